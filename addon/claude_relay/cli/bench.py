@@ -1,0 +1,91 @@
+"""`bench`: measure the relay beside bare mitmdump and the upstream itself, in one run on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from .benchmark.bars import bars
+from .benchmark.figures import Results
+from .benchmark.plan import FULL, PARTS, QUICK, Plan, replace
+from .benchmark.report import as_json, print_report
+from .benchmark.scenarios import measure
+from .benchmark.soak import run_soak
+from .benchmark.targets import Bench
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="A short run: half a minute instead of four.")
+@click.option("--only", "parts", type=click.Choice(PARTS), multiple=True, help="Measure only this; may be repeated.")
+@click.option("--rounds", type=click.IntRange(1, 100), help="How often the targets take turns at each load.")
+@click.option("--seconds", type=click.FloatRange(0.05, 60), help="Length of each turn.")
+@click.option("--web", is_flag=True, help="Measure the memory in mitmweb too.")
+@click.option(
+    "--soak",
+    type=click.FloatRange(1, 3600),
+    metavar="SECONDS",
+    help="Instead: mixed traffic with failing keys for so long.",
+)
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON with every round.")
+@click.option("--strict", is_flag=True, help="End with status 1 when something does not hold.")
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the ledger of the measured relay lies meanwhile. Default: the system's folder for temporary files.",
+)
+def bench(
+    quick: bool,
+    parts: tuple[str, ...],
+    rounds: int | None,
+    seconds: float | None,
+    web: bool,
+    soak: float | None,
+    wants_json: bool,
+    strict: bool,
+    folder: Path | None,
+) -> None:
+    """Measure the relay with everything on beside bare mitmdump and a fake upstream, which all take turns. Nothing leaves this machine.
+
+    \b
+    Examples:
+      scripts/bench
+      scripts/bench --quick --only requests
+      scripts/bench --soak 60
+    """
+    plan = QUICK if quick else FULL
+    plan = replace(
+        plan, parts=parts or plan.parts, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds, web=web
+    )
+    try:
+        results = asyncio.run(run(plan, soak, folder))
+    except asyncio.CancelledError:
+        sys.exit(TERMINATED)
+    if wants_json:
+        click.echo(as_json(results))
+    else:
+        print_report(results, Console(highlight=False))
+    if strict and not all(bar.holds for bar in bars(results)):
+        sys.exit(1)
+
+
+async def run(plan: Plan, soak: float | None, folder: Path | None) -> Results:
+    """Measure in a folder that is gone afterwards, as are all processes, also when this one is told to end."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with tempfile.TemporaryDirectory(prefix="relay-bench-", dir=folder) as place:
+        async with Bench(Path(place)).open() as started:
+            return await (measure(started, plan, say) if soak is None else run_soak(started, soak, say))
+
+
+def say(what: str) -> None:
+    """Progress, for whoever waits."""
+    click.echo(f"… {what}", err=True)

@@ -1,0 +1,20 @@
+"""The benchmark: the relay beside bare mitmdump and the fake upstream itself, measured in one run on this machine.
+
+    bench command ─► plan ─► scenarios ──orders──► load (a process)  ──HTTP──► target ──► upstream (a process)
+                                 │                                             the upstream itself | mitmdump | the relay
+                                 └─► figures ─► bars ─► report
+
+traffic    the bytes of requests and answers, made once and sent many times
+upstream   a lean fake of Claude: whole answers, streams with time stamps in them, and on request faults (`faults`)
+orders     what the load process is told and what it tells: JSON lines
+load       the load process: `hammer` (keep-alive requests), `listeners` (streams), `mixture` (the soak's clients)
+processes  children: start, wait until they listen, resident memory, end by id
+targets    the processes that are measured, and the relay.yaml of the relay among them
+scenarios  which orders in which order; the targets take turns, so that a busy machine hits all alike
+soak       a minute of mixed traffic with failing keys, and whether the ledger has every request
+figures    percentiles, ratios of the same round, how far they spread
+bars       what has to hold, and whether it does
+report     tables for people, JSON for programs
+
+The load process and the upstream import nothing but the standard library and msgspec, so that they start fast and stay small.
+"""

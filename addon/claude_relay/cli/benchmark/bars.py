@@ -1,0 +1,100 @@
+"""What has to hold, and whether it does.
+
+A bar compares with `mitmdump -q`: mitmdump that prints nothing, which is the faster of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .figures import Memory, Requests, Results, Slice, Soak, Spread, Streams
+from .scenarios import BARE, DIRECT, RELAY
+
+RATE, AIM = 1.0, 1.3
+"""Times the requests a second of bare mitmdump, at several connections."""
+P50_ADDED = 0.3
+"""Milliseconds over bare mitmdump, at one connection."""
+EVENT_ADDED = 5.0
+"""Milliseconds over the upstream itself, for 99 of 100 events."""
+GROWTH = 0.05
+"""Share by which memory may grow between the first mark and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One thing that has to hold. `spread`: the rounds, where there were several."""
+
+    what: str
+    wanted: str
+    found: str
+    holds: bool
+    spread: str = ""
+
+
+def bars(results: Results) -> list[Bar]:
+    """All that the results allow to say."""
+    found: list[Bar] = []
+    for requests in results.requests:
+        found += request_bars(requests)
+    if results.streams is not None:
+        found += stream_bars(results.streams)
+    found += [memory_bar(memory) for memory in results.memory]
+    if results.soak is not None:
+        found += soak_bars(results.soak)
+    return found
+
+
+def request_bars(requests: Requests) -> Iterator[Bar]:
+    """Throughput at several connections, time added at one."""
+    load = f"{requests.size // 1024} KB requests"
+    if requests.connections > 1:
+        ratio = requests.compared.ratio(RELAY, BARE)
+        what = f"requests/s of bare mitmdump, {requests.connections} connections, {load}"
+        yield Bar(
+            what, f"≥ {RATE:.1f}× (aim {AIM:.1f}×)", f"{ratio.median:.2f}×", ratio.median >= RATE, between(ratio, "×")
+        )
+    else:
+        added = requests.compared.added(RELAY, BARE, p50)
+        what = f"p50 added over bare mitmdump, 1 connection, {load}"
+        yield Bar(
+            what, f"≤ {P50_ADDED} ms", f"{added.median:+.2f} ms", added.median <= P50_ADDED, between(added, " ms")
+        )
+
+
+def stream_bars(streams: Streams) -> Iterator[Bar]:
+    """Delay added to an event."""
+    added = streams.delays.added(RELAY, DIRECT, p99)
+    what = "p99 added to an event of a stream"
+    yield Bar(
+        what, f"≤ {EVENT_ADDED:.0f} ms", f"{added.median:+.2f} ms", added.median <= EVENT_ADDED, between(added, " ms")
+    )
+
+
+def memory_bar(memory: Memory) -> Bar:
+    """Flat means that it does not grow with the number of requests."""
+    first, *_, last = memory.after
+    what = f"memory in {memory.program} from {first:,} to {last:,} requests"
+    return Bar(what, f"≤ {GROWTH:+.0%}", f"{memory.growth:+.1%}", memory.growth <= GROWTH)
+
+
+def soak_bars(soak: Soak) -> Iterator[Bar]:
+    """Nothing is lost."""
+    lost = soak.sent - soak.answered - soak.left
+    yield Bar("requests of the soak without an answer", "0", f"{lost} of {soak.sent:,}", lost == 0)
+    yield Bar("rows in the ledger for them", f"{soak.sent:,}", f"{soak.rows:,}", soak.rows == soak.sent)
+
+
+def between(spread: Spread, unit: str) -> str:
+    """The rounds, from the lowest to the highest."""
+    return f"{spread.low:.2f} … {spread.high:.2f}{unit}" if spread.low != spread.high else ""
+
+
+def p50(one: Slice) -> float:
+    """The middle."""
+    return one.p50
+
+
+def p99(one: Slice) -> float:
+    """The slow end."""
+    return one.p99

@@ -1,0 +1,139 @@
+"""Figures of a run and how they compare. What this module must not know: how they were measured, how they are shown.
+
+Targets take turns in rounds, and a comparison is made between slices of the same round; what counts is the median of the rounds, beside
+the smallest and the largest.
+
+>>> Spread.of([1.2, 1.0, 1.1])
+Spread(median=1.1, low=1.0, high=1.2)
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure over all rounds."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """At least one value."""
+        found = sorted(values)
+        return cls(statistics.median(found), found[0], found[-1])
+
+
+def percentile(values: Sequence[int], share: float) -> float:
+    """The value that so large a share of the sorted values does not exceed; 0 when there are none."""
+    return float(values[min(len(values) - 1, int(len(values) * share))]) if values else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One target in one round: requests (or events) a second, and milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, microseconds: Iterable[int], seconds: float) -> Slice:
+        """From single times."""
+        times = sorted(microseconds)
+        return cls(len(times) / seconds, percentile(times, 0.5) / 1000, percentile(times, 0.99) / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The rounds of several targets under the same load. All targets have the same number of rounds."""
+
+    name: str
+    rounds: Mapping[str, list[Slice]]
+
+    def figure(self, target: str, of: Callable[[Slice], float]) -> Spread:
+        """One figure of one target."""
+        return Spread.of(of(one) for one in self.rounds[target])
+
+    def ratio(self, target: str, base: str) -> Spread:
+        """How many times as many requests a second as `base`."""
+        return Spread.of(t.rate / b.rate for t, b in self.pairs(target, base))
+
+    def added(self, target: str, base: str, of: Callable[[Slice], float]) -> Spread:
+        """Milliseconds more than `base`."""
+        return Spread.of(of(t) - of(b) for t, b in self.pairs(target, base))
+
+    def pairs(self, target: str, base: str) -> Iterable[tuple[Slice, Slice]]:
+        """The slices of the same round."""
+        return zip(self.rounds[target], self.rounds[base], strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Keep-alive requests: so many connections, bodies of so many bytes."""
+
+    connections: int
+    size: int
+    compared: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Streams: the delay of every event since it was sent, and the time to the first event of content."""
+
+    delays: Comparison
+    firsts: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory in bytes after so many requests."""
+
+    program: str
+    after: Mapping[int, int]
+
+    @property
+    def growth(self) -> float:
+        """How much larger at the end than at the first mark: 0.1 is ten per cent."""
+        marks = list(self.after.values())
+        return marks[-1] / marks[0] - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """A minute of mixed traffic with failing keys. `answered`: whole answers; `tries`: requests that reached the upstream."""
+
+    seconds: float
+    sent: int
+    answered: int
+    left: int
+    broken: int
+    hung: int
+    errored: int
+    slowest: float
+    statuses: Mapping[str, int]
+    rows: int
+    attempt_rows: int
+    tries: int
+    memory: tuple[int, int]
+
+
+@dataclass(slots=True)
+class Results:
+    """All that was measured."""
+
+    requests: list[Requests] = field(default_factory=list)
+    streams: Streams | None = None
+    memory: list[Memory] = field(default_factory=list)
+    soak: Soak | None = None
+
+
+def noise(results: Results) -> float | None:
+    """How far the direct upstream itself varied between rounds, as a share of its median: the machine's own noise."""
+    found = [r.compared.figure("direct", lambda one: one.rate) for r in results.requests]
+    return statistics.median((f.high - f.low) / f.median for f in found) if found else None

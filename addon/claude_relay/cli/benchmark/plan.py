@@ -1,0 +1,40 @@
+"""How much is measured: the whole benchmark (about four minutes), or a short run.
+
+>>> replace(FULL, rounds=1).rounds
+1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+__all__ = ["FULL", "PARTS", "QUICK", "Plan", "replace"]
+
+PARTS: Final = ("requests", "streams", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Bounds of a run; everything that runs is bounded by a count or a time.
+
+    rounds, seconds     slices of each target at each load, and their length
+    streams, events     side by side, and events in each, at `rate` a second
+    memory              marks: resident memory is read after so many requests
+    """
+
+    parts: tuple[str, ...] = PARTS
+    rounds: int = 7
+    seconds: float = 0.8
+    connections: tuple[int, ...] = (1, 16)
+    sizes: tuple[int, ...] = (2_048, 102_400)
+    stream_rounds: int = 2
+    streams: int = 100
+    events: int = 120
+    rate: float = 20.0
+    memory: tuple[int, ...] = (5_000, 20_000, 50_000)
+    web: bool = False
+
+
+FULL: Final = Plan()
+QUICK: Final = Plan(rounds=3, seconds=0.4, stream_rounds=1, events=50, memory=(1_000, 2_000, 4_000))

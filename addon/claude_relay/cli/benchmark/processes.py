@@ -1,0 +1,149 @@
+"""The benchmark's child processes: started, waited for, asked for their memory, ended by their id.
+
+Children live in a session of their own: Ctrl-C reaches only the benchmark, which then ends them in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+import click
+
+from .orders import Order, Report, decode_report, encode
+
+PACKAGES: Final = str(Path(__file__).parents[3])
+"""Where our package lies, for children that import it."""
+NOT_INHERITED: Final = (
+    "RELAY_CONFIG",
+    "ANTHROPIC_API_KEYS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+)
+START_LIMIT: Final = 30.0
+END_LIMIT: Final = 10.0
+LONGEST_LINE: Final = 64 * 1024 * 1024
+
+
+class BenchError(click.ClickException):
+    """The benchmark itself could not be carried out."""
+
+
+class Child:
+    """A process of ours. Used as a context manager it is running inside and gone outside.
+
+    output  file for what it says on stderr, and on stdout unless `talks`; None: nowhere
+    talks   we write to its stdin and read its stdout
+    """
+
+    process: asyncio.subprocess.Process
+
+    def __init__(self, command: Sequence[str], *, cwd: Path, output: Path | None = None, talks: bool = False) -> None:
+        self.command, self.cwd, self.output, self.talks = command, cwd, output, talks
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        environ = {n: v for n, v in os.environ.items() if n not in NOT_INHERITED} | {"PYTHONUNBUFFERED": "1"}
+        if self.output is None:
+            await self._start(environ, asyncio.subprocess.DEVNULL)
+        else:
+            with self.output.open("ab") as file:
+                await self._start(environ, file)
+        return self
+
+    async def _start(self, environ: Mapping[str, str], file: IO[bytes] | int) -> None:
+        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command,
+            cwd=self.cwd,
+            env=environ,
+            stdin=pipe if self.talks else nothing,
+            stdout=pipe if self.talks else file,
+            stderr=file,
+            start_new_session=True,
+            limit=LONGEST_LINE,
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it: kindly, and after END_LIMIT seconds for certain."""
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                await asyncio.wait_for(self.process.wait(), END_LIMIT)
+            except BaseException:
+                self.process.kill()
+                raise
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    async def wait_for_port(self, port: int) -> None:
+        """Return when it listens. Raises BenchError with its last words when it ended instead."""
+        until = asyncio.get_running_loop().time() + START_LIMIT
+        while not await _answers(port):
+            if self.process.returncode is not None or asyncio.get_running_loop().time() > until:
+                raise BenchError(f"{self.name} did not start:\n{self.last_words()}")
+            await asyncio.sleep(0.02)
+
+    async def read_line(self, seconds: float) -> bytes:
+        """Its next line. Raises BenchError when none comes in time."""
+        assert self.process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self.process.stdout.readline(), seconds)
+        except TimeoutError:
+            raise BenchError(f"{self.name} did not answer within {seconds:g} s") from None
+        if not line:
+            raise BenchError(f"{self.name} ended:\n{self.last_words()}")
+        return line
+
+    async def order(self, order: Order, seconds: float) -> Report:
+        """Have the load process carry out an order that should take so long."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(encode(order) + b"\n")
+        return decode_report(await self.read_line(seconds + 60.0))
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return Path(self.command[0]).name + " " + " ".join(self.command[1:4])
+
+    def last_words(self) -> str:
+        """The end of what it said."""
+        return (
+            "" if self.output is None or not self.output.exists() else self.output.read_text(errors="replace")[-2000:]
+        )
+
+    def resident(self) -> int:
+        """Its resident memory in bytes, as the system counts it now."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if status.exists():
+            found = re.search(r"VmRSS:\s*(\d+)", status.read_text())
+            return int(found[1]) * 1024 if found else 0
+        ps = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
+        return int(subprocess.run(ps, capture_output=True, check=True).stdout) * 1024
+
+
+def module(name: str) -> list[str]:
+    """The command that runs a module of this package as a process."""
+    code = f"import sys, runpy; sys.path.insert(0, {PACKAGES!r}); runpy.run_module('{__package__}.{name}', run_name='__main__')"
+    return [sys.executable, "-c", code]
+
+
+async def _answers(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,129 @@
+"""What was measured, for people: the ratios first, then the figures behind them. And as JSON, with every round."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from importlib.metadata import version
+
+from rich.console import Console
+from rich.table import Table
+
+from .bars import Bar, bars, between, p50, p99
+from .figures import Comparison, Memory, Requests, Results, Soak, Streams, noise
+from .scenarios import BARE, DIRECT
+
+MEGABYTE = 1024 * 1024
+
+
+def print_report(results: Results, console: Console) -> None:
+    """Everything, as tables."""
+    console.print(bar_table(bars(results)))
+    if results.requests:
+        console.print(request_table(results.requests))
+    if results.streams is not None:
+        console.print(stream_table(results.streams))
+    if results.memory:
+        console.print(memory_table(results.memory))
+    if results.soak is not None:
+        console.print(soak_table(results.soak))
+    console.print(f"[dim]{machine_line()}[/dim]")
+    if (share := noise(results)) is not None:
+        console.print(
+            f"[dim]Noise: the direct upstream itself varied by {share:.0%} between rounds. Ratios are medians of rounds.[/dim]"
+        )
+
+
+def bar_table(found: list[Bar]) -> Table:
+    """The ratios, and whether they are good enough."""
+    table = Table("The relay, everything on", "wanted", "found", "rounds", "", title="Ratios", title_justify="left")
+    for bar in found:
+        table.add_row(bar.what, bar.wanted, bar.found, bar.spread, "[green]pass[/]" if bar.holds else "[red]FAIL[/]")
+    return table
+
+
+def request_table(measured: list[Requests]) -> Table:
+    """A row for each target at each load."""
+    table = Table("connections × size", "target", title="Keep-alive requests", title_justify="left")
+    for column in ("× mitmdump -q", "× direct", "requests/s", "p50 ms", "p99 ms"):
+        table.add_column(column, justify="right")
+    for requests in measured:
+        compared = requests.compared
+        for n, name in enumerate(compared.rounds):
+            load = f"{requests.connections} × {requests.size // 1024} KB" if n == 0 else ""
+            table.add_row(
+                load,
+                name,
+                *ratios(compared, name),
+                f"{compared.figure(name, lambda s: s.rate).median:,.0f}",
+                *times(compared, name),
+            )
+        table.add_section()
+    return table
+
+
+def ratios(compared: Comparison, name: str) -> tuple[str, str]:
+    """Over bare mitmdump and over the upstream."""
+    return f"{compared.ratio(name, BARE).median:.2f}", f"{compared.ratio(name, DIRECT).median:.2f}"
+
+
+def times(compared: Comparison, name: str) -> tuple[str, str]:
+    """p50 and p99."""
+    return f"{compared.figure(name, p50).median:.2f}", f"{compared.figure(name, p99).median:.2f}"
+
+
+def stream_table(streams: Streams) -> Table:
+    """Delays and first events, with what is added."""
+    table = Table("streams", "target", title="Streams", title_justify="left")
+    for column in ("p50 ms", "p99 ms", "added to direct: p50", "p99", "rounds of p99"):
+        table.add_column(column, justify="right")
+    for compared in (streams.delays, streams.firsts):
+        for n, name in enumerate(compared.rounds):
+            middle, end = compared.added(name, DIRECT, p50), compared.added(name, DIRECT, p99)
+            added = (
+                ("", "", "") if name == DIRECT else (f"{middle.median:+.2f}", f"{end.median:+.2f}", between(end, ""))
+            )
+            table.add_row(compared.name if n == 0 else "", name, *times(compared, name), *added)
+        table.add_section()
+    return table
+
+
+def memory_table(measured: list[Memory]) -> Table:
+    """Megabytes after so many requests."""
+    marks = list(measured[0].after)
+    table = Table("relay in", *(f"after {mark:,}" for mark in marks), title="Resident memory", title_justify="left")
+    for memory in measured:
+        table.add_row(memory.program, *(f"{value / MEGABYTE:.1f} MB" for value in memory.after.values()))
+    return table
+
+
+def soak_table(soak: Soak) -> Table:
+    """What became of the requests."""
+    table = Table(show_header=False, title=f"Soak, {soak.seconds:.0f} s", title_justify="left")
+    statuses = ", ".join(f"{count:,} × {status}" for status, count in sorted(soak.statuses.items()))
+    table.add_row("requests sent", f"{soak.sent:,} ({soak.sent / soak.seconds:,.0f} a second)")
+    table.add_row("answered whole", f"{soak.answered:,} ({statuses})")
+    table.add_row("streams ended by an error event", f"{soak.errored:,}")
+    table.add_row("given up by the client", f"{soak.left:,}")
+    table.add_row("broken off, hung", f"{soak.broken:,}, {soak.hung:,}")
+    table.add_row("slowest", f"{soak.slowest:.1f} s")
+    table.add_row("rows in requests, attempts", f"{soak.rows:,}, {soak.attempt_rows:,}")
+    table.add_row("tries that reached the upstream", f"{soak.tries:,}")
+    table.add_row("memory before, after", " MB, ".join(f"{value / MEGABYTE:.1f}" for value in soak.memory) + " MB")
+    return table
+
+
+def machine_line() -> str:
+    """Where this was measured."""
+    python, machine = platform.python_version(), f"{platform.system()} {platform.machine()}"
+    return f"Python {python}, mitmproxy {version('mitmproxy')}, {machine}, {os.cpu_count()} cores"
+
+
+def as_json(results: Results) -> str:
+    """All figures of all rounds, and the bars."""
+    found = [dataclasses.asdict(bar) for bar in bars(results)]
+    return json.dumps(
+        {"bars": found, "machine": machine_line(), "noise": noise(results)} | dataclasses.asdict(results), indent=2
+    )

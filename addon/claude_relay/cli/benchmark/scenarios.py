@@ -1,0 +1,144 @@
+"""What is measured, in which order. The targets take turns within each round, and each round begins with another one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+
+from .figures import Comparison, Memory, Requests, Results, Slice, Streams
+from .orders import Hammer, Hammered, Listen, Listened
+from .plan import Plan
+from .processes import BenchError, Child
+from .targets import QUIET, STREAMING, Bench, Target, ready
+
+type Say = Callable[[str], None]
+
+DIRECT, AS_IT_IS, BARE, RELAY = "direct", "mitmdump", "mitmdump -q", "relay"
+WARM_UP = 100
+"""Requests that are not measured, at the start of each target."""
+MEMORY_CONNECTIONS = 16
+SLOWEST = 100.0
+"""Requests a second that any target must reach; bounds the time that a number of requests may take."""
+SPREAD = 1.0
+"""Seconds over which streams begin, so that their events do not all fall together."""
+
+
+async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
+    """Everything the plan names."""
+    results = Results()
+    if "requests" in plan.parts:
+        await measure_requests(bench, plan, results, say)
+    if "streams" in plan.parts:
+        await measure_streams(bench, plan, results, say)
+    if "memory" in plan.parts:
+        for program in ("mitmdump", "mitmweb") if plan.web else ("mitmdump",):
+            say(f"memory of the relay in {program}")
+            results.memory.append(await measure_memory(bench, plan, program))
+    return results
+
+
+def turns(targets: Mapping[str, Target], rounds: int) -> Iterator[tuple[str, Target]]:
+    """Every target once a round."""
+    names = list(targets)
+    for n in range(rounds):
+        first = n % len(names)
+        for name in names[first:] + names[:first]:
+            yield name, targets[name]
+
+
+# -- requests
+
+
+async def measure_requests(bench: Bench, plan: Plan, results: Results, say: Say) -> None:
+    """Each number of connections with each size."""
+    targets = {
+        DIRECT: bench.upstream,
+        AS_IT_IS: await bench.bare(),
+        BARE: await bench.bare(*QUIET),
+        RELAY: await bench.relay(),
+    }
+    await ready(targets)
+    for target in targets.values():
+        await hammer(bench.load, target, connections=1, size=2_048, count=WARM_UP)
+    for connections in plan.connections:
+        for size in plan.sizes:
+            say(f"{connections} connection{'s' * (connections > 1)}, requests of {size // 1024} KB")
+            compared = await compare_requests(bench, plan, targets, connections, size)
+            results.requests.append(Requests(connections, size, compared))
+
+
+async def compare_requests(
+    bench: Bench, plan: Plan, targets: Mapping[str, Target], connections: int, size: int
+) -> Comparison:
+    """All targets under one load."""
+    rounds: defaultdict[str, list[Slice]] = defaultdict(list)
+    for name, target in turns(targets, plan.rounds):
+        report = await hammer(bench.load, target, connections=connections, size=size, seconds=plan.seconds)
+        rounds[name].append(Slice.of(report.latencies, report.seconds))
+    return Comparison(f"{connections} × {size // 1024} KB", rounds)
+
+
+async def hammer(
+    load: Child, target: Target, *, connections: int, size: int, seconds: float = 0.0, count: int = 0
+) -> Hammered:
+    """Send requests for so many seconds, or so many requests. Raises BenchError when anything but a good answer came."""
+    limit = seconds or 10.0 + count / SLOWEST
+    order = Hammer(target.port, connections, size, limit, count)
+    report = await load.order(order, limit)
+    assert isinstance(report, Hammered)
+    fail_if(report.bad, target)
+    if not report.latencies:
+        raise BenchError("no request was answered")
+    return report
+
+
+def fail_if(bad: Mapping[str, int], target: Target) -> None:
+    """Raise BenchError when anything went wrong."""
+    if bad:
+        what = ", ".join(f"{count} × {what}" for what, count in bad.items())
+        raise BenchError(f"{target.child.name}: {what}\n{target.child.last_words()}")
+
+
+# -- streams
+
+
+async def measure_streams(bench: Bench, plan: Plan, results: Results, say: Say) -> None:
+    """Delay of events, and time to the first."""
+    say(f"{plan.streams} streams with {plan.rate:g} events a second each")
+    targets = {DIRECT: bench.upstream, BARE: await bench.bare(*STREAMING), RELAY: await bench.relay()}
+    await ready(targets)
+    for target in targets.values():
+        await listen(bench.load, target, Listen(target.port, 2, 10, plan.rate, 0.1))
+    delays: defaultdict[str, list[Slice]] = defaultdict(list)
+    firsts: defaultdict[str, list[Slice]] = defaultdict(list)
+    for name, target in turns(targets, plan.stream_rounds):
+        order = Listen(target.port, plan.streams, plan.events, plan.rate, SPREAD)
+        report = await listen(bench.load, target, order)
+        seconds = plan.events / plan.rate + SPREAD
+        delays[name].append(Slice.of(report.delays, seconds))
+        firsts[name].append(Slice.of(report.firsts, seconds))
+    results.streams = Streams(Comparison("delay of an event", delays), Comparison("first event of content", firsts))
+
+
+async def listen(load: Child, target: Target, order: Listen) -> Listened:
+    """Run streams. Raises BenchError when one was not whole."""
+    report = await load.order(order, order.events / order.rate + order.spread)
+    assert isinstance(report, Listened)
+    fail_if(report.bad, target)
+    return report
+
+
+# -- memory
+
+
+async def measure_memory(bench: Bench, plan: Plan, program: str) -> Memory:
+    """Resident memory of a fresh relay at each mark."""
+    target = await bench.relay(web=program == "mitmweb")
+    await ready({RELAY: target})
+    after: dict[int, int] = {}
+    sent = 0
+    for mark in plan.memory:
+        await hammer(bench.load, target, connections=MEMORY_CONNECTIONS, size=2_048, count=mark - sent)
+        sent = mark
+        after[mark] = target.child.resident()
+    return Memory(program, after)

@@ -1,0 +1,108 @@
+"""The processes that are measured: mitmdump with nothing on, and the relay with everything on, before the same upstream."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..common import addon_script
+from . import traffic
+from .processes import Child, module
+
+QUIET: Final = ("-q", "--set", "flow_detail=0")
+STREAMING: Final = (*QUIET, "--set", "stream_large_bodies=1")
+"""mitmdump collects whole answers unless told otherwise; with this it passes on what comes."""
+KEYS: Final = ("sk-ant-bench-1", "sk-ant-bench-2")
+SOAK_KEYS: Final = (*KEYS, traffic.KEY_REFUSED, "sk-ant-bench-3", "sk-ant-bench-4")
+SOAK_RETRY: Final = {"attempts": 5, "max_wait": "10s", "first_byte": "2s", "idle": "5s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Something that answers requests on a port of this machine. `database`: the relay's ledger."""
+
+    port: int
+    child: Child
+    database: Path | None = None
+
+
+class Bench:
+    """Starts targets in `folder`, and the upstream and the load process they are measured with. What was started ends with it."""
+
+    upstream: Target
+    load: Child
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stack = AsyncExitStack()
+        self.started = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Bench]:
+        """Upstream and load process run inside."""
+        async with self.stack:
+            self.load = await self._start(module("load"), "load", talks=True)
+            child = await self._start(module("upstream"), "upstream", talks=True)
+            self.upstream = Target(int(await child.read_line(30.0)), child)
+            yield self
+
+    async def _start(self, command: Sequence[str], name: str, *, talks: bool = False, silent: bool = False) -> Child:
+        output = None if silent else self.folder / f"{name}.log"
+        return await self.stack.enter_async_context(Child(command, cwd=self.folder, output=output, talks=talks))
+
+    async def bare(self, *options: str) -> Target:
+        """mitmdump as a reverse proxy, without any script. Without options, as it is: a line a request, which nobody reads."""
+        port = free_port()
+        mode = f"reverse:http://127.0.0.1:{self.upstream.port}@127.0.0.1:{port}"
+        child = await self._start(
+            [*self.mitmproxy("mitmdump"), "--mode", mode, *options], f"bare{port}", silent=not options
+        )
+        return Target(port, child)
+
+    async def relay(self, *, web: bool = False, keys: Sequence[str] = KEYS, **sections: Mapping[str, Any]) -> Target:
+        """The relay as people run it, with a relay.yaml of its own; `sections` go into that."""
+        port = free_port()
+        folder = self.folder / f"relay{port}"
+        folder.mkdir()
+        config = folder / "relay.yaml"
+        config.write_text(json.dumps(self.config(port, keys) | sections))
+        command = [*self.mitmproxy("mitmweb" if web else "mitmdump"), "-s", str(addon_script())]
+        command += ["--set", f"relay_config={config}"]
+        if web:
+            command += ["--no-web-open-browser", "--web-port", str(free_port())]
+        return Target(port, await self._start(command, f"relay{port}"), folder / "relay.db")
+
+    def config(self, port: int, keys: Sequence[str]) -> dict[str, Any]:
+        """relay.yaml; JSON is YAML."""
+        return {
+            "listen": {"proxy": None, "base_url": f"127.0.0.1:{port}", "panel": None},
+            "database": "relay.db",
+            "providers": {"anthropic": {"base_url": f"http://127.0.0.1:{self.upstream.port}", "keys": list(keys)}},
+            "routes": [{"to": ["anthropic"]}],
+            "ledger": {"durability": "strict"},
+        }
+
+    def mitmproxy(self, program: str) -> list[str]:
+        """The start of a command line; each process has a CA of its own, so that none waits for another's."""
+        self.started += 1
+        entry = f"from mitmproxy.tools.main import {program}; {program}()"
+        return [sys.executable, "-c", entry, "--set", f"confdir={self.folder / f'mitmproxy{self.started}'}"]
+
+
+async def ready(targets: Mapping[str, Target]) -> None:
+    """Wait until all of them listen."""
+    for target in targets.values():
+        await target.child.wait_for_port(target.port)
+
+
+def free_port() -> int:
+    """A port nobody listens on at the moment."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

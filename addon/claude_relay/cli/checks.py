@@ -1,0 +1,231 @@
+"""What `doctor` looks at on this machine: each function looks at one thing and says what it found and what to do.
+
+No finding holds a secret: of keys it gives numbers and lines.
+"""
+
+from __future__ import annotations
+
+import http.client
+import platform
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, literal_keys
+from claude_relay.core.config_locate import ADDON
+from claude_relay.store import database as store
+from claude_relay.store.migrations import MIGRATIONS
+
+from . import certificates
+from .common import Source, shown_path
+from .env import PLACEHOLDER
+from .ports import listeners, why_not
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+TESTED = ((3, 12), (3, 13), (3, 14))
+LOCK = ADDON.parent / "requirements.lock"
+_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)(.*)$", re.MULTILINE)
+PROBE = "/api/relay-doctor"
+"""A path outside the API: the relay answers it itself, at once, and sends a placeholder nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. `remedy` is empty when there is nothing to do."""
+
+    name: str
+    status: str
+    found: str
+    remedy: str = ""
+
+
+def python() -> Check:
+    """Python's version."""
+    found = f"{platform.python_version()} at {sys.executable}"
+    if sys.version_info[:2] > TESTED[-1]:
+        return Check("python", WARN, found, "newer than what is tested; if something fails, use 3.14")
+    return Check("python", OK, found)
+
+
+def packages(lock: Path = LOCK) -> Iterator[Check]:
+    """Installed packages against the lock file; in an installed package there is none, and pip has checked them."""
+    if not lock.is_file():
+        yield Check("packages", OK, f"mitmproxy {version('mitmproxy')}, installed with the package")
+        return
+    pins = locked(lock.read_text("utf-8"))
+    pins.pop("pip", None)  # only the installer; it may be of any version
+    wrong = {name: reason for name, allowed in pins.items() if (reason := _wrong(name, allowed))}
+    missing = [name for name, reason in wrong.items() if reason == "missing"]
+    remedy = (
+        "run scripts/relay, which installs them"
+        if missing
+        else "delete .venv and run scripts/relay, which makes it anew"
+    )
+    if wrong:
+        yield Check("packages", FAIL if missing else WARN, "; ".join(f"{n}: {r}" for n, r in wrong.items()), remedy)
+    else:
+        yield Check("packages", OK, f"{len(pins)} as in {lock.name}, mitmproxy {version('mitmproxy')}")
+
+
+def locked(text: str) -> dict[str, tuple[set[str], bool]]:
+    """Name → the versions a lock file allows, and whether the package is needed everywhere (no marker)."""
+    pins: dict[str, tuple[set[str], bool]] = {}
+    for name, pinned, rest in _PIN.findall(text):
+        versions, everywhere = pins.get(name, (set(), False))
+        pins[name] = (versions | {pinned}, everywhere or ";" not in rest)
+    return pins
+
+
+def _wrong(name: str, allowed: tuple[set[str], bool]) -> str | None:
+    versions, everywhere = allowed
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return "missing" if everywhere else None
+    return None if found in versions else f"{found} instead of {' or '.join(sorted(versions))}"
+
+
+def broken(error: ConfigError) -> Iterator[Check]:
+    """One failed check a problem."""
+    for problem in error.problems:
+        yield Check("configuration", FAIL, str(problem))
+
+
+def configuration(source: Source) -> Iterator[Check]:
+    """Where it comes from, how many keys there are, and what is allowed but unwise."""
+    config = source.config
+    place = shown_path(source.path) if source.path else "defaults, as there is no relay.yaml"
+    counts = ", ".join(f"{name}: {_keys(len(provider.keys))}" for name, provider in config.providers.items())
+    yield Check("configuration", OK, f"{place}; {counts}")
+    for line, name in literal_keys(source.text):
+        found = f"{place}:{line}: a key of {name} stands in the file"
+        yield Check("keys", WARN, found, f'put it into a variable and write keys: ["${{{_variable(name)}}}"]')
+    for name, provider in config.providers.items():
+        if not provider.keys and provider.empty_pool == "reject":
+            yield Check(
+                "keys", WARN, f"{name} has no key and refuses its requests", "set the variable that its keys name"
+            )
+        if provider.base_url.startswith("http://") and not _is_local(provider.base_url):
+            yield Check("keys", WARN, f"{name} gets its keys unencrypted", "use https:// in its base_url")
+    for name, address in listeners(config):
+        if address.host not in LOOPBACK:
+            found = f"listen.{name} is open to the network: whoever reaches {address} spends the keys"
+            yield Check("listeners", WARN, found, "listen on 127.0.0.1")
+
+
+def _variable(name: str) -> str:
+    return re.sub(r"\W", "_", name, flags=re.ASCII).upper() + "_API_KEYS"
+
+
+def _keys(count: int) -> str:
+    return "no key" if not count else f"{count} key{'s' if count > 1 else ''}"
+
+
+def _is_local(url: str) -> bool:
+    return re.match(r"http://(?:[^/]*@)?(\[[^\]]*\]|[^:/]*)", url)[1].strip("[]") in LOOPBACK  # type: ignore[index]
+
+
+def listening(source: Source) -> Iterator[Check]:
+    """Each port: free, held by a relay, or held by another program."""
+    for name, address in listeners(source.config):
+        reason = why_not(address)
+        if reason is None:
+            yield Check(name, OK, f"{address} is free; no relay runs there")
+        elif is_relay(name, address.reachable, source.config.intercept.hosts[0]):
+            yield Check(name, OK, f"a relay listens on {address}")
+        else:
+            yield Check(name, FAIL, f"{address}: {reason}", f"or change listen.{name}")
+
+
+def is_relay(name: str, address: Address, host: str) -> bool:
+    """Ask whoever listens there for a path that only a relay answers, with a request-id of its own."""
+    target = f"http://{host}{PROBE}" if name == "proxy" else PROBE
+    with closing(http.client.HTTPConnection(address.host, address.port, timeout=2)) as connection:
+        try:
+            connection.request("GET", target, headers={"Host": host, "x-api-key": PLACEHOLDER})
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+        return answer.getheader("request-id", "").startswith("req_relay_")
+
+
+def authority(confdir: Path, *, now: datetime | None = None) -> Check:
+    """mitmproxy's CA certificate."""
+    from cryptography import x509
+
+    path = confdir / certificates.CA
+    try:
+        expires = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except FileNotFoundError:
+        return Check("ca", WARN, f"{path} does not exist yet", "scripts/env makes it, and so does the first start")
+    except (OSError, ValueError):
+        remedy = f"delete the files mitmproxy-ca* in {confdir}; the next start makes new ones"
+        return Check("ca", FAIL, f"{path} is no readable certificate", remedy)
+    if expires < (now or datetime.now(UTC)):
+        remedy = f"delete the files mitmproxy-ca* in {confdir}, run scripts/env again in every shell"
+        return Check("ca", FAIL, f"{path} ended on {expires:%Y-%m-%d}", remedy)
+    return Check("ca", OK, f"{path}, until {expires:%Y-%m-%d}")
+
+
+def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:
+    """Does this shell lead its programs through the relay, and do they trust it?"""
+    proxy, base_url = config.listen.proxy, config.listen.base_url
+    if base_url and environ.get("ANTHROPIC_BASE_URL", "").rstrip("/") == base_url.url:
+        return Check("shell", OK, "ANTHROPIC_BASE_URL leads to the relay")
+    used = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
+    if not proxy or used.rstrip("/") != proxy.url:
+        found = "programs of this shell do not go through the relay"
+        return Check("shell", WARN, found, 'eval "$(scripts/env)", or run one: scripts/env -- claude')
+    distrusting = [
+        name for name in (*certificates.ADDING, *certificates.REPLACING) if not _trusts(environ, name, confdir)
+    ]
+    if distrusting:
+        found = f"HTTPS_PROXY leads to the relay, but its CA is not in {', '.join(distrusting)}"
+        return Check("shell", FAIL, found, 'eval "$(scripts/env)"')
+    return Check("shell", OK, "HTTPS_PROXY leads to the relay, and its CA is trusted")
+
+
+def _trusts(environ: Mapping[str, str], name: str, confdir: Path) -> bool:
+    try:
+        return (confdir / certificates.CA).read_bytes().strip() in Path(environ[name]).read_bytes()
+    except (OSError, KeyError):
+        return False
+
+
+def database(path: Path) -> Check:
+    """Does it open, can it be written, are its tables this version's?"""
+    remedy = "set `database` in relay.yaml to a file in a folder that you may write to"
+    if not path.exists():
+        return _new_database(path, remedy)
+    try:
+        with closing(store.connect(path, patience=1.0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+            applied = _migrations(connection)
+    except (store.StoreError, sqlite3.Error, OSError) as error:
+        return Check("database", FAIL, store.explain(path, error), remedy)
+    known = {step.__name__ for step in MIGRATIONS}
+    if applied - known:
+        return Check("database", FAIL, f"{path} was written by a newer version", "update Claude Relay")
+    pending = f", {len(known - applied)} change(s) of tables at the next start" if known - applied else ""
+    return Check("database", OK, f"{path}, {path.stat().st_size / 1e6:.1f} MB{pending}")
+
+
+def _new_database(path: Path, remedy: str) -> Check:
+    import os
+
+    if path.parent.is_dir() and os.access(path.parent, os.W_OK):
+        return Check("database", OK, f"{path} will be made at the first start")
+    return Check("database", FAIL, f"{path} cannot be made: its folder is missing or may not be written to", remedy)
+
+
+def _migrations(connection: sqlite3.Connection) -> set[str]:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_sqlite_migrations'").fetchone():
+        return set()
+    return {str(name) for (name,) in connection.execute("SELECT name FROM _sqlite_migrations")}

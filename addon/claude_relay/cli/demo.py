@@ -1,0 +1,113 @@
+"""`demo`: a made-up Claude, the real relay in front of it, a dozen requests, and what was written down of them.
+
+    signals ─► temporary folder ─► FakeClaude ─► Relaying ─► send … send ─► usage table ─► everything is taken down again
+
+No account, no network, nothing of the user's settings, and nothing stays behind, also when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from .demonstration.asking import Doors, send
+from .demonstration.cast import ASKS, Ask
+from .demonstration.relaying import Relaying
+from .demonstration.telling import Teller
+from .demonstration.upstream import FakeClaude
+from .usage import usage
+
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+NEXT = """\
+Every request got its answer; no program has seen a failed try. The same with keys of yours:
+
+  export ANTHROPIC_API_KEYS=sk-ant-…,sk-ant-…
+  scripts/relay
+
+and in another terminal (any other program can stand in the place of claude):
+
+  scripts/env -- claude
+  scripts/usage
+"""
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def demo(context: click.Context) -> None:
+    """Show the relay at work on this machine, without any account: five keys, of which three fail, and a dozen requests.
+
+    Ends by itself after a few seconds and leaves nothing behind; the exit status is 0 when every request was answered with 200.
+
+    \b
+    Example:
+      scripts/demo
+    """
+    if context.invoked_subcommand is None:
+        sys.exit(0 if play(Console(highlight=False)) else 1)
+
+
+def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:
+    """The whole demo. True when every request was answered with 200. `pace`: 0.0 leaves out what is for the eye only."""
+    with (
+        tidy_endings(),
+        tempfile.TemporaryDirectory(prefix="claude-relay-demo-") as folder,
+        FakeClaude(pace) as claude,
+        Relaying(claude.url, Path(folder)) as relay,
+    ):
+        doors = Doors(relay.base_port, relay.proxy_port, relay.ca)
+        teller = Teller(console, relay.database)
+        teller.introduce(claude.url, doors)
+        good = ask_all(asks, teller, doors)
+        show_usage(console, relay.database)
+    if good:
+        console.print(NEXT, soft_wrap=True, end="")
+    else:
+        console.print("Not every request was answered: see the lines above.", style="bold red")
+    return good
+
+
+def ask_all(asks: Sequence[Ask], teller: Teller, doors: Doors) -> bool:
+    """All requests, one after the other. True when all were answered well."""
+    good = True
+    for number, ask in enumerate(asks, 1):
+        agent = f"claude-relay-demo/{number}"
+        with teller.waiting(number, ask) as hear:
+            answer = send(ask, doors, agent, hear)
+        teller.tell(number, ask, answer, agent)
+        good = good and answer.good
+    return good
+
+
+def show_usage(console: Console, database: Path) -> None:
+    """What the ledger says in sum, as `scripts/usage` shows it."""
+    console.print("\nWhat the ledger says (scripts/usage --by key):")
+    usage.main(["--by", "key", "--database", str(database)], standalone_mode=False)
+
+
+@contextlib.contextmanager
+def tidy_endings() -> Iterator[None]:
+    """The first signal to end unwinds everything, the next ones cannot disturb that. Ignored ones (nohup) stay ignored."""
+    old = {number: signal.getsignal(number) for number in ENDINGS}
+    try:
+        for number, handler in old.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, _end)
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    for other in ENDINGS:
+        signal.signal(other, signal.SIG_IGN)
+    raise SystemExit(128 + number)

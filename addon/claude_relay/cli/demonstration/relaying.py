@@ -1,0 +1,115 @@
+"""The real relay in a process of its own: `scripts/relay` with a temporary relay.yaml, database and CA, on two free ports.
+
+    with Relaying(claude.url, folder) as relay:
+        relay.base_port, relay.proxy_port, relay.ca, relay.database
+
+It ends with the block, by its process id. Nothing of the user's is read: neither relay.yaml nor mitmproxy's settings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from claude_relay.core.config_locate import ADDON
+from claude_relay.store.database import MissingDatabase, StoreError, read_only
+
+from .cast import HOST, PROVIDER, ROLES
+
+START_SECONDS = 12.0
+END_SECONDS = 3.0
+POLL_SECONDS = 0.05
+LINES_SHOWN = 15
+RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from claude_relay.cli.main import main; main()"
+"""The command in a fresh interpreter, from where this package lies, installed or not."""
+
+
+class Relaying:
+    """The relay in front of `upstream` (a URL), for as long as a `with` block lasts. `folder` is its own."""
+
+    def __init__(self, upstream: str, folder: Path) -> None:
+        self.folder = folder
+        self.proxy_port, self.base_port = free_ports()
+        self.database = folder / "relay.db"
+        self.ca = folder / "mitmproxy-ca-cert.pem"
+        self.config = folder / "relay.yaml"
+        self.log = folder / "relay.log"
+        text = json.dumps(configuration(upstream, self.proxy_port, self.base_port), indent=2)  # JSON is YAML
+        self.config.write_text(text, encoding="utf-8")
+
+    def __enter__(self) -> Relaying:
+        """Start it; it listens when this returns. Raises ClickException with what it said when it does not start."""
+        options = [f"relay_config={self.config}", f"confdir={self.folder}"]
+        command = [sys.executable, "-c", RUN, str(ADDON), "relay", *(word for o in options for word in ("--set", o))]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it: a polite signal first, so that it closes its database."""
+        self.process.terminate()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while not (listening(self.base_port) and listening(self.proxy_port) and has_tables(self.database)):
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise click.ClickException(f"the relay did not start. It said:\n{self.last_words()}")
+            time.sleep(POLL_SECONDS)
+
+    def last_words(self) -> str:
+        """The end of what the relay has printed."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-LINES_SHOWN:]) or "  (nothing)"
+
+
+def configuration(upstream: str, proxy_port: int, base_port: int) -> dict[str, object]:
+    """The demo's relay.yaml."""
+    return {
+        "listen": {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None},
+        "intercept": {"hosts": [HOST]},
+        "providers": {PROVIDER: {"format": "anthropic", "base_url": upstream, "keys": [role.key for role in ROLES]}},
+        "retry": {"attempts": 6, "max_wait": "3s", "first_byte": "4s", "idle": "4s"},
+    }
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports of this machine that nobody listens on at the moment."""
+    with socket.socket() as one, socket.socket() as other:
+        for sock in (one, other):
+            sock.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def listening(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as sock:
+        sock.settimeout(1.0)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def has_tables(database: Path) -> bool:
+    """Whether the ledger is open."""
+    try:
+        with contextlib.closing(read_only(database)) as connection:
+            return bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'attempts'").fetchone())
+    except (MissingDatabase, StoreError):
+        return False

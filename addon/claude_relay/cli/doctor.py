@@ -1,0 +1,76 @@
+"""`doctor`: every check in one table, each with what to do about it.
+
+The checks themselves are in `checks` (this machine) and `reach` (the network).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+
+import click
+
+from claude_relay.core.config import ConfigError
+
+from . import checks, reach
+from .checks import FAIL, OK, WARN, Check
+from .common import CONFIG_HELP, confdir, read_config
+
+MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@click.option("--config", metavar="FILE", help=CONFIG_HELP)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="As for mitmdump, e.g. confdir=DIR.")
+def doctor(as_json: bool, config: str | None, settings: tuple[str, ...]) -> None:
+    """Check Python, packages, configuration, ports, CA, database and providers. Status 1 when something fails.
+
+    \b
+    Examples:
+      scripts/doctor
+      scripts/env -- scripts/doctor        what a client's environment lacks
+      scripts/doctor --json
+    """
+    found = list(examine(config, settings))
+    if as_json:
+        healthy = all(check.status != FAIL for check in found)
+        click.echo(json.dumps({"healthy": healthy, "checks": [asdict(check) for check in found]}, indent=2))
+    else:
+        show(found)
+    raise SystemExit(any(check.status == FAIL for check in found))
+
+
+def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
+    """All checks in order; without a usable configuration those that need none."""
+    yield checks.python()
+    yield from checks.packages()
+    try:
+        source = read_config(config)
+    except ConfigError as error:
+        yield from checks.broken(error)
+        return
+    yield from checks.configuration(source)
+    yield from checks.listening(source)
+    yield checks.authority(confdir(settings))
+    yield checks.shell(source.config, confdir(settings), os.environ)
+    yield checks.database(source.config.database)
+    yield from reach.providers(source.config)
+
+
+def show(found: Iterable[Check]) -> None:
+    """The table."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in found:
+        remedy = f"\n[dim]→[/] {escape(check.remedy)}" if check.remedy else ""
+        table.add_row(MARKS[check.status], escape(check.name), escape(check.found) + remedy)
+    Console(highlight=False).print(table)

@@ -1,0 +1,68 @@
+"""`relay`: check what can be checked beforehand, then become mitmdump (or mitmweb) with the addon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from claude_relay.core.config import Address, Config
+from claude_relay.core.config_yaml import read
+
+from .common import Source, addon_script, become_mitmproxy, load_source, mitm_option, shown_path
+from .ports import listeners, why_not
+
+ANSWERS = frozenset({"--version", "--options", "--commands"})
+"""Arguments with which mitmdump only prints something."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
+@click.option("--web", is_flag=True, help="Run mitmweb instead of mitmdump: shows every request in the browser.")
+@click.argument("mitmproxy", nargs=-1, type=click.UNPROCESSED, metavar="[MITMPROXY OPTIONS]…")
+def relay(web: bool, mitmproxy: tuple[str, ...]) -> None:
+    """Run the relay. All other options go to mitmdump; `scripts/env` then says what a client needs.
+
+    \b
+    Examples:
+      ANTHROPIC_API_KEYS=sk-ant-…,sk-ant-… scripts/relay
+      scripts/relay --web
+      scripts/relay --set relay_config=other.yaml
+    """
+    if ANSWERS.isdisjoint(mitmproxy):
+        source = load_source(mitm_option(mitmproxy, "relay_config"))
+        mode = [] if has_mode(mitmproxy) else modes(source.config)
+        if mode:
+            check_ports(source)
+    else:
+        mode = []
+    become_mitmproxy("mitmweb" if web else "mitmdump", ["-s", str(addon_script()), *mode, *mitmproxy])
+
+
+def has_mode(arguments: Sequence[str]) -> bool:
+    """True when the user says where to listen."""
+    given = any(argument in ("--mode", "-m") or argument.startswith("--mode=") for argument in arguments)
+    return given or mitm_option(arguments, "mode") is not None
+
+
+def modes(config: Config) -> list[str]:
+    """The listeners as mitmproxy's arguments."""
+    specs = {"proxy": "regular", "base_url": f"reverse:https://{config.intercept.hosts[0]}"}
+    return [word for name, address in listeners(config) for word in ("--mode", f"{specs[name]}@{_place(address)}")]
+
+
+def _place(address: Address) -> str:
+    return f"{address.host}:{address.port}"  # mitmproxy splits at the last colon and wants no brackets
+
+
+def check_ports(source: Source) -> None:
+    """End with status 1 and the line to change when a port is not to be had."""
+    lines = read(source.text)
+    problems = []
+    for name, address in listeners(source.config):
+        if reason := why_not(address):
+            at = f"{shown_path(source.path)}:{lines.line(('listen', name)) or 1}" if source.path else "relay.yaml"
+            problems.append(f"  {at}: listen.{name}: cannot listen on {address}: {reason}, or change this line")
+    if problems:
+        click.secho("The relay cannot start:", err=True, bold=True)
+        click.echo("\n".join(problems), err=True)
+        raise SystemExit(1)

@@ -1,0 +1,173 @@
+"""What routing needs to know of a request's body, without building the rest of it.
+
+    >>> read_facts(Endpoint.MESSAGES, {}, b'{"model": "claude-opus-4-6", "messages": [], "stream": true}')
+    Facts(endpoint=<Endpoint.MESSAGES: 'messages'>, model='claude-opus-4-6', stream=True, ...)
+    >>> rename_model(b'{"messages": [], "model" : "claude-opus-4-6"}', "glm-4.6")
+    b'{"messages": [], "model" : "glm-4.6"}'
+
+The JSON is checked and skipped, never turned into objects: fields are kept raw, and only the few small ones are
+decoded. A native body is never written anew; `rename_model` exchanges the bytes of one value. Knows nothing of
+providers, and no reason to refuse a request: what is mistyped stays empty, and the upstream says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+from msgspec import Raw
+
+from .exchange import Endpoint, Facts
+from .lenient import BAD_JSON
+
+SESSION_HEADER = "x-claude-code-session-id"
+
+# Other endpoints have no model in the body, and may carry uploads of many megabytes.
+_WITH_BODY = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.COMPLETE})
+_THINKING = frozenset({"enabled", "adaptive"})
+_ABSENT = Raw(b"null")
+
+# Claude Code 1.x and early 2.x: user_<hash>_account_<id>_session_<uuid>
+_OLD_USER_ID = re.compile(r"user_.*_session_([^_]+)")
+_SESSION = re.compile(r"[\x21-\x7e]{1,128}")
+
+_FILLED_LIST = re.compile(rb"\[[ \t\r\n]*[^] \t\r\n]")
+_OPENING = re.compile(rb"[ \t\r\n]*\{")
+_NAME = re.compile(rb'[ \t\r\n,]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_FOLLOWS = re.compile(rb"[ \t\r\n]*[,}]")
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTALL)
+_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^][{}," \t\r\n]+', re.DOTALL)
+
+
+class _Body(msgspec.Struct):
+    model: Raw = _ABSENT
+    stream: Raw = _ABSENT
+    tools: Raw = _ABSENT
+    thinking: Raw = _ABSENT
+    metadata: Raw = _ABSENT
+
+
+class _Thinking(msgspec.Struct):
+    type: Raw = _ABSENT
+
+
+class _Metadata(msgspec.Struct):
+    user_id: Raw = _ABSENT
+
+
+class _UserId(msgspec.Struct):
+    session_id: Raw = _ABSENT
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_thinking = msgspec.json.Decoder(_Thinking).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
+_decode_user_id = msgspec.json.Decoder(_UserId).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> Facts:
+    """The facts of a request. `headers` in lower case; never raises.
+
+    Costs about 1 ms a megabyte: a caller that must not stop for so long reads large bodies elsewhere.
+    """
+    fields = _fields(body) if endpoint in _WITH_BODY else _Body()
+    return Facts(
+        endpoint=endpoint,
+        model=_text(fields.model),
+        stream=bytes(fields.stream) == b"true",
+        tools=_is_filled_list(fields.tools),
+        thinking=_thinks(fields.thinking),
+        session=_session(headers.get(SESSION_HEADER, "")) or _session_of_user(fields.metadata),
+        headers=headers,
+    )
+
+
+def rename_model(body: bytes, model: str) -> bytes:
+    """The body with another model; every other byte stays as it is.
+
+    All top-level members called "model" change, in whatever way their name is written, so it does not matter which one the reader takes.
+    Raises ValueError when the body is no JSON object or has no such member.
+    """
+    try:
+        spans = [(start, end) for name, start, end in _members(body) if name == "model"]
+    except BAD_JSON:
+        raise ValueError("the body is not a JSON object") from None
+    if not spans:
+        raise ValueError("the body names no model")
+    pieces, done = [], 0
+    for start, end in spans:
+        pieces += [body[done:start], json.dumps(model).encode()]
+        done = end
+    return b"".join([*pieces, body[done:]])
+
+
+def _fields(body: bytes) -> _Body:
+    try:
+        return _decode_body(body)
+    except BAD_JSON:
+        return _Body()
+
+
+def _text(value: Raw) -> str:
+    try:
+        return _decode_text(value)
+    except BAD_JSON:
+        return ""
+
+
+def _is_filled_list(value: Raw) -> bool:
+    return _FILLED_LIST.match(value) is not None
+
+
+def _thinks(value: Raw) -> bool:
+    try:
+        return _text(_decode_thinking(value).type) in _THINKING
+    except BAD_JSON:
+        return False
+
+
+def _session_of_user(metadata: Raw) -> str | None:
+    """The session in `metadata.user_id`: Claude Code writes a JSON text there, older versions three names joined by underscores."""
+    try:
+        user_id = _text(_decode_metadata(metadata).user_id)
+        if user_id.startswith("{"):
+            return _session(_text(_decode_user_id(user_id).session_id))
+    except BAD_JSON:
+        return None
+    old = _OLD_USER_ID.fullmatch(user_id)
+    return _session(old[1]) if old else None
+
+
+def _session(name: str) -> str | None:
+    """The name if it can serve as one: short, printable, ASCII."""
+    return name if _SESSION.fullmatch(name) else None
+
+
+def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
+    """Name, start and end of the value of each top-level member, in order and with duplicates. Raises one of BAD_JSON."""
+    values = _decode_members(body)
+    opening = _OPENING.match(body)
+    position = opening.end() if opening else 0
+    while name := _NAME.match(body, position):
+        text = _decode_text(name[1])
+        position = _end_of_value(body, name.end(), bytes(values[text]))
+        yield text, name.end(), position
+
+
+def _end_of_value(body: bytes, start: int, expected: bytes) -> int:
+    """Where the value at `start` ends. The decoder has told its bytes, unless a later member of the same name took their place."""
+    end = start + len(expected)
+    if body.startswith(expected, start) and _FOLLOWS.match(body, end):
+        return end
+    if scalar := _SCALAR.match(body, start):
+        return scalar.end()
+    depth = 0
+    for token in _TOKEN.finditer(body, start):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token[0], 0)
+        if depth == 0:
+            break
+    return token.end()

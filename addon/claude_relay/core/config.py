@@ -1,0 +1,226 @@
+"""relay.yaml, from text to `Config`, with every problem named at once.
+
+    text ─► config_yaml     values and their lines
+         ─► config_expand   ${VARIABLES}
+         ─► here            presets, defaults, what one section says about another
+         ─► config_models   pydantic ─► Config | config_explain ─► ConfigError
+
+Pure: the text and the environment are given. It knows nothing of mitmproxy, of who reads the file or when.
+
+>>> config = parse("providers: {glm: {preset: zhipu, keys: ['${GLM_KEYS}']}}", environ={"GLM_KEYS": "a, b"})
+>>> [key.alias for key in config.providers["glm"].key_list("glm")]
+['k1', 'k2']
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Set
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, ValidationError
+
+from .config_expand import expand, is_literal
+from .config_explain import explain
+from .config_models import Clients, Config, Intercept, LedgerSettings, Listen, Match, Provider, Retry, Route, Sessions
+from .config_problems import ConfigError, Place, Problem, dotted, shown, suggest
+from .config_values import Address, Auth, OutboundProxy, split_keys
+from .config_yaml import Document, YamlError, read
+
+__all__ = [
+    "Address",
+    "Auth",
+    "Clients",
+    "Config",
+    "ConfigError",
+    "Intercept",
+    "LedgerSettings",
+    "Listen",
+    "Match",
+    "OutboundProxy",
+    "Problem",
+    "Provider",
+    "Retry",
+    "Route",
+    "Sessions",
+    "default",
+    "literal_keys",
+    "needs_restart",
+    "parse",
+    "running",
+]
+
+DEFAULT_PROVIDER = {"anthropic": {"preset": "anthropic", "keys": ["${ANTHROPIC_API_KEYS}"]}}
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_AT_RESTART = ("proxy", "base_url", "panel")
+
+
+def parse(
+    text: str | bytes, *, environ: Mapping[str, str], where: str = "relay.yaml", folder: Path | None = None
+) -> Config:
+    """The configuration that the text describes. Raises ConfigError with every problem.
+
+    where   how messages name the file
+    folder  what a relative `database` starts from; default: the folder of `where`
+    """
+    try:
+        document = read(text)
+    except YamlError as error:
+        raise ConfigError([Problem(where, bad.line, dotted(bad.place), bad.what) for bad in error.complaints]) from None
+    found: dict[Place, str] = {}
+    config = _build(document.data, environ, found)
+    if config is None or found:
+        raise ConfigError(
+            [Problem(where, document.line(place), dotted(place), what) for place, what in _in_order(found, document)]
+        )
+    return config.model_copy(update={"database": _database(config.database, folder or Path(where).parent, environ)})
+
+
+def default(environ: Mapping[str, str], *, folder: Path | None = None) -> Config:
+    """What an empty file means: Anthropic, with ANTHROPIC_API_KEYS or else the client's own credential."""
+    return parse("", environ=environ, folder=folder)
+
+
+def needs_restart(old: Config, new: Config) -> tuple[str, ...]:
+    """The settings that differ and cannot change while running: listeners and database."""
+    changed = [f"listen.{name}" for name in _AT_RESTART if getattr(old.listen, name) != getattr(new.listen, name)]
+    return (*changed, *(["database"] if old.database != new.database else []))
+
+
+def running(old: Config, new: Config) -> Config:
+    """`new` as far as it can apply without a restart: listeners and database stay as they are."""
+    listen = new.listen.model_copy(update={name: getattr(old.listen, name) for name in _AT_RESTART})
+    return new.model_copy(update={"listen": listen, "database": old.database})
+
+
+def literal_keys(text: str | bytes) -> tuple[tuple[int | None, str], ...]:
+    """Line and provider of each secret that is written into the file instead of coming from a variable."""
+    document = read(text)
+    providers = document.data.get("providers")
+    return tuple(
+        (document.line(("providers", name, "keys", index)), shown(name))
+        for name, provider in (providers.items() if isinstance(providers, dict) else ())
+        for index, key in enumerate(_items(provider, "keys"))
+        if is_literal(key)
+    )
+
+
+@cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Name → format, base_url, auth, source."""
+    data = json.loads(files(__package__).joinpath("data/presets.json").read_text("utf-8"))
+    found: dict[str, dict[str, Any]] = data["presets"]
+    return found
+
+
+def _build(data: dict[str, object], environ: Mapping[str, str], found: dict[Place, str]) -> Config | None:
+    """The model, or None; problems go into `found`, the first one of each place wins."""
+    expanded = expand(_with_default_provider(data), environ, found.setdefault)
+    assert isinstance(expanded, dict)
+    filled = {**expanded, "providers": _filled_providers(expanded, found)}
+    for place, what in _crosswise(filled):
+        found.setdefault(place, what)
+    try:
+        return Config.model_validate({name: value for name, value in filled.items() if value is not None})
+    except ValidationError as error:
+        for place, what in explain(error):
+            found.setdefault(place, what)
+    return None
+
+
+def _with_default_provider(data: dict[str, object]) -> dict[str, object]:
+    return data if data.get("providers") else {**data, "providers": DEFAULT_PROVIDER}
+
+
+def _filled_providers(data: dict[str, object], found: dict[Place, str]) -> object:
+    """The providers with what presets and the default of `empty_pool` fill in.
+
+    A client's own credential goes by default only to the hosts it was meant for, or to a program on this machine: a key
+    variable that happens to be unset must not hand somebody's Claude login to another provider.
+    """
+    providers = data["providers"]
+    if not isinstance(providers, dict):
+        return providers
+    meant = {str(host).lower() for host in _items(data.get("intercept"), "hosts")} or set(Intercept().hosts)
+    return {
+        name: _filled(provider, ("providers", name), meant | LOOPBACK, found) for name, provider in providers.items()
+    }
+
+
+def _filled(provider: object, place: Place, trusted: Set[str], found: dict[Place, str]) -> object:
+    if not isinstance(provider, dict | None):
+        return provider
+    filled = _from_preset(provider or {}, place, found)
+    if isinstance(filled.get("keys"), list) and all(isinstance(key, str) for key in filled["keys"]):
+        filled["keys"] = _keys(filled["keys"], (*place, "keys"), found)
+    if "empty_pool" not in filled and _host(filled.get("base_url")) in trusted:
+        filled["empty_pool"] = "passthrough"
+    return filled
+
+
+def _from_preset(provider: dict[str, Any], place: Place, found: dict[Place, str]) -> dict[str, Any]:
+    name = provider.get("preset")
+    if name is not None and name not in presets():
+        found.setdefault((*place, "preset"), f"unknown; {suggest(str(name), presets())}")
+    elif name is None and not provider.get("base_url"):
+        found.setdefault(place, f"base_url is missing; give it, or a preset ({', '.join(presets())})")
+    preset = presets().get(str(name), {})
+    return {field: preset[field] for field in ("format", "base_url", "auth") if field in preset} | provider
+
+
+def _keys(entries: list[str], place: Place, found: dict[Place, str]) -> list[SecretStr]:
+    secrets: dict[str, None] = {}
+    for index, entry in enumerate(entries):
+        try:
+            secrets.update(dict.fromkeys(split_keys([entry])))
+        except ValueError as error:
+            found.setdefault((*place, index), str(error))
+    return [SecretStr(secret) for secret in secrets]
+
+
+def _crosswise(data: dict[str, Any]) -> list[tuple[Place, str]]:
+    """Routes must name providers; without routes one is made of all providers, in the file's order."""
+    providers = data["providers"]
+    if not isinstance(providers, dict):
+        return []
+    if not data.get("routes"):
+        data["routes"] = [{"to": list(providers)}]
+        return []
+    problems: list[tuple[Place, str]] = []
+    for at, route in enumerate(_list(data["routes"])):
+        names = _items(route, "to")
+        for index, name in enumerate(names):
+            if isinstance(name, str) and name not in providers:
+                problems.append((("routes", at, "to", index), f"no provider has this name; {suggest(name, providers)}"))
+            elif name in names[:index]:
+                problems.append((("routes", at, "to", index), "stands in this list twice; keep one"))
+    return problems
+
+
+def _in_order(found: dict[Place, str], document: Document) -> list[tuple[Place, str]]:
+    return sorted(found.items(), key=lambda item: (document.line(item[0]) or 0, dotted(item[0])))
+
+
+def _database(path: Path, folder: Path, environ: Mapping[str, str]) -> Path:
+    if path.parts[:1] == ("~",):
+        path = Path(environ.get("HOME") or environ.get("USERPROFILE") or "~", *path.parts[1:])
+    return folder / path
+
+
+def _host(url: object) -> str:
+    try:
+        return urlsplit(str(url)).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _items(mapping: object, name: str) -> list[Any]:
+    return _list(mapping.get(name)) if isinstance(mapping, dict) else []

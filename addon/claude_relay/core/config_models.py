@@ -1,0 +1,255 @@
+"""The shape of relay.yaml: one frozen pydantic model a section.
+
+Unknown keys are mistakes. Secrets are `SecretStr`, so that no repr and no message shows them. Nothing here reads files
+or variables; `claude_relay.core.config.parse` does the whole way from text to `Config`. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
+
+from . import config_values as values
+from .config_values import Address, Auth, OutboundProxy
+from .durations import seconds
+from .exchange import Key
+
+FORMATS = ("anthropic",)
+FORMATS_LATER = ("openai-chat", "openai-responses", "gemini")
+STRATEGIES = ("headroom", "round-robin", "random", "weighted", "least-used", "least-busy", "priority")
+EMPTY_POOLS = ("passthrough", "reject")
+DURABILITIES = ("strict", "relaxed")
+LATER = {("Match", "client"), ("Match", "min_input_tokens")}
+"""Keys of the documented surface that this version does not have yet."""
+
+_HOST_PORT = {"type": "string", "examples": ["127.0.0.1:8080"]}
+_DURATION = {
+    "anyOf": [{"type": "string", "pattern": r"^\s*\d.*$"}, {"type": "number", "minimum": 0}],
+    "examples": ["30s", "5m", "15d"],
+}
+_AUTH: dict[str, Any] = {
+    "anyOf": [
+        {"enum": list(values.AUTHS)},
+        {
+            "type": "object",
+            "required": ["header"],
+            "properties": {"header": {"type": "string"}, "prefix": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["cookie"],
+            "properties": {"cookie": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "required": ["query"],
+            "properties": {"query": {"type": "string"}},
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def _word(known: tuple[str, ...], later: tuple[str, ...] = ()) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(values.one_of(known, later)), WithJsonSchema({"enum": list(known)})
+
+
+def _empty(kind: Callable[[], object]) -> BeforeValidator:
+    """A key with nothing behind it (all its lines are comments) means none."""
+    return BeforeValidator(lambda value: kind() if value is None else value)
+
+
+def _longer_than_zero(value: object) -> float:
+    if (length := seconds(value)) > 0:
+        return length
+    raise ValueError("must be longer than 0")
+
+
+def _number(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        text = str(value)
+        if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return check
+
+
+def _not_yet(value: object) -> object:
+    if value in (True, "true"):
+        raise ValueError(
+            "client keys are not available in this version; leave 'required' at false and listen on 127.0.0.1 only"
+        )
+    return value
+
+
+type Listener = Annotated[Address, PlainValidator(Address.parse), PlainSerializer(str), WithJsonSchema(_HOST_PORT)]
+type Duration = Annotated[float, PlainValidator(seconds), WithJsonSchema(_DURATION)]
+type Period = Annotated[float, PlainValidator(_longer_than_zero), WithJsonSchema(_DURATION)]
+type KeyPlace = Annotated[Auth, PlainValidator(values.auth), PlainSerializer(asdict), WithJsonSchema(_AUTH)]
+type Outbound = Annotated[
+    OutboundProxy, PlainValidator(OutboundProxy.parse), PlainSerializer(str), WithJsonSchema({"type": "string"})
+]
+type Host = Annotated[str, PlainValidator(values.host), WithJsonSchema({"type": "string"})]
+type Origin = Annotated[str, PlainValidator(values.origin), WithJsonSchema({"type": "string"})]
+type ProviderName = Annotated[str, PlainValidator(values.provider_name), WithJsonSchema({"type": "string"})]
+
+
+class Section(BaseModel):
+    """What all sections have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+
+class Listen(Section):
+    """The addresses to listen on; null switches one off."""
+
+    proxy: Listener | None = Field(default=Address("127.0.0.1", 8080), description="for HTTPS_PROXY")
+    base_url: Listener | None = Field(
+        default=Address("127.0.0.1", 8082), description="for ANTHROPIC_BASE_URL; needs no CA"
+    )
+    panel: Listener | None = Field(default=Address("127.0.0.1", 8083), description="for the admin panel")
+    cors: Annotated[tuple[Origin, ...], _empty(tuple)] = Field(
+        default=(), description="web origins that may call base_url; default none"
+    )
+
+    @model_validator(mode="after")
+    def _one_place_each(self) -> Listen:
+        used = [address for address in (self.proxy, self.base_url, self.panel) if address]
+        if any(one.clashes(other) for one, other in combinations(used, 2)):
+            raise ValueError("two listeners share a port; give each its own")
+        if self.proxy is None and self.base_url is None:
+            raise ValueError("proxy and base_url are both off, so no request could come in; set one of them")
+        return self
+
+
+class Intercept(Section):
+    """Which hosts are decrypted; all others are tunnelled, unread."""
+
+    hosts: tuple[Host, ...] = Field(
+        default=("api.anthropic.com",), min_length=1, description="hosts whose traffic the relay handles"
+    )
+
+
+class Provider(Section):
+    """One upstream with its pool of keys."""
+
+    format: Annotated[str, *_word(FORMATS, FORMATS_LATER)] = Field(
+        default="anthropic", description="the wire format it speaks"
+    )
+    base_url: Annotated[str, PlainValidator(values.base_url), WithJsonSchema({"type": "string"})] = Field(
+        default="", description="what the provider's own SDK takes; the relay appends /v1/messages"
+    )
+    auth: KeyPlace = Field(default=values.AUTHS["x-api-key"], description="where the key goes")
+    keys: Annotated[tuple[SecretStr, ...], _empty(tuple)] = Field(
+        default=(), description="keys, or ${VARIABLES} that hold some, separated by commas"
+    )
+    empty_pool: Annotated[Literal["passthrough", "reject"], *_word(EMPTY_POOLS)] = Field(
+        default="reject",
+        description="without a key: let the client's own through, or refuse; default: only to the host it meant",
+    )
+    strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="round-robin", description="which key is next")
+    models: Annotated[dict[str, str], _empty(dict)] = Field(
+        default={}, description="glob of the model asked for: its name here; first that fits"
+    )
+    proxy: Outbound | None = Field(
+        default=None, description="HTTP proxy on the way out: http://user:password@host:port"
+    )
+    preset: str | None = Field(default=None, description="fills in format, base_url and auth")
+
+    def key_list(self, name: str) -> tuple[Key, ...]:
+        """The pool's keys with aliases k1, k2, …; `id` comes from the secret, so it survives a new order."""
+        secrets = (key.get_secret_value() for key in self.keys)
+        return tuple(
+            Key(name, f"k{n}", secret, hashlib.sha256(secret.encode()).hexdigest()[:16])
+            for n, secret in enumerate(secrets, 1)
+        )
+
+
+class Match(Section):
+    """What a request must be; everything that is given must fit."""
+
+    model: str | None = Field(default=None, description="glob of the model, e.g. claude-haiku-*")
+    header: Annotated[dict[str, str], PlainValidator(values.header_globs), _empty(dict)] = Field(
+        default={}, description="header: glob"
+    )
+    stream: bool | None = Field(default=None, description="asks for a stream")
+    tools: bool | None = Field(default=None, description="brings tools")
+    thinking: bool | None = Field(default=None, description="asks for thinking")
+
+
+class Route(Section):
+    """Requests that fit go to these providers, tried left to right."""
+
+    match: Annotated[Match, _empty(Match)] = Match()
+    to: tuple[ProviderName, ...] = Field(min_length=1, description="names of providers")
+
+
+class Retry(Section):
+    """How long a request is tried."""
+
+    attempts: Annotated[
+        int, PlainValidator(_number(1, 50)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 50})
+    ] = Field(default=5, description="tries of one request, over all keys and providers")
+    max_wait: Duration = Field(default=30.0, description="all waiting of one request together")
+    first_byte: Period = Field(default=120.0, description="until the first byte of an answer's body")
+    idle: Period = Field(default=300.0, description="silence within an answer")
+
+
+class Sessions(Section):
+    """Whether a conversation stays on its key, for the prompt cache."""
+
+    sticky: bool = True
+    ttl: Period = Field(default=3600.0, description="how long a silent session is remembered")
+    short_wait: Duration = Field(
+        default=5.0, description="how long a warm session waits for its key before it takes another"
+    )
+
+
+class Clients(Section):
+    """Whether clients need a key of the relay's own."""
+
+    required: Annotated[bool, BeforeValidator(_not_yet)] = False
+
+
+class LedgerSettings(Section):
+    """How usage is written down."""
+
+    durability: Annotated[Literal["strict", "relaxed"], *_word(DURABILITIES)] = Field(
+        default="strict", description="strict: an answer ends only after its row is on disk"
+    )
+    keep: Period | None = Field(default=400 * 86400.0, description="how long rows are kept; null: for ever")
+
+
+class Config(Section):
+    """A whole relay.yaml. `database` is absolute or relative to the working directory."""
+
+    listen: Annotated[Listen, _empty(Listen)] = Listen()
+    database: Annotated[Path, WithJsonSchema({"type": "string"})] = Field(
+        default=Path("relay.db"), description="SQLite file, relative to this file"
+    )
+    intercept: Annotated[Intercept, _empty(Intercept)] = Intercept()
+    providers: dict[ProviderName, Annotated[Provider, _empty(dict)]] = Field(default={}, description="name: provider")
+    routes: tuple[Route, ...] = Field(default=(), description="first match wins")
+    retry: Annotated[Retry, _empty(Retry)] = Retry()
+    sessions: Annotated[Sessions, _empty(Sessions)] = Sessions()
+    clients: Annotated[Clients, _empty(Clients)] = Clients()
+    ledger: Annotated[LedgerSettings, _empty(LedgerSettings)] = LedgerSettings()

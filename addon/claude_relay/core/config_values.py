@@ -1,0 +1,236 @@
+"""The small values of a configuration: addresses, places of keys, outbound proxies, and the checks of single fields.
+
+Every check raises ValueError with a sentence that ends in the remedy and never repeats what it was given.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from .config_problems import suggest
+
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:\[\]/@]+)):(?P<port>\d{1,5})", re.ASCII)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+"""A header or cookie name: https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2"""
+_QUERY = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+_SECRET = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_NOT_FOR_KEYS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "expect"})
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0: any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, value: object) -> Address:
+        """From `127.0.0.1:8080`, `[::1]:8080`, or an Address."""
+        if isinstance(value, Address):
+            return value
+        found = _ADDRESS.fullmatch(value.strip()) if isinstance(value, str) else None
+        if found is None or int(found["port"]) > 65535:
+            raise ValueError(
+                "must be HOST:PORT such as 127.0.0.1:8080 or [::1]:8080 (ports end at 65535), or null to switch it off"
+            )
+        return cls(found["v6"] or found["host"].lower(), int(found["port"]))
+
+    def __str__(self) -> str:
+        """`127.0.0.1:8080`, `[::1]:8080`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def reachable(self) -> Address:
+        """What a client on this machine dials: loopback where the relay listens on every interface."""
+        return Address(_WILDCARDS.get(self.host, self.host), self.port)
+
+    def clashes(self, other: Address) -> bool:
+        """True when two sockets cannot listen on both."""
+        if not self.port or self.port != other.port:
+            return False
+        return self.host == other.host or self.host in _WILDCARDS or other.host in _WILDCARDS
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:8080`, for a client on this machine."""
+        return f"http://{self.reachable}"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Where a provider wants its key. Header names are lower-case; `prefix` stands before the key, as it is."""
+
+    kind: Literal["header", "cookie", "query"]
+    name: str
+    prefix: str = ""
+
+
+AUTHS = {
+    "x-api-key": Auth("header", "x-api-key"),
+    "bearer": Auth("header", "authorization", "Bearer "),
+    "api-key": Auth("header", "api-key"),
+    "x-goog-api-key": Auth("header", "x-goog-api-key"),
+}
+_AUTH_FORMS = f"{', '.join(AUTHS)}, {{header: NAME, prefix: TEXT}}, {{cookie: NAME}} or {{query: NAME}}"
+
+
+def auth(value: object) -> Auth:
+    """From one of the names, or a mapping that says which header, cookie or query parameter takes the key."""
+    match value:
+        case Auth():
+            return value
+        case "oauth":
+            raise ValueError("'oauth' is not available in this version; use the keys of an API account")
+        case str():
+            return choice(AUTHS, value)
+        case {"header": str(name), **rest} if set(rest) <= {"prefix"}:
+            return _header_auth(name, rest.get("prefix", ""))
+        case {"cookie": str(name), **rest} if not rest and _TOKEN.fullmatch(name):
+            return Auth("cookie", name)
+        case {"query": str(name), **rest} if not rest and _QUERY.fullmatch(name):
+            return Auth("query", name)
+    raise ValueError(f"must be {_AUTH_FORMS}")
+
+
+def _header_auth(name: str, prefix: object) -> Auth:
+    lower = name.lower()
+    if not _TOKEN.fullmatch(lower) or lower in _NOT_FOR_KEYS:
+        raise ValueError("the header must be a name such as x-api-key that may carry a key")
+    if not isinstance(prefix, str) or not re.fullmatch(r"[\x20-\x7e]*", prefix):
+        raise ValueError("the prefix must be plain text in quotes, such as 'Bearer '")
+    return Auth("header", lower, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundProxy:
+    """The HTTP proxy on the way to a provider. `str()` leaves the credential out."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, value: object) -> OutboundProxy:
+        """From `http://user:password@host:port`."""
+        if isinstance(value, OutboundProxy):
+            return value
+        if isinstance(value, str) and value.strip().lower().startswith("socks"):
+            raise ValueError("a SOCKS proxy is not available in this version; use an http:// or https:// one")
+        parts = _url(value, "http://user:password@host:port")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("must end after the port, as in http://user:password@host:port")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
+        return cls(scheme, parts.hostname or "", port, unquote(parts.username or ""), unquote(parts.password or ""))
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of `proxy-authorization`, or None."""
+        if not self.username and not self.password:
+            return None
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    def __str__(self) -> str:
+        """The address alone, safe to show."""
+        return f"{self.scheme}://{Address(self.host, self.port)}"
+
+
+def choice[T](known: dict[str, T], value: object, later: Iterable[str] = ()) -> T:
+    """The entry of that name. Names in `later` are told apart from nonsense: they belong to a later version."""
+    if isinstance(value, str) and value in known:
+        return known[value]
+    if isinstance(value, str) and value in set(later):
+        raise ValueError(f"'{value}' is not available in this version; use {' or '.join(known)}")
+    raise ValueError(
+        f"unknown; {suggest(value, known)}" if isinstance(value, str) else f"must be one of {', '.join(known)}"
+    )
+
+
+def one_of(known: Iterable[str], later: Iterable[str] = ()) -> Callable[[object], str]:
+    """A check for a word from a list."""
+    names, unavailable = {name: name for name in known}, tuple(later)
+    return lambda value: choice(names, value, unavailable)
+
+
+def _url(value: object, example: str) -> SplitResult:
+    try:
+        parts = urlsplit(value.strip()) if isinstance(value, str) else urlsplit("")
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"[\s\x00-\x1f\x7f\\]", parts.netloc + parts.path):
+        raise ValueError(f"must be a URL such as {example}")
+    return parts
+
+
+def base_url(value: object) -> str:
+    """A provider's base URL without a slash at the end; the relay appends `/v1/messages`."""
+    example = "https://api.anthropic.com"
+    parts = _url(value, example)
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user name or password; credentials belong into 'keys' and 'auth'")
+    if parts.query or parts.fragment:
+        raise ValueError(f"must hold no '?' or '#', as in {example}")
+    path = parts.path.rstrip("/")
+    if path.endswith(("/v1", "/v1/messages")):
+        raise ValueError("must stop before '/v1': the relay appends /v1/messages itself")
+    return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+
+
+def host(value: object) -> str:
+    """A bare host name or address, lower-case."""
+    text = value.strip().lower().rstrip(".") if isinstance(value, str) else ""
+    if not (_HOST.fullmatch(text) or re.fullmatch(r"[0-9a-f:]*:[0-9a-f:.]*", text)):
+        raise ValueError("must be a bare host name such as api.anthropic.com, without https://, port or path")
+    return text
+
+
+def origin(value: object) -> str:
+    """An origin as a browser sends it: https://developer.mozilla.org/en-US/docs/Glossary/Origin"""
+    example = "https://app.example.com or http://localhost:3000"
+    if value == "*":
+        raise ValueError(f"'*' would let every web page spend the keys; list each origin, such as {example}")
+    parts = _url(value, example)
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError(f"must be an origin such as {example}, without path and slash")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def provider_name(value: object) -> str:
+    """A provider's name; it becomes part of aliases such as `anthropic/k1`."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", value):
+        raise ValueError("a provider's name has at most 40 letters, digits, '.', '_' and '-'")
+    return value
+
+
+def header_globs(value: object) -> dict[str, str]:
+    """Header names (made lower-case) and the globs their values must fit."""
+    if not isinstance(value, dict) or not all(map(_is_header_glob, value.items())):
+        raise ValueError("must map header names to globs, as in {x-team: 'research-*'}")
+    return {name.lower(): glob for name, glob in value.items()}
+
+
+def _is_header_glob(pair: tuple[object, object]) -> bool:
+    name, glob = pair
+    return isinstance(name, str) and bool(_TOKEN.fullmatch(name)) and isinstance(glob, str)
+
+
+def split_keys(values: list[str]) -> tuple[str, ...]:
+    """One key per entry, in order, none twice: entries may hold several, separated by commas or blanks."""
+    keys = [key for value in values for key in re.split(r"[,\s]+", value) if key]
+    for key in keys:
+        if not _SECRET.fullmatch(key):
+            raise ValueError("a key must consist of plain ASCII characters; copy it again")
+        if "placeholder" in key.lower():
+            raise ValueError("a placeholder is no key; put a real one here, or none")
+    return tuple(dict.fromkeys(keys))

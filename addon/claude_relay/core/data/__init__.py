@@ -1,0 +1,1 @@
+"""Provider facts as dated data; read with `importlib.resources`, checked on load."""

@@ -1,0 +1,177 @@
+r"""Decompressing an answer piece by piece, to look at it; what goes to the client stays as it came.
+
+    >>> packed = zlib.compress(b"event: ping")
+    >>> decoder = Decoder("deflate")
+    >>> decoder.feed(packed[:5]) + decoder.feed(packed[5:])
+    b'event: ping'
+
+Codings (RFC 9110, section 8.4): gzip, deflate (zlib, RFC 1950, or raw, RFC 1951: both are sent), br, zstd, identity,
+and up to three of them stacked. A few bytes can unfold into gigabytes, so output comes in pieces of bounded size and
+only as far as the caller asks for them. Knows nothing of HTTP messages or of what the bytes mean. Never raises.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import brotli  # type: ignore[import-untyped]  # ships no types
+import zstandard
+
+PIECE = 64 * 1024
+"""Output of one step, in bytes, where the library can be told."""
+
+OUTPUT_LIMIT = 16 * 1024 * 1024
+"""What one call may unfold to, in bytes: 256 times a chunk of 64 KiB. Text in a stream that is flushed event by event stays far below."""
+
+MAX_STACKED = 3
+
+# The zstandard library has no limit for its output, but 256 bytes of input hold at most 64 blocks of 128 KiB (RFC 8878, section 3.1.1.2).
+_ZSTD_INPUT = 256
+# RFC 9659: over HTTP a window is at most 8 MiB.
+_ZSTD_WINDOW = 8 * 1024 * 1024
+
+
+class Codec(Protocol):
+    """One content coding being undone."""
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """What `data` adds to the output. Raises one of BROKEN."""
+
+
+BROKEN = (zlib.error, brotli.error, zstandard.ZstdError)
+
+
+class _Zlib:
+    """gzip and deflate. What follows a gzip member is another one or, as browsers see it, padding to be ignored."""
+
+    def __init__(self, wbits: int, next_member: bytes = b"") -> None:
+        self._wbits = wbits
+        self._next_member = next_member
+        self._inflate = zlib.decompressobj(wbits)
+        self._over = False
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        full = False
+        while (data or full) and self._goes_on(data):
+            piece = self._inflate.decompress(data, PIECE)
+            full = len(piece) == PIECE
+            data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+            if piece:
+                yield piece
+
+    def _goes_on(self, data: bytes) -> bool:
+        if self._inflate.eof and data:
+            self._over = self._over or not self._next_member or data[:1] != self._next_member
+            self._inflate = zlib.decompressobj(self._wbits)
+        return not self._over
+
+
+class _Deflate:
+    """`deflate` with or without the zlib wrapper; its first two bytes tell. No sensible raw stream begins like a wrapper."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._codec: _Zlib | None = None
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        if self._codec is None:
+            self._head += data
+            if len(self._head) < 2:
+                return
+            wrapped = self._head[0] & 0x0F == 8 and int.from_bytes(self._head[:2], "big") % 31 == 0
+            self._codec = _Zlib(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+            data, self._head = self._head, b""
+        yield from self._codec.pieces(data)
+
+
+class _Brotli:
+    """Bytes after the end are an error, as the library has it when they come together with the end."""
+
+    def __init__(self) -> None:
+        self._brotli = brotli.Decompressor()
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        if data and self._brotli.is_finished():
+            raise brotli.error("data after the end")
+        # It may take all input and still have output: only an empty piece says that there is none.
+        while piece := self._brotli.process(data, output_buffer_limit=PIECE):
+            yield piece
+            data = b""
+
+
+class _Zstd:
+    """Frames one after the other, skippable ones too."""
+
+    def __init__(self) -> None:
+        self._frame = self._new_frame()
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), _ZSTD_INPUT):
+            rest = data[start : start + _ZSTD_INPUT]
+            while rest:
+                if self._frame.eof:
+                    self._frame = self._new_frame()
+                piece = self._frame.decompress(rest)
+                rest = self._frame.unused_data if self._frame.eof else b""
+                if piece:
+                    yield piece
+
+    @staticmethod
+    def _new_frame() -> zstandard.ZstdDecompressionObj:
+        return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+
+
+_CODECS: dict[str, Callable[[], Codec]] = {
+    "gzip": lambda: _Zlib(zlib.MAX_WBITS | 16, next_member=b"\x1f"),
+    "x-gzip": lambda: _Zlib(zlib.MAX_WBITS | 16, next_member=b"\x1f"),
+    "deflate": _Deflate,
+    "br": _Brotli,
+    "zstd": _Zstd,
+}
+
+
+class Decoder:
+    """Undoes the `Content-Encoding` of one body.
+
+    dead      True: nothing more comes out, because the input is broken or for the reason in `blind`
+    blind     True: the coding is unknown, or the output passed `limit`; nothing is known against the body itself
+    identity  True: no coding; pieces are what was fed
+    """
+
+    def __init__(self, content_encoding: str, *, limit: int = OUTPUT_LIMIT) -> None:
+        names = [name for part in content_encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+        self.blind = len(names) > MAX_STACKED or not _CODECS.keys() >= set(names)
+        self.dead = self.blind
+        self.identity = not names
+        self._limit = limit
+        self._codecs = [] if self.dead else [_CODECS[name]() for name in reversed(names)]
+
+    def feed(self, data: bytes) -> bytes:
+        """What `data` adds to the output: at most `limit` bytes. b"" once dead."""
+        output = b"".join(self.pieces(data))
+        return b"" if self.dead else output
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """As `feed`, in pieces. A caller that has seen enough stops asking, and the rest is never unfolded; it must not feed again then."""
+        if self.dead:
+            return
+        left = self._limit
+        try:
+            for piece in _through(self._codecs, data):
+                left -= len(piece)
+                if left < 0 and not self.identity:
+                    self.blind = self.dead = True
+                    return
+                yield piece
+        except BROKEN:
+            self.dead = True
+
+
+def _through(codecs: Sequence[Codec], data: bytes) -> Iterator[bytes]:
+    if not codecs:
+        yield data
+        return
+    for piece in codecs[0].pieces(data):
+        yield from _through(codecs[1:], piece)

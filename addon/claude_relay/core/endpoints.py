@@ -1,0 +1,75 @@
+"""What a path on an intercepted host is, and therefore whose credential may leave with it.
+
+    >>> classify("/v1/messages?beta=true")
+    <Endpoint.MESSAGES: 'messages'>
+    >>> classify("/v1/messages/../oauth/token")
+    <Endpoint.SIDE: 'side'>
+    >>> normalise_path("//v1/%6dessages/?beta=true")
+    '/v1/messages?beta=true'
+
+A path is judged in its normal form, and the normal form is what goes upstream with a key of the pool: so the provider
+cannot read another path than the one that was judged. Where two servers might still disagree (an escape that does not
+vanish, a `;`, a control or non-ASCII character), the path is SIDE: the pool's key stays at home. Knows nothing of
+hosts, methods, headers or credentials.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from .exchange import Endpoint
+
+_EXACT = {
+    "/v1/messages": Endpoint.MESSAGES,
+    "/v1/messages/count_tokens": Endpoint.COUNT_TOKENS,
+    "/v1/models": Endpoint.MODELS,
+    "/v1/complete": Endpoint.COMPLETE,
+}
+
+# What a path segment may hold unescaped by RFC 3986, section 3.3, but for ";": some servers cut a segment there ("..;" is then "..").
+_SAFE = "!$&'()*+,:=@"
+
+
+def normalise_path(path: str) -> str:
+    """The path in its normal form: escapes decoded once, `//` and a last `/` gone, `.` and `..` resolved. The query string stays as it is.
+
+    What must be escaped is escaped again, so the result can go on the wire: it holds no blank, control character or
+    second `?`. Normalising twice changes nothing more.
+    """
+    route, mark, query = path.partition("?")
+    return _normal(route) + mark + query
+
+
+def classify(path: str) -> Endpoint:
+    """What a path is, with or without its query string; case-sensitive, as Claude's paths are."""
+    normal = _normal(path.partition("?")[0])
+    return _EXACT.get(normal) or _by_prefix(normal)
+
+
+def _by_prefix(normal: str) -> Endpoint:
+    if not normal.startswith("/v1/") or "%" in normal:
+        return Endpoint.SIDE
+    first = normal.split("/", 3)[2]
+    if first.lower() == "oauth":  # in any case: a server that ignores case must not see a key there
+        return Endpoint.SIDE
+    return Endpoint.MODELS if first == "models" else Endpoint.RESOURCE
+
+
+def _normal(route: str) -> str:
+    if route in _EXACT:
+        return route
+    segments: list[bytes] = []
+    for segment in unquote_to_bytes(_octets(route)).split(b"/"):
+        if segment == b"..":
+            del segments[-1:]
+        elif segment not in (b"", b"."):
+            segments.append(segment)
+    return "/" + "/".join(quote_from_bytes(segment, _SAFE) for segment in segments)
+
+
+def _octets(route: str) -> bytes:
+    """The bytes behind a path: undecodable ones arrive as surrogates. A surrogate that stands for no byte cannot have been on a wire."""
+    try:
+        return route.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return route.encode("utf-8", "replace")

@@ -1,0 +1,64 @@
+"""The errors a client may see from the relay itself.
+
+    RelayError                   carries the HTTP status, Claude's error type and what the reader should do
+      ├─ ConfigError             relay.yaml cannot be used (never sent to a client in full; the log has the lines)
+      └─ raised or built where a decision ends a request: see `RelayError.claude_body`
+
+Claude's error types by status: https://docs.claude.com/en/api/errors
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def error_type(status: int) -> str:
+    """Claude's error type for an HTTP status; unknown ones fall to the nearest family."""
+    return ERROR_TYPES.get(status, "invalid_request_error" if 400 <= status < 500 else "api_error")
+
+
+def error_object(status: int, message: str, request_id: str) -> dict[str, object]:
+    """The error in Claude's shape, as the body of an answer and as the data of an SSE `error` event."""
+    return {"type": "error", "error": {"type": error_type(status), "message": message}, "request_id": request_id}
+
+
+@dataclass
+class RelayError(Exception):
+    """An error of the relay's own.
+
+    status       HTTP status of the answer
+    message      what happened and what to do about it; never contains a secret
+    retry_after  seconds until a new try makes sense; sent as `retry-after`, rounded up
+    final        True: sends `x-should-retry: false`, so that SDKs do not try again by themselves
+    """
+
+    status: int
+    message: str
+    retry_after: float | None = None
+    final: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def claude_body(self, request_id: str) -> bytes:
+        """The answer's body in Claude's error shape."""
+        return json.dumps(error_object(self.status, self.message, request_id), ensure_ascii=False).encode()

@@ -1,0 +1,170 @@
+"""The nouns of one request.
+
+    Facts ── what the request is about ──► route ──► Attempt ──► Outcome ──► Verdict ──┬─► Attempt | Wait
+                                                                                        └─► Conclusion
+
+All of them are frozen values. `Facts` describes the client's request, `Attempt` one try with one key at one provider, `Outcome` what became of that try,
+`Verdict` what it means, `Conclusion` how the request ends. Times are seconds since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .errors import RelayError
+
+
+class Endpoint(StrEnum):
+    """What a path on an intercepted host is, after normalising it."""
+
+    MESSAGES = "messages"
+    COUNT_TOKENS = "count_tokens"
+    MODELS = "models"
+    COMPLETE = "complete"
+    RESOURCE = "resource"
+    """Files, batches and any other `/v1/…`: the pool's credential."""
+    SIDE = "side"
+    """Everything else: the client's own credential, untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What routing needs to know of a request. Header names are lower-case."""
+
+    endpoint: Endpoint
+    model: str = ""
+    stream: bool = False
+    tools: bool = False
+    thinking: bool = False
+    session: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One credential of a provider's pool. `id` is stable over restarts and edits and is what rests hang on."""
+
+    provider: str
+    alias: str
+    secret: str = field(repr=False)
+    id: str
+    tier: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One provider of a route, with the name the model has there."""
+
+    provider: str
+    model: str
+
+
+class Failure(StrEnum):
+    """How an attempt failed other than by the status of an answer."""
+
+    CONNECT = "connect"
+    """Refused, unreachable, DNS."""
+    TLS = "tls"
+    RESET = "reset"
+    """The connection broke before the answer was whole."""
+    TIMEOUT = "timeout"
+    """No first byte in time, or silence for too long."""
+    EMPTY = "empty"
+    """A 200 without content."""
+    CUT = "cut"
+    """A 200 whose body ended early."""
+    GARBAGE = "garbage"
+    """A 200 that is HTML or otherwise not what was asked for."""
+    ERROR_EVENT = "error_event"
+    """A 200 with an error in it: an SSE `error` event before content, or JSON of type error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an attempt, as far as it was read.
+
+    status    HTTP status; None when no answer came
+    headers   lower-case names
+    body      at most 64 KiB, decompressed; for ERROR_EVENT the JSON of the error
+    failure   None: judge by the status alone; a 2xx without failure is a success
+    message   for the log, one line, no secrets
+    """
+
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    failure: Failure | None = None
+    message: str = ""
+
+
+class Blame(StrEnum):
+    """Who an outcome speaks about."""
+
+    NOBODY = "nobody"
+    KEY = "key"
+    KEY_MODEL = "key×model"
+    KEY_FAMILY = "key×family"
+    PROVIDER = "provider"
+    ROUTE = "route"
+    REQUEST = "request"
+    ENDPOINT = "endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an outcome means: a name from the verdict table, and who is to blame. `rest_until` is None when nobody rests."""
+
+    name: str
+    blame: Blame
+    rest_until: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try. `key` None: the client's own credential passes through. `because`: the verdict on the try before."""
+
+    n: int
+    provider: str
+    key: Key | None
+    model: str
+    because: Verdict | None = None
+    probe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for so many seconds; then ask again by sending None."""
+
+    seconds: float
+    reason: str
+    because: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The last outcome is the answer."""
+
+    because: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """The last outcome is an error that the client should see as it is."""
+
+    because: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The relay answers with an error of its own."""
+
+    error: RelayError
+    because: Verdict | None = None
+
+
+type Conclusion = Accepted | PassedOn | Refused
+type Step = Attempt | Wait | Conclusion

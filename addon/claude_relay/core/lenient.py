@@ -1,0 +1,90 @@
+"""Reading JSON that others wrote, when a wrong type must not raise.
+
+    >>> parse_object(b'{"usage": {"input_tokens": -1}}')
+    {'usage': {'input_tokens': -1}}
+    >>> count(-1), count(True), count("7"), count(7)
+    (None, None, None, 7)
+
+Everything here answers with an empty value instead of an exception. Knows nothing of what the numbers mean.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+MAX_COUNT = 10**12
+"""Larger counts are taken for nonsense. Sums over a table of them still fit the 64-bit integers of SQLite."""
+
+# msgspec raises DecodeError (a ValueError) on bad JSON, UnicodeDecodeError (another) on bad UTF-8, and RecursionError
+# on nesting that is too deep.
+BAD_JSON = (ValueError, RecursionError)
+
+BOM = b"\xef\xbb\xbf"
+ABSENT = Raw(b"null")
+
+_ERROR_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Answer(msgspec.Struct):
+    """The top-level members of an answer that anything looks at, still raw; see `value`."""
+
+    type: Raw = ABSENT
+    error: Raw = ABSENT
+    model: Raw = ABSENT
+    usage: Raw = ABSENT
+    stop_reason: Raw = ABSENT
+
+    @property
+    def is_error(self) -> bool:
+        """An error in Claude's shape, or one without `type`, as other servers send it with a 200."""
+        kind = value(self.type)
+        return kind == "error" or (kind is None and bool(value(self.error)))
+
+
+_decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+def parse_answer(data: bytes) -> Answer | None:
+    """The answer in `data`; None when it is no JSON object. Its content is checked and skipped: about 1 ms a megabyte."""
+    try:
+        return _decode_answer(data.removeprefix(BOM))
+    except BAD_JSON:
+        return None
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`, whole; {} when it is none, is broken or is something else."""
+    return mapping(value(data.removeprefix(BOM)))
+
+
+def value(data: bytes | Raw) -> object:
+    """The JSON value in `data`, whole; None when it is broken."""
+    try:
+        return msgspec.json.decode(data)
+    except BAD_JSON:
+        return None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """The value if it is an object, else {}."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: object) -> str | None:
+    """The value if it is a string with something in it, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def count(value: object) -> int | None:
+    """The value if it is a whole number from 0 to MAX_COUNT, else None. True and False are no numbers here."""
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
+
+
+def error_name(error: object) -> str:
+    """The `type` of an error object, if it can stand in a log and a table; otherwise "error"."""
+    name = text(mapping(error).get("type"))
+    return name if name is not None and _ERROR_NAME.fullmatch(name) else "error"

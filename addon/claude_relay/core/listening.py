@@ -1,0 +1,30 @@
+"""The listeners of a configuration, in mitmproxy's words."""
+
+from __future__ import annotations
+
+from .config import Config
+
+
+def modes(config: Config) -> list[str]:
+    """mitmproxy's `mode` for the listeners that are on.
+
+    The base-URL listener is a reverse proxy to the first intercepted host. It is spelled `http` although that host speaks TLS:
+    with `https` mitmproxy would open a UDP port too; the relay sets the scheme of each request itself.
+
+    >>> from .config import default
+    >>> modes(default({}))
+    ['regular@127.0.0.1:8080', 'reverse:http://api.anthropic.com:443@127.0.0.1:8082']
+    """
+    found = []
+    if config.listen.proxy is not None:
+        found.append(f"regular@{config.listen.proxy}")
+    if config.listen.base_url is not None:
+        host, port = meant_host(config)
+        found.append(f"reverse:http://{host}:{port}@{config.listen.base_url}")
+    return found
+
+
+def meant_host(config: Config) -> tuple[str, int]:
+    """The host that a request to the base URL means: the first of `intercept.hosts`, with its port."""
+    name, colon, port = config.intercept.hosts[0].rpartition(":")
+    return (name, int(port)) if colon and port.isdigit() else (config.intercept.hosts[0], 443)

@@ -1,0 +1,251 @@
+"""Who rests, why, and until when.
+
+A rest hangs on a key, on key × model or on key × family. Its end only ever moves away (`max(old, new)`). A rest whose length
+nobody stated grows: each failure after an ended rest doubles it, a success begins anew. When a long rest (60 s and more) is over,
+or a key that is out is due for a look, the key is half-open: one request at a time may probe it, until one succeeds.
+
+This module must not know verdicts, pools or requests; times are seconds since the epoch, `math.inf` is "out". Plain values go
+in and out of `snapshot` and `restore`, so that rests can survive a restart.
+
+    rests = Rests()
+    rests.extend("key-id", "", until=160.0, now=100.0, reason="429: retry-after", stated=True)
+    rests.look("key-id", scopes_of("claude-opus-4-5"), now=120.0)      -> Look(blocked=True, half_open=False, changes=160.0)
+    rests.look("key-id", scopes_of("claude-opus-4-5"), now=160.0)      -> Look(False, half_open=True, …), for it was a long one
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, KeysView, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from .limits import family_of
+
+LONG = 60.0
+MOST_PER_KEY = 64
+
+type Scopes = tuple[str, str, str]
+"""The names of the three rests that concern a request: the key's own, that with the model, that with its family."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """One rest.
+
+    until    its end; math.inf: out
+    opens    when a request may use the key again: `until`, or for a key that is out the next look (math.inf: never by itself)
+    careful  half-open after `opens`: one request at a time until one succeeds
+    stated   the provider said how long, so that waiting for it makes sense
+    streak   how many rests of unknown length came one after another
+    """
+
+    until: float
+    opens: float
+    careful: bool
+    stated: bool
+    streak: int
+    reason: str
+
+
+class Look(NamedTuple):
+    """How a key stands: a rest is running or somebody probes; a request would be a probe; when that changes by the clock alone."""
+
+    blocked: bool
+    half_open: bool
+    changes: float
+
+
+@lru_cache(maxsize=1024)
+def scopes_of(model: str) -> Scopes:
+    """The scopes that a request for this model falls under."""
+    name = model.lower()
+    return "", f"model:{name}", f"family:{family_of(name)}"
+
+
+class Rests:
+    """All rests of one pool, by key id and scope."""
+
+    def __init__(self) -> None:
+        self._rests: dict[str, dict[str, Rest]] = {}
+        self._probes: set[tuple[str, str]] = set()
+        self.version = 0
+        """Grows with every change, so that what was derived from the rests can be kept until then."""
+
+    def keys(self) -> KeysView[str]:
+        """The keys that rest, or did since their last success."""
+        return self._rests.keys()
+
+    def of(self, key: str) -> Mapping[str, Rest]:
+        """The rests of a key by scope; ended ones stay until a success, for their streak."""
+        return self._rests.get(key, {})
+
+    def extend(
+        self,
+        key: str,
+        scope: str,
+        *,
+        until: float,
+        now: float,
+        reason: str,
+        stated: bool,
+        recheck: float = math.inf,
+        streak: int | None = None,
+    ) -> Rest:
+        """Rest until then, or longer if a longer rest runs already. `recheck`: seconds after which a key that is out is looked at."""
+        old = self._rests.get(key, {}).get(scope)
+        new = _rest(until, now, reason, stated, recheck, streak if streak is not None else (old.streak if old else 0))
+        if old and now < old.opens:
+            new = _longer(old, new)
+        elif old and old.until == math.inf:
+            # A look at a key that is out brought another failure: it stays out, and the next look is not before the new end.
+            new = replace(old, opens=max(new.opens, now + LONG), reason=reason)
+        self._put(key, scope, new, now)
+        return new
+
+    def grow(
+        self, key: str, scope: str, *, now: float, reason: str, first: float, longest: float, stretch: float = 1.0
+    ) -> Rest:
+        """Rest for a length that nobody stated: `first` seconds, doubled by each failure after an ended rest, at most `longest`.
+
+        Failures during a rest are the same incident (requests that were under way) and do not double it. `stretch` (1.0 and
+        more) spreads the ends of keys that failed together.
+        """
+        old = self._rests.get(key, {}).get(scope)
+        streak = old.streak if old else 0
+        if not (old and now < old.opens and streak):
+            streak += 1
+        length = min(longest, first * 2.0 ** min(streak - 1, 40) * stretch)
+        return self.extend(key, scope, until=now + length, now=now, reason=reason, stated=False, streak=streak)
+
+    def lift(self, key: str, scope: str | None = None) -> bool:
+        """End a key's rests by hand: one scope, or all of them. True when there was one."""
+        scopes = self._rests.get(key, {})
+        gone = list(scopes) if scope is None else [scope] if scope in scopes else []
+        for name in gone:
+            self._drop(key, name)
+        return bool(gone)
+
+    def look(self, key: str, scopes: Scopes, now: float) -> Look:
+        """How a key stands for a request of these scopes."""
+        blocked, half_open, changes = False, False, math.inf
+        for scope, rest in self._rests.get(key, {}).items():
+            if scope not in scopes:
+                continue
+            if now < rest.opens:
+                blocked, changes = True, min(changes, rest.opens)
+            elif rest.careful:
+                half_open = True
+                blocked = blocked or (key, scope) in self._probes
+        return Look(blocked, half_open, changes)
+
+    def blocked(self, key: str, scopes: Iterable[str], now: float) -> bool:
+        """Whether a rest of one of these scopes is running, or another request is probing."""
+        rests = self._rests.get(key)
+        return rests is not None and any(self._blocks(key, scope, now) for scope in scopes)
+
+    def opens(self, key: str, scopes: Iterable[str], now: float, *, busy_until: float) -> tuple[float, bool]:
+        """(when the key is free again, whether that is known). math.inf: not by itself. `busy_until`: what to say while somebody probes.
+
+        A key that is out may be looked at before its end; nobody can promise that it is back then, so it counts as out.
+        """
+        end, known = now, True
+        for scope in scopes:
+            rest = self._rests.get(key, {}).get(scope)
+            if rest and now < rest.opens:
+                end, known = max(end, rest.until), known and rest.stated
+            elif rest and (key, scope) in self._probes:
+                end = max(end, math.inf if rest.until == math.inf else busy_until)
+        return end, known
+
+    def probe(self, key: str, scopes: Iterable[str], now: float) -> bool:
+        """A request starts: if the key is half-open this is the one that probes it. True when it is a probe."""
+        rests = self._rests.get(key, {})
+        taken = [
+            (key, scope) for scope in scopes if scope in rests and rests[scope].careful and now >= rests[scope].opens
+        ]
+        self._probes.update(taken)
+        self.version += bool(taken)
+        return bool(taken)
+
+    def release(self, key: str, scopes: Iterable[str]) -> None:
+        """The probe ended, whatever it found; the next request may probe."""
+        self._probes.difference_update([(key, scope) for scope in scopes])
+        self.version += 1
+
+    def succeeded(self, key: str, scopes: Iterable[str], now: float, *, probe: bool) -> None:
+        """Forget ended rests and their streaks. A half-open one ends by its probe only: other answers may be from before the rest."""
+        for scope in scopes:
+            rest = self._rests.get(key, {}).get(scope)
+            if rest and now >= rest.opens and (probe or not rest.careful):
+                self._drop(key, scope)
+
+    def prune(self, keys: Iterable[str]) -> None:
+        """Forget all keys but these."""
+        for key in self._rests.keys() - set(keys):
+            self.lift(key)
+
+    def snapshot(self) -> list[dict[str, object]]:
+        """Every rest as plain values; times that never come are None."""
+        return [
+            {"key": key, "scope": scope, **_plain(rest)}
+            for key, rests in self._rests.items()
+            for scope, rest in rests.items()
+        ]
+
+    def restore(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Take rests from a snapshot; where one runs already the longer stays."""
+        for row in rows:
+            values = dict(row)
+            key, scope = str(values.pop("key")), str(values.pop("scope"))
+            old, new = self._rests.get(key, {}).get(scope), _from_plain(values)
+            self._rests.setdefault(key, {})[scope] = _longer(old, new) if old else new
+        self.version += 1
+
+    def _blocks(self, key: str, scope: str, now: float) -> bool:
+        rest = self._rests[key].get(scope)
+        return rest is not None and (now < rest.opens or (key, scope) in self._probes)
+
+    def _put(self, key: str, scope: str, rest: Rest, now: float) -> None:
+        rests = self._rests.setdefault(key, {})
+        rests[scope] = rest
+        if len(rests) > MOST_PER_KEY:  # model names come from clients: those that were refused must not pile up
+            for name in [name for name, old in rests.items() if old.opens <= now]:
+                del rests[name]
+        self.version += 1
+
+    def _drop(self, key: str, scope: str) -> None:
+        rests = self._rests[key]
+        del rests[scope]
+        self._probes.discard((key, scope))
+        if not rests:
+            del self._rests[key]
+        self.version += 1
+
+
+def _rest(until: float, now: float, reason: str, stated: bool, recheck: float, streak: int) -> Rest:
+    opens = now + recheck if until == math.inf else until
+    return Rest(until, opens, careful=until - now >= LONG, stated=stated, streak=streak, reason=reason)
+
+
+def _longer(old: Rest, new: Rest) -> Rest:
+    """The later of both ends and of both openings; the reason is that of the rest which ends later."""
+    later, other = (new, old) if (new.until, new.opens) > (old.until, old.opens) else (old, new)
+    return replace(
+        later,
+        opens=max(old.opens, new.opens),
+        careful=old.careful or new.careful,
+        streak=max(later.streak, other.streak),
+    )
+
+
+def _plain(rest: Rest) -> dict[str, object]:
+    return {name: None if value == math.inf else value for name, value in asdict(rest).items()}
+
+
+def _from_plain(values: Mapping[str, object]) -> Rest:
+    until, opens = (math.inf if values[name] is None else float(str(values[name])) for name in ("until", "opens"))
+    return Rest(
+        until, opens, bool(values["careful"]), bool(values["stated"]), int(str(values["streak"])), str(values["reason"])
+    )

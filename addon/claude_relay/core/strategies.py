@@ -1,0 +1,100 @@
+"""How a pool picks one of the keys that are ready.
+
+A strategy is a function of the candidates (never empty, in the pool's order, all of one tier), of what the pool knows about
+them, and of a source of random numbers; `STRATEGIES` is the table. It must not know rests: every candidate may be picked.
+
+    STRATEGIES["least-busy"](candidates, pool, random)      -> the key with the fewest requests under way
+
+`headroom` picks by what `anthropic-ratelimit-*` headers say is left, ahead of the 429; keys never seen count as full.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from math import isfinite
+from typing import Protocol
+
+from .exchange import Key
+
+DEFAULT = "round-robin"
+COMPARED = 64
+
+
+class View(Protocol):
+    """What a strategy may ask of the pool."""
+
+    cursor: int
+
+    def position(self, key: Key) -> int:
+        """The key's place in the pool."""
+
+    def busy(self, key: Key) -> int:
+        """How many requests are under way with it."""
+
+    def used(self, key: Key) -> int:
+        """How many requests it has been given."""
+
+    def room(self, key: Key) -> float:
+        """The share (0.0 to 1.0) of its scarcest limit that is left."""
+
+
+type Random = Callable[[], float]
+type Strategy = Callable[[Sequence[Key], View, Random], Key]
+
+
+def round_robin(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """The next one after the last picked, in the pool's order."""
+    return keys[bisect(keys, view.cursor, key=view.position) % len(keys)]
+
+
+def any_of(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """Each with the same chance."""
+    return keys[min(int(random() * len(keys)), len(keys) - 1)]
+
+
+def weighted(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """With a chance in proportion to the weights; weights that make no sense count as 0, and if all do, as equal."""
+    sums = list(accumulate(key.weight if isfinite(key.weight) and key.weight > 0 else 0.0 for key in keys))
+    if not sums[-1]:
+        return any_of(keys, view, random)
+    return keys[min(bisect(sums, random() * sums[-1]), len(keys) - 1)]
+
+
+def least_used(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """The one that was given the fewest requests."""
+    return _least(keys, view.used, view, random)
+
+
+def least_busy(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """The one with the fewest requests under way."""
+    return _least(keys, view.busy, view, random)
+
+
+def priority(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """The first in the pool's order: later keys only while earlier ones rest."""
+    return keys[0]
+
+
+def headroom(keys: Sequence[Key], view: View, random: Random) -> Key:
+    """The one with most left. Rooms are compared in steps of a twentieth, so that equals share the work."""
+    return _least(keys, lambda key: -round(view.room(key) * 20), view, random)
+
+
+def _least(keys: Sequence[Key], measure: Callable[[Key], int], view: View, random: Random) -> Key:
+    """The first with the least measure after the last picked. Of very many keys only the next ones are compared: the cost stays flat."""
+    start = bisect(keys, view.cursor, key=view.position)
+    ahead = keys[start : start + COMPARED]
+    return min((*ahead, *keys[: min(start, COMPARED - len(ahead))]), key=measure)
+
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "round-robin": round_robin,
+    "random": any_of,
+    "weighted": weighted,
+    "least-used": least_used,
+    "least-busy": least_busy,
+    "priority": priority,
+    "headroom": headroom,
+}

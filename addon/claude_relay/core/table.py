@@ -1,0 +1,136 @@
+"""The verdict table as it is on disk, checked once on import.
+
+`data/verdicts.json` holds every wording, status, header name and error type that a verdict hangs on, each rule with its source
+and date, so that a reader can hold it against the documentation line by line; the first rule that fits wins. This module only
+knows its shape. A wrong table is a programming error: the import fails.
+
+    TABLE.meanings["rate_limited"].rest      -> Length.STATED
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from importlib import resources
+
+import msgspec
+
+from .exchange import Blame, Endpoint
+
+
+class Length(StrEnum):
+    """How long somebody rests."""
+
+    NONE = "none"
+    STATED = "stated"
+    """As the provider said; growing when it did not."""
+    GROWING = "growing"
+    """From 1 s, doubling, to 30 min."""
+    SLOW = "slow"
+    """From 1 h, doubling, to 24 h."""
+    CHECK = "check"
+    """No end; one request every 6 h looks whether the key is back."""
+    OUT = "out"
+    """No end; lifted by hand."""
+
+
+class Then(StrEnum):
+    """What the retry policy does next."""
+
+    ACCEPT = "accept"
+    NEXT_KEY = "next_key"
+    ONE_OTHER_KEY = "one_other_key"
+    OTHER_KEY = "other_key"
+    SAME_KEY = "same_key"
+    ANY_KEY = "any_key"
+    PASS_ON = "pass_on"
+
+
+class AtEnd(StrEnum):
+    """What the client gets when this was the last try."""
+
+    PASS_ON = "pass_on"
+    REST = "rest"
+    """429 with the soonest true retry-after, or 503 when no key comes back by itself."""
+    DOWN = "down"
+    """529."""
+    ANSWER = "answer"
+    """The upstream's error if there is one, else 529."""
+
+
+class Meaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of the table of verdicts."""
+
+    name: str
+    blame: Blame
+    rest: Length
+    then: Then
+    at_end: AtEnd
+    means: str
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an outcome must look like for a verdict. Every column that is filled must fit; within a column one value is enough."""
+
+    verdict: str
+    source: str
+    date: date
+    endpoint: tuple[Endpoint, ...] = ()
+    status: tuple[int | str, ...] = ()
+    failure: tuple[str, ...] = ()
+    type: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    says: tuple[str, ...] = ()
+    limit: tuple[str, ...] = ()
+    names_model: bool = False
+
+
+class Headers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names of headers and what to read in them."""
+
+    retry_after: str
+    retry_after_ms: str
+    bucket: str
+    buckets: tuple[str, ...]
+    unified: str
+    used_up: frozenset[str]
+    not_windows: frozenset[str]
+    claims: dict[str, str]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    verdicts: tuple[Meaning, ...]
+    rules: tuple[Rule, ...]
+    status_of_type: dict[str, int]
+    families: tuple[str, ...]
+    family_says: tuple[str, ...]
+    headers: Headers
+    longest_rest_days: float
+    longest_bucket_hours: float
+
+    @property
+    def meanings(self) -> dict[str, Meaning]:
+        """The verdicts by name."""
+        return {meaning.name: meaning for meaning in self.verdicts}
+
+
+STATUS_CLASSES = frozenset({"1xx", "2xx", "3xx", "4xx", "5xx", "other"})
+
+
+def load(text: bytes) -> Table:
+    """Read and check a table. Raises ValueError (msgspec's is one) naming the rule that is wrong."""
+    table = msgspec.json.decode(text, type=Table)
+    for rule in table.rules:
+        if rule.verdict not in table.meanings:
+            raise ValueError(f"a rule names the unknown verdict {rule.verdict!r}")
+        if not rule.source:
+            raise ValueError(f"a rule for {rule.verdict!r} has no source")
+        strange = [status for status in rule.status if isinstance(status, str) and status not in STATUS_CLASSES]
+        if strange or any(phrase != phrase.lower() for phrase in rule.says):
+            raise ValueError(f"a rule for {rule.verdict!r} has a status class {strange} or wording that can never fit")
+    return table
+
+
+TABLE = load((resources.files(__package__) / "data" / "verdicts.json").read_bytes())

@@ -1,0 +1,353 @@
+"""The hooks of one request.
+
+    requestheaders   claim the flow, mask the client's credentials
+    request          facts ► route ► attempt (or an answer of the relay's own); runs once for each attempt
+    relay_attempt    the attempt failed: verdict ► wait | another key | another provider | give up
+    responseheaders  an answer was accepted: say by whom, begin to count
+    relay_settle     a stream's final event waits for this: ledger, pool, comment
+    response, error  settle what is not settled yet; exactly one of the three does it
+
+Every hook of the request path is wrapped: an exception in it becomes an error in Claude's form, never an unmodified request.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from claude_relay.core.policy import attempts
+from claude_relay.core.routing import route
+from mitmproxy import ctx, http
+from mitmproxy.connection import Server
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from claude_relay.core.body import read_facts, rename_model
+from claude_relay.core.endpoints import classify
+from claude_relay.core.errors import RelayError
+from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, PassedOn, Refused, Wait
+
+from .answers import claude_error, cors_headers, error_answer, preflight, recast
+from .bookkeeping import Bookkeeper
+from .relayed import RELAYED, Relayed, new_request_id
+from .replay import RelayLayer
+from .runtime import Runtime
+from .wire import (
+    address,
+    client_credential,
+    is_placeholder,
+    lend_key,
+    lower_headers,
+    mask_client,
+    pass_through,
+)
+
+logger = logging.getLogger(__name__)
+
+BROKEN = RelayError(
+    503, "relay.yaml cannot be used; the relay's log names the lines. Mend it and start the relay again.", final=True
+)
+NO_KEY = (
+    "The relay has no key for {} and the client sent only a placeholder. "
+    "Set ANTHROPIC_API_KEYS (or keys in relay.yaml) and start the relay again, or send a real key."
+)
+CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
+
+type Hook[S] = Callable[[S, http.HTTPFlow], Awaitable[None]]
+
+
+def guarded[S](hook: Hook[S]) -> Hook[S]:
+    """Fail closed: whatever goes wrong in a hook, the client gets an error and nothing leaves."""
+
+    @functools.wraps(hook)
+    async def safe(self: S, flow: http.HTTPFlow) -> None:
+        try:
+            await hook(self, flow)
+        except Exception:
+            logger.exception("%s failed for %s %s", hook.__name__, flow.request.method, flow.request.path)
+            relayed = RELAYED.get(flow)
+            if relayed is not None:
+                refuse(flow, relayed, CRASHED)
+            else:
+                flow.response = error_answer(CRASHED, new_request_id())
+
+    return safe
+
+
+class RelayHooks:
+    """The hooks that mitmproxy calls for flows."""
+
+    def __init__(self, books: Bookkeeper) -> None:
+        self.runtime: Runtime | None = None
+        self.books = books
+
+    # -- claiming
+
+    def next_layer(self, next_layer: layer.NextLayer) -> None:
+        """Let mitmproxy decide first, then make its HTTP layers able to replay."""
+        if next_layer.layer is None:
+            ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        RelayLayer.adopt(next_layer.layer)
+
+    @guarded
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Claim a request to an intercepted host."""
+        runtime, request = self.runtime, flow.request
+        if runtime is None:
+            flow.response = error_answer(BROKEN, new_request_id())
+            return
+        if request.method == "CONNECT" or not runtime.claims(request.host, request.port):
+            return
+        if isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            name_meant_host(request)
+        endpoint = classify(request.path)
+        side = endpoint is Endpoint.SIDE
+        relayed = Relayed(
+            id=new_request_id(),
+            facts=Facts(endpoint, headers=lower_headers(request)),
+            runtime=runtime,
+            limits=runtime.side_limits if side else runtime.limits,
+            started_at=time.time(),
+            method=request.method,
+            keep_body=self.books.keeps_bodies and not side,
+        )
+        RELAYED[flow] = relayed
+        relayed.client_signature = mask_client(request)
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """A connection through an outbound proxy: give the proxy its credential."""
+        if self.runtime is None:
+            return
+        via = flow.server_conn.via
+        for upstream in self.runtime.upstreams.values():
+            if upstream.proxy is not None and upstream.via == via and upstream.proxy.authorization:
+                flow.request.headers["proxy-authorization"] = upstream.proxy.authorization
+                return
+
+    # -- attempts
+
+    @guarded
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Choose where this attempt goes, or answer at once."""
+        relayed = RELAYED.get(flow)
+        if relayed is None:
+            return
+        try:
+            if relayed.policy is None and relayed.next_attempt is None:
+                await self.begin(flow, relayed)
+            if relayed.next_attempt is not None:
+                point(flow, relayed, relayed.next_attempt)
+        except RelayError as error:
+            refuse(flow, relayed, error)
+
+    async def begin(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
+        """The first attempt of a request."""
+        answer = answer_at_once(flow, relayed)
+        if answer is not None:
+            relayed.own_answer, flow.response = True, answer
+        elif relayed.facts.endpoint is Endpoint.SIDE:
+            relayed.next_attempt = Attempt(1, "", None, "")
+        else:
+            facts, runtime = relayed.facts, relayed.runtime
+            relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
+            hops = route(facts, runtime.config.routes, runtime.config.providers)
+            relayed.policy = attempts(
+                facts, hops, runtime.pools, runtime.config.retry, clock=time.time, random=random.random
+            )
+            await self.follow(flow, relayed, None)
+
+    async def follow(self, flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome | None) -> None:
+        """Tell the policy what became of the attempt and do what it says next."""
+        step = await self.next_step(relayed, outcome)
+        because = step.because
+        if outcome is not None and relayed.tries:
+            relayed.end_try(outcome, because)
+        if isinstance(step, Attempt):
+            relayed.next_attempt, relayed.again = step, True
+            return
+        relayed.conclusion, relayed.next_attempt = step, None
+        if isinstance(step, Refused):
+            refuse(flow, relayed, step.error)
+        elif isinstance(step, PassedOn):
+            pass_on(flow, relayed, outcome or Outcome())
+
+    async def next_step(self, relayed: Relayed, outcome: Outcome | None) -> Attempt | Conclusion:
+        """Drive the policy through its waits. A client that leaves ends them."""
+        policy = relayed.policy
+        assert policy is not None
+        try:
+            step = policy.send(outcome)
+            while isinstance(step, Wait):
+                await relayed.wait(step.seconds)
+                if relayed.gone:
+                    policy.close()
+                    return Refused(RelayError(502, "the client left"), step.because)
+                step = policy.send(None)
+        except StopIteration as end:
+            conclusion: Conclusion = end.value
+            return conclusion
+        return step
+
+    @guarded
+    async def relay_attempt(self, flow: http.HTTPFlow) -> None:
+        """An attempt failed and nothing has reached the client."""
+        relayed = RELAYED[flow]
+        outcome = relayed.outcome or Outcome()
+        outcome = self.books.redacted(outcome, relayed)
+        if relayed.facts.endpoint is Endpoint.SIDE:
+            relayed.end_try(outcome, None)
+            if outcome.failure is not None or outcome.status is None:
+                refuse(flow, relayed, RelayError(404, f"The host of this call did not answer ({outcome.message})."))
+            return
+        tried = relayed.tries[-1]
+        await self.follow(flow, relayed, outcome)
+        self.books.attempt_failed(flow, relayed, tried, outcome)
+
+    # -- the answer
+
+    @guarded
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """An answer is on its way to the client: the upstream's, or one of the relay's own."""
+        relayed = RELAYED.get(flow)
+        if relayed is None or flow.response is None:
+            return
+        if relayed.facts.endpoint is not Endpoint.SIDE:
+            if relayed.policy is not None and relayed.conclusion is None and not relayed.own_answer:
+                await self.follow(flow, relayed, relayed.outcome)
+            self.books.say_by_whom(flow, relayed)
+        origin = relayed.facts.headers.get("origin")
+        if origin is not None:
+            flow.response.headers.update(cors_headers(origin, relayed.runtime.config.listen.cors))
+        relayed.open_meter(flow.response)
+
+    async def relay_settle(self, flow: http.HTTPFlow) -> None:
+        """All but the final event of a stream has left."""
+        await self.settle(flow)
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """The answer is whole."""
+        relayed = RELAYED.get(flow)
+        if relayed is None:
+            return
+        if not relayed.settled and flow.response is not None and relayed.meter is not None:
+            body = flow.response.raw_content or b""
+            relayed.response_bytes = len(body)
+            relayed.meter.feed(body)
+            relayed.meter.end()
+        await self.settle(flow)
+        self.let_go(flow)
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """The client left, or the connection to it broke."""
+        await self.settle(flow)
+        self.let_go(flow)
+
+    async def settle(self, flow: http.HTTPFlow) -> None:
+        """Write the request down, exactly once."""
+        relayed = RELAYED.get(flow)
+        if relayed is None or relayed.settled:
+            return
+        relayed.settled = True
+        try:
+            await self.books.settle(flow, relayed)
+        except Exception:
+            logger.exception("settling %s failed", relayed.id)
+
+    def let_go(self, flow: http.HTTPFlow) -> None:
+        """Forget the flow, and with it its secrets."""
+        relayed = RELAYED.pop(flow, None)
+        if relayed is not None:
+            relayed.signature = relayed.client_signature = None
+            self.books.view.finished(flow)
+
+
+def name_meant_host(request: http.Request) -> None:
+    """A request to the base URL means the intercepted host, which speaks TLS."""
+    request.data.scheme = b"https"
+    if request.data.port == 443:
+        request.headers["host"] = request.data.host
+
+
+def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | None:
+    """Answers that need no upstream: preflights, and refusals for who asks or with what."""
+    headers, allowed = relayed.facts.headers, relayed.runtime.config.listen.cors
+    origin = headers.get("origin")
+    if origin is not None and isinstance(flow.client_conn.proxy_mode, ReverseMode):
+        if origin not in allowed:
+            why = f"Pages of {origin} may not use this relay. List the origin under listen.cors in relay.yaml."
+            raise RelayError(403, why)
+        if flow.request.method == "OPTIONS" and "access-control-request-method" in headers:
+            return preflight(origin, allowed, headers.get("access-control-request-headers", ""))
+    if relayed.facts.endpoint is Endpoint.SIDE and has_placeholder(relayed):
+        why = "This path is not part of the API that the relay serves, and a placeholder key does not leave it."
+        raise RelayError(404, why)
+    return None
+
+
+def has_placeholder(relayed: Relayed) -> bool:
+    """Whether the client's credential is only a placeholder."""
+    return relayed.client_signature is not None and is_placeholder(client_credential(relayed.client_signature.fields))
+
+
+def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
+    """Turn the flow's request into this attempt's."""
+    relayed.next_attempt = None
+    original = relayed.client_signature
+    assert original is not None
+    if relayed.facts.endpoint is Endpoint.SIDE:
+        relayed.begin_try(attempt)
+        relayed.signature = original
+        return
+    upstream = relayed.runtime.upstreams[attempt.provider]
+    if attempt.key is None and has_placeholder(relayed):
+        raise RelayError(401, NO_KEY.format(attempt.provider), final=True)
+    if attempt.key is not None and not is_loopback(flow.client_conn.peername):
+        raise RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)
+    relayed.begin_try(attempt)
+    if attempt.model != relayed.facts.model:
+        rename(flow.request, attempt.model)
+    address(flow.request, upstream, identity=relayed.facts.stream)
+    if flow.server_conn.via != upstream.via:
+        flow.server_conn = Server(address=(upstream.host, upstream.port))
+        flow.server_conn.via = upstream.via
+    if attempt.key is None:
+        relayed.signature = pass_through(flow.request, original)
+    else:
+        alias = f"relay:{attempt.provider}/{attempt.key.alias}"
+        relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
+
+
+def rename(request: http.Request, model: str) -> None:
+    """The provider knows the model under another name: replace those bytes of the body and no others."""
+    request.data.content = rename_model(request.data.content or b"", model)
+    if "content-length" in request.headers:
+        request.headers["content-length"] = str(len(request.data.content))
+
+
+def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:
+    """The relay answers with an error of its own."""
+    relayed.again, relayed.own_answer, relayed.next_attempt = False, True, None
+    relayed.refusal = error
+    if relayed.policy is not None:
+        relayed.policy.close()
+    flow.response = error_answer(error, relayed.id)
+
+
+def pass_on(flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome) -> None:
+    """The upstream's error is the answer: as it is when it speaks Claude's language, recast otherwise."""
+    relayed.again = False
+    if outcome.failure is not None or claude_error(outcome.body) is None:
+        relayed.own_answer = True
+        flow.response = recast(outcome, relayed.id)
+
+
+def is_loopback(peer: tuple[str, int] | tuple[str, int, int, int] | None) -> bool:
+    """Whether a client is on this machine."""
+    if peer is None:
+        return False
+    host = peer[0]
+    return host.startswith("127.") or ipaddress.ip_address(host.partition("%")[0]).is_loopback

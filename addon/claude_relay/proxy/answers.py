@@ -1,0 +1,108 @@
+"""Answers of the relay's own, in Claude's shape."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+from mitmproxy import http
+
+from claude_relay.core.errors import RelayError, error_object
+from claude_relay.core.exchange import Outcome
+
+JSON = "application/json"
+
+
+class _Error(msgspec.Struct):
+    type: str
+    message: str
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+_decode_error = msgspec.json.Decoder(_ErrorBody).decode
+
+
+def error_answer(error: RelayError, request_id: str) -> http.Response:
+    """The relay's own error as an HTTP answer."""
+    headers = {"content-type": JSON, "request-id": request_id, **error.headers}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if error.final:
+        headers["x-should-retry"] = "false"
+    return http.Response.make(error.status, error.claude_body(request_id), headers)
+
+
+def recast(outcome: Outcome, request_id: str) -> http.Response:
+    """An upstream's failure that is the client's answer but not in Claude's shape: status kept, told in Claude's words."""
+    status = outcome.status if outcome.status is not None and outcome.status >= 400 else 502
+    found = claude_error(outcome.body)
+    if found is not None:
+        status = STATUS_OF_TYPE.get(found.type, status)
+        body = outcome.body
+    else:
+        text = printable(outcome.body) or outcome.message or "no explanation"
+        body = msgspec.json.encode(
+            error_object(status, f"the upstream answered {outcome.status or 'nothing'}: {text}", request_id)
+        )
+    headers = {"content-type": JSON, "request-id": outcome.headers.get("request-id", request_id)}
+    headers |= {k: v for k, v in outcome.headers.items() if k == "retry-after" or k.startswith("anthropic-ratelimit-")}
+    return http.Response.make(status, body, headers)
+
+
+def claude_error(body: bytes) -> _Error | None:
+    """The error in a body of Claude's shape, None in any other."""
+    try:
+        return _decode_error(body).error
+    except (msgspec.MsgspecError, ValueError):
+        return None
+
+
+def printable(body: bytes, limit: int = 300) -> str:
+    """The start of a body as one readable line, without HTML tags."""
+    text = body[: limit * 8].decode("utf-8", "replace")
+    if "<" in text:
+        out, depth = [], 0
+        for char in text:
+            depth += char == "<"
+            if depth == 0:
+                out.append(char)
+            depth -= char == ">" and depth > 0
+        text = "".join(out)
+    return " ".join(text.split())[:limit]
+
+
+STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""HTTP status for an error that came inside a 200: https://docs.claude.com/en/api/errors"""
+
+
+def preflight(origin: str, allowed: tuple[str, ...], asked: str) -> http.Response:
+    """The answer to a browser that asks whether a page may call the API through the base URL."""
+    headers = {
+        "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
+        "access-control-allow-headers": asked
+        or "content-type, x-api-key, authorization, anthropic-version, anthropic-beta",
+        "access-control-max-age": "600",
+    }
+    return http.Response.make(204, b"", headers | cors_headers(origin, allowed))
+
+
+def cors_headers(origin: str, allowed: tuple[str, ...]) -> dict[str, str]:
+    """Headers that let a page of a listed origin read an answer; none for others."""
+    if origin not in allowed:
+        return {}
+    exposed = "request-id, retry-after, x-relay-provider, x-relay-key, x-relay-attempts, x-relay-model"
+    return {"access-control-allow-origin": origin, "vary": "Origin", "access-control-expose-headers": exposed}

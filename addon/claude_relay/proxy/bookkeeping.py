@@ -1,0 +1,186 @@
+"""What is written down of a request: the ledger's rows, the answer's `x-relay-*` headers, what the pool learns, the line people see."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+
+from claude_relay.core.usage import Usage
+from mitmproxy import http
+
+from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
+from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
+
+from .inspection import View, marker, name_of, redact, summary
+from .relayed import Relayed, Try
+
+logger = logging.getLogger(__name__)
+NO_USAGE = Usage()
+
+
+class Bookkeeper:
+    """Settles requests."""
+
+    def __init__(self, ledger: Ledger | None, view: View) -> None:
+        self.ledger = ledger
+        self.view = view
+
+    @property
+    def keeps_bodies(self) -> bool:
+        """Whether streamed answers are kept for somebody to look at."""
+        return self.view.view is not None
+
+    def say_by_whom(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
+        """Tell the client who answered, after how many attempts."""
+        assert flow.response is not None
+        headers = flow.response.headers
+        headers["x-relay-attempts"] = str(len(relayed.tries))
+        if relayed.tries and relayed.refusal is None:
+            attempt = relayed.tries[-1].attempt
+            headers["x-relay-provider"] = attempt.provider
+            headers["x-relay-key"] = attempt.key.alias if attempt.key is not None else "client"
+            if attempt.model:
+                headers["x-relay-model"] = attempt.model
+
+    @staticmethod
+    def redacted(outcome: Outcome, relayed: Relayed) -> Outcome:
+        """The outcome without any key that the upstream may have repeated in it."""
+        message = redact(outcome.message.encode("utf-8", "replace"), relayed).decode()
+        return dataclasses.replace(outcome, message=message, body=redact(outcome.body, relayed))
+
+    def attempt_failed(self, flow: http.HTTPFlow, relayed: Relayed, tried: Try, outcome: Outcome) -> None:
+        """Make a failed attempt readable."""
+        logger.info("attempt %d of %s at %s: %s", tried.attempt.n, relayed.id, name_of(tried), tried.verdict)
+        if relayed.again or relayed.refusal is not None:
+            self.view.add_failed(relayed, tried, flow, outcome)
+
+    async def settle(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
+        """The request is over, or all but its last bytes: pool, line, ledger."""
+        now = time.time()
+        finished = how_it_finished(flow, relayed)
+        if relayed.policy is not None:
+            relayed.policy.close()
+        if relayed.facts.endpoint is Endpoint.SIDE:
+            return
+        close_tries(relayed, finished, now)
+        self.tell_pool(relayed, now)
+        usage = relayed.meter.usage if relayed.meter is not None else None
+        flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
+        flow.marked = marker(relayed, finished)
+        if self.ledger is not None and (relayed.tries or relayed.refusal is not None):
+            await self.ledger.write(request_row(flow, relayed, finished, now), attempt_rows(relayed))
+
+    @staticmethod
+    def tell_pool(relayed: Relayed, now: float) -> None:
+        """The key of an accepted answer is free again; when the upstream broke it off, that counts as a failure of its route."""
+        if not isinstance(relayed.conclusion, Accepted):
+            return
+        attempt = relayed.tries[-1].attempt
+        pools = relayed.runtime.pools
+        pools.finished(attempt)
+        if relayed.broken is not None and attempt.key is not None and attempt.provider in pools:
+            verdict = Verdict("broken", Blame.ROUTE, reason=relayed.broken)
+            pools[attempt.provider].apply(verdict, attempt.key, attempt.model, now)
+
+
+def how_it_finished(flow: http.HTTPFlow, relayed: Relayed) -> Finished:
+    """`complete` only for a whole answer below 400."""
+    if relayed.broken is not None:
+        return "upstream_closed"
+    meter = relayed.meter
+    if relayed.gone and not (meter is not None and (meter.complete or meter.error)):
+        return "client_closed"
+    status = flow.response.status_code if flow.response is not None else 0
+    if status == 0 or status >= 400 or (meter is not None and meter.error):
+        return "error"
+    return "complete"
+
+
+def close_tries(relayed: Relayed, finished: str, now: float) -> None:
+    """The last try ends with the request."""
+    if not relayed.tries or relayed.tries[-1].ended_at is not None:
+        return
+    last = relayed.tries[-1]
+    last.ended_at = now
+    if finished == "client_closed":
+        last.verdict, last.error = last.verdict or "client_closed", last.error or "the client left"
+    elif relayed.broken is not None:
+        last.verdict, last.error = "broken", relayed.broken
+    elif relayed.meter is not None and relayed.meter.error:
+        last.verdict, last.error = "error_event", relayed.meter.error
+
+
+def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: float) -> RequestRow:
+    """The row of `requests`."""
+    facts, meter = relayed.facts, relayed.meter
+    last = relayed.tries[-1] if relayed.tries else None
+    usage = meter.usage if meter is not None else NO_USAGE
+    response = flow.response
+    return RequestRow(
+        id=relayed.id,
+        started_at=relayed.started_at,
+        client=None,
+        session=facts.session,
+        user_agent=facts.headers.get("user-agent"),
+        method=relayed.method,
+        path=relayed.pristine.path.partition(b"?")[0].decode("utf-8", "replace")
+        if relayed.pristine
+        else flow.request.path,
+        requested_model=facts.model or None,
+        served_model=(meter.served_model if meter is not None else None)
+        or (last.attempt.model or None if last else None),
+        provider=last.attempt.provider if last else None,
+        key=last.attempt.key.alias if last and last.attempt.key else None,
+        stream=facts.stream,
+        status=response.status_code if response is not None and (not relayed.gone or relayed.meter) else None,
+        error_type=error_type_of(relayed, finished),
+        attempts=len(relayed.tries),
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_5m_tokens=usage.cache_write_5m_tokens,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        server_tool_requests=usage.server_tool_requests,
+        ttft_ms=milliseconds(relayed.started_at, last.first_byte_at if last else None),
+        duration_ms=milliseconds(relayed.started_at, now),
+        request_bytes=relayed.request_bytes,
+        response_bytes=relayed.response_bytes,
+        finished=finished,
+    )
+
+
+def error_type_of(relayed: Relayed, finished: str) -> str | None:
+    """What kind of error the client saw, if it saw one."""
+    if finished == "complete":
+        return None
+    if relayed.meter is not None and relayed.meter.error:
+        return relayed.meter.error
+    if finished != "error":
+        return finished
+    return relayed.tries[-1].verdict if relayed.tries else "refused"
+
+
+def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
+    """The rows of `attempts`."""
+    return [
+        AttemptRow(
+            request=relayed.id,
+            n=tried.attempt.n,
+            provider=tried.attempt.provider,
+            key=tried.attempt.key.alias if tried.attempt.key else None,
+            status=tried.status,
+            verdict=tried.verdict,
+            error=tried.error or None,
+            started_at=tried.started_at,
+            first_byte_ms=milliseconds(tried.started_at, tried.first_byte_at),
+            duration_ms=milliseconds(tried.started_at, tried.ended_at),
+        )
+        for tried in relayed.tries
+    ]
+
+
+def milliseconds(start: float, end: float | None) -> int | None:
+    """Whole milliseconds between two times."""
+    return None if end is None else max(0, round((end - start) * 1000))

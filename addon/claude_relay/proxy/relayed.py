@@ -1,0 +1,235 @@
+"""What is known of one relayed flow, from its first header to its settlement.
+
+`RELAYED` maps each flow that the addon claimed to its `Relayed`; a flow that is not in it is none of ours.
+The layer in `replay` reads limits and reports bytes here, the addon puts its decisions here. The entry goes when the request is settled, and with it every secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import weakref
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import msgspec
+from claude_relay.core.gate import Gate
+from claude_relay.core.usage import Meter
+from mitmproxy import http
+
+from claude_relay.core.errors import RelayError, error_object
+from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
+
+from .runtime import Limits, Runtime
+from .wire import Pristine, Signature, lower_headers
+
+MESSAGE_STREAMS = (Endpoint.MESSAGES, Endpoint.COMPLETE)
+KEPT_BODY_LIMIT = 4 * 1024 * 1024
+"""Bytes of a streamed answer that are kept for mitmweb to show."""
+
+
+@dataclass(slots=True)
+class Try:
+    """One attempt as the ledger will know it. Times are Unix seconds."""
+
+    attempt: Attempt
+    started_at: float
+    first_byte_at: float | None = None
+    ended_at: float | None = None
+    status: int | None = None
+    verdict: str = ""
+    error: str = ""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Relayed:
+    """The state of one relayed flow."""
+
+    id: str
+    facts: Facts
+    runtime: Runtime
+    limits: Limits
+    started_at: float
+    method: str = "POST"
+    keep_body: bool = False
+
+    # the request
+    pristine: Pristine | None = None
+    client_signature: Signature | None = None
+    signature: Signature | None = None
+    request_bytes: int = 0
+
+    # the attempts
+    policy: Generator[Attempt | Wait, Outcome | None, Conclusion] | None = None
+    next_attempt: Attempt | None = None
+    conclusion: Conclusion | None = None
+    refusal: RelayError | None = None
+    tries: list[Try] = field(default_factory=list)
+    gate: Gate | None = None
+    outcome: Outcome | None = None
+    again: bool = False
+    own_answer: bool = False
+
+    # the answer
+    meter: Meter | None = None
+    sse: bool = False
+    can_append: bool = False
+    first_byte_at: float | None = None
+    response_bytes: int = 0
+    kept: list[bytes] | None = None
+    last_bytes: bytes = b""
+    broken: str | None = None
+    settled: bool = False
+
+    # the client
+    gone: bool = False
+    waker: asyncio.Event | None = None
+
+    # -- the request
+
+    def keep_request(self, request: http.Request, body: bytes) -> None:
+        """The request is whole: remember it as the client sent it."""
+        request.timestamp_end = time.time()
+        request.data.content = body
+        self.request_bytes = len(body)
+        self.pristine = Pristine.of(request)
+
+    def restore_request(self, flow: http.HTTPFlow) -> None:
+        """Undo what an attempt changed in the flow's request."""
+        assert self.pristine is not None
+        self.pristine.restore(flow.request)
+
+    def sign(self, request: http.Request) -> http.Request:
+        """The request as it goes on the wire: a copy with the real credential, never kept."""
+        return request if self.signature is None else self.signature.sign(request)
+
+    def attempt_sent(self) -> None:
+        """Connected: the attempt's request leaves now."""
+        self.outcome = None
+
+    # -- the answer
+
+    def open_gate(self, response: http.Response) -> Gate:
+        """Begin to judge the answer whose head has arrived."""
+        self.gate = Gate(
+            response.status_code,
+            lower_headers(response),
+            endpoint=self.facts.endpoint,
+            stream=self.facts.stream,
+            head=self.method == "HEAD",
+        )
+        return self.gate
+
+    def saw_byte(self) -> None:
+        """A byte of the answer's body arrived."""
+        if self.tries and self.tries[-1].first_byte_at is None:
+            self.tries[-1].first_byte_at = time.time()
+
+    def open_meter(self, response: http.Response) -> None:
+        """Begin to count what the accepted answer uses."""
+        headers = lower_headers(response)
+        self.meter = Meter(headers, endpoint=self.facts.endpoint)
+        good = response.status_code < 400
+        self.sse = (
+            good and self.facts.endpoint in MESSAGE_STREAMS and "text/event-stream" in headers.get("content-type", "")
+        )
+        self.can_append = self.sse and "content-length" not in headers and not encoded(headers)
+        self.kept = [] if self.keep_body else None
+
+    @property
+    def has_final_event(self) -> bool:
+        """Whether the stream itself says that it is complete."""
+        return self.sse
+
+    def meter_chunk(self, data: bytes) -> int | None:
+        """Count a chunk; returns where in it the final event begins, if it does."""
+        assert self.meter is not None
+        self.response_bytes += len(data)
+        if self.kept is not None and self.response_bytes <= KEPT_BODY_LIMIT:
+            self.kept.append(data)
+        if self.can_append:
+            self.last_bytes = (self.last_bytes + data)[-4:] if len(data) < 4 else data[-4:]
+        return self.meter.feed(data)
+
+    def meter_end(self) -> bool:
+        """The upstream ended the body; False when the stream was not complete."""
+        assert self.meter is not None
+        self.meter.end()
+        return self.settled or not self.sse or self.meter.complete or self.meter.error is not None
+
+    def kept_body(self) -> bytes | None:
+        """The streamed body, for those who look at flows."""
+        return None if self.kept is None else b"".join(self.kept)
+
+    def break_off(self, why: str) -> bytes | None:
+        """The upstream broke after content. Returns the bytes that end the stream as an error, or None when nothing can be added."""
+        self.broken = why
+        if not self.can_append:
+            return None
+        between = self.last_bytes.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        message = f"{why}; what arrived until then is incomplete. Send the request again."
+        data = json_bytes(error_object(502, message, self.id))
+        return (b"" if between else b"\n\n") + b"event: error\ndata: " + data + b"\n\n"
+
+    # -- the client
+
+    def client_left(self) -> None:
+        """The client closed its connection or reset its stream: end every wait."""
+        self.gone = True
+        if self.waker is not None:
+            self.waker.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long, or until the client leaves."""
+        self.waker = asyncio.Event()
+        if self.gone:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.waker.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.waker = None
+
+    def deadline_message(self) -> str:
+        """What to say of an attempt that took too long."""
+        if self.tries and self.tries[-1].first_byte_at is not None:
+            return f"silent for {self.limits.idle:g} s"
+        return f"no first byte within {self.limits.first_byte:g} s"
+
+    # -- the attempts
+
+    def begin_try(self, attempt: Attempt) -> None:
+        """An attempt starts."""
+        self.again = self.own_answer = False
+        self.tries.append(Try(attempt, time.time()))
+
+    def end_try(self, outcome: Outcome, verdict: Verdict | None) -> None:
+        """The running attempt is over, or accepted."""
+        now = self.tries[-1]
+        now.status = outcome.status
+        now.error = outcome.message
+        now.verdict = verdict.name if verdict is not None else ""
+        if outcome.failure is not None or (outcome.status or 0) >= 400:
+            now.ended_at = time.time()
+
+
+def encoded(headers: dict[str, str]) -> bool:
+    """Whether a body is compressed."""
+    return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
+
+
+def json_bytes(value: object) -> bytes:
+    """Compact JSON as UTF-8."""
+
+    return msgspec.json.encode(value)
+
+
+def new_request_id() -> str:
+    """An id for a request of the relay's, in the form of Claude's own."""
+    return f"req_relay_{secrets.token_hex(12)}"
+
+
+RELAYED: weakref.WeakKeyDictionary[http.HTTPFlow, Relayed] = weakref.WeakKeyDictionary()

@@ -1,0 +1,524 @@
+"""The HTTP layer that can replay a flow in place.
+
+One relayed request walks through `RelayStream` like this:
+
+    state_consume_request_body   the body is whole: the `request` hook chooses an upstream, a signed copy of the head goes out
+    state_wait_for_response_headers ─► state_gate     a `Gate` holds the answer's start until it is known to be good
+        FAIL  ─► failed()   the `relay_attempt` hook decides ─┬─► replay()    back to the top, nothing has reached the client
+                                                              └─► the error, or an answer of the relay's own, is sent
+        PASS  ─► accept()   the `responseheaders` hook, then
+    state_stream_response_body   bytes leave as they come; the final event leaves after the `relay_settle` hook
+        cut   ─► break_off()   a Claude `error` event ends the stream
+
+Flows that the addon did not claim (nothing in `RELAYED`) take mitmproxy's own path untouched. This module knows mitmproxy's
+internals and nothing of keys, routes or rests; tests/proxy/test_contract.py says which of those internals it stands on.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from claude_relay.core.gate import Decision
+from mitmproxy import flow, http
+from mitmproxy.connection import Connection
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
+    HttpLayer,
+    HttpStream,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    RequestTrailers,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHook, HttpResponseHeadersHook
+from mitmproxy.proxy.layers.http._http2 import Http2Client
+
+from claude_relay.core.exchange import Failure, Outcome
+
+from .relayed import RELAYED, Relayed
+
+logger = logging.getLogger(__name__)
+
+HOLD_SECONDS: Final = 2.0
+"""How long the start of a stream is held after `message_start`, waiting for content."""
+RESPONSE_EVENTS: Final = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
+
+type Commands[T] = layer.CommandGenerator[T]
+
+
+@dataclass
+class RelayAttemptHook(commands.StartHook):
+    """An attempt failed before anything reached the client; `Relayed.outcome` says how. The addon decides what follows."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class RelaySettleHook(commands.StartHook):
+    """All but the last event of a stream has left; that one leaves when this hook is done."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class Expired(ResponseProtocolError):
+    """The deadline of the running attempt has passed."""
+
+
+class RelayStream(HttpStream):
+    """One request and its answer, through as many attempts as it takes."""
+
+    relayed: Relayed | None = None
+    deadline: float | None = None
+    """Monotonic time at which the running attempt is given up, or at which a held stream is let go."""
+    held: list[bytes]
+    tail: bytes = b""
+    """The last byte of a stream that has no final event; it leaves after the request is settled."""
+    http_layer: RelayLayer
+    """The layer that owns this stream."""
+
+    def handle_event(self, event: events.Event) -> Commands[None]:
+        if isinstance(event, RequestProtocolError) and self.relayed is not None:
+            self.relayed.client_left()
+        return super().handle_event(event)
+
+    # -- the request
+
+    def state_consume_request_body(self, event: events.Event) -> Commands[None]:
+        if isinstance(event, RequestEndOfMessage) and (relayed := RELAYED.get(self.flow)) is not None:
+            self.relayed = relayed
+            relayed.keep_request(self.flow.request, bytes(self.request_body_buf))
+            self.request_body_buf.clear()
+            self.client_state = self.state_done
+            yield from self.try_once()
+        else:
+            yield from super().state_consume_request_body(event)
+
+    def try_once(self) -> Commands[None]:
+        """One attempt: ask the addon where to, connect, send."""
+        assert self.relayed is not None
+        self.held = []
+        self.relayed.gate = None
+        self.server_state = self.state_wait_for_response_headers
+        yield HttpRequestHook(self.flow)
+        if (yield from self.client_is_gone()):
+            return
+        if self.flow.response is not None:
+            yield from self.send_own_answer()
+            return
+        yield from self.set_deadline(self.relayed.limits.first_byte)
+        if not (yield from self.make_server_connection()) or (yield from self.client_is_gone()):
+            return
+        yield from self.send_request(self.relayed)
+
+    def send_request(self, relayed: Relayed) -> Commands[None]:
+        """The flow keeps the alias; what goes on the wire is a signed copy."""
+        request, server = self.flow.request, self.context.server
+        content, trailers = request.raw_content, request.trailers
+        relayed.attempt_sent()
+        head = relayed.sign(request)
+        yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
+        if content:
+            yield SendHttp(RequestData(self.stream_id, content), server)
+        if trailers:
+            yield SendHttp(RequestTrailers(self.stream_id, trailers), server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), server)
+
+    # -- the start of the answer
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands[None]:
+        if self.relayed is None:
+            yield from super().state_wait_for_response_headers(event)
+            return
+        self.flow.response = event.response
+        if (why := invalid_head(event.response)) and self.context.options.validate_inbound_headers:
+            yield from self.abandon(why)
+            yield from self.failed(
+                Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False
+            )
+            return
+        gate = self.relayed.open_gate(event.response)
+        self.server_state = self.state_gate
+        yield from self.act_on(gate.decision, whole=False)
+
+    def state_gate(self, event: events.Event) -> Commands[None]:
+        """Nothing has reached the client yet, and nothing does until the gate says so."""
+        assert self.relayed is not None
+        assert self.relayed.gate is not None
+        gate = self.relayed.gate
+        if isinstance(event, ResponseData):
+            self.relayed.saw_byte()
+            self.held.append(event.data)
+            was_started = gate.started
+            decision = gate.feed(event.data)
+            if decision is Decision.HOLD:
+                if gate.started and not was_started:
+                    yield from self.set_deadline(HOLD_SECONDS)
+                elif not gate.started:
+                    yield from self.set_deadline(self.relayed.limits.idle)
+            yield from self.act_on(decision, whole=False)
+        elif isinstance(event, ResponseTrailers):
+            assert self.flow.response is not None
+            self.flow.response.trailers = event.trailers
+        else:
+            yield from self.act_on(gate.end(), whole=True)
+
+    def act_on(self, decision: Decision, *, whole: bool) -> Commands[None]:
+        """`whole`: the answer has been read to its end."""
+        assert self.relayed is not None
+        if decision is Decision.PASS:
+            assert self.relayed.gate is not None
+            self.relayed.outcome = self.relayed.gate.outcome()
+            yield from self.accept(whole=whole)
+        elif decision is Decision.FAIL:
+            assert self.relayed.gate is not None
+            outcome = self.relayed.gate.outcome()
+            if outcome.failure is not None and not whole:
+                yield from self.abandon(outcome.message)
+            yield from self.failed(outcome, whole=whole)
+
+    def accept(self, *, whole: bool) -> Commands[None]:
+        """This answer is the client's, be it good or an error that is passed on."""
+        assert self.flow.response is not None
+        self.deadline = None
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.client_is_gone(running=not whole)):
+            return
+        body = b"".join(self.held)
+        self.held = []
+        if whole:
+            self.flow.response.data.content = body
+            yield from self.send_response()
+            return
+        yield from self.start_response_stream()
+        if body:
+            yield from self.state_stream_response_body(ResponseData(self.stream_id, body))
+
+    # -- the stream
+
+    def state_stream_response_body(self, event: events.Event) -> Commands[None]:
+        relayed = self.relayed
+        if relayed is None:
+            yield from super().state_stream_response_body(event)
+        elif isinstance(event, ResponseData):
+            relayed.saw_byte()
+            yield from self.set_deadline(relayed.limits.idle)
+            yield from self.deliver(relayed, event.data)
+        elif isinstance(event, ResponseTrailers):
+            assert self.flow.response is not None
+            self.flow.response.trailers = event.trailers
+        else:
+            yield from self.end_of_stream(relayed)
+
+    def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
+        """Pass bytes on at once; only the final event waits until the request is settled."""
+        final = relayed.meter_chunk(data)
+        if not relayed.has_final_event:
+            data, self.tail = self.tail + data[:-1], data[-1:]
+        elif final is not None and not relayed.settled:
+            if final:
+                yield SendHttp(ResponseData(self.stream_id, data[:final]), self.context.client)
+            yield RelaySettleHook(self.flow)
+            if (yield from self.client_is_gone(running=True)):
+                return
+            data = data[final:]
+        if data:
+            yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
+
+    def end_of_stream(self, relayed: Relayed) -> Commands[None]:
+        self.deadline = None
+        if not relayed.meter_end():
+            yield from self.break_off("the upstream ended the stream before it was complete")
+            return
+        if not relayed.settled:
+            yield RelaySettleHook(self.flow)
+            if (yield from self.client_is_gone()):
+                return
+        if self.tail:
+            yield SendHttp(ResponseData(self.stream_id, self.tail), self.context.client)
+        yield from self.finish_stream()
+
+    def finish_stream(self) -> Commands[None]:
+        assert self.relayed is not None
+        assert self.flow.response is not None
+        self.flow.response.data.content = self.relayed.kept_body()
+        yield from self.send_response(already_streamed=True)
+
+    def break_off(self, why: str) -> Commands[None]:
+        """The client already has content: another attempt cannot replace it, so the stream ends with an error event."""
+        assert self.relayed is not None
+        self.deadline = None
+        if self.relayed.settled:
+            # The final event is out: for the client the answer is complete, whatever becomes of the connection.
+            yield from self.finish_stream()
+            return
+        ending = self.relayed.break_off(why)
+        yield RelaySettleHook(self.flow)
+        if (yield from self.client_is_gone()):
+            return
+        if ending is not None:
+            yield SendHttp(ResponseData(self.stream_id, ending), self.context.client)
+            yield from self.finish_stream()
+            return
+        # Compressed, or of announced length: nothing can be added, so the transfer itself must not look complete.
+        self.flow.error = flow.Error(why)
+        yield HttpErrorHook(self.flow)
+        yield SendHttp(ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR), self.context.client)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+
+    # -- failure and replay
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
+        relayed = self.relayed
+        if relayed is None or isinstance(event, RequestProtocolError) or self.client_state == self.state_errored:
+            yield from super().handle_protocol_error(event)
+        elif self.server_state == self.state_stream_response_body:
+            if isinstance(event, Expired):
+                yield from self.abandon(event.message)
+            yield from self.break_off(event.message)
+        elif self.server_state == self.state_gate:
+            yield from self.gate_broke(relayed, event)
+        elif self.server_state == self.state_wait_for_response_headers:
+            if isinstance(event, Expired):
+                yield from self.abandon(event.message)
+            yield from self.failed(Outcome(failure=failure_of(event), message=event.message), whole=False)
+        elif self.server_state != self.state_attempt_over:
+            yield from super().handle_protocol_error(event)
+
+    def gate_broke(self, relayed: Relayed, event: ResponseProtocolError) -> Commands[None]:
+        assert relayed.gate is not None
+        if isinstance(event, Expired) and relayed.gate.started:
+            yield from self.act_on(relayed.gate.expire(), whole=False)
+            if self.server_state == self.state_gate:
+                yield from self.set_deadline(relayed.limits.idle)
+            return
+        if isinstance(event, Expired):
+            yield from self.abandon(event.message)
+        relayed.gate.cut(failure_of(event), event.message)
+        yield from self.failed(relayed.gate.outcome(), whole=True)
+
+    def abandon(self, why: str) -> Commands[None]:
+        """Stop the running upstream exchange: closes an HTTP/1 connection, resets an HTTP/2 stream."""
+        server = self.context.server
+        self.server_state = self.state_attempt_over
+        if server not in self.http_layer.connections:
+            return
+        if server.alpn != b"h2" and server.connected:
+            # The connection reports its own close later, which must not be taken for the next attempt's.
+            self.http_layer.abandoned.add(server)
+        yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), server)
+
+    def state_attempt_over(self, _: events.Event) -> Commands[None]:
+        """What still comes from an attempt that was given up goes nowhere."""
+        yield from ()
+
+    def failed(self, outcome: Outcome, *, whole: bool) -> Commands[None]:
+        """`whole`: nothing more of this attempt's answer is to come."""
+        assert self.relayed is not None
+        resume, self.server_state = self.server_state, self.state_attempt_over
+        self.deadline = None
+        self.relayed.outcome = outcome
+        if (yield from self.client_is_gone(running=resume == self.state_gate and not whole)):
+            return
+        yield RelayAttemptHook(self.flow)
+        if (yield from self.client_is_gone(running=resume == self.state_gate and not whole)):
+            return
+        if self.relayed.again:
+            if resume == self.state_gate and not whole:
+                yield from self.abandon("another attempt follows")
+            yield from self.replay()
+        elif self.relayed.own_answer:
+            if resume == self.state_gate and not whole:
+                yield from self.abandon("answered otherwise")
+            yield from self.send_own_answer()
+        else:
+            self.server_state = resume
+            yield from self.accept(whole=whole)
+
+    def replay(self) -> Commands[None]:
+        """The same flow once more from its whole request, as the client sent it."""
+        assert self.relayed is not None
+        # What was queued while the hook ran belongs to the attempt that is over.
+        self._paused_event_queue = collections.deque(
+            e for e in self._paused_event_queue if not isinstance(e, RESPONSE_EVENTS)
+        )
+        self.relayed.restore_request(self.flow)
+        self.flow.response = self.flow.error = None
+        self.http_layer.forget_attempt(self.stream_id, self.context.server)
+        yield from self.try_once()
+
+    def send_own_answer(self) -> Commands[None]:
+        """An answer that the addon wrote, sent as mitmproxy sends one that a script set."""
+        assert self.flow.response is not None
+        self.flow.response.timestamp_start = time.time()
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.client_is_gone()):
+            return
+        yield from self.send_response()
+
+    def client_is_gone(self, *, running: bool = False) -> Commands[bool]:
+        """The client left while a hook ran. `running`: an upstream exchange is under way and must end with it."""
+        left = any(isinstance(e, RequestProtocolError) for e in self._paused_event_queue)
+        if left and running:
+            yield from self.abandon("the client left")
+        return (yield from self.check_killed(True))
+
+    # -- deadlines
+
+    def set_deadline(self, seconds: float) -> Commands[None]:
+        """Give the attempt so many seconds from now. One alarm of the layer serves all its streams."""
+        self.deadline = time.monotonic() + seconds
+        yield from self.http_layer.alarm_for(self.deadline)
+
+
+class RelayLayer(HttpLayer):
+    """An HTTP layer whose streams can replay. Made by turning an `HttpLayer` that mitmproxy built into one of these."""
+
+    abandoned: set[Connection]
+    """HTTP/1 connections of attempts that were given up; they may only say goodbye."""
+    alarms: dict[commands.Command, float]
+    """Alarms under way, and when each rings."""
+
+    @classmethod
+    def adopt(cls, built: layer.Layer | None) -> None:
+        """Turn every plain HttpLayer in a stack of layers into one that can replay."""
+        while built is not None:
+            if type(built) is HttpLayer:
+                built.__class__ = cls
+                adopted = cast(RelayLayer, built)
+                adopted.abandoned = set()
+                adopted.alarms = {}
+            built = getattr(built, "child_layer", None)
+
+    def _handle_event(self, event: events.Event) -> Commands[None]:
+        if isinstance(event, events.Wakeup) and event.command in self.alarms:
+            self.command_sources.pop(event.command, None)
+            yield from self.alarm_rang(event.command)
+            return
+        if isinstance(event, events.ConnectionEvent) and event.connection in self.abandoned:
+            if isinstance(event, events.ConnectionClosed):
+                self.abandoned.discard(event.connection)
+            return
+        try:
+            yield from super()._handle_event(event)
+        except NotImplementedError as e:
+            # Trailers of a chunked HTTP/1 body end mitmproxy's parser in mid-message; without this both peers wait for ever.
+            logger.warning("closing a connection whose message cannot be relayed: %s", e)
+            yield from self.give_up(event)
+
+    def give_up(self, event: events.Event) -> Commands[None]:
+        connection = getattr(event, "connection", self.context.client)
+        streams = list(self.streams.values())
+        if connection is self.context.client or not streams:
+            yield commands.CloseConnection(self.context.client)
+            return
+        self.abandoned.add(connection)
+        yield commands.CloseConnection(connection)
+        for stream in streams:
+            if stream.context.server is connection:
+                broken = ResponseProtocolError(
+                    stream.stream_id, "message cannot be relayed", ErrorCode.GENERIC_SERVER_ERROR
+                )
+                yield from self.event_to_child(stream, broken)
+
+    def make_stream(self, stream_id: int) -> Commands[None]:
+        self.streams[stream_id] = stream = RelayStream(self.context.fork(), stream_id)
+        stream.http_layer = self
+        yield from self.event_to_child(stream, events.Start())
+
+    def forget_attempt(self, stream_id: int, server: Connection) -> None:
+        """Make room for a second request of the same stream: a new HTTP/2 stream upstream, and no memory of a failed connect."""
+        inner: Any = self.connections.get(server)
+        while inner is not None and not isinstance(inner, Http2Client):
+            inner = getattr(inner, "child_layer", None)
+        if inner is not None and (ours := inner.our_stream_id.pop(stream_id, None)) is not None:
+            inner.their_stream_id[ours] = -ours  # late frames of the old stream go nowhere
+        if inner is not None:
+            inner.stream_queue.pop(stream_id, None)
+        for connection in [c for c in self.connections if c.error]:
+            if connection is not self.context.client and connection not in self.waiting_for_establishment:
+                del self.connections[connection]
+        self.context.server.error = None
+
+    # -- alarms
+
+    def alarm_for(self, deadline: float) -> Commands[None]:
+        """Make sure that some alarm rings at the deadline or before; each ring looks at every stream and sets the next."""
+        if not any(at <= deadline for at in self.alarms.values()):
+            command = commands.RequestWakeup(max(0.0, deadline - time.monotonic()))
+            self.alarms[command] = deadline
+            yield command
+
+    def alarm_rang(self, command: commands.Command) -> Commands[None]:
+        del self.alarms[command]
+        now = time.monotonic()
+        for stream in [s for s in self.streams.values() if isinstance(s, RelayStream)]:
+            if stream.deadline is not None and stream.deadline <= now + 0.001:
+                stream.deadline = None
+                yield from self.expire(stream)
+        pending = [s.deadline for s in self.streams.values() if isinstance(s, RelayStream) and s.deadline is not None]
+        if pending:
+            yield from self.alarm_for(min(pending))
+
+    def expire(self, stream: RelayStream) -> Commands[None]:
+        """Tell a stream that its time is over, also when it is still waiting for a connection."""
+        why = stream.relayed.deadline_message() if stream.relayed is not None else "timed out"
+        waiting = stream._paused.command if stream._paused else None
+        if waiting is None:
+            yield from self.event_to_child(stream, Expired(stream.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+        elif isinstance(waiting, GetHttpConnection):
+            self.command_sources.pop(waiting, None)
+            for server in self.stop_waiting(waiting):
+                yield commands.CloseConnection(server)
+            yield from self.event_to_child(stream, GetHttpConnectionCompleted(waiting, (None, why)))
+
+    def stop_waiting(self, command: GetHttpConnection) -> Iterator[Connection]:
+        """Take a stream off the list of those that wait for a connection; yields connections that nobody waits for any more."""
+        for server, waiting in list(self.waiting_for_establishment.items()):
+            if command in waiting:
+                waiting.remove(command)
+                if not waiting:
+                    # The empty list stays: the connect that is now called off still reports to it.
+                    self.connections.pop(server, None)
+                    self.abandoned.add(server)
+                    yield server
+
+
+def invalid_head(response: http.Response) -> str | None:
+    """Why mitmproxy would refuse this answer's head, if it would."""
+    try:
+        validate_headers(response)
+    except ValueError as e:
+        return f"invalid answer: {e}"
+    return None
+
+
+def failure_of(event: ResponseProtocolError) -> Failure:
+    """The kind of failure that a protocol error stands for."""
+    if isinstance(event, Expired):
+        return Failure.TIMEOUT
+    if event.code is ErrorCode.CONNECT_FAILED:
+        if "timed out" in event.message or "no first byte" in event.message:
+            return Failure.TIMEOUT
+        return Failure.TLS if any(w in event.message for w in ("TLS", "ertificate", "SSL")) else Failure.CONNECT
+    return Failure.RESET
+
+
+__all__ = ["RelayAttemptHook", "RelayLayer", "RelaySettleHook", "RelayStream"]

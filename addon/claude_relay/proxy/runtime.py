@@ -1,0 +1,67 @@
+"""The relay as configured right now: pools, upstreams, limits.
+
+A new configuration replaces it in one step; requests under way keep what they began with.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from claude_relay.core.config import Config
+from claude_relay.core.pool import Pool, Pools
+
+from .options import host_patterns
+from .wire import Upstream
+
+SIDE_CALL_SECONDS = 10.0
+"""How long a side call may go without an answer: Claude Code waits for some of them before it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an attempt may be silent, in seconds: until the first byte of the body, and between bytes after it."""
+
+    first_byte: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything a request needs to know of the configuration."""
+
+    config: Config
+    pools: Pools
+    upstreams: dict[str, Upstream]
+    limits: Limits
+    side_limits: Limits
+    hosts: re.Pattern[str]
+
+    @classmethod
+    def of(cls, config: Config, before: Runtime | None = None) -> Runtime:
+        """Build from a configuration. Pools of the one before live on, so that rests and counters do."""
+        pools = {} if before is None else dict(before.pools)
+        kept: dict[str, Pool] = {}
+        upstreams: dict[str, Upstream] = {}
+        for name, provider in config.providers.items():
+            keys, passthrough = provider.key_list(name), provider.empty_pool == "passthrough"
+            pool = pools.get(name)
+            if pool is None:
+                pool = Pool(name, keys, strategy=provider.strategy, passthrough=passthrough)
+            else:
+                pool.replace(keys, strategy=provider.strategy, passthrough=passthrough)
+            kept[name] = pool
+            upstreams[name] = Upstream.of(provider)
+        retry = config.retry
+        return cls(
+            config=config,
+            pools=Pools(kept.values()),
+            upstreams=upstreams,
+            limits=Limits(retry.first_byte, retry.idle),
+            side_limits=Limits(min(SIDE_CALL_SECONDS, retry.first_byte), retry.idle),
+            hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
+        )
+
+    def claims(self, host: str, port: int) -> bool:
+        """Whether requests to this host are the relay's."""
+        return self.hosts.match(f"{host}:{port}") is not None

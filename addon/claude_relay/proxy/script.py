@@ -1,0 +1,155 @@
+"""What mitmproxy loads: one addon that sets the relay up, tears it down, and carries the hooks of its requests.
+
+`configure`, `running` and `done` are synchronous because mitmproxy's hot reload needs them so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import addonmanager, ctx, exceptions
+from mitmproxy.log import ALERT
+from mitmproxy.tls import TlsData
+
+from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
+from claude_relay.core.config_locate import locate
+from claude_relay.core.listening import modes
+from claude_relay.store.ledger import Ledger
+
+from . import banner, options, reload
+from .addon import RelayHooks
+from .bookkeeping import Bookkeeper
+from .hookindex import HookIndex
+from .inspection import View
+from .runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+
+class ClaudeRelay(RelayHooks):
+    """The relay as a mitmproxy addon."""
+
+    name = "claude_relay"
+
+    def __init__(self) -> None:
+        super().__init__(Bookkeeper(None, View(2000, 200)))
+        self.path: Path | None = None
+        self.seen: reload.Stamp = None
+        self.watcher: reload.Watcher | None = None
+        self.index: HookIndex | None = None
+        self.default_listener = DefaultListenerFilter()
+
+    def load(self, loader: addonmanager.Loader) -> None:
+        """Declare the options."""
+        options.declare(loader)
+        self.default_listener.install()
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the configuration when its place is (newly) known."""
+        if "relay_config" in updated:
+            self.read_config()
+        if updated & {"relay_keep_flows", "relay_keep_bodies"}:
+            self.books.view.keep_flows = max(1, ctx.options.relay_keep_flows)
+            self.books.view.keep_bodies = max(0, ctx.options.relay_keep_bodies)
+
+    def read_config(self) -> None:
+        """Read relay.yaml, or do without."""
+        self.path = locate(ctx.options.relay_config or None, os.environ, Path.cwd())
+        try:
+            self.seen = reload.stamp(self.path) if self.path is not None else None
+            config = reload.read(self.path) if self.path is not None else default(os.environ)
+        except ConfigError as e:
+            self.runtime = None
+            raise exceptions.OptionsError(f"the relay cannot start:\n{e}") from e
+        self.runtime = Runtime.of(config, self.runtime)
+        options.apply(config)
+
+    def running(self) -> None:
+        """Everything is loaded: open the ledger, listen where the configuration says, watch the file."""
+        if self.runtime is None:
+            return
+        config = self.runtime.config
+        self.index = HookIndex(ctx.master.addons)
+        self.index.install()
+        self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
+        self.books.ledger.open()
+        asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
+        if self.path is not None:
+            self.watcher = reload.Watcher(self.path, self.seen, self.reconfigure)
+            self.watcher.start()
+
+    async def listen(self, config: Config) -> None:
+        """Replace mitmproxy's default listener by the configured ones, unless the user named some."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        if not ctx.options.has_changed("mode"):
+            ctx.options.update(mode=modes(config))
+        await proxyserver.setup_servers()  # waits for the update that the option began
+        self.default_listener.remove()
+        if all(server.is_running for server in proxyserver.servers):
+            for line in banner.lines(self.runtime, proxyserver.listen_addrs(), self.path):
+                logger.log(ALERT, line)
+        else:
+            logger.error(
+                "The relay cannot listen (see above). Change `listen` in relay.yaml or end the program that uses the port."
+            )
+            ctx.master.shutdown()
+
+    def reconfigure(self, config: Config) -> None:
+        """An edit of relay.yaml applies to the requests that come from now on."""
+        assert self.runtime is not None
+        for what in needs_restart(self.runtime.config, config):
+            logger.warning("%s changes when the relay is started again", what)
+        config = running(self.runtime.config, config)
+        self.runtime = Runtime.of(config, self.runtime)
+        options.apply(config)
+
+    def done(self) -> None:
+        """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back."""
+        self.default_listener.remove()
+        if self.watcher is not None:
+            self.watcher.stop()
+        if self.index is not None:
+            self.index.remove()
+        if self.books.ledger is not None:
+            self.books.ledger.close()
+
+    def tls_failed_client(self, data: TlsData) -> None:
+        """A client does not trust the relay's certificate: say what it needs."""
+        banner.explain_tls_failure(data)
+
+
+class DefaultListenerFilter(logging.Filter):
+    """mitmproxy binds its default port before the script is loaded. The relay's listeners replace it, so its failure is no error."""
+
+    LOGGER = "mitmproxy.addons.proxyserver"
+    dropped = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop the complaint about a listener that nobody asked for."""
+        message = record.getMessage()
+        if "failed to listen on *:" in message and not ctx.options.has_changed("mode"):
+            self.dropped = True
+            return False
+        # Stopping the listener that never came up is reported once more, as an error without words.
+        return bool(message) or not self.dropped
+
+    def install(self) -> None:
+        """Begin to filter."""
+        logging.getLogger(self.LOGGER).addFilter(self)
+
+    def remove(self) -> None:
+        """Stop filtering."""
+        logging.getLogger(self.LOGGER).removeFilter(self)
+
+
+def say_loudly(message: str) -> None:
+    """The ledger's reports, for the log."""
+    logger.warning("%s", message)
+
+
+addons: Sequence[Any] = [ClaudeRelay()]

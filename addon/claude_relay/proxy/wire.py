@@ -1,0 +1,204 @@
+"""The request as it leaves: where to, with which alias in the flow and which credential on the wire.
+
+The flow that mitmproxy shows and saves carries an alias such as `relay:anthropic/k2`, or `relay:client` where the client's own
+credential passes through.
+`Signature.sign` puts the real value into a copy, just before the bytes are written.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mitmproxy import http
+
+from claude_relay.core.config import Auth, OutboundProxy, Provider
+from claude_relay.core.endpoints import normalise_path
+
+type Fields = tuple[tuple[bytes, bytes], ...]
+
+CREDENTIALS = frozenset({b"x-api-key", b"authorization", b"api-key", b"x-goog-api-key"})
+"""Headers that carry a client's key; a pool's key takes their place."""
+MASKED = CREDENTIALS | {b"cookie", b"proxy-authorization"}
+"""Headers that no flow may show."""
+NOT_SENT = frozenset({b"expect", b"proxy-connection", b"proxy-authorization"})
+"""`Expect` would make the upstream answer 100, which ends mitmproxy's reading of the answer."""
+CLIENT_ALIAS = b"relay:client"
+PLACEHOLDER = b"placeholder"
+
+
+@dataclass(frozen=True, slots=True)
+class Pristine:
+    """A request as the client sent it, credentials masked. Header fields are immutable, so this costs references only."""
+
+    host: str
+    port: int
+    scheme: bytes
+    authority: bytes
+    path: bytes
+    fields: Fields
+    content: bytes | None
+
+    @classmethod
+    def of(cls, request: http.Request) -> Pristine:
+        """Remember a request."""
+        d = request.data
+        return cls(d.host, d.port, d.scheme, d.authority, d.path, d.headers.fields, d.content)
+
+    def restore(self, request: http.Request) -> None:
+        """Make a request what it was."""
+        d = request.data
+        d.host, d.port, d.scheme, d.authority, d.path = self.host, self.port, self.scheme, self.authority, self.path
+        d.headers = http.Headers(self.fields)
+        d.content = self.content
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Which header fields of the flow stand for which real ones. `query`: a credential that goes into the query string."""
+
+    fields: Fields = field(repr=False)
+    query: tuple[str, str] | None = field(default=None, repr=False)
+
+    def sign(self, request: http.Request) -> http.Request:
+        """A copy of the request with the real header fields; body and trailers are sent from the flow."""
+        d = request.data
+        path = d.path
+        if self.query is not None:
+            name, value = (urllib.parse.quote(part, safe="") for part in self.query)
+            path += (b"&" if b"?" in path else b"?") + f"{name}={value}".encode()
+        return http.Request(
+            host=d.host,
+            port=d.port,
+            method=d.method,
+            scheme=d.scheme,
+            authority=d.authority,
+            path=path,
+            http_version=d.http_version,
+            headers=http.Headers(self.fields),
+            content=None,
+            trailers=None,
+            timestamp_start=d.timestamp_start,
+            timestamp_end=d.timestamp_end,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a provider is, and how it wants its key.
+
+    prefix  path in front of the API's own, without a slash at its end
+    auth    which header, cookie or query parameter takes the key
+    proxy   outbound HTTP proxy
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+    auth: Auth
+    proxy: OutboundProxy | None = None
+
+    @classmethod
+    def of(cls, provider: Provider) -> Upstream:
+        """Where a provider of the configuration is."""
+        url = urllib.parse.urlsplit(provider.base_url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, provider.proxy)
+
+    @property
+    def via(self) -> tuple[Literal["http", "https"], tuple[str, int]] | None:
+        """The outbound proxy as mitmproxy names it."""
+        return None if self.proxy is None else (self.proxy.scheme, (self.proxy.host, self.proxy.port))
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a Host header names them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+def mask_client(request: http.Request) -> Signature:
+    """Take the client's credentials out of the flow; the signature puts them back on the wire."""
+    original = request.data.headers.fields
+    if any(name.lower() in MASKED for name, _ in original):
+        request.data.headers = http.Headers([(n, CLIENT_ALIAS if n.lower() in MASKED else v) for n, v in original])
+    return Signature(tuple((n, v) for n, v in original if n.lower() not in NOT_SENT))
+
+
+def client_credential(fields: Fields) -> bytes | None:
+    """The key or token that the client sent, without its scheme."""
+    for name, value in fields:
+        if name.lower() in CREDENTIALS and value.strip():
+            return value.strip().removeprefix(b"Bearer ").removeprefix(b"bearer ").strip()
+    return None
+
+
+def is_placeholder(credential: bytes | None) -> bool:
+    """A placeholder never leaves."""
+    return credential is not None and PLACEHOLDER in credential.lower()
+
+
+def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:
+    """Point a request at a provider. `identity`: ask for an uncompressed answer, so that a broken stream can be ended properly."""
+    d = request.data
+    d.scheme, d.host, d.port = upstream.scheme.encode(), upstream.host, upstream.port
+    host = upstream.authority.encode()
+    if d.authority:
+        d.authority = host
+    d.path = (upstream.prefix + normalise_path(d.path.decode("utf-8", "surrogateescape"))).encode(
+        "utf-8", "surrogateescape"
+    )
+    d.headers = http.Headers(list(_addressed(d.headers.fields, host, identity)))
+
+
+def _addressed(fields: Fields, host: bytes, identity: bool) -> Iterable[tuple[bytes, bytes]]:
+    for name, value in fields:
+        lower = name.lower()
+        if lower == b"host":
+            yield name, host
+        elif lower == b"accept-encoding" and identity:
+            yield name, b"identity"
+        elif lower not in NOT_SENT and not lower.startswith(b"x-relay-"):
+            yield name, value
+
+
+def pass_through(request: http.Request, original: Signature) -> Signature:
+    """The client's own credential goes with an addressed request."""
+    real = {n.lower(): v for n, v in original.fields if n.lower() in MASKED}
+    return Signature(tuple((n, real.get(n.lower(), v)) for n, v in request.data.headers.fields))
+
+
+def lend_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:
+    """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature."""
+    name = upstream.auth.name
+    if upstream.auth.kind == "query":
+        shown = tuple((n, v) for n, v in request.data.headers.fields if n.lower() not in MASKED)
+        request.data.headers = http.Headers(shown)
+        return Signature(shown, (name, secret))
+    header, before = (name, upstream.auth.prefix) if upstream.auth.kind == "header" else ("cookie", f"{name}=")
+    shown = _replace(request.data.headers.fields, header, before + alias)
+    real = _replace(request.data.headers.fields, header, before + secret)
+    request.data.headers = http.Headers(shown)
+    return Signature(real)
+
+
+def _replace(fields: Fields, header: str, value: str) -> Fields:
+    """The first credential's place gets the header, other credentials go; order and everything else stay."""
+    out: list[tuple[bytes, bytes]] = []
+    credential = (header.encode(), value.encode())
+    for n, v in fields:
+        if n.lower() not in MASKED:
+            out.append((n, v))
+        elif credential not in out and n.lower() in CREDENTIALS:
+            out.append(credential)
+    if credential not in out:
+        out.append(credential)
+    return tuple(out)
+
+
+def lower_headers(message: http.Message) -> dict[str, str]:
+    """Header fields with lower-case names; the last of several wins."""
+    return {n.decode("latin-1").lower(): v.decode("utf-8", "surrogateescape") for n, v in message.data.headers.fields}

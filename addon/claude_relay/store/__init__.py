@@ -1,0 +1,11 @@
+"""The floor that remembers: one SQLite file, written by one thread, read by anybody.
+
+    database    opens the file, for writing (private, WAL) and for reading
+    migrations  brings its tables up to date, whoever starts first
+    writer      the thread that commits whatever queued up, keeps rows while the disk does not play along
+    tables      requests and attempts as rows
+    ledger      what the proxy writes to: one row a request, one row an attempt
+    reports     sums over them
+
+It knows `core` and nothing above: no mitmproxy, no terminal.
+"""

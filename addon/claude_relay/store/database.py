@@ -1,0 +1,123 @@
+"""Opens the SQLite file: for writing (private, WAL, durable against a killed process) and for reading.
+
+    StoreError                   the file cannot be used as it is; its text says what to do
+      ├─ MissingDatabase         a reader asked for a file that is not there
+      └─ NewerDatabase           a newer relay has changed the tables (raised by `migrations`)
+
+What this module must not know: which tables there are.
+
+    with closing(connect(Path("relay.db"), patience=2.0)) as connection: ...
+    with closing(read_only(Path("relay.db"))) as connection: ...
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+# WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
+# the last commits but never damages the file. https://www.sqlite.org/wal.html
+# The checkpoint is the writer's to do, in a quiet moment; the automatic one (pages) is only the net below.
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA cache_size = -16000",  # KiB: the inner pages of a year's indexes
+    "PRAGMA wal_autocheckpoint = 8000",
+)
+
+REMEDIES = {
+    sqlite3.SQLITE_BUSY: "another program holds it; close that program or end its transaction",
+    sqlite3.SQLITE_LOCKED: "another program holds it; close that program or end its transaction",
+    sqlite3.SQLITE_FULL: "make room on the disk",
+    sqlite3.SQLITE_IOERR: "make sure that the disk has room and works",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable for this user",
+    sqlite3.SQLITE_PERM: "make the file and its folder writable for this user",
+    sqlite3.SQLITE_CANTOPEN: "make sure that it is a file and that this user may open it and write to its folder",
+    sqlite3.SQLITE_NOTADB: "move it away, or set `database` in relay.yaml to another file",
+    sqlite3.SQLITE_CORRUPT: "move it and its -wal and -shm files away; `sqlite3 FILE .recover` saves what is left",
+}
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text names the file, the cause and the remedy."""
+
+
+class MissingDatabase(StoreError):
+    """There is no file to read."""
+
+
+class NewerDatabase(StoreError):
+    """The file was changed by a newer relay than this one."""
+
+
+def explain(path: Path, error: Exception) -> str:
+    """One sentence on what is wrong with the file at `path`, with a remedy where one is known."""
+    if isinstance(error, StoreError):
+        return str(error)
+    remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")  # the low byte: the family of the error
+    return f"{path}: {error}" + (f" – {remedy}" if remedy else "")
+
+
+def connect(path: Path, *, patience: float) -> sqlite3.Connection:
+    """Open the file for writing, creating it with mode 0600 when it is not there.
+
+    patience  seconds that a statement waits for somebody else's lock
+    Transactions are explicit (`isolation_level` None). Raises StoreError, or what sqlite3 and the system raise.
+    """
+    _create_private(path)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_only(path: Path, *, patience: float = 5.0) -> sqlite3.Connection:
+    """Open the file for reading only; works while the relay writes.
+
+    Raises MissingDatabase, or StoreError when the file cannot be read or is no database.
+    """
+    if not path.is_file():
+        raise MissingDatabase(f"{path}: there is no such file")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience)
+    except sqlite3.Error as error:
+        raise StoreError(explain(path, error)) from error
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema")  # opening reads nothing yet
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreError(explain(path, error)) from error
+    return connection
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at `path` now; None when there is none. A deleted file swallows commits without a word."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def file_of(connection: sqlite3.Connection) -> str:
+    """The path that the connection was opened with, made absolute by SQLite."""
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
+def _create_private(path: Path) -> None:
+    # Only ever a file that is not there yet: closing a descriptor of an existing one would drop the locks that other
+    # connections of this process hold on it. SQLite gives -wal and -shm the mode of the file itself.
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path}: its folder does not exist – create {path.parent}, or set `database` in relay.yaml to another file"
+        ) from error

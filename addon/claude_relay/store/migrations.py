@@ -1,0 +1,120 @@
+"""Brings the tables up to date: ordered, named steps, each done once, recorded in `_sqlite_migrations`.
+
+Pending steps run in one transaction that takes the write lock first, so that of several starting processes one does the
+work and the others find it done. A file with steps that this code does not know belongs to a newer relay and is left
+alone. A step is never edited after a release; a change is a new step at the end. The machinery is sqlite-utils' own.
+
+    migrate(connection)      # a second call finds nothing to do
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .database import NewerDatabase, file_of
+
+if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
+    from sqlite_utils import Database
+
+SET = "claude_relay"
+
+
+def create_ledger(db: Database) -> None:
+    """`requests` and `attempts`. Times are UTC ISO 8601 with milliseconds and Z, spans milliseconds, sizes bytes."""
+    db.execute("""
+        CREATE TABLE requests (
+            id TEXT NOT NULL PRIMARY KEY,
+            started_at TEXT NOT NULL,
+            client TEXT,
+            session TEXT,
+            user_agent TEXT,
+            method TEXT NOT NULL,
+            path TEXT NOT NULL,
+            requested_model TEXT,
+            served_model TEXT,
+            provider TEXT,
+            key TEXT,
+            stream INTEGER NOT NULL CHECK (stream IN (0, 1)),
+            status INTEGER,
+            error_type TEXT,
+            attempts INTEGER NOT NULL,
+            input_tokens INTEGER,
+            output_tokens INTEGER,
+            cache_read_tokens INTEGER,
+            cache_write_5m_tokens INTEGER,
+            cache_write_1h_tokens INTEGER,
+            reasoning_tokens INTEGER,
+            server_tool_requests INTEGER,
+            cost_usd REAL,
+            priced_by TEXT,
+            ttft_ms REAL,
+            duration_ms REAL,
+            request_bytes INTEGER,
+            response_bytes INTEGER,
+            finished TEXT NOT NULL CHECK (finished IN ('complete', 'client_closed', 'upstream_closed', 'error'))
+        )""")
+    # Its rows lie in the order of the primary key: one tree to write to instead of two.
+    db.execute("""
+        CREATE TABLE attempts (
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            n INTEGER NOT NULL,
+            provider TEXT NOT NULL,
+            key TEXT,
+            status INTEGER,
+            verdict TEXT,
+            error TEXT,
+            started_at TEXT NOT NULL,
+            first_byte_ms REAL,
+            duration_ms REAL,
+            PRIMARY KEY (request, n)
+        ) WITHOUT ROWID""")
+    db.execute("CREATE INDEX requests_by_time ON requests (started_at)")
+    db.execute("CREATE INDEX requests_by_session ON requests (session, started_at) WHERE session IS NOT NULL")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (create_ledger,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is pending. Raises NewerDatabase, or sqlite3.Error; then nothing has changed."""
+    if not _pending(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _apply(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _pending(connection: sqlite3.Connection) -> bool:
+    known = {step.__name__ for step in MIGRATIONS}
+    applied = _applied(connection)
+    if unknown := sorted(applied - known):
+        raise NewerDatabase(
+            f"{file_of(connection)}: it was written by a newer Claude Relay (unknown migration {', '.join(unknown)}) – "
+            "update Claude Relay, or set `database` in relay.yaml to another file"
+        )
+    return applied != known
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_sqlite_migrations'").fetchone():
+        return set()
+    rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", [SET])
+    return {name for (name,) in rows}
+
+
+def _apply(connection: sqlite3.Connection) -> None:
+    from sqlite_utils import Database
+    from sqlite_utils.migrations import Migrations
+
+    steps = Migrations(SET)
+    for step in MIGRATIONS:
+        steps()(step)
+    # Plugins installed for the command line tool have no business in the relay's connection.
+    steps.apply(Database(connection, recursive_triggers=False, execute_plugins=False))

@@ -1,0 +1,222 @@
+"""Requests and attempts as rows, and the sink that commits them.
+
+    tables = Tables(Path("relay.db"), patience=2.0)
+    tables.open()
+    tables.write([(RequestRow(…), (AttemptRow(…), AttemptRow(…)))])
+
+What this module must not know: threads, queues, event loops (`writer`, `ledger`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Literal
+
+from .database import StoreError, connect, explain, identity
+from .migrations import migrate
+
+type Finished = Literal["complete", "client_closed", "upstream_closed", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """A row of `requests`: one field a column. Times: Unix seconds; `_ms`: milliseconds; None: unknown.
+
+    `key` is the alias, never the key. `attempts` counts every try. Token counts follow Anthropic's meaning:
+    `input_tokens` excludes what was read from or written to the cache. `cost_usd` and `priced_by` are for whoever knows
+    the prices.
+    """
+
+    id: str
+    started_at: float
+    method: str
+    path: str
+    finished: Finished
+    attempts: int
+    stream: bool = False
+    client: str | None = None
+    session: str | None = None
+    user_agent: str | None = None
+    requested_model: str | None = None
+    served_model: str | None = None
+    provider: str | None = None
+    key: str | None = None
+    status: int | None = None
+    error_type: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    server_tool_requests: int | None = None
+    cost_usd: float | None = None
+    priced_by: str | None = None
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """A row of `attempts`: the `n`th try (from 1) of the request with that id. `error`: one line, no secrets."""
+
+    request: str
+    n: int
+    provider: str
+    started_at: float
+    key: str | None = None
+    status: int | None = None
+    verdict: str | None = None
+    error: str | None = None
+    first_byte_ms: float | None = None
+    duration_ms: float | None = None
+
+
+type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
+
+
+REQUEST = tuple(field.name for field in fields(RequestRow))
+ATTEMPT = tuple(field.name for field in fields(AttemptRow))
+NO_REQUEST, NO_ATTEMPT = (None,) * len(REQUEST), (None,) * len(ATTEMPT)
+EMPTY = NO_REQUEST + NO_ATTEMPT
+
+# After each call into SQLite the thread must get Python's lock back from a busy event loop, which takes up to 5 ms (the
+# switch interval). So a batch is one statement, and so a transaction by itself: rows with a request, an attempt or both
+# go into a view whose triggers put each half where it belongs. Statements have one of few sizes, so they stay prepared.
+LONGEST = 256
+SIZES = tuple(1 << power for power in range(LONGEST.bit_length()))
+LINE = f"({', '.join('?' * len(EMPTY))})"
+STATEMENTS = {size: f"INSERT INTO incoming VALUES {', '.join([LINE] * size)}" for size in SIZES}
+
+# Done by SQLite, because Python would hold its lock meanwhile.
+CONVERSIONS = {
+    "started_at": "strftime('%Y-%m-%dT%H:%M:%fZ', {}, 'unixepoch')",
+    "ttft_ms": "round({}, 1)",
+    "first_byte_ms": "round({}, 1)",
+    "duration_ms": "round({}, 1)",
+}
+
+IDLE_CHECKPOINT, BUSY_CHECKPOINT = 200, 2000
+LOOK = 1.0
+
+
+def _trigger(table: str, prefix: str, columns: Sequence[str], marker: str) -> str:
+    values = (CONVERSIONS.get(name, "{}").format(f"new.{prefix}{name}") for name in columns)
+    return (
+        f"CREATE TEMP TRIGGER incoming_{table} INSTEAD OF INSERT ON incoming WHEN new.{prefix}{marker} IS NOT NULL "
+        f"BEGIN INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)}) ON CONFLICT DO NOTHING; END"
+    )
+
+
+INCOMING = (
+    f"CREATE TEMP VIEW incoming ({', '.join([f'r_{name}' for name in REQUEST] + [f'a_{name}' for name in ATTEMPT])}) "
+    f"AS SELECT {', '.join(['NULL'] * len(EMPTY))}",
+    _trigger("requests", "r_", REQUEST, "id"),
+    _trigger("attempts", "a_", ATTEMPT, "request"),
+)
+
+_request: Callable[[RequestRow], tuple[Any, ...]] = attrgetter(*REQUEST)
+_attempt: Callable[[AttemptRow], tuple[Any, ...]] = attrgetter(*ATTEMPT)
+
+
+class Tables:
+    """The sink of the writer: records into `requests` and `attempts`."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        """Touch nothing yet; `patience`: seconds to wait for somebody else's lock."""
+        self._path = path
+        self._patience = patience
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
+        self._since_checkpoint = 0
+
+    def open(self) -> None:
+        """Open the file, creating it if need be, and bring its tables up to date."""
+        self.close()
+        self._connection = connect(self._path, patience=self._patience)
+        migrate(self._connection)
+        for statement in INCOMING:
+            self._connection.execute(statement)
+        self._identity = identity(self._path)
+
+    def write(self, rows: Sequence[Record]) -> None:
+        """Commit the records in one transaction; a request that is there already stays as it is."""
+        connection = self._checked()
+        lines = [line for record in rows for line in _lines(record)]
+        insert = _insert if len(lines) <= LONGEST else _insert_many
+        insert(connection, lines)
+        self._since_checkpoint += len(lines)
+
+    def tidy(self, *, idle: bool) -> None:
+        """Checkpoint by hand: it waits for the disk, so it should come when nobody waits for it."""
+        if self._connection and self._since_checkpoint > (IDLE_CHECKPOINT if idle else BUSY_CHECKPOINT):
+            self._since_checkpoint = 0
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self) -> None:
+        """Let go of the file; not at all troubled by being closed already."""
+        connection, self._connection = self._connection, None
+        if connection:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def explain(self, error: Exception) -> str:
+        """What is wrong with the file, in one line, with the remedy."""
+        return explain(self._path, error)
+
+    def _checked(self) -> sqlite3.Connection:
+        """The connection, if its file is still the one at the path; looked at once a second."""
+        if self._connection is None:
+            raise StoreError(f"{self._path}: it is not open")
+        if (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + LOOK
+            if identity(self._path) != self._identity:
+                raise StoreError(f"{self._path}: the file was removed or replaced while in use")
+        return self._connection
+
+
+def _lines(record: Record) -> Iterator[tuple[Any, ...]]:
+    """The request beside its first attempt, then the other attempts."""
+    request, attempts = record
+    yield _request(request) + (_attempt(attempts[0]) if attempts else NO_ATTEMPT)
+    for attempt in attempts[1:]:
+        yield NO_REQUEST + _attempt(attempt)
+
+
+def _insert(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:
+    """At most LONGEST lines; filled up to the next size with empty ones, which no trigger takes."""
+    size = 1 << (len(lines) - 1).bit_length()
+    values = [*chain.from_iterable(lines), *EMPTY * (size - len(lines))]
+    insert = (
+        connection.executemany
+    )  # of one: `execute` lets go of Python's lock once more, to ask for the last row's id
+    try:
+        insert(STATEMENTS[size], (values,))
+    except UnicodeEncodeError:  # a header's bytes that are no UTF-8, as lone surrogates
+        insert(STATEMENTS[size], ([_storable(value) for value in values],))
+
+
+def _insert_many(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for start in range(0, len(lines), LONGEST):
+            _insert(connection, lines[start : start + LONGEST])
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,267 @@
+"""One thread that writes: it takes everything that queued up while the last commit ran, and commits it as one.
+
+    event loop   put(entry) ──► deque ─┐                                   ┌─► entry.done = True, one wake-up a batch
+    writer              opening ──► writing: take, commit, answer ─────────┘
+                           ▲           │ anything goes wrong: the rows go back, waiters hear False, it is said once
+                           └─ resting ◄┘ 0.1 s, 0.2 s, … 5 s
+
+`put` never waits: the queue is a deque, and a bell is rung only when the thread sleeps. A row that is itself at fault
+(a constraint, a type) is found by halving its batch, reported and dropped, so it cannot hold up the others. Beyond
+`limit` rows the oldest are dropped.
+
+What this module must not know: SQL, tables, what a row is. A `Sink` does; its methods run in the thread only.
+
+    writer = Writer(sink, name="ledger", report=print, limit=100_000)
+    writer.start(); writer.put(Entry(row, done=loop.create_future())); writer.close(5.0)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Protocol
+
+BATCH = 256
+FIRST_REST, LONGEST_REST = 0.1, 5.0
+
+ROWS_FAULT = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    AttributeError,
+)
+"""Errors that speak about a row; every other one speaks about the database."""
+
+type State = Callable[[], State | None]
+
+
+class Sink[T](Protocol):
+    """Where rows go. Any method may raise; the writer then closes the sink, waits, and opens it again."""
+
+    def open(self) -> None:
+        """Make ready; also called again after a failure."""
+
+    def write(self, rows: Sequence[T]) -> None:
+        """Commit the rows. When it raises, some may be in: a row that is there already is left as it is."""
+
+    def tidy(self, *, idle: bool) -> None:
+        """Housekeeping after a commit, when nobody waits for it; `idle`: nothing is queued."""
+
+    def close(self) -> None:
+        """Let go of everything; must not raise, and may be called twice."""
+
+    def explain(self, error: Exception) -> str:
+        """What is wrong, and the remedy, in one line without secrets."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry[T]:
+    """A row on its way; `done` hears True once it is committed, False when that is not known."""
+
+    row: T
+    done: asyncio.Future[bool] | None = None
+
+
+def settle(waiting: Iterable[asyncio.Future[bool]], committed: bool) -> None:
+    """Answer those who still wait; runs in their event loop."""
+    for done in waiting:
+        if not done.done():
+            done.set_result(committed)
+
+
+class Writer[T]:
+    """The thread and its queue.
+
+    name    what the reports call it
+    report  is told, in whatever thread it happens, what a person must know; once per failure and once per recovery
+    limit   rows kept while they cannot be written
+    """
+
+    def __init__(self, sink: Sink[T], *, name: str, report: Callable[[str], None], limit: int) -> None:
+        """Nothing runs before `start`."""
+        self.failing = False
+        self.commits = 0
+        self.dropped = 0
+        self.refused = 0
+        self._sink = sink
+        self._name = name
+        self._report = report
+        self._limit = limit
+        self._rows: deque[Entry[T]] = deque()
+        self._in_hand = 0
+        self._asleep = False
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._tried = threading.Event()
+        self._hurry = threading.Event()
+        self._stop_at: float | None = None
+        self._rest = FIRST_REST
+        self._overfull = False
+        self._thread = threading.Thread(target=self._run, name=f"relay-{name}", daemon=True)
+
+    @property
+    def pending(self) -> int:
+        """Rows that are not committed yet."""
+        return len(self._rows) + self._in_hand
+
+    def start(self) -> None:
+        """Start the thread and wait for its first try to open the sink, whatever comes of it."""
+        self._thread.start()
+        self._tried.wait()
+
+    def put(self, entry: Entry[T]) -> None:
+        """Queue a row. Never waits, never raises; may be called from any thread."""
+        self._rows.append(entry)
+        if len(self._rows) > self._limit:
+            self._drop_oldest()
+        if self._asleep:
+            self._bell.put(None)
+
+    def close(self, timeout: float) -> None:
+        """Write what is queued and end the thread; for at most `timeout` seconds, and says what was left over."""
+        self._stop_at = time.monotonic() + timeout
+        self._hurry.set()
+        self._bell.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        if self.pending:
+            self._say(f"{self.pending} rows could not be written before the end and are lost")
+
+    # ── the thread ──
+
+    def _run(self) -> None:
+        state: State | None = self._state_opening
+        while state is not None:
+            try:
+                state = state()
+            except Exception as error:  # the traffic must not feel it, whatever it is
+                self._fail(error)
+                state = self._state_resting
+            if not self._tried.is_set():
+                self._tried.set()
+        self._sink.close()
+        self.failing = True
+
+    def _state_opening(self) -> State:
+        self._sink.open()
+        if not self._rows:
+            self._recover()  # otherwise only a commit proves it
+        return self._state_writing
+
+    def _state_writing(self) -> State | None:
+        batch = self._take()
+        if not batch:
+            return None
+        self._commit(batch)
+        if len(self._rows) < BATCH:  # before that, a new row would wait behind all that was kept
+            self._recover()
+        self._sink.tidy(idle=not self._rows)
+        return self._state_writing
+
+    def _state_resting(self) -> State | None:
+        rest, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
+        if self._stop_at is not None:
+            rest = min(rest, self._stop_at - time.monotonic())
+            if rest <= 0:
+                return None
+        self._hurry.wait(rest)
+        self._hurry.clear()
+        return self._state_opening
+
+    def _take(self) -> list[Entry[T]]:
+        """The oldest rows; waits while there are none; empty means: the end."""
+        while not self._rows and self._stop_at is None:
+            self._asleep = True
+            if not self._rows:  # looked at again: a row that came in between did not ring
+                self._bell.get()
+            self._asleep = False
+        batch: list[Entry[T]] = []
+        with suppress(IndexError):  # emptied by us, or by `put` dropping the oldest
+            while len(batch) < BATCH:
+                batch.append(self._rows.popleft())
+        self._in_hand = len(batch)
+        return batch
+
+    def _commit(self, batch: list[Entry[T]]) -> None:
+        """Commit the batch, in halves where a row is refused. When the database fails: put the rest back, raise."""
+        pieces = [batch]
+        try:
+            while pieces:
+                piece = pieces[-1]
+                try:
+                    self._sink.write([entry.row for entry in piece])
+                except ROWS_FAULT as error:
+                    del pieces[-1]
+                    pieces += self._halves(piece, error)
+                else:
+                    del pieces[-1]
+                    self.commits += 1
+                    self._in_hand -= len(piece)
+                    _answer(piece, True)
+        except BaseException:
+            for piece in pieces:  # the newest first, as they lie
+                self._rows.extendleft(reversed(piece))
+            self._in_hand = 0
+            raise
+
+    def _halves(self, piece: list[Entry[T]], error: Exception) -> list[list[Entry[T]]]:
+        if len(piece) > 1:
+            middle = len(piece) // 2
+            return [piece[middle:], piece[:middle]]
+        self.refused += 1
+        self._in_hand -= 1
+        if str(self.refused).strip("0") == "1":  # the 1st, the 10th, the 100th, …
+            self._say(f"a row was refused and is lost ({self.refused} so far): {error}")
+        _answer(piece, False)
+        return []
+
+    def _fail(self, error: Exception) -> None:
+        self._sink.close()
+        if not self.failing:
+            self.failing = True
+            self._say(
+                f"cannot write. {self._sink.explain(error)}. Requests go on; "
+                f"their rows are kept in memory, up to {self._limit:,}, and written as soon as it works again"
+            )
+            _answer(self._rows.copy(), False)  # a copy is made in one step, whatever `put` does meanwhile
+
+    def _recover(self) -> None:
+        self._rest = FIRST_REST
+        if self.failing:
+            self.failing = self._overfull = False
+            lost = f"; {self.dropped:,} rows were lost" if self.dropped else ""
+            self._say(f"writing works again, and what was kept is written{lost}")
+
+    def _drop_oldest(self) -> None:
+        with suppress(IndexError):
+            _answer([self._rows.popleft()], False)
+            self.dropped += 1
+        if not self._overfull:
+            self._overfull = True
+            self._say(f"more than {self._limit:,} rows wait to be written; from now on the oldest are lost")
+
+    def _say(self, text: str) -> None:
+        with suppress(Exception):  # a broken listener must not end the thread
+            self._report(f"{self._name}: {text}")
+
+
+def _answer[T](entries: Iterable[Entry[T]], committed: bool) -> None:
+    """Tell those who wait; one wake-up for each event loop (there is one)."""
+    waiting: dict[asyncio.AbstractEventLoop, list[asyncio.Future[bool]]] = {}
+    for entry in entries:
+        if entry.done is not None:
+            waiting.setdefault(entry.done.get_loop(), []).append(entry.done)
+            entry.done = None
+    for loop, futures in waiting.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, futures, committed)

@@ -1,0 +1,295 @@
+"""Facts of a request's body, and the exchange of its model."""
+
+import doctest
+import json
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core import body as body_module
+from claude_relay.core.body import SESSION_HEADER, read_facts, rename_model
+from claude_relay.core.exchange import Endpoint, Facts
+
+SESSION = "0b1f1f0e-8d4e-4b5a-9a5e-6f1c2d3e4f50"
+NEW_USER_ID = json.dumps({"device_id": "a" * 64, "account_uuid": "", "session_id": SESSION})
+OLD_USER_ID = f"user_{'b' * 64}_account_{SESSION[::-1]}_session_{SESSION}"
+
+
+def facts(body, headers=None, endpoint=Endpoint.MESSAGES):
+    return read_facts(endpoint, headers or {}, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def claude_code_request(size):
+    """A request as Claude Code sends it: a long system prompt, many tools, a conversation with tool calls."""
+    rng = random.Random(1)
+    words = [f"word{n}" for n in range(999)]
+
+    def prose(length):
+        parts = [rng.choice(words) + rng.choice([" "] * 12 + ["\n", ' "', ". "]) for _ in range(length // 8)]
+        return "".join(parts)
+
+    def tool(n):
+        properties = {f"field_{k}": {"type": "string", "description": prose(120)} for k in range(6)}
+        schema = {"type": "object", "properties": {"model": {"type": "string"}, **properties}, "required": ["field_1"]}
+        return {"name": f"tool_{n}", "description": prose(2500), "input_schema": schema}
+
+    def turn(n):
+        if n % 2:
+            return {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": f"toolu_{n}", "name": "tool_1", "input": {"model": "x"}}],
+            }
+        return {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": f"toolu_{n}", "content": prose(3000)}],
+        }
+
+    request = {
+        "model": "claude-opus-4-6",
+        "messages": [],
+        "system": [{"type": "text", "text": prose(size // 8), "cache_control": {"type": "ephemeral"}}],
+        "tools": [tool(n) for n in range(size // 16_000)],
+        "metadata": {"user_id": NEW_USER_ID},
+        "max_tokens": 128_000,
+        "thinking": {"type": "adaptive"},
+        "stream": True,
+    }
+    while len(json.dumps(request)) < size:
+        request["messages"] += [turn(n) for n in range(8)]
+    return json.dumps(request, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_a_request_of_claude_code():
+    assert facts(claude_code_request(100_000)) == Facts(
+        Endpoint.MESSAGES, model="claude-opus-4-6", stream=True, tools=True, thinking=True, session=SESSION
+    )
+
+
+MODELS = [
+    (b'{"model":"m"}', "m"),
+    (b' \r\n{ "model" : "m" } ', "m"),
+    (b'{"mod\\u0065l":"m"}', "m"),
+    (b'{"model":"\\u006d\\/\\"\xc3\xa9"}', 'm/"é'),
+    (b'{"model":"a","model":"m"}', "m"),
+    (b'{"x":{"model":"a"},"y":["model"],"model":"m","z":{"model":"b"}}', "m"),
+    (b'{"x":123456789012345678901234567890,"y":1e400,"model":"m"}', "m"),
+    # mistyped
+    (b'{"model":null}', ""),
+    (b'{"model":7}', ""),
+    (b'{"model":["m"]}', ""),
+    (b'{"model":{"a":1}}', ""),
+    (b'{"model":"\\ud800"}', ""),
+    (b'{"model":"m","x":"\\ud800"}', ""),  # half a surrogate pair: Claude's API calls it invalid JSON too
+    (b'{"model":"\xff"}', ""),
+    (b'{"Model":"m"}', ""),
+    # not an object, or broken
+    (b"", ""),
+    (b"null", ""),
+    (b'"model"', ""),
+    (b'[{"model":"m"}]', ""),
+    (b'{"model":"m"', ""),
+    (b'{"model":"m"}}', ""),
+    (b'{"model":"m",}', ""),
+    (b"{'model':'m'}", ""),
+    (b'{"model":"m","x":' + b"[" * 100_000, ""),
+    (b"\x1f\x8b\x08\x00", ""),
+]
+
+
+@pytest.mark.parametrize(("body", "model"), MODELS)
+def test_model(body, model):
+    assert facts(body).model == model
+
+
+FIELDS = [
+    ("stream", True, True),
+    ("stream", False, False),
+    ("stream", "true", False),
+    ("stream", 1, False),
+    ("stream", None, False),
+    ("tools", [{"name": "t"}], True),
+    ("tools", [None], True),
+    ("tools", [[]], True),
+    ("tools", [], False),
+    ("tools", None, False),
+    ("tools", {"a": 1}, False),
+    ("tools", "[1]", False),
+    ("thinking", {"type": "enabled", "budget_tokens": 1024}, True),
+    ("thinking", {"type": "adaptive", "display": "summarized"}, True),
+    ("thinking", {"type": "disabled"}, False),
+    ("thinking", {"type": ["enabled"]}, False),
+    ("thinking", {}, False),
+    ("thinking", "enabled", False),
+    ("thinking", None, False),
+    ("thinking", ["enabled"], False),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "told"), FIELDS)
+def test_a_field(field, value, told):
+    assert getattr(facts({"model": "m", field: value}), field) is told
+
+
+def test_blanks_in_an_empty_list():
+    assert not facts(b'{"tools": [ \n\t] }').tools
+    assert facts(b'{"tools": [ \n\t{}] }').tools
+
+
+USER_IDS = [
+    (NEW_USER_ID, SESSION),
+    (OLD_USER_ID, SESSION),
+    (f"user_{'b' * 64}_account__session_{SESSION}", SESSION),
+    ('{"session_id": 7}', None),
+    ('{"session_id": ""}', None),
+    ('{"session_id": "a b"}', None),
+    ('{"session_id": "' + "x" * 129 + '"}', None),
+    ('{"session_id": {"session_id": "x"}}', None),
+    ("{}", None),
+    ("{", None),
+    ("{" * 5000, None),
+    ("user_1_session_", None),
+    ("somebody@example.com", None),
+    ("", None),
+    (None, None),
+    (7, None),
+    ([NEW_USER_ID], None),
+]
+
+
+@pytest.mark.parametrize(("user_id", "session"), USER_IDS)
+def test_session_in_the_user_id(user_id, session):
+    assert facts({"metadata": {"user_id": user_id}}).session == session
+
+
+@pytest.mark.parametrize("metadata", [None, [], "x", 7, {}, {"user": NEW_USER_ID}])
+def test_no_session(metadata):
+    assert facts({"metadata": metadata}).session is None
+
+
+def test_the_header_goes_before_the_user_id():
+    body = {"metadata": {"user_id": NEW_USER_ID}}
+    assert facts(body, {SESSION_HEADER: "other"}).session == "other"
+    assert facts(body, {SESSION_HEADER: "not one\n"}).session == SESSION
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.MODELS, Endpoint.RESOURCE, Endpoint.SIDE])
+def test_other_bodies_are_not_read(endpoint):
+    headers = {SESSION_HEADER: SESSION}
+    assert facts({"model": "m", "stream": True}, headers, endpoint) == Facts(endpoint, session=SESSION, headers=headers)
+
+
+@given(st.binary(max_size=200))
+def test_no_body_raises(body):
+    assert facts(body).endpoint is Endpoint.MESSAGES
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+JSON = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=4), SCALARS, max_size=3)
+FIELD_NAMES = st.sampled_from(["model", "stream", "tools", "thinking", "metadata", "type", "user_id", "session_id"])
+
+
+@given(st.dictionaries(FIELD_NAMES, JSON | st.dictionaries(FIELD_NAMES, JSON)))
+def test_no_type_raises(body):
+    told = facts(body)
+    assert isinstance(told.model, str)
+    assert told.stream is (body.get("stream") is True)
+
+
+# -- renaming
+
+RENAMED = [
+    (b'{"model":"a"}', b'{"model":"b"}'),
+    (b' {\n\t"model" :  "a" ,"x":1 }\r\n', b' {\n\t"model" :  "b" ,"x":1 }\r\n'),
+    (b'{"x":{"model":"a"},"model":"a","y":[{"model":"a"}]}', b'{"x":{"model":"a"},"model":"b","y":[{"model":"a"}]}'),
+    (b'{"x":"\\"model\\":\\"a\\"","model":"a"}', b'{"x":"\\"model\\":\\"a\\"","model":"b"}'),
+    (b'{"\\"model":"a","model":"a"}', b'{"\\"model":"a","model":"b"}'),
+    (b'{"m\\u006fdel":"a\\"\\\\"}', b'{"m\\u006fdel":"b"}'),
+    (b'{"model":"a","x":1,"model":"c"}', b'{"model":"b","x":1,"model":"b"}'),
+    (b'{"model":"a","model":"a"}', b'{"model":"b","model":"b"}'),
+    (b'{"model":12,"model":1}', b'{"model":"b","model":"b"}'),
+    (b'{"model":{"a":["}",{}]},"x":[[]],"model":null}', b'{"model":"b","x":[[]],"model":"b"}'),
+    (b'{"model":["a"]}', b'{"model":"b"}'),
+    (b'{"x":["]","[","\\"]"],"x":"\\\\","model":"a"}', b'{"x":["]","[","\\"]"],"x":"\\\\","model":"b"}'),
+    (b'{"x":-1.5e3,"x":true ,"model":false}', b'{"x":-1.5e3,"x":true ,"model":"b"}'),
+    (b'{"x":"\xff\xe2\x80\xa8","model":"a"}', b'{"x":"\xff\xe2\x80\xa8","model":"b"}'),
+]
+
+
+@pytest.mark.parametrize(("body", "renamed"), RENAMED)
+def test_rename(body, renamed):
+    assert rename_model(body, "b") == renamed
+
+
+def test_the_new_name_is_written_as_json():
+    assert json.loads(rename_model(b'{"model":"a"}', 'ü"\n\\'))["model"] == 'ü"\n\\'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"x":{"model":"a"}}',
+        b'{"model":"a"',
+        b'{"model":"a"}x',
+        b'{"x":' + b"[" * 100_000,
+        b'{"\xff":1}',
+    ],
+)
+def test_nothing_to_rename(body):
+    with pytest.raises(ValueError, match="the body"):
+        rename_model(body, "b")
+
+
+def written_again(pairs, blanks):
+    """An object from pairs, with duplicates and blanks, and what it must become."""
+
+    def write(model):
+        members = [
+            f"{blanks}{json.dumps(k)}{blanks}:{blanks}{json.dumps(v if k != 'model' or model is None else model)}{blanks}"
+            for k, v in pairs
+        ]
+        return ("{" + ",".join(members) + "}").encode()
+
+    return write(None), write("new")
+
+
+PAIRS = st.lists(st.tuples(st.sampled_from(["model", "x", 'mod"el', "messages"]), JSON), max_size=6)
+
+
+@given(PAIRS, st.sampled_from(["", " ", "\n\t"]))
+def test_only_the_model_changes(pairs, blanks):
+    body, expected = written_again(
+        [(k, v) for k, v in pairs if "NaN" not in json.dumps(v) and "Infinity" not in json.dumps(v)], blanks
+    )
+    if body == expected:
+        with pytest.raises(ValueError, match="the body"):
+            rename_model(body, "new")
+    else:
+        assert rename_model(body, "new") == expected
+
+
+def fastest(call):
+    times = []
+    for _ in range(30):
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def test_large_bodies_are_read_in_passing():
+    """Compared with building the objects, so that a slow machine does not fail the test."""
+    body = claude_code_request(400_000)
+    built = fastest(lambda: json.loads(body))
+    assert fastest(lambda: facts(body)) < built / 2
+    assert fastest(lambda: rename_model(body, "b")) < built
+
+
+def test_examples_in_the_documentation():
+    assert doctest.testmod(body_module, optionflags=doctest.ELLIPSIS, extraglobs={"Endpoint": Endpoint}).failed == 0

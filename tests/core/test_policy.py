@@ -1,0 +1,531 @@
+"""The retry policy, driven on a simulated clock."""
+
+import random as randomness
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_relay.core.exchange import (
+    Accepted,
+    Attempt,
+    Endpoint,
+    Facts,
+    Failure,
+    Hop,
+    Key,
+    Outcome,
+    PassedOn,
+    Refused,
+    Wait,
+)
+from claude_relay.core.policy import attempts
+from claude_relay.core.pool import Pool, Pools
+from claude_relay.core.verdicts import judge
+
+OPUS = "claude-opus-4-5"
+FACTS = Facts(Endpoint.MESSAGES, model=OPUS)
+OK = Outcome(200)
+DENIED = Outcome(401, body=b'{"error":{"message":"invalid x-api-key"}}')
+LIMITED = Outcome(429)
+BUSY = Outcome(529)
+DOWN = Outcome(None, failure=Failure.CONNECT)
+NO_MODEL = Outcome(404, body=b'{"error":{"type":"not_found_error","message":"model: claude-opus-4-5"}}')
+
+
+def limited(seconds):
+    return Outcome(429, {"retry-after": str(seconds)})
+
+
+@dataclass(frozen=True)
+class Retry:
+    attempts: int = 5
+    max_wait: float = 30.0
+
+
+class World:
+    """Pools, a clock, and an upstream that answers by script."""
+
+    def __init__(self, retry=None, seed=None, now=1000.0, **pools):
+        self.now = now
+        self.retry = retry or Retry()
+        self.random = (lambda: 0.5) if seed is None else randomness.Random(seed).random
+        self.pools = Pools(Pool(name, self.keys(name, number), passthrough=False) for name, number in pools.items())
+        self.hops = tuple(Hop(name, OPUS) for name in pools)
+        self.log = []
+        self.waited = 0.0
+
+    @staticmethod
+    def keys(provider, number):
+        return [Key(provider, f"k{n}", "secret", f"{provider}-{n}") for n in range(1, number + 1)]
+
+    def begin(self, facts=FACTS):
+        return attempts(facts, self.hops, self.pools, self.retry, clock=lambda: self.now, random=self.random)
+
+    def ask(self, answer, facts=FACTS):
+        """One whole request. `answer`: attempt -> Outcome, or a list of outcomes in order."""
+        script = iter(answer) if isinstance(answer, list) else None
+        self.log, self.waited = [], 0.0
+        steps = self.begin(facts)
+        outcome = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                if isinstance(step, Wait):
+                    self.log.append(("wait", round(step.seconds, 3)))
+                    self.waited += step.seconds
+                    self.now += step.seconds
+                    outcome = None
+                else:
+                    self.last = step
+                    self.log.append((step.provider, step.key and step.key.alias))
+                    outcome = answer(step) if script is None else next(script)
+        except StopIteration as end:
+            if isinstance(end.value, Accepted):
+                self.pools.finished(self.last)
+            return end.value
+
+    @property
+    def tries(self):
+        return [entry for entry in self.log if entry[0] != "wait"]
+
+    @property
+    def busy(self):
+        return sum(pool.busy(key) for pool in self.pools.values() for key in pool.keys)
+
+    def rest(self, provider, number, outcome):
+        """Let a key rest as if an earlier request had met this outcome."""
+        pool = self.pools[provider]
+        pool.apply(judge(outcome, FACTS, now=self.now), pool.keys[number - 1], OPUS, self.now)
+
+
+def ends(conclusion, kind, name):
+    assert type(conclusion) is kind
+    assert (conclusion.because and conclusion.because.name) == name
+    return conclusion
+
+
+def refused(conclusion, status, retry_after=None, final=False):
+    assert isinstance(conclusion, Refused)
+    error = conclusion.error
+    assert (error.status, error.final) == (status, final)
+    assert error.retry_after == (retry_after if retry_after is None else pytest.approx(retry_after))
+    assert "secret" not in error.message
+    return error.message
+
+
+def test_the_first_good_answer_is_accepted():
+    world = World(a=2)
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("a", "k1")]
+
+
+def test_429_goes_to_the_next_key_at_once():
+    world = World(a=3)
+    ends(world.ask([limited(60), limited(60), OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k2"), ("a", "k3")]
+    assert world.ask([OK])
+    assert world.log == [("a", "k3")]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        DENIED,
+        limited(99),
+        Outcome(402),
+        Outcome(403),
+        NO_MODEL,
+        Outcome(400, body=b'{"error":{"message":"Your credit balance is too low"}}'),
+    ],
+)
+def test_verdicts_on_a_key_try_the_next_key_then_the_next_provider(bad):
+    world = World(a=2, b=1)
+    ends(world.ask([bad, bad, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k2"), ("b", "k1")]
+
+
+def test_because_tells_of_the_outcome_before():
+    world = World(a=3)
+    steps = world.begin()
+    first = next(steps)
+    assert (first.n, first.because) == (1, None)
+    second = steps.send(limited(60))
+    assert (second.n, second.because.name) == (2, "rate_limited")
+    third = steps.send(DENIED)
+    assert (third.n, third.because.name) == (3, "unauthorized")
+    steps.close()
+
+
+def test_overloaded_waits_on_the_same_key_then_takes_the_next_provider():
+    world = World(a=2, b=1)
+    ends(world.ask([BUSY, BUSY, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("wait", 0.25), ("a", "k1"), ("b", "k1")]
+    assert world.pools["a"].state(world.now).ready == 2
+
+
+def test_overloaded_honours_a_retry_after_that_fits():
+    world = World(a=1)
+    ends(world.ask([Outcome(529, {"retry-after": "3"}), OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("wait", 3.0), ("a", "k1")]
+
+
+def test_overloaded_with_a_retry_after_that_does_not_fit_goes_on():
+    world = World(a=2, b=1)
+    ends(world.ask([Outcome(529, {"retry-after": "60"}), OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("b", "k1")]
+    ends(World(a=2).ask([Outcome(529, {"retry-after": "60"})]), PassedOn, "overloaded")
+
+
+def test_an_overloaded_event_at_the_end_is_a_529_of_the_relay():
+    event = Outcome(200, {"retry-after": "60"}, b'{"error":{"type":"overloaded_error"}}', Failure.ERROR_EVENT)
+    refused(World(a=1).ask([event]), 529, 60)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        DOWN,
+        Outcome(500),
+        Outcome(408),
+        *(Outcome(200, failure=f) for f in (Failure.CUT, Failure.EMPTY, Failure.GARBAGE)),
+        Outcome(None, failure=Failure.TIMEOUT),
+    ],
+)
+def test_route_failures_pause_take_another_key_then_the_next_provider(bad):
+    world = World(a=3, b=1)
+    ends(world.ask([bad, bad, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("wait", 0.25), ("a", "k2"), ("b", "k1")]
+
+
+def test_route_failures_with_one_key_try_the_same_again():
+    world = World(a=1)
+    ends(world.ask([DOWN, DOWN, DOWN, OK]), Accepted, "ok")
+    assert world.tries == [("a", "k1")] * 4
+    assert [entry[1] for entry in world.log if entry[0] == "wait"] == [0.25, 0.5, 1.0]
+
+
+def test_all_providers_down_goes_round_again_and_ends_as_529():
+    world = World(a=1, b=1)
+    message = refused(world.ask(lambda attempt: DOWN), 529, 1)
+    assert [provider for provider, _ in world.tries] == ["a", "a", "b", "b", "a"]
+    assert "a and b" in message
+    assert "connect" in message
+
+
+def test_the_upstreams_own_529_is_passed_on_at_the_end():
+    ends(World(a=1).ask(lambda attempt: BUSY), PassedOn, "overloaded")
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+def test_the_requests_own_fault_is_passed_on(status):
+    world = World(a=3, b=3)
+    ends(world.ask([Outcome(status)]), PassedOn, "bad_request")
+    assert world.busy == 0
+
+
+def test_a_signature_is_passed_on():
+    body = b'{"error":{"message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}'
+    ends(World(a=3).ask([Outcome(400, body=body)]), PassedOn, "signature")
+
+
+def test_an_unexplained_429_tries_one_other_key():
+    world = World(a=3, b=1)
+    ends(world.ask([LIMITED, LIMITED]), PassedOn, "unexplained_429")
+    assert world.log == [("a", "k1"), ("a", "k2")]
+    assert world.pools["a"].state(world.now).ready == 3
+    ends(world.ask([LIMITED, OK]), Accepted, "ok")
+    ends(World(a=1, b=1).ask([LIMITED]), PassedOn, "unexplained_429")
+
+
+def test_waits_for_a_key_that_comes_back_in_time():
+    world = World(a=2)
+    ends(world.ask([limited(20), limited(10), OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k2"), ("wait", 10.125), ("a", "k2")]
+
+
+def test_waits_before_the_first_attempt_too():
+    world = World(a=1)
+    world.rest("a", 1, limited(5))
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("wait", 5.125), ("a", "k1")]
+
+
+def test_waits_again_while_time_is_left():
+    world = World(a=1)
+    refused(world.ask([limited(20), limited(20)]), 429, 20)
+    assert world.waited == pytest.approx(20.125)
+
+
+def test_no_waiting_for_what_comes_too_late():
+    world = World(a=2)
+    message = refused(world.ask([limited(300), limited(42)]), 429, 42)
+    assert world.waited == 0
+    assert "42 s" in message
+    assert "k2" in message
+
+
+def test_no_waiting_for_an_end_that_nobody_stated():
+    world = World(a=1)
+    refused(world.ask([Outcome(403)]), 429, 1.05)
+    assert world.tries == [("a", "k1")]
+
+
+def test_the_next_provider_comes_before_waiting():
+    world = World(a=1, b=1)
+    ends(world.ask([limited(3), OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("b", "k1")]
+
+
+def test_the_last_try_is_kept_for_a_key_that_comes_back():
+    world = World(a=1, b=1)
+    world.rest("a", 1, limited(20))
+    ends(world.ask(lambda attempt: OK if attempt.provider == "a" else DOWN), Accepted, "ok")
+    assert world.tries[-1] == ("a", "k1")
+    assert len(world.tries) == 5
+
+
+def test_all_out_for_good_is_503_and_says_what_to_do():
+    world = World(a=2)
+    message = refused(world.ask(lambda attempt: DENIED), 503, final=True)
+    assert "invalid x-api-key" in message
+    assert "scripts/keys" in message
+    refused(world.ask([]), 503, final=True)
+
+
+def test_out_and_resting_is_429():
+    world = World(a=2)
+    refused(world.ask([DENIED, limited(99)]), 429, 99)
+
+
+def test_attempts_used_up_while_keys_are_left():
+    world = World(a=9)
+    refused(world.ask(lambda attempt: limited(99)), 429, 1)
+    assert len(world.tries) == 5
+
+
+def test_a_denied_model_is_passed_on_at_once():
+    world = World(a=2)
+    ends(world.ask([NO_MODEL, NO_MODEL]), PassedOn, "model_denied")
+    assert world.waited == 0
+    ends(world.ask([NO_MODEL]), PassedOn, "model_denied")
+    assert len(world.tries) == 1, "while the pairs rest, one key is asked so that the client hears it from the provider"
+
+
+def test_a_key_that_waits_hinders_no_denied_model():
+    world = World(a=2)
+    world.rest("a", 1, limited(10))
+    ends(world.ask([NO_MODEL]), PassedOn, "model_denied")
+    assert world.log == [("a", "k2")]
+
+
+def client_only(**more):
+    world = World(a=0, **more)
+    world.pools["a"].replace([], passthrough=True)
+    return world
+
+
+def test_an_empty_pool_lets_the_client_through():
+    world = client_only()
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("a", None)]
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 429])
+@pytest.mark.parametrize("endpoint", Endpoint)
+def test_an_empty_pool_passes_the_clients_own_errors_on(status, endpoint):
+    world = client_only(b=1)
+    outcome = Outcome(status, {"retry-after": "5"})
+    assert type(world.ask([outcome], Facts(endpoint, model=OPUS))) is PassedOn
+    assert world.log == [("a", None)]
+
+
+def test_an_empty_pool_retries_the_route_and_the_next_provider():
+    world = client_only(b=1)
+    ends(world.ask([DOWN, BUSY, OK]), Accepted, "ok")
+    assert world.log == [("a", None), ("wait", 0.25), ("a", None), ("b", "k1")]
+
+
+def test_an_empty_pool_that_rejects():
+    assert "scripts/keys add" in refused(World(a=0).ask([]), 503, final=True)
+    world = World(a=0, b=1)
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("b", "k1")]
+
+
+def test_a_provider_that_has_no_pool_is_skipped():
+    world = World(b=1)
+    world.hops = (Hop("gone", OPUS), *world.hops)
+    ends(world.ask([OK]), Accepted, "ok")
+    world.hops = (Hop("gone", OPUS),)
+    refused(world.ask([]), 503, final=True)
+
+
+COUNT = Facts(Endpoint.COUNT_TOKENS, model=OPUS)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 429])
+def test_count_tokens_tries_other_keys_and_nobody_rests(status):
+    world = World(a=3)
+    ends(world.ask([Outcome(status), Outcome(status), OK], COUNT), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k2"), ("a", "k3")]
+    ends(world.ask(lambda attempt: Outcome(status, {"retry-after": "60"}), COUNT), PassedOn, "endpoint")
+    assert world.pools["a"].state(world.now).ready == 3
+    assert not world.pools["a"].rests.keys()
+
+
+def test_count_tokens_that_does_not_exist_is_passed_on():
+    ends(World(a=3).ask([Outcome(404)], COUNT), PassedOn, "bad_request")
+
+
+def test_count_tokens_without_an_answer():
+    world = World(a=3)
+    for _ in range(5):
+        refused(world.ask(lambda attempt: DOWN, COUNT), 529, 1)
+        ends(world.ask([OK]), Accepted, "ok")
+    assert world.pools["a"].state(world.now).ready == 3
+
+
+def test_a_good_count_tokens_says_nothing_about_a_key():
+    world = World(a=1)
+    world.rest("a", 1, Outcome(402))
+    world.now += 3600
+    ends(world.ask([OK], COUNT), Accepted, "ok")
+    assert world.pools["a"].state(world.now).keys[0].status == "probing"
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.pools["a"].state(world.now).keys[0].status == "ready"
+
+
+def test_one_request_probes_and_the_others_wait_for_what_it_finds():
+    world = World(a=1)
+    world.rest("a", 1, limited(60))
+    world.now += 60
+    first, second = world.begin(), world.begin()
+    assert next(first).probe
+    wait = next(second)
+    assert isinstance(wait, Wait)
+    with pytest.raises(StopIteration):
+        first.send(OK)
+    world.now += wait.seconds
+    assert not second.send(None).probe
+    second.close()
+
+
+def test_one_request_spends_one_try_on_probes():
+    world = World(a=6)
+    for number in range(1, 6):
+        world.rest("a", number, limited(60))
+    world.now += 60
+    ends(world.ask(lambda attempt: OK if attempt.key.alias == "k6" else DENIED), Accepted, "ok")
+    assert len(world.tries) <= 2
+
+
+def test_a_probe_that_is_given_up_is_left_to_the_next_request():
+    world = World(a=1)
+    world.rest("a", 1, limited(60))
+    world.now += 60
+    steps = world.begin()
+    assert next(steps).probe
+    steps.close()
+    assert world.busy == 0
+    assert next(world.begin()).probe
+
+
+def test_the_key_of_an_accepted_answer_stays_busy_until_the_caller_says():
+    world = World(a=1)
+    steps = world.begin()
+    attempt = next(steps)
+    assert world.busy == 1
+    with pytest.raises(StopIteration):
+        steps.send(OK)
+    assert world.busy == 1
+    world.pools.finished(attempt)
+    assert world.busy == 0
+
+
+def test_keys_may_be_replaced_under_way():
+    world = World(a=2)
+    steps = world.begin()
+    next(steps)
+    world.pools["a"].replace(World.keys("a", 5)[2:])
+    step = steps.send(limited(9))
+    assert step.key.alias in {"k3", "k4", "k5"}
+    steps.close()
+    assert world.busy == 0
+
+
+def test_no_attempts_and_no_waiting_allowed_still_makes_one():
+    world = World(Retry(0, 0.0), a=2)
+    refused(world.ask(lambda attempt: DOWN), 529, 1)
+    assert len(world.log) == 1
+
+
+ANSWERS = [
+    OK, DENIED, LIMITED, limited(0), limited(2), limited(70), BUSY, Outcome(529, {"retry-after": "4"}), DOWN, NO_MODEL, Outcome(400),
+    Outcome(403), Outcome(402), Outcome(500), Outcome(200, failure=Failure.EMPTY), Outcome(200, body=b"{}", failure=Failure.ERROR_EVENT),
+]  # fmt: skip
+retries = st.builds(Retry, st.integers(0, 8), st.floats(0, 60))
+worlds = st.builds(
+    World,
+    retries,
+    st.integers(0, 9),
+    a=st.integers(0, 3),
+    b=st.integers(0, 3),
+)
+scripts = st.lists(st.sampled_from(ANSWERS), max_size=12)
+endpoints = st.sampled_from([Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.RESOURCE])
+
+
+@settings(max_examples=200, deadline=None)
+@given(worlds, st.lists(st.tuples(scripts, endpoints, st.booleans()), max_size=5))
+def test_bounds_hold_whatever_comes(world, requests):
+    for script, endpoint, pass_through in requests:
+        world.pools["b"].passthrough = pass_through
+        answers = iter(script)
+        conclusion = world.ask(lambda attempt, answers=answers: next(answers, DOWN), Facts(endpoint, model=OPUS))
+        assert len(world.tries) <= max(1, world.retry.attempts)
+        assert world.waited <= world.retry.max_wait + 1e-6
+        assert world.busy == 0
+        assert not any(pool.rests._probes for pool in world.pools.values())
+        if isinstance(conclusion, Refused):
+            assert conclusion.error.status in {429, 503, 529}
+        else:
+            assert world.tries, "there is an outcome to answer with"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    worlds, st.lists(st.tuples(st.integers(0, 4), st.sampled_from([*ANSWERS, None]), st.floats(0, 100)), max_size=40)
+)
+def test_nothing_stays_busy_whatever_the_interleaving(world, moves):
+    """Five requests at once; None: that client leaves. No key is used while it rests, and none by two probes."""
+    running = {}
+    accepted = []
+    for number, answer, passed in moves:
+        world.now += passed
+        try:
+            if number not in running:
+                steps = world.begin()
+                running[number] = (steps, steps.send(None))
+                continue
+            steps, step = running.pop(number)
+            if answer is None:
+                steps.close()
+            else:
+                was = step
+                step = steps.send(None if isinstance(step, Wait) else answer)
+                running[number] = (steps, step)
+        except StopIteration as end:
+            running.pop(number, None)
+            if isinstance(end.value, Accepted):
+                accepted.append(was)
+        probing = [step.key.id for _, step in running.values() if isinstance(step, Attempt) and step.probe]
+        assert len(probing) == len(set(probing))
+    for steps, _ in running.values():
+        steps.close()
+    assert world.busy == len([attempt for attempt in accepted if attempt.key])
+    for attempt in accepted:
+        world.pools.finished(attempt)
+    assert world.busy == 0
+    assert not any(pool.rests._probes for pool in world.pools.values())

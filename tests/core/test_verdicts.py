@@ -1,0 +1,384 @@
+"""The verdict table, row by row."""
+
+import json
+import math
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.exchange import Blame, Endpoint, Facts, Failure, Outcome
+from claude_relay.core.limits import LONGEST, date, family_of, headroom, limit_of, moment, number, retry_at
+from claude_relay.core.table import TABLE, Length, load
+from claude_relay.core.verdicts import MEANINGS, clean, judge
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()
+OPUS = Facts(Endpoint.MESSAGES, model="claude-opus-4-5")
+COUNT = Facts(Endpoint.COUNT_TOKENS, model="claude-opus-4-5")
+UNIFIED = "anthropic-ratelimit-unified-"
+
+
+def error(message="", kind="invalid_request_error", **more):
+    return json.dumps({"type": "error", "error": {"type": kind, "message": message, **more}}).encode()
+
+
+def rfc3339(seconds):
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def http_date(seconds):
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
+
+
+CREDIT = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+SPENT = "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."
+DISABLED = "This organization\n has been disabled."
+NO_OAUTH = "OAuth authentication is currently not allowed for this organization."
+SIGNATURE = "messages.1.content.0: Invalid `signature` in `thinking` block"
+
+ROWS = [
+    # outcome, verdict, blame, rest ("none", "out", "pool" = the pool decides)
+    (Outcome(200), "ok", Blame.NOBODY, "none"),
+    (Outcome(204), "ok", Blame.NOBODY, "none"),
+    (Outcome(304), "ok", Blame.NOBODY, "none"),
+    (Outcome(401, body=error("invalid x-api-key", "authentication_error")), "unauthorized", Blame.KEY, "out"),
+    (Outcome(401), "unauthorized", Blame.KEY, "out"),
+    (Outcome(401, body=error("OAuth authentication is currently not supported.")), "unauthorized", Blame.KEY, "out"),
+    (Outcome(403, body=error("OAuth token has been revoked.", "permission_error")), "unauthorized", Blame.KEY, "out"),
+    (Outcome(400, body=error(CREDIT)), "no_credit", Blame.KEY, "pool"),
+    (Outcome(400, body=error(SPENT)), "no_credit", Blame.KEY, "pool"),
+    (Outcome(402), "no_credit", Blame.KEY, "pool"),
+    (
+        Outcome(
+            429,
+            {"retry-after": "9"},
+            error("x", "rate_limit_error", details={"error_code": "enforced_spend_limit_reached"}),
+        ),
+        "no_credit",
+        Blame.KEY,
+        "pool",
+    ),
+    (Outcome(402, body=error("Usage credits required for 1M context")), "model_denied", Blame.KEY_MODEL, "pool"),
+    (Outcome(400, body=error(DISABLED)), "key_disabled", Blame.KEY, "out"),
+    (Outcome(403, body=error(DISABLED)), "key_disabled", Blame.KEY, "out"),
+    (Outcome(403, body=error(NO_OAUTH)), "key_disabled", Blame.KEY, "out"),
+    (Outcome(401, body=error(NO_OAUTH)), "key_disabled", Blame.KEY, "out"),
+    (Outcome(403, body=error("OAuth authentication is currently not supported.")), "key_disabled", Blame.KEY, "out"),
+    (Outcome(404, body=error("model: claude-opus-4-5", "not_found_error")), "model_denied", Blame.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("You do not have access to the model.")), "model_denied", Blame.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("no claude-opus-4-5 for you")), "model_denied", Blame.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("no", code="model_not_allowed")), "model_denied", Blame.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("Request not allowed", "forbidden")), "forbidden", Blame.KEY, "pool"),
+    (Outcome(403, body=b"<html>Forbidden</html>"), "forbidden", Blame.KEY, "pool"),
+    (
+        Outcome(429, {UNIFIED + "5h-status": "rejected", UNIFIED + "5h-reset": f"{NOW + 60:.0f}"}),
+        "window_exhausted",
+        Blame.KEY,
+        60,
+    ),
+    (Outcome(429, {UNIFIED + "5h-status": "rejected"}), "window_exhausted", Blame.KEY, "pool"),
+    (
+        Outcome(429, {UNIFIED + "7d_opus-status": "rejected", UNIFIED + "7d_opus-reset": f"{NOW + 99:.0f}"}),
+        "family_limited",
+        Blame.KEY_FAMILY,
+        99,
+    ),
+    (
+        Outcome(429, {"retry-after": "30"}, error("exceeded (org: x, model: claude-opus-4-5-20251101)")),
+        "family_limited",
+        Blame.KEY_FAMILY,
+        30,
+    ),
+    (Outcome(429, {"retry-after": "7"}), "rate_limited", Blame.KEY, 7),
+    (Outcome(429, {"retry-after": "0"}), "rate_limited", Blame.KEY, "pool"),
+    (Outcome(429), "unexplained_429", Blame.REQUEST, "none"),
+    (Outcome(429, body=error("model: claude-opus-4-5 exceeded")), "unexplained_429", Blame.REQUEST, "none"),
+    (
+        Outcome(429, {"retry-after": "60"}, error("Extra usage is required for long context requests.")),
+        "unexplained_429",
+        Blame.REQUEST,
+        "none",
+    ),
+    (Outcome(529), "overloaded", Blame.PROVIDER, "none"),
+    (Outcome(503, body=error("Overloaded", "overloaded_error")), "overloaded", Blame.PROVIDER, "none"),
+    (Outcome(407), "upstream_error", Blame.ROUTE, "none"),
+    *((Outcome(status), "upstream_error", Blame.ROUTE, "none") for status in (408, 500, 502, 503, 504, 520)),
+    (Outcome(None, failure=Failure.CONNECT), "unreachable", Blame.ROUTE, "none"),
+    (Outcome(None, failure=Failure.TLS), "unreachable", Blame.ROUTE, "none"),
+    (Outcome(None, failure=Failure.RESET), "broken", Blame.ROUTE, "none"),
+    (Outcome(200, failure=Failure.CUT), "broken", Blame.ROUTE, "none"),
+    (Outcome(None, failure=Failure.TIMEOUT), "timeout", Blame.ROUTE, "none"),
+    (Outcome(200, failure=Failure.EMPTY), "empty", Blame.ROUTE, "none"),
+    (Outcome(200, failure=Failure.GARBAGE), "garbage", Blame.ROUTE, "none"),
+    (Outcome(None), "broken", Blame.ROUTE, "none"),
+    *((Outcome(status), "bad_request", Blame.REQUEST, "none") for status in (400, 404, 409, 413, 422, 418)),
+    (Outcome(400, body=error(SIGNATURE)), "signature", Blame.REQUEST, "none"),
+    # an error inside a 200 counts as the status it stands for
+    (
+        Outcome(200, body=error("Overloaded", "overloaded_error"), failure=Failure.ERROR_EVENT),
+        "overloaded",
+        Blame.PROVIDER,
+        "none",
+    ),
+    (
+        Outcome(200, {"retry-after": "4"}, error("slow", "rate_limit_error"), Failure.ERROR_EVENT),
+        "rate_limited",
+        Blame.KEY,
+        4,
+    ),
+    (
+        Outcome(200, body=error("x", "authentication_error"), failure=Failure.ERROR_EVENT),
+        "unauthorized",
+        Blame.KEY,
+        "out",
+    ),
+    (Outcome(200, body=error("x", "api_error"), failure=Failure.ERROR_EVENT), "upstream_error", Blame.ROUTE, "none"),
+    (Outcome(200, body=error("x"), failure=Failure.ERROR_EVENT), "bad_request", Blame.REQUEST, "none"),
+    (Outcome(200, body=b"not json", failure=Failure.ERROR_EVENT), "upstream_error", Blame.ROUTE, "none"),
+    # an error whose body broke off is still that error
+    (Outcome(429, {"retry-after": "7"}, b'{"type"', Failure.CUT), "rate_limited", Blame.KEY, 7),
+]
+
+
+@pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
+def test_every_row(outcome, name, blame, rest):
+    verdict = judge(outcome, OPUS, now=NOW)
+    assert (verdict.name, verdict.blame) == (name, blame)
+    until = {"none": None, "out": math.inf, "pool": NOW}[rest] if isinstance(rest, str) else NOW + rest
+    assert verdict.rest_until == until
+
+
+def test_every_verdict_but_endpoint_has_a_row_here():
+    assert {name for _, name, _, _ in ROWS} == MEANINGS.keys() - {"endpoint"}
+
+
+@pytest.mark.parametrize("facts", [COUNT, Facts(Endpoint.SIDE)])
+@pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
+def test_a_side_endpoint_never_touches_a_key(outcome, name, blame, rest, facts):
+    verdict = judge(outcome, facts, now=NOW)
+    assert verdict.name in {"ok", "bad_request", "endpoint"}
+    assert verdict.blame not in {Blame.KEY, Blame.KEY_MODEL, Blame.KEY_FAMILY, Blame.ROUTE}
+    assert verdict.rest_until is None
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 408, 429, 500, 503, 529])
+def test_count_tokens_failures_that_are_tried_again(status):
+    assert judge(Outcome(status), COUNT, now=NOW).name == "endpoint"
+
+
+def windows(**status):
+    """Headers of windows: status, and seconds to the reset."""
+    headers = {UNIFIED + "status": "rejected"}
+    for name, (state, seconds) in status.items():
+        window = name.removeprefix("w")
+        headers |= {UNIFIED + window + "-status": state, UNIFIED + window + "-reset": f"{NOW + seconds:.0f}"}
+    return headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "seconds"),
+    [
+        (windows(w5h=("rejected", 600), w7d=("allowed", 86400)), "window", 600),
+        (windows(w5h=("rejected", 600), w7d=("rejected", 86400)), "window", 86400),
+        (windows(w5h=("allowed_warning", 600), w7d=("rejected", 86400)), "window", 86400),
+        (windows(w5h=("rejected", 600), w7d_opus=("rejected", 86400)), "window", 600),
+        (windows(w5h=("allowed", 600), w7d_opus=("rejected", 86400)), "family", 86400),
+        (windows(w5h=("allowed", 600), w7d_oi=("rejected", 86400)), "family", 86400),
+        ({UNIFIED + "5h-utilization": "1.02", UNIFIED + "5h-reset": f"{NOW + 5:.0f}"}, "window", 5),
+        ({UNIFIED + "5h-utilization": "0.99", UNIFIED + "5h-reset": f"{NOW + 5:.0f}"}, "none", None),
+        ({UNIFIED + "5h-status": "allowed", UNIFIED + "5h-utilization": "1.0"}, "none", None),
+        ({UNIFIED + "5h-status": "rejected", UNIFIED + "5h-reset": rfc3339(NOW + 50)}, "window", 50),
+        (
+            {
+                UNIFIED + "status": "rejected",
+                UNIFIED + "representative-claim": "five_hour",
+                UNIFIED + "5h-reset": f"{NOW + 8:.0f}",
+            },
+            "window",
+            8,
+        ),
+        (
+            {
+                UNIFIED + "status": "rejected",
+                UNIFIED + "representative-claim": "seven_day_opus",
+                UNIFIED + "reset": f"{NOW + 8:.0f}",
+            },
+            "family",
+            8,
+        ),
+        ({UNIFIED + "status": "rejected", UNIFIED + "reset": f"{NOW + 8:.0f}"}, "window", 8),
+        ({UNIFIED + "status": "rejected", "retry-after": "8"}, "window", 8),
+        ({UNIFIED + "status": "rejected"}, "window", None),
+        ({UNIFIED + "status": "allowed", "retry-after": "8"}, "stated", 8),
+        (
+            windows(w5h=("rejected", 600))
+            | {UNIFIED + "overage-status": "rejected", UNIFIED + "overage-reset": f"{NOW + 9e5:.0f}"},
+            "window",
+            600,
+        ),
+        # the limit of another family is not what stopped this request
+        (windows(w7d_sonnet=("rejected", 600)) | {"retry-after": "8"}, "stated", 8),
+        # a window cannot end after its own length: milliseconds, or nonsense
+        (windows(w5h=("rejected", 18 * 86400)), "window", None),
+        ({UNIFIED + "5h-status": "rejected", UNIFIED + "5h-reset": f"{NOW * 1000:.0f}"}, "window", None),
+    ],
+)
+def test_unified_windows(headers, kind, seconds):
+    limit = limit_of(headers, "claude-opus-4-5", NOW)
+    assert (limit.kind, limit.end) == (kind, None if seconds is None else NOW + seconds)
+
+
+def bucket(name, remaining, seconds, limit=50):
+    prefix = f"anthropic-ratelimit-{name}-"
+    return {
+        prefix + "limit": str(limit),
+        prefix + "remaining": str(remaining),
+        prefix + "reset": rfc3339(NOW + seconds),
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "seconds"),
+    [
+        (bucket("requests", 0, 20), "stated", 20),
+        (bucket("requests", 0, 20) | bucket("output-tokens", 0, 45) | bucket("tokens", 9, 59), "stated", 45),
+        (bucket("input-tokens", 0, 20) | {"retry-after": "3"}, "stated", 3),
+        (bucket("requests", 7, 20), "none", None),
+        (bucket("requests", 0, -20), "stated", 0),
+        (bucket("requests", 0, 20 * 86400), "none", None),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, "stated", 1.5),
+        ({"retry-after": http_date(NOW + 12)}, "stated", 12),
+        ({"retry-after": "0.5"}, "stated", 0.5),
+    ],
+)
+def test_ordinary_limits(headers, kind, seconds):
+    limit = limit_of(headers, "claude-opus-4-5", NOW)
+    assert (limit.kind, limit.end) == (kind, None if seconds is None else pytest.approx(NOW + seconds))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-5",
+        "nan",
+        "inf",
+        "1e9",
+        "soon",
+        "",
+        " ",
+        "9" * 400,
+        str(33 * 86400),
+        "٣",
+        "1_000",
+        http_date(NOW + 40 * 86400),
+        "5 s",
+        "0x10",
+    ],
+)
+def test_absurd_retry_after_counts_as_not_said(text):
+    assert retry_at({"retry-after": text}, NOW) is None
+    assert judge(Outcome(429, {"retry-after": text}), OPUS, now=NOW).rest_until is None
+
+
+@pytest.mark.parametrize("text", [http_date(NOW - 1), http_date(0), "Sun, 06 Nov 1994 08:49:37 GMT"])
+def test_a_date_in_the_past_means_now(text):
+    assert retry_at({"retry-after": text}, NOW) == NOW
+
+
+def test_parts():
+    assert number(" 12.5 ") == 12.5
+    assert date("2026-11-22T12:00:00Z") == date("2026-11-22T12:00:00") == NOW
+    assert moment(str(NOW + 50), NOW, 40) is None
+    assert [family_of(name) for name in ("claude-3-5-Sonnet-20241022", "anthropic.claude-opus-4-1", "glm-4.6", "")] == [
+        "sonnet",
+        "opus",
+        "glm-4.6",
+        "",
+    ]
+
+
+def test_headroom_is_the_scarcest_share():
+    headers = (
+        bucket("requests", 40, 60)
+        | bucket("tokens", 5, 30)
+        | {UNIFIED + "5h-utilization": "0.25", UNIFIED + "5h-reset": f"{NOW + 99}"}
+    )
+    assert headroom(headers, NOW) == (0.1, NOW + 30)
+    assert headroom({}, NOW) is None
+    assert headroom(bucket("requests", 5, 60, limit=0), NOW) is None
+
+
+def test_reasons_hold_no_credential():
+    body = error("Incorrect API key provided: sk-ant-api03-abcdef. Or AIzaSyB123 or 0123456789abcdef0123456789abcdef01")
+    reason = judge(Outcome(401, body=body), OPUS, now=NOW).reason
+    assert reason == "401: Incorrect API key provided: … Or … or …"
+    assert clean("a\r\nb\x00\x1b[31m" + "x " * 400).startswith("a b[31mx x")
+    assert len(clean("x " * 4000)) <= 200
+
+
+header_text = (
+    st.text(max_size=40) | st.floats().map(str) | st.integers().map(str) | st.datetimes().map(str) | st.just("rejected")
+)
+NAMES = [
+    "retry-after", "retry-after-ms", UNIFIED + "status", UNIFIED + "reset", UNIFIED + "representative-claim", UNIFIED + "5h-status",
+    UNIFIED + "5h-reset", UNIFIED + "7d-utilization", UNIFIED + "7d_opus-status", UNIFIED + "7d_opus-reset", UNIFIED + "-status",
+    "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", "anthropic-ratelimit-requests-limit",
+]  # fmt: skip
+MEMBERS = st.sampled_from(["error", "type", "message", "details", "code", "error_code"])
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(MEMBERS, inner),
+    max_leaves=9,
+)
+outcomes = st.builds(
+    Outcome,
+    status=st.none() | st.integers(-5, 700) | st.sampled_from([200, 400, 401, 403, 404, 429, 529]),
+    headers=st.dictionaries(st.sampled_from(NAMES), header_text),
+    body=st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()),
+    failure=st.none() | st.sampled_from(Failure),
+    message=st.text(max_size=20),
+)
+
+
+@given(outcomes, st.sampled_from(Endpoint), st.text(max_size=20) | st.just("claude-opus-4-5"))
+def test_judge_never_raises_and_never_rests_for_an_absurd_time(outcome, endpoint, model):
+    verdict = judge(outcome, Facts(endpoint, model=model), now=NOW)
+    assert verdict.name in MEANINGS
+    assert verdict.blame is MEANINGS[verdict.name].blame
+    assert verdict.rest_until is None or verdict.rest_until == math.inf or NOW <= verdict.rest_until <= NOW + LONGEST
+    assert (verdict.rest_until is None) == (MEANINGS[verdict.name].rest is Length.NONE)
+    headroom(outcome.headers, NOW)
+
+
+def test_deep_json_is_no_trouble():
+    assert judge(Outcome(400, body=b"[" * 60000), OPUS, now=NOW).name == "bad_request"
+
+
+RAW = {"verdict": "ok", "source": "x", "date": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        RAW | {"verdict": "nobody"},
+        RAW | {"source": ""},
+        RAW | {"says": ["Upper"]},
+        RAW | {"status": ["9xx"]},
+        RAW | {"stat": [1]},
+        RAW | {"date": "soon"},
+    ],
+)
+def test_a_wrong_table_is_refused(rule):
+    whole = msgspec.to_builtins(TABLE)
+    with pytest.raises(ValueError, match=r".+"):
+        load(json.dumps(whole | {"rules": [rule]}, default=list).encode())
+
+
+def test_the_last_rule_takes_everything():
+    assert not any(
+        getattr(TABLE.rules[-1], column)
+        for column in ("endpoint", "status", "failure", "type", "code", "says", "limit", "names_model")
+    )

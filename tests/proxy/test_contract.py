@@ -1,0 +1,153 @@
+"""What the replay stands on inside mitmproxy. When an upgrade changes one of these, the failing sentence says what to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+
+from mitmproxy import addonmanager, hooks
+from mitmproxy.addons import default_addons, script
+from mitmproxy.addons.next_layer import NextLayer
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers import http
+from mitmproxy.proxy.layers.http import _http1, _http2
+
+from claude_relay.proxy.replay import RelayLayer, RelayStream
+
+
+def source(thing: object) -> str:
+    return re.sub(r"\s+", " ", inspect.getsource(thing))  # type: ignore[arg-type]
+
+
+def test_streams_are_made_in_one_place() -> None:
+    assert "HttpStream(ctx, stream_id)" in source(http.HttpLayer.make_stream)
+    assert inspect.getsource(http).count("HttpStream(ctx") == 1
+
+
+def test_every_state_that_is_overridden_still_exists() -> None:
+    for name in (
+        "state_consume_request_body",
+        "state_wait_for_response_headers",
+        "state_stream_response_body",
+        "state_done",
+        "state_errored",
+        "handle_protocol_error",
+        "make_server_connection",
+        "check_killed",
+        "send_response",
+        "start_response_stream",
+        "handle_event",
+    ):
+        assert hasattr(http.HttpStream, name), name
+        assert hasattr(RelayStream, name), name
+
+
+def test_the_request_phase_is_what_try_once_repeats() -> None:
+    text = source(http.HttpStream.state_consume_request_body)
+    steps = [
+        "timestamp_end = time.time()",
+        "data.content = bytes(self.request_body_buf)",
+        "self.client_state = self.state_done",
+        "yield HttpRequestHook(self.flow)",
+        "self.check_killed(True)",
+        "self.make_server_connection()",
+        "RequestHeaders(",
+        "RequestData(",
+        "RequestTrailers(",
+        "RequestEndOfMessage(",
+    ]
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_headers_of_the_answer_wait_in_the_state_that_is_overridden() -> None:
+    assert "self.server_state = self.state_wait_for_response_headers" in source(http.HttpStream.state_wait_for_request_headers)
+
+
+def test_an_accepted_answer_is_sent_after_the_response_hook() -> None:
+    text = source(http.HttpStream.send_response)
+    assert text.index("yield HttpResponseHook(self.flow)") < text.index("ResponseHeaders(self.stream_id")
+    assert "yield from self.flow_done()" in text
+    assert "ResponseEndOfMessage(self.stream_id)" in source(http.HttpStream.flow_done)
+
+
+def test_a_client_that_left_is_found_in_the_queue_of_paused_events() -> None:
+    assert "for evt in self._paused_event_queue" in source(http.HttpStream.check_killed)
+    assert "isinstance(evt, RequestProtocolError)" in source(http.HttpStream.check_killed)
+    assert "self._paused_event_queue.append(event)" in source(layer.Layer.handle_event)
+    assert "_paused" in layer.Layer.__annotations__
+
+
+def test_connect_errors_arrive_as_protocol_errors() -> None:
+    text = source(http.HttpStream.make_server_connection)
+    assert "self.handle_protocol_error(" in text
+    assert "ErrorCode.CONNECT_FAILED" in text
+
+
+def test_the_http_layer_remembers_what_forget_attempt_forgets() -> None:
+    names = set(http.HttpLayer.__annotations__)
+    assert {"streams", "connections", "command_sources", "waiting_for_establishment"} <= names
+    assert "elif connection.error:" in source(http.HttpLayer.get_connection)
+
+
+def test_wakeups_are_routed_by_their_source() -> None:
+    assert "isinstance(command, commands.RequestWakeup)" in source(http.HttpLayer.event_to_child)
+    assert "self.command_sources.pop(event.command)" in source(http.HttpLayer._handle_event)
+    assert dataclasses.is_dataclass(events.Wakeup)
+
+
+def test_waiting_for_a_connection_can_be_called_off() -> None:
+    assert "self.waiting_for_establishment.pop(command.connection)" in source(http.HttpLayer.register_connection)
+    assert [f.name for f in dataclasses.fields(http.GetHttpConnectionCompleted)] == ["command", "reply"]
+
+
+def test_http2_stream_ids_are_mapped_both_ways() -> None:
+    assert {"our_stream_id", "their_stream_id", "stream_queue"} <= set(_http2.Http2Client.__annotations__)
+
+
+def test_giving_up_closes_http1_and_resets_http2() -> None:
+    assert "isinstance(event, RequestProtocolError): yield commands.CloseConnection" in source(_http1.Http1Client.send)
+    assert "ErrorCode.CANCEL" in source(_http2.Http2Connection._handle_event)
+
+
+def test_http1_trailers_end_the_parser_with_not_implemented() -> None:
+    assert "raise NotImplementedError" in source(_http1.Http1Connection.read_body)
+
+
+def test_the_layer_can_be_adopted_in_place() -> None:
+    assert RelayLayer.__init__ is http.HttpLayer.__init__
+    assert not hasattr(http.HttpLayer, "__slots__")
+
+
+def test_next_layer_is_asked_through_the_addon_of_that_name() -> None:
+    assert any(isinstance(a, NextLayer) for a in default_addons())
+    assert addonmanager._get_name(NextLayer()) == "nextlayer"
+    assert "if nextlayer.layer: return" in source(NextLayer.next_layer)
+
+
+def test_hooks_are_triggered_as_the_index_does() -> None:
+    assert "await self.trigger_event(hooks.UpdateHook([message]))" in source(addonmanager.AddonManager.handle_lifecycle)
+    text = source(addonmanager.AddonManager.trigger_event)
+    assert "for i in self.chain" in text
+    assert "safecall()" in text
+    assert "AddonHalt: return" in text
+    assert "self.chain.append(" in source(addonmanager.AddonManager.add)
+    assert "self.chain = [" in source(addonmanager.AddonManager.remove)
+    assert "self.chain = []" in source(addonmanager.AddonManager.clear)
+
+
+def test_scripts_carry_their_addons() -> None:
+    assert isinstance(inspect.getattr_static(script.Script, "addons"), property)
+    assert "invoke_addon_sync(self.ns, hooks.RunningHook())" in source(script.Script.loadscript)
+
+
+def test_the_default_listener_is_bound_before_a_script_is_loaded() -> None:
+    assert "[mode_specs.ProxyMode.parse(m) for m in ctx.options.mode]" in source(Proxyserver.setup_servers)
+    assert "if self.is_running" in source(Proxyserver.configure)
+
+
+def test_our_hooks_are_known_by_their_names() -> None:
+    assert {"relay_attempt", "relay_settle"} <= set(hooks.all_hooks)
+    assert commands.StartHook.blocking is True

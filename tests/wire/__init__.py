@@ -1,0 +1,15 @@
+"""Tests on the wire: a real mitmproxy with the relay, real sockets, real SDK clients, and a scripted Claude upstream.
+
+certs      a certificate authority for the upstreams
+claude     bodies, events and headers as Claude sends them
+upstream   FakeUpstream: HTTP/1.1, TLS and HTTP/2 on a port of its own; records all, answers by script
+steps      what a script is made of: a message, a stream, an error, a cut, a stall, …
+relay      Relay: mitmproxy with addon/relay.py in this process; RelayProcess: the same as a process
+clients    raw HTTP/1.1, HTTP/2 and Anthropic SDK clients
+"""
+
+import warnings
+
+with warnings.catch_warnings():  # mitmproxy's own imports warn about its libraries; our tests take warnings for errors
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import mitmproxy.addons  # noqa: F401

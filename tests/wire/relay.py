@@ -1,0 +1,381 @@
+"""mitmproxy with addon/relay.py as it really runs: in this process (`Relay`) or in one of its own (`RelayProcess`).
+
+    with Relay(folder, confdir, config(upstream.url, keys=["good-1"])) as relay:
+        RawClient(relay.base_port)…
+
+Ports are free ones, written into relay.yaml; mitmproxy's CA is made once (`make_confdir`). Real host names lead where
+`hosts` says, and nowhere else: the event loop refuses every connection that would leave this machine. mitmproxy's `ctx`
+is global, so only one `Relay` at a time can live in a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import errno
+import functools
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import certs, options
+from mitmproxy.tools.dump import DumpMaster
+from mitmproxy.tools.web.master import WebMaster
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "addon" / "relay.py"
+PATIENCE = 10.0
+LOCAL = ("127.0.0.1", "localhost", "::1")
+OK_ERRORS = ()
+
+
+def make_confdir(folder: Path) -> Path:
+    """mitmproxy's own CA; takes a moment, so it is shared by all tests of a run."""
+    certs.CertStore.from_store(folder, "mitmproxy", 2048)
+    if not hasattr(
+        certs.load_pem_private_key, "cache_clear"
+    ):  # checking an RSA key takes longer than all else of a start
+        certs.load_pem_private_key = functools.cache(certs.load_pem_private_key)
+    return folder
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in socks:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in socks]
+
+
+def provider(url: str, keys: Sequence[str] = (), **more: object) -> dict[str, object]:
+    return {"format": "anthropic", "base_url": url, "keys": list(keys)} | more
+
+
+def config(
+    url: str = "", keys: Sequence[str] = (), *, providers: Mapping[str, object] | None = None, **sections: Any
+) -> dict[str, Any]:
+    """relay.yaml as a dict: one provider `anthropic` at `url`, or those given, tried in their order."""
+    found = dict(providers) if providers is not None else {"anthropic": provider(url, keys)}
+    return {
+        "database": "relay.db",
+        "intercept": {"hosts": ["api.anthropic.com"]},
+        "providers": found,
+        "routes": [{"to": list(found)}],
+        "retry": {"attempts": 5, "max_wait": "2s", "first_byte": "3s", "idle": "5s"},
+    } | sections
+
+
+def _yaml(text: dict[str, Any], proxy_port: int, base_port: int) -> str:
+    """JSON is YAML. The ports go into `listen`, beside what a test has put there."""
+    ports = {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None}
+    return json.dumps(text | {"listen": ports | text.get("listen", {})}, indent=2)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Leads the world's host names to this machine's ports, and refuses to leave the machine."""
+
+    def __init__(self, hosts: Mapping[str, int]) -> None:
+        super().__init__()
+        self.hosts = hosts
+        self.dialled: list[str] = []
+        self.changed = threading.Condition()
+
+    async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
+        name = f"{host}:{port}"
+        with self.changed:
+            self.dialled.append(name)
+            self.changed.notify_all()
+        if name in self.hosts:
+            host, port = "127.0.0.1", self.hosts[name]
+        elif str(host).endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        elif host not in LOCAL:
+            raise OSError(errno.ENETUNREACH, f"tests do not leave this machine: {name}")
+        return await super().create_connection(factory, host, port, **more)
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+        self.changed = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.changed:
+            self.records.append(record)
+            self.changed.notify_all()
+
+
+class RelayFailed(AssertionError):
+    """The relay did not start, or logged an error nobody expected."""
+
+
+class Relay:
+    """mitmproxy with the relay in a thread.
+
+    folder     holds relay.yaml and the database
+    text       relay.yaml: a dict (see `config`), YAML text, or None for no file. `listen` is added to a dict.
+    hosts      "api.anthropic.com:443" → port on this machine
+    environ    variables for ${…}, set while the relay lives
+    settings   mitmproxy options besides; `upstream_ca`: trusted for upstreams with TLS
+    """
+
+    _alive = threading.Lock()
+
+    def __init__(
+        self,
+        folder: Path,
+        confdir: Path,
+        text: dict[str, Any] | str | None,
+        *,
+        upstream_ca: Path | None = None,
+        hosts: Mapping[str, int] | None = None,
+        environ: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        web: bool = False,
+        script: Path = SCRIPT,
+        ports: tuple[int, int] | None = None,
+    ) -> None:
+        self.folder, self.confdir, self.script, self.web = folder, confdir, script, web
+        self.proxy_port, self.base_port = ports or tuple(free_ports(2))
+        self.hosts, self.environ = dict(hosts or {}), dict(environ or {})
+        self.settings = dict(settings or {})
+        if upstream_ca is not None:
+            self.settings["ssl_verify_upstream_trusted_ca"] = str(upstream_ca)
+        self.config_file = folder / "relay.yaml"
+        if text is not None:
+            self.write_config(text)
+        self.logs = _Collector()
+        self.expected: list[str] = []
+        self.ca_file = confdir / "mitmproxy-ca-cert.pem"
+
+    def write_config(self, text: dict[str, Any] | str) -> None:
+        """Writes relay.yaml (in one go, as an editor does), also while the relay runs."""
+        if isinstance(text, dict):
+            text = _yaml(text, self.proxy_port, self.base_port)
+        fresh = self.config_file.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self.config_file)
+
+    # -- life
+    def __enter__(self) -> Relay:
+        assert self._alive.acquire(timeout=PATIENCE), "another Relay is alive in this process"
+        sys.modules.pop("claude_relay.proxy.script", None)  # a new process would build its addon anew, too
+        self._kept = {name: os.environ.get(name) for name in self.environ}
+        os.environ.update(self.environ)
+        root = logging.getLogger()
+        self._level = root.level
+        root.setLevel(logging.DEBUG)
+        for name in ("hpack", "tornado", "asyncio", "quic"):  # as mitmproxy's own main does
+            logging.getLogger(name).setLevel(logging.WARNING)
+        root.addHandler(self.logs)
+        self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._live, name="relay")
+        self._thread.start()
+        try:
+            self._ready.result(PATIENCE)
+        except BaseException as problem:
+            self._end()
+            raise RelayFailed(f"the relay did not start: {problem!r}\n{self.log_text()}") from problem
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end()
+        assert not self._thread.is_alive(), f"the relay does not stop\n{self.log_text()}"
+        if kind is None and (found := self.unexpected()):
+            raise RelayFailed("errors in the log:\n" + "\n".join(found))
+
+    def _end(self) -> None:
+        with contextlib.suppress(AttributeError, RuntimeError):
+            self.master.shutdown()
+        self._thread.join(PATIENCE)
+        root = logging.getLogger()
+        root.removeHandler(self.logs)
+        root.setLevel(self._level)
+        for name in ("mitmproxy.proxy.server", "mitmproxy.proxy.layer"):  # the relay quietens them
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        for name, value in self._kept.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        self._alive.release()
+
+    def _live(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: _Loop(self.hosts)) as runner:
+                runner.run(self._main())
+            problem: BaseException = RuntimeError("mitmproxy ended")
+        except BaseException as caught:
+            problem = caught
+        if not self._ready.done():
+            self._ready.set_exception(RuntimeError(f"{type(problem).__name__}: {problem}"))
+
+    async def _main(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, _Loop)
+        self.loop = loop
+        opts = options.Options()
+        kind = WebMaster if self.web else DumpMaster
+        self.master = kind(opts)
+        given = {"confdir": str(self.confdir), "scripts": [str(self.script)]} | self.settings
+        opts.update(**{name: value for name, value in given.items() if name in opts})
+        later = {"relay_config": str(self.config_file)} | {n: v for n, v in given.items() if n not in opts}
+        opts.set(*(f"{name}={value}" for name, value in later.items()), defer=True)
+        watching = asyncio.ensure_future(self._watch())
+        try:
+            await self.master.run()
+        finally:
+            watching.cancel()
+            await self.master.addons.get("proxyserver").servers.update(
+                []
+            )  # a process that ends needs no closing; we do
+
+    async def _watch(self) -> None:
+        """Ready as soon as both listeners are there."""
+        server = self.master.addons.get("proxyserver")
+        while not {self.proxy_port, self.base_port} <= {a[1] for a in server.listen_addrs()}:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        self._ready.set_result(None)
+
+    # -- what it said
+    def expect_error(self, *words: str) -> None:
+        """Errors in the log that contain one of these are right."""
+        self.expected += words
+
+    def unexpected(self) -> list[str]:
+        errors = [_line(r) for r in self.logs.records if r.levelno >= logging.ERROR]
+        return [line for line in errors if not any(word in line for word in self.expected)]
+
+    def log_text(self) -> str:
+        return "\n".join(_line(r) for r in self.logs.records)
+
+    def wait_for_log(self, words: str, count: int = 1, timeout: float = PATIENCE) -> str:
+        """Waits until so many lines of the log contain the words; returns the last of them."""
+
+        def found() -> list[str]:
+            return [line for line in map(_line, self.logs.records) if words in line]
+
+        with self.logs.changed:
+            if not self.logs.changed.wait_for(lambda: len(found()) >= count, timeout):
+                raise TimeoutError(f"{words!r} never stood in the log:\n{self.log_text()}")
+        return found()[-1]
+
+    def wait_until_clients_left(self, timeout: float = PATIENCE) -> None:
+        """Waits until mitmproxy has noticed that every client has closed its connection."""
+        server = self.master.addons.get("proxyserver")
+        until = time.monotonic() + timeout
+        while self.on_loop(lambda: len(server.connections)):
+            assert time.monotonic() < until, f"clients are still there\n{self.log_text()}"
+            time.sleep(0.005)
+
+    @property
+    def dialled(self) -> list[str]:
+        """Where the relay has tried to connect to: "host:port"."""
+        return list(self.loop.dialled)
+
+    def wait_for_dial(self, name: str, timeout: float = PATIENCE) -> None:
+        """Waits until the relay tries to connect to "host:port"."""
+        with self.loop.changed:
+            if not self.loop.changed.wait_for(lambda: name in self.loop.dialled, timeout):
+                raise TimeoutError(f"never dialled {name}, only {self.loop.dialled}")
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "relay.db"
+
+    def on_loop(self, work: Any) -> Any:
+        """Runs `work()` on the relay's loop and returns what it returns."""
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.loop.call_soon_threadsafe(lambda: done.set_result(work()))
+        return done.result(PATIENCE)
+
+
+def _line(record: logging.LogRecord) -> str:
+    text = f"{record.levelname} {record.name}: {record.getMessage()}"
+    if record.exc_info and record.exc_info[0] is not None:
+        text += "\n" + logging.Formatter().formatException(record.exc_info)
+    return text
+
+
+class RelayProcess:
+    """`mitmdump -s addon/relay.py` as a process: for what only a process can show, such as kill -9."""
+
+    def __init__(
+        self,
+        folder: Path,
+        confdir: Path,
+        text: dict[str, Any] | str | None,
+        *,
+        arguments: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        command: Sequence[str] = (),
+        cwd: Path = ROOT,
+    ) -> None:
+        self.folder, self.cwd = folder, cwd
+        self.proxy_port, self.base_port = free_ports(2)
+        self.config_file = folder / "relay.yaml"
+        if isinstance(text, dict):
+            text = _yaml(text, self.proxy_port, self.base_port)
+        if text is not None:
+            self.config_file.write_text(text)
+        mitmdump = [sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "-s", str(SCRIPT)]
+        self.command = [*(command or mitmdump), "--set", f"confdir={confdir}", *arguments]
+        if text is not None:
+            self.command += ["--set", f"relay_config={self.config_file}"]
+        self.environ = {**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})}
+        self.ca_file = confdir / "mitmproxy-ca-cert.pem"
+        self.output_file = folder / "output.txt"
+
+    def __enter__(self) -> RelayProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def start(self) -> None:
+        """Starts (again) and returns when both ports answer."""
+        with self.output_file.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.cwd, env=self.environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        until = time.monotonic() + PATIENCE
+        for port in (self.proxy_port, self.base_port):
+            while not _answers(port):
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise RelayFailed(f"the relay did not start (exit {self.process.poll()}):\n{self.output()}")
+                time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def output(self) -> str:
+        return self.output_file.read_text(errors="replace")
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "relay.db"
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

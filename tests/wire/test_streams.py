@@ -1,0 +1,348 @@
+"""Streams: delivered as they come, byte for byte, and never passed off as whole when they are not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from . import claude, steps
+from .certs import Authority
+from .clients import Answer, H2Client, RawClient, messages_body
+from .conftest import Dial, StartRelay
+from .relay import Relay, config, provider
+from .upstream import FakeUpstream, Signal, Step, blackhole_port
+
+KEYS = ["sk-ant-api03-secret-1", "sk-ant-api03-secret-2"]
+TEXTS = ("Grüße \u2028 ", "日本語", " and the rest")
+EVENTS = claude.events(*TEXTS)
+BODY = messages_body(stream=True)
+AT_ONCE = 1.0
+"""Seconds within which a consequence must show; no sleep, just the patience of a wait."""
+
+Base = Callable[[Relay], RawClient]
+
+
+def last_event(answer: Answer) -> dict[str, object]:
+    *_, name, data = [line for line in answer.body.decode().split("\n") if line]
+    assert name == "event: error", answer.body[-300:]
+    found = json.loads(data.removeprefix("data: "))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_every_event_arrives_before_the_next_is_sent(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    gates = [Signal(f"gate {i}") for i in range(len(EVENTS))]
+    parts = [part for event, gate in zip(EVENTS, gates, strict=True) for part in (event, gate)]
+    upstream.script(steps.stream(parts))
+    client = base_client(start(keys=KEYS))
+    client.post(body=BODY)
+    gates[0].set()  # the start is held until the first content block
+    client.head()
+    for event, gate in list(zip(EVENTS, gates, strict=True))[1:-1]:
+        client.until(event)
+        gate.set()
+    gates[-1].set()
+    answer = client.until(claude.STOP)
+    assert client.piece() is None
+    assert (answer.complete, answer.body) == (True, b"".join(EVENTS))
+
+
+def test_over_http2_too(start: StartRelay, h2_client: Callable[..., H2Client], authority: Authority) -> None:
+    go = Signal()
+    with FakeUpstream(authority.server_context(alpn=("h2",))) as upstream:
+        upstream.script(steps.stream([*EVENTS[:4], go, *EVENTS[4:]]))
+        client = h2_client(start(config(upstream.url, KEYS)))
+        stream = client.request(body=BODY)
+        client.until(stream, EVENTS[3])
+        go.set()
+        assert client.answer(stream).body == b"".join(EVENTS)
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@pytest.mark.parametrize("chunking", [steps.whole, steps.bytewise, steps.sized(7), steps.inside_characters])
+def test_odd_pieces(
+    start: StartRelay, upstream: FakeUpstream, dial: Dial, framing: str, chunking: steps.Chunking
+) -> None:
+    upstream.script(steps.stream(EVENTS, framing=framing, chunking=chunking))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.body, answer.complete) == (b"".join(EVENTS), True)
+
+
+def test_everything_in_one_write(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    upstream.script(steps.stream([b"".join(EVENTS)]))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.body, answer.complete) == (b"".join(EVENTS), True)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_other_line_ends_and_comments(start: StartRelay, upstream: FakeUpstream, base_client: Base, end: str) -> None:
+    odd = [b": keep-alive\n\n", *EVENTS]
+    odd = [e.replace(b"\n", end.encode()) for e in odd]
+    upstream.script(steps.stream(odd, chunking=steps.sized(5)))
+    answer = base_client(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.body, answer.complete) == (b"".join(odd), True)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("streamed", [True, False], ids=["stream", "message"])
+def test_compressed_answers_stay_as_they_are(
+    start: StartRelay, upstream: FakeUpstream, dial: Dial, encoding: str, streamed: bool
+) -> None:
+    parts: list[steps.Part] = list(EVENTS) if streamed else [claude.dump(claude.message("Grüße"))]
+    sent = steps.wire_bytes(steps.pack_parts(parts, encoding))
+    upstream.script((steps.stream if streamed else steps.answer)(parts, encoding=encoding, framing="chunked"))
+    asked = [("accept-encoding", "gzip, deflate, br, zstd")]
+    client = dial(start(keys=KEYS))
+    answer = client.ask("POST", "/v1/messages", body=messages_body(stream=streamed), headers=asked)
+    assert (answer.header("content-encoding"), answer.body, answer.complete) == (encoding, sent, True)
+
+
+def test_a_compressed_stream_is_live(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+    go = Signal()
+    upstream.script(steps.stream([*EVENTS[:4], go, *EVENTS[4:]], encoding="gzip"))
+    first = steps.wire_bytes(steps.pack_parts(EVENTS[:4], "gzip")[:-1])
+    client = base_client(start(keys=KEYS))
+    client.post(body=BODY)
+    client.head()
+    client.until(first)
+    go.set()
+    assert client.piece() is not None
+
+
+def test_a_200_kb_stream(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    parts = claude.events(*(f"word {i} " for i in range(2000)))
+    upstream.script(steps.stream(parts))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.body, answer.complete) == (b"".join(parts), True)
+
+
+def test_headers_of_the_upstream_pass(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    upstream.script(steps.stream())
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    for name, value in claude.headers():
+        assert answer.header(name.lower()) == value
+
+
+# -- broken after content
+
+BROKEN = {
+    "cut": steps.cut_after_content(2),
+    "reset": steps.stream([claude.start(), claude.BLOCK_START, claude.delta("word 1 "), steps.reset]),
+    "cut in an event": steps.stream(
+        [claude.start(), claude.BLOCK_START, claude.delta("word 1 "), b"event: content_b", steps.cut]
+    ),
+    "ends without stop": steps.stream([claude.start(), claude.BLOCK_START, claude.delta("word 1 ")]),
+    "ends until close": steps.stream([claude.start(), claude.BLOCK_START, claude.delta("word 1 ")], framing="close"),
+    "length not kept": steps.stream(
+        [claude.start(), claude.BLOCK_START, claude.delta("word 1 "), steps.cut, b"and more"], framing="length"
+    ),
+    "idle": steps.stall_after_content(2),
+}
+
+
+@pytest.mark.parametrize("step", BROKEN.values(), ids=BROKEN)
+def test_a_break_after_content_is_told(start: StartRelay, upstream: FakeUpstream, dial: Dial, step: Step) -> None:
+    upstream.script(step)
+    retry = {"attempts": 5, "max_wait": "2s", "first_byte": "1s", "idle": "300ms"}
+    answer = Answer()
+    try:
+        answer = dial(start(keys=KEYS, retry=retry)).ask("POST", "/v1/messages", body=BODY)
+    except ConnectionError:  # a length that cannot be kept ends in a reset; that is told, too
+        assert step is BROKEN["length not kept"]
+        return
+    assert answer.status == 200
+    assert b"word 1" in answer.body
+    assert b"message_stop" not in answer.body
+    assert len(upstream.requests) == 1
+    if step is not BROKEN["length not kept"] or answer.complete:
+        error = last_event(answer)["error"]
+        assert isinstance(error, dict)
+        assert error["type"] in ("api_error", "overloaded_error", "timeout_error")
+        assert answer.body.count(b"event: error") == 1
+
+
+def test_an_error_event_after_content_passes(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    parts = [
+        claude.start(),
+        claude.BLOCK_START,
+        claude.delta("Hi"),
+        claude.error_event("overloaded_error", "Overloaded"),
+    ]
+    upstream.script(steps.stream(parts))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.body, answer.complete) == (b"".join(parts), True)
+    assert len(upstream.requests) == 1
+
+
+def test_a_compressed_stream_that_breaks_is_not_passed_off_as_whole(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    upstream.script(steps.stream([claude.start(), claude.BLOCK_START, claude.delta("Hi"), steps.cut], encoding="gzip"))
+    answer = base_client(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert not answer.complete or b"event: error" in answer.body
+
+
+def test_a_message_that_breaks_off_is_tried_again(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    good = claude.dump(claude.message("whole"))
+    upstream.script(steps.answer([good[:50], steps.cut, good[50:]]), steps.answer([good], framing="chunked"))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=messages_body())
+    assert (answer.status, answer.body) == (200, good)
+
+
+# -- the client leaves
+
+WAITING = {
+    "before the head": steps.stall_before_head,
+    "before the body": steps.stall_before_body(),
+    "while the start is held": steps.stream([claude.start(), steps.stall]),
+    "while an error is read": steps.answer([b"{", steps.stall], status=500, framing="chunked"),
+    "while a message is read": steps.answer([b"{", steps.stall], framing="chunked"),
+}
+
+
+@pytest.mark.parametrize("leave", [RawClient.close, RawClient.reset], ids=["close", "reset"])
+@pytest.mark.parametrize("step", WAITING.values(), ids=WAITING)
+def test_leaving_while_waiting_ends_the_attempt(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base, step: Step, leave: Callable[[RawClient], None]
+) -> None:
+    upstream.script(step)
+    client = base_client(start(keys=KEYS))
+    client.post(body=BODY)
+    request = upstream.wait_for_requests(1)[0]
+    request.whole.wait()
+    leave(client)
+    request.gone.wait(AT_ONCE)
+    upstream.wait_until_idle(AT_ONCE)
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("leave", [RawClient.close, RawClient.reset], ids=["close", "reset"])
+@pytest.mark.parametrize("way", ["base", "proxy"])
+def test_leaving_in_mid_stream_ends_the_attempt(
+    start: StartRelay,
+    upstream: FakeUpstream,
+    base_client: Base,
+    proxy_client: Base,
+    way: str,
+    leave: Callable[[RawClient], None],
+) -> None:
+    upstream.script(steps.stall_after_content())
+    relay = start(keys=KEYS)
+    client = {"base": base_client, "proxy": proxy_client}[way](relay)
+    client.post(body=BODY)
+    client.head()
+    client.until(b"word 0")
+    leave(client)
+    upstream.requests[0].gone.wait(AT_ONCE)
+    assert len(upstream.requests) == 1
+
+
+def test_an_http2_client_cancels_one_of_two_streams(
+    start: StartRelay, upstream: FakeUpstream, h2_client: Callable[..., H2Client]
+) -> None:
+    go = Signal()
+    upstream.script(steps.stall_after_content(), steps.stream([*EVENTS[:4], go, *EVENTS[4:]]))
+    client = h2_client(start(keys=KEYS))
+    first = client.request(body=BODY)
+    client.until(first, b"word 0")
+    second = client.request(body=BODY)
+    client.until(second, EVENTS[3])
+    client.cancel(first)
+    upstream.requests[0].gone.wait(AT_ONCE)
+    go.set()
+    assert client.answer(second).body == b"".join(EVENTS)
+
+
+def test_leaving_while_it_connects(
+    start: StartRelay, base_client: Base, stack: ExitStack, upstream: FakeUpstream
+) -> None:
+    port = stack.enter_context(blackhole_port())
+    relay = start(
+        config(
+            providers={"hole": provider(f"http://127.0.0.1:{port}", ["sk-a"]), "live": provider(upstream.url, ["sk-b"])}
+        )
+    )
+    client = base_client(relay)
+    client.post(body=BODY)
+    relay.wait_for_dial(f"127.0.0.1:{port}")
+    client.close()
+    relay.wait_until_clients_left()
+    assert upstream.requests == []
+    other = base_client(relay)
+    assert other.ask("GET", "/v1/models/x").status  # the relay lives on
+
+
+def test_leaving_while_it_waits_for_a_key(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+    upstream.script(steps.status(429, "rate_limit_error", "slow", headers=[("retry-after", "1")]))
+    relay = start(keys=KEYS[:1])
+    client = base_client(relay)
+    client.post(body=BODY)
+    upstream.wait_for_requests(1)[0].answered.wait()
+    client.close()
+    relay.wait_until_clients_left()
+    again = base_client(relay).ask("POST", "/v1/messages", body=messages_body())
+    assert again.status == 200
+    assert len(upstream.requests) == 2
+
+
+# -- the hold
+
+
+def test_the_start_is_held_for_two_seconds_at_most(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    go = Signal()
+    upstream.script(steps.stream([claude.start(), claude.PING, go, *EVENTS[1:]]))
+    client = base_client(start(keys=KEYS))
+    client.post(body=BODY)
+    began = time.monotonic()
+    client.head()
+    client.until(claude.PING)
+    assert 1.5 < time.monotonic() - began < 3
+    go.set()
+    assert client.until(claude.STOP).body.startswith(claude.start())
+
+
+def test_the_start_is_held_to_64_kib_at_most(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+    go = Signal()
+    pings = [claude.PING] * (66_000 // len(claude.PING))
+    upstream.script(steps.stream([claude.start(), *pings, go, *EVENTS[1:]]))
+    client = base_client(start(keys=KEYS))
+    client.post(body=BODY)
+    began = time.monotonic()
+    client.head()
+    client.until(claude.PING * 100)
+    assert time.monotonic() - began < 1.5
+    go.set()
+    client.until(claude.STOP)
+
+
+def test_an_error_within_the_hold_is_replayed_unseen(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    bad = [claude.start(), claude.PING, claude.PING, claude.error_event()]
+    upstream.script(steps.stream(bad, chunking=steps.bytewise), steps.stream(EVENTS, chunking=steps.bytewise))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.body, answer.header("x-relay-attempts")) == (b"".join(EVENTS), "2")
+
+
+def test_an_empty_message_is_legitimate(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
+    parts = [claude.start(), claude.message_delta(), claude.STOP]
+    upstream.script(steps.stream(parts))
+    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
+    assert (answer.status, answer.body) == (200, b"".join(parts))
+    assert len(upstream.requests) == 1
+
+
+def test_a_slow_client_gets_all(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+    parts = claude.events(*("x" * 10_000 for _ in range(300)))
+    upstream.script(steps.stream(parts))
+    client = base_client(start(keys=KEYS))
+    client.post(body=BODY)
+    upstream.wait_for_requests(1)[0].whole.wait()
+    answer = client.answer()
+    assert answer.body == b"".join(parts)
