@@ -29,7 +29,10 @@ ready() {
 # leaves shims for versions that are switched off), so each candidate is asked.
 find_python() {
     old=
-    [ -z "${RELAY_PYTHON:-}" ] || ! suits "$RELAY_PYTHON" || return 0
+    if [ -n "${RELAY_PYTHON:-}" ]; then
+        ! suits "$RELAY_PYTHON" || return 0
+        echo "RELAY_PYTHON=$RELAY_PYTHON is no Python 3.12 with all its parts; looking for another …" >&2
+    fi
     for name in python3.14 python3.13 python3.12 python3 python; do
         ! suits "$name" || return 0
     done

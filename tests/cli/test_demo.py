@@ -19,17 +19,18 @@ import click
 import pytest
 from rich.console import Console
 
-from claude_relay.cli.demo import play
+from claude_relay.cli.demo import ask_all, play, tidy_endings
 from claude_relay.cli.demonstration import cast, messages
 from claude_relay.cli.demonstration.asking import Answer, Doors, read, send
-from claude_relay.cli.demonstration.cast import ASKS, COUNT, LIST, MESSAGES, ROLES, Ask, Treatment, Way
+from claude_relay.cli.demonstration.cast import ASKS, COUNT, LIST, MESSAGES, ROLES, Treatment, Way
 from claude_relay.cli.demonstration.relaying import Relaying, free_ports, listening
-from claude_relay.cli.demonstration.telling import headline
+from claude_relay.cli.demonstration.telling import Teller, headline
 from claude_relay.cli.demonstration.upstream import Claude, FakeClaude, Reply, Request
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
 from claude_relay.core.usage import Meter
 from claude_relay.core.verdicts import judge
+from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
 ROOT = Path(__file__).parents[2]
 KEY = {role.treatment: role.key for role in ROLES}
@@ -205,13 +206,24 @@ def test_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_request_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_request_that_fails_is_told(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "relay.db", report=pytest.fail)
+    ledger.open()
+    row = RequestRow(
+        id="r1",
+        started_at=NOW,
+        method="POST",
+        path=MESSAGES,
+        finished="error",
+        attempts=1,
+        user_agent="claude-relay-demo/1",
+    )
+    ledger.put(row, [AttemptRow(request="r1", n=1, provider="anthropic", key="k4", status=529, started_at=NOW)])
+    ledger.close()
     shown = io.StringIO()
-    lost = Ask(Way.BASE_URL, "/v1/elsewhere", "", "Is anybody there?")
-    assert not play(Console(file=shown, width=100), [lost], pace=0)
-    assert "no such path: /v1/elsewhere" in shown.getvalue()
-    assert "Not every request was answered" in shown.getvalue()
+    nowhere = Doors(*free_ports(), tmp_path)
+    assert not ask_all(ASKS[:1], Teller(Console(file=shown, width=100), tmp_path / "relay.db"), nowhere)
+    assert re.search(r"---.*\n +ConnectionRefusedError.*\n +1  anthropic/k4  529  ", shown.getvalue())
 
 
 def test_a_relay_that_does_not_start_says_why(tmp_path: Path) -> None:
@@ -220,24 +232,54 @@ def test_a_relay_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+def test_interrupted_it_leaves_nothing_behind(tmp_path: Path) -> None:
     environ = os.environ | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, str(ROOT / "scripts" / "lib" / "run.py"), "demo"]
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
-        ports = [
-            int(port) for line in _until_first_request(demo.stdout) for port in re.findall(r"127\.0\.0\.1:(\d+)", line)
-        ]
-        demo.send_signal(number)
-        assert demo.wait(4) == 128 + number
+        lines = list(_until_it_listens(demo.stdout))
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(10) == 128 + signal.SIGINT
+    ports = [int(port) for line in lines for port in re.findall(r"127\.0\.0\.1:(\d+)", line)]
     assert len(ports) == 3
     assert not any(listening(port) for port in ports)
     assert list(tmp_path.iterdir()) == []
 
 
-def _until_first_request(lines: Iterator[str]) -> Iterator[str]:
+def _until_it_listens(lines: Iterator[str]) -> Iterator[str]:
     for line in lines:
         yield line
-        if line.startswith(" 1  "):
+        if "proxy    http" in line:
             return
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_first_signal_ends_and_later_ones_do_not_disturb(number: signal.Signals) -> None:
+    before, disturbed = signal.getsignal(number), True
+
+    def be_ended() -> None:
+        nonlocal disturbed
+        with tidy_endings():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(signal.SIGTERM)
+                disturbed = False
+
+    with pytest.raises(SystemExit) as ending:
+        be_ended()
+    assert ending.value.code == 128 + number
+    assert not disturbed
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_ignored_signal_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with tidy_endings():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -4,6 +4,7 @@ import doctest
 import gzip
 import json
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import brotli
@@ -460,7 +461,7 @@ def test_any_split_of_anything(pieces, stream, cuts):
     data = b"".join(pieces)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     whole = judged([data], stream=stream)
-    split = judged([data[a:b] for a, b in zip(edges, edges[1:], strict=False)], stream=stream)
+    split = judged([data[a:b] for a, b in pairwise(edges)], stream=stream)
     assert split[:2] == whole[:2]
 
 

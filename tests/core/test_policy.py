@@ -199,6 +199,13 @@ def test_route_failures_pause_take_another_key_then_the_next_provider(bad):
     assert world.log == [("a", "k1"), ("wait", 0.25), ("a", "k2"), ("b", "k1")]
 
 
+def test_after_a_route_failure_other_keys_come_first_whatever_the_strategy():
+    world = World(a=3)
+    world.pools["a"].replace(World.keys("a", 3), strategy="priority")
+    ends(world.ask([DOWN, OK]), Accepted, "ok")
+    assert world.tries == [("a", "k1"), ("a", "k2")]
+
+
 def test_route_failures_with_one_key_try_the_same_again():
     world = World(a=1)
     ends(world.ask([DOWN, DOWN, DOWN, OK]), Accepted, "ok")
@@ -372,7 +379,7 @@ def test_count_tokens_tries_other_keys_and_nobody_rests(status):
     assert world.log == [("a", "k1"), ("a", "k2"), ("a", "k3")]
     ends(world.ask(lambda attempt: Outcome(status, {"retry-after": "60"}), COUNT), PassedOn, "endpoint")
     assert world.pools["a"].state(world.now).ready == 3
-    assert not world.pools["a"].rests.keys()
+    assert not world.pools["a"].rests.known()
 
 
 def test_count_tokens_that_does_not_exist_is_passed_on():

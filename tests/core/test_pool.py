@@ -71,7 +71,7 @@ def test_who_is_not_to_blame_does_not_rest(name):
     pool = pool_of(1)
     apply(pool, 1, name)
     assert chosen(pool) == "k1"
-    assert not pool.rests.keys()
+    assert not pool.rests.known()
 
 
 def test_rests_that_nobody_stated_grow():
@@ -221,13 +221,13 @@ def test_replace_keeps_what_is_known_of_the_same_keys():
     assert [k.alias for k in pool.keys] == ["k4", "k2", "k1"]
     assert (pool.strategy, pool.passthrough) == ("priority", False)
     assert not pool.is_ready(pool.keys[2], OPUS, 1.0)
-    assert pool.rests.keys() == {"id1"}
+    assert pool.rests.known() == {"id1"}
     assert [pool.busy(k) for k in pool.keys] == [0, 5, 0]
     assert pool.used(pool.keys[0]) == 0
     pool.apply(out(), gone, OPUS, 1.0)
     pool.finished(gone)
     pool.succeeded(gone, OPUS, {}, 1.0)
-    assert pool.rests.keys() == {"id1"}
+    assert pool.rests.known() == {"id1"}
 
 
 def test_a_new_key_is_not_flooded_by_least_used():

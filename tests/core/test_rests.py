@@ -199,4 +199,4 @@ def test_prune():
     rests = Rests()
     rest(rests, 50.0)
     rests.prune(["other"])
-    assert not rests.keys()
+    assert not rests.known()

@@ -32,7 +32,7 @@ class Provider:
 PROVIDERS = {
     "anthropic": Provider(),
     "glm": Provider({"claude-haiku-*": "glm-air", "Claude-*": "glm-4.6"}),
-    "spare": Provider(),
+    "spare": Provider({"*": "spare-1"}),
 }
 
 
@@ -85,6 +85,10 @@ def test_matching(match, about, fits):
 )
 def test_the_first_glob_names_the_model_there(model, there):
     assert route(facts(model), [Route(("glm",))], PROVIDERS) == (Hop("glm", there),)
+
+
+def test_a_request_without_a_model_gets_none():
+    assert route(facts(""), [Route(("spare",))], PROVIDERS) == (Hop("spare", ""),)
 
 
 def test_nothing_configured_is_404_and_says_what_to_do():

@@ -3,6 +3,7 @@
 import doctest
 import re
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ def test_any_split_of_anything(data, cuts):
     whole = read([data])
     assert [event[:2] for event in whole] == by_the_standard(data)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    assert read([data[a:b] for a, b in zip(edges, edges[1:], strict=False)]) == whole
+    assert read([data[a:b] for a, b in pairwise(edges)]) == whole
 
 
 def test_offsets():

@@ -35,7 +35,7 @@ def headers(request_id: str = "req_011CTestTestTestTest") -> Headers:
 
 
 def dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def message(text: str = "Hello!", *, model: str = MODEL, usage: object = None, **more: object) -> dict[str, object]:

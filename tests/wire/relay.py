@@ -234,9 +234,21 @@ class Relay:
             await self.master.run()
         finally:
             watching.cancel()
-            await self.master.addons.get("proxyserver").servers.update(
-                []
-            )  # a process that ends needs no closing; we do
+            await self._close_all()
+
+    async def _close_all(self) -> None:
+        """A process that ends needs no closing of sockets; a thread does."""
+        server = self.master.addons.get("proxyserver")
+        await server.servers.update([])
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for handler in list(server.connections.values()):
+            for io in handler.transports.values():
+                if isinstance(io.writer, asyncio.StreamWriter):
+                    io.writer.transport.abort()
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # what the transports call when they are closed
 
     async def _watch(self) -> None:
         """Ready as soon as both listeners are there."""

@@ -246,7 +246,7 @@ def claude_step(exchange: Exchange) -> Step:
     if path == "/v1/messages":
         try:
             asked = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return status(400, "invalid_request_error", "The request body is not valid JSON")
         if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
             return status(400, "invalid_request_error", "model: Input should be a valid string")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -32,6 +32,14 @@ def last_event(answer: Answer) -> dict[str, object]:
     found = json.loads(data.removeprefix("data: "))
     assert isinstance(found, dict)
     return found
+
+
+def same(answer: Answer, parts: Sequence[bytes]) -> None:
+    """The whole answer, byte for byte; says where it first differs."""
+    wanted, found = b"".join(parts), answer.body
+    at = next((i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), len(found))
+    assert found == wanted, f"at {at} of {len(wanted)}: {found[at - 20 : at + 60]!r}, not {wanted[at - 20 : at + 60]!r}"
+    assert answer.complete
 
 
 def test_every_event_arrives_before_the_next_is_sent(
@@ -71,13 +79,13 @@ def test_odd_pieces(
 ) -> None:
     upstream.script(steps.stream(EVENTS, framing=framing, chunking=chunking))
     answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
-    assert (answer.body, answer.complete) == (b"".join(EVENTS), True)
+    same(answer, EVENTS)
 
 
 def test_everything_in_one_write(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
     upstream.script(steps.stream([b"".join(EVENTS)]))
     answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
-    assert (answer.body, answer.complete) == (b"".join(EVENTS), True)
+    same(answer, EVENTS)
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
@@ -119,7 +127,7 @@ def test_a_200_kb_stream(start: StartRelay, upstream: FakeUpstream, dial: Dial) 
     parts = claude.events(*(f"word {i} " for i in range(2000)))
     upstream.script(steps.stream(parts))
     answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
-    assert (answer.body, answer.complete) == (b"".join(parts), True)
+    same(answer, parts)
 
 
 def test_headers_of_the_upstream_pass(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
@@ -176,7 +184,7 @@ def test_an_error_event_after_content_passes(start: StartRelay, upstream: FakeUp
     ]
     upstream.script(steps.stream(parts))
     answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
-    assert (answer.body, answer.complete) == (b"".join(parts), True)
+    same(answer, parts)
     assert len(upstream.requests) == 1
 
 
@@ -263,19 +271,14 @@ def test_leaving_while_it_connects(
     start: StartRelay, base_client: Base, stack: ExitStack, upstream: FakeUpstream
 ) -> None:
     port = stack.enter_context(blackhole_port())
-    relay = start(
-        config(
-            providers={"hole": provider(f"http://127.0.0.1:{port}", ["sk-a"]), "live": provider(upstream.url, ["sk-b"])}
-        )
-    )
+    hole = provider(f"http://127.0.0.1:{port}", ["sk-a"])
+    relay = start(config(providers={"hole": hole, "live": provider(upstream.url, ["sk-b"])}))
     client = base_client(relay)
     client.post(body=BODY)
     relay.wait_for_dial(f"127.0.0.1:{port}")
     client.close()
     relay.wait_until_clients_left()
     assert upstream.requests == []
-    other = base_client(relay)
-    assert other.ask("GET", "/v1/models/x").status  # the relay lives on
 
 
 def test_leaving_while_it_waits_for_a_key(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:

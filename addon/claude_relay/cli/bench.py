@@ -71,9 +71,14 @@ def bench(
     if wants_json:
         click.echo(as_json(results))
     else:
-        print_report(results, Console(highlight=False))
+        print_report(results, wide_console())
     if strict and not all(bar.holds for bar in bars(results)):
         sys.exit(1)
+
+
+def wide_console() -> Console:
+    """The terminal's width, and where there is none, enough for the tables."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 async def run(plan: Plan, soak: float | None, folder: Path | None) -> Results:

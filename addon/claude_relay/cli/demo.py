@@ -40,9 +40,8 @@ and in another terminal (any other program can stand in the place of claude):
 """
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def demo(context: click.Context) -> None:
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def demo() -> None:
     """Show the relay at work on this machine, without any account: five keys, of which three fail, and a dozen requests.
 
     Ends by itself after a few seconds and leaves nothing behind; the exit status is 0 when every request was answered with 200.
@@ -51,8 +50,7 @@ def demo(context: click.Context) -> None:
     Example:
       scripts/demo
     """
-    if context.invoked_subcommand is None:
-        sys.exit(0 if play(Console(highlight=False)) else 1)
+    sys.exit(0 if play(Console(highlight=False)) else 1)
 
 
 def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:

@@ -128,7 +128,8 @@ def _build(data: dict[str, object], environ: Mapping[str, str], found: dict[Plac
         return Config.model_validate({name: value for name, value in filled.items() if value is not None})
     except ValidationError as error:
         for place, what in explain(error):
-            found.setdefault(place, what)
+            if place[:1] != ("routes",) or data.get("routes"):  # a route that nobody wrote has no mistakes of its own
+                found.setdefault(place, what)
     return None
 
 
@@ -164,7 +165,7 @@ def _filled(provider: object, place: Place, trusted: Set[str], found: dict[Place
 
 def _from_preset(provider: dict[str, Any], place: Place, found: dict[Place, str]) -> dict[str, Any]:
     name = provider.get("preset")
-    if name is not None and name not in presets():
+    if name is not None and str(name) not in presets():
         found.setdefault((*place, "preset"), f"unknown; {suggest(str(name), presets())}")
     elif name is None and not provider.get("base_url"):
         found.setdefault(place, f"base_url is missing; give it, or a preset ({', '.join(presets())})")

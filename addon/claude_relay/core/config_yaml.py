@@ -89,6 +89,7 @@ def _decode(text: str | bytes) -> str:
 def _compose(text: str) -> Node | None:
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False
+    yaml.max_depth = MAX_DEPTH  # also because the time for deep nesting grows with its square
     try:
         node: Node | None = yaml.compose(text)
     except MarkedYAMLError as error:
@@ -108,6 +109,8 @@ def _syntax(error: MarkedYAMLError) -> str:
         return "a tab stands where YAML wants blanks; replace it"
     if "single document" in (error.context or ""):
         return "holds more than one document; keep one and remove the line '---' between them"
+    if "depth" in said:
+        return "is nested too deeply"
     if "undefined alias" in said:
         return "uses an alias that no anchor above defines"
     return f"is not YAML: {said}"

@@ -23,7 +23,7 @@ from .exchange import Attempt, Blame, Key, Verdict
 from .limits import headroom
 from .rests import Rests, scopes_of
 from .states import KeyState, PoolState
-from .strategies import DEFAULT, STRATEGIES, Random
+from .strategies import DEFAULT, STRATEGIES, Random, by_tier
 from .table import Length
 from .verdicts import MEANINGS
 
@@ -31,8 +31,6 @@ HOUR = 3600.0
 RECHECK = 6 * HOUR
 GROWTH: Mapping[Length, tuple[float, float]] = {Length.SLOW: (HOUR, 24 * HOUR)}
 USUAL_GROWTH = (1.0, 1800.0)
-TIERS = {"admin": 0, "public": 2}
-OTHER_TIER = 1
 PROBE_POLL = 1.0
 UNSEEN = (1.0, math.inf)
 MODELS_REMEMBERED = 64
@@ -166,12 +164,12 @@ class Pool:
     def _survey(self, model: str, now: float) -> _Ready:
         scopes, rests = scopes_of(model), self.rests
         looks = {
-            key: rests.look(key, scopes, now) for key in rests.keys()
+            key: rests.look(key, scopes, now) for key in rests.known()
         }  # nearly always few: the others cost nothing
         every = [key for key in self.keys if key.id not in looks or not looks[key.id].blocked]
         sure = [key for key in every if key.id not in looks or not looks[key.id].half_open]
         until = min((look.changes for look in looks.values()), default=math.inf)
-        return _Ready(rests.version, now, until, _by_tier(every), _by_tier(sure))
+        return _Ready(rests.version, now, until, by_tier(every), by_tier(sure))
 
     # --- requests under way ---
 
@@ -298,10 +296,3 @@ class Pools(Mapping[str, Pool]):
         """The answer of an accepted attempt is done. Use the pools that the attempt came from."""
         if attempt.key and attempt.provider in self._pools:
             self._pools[attempt.provider].finished(attempt.key)
-
-
-def _by_tier(keys: Iterable[Key]) -> tuple[tuple[Key, ...], ...]:
-    tiers: dict[int, list[Key]] = {}
-    for key in keys:
-        tiers.setdefault(TIERS.get(key.tier, OTHER_TIER), []).append(key)
-    return tuple(tuple(tiers[rank]) for rank in sorted(tiers))

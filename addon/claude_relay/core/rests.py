@@ -73,7 +73,7 @@ class Rests:
         self.version = 0
         """Grows with every change, so that what was derived from the rests can be kept until then."""
 
-    def keys(self) -> KeysView[str]:
+    def known(self) -> KeysView[str]:
         """The keys that rest, or did since their last success."""
         return self._rests.keys()
 

@@ -59,6 +59,6 @@ def _by_field(seen: bytes) -> Shape | None:
     for field in _FIELDS:
         if seen.startswith(field) and seen[len(field) : len(field) + 1] in (b":", b"\r", b"\n"):
             return Shape.SSE
-        if field.startswith(seen) or seen == field:
+        if field.startswith(seen):
             return None
     return Shape.OTHER

@@ -11,7 +11,7 @@ them, and of a source of random numbers; `STRATEGIES` is the table. It must not 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import isfinite
 from typing import Protocol
@@ -20,6 +20,9 @@ from .exchange import Key
 
 DEFAULT = "round-robin"
 COMPARED = 64
+TIERS = {"admin": 0, "public": 2}
+OTHER_TIER = 1
+"""The place of keys without a tier, or of one nobody knows."""
 
 
 class View(Protocol):
@@ -98,3 +101,11 @@ STRATEGIES: Mapping[str, Strategy] = {
     "priority": priority,
     "headroom": headroom,
 }
+
+
+def by_tier(keys: Iterable[Key]) -> tuple[tuple[Key, ...], ...]:
+    """The keys tier by tier: a later tier is for when no key of an earlier one is of use."""
+    tiers: dict[int, list[Key]] = {}
+    for key in keys:
+        tiers.setdefault(TIERS.get(key.tier, OTHER_TIER), []).append(key)
+    return tuple(tuple(tiers[rank]) for rank in sorted(tiers))

@@ -69,6 +69,8 @@ class Tally:
     @property
     def usage(self) -> Usage:
         """What is known by now."""
+        if not self._compactions:
+            return _usage(self._counts)
         rows = [astuple(_usage(counts)) for counts in (self._counts, *self._compactions)]
         return Usage(*(_sum(column) for column in zip(*rows, strict=True)))
 

@@ -69,10 +69,8 @@ def read(outcome: Outcome, facts: Facts, now: float) -> Reading:
     status = outcome.status
     if failure is Failure.ERROR_EVENT:
         status, failure = TABLE.status_of_type.get(kind, 500), None
-    elif failure is not None and status is not None and status >= 400:
-        failure = None  # an error whose body broke off is still that error
-    elif failure is not None:
-        status = None
+    elif failure is not None and (status is None or status < 400):
+        status = None  # an error whose body broke off is still that error; of anything else only the failure counts
     limit = Limit("none") if status != 429 else limit_of(outcome.headers, facts.model, now, message.lower())
     name = "none" if failure is None else failure.value
     return Reading(facts.endpoint.value, status, name, kind, code, message, facts.model.lower(), limit)

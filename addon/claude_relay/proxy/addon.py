@@ -19,8 +19,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from claude_relay.core.policy import attempts
-from claude_relay.core.routing import route
 from mitmproxy import ctx, http
 from mitmproxy.connection import Server
 from mitmproxy.proxy import layer
@@ -30,6 +28,8 @@ from claude_relay.core.body import read_facts, rename_model
 from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, PassedOn, Refused, Wait
+from claude_relay.core.policy import attempts
+from claude_relay.core.routing import route
 
 from .answers import claude_error, cors_headers, error_answer, preflight, recast
 from .bookkeeping import Bookkeeper
@@ -38,8 +38,6 @@ from .replay import RelayLayer
 from .runtime import Runtime
 from .wire import (
     address,
-    client_credential,
-    is_placeholder,
     lend_key,
     lower_headers,
     mask_client,
@@ -116,7 +114,7 @@ class RelayHooks:
             keep_body=self.books.keeps_bodies and not side,
         )
         RELAYED[flow] = relayed
-        relayed.client_signature = mask_client(request)
+        relayed.client_signature, relayed.placeholder_only = mask_client(request)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
@@ -222,6 +220,8 @@ class RelayHooks:
         origin = relayed.facts.headers.get("origin")
         if origin is not None:
             flow.response.headers.update(cors_headers(origin, relayed.runtime.config.listen.cors))
+        if relayed.own_answer and relayed.method == "HEAD":
+            flow.response.content = b""
         relayed.open_meter(flow.response)
 
     async def relay_settle(self, flow: http.HTTPFlow) -> None:
@@ -282,15 +282,10 @@ def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | Non
             raise RelayError(403, why)
         if flow.request.method == "OPTIONS" and "access-control-request-method" in headers:
             return preflight(origin, allowed, headers.get("access-control-request-headers", ""))
-    if relayed.facts.endpoint is Endpoint.SIDE and has_placeholder(relayed):
+    if relayed.facts.endpoint is Endpoint.SIDE and relayed.placeholder_only:
         why = "This path is not part of the API that the relay serves, and a placeholder key does not leave it."
         raise RelayError(404, why)
     return None
-
-
-def has_placeholder(relayed: Relayed) -> bool:
-    """Whether the client's credential is only a placeholder."""
-    return relayed.client_signature is not None and is_placeholder(client_credential(relayed.client_signature.fields))
 
 
 def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
@@ -303,7 +298,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
         relayed.signature = original
         return
     upstream = relayed.runtime.upstreams[attempt.provider]
-    if attempt.key is None and has_placeholder(relayed):
+    if attempt.key is None and relayed.placeholder_only:
         raise RelayError(401, NO_KEY.format(attempt.provider), final=True)
     if attempt.key is not None and not is_loopback(flow.client_conn.peername):
         raise RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import time
 
-from claude_relay.core.usage import Usage
 from mitmproxy import http
 
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
+from claude_relay.core.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
 
 from .inspection import View, marker, name_of, redact, summary
@@ -17,6 +18,10 @@ from .relayed import Relayed, Try
 
 logger = logging.getLogger(__name__)
 NO_USAGE = Usage()
+FOR_THE_OPERATOR = frozenset({"unauthorized", "key_disabled", "no_credit"})
+"""Verdicts after which a person has something to do."""
+PLAIN = re.compile(r"[!-~]{1,128}")
+"""Model names that may stand in a header; a client can send any text as one."""
 
 
 class Bookkeeper:
@@ -40,7 +45,7 @@ class Bookkeeper:
             attempt = relayed.tries[-1].attempt
             headers["x-relay-provider"] = attempt.provider
             headers["x-relay-key"] = attempt.key.alias if attempt.key is not None else "client"
-            if attempt.model:
+            if PLAIN.fullmatch(attempt.model):
                 headers["x-relay-model"] = attempt.model
 
     @staticmethod
@@ -51,7 +56,9 @@ class Bookkeeper:
 
     def attempt_failed(self, flow: http.HTTPFlow, relayed: Relayed, tried: Try, outcome: Outcome) -> None:
         """Make a failed attempt readable."""
-        logger.info("attempt %d of %s at %s: %s", tried.attempt.n, relayed.id, name_of(tried), tried.verdict)
+        level = logging.WARNING if tried.verdict in FOR_THE_OPERATOR else logging.INFO
+        what = (tried.attempt.n, relayed.id, name_of(tried), tried.verdict, outcome.message or outcome.status)
+        logger.log(level, "attempt %d of %s at %s: %s (%s)", *what)
         if relayed.again or relayed.refusal is not None:
             self.view.add_failed(relayed, tried, flow, outcome)
 
@@ -79,7 +86,8 @@ class Bookkeeper:
         attempt = relayed.tries[-1].attempt
         pools = relayed.runtime.pools
         pools.finished(attempt)
-        if relayed.broken is not None and attempt.key is not None and attempt.provider in pools:
+        judged = relayed.facts.endpoint is not Endpoint.COUNT_TOKENS  # whose failures say nothing of a key
+        if relayed.broken is not None and judged and attempt.key is not None and attempt.provider in pools:
             verdict = Verdict("broken", Blame.ROUTE, reason=relayed.broken)
             pools[attempt.provider].apply(verdict, attempt.key, attempt.model, now)
 

@@ -1,7 +1,8 @@
 """What is known of one relayed flow, from its first header to its settlement.
 
-`RELAYED` maps each flow that the addon claimed to its `Relayed`; a flow that is not in it is none of ours.
-The layer in `replay` reads limits and reports bytes here, the addon puts its decisions here. The entry goes when the request is settled, and with it every secret.
+`RELAYED` maps each flow that the addon claimed to its `Relayed`; a flow that is not in it is none of ours. The layer in `replay`
+reads limits and reports bytes here, the addon puts its decisions here. The entry goes when the request is settled, and with it
+every secret.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 import msgspec
-from claude_relay.core.gate import Gate
-from claude_relay.core.usage import Meter
 from mitmproxy import http
 
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
+from claude_relay.core.gate import Gate
+from claude_relay.core.usage import Meter
 
 from .runtime import Limits, Runtime
 from .wire import Pristine, Signature, lower_headers
@@ -57,6 +58,7 @@ class Relayed:
     # the request
     pristine: Pristine | None = None
     client_signature: Signature | None = None
+    placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0
 
@@ -75,6 +77,7 @@ class Relayed:
     meter: Meter | None = None
     sse: bool = False
     can_append: bool = False
+    length: int | None = None
     first_byte_at: float | None = None
     response_bytes: int = 0
     kept: list[bytes] | None = None
@@ -135,12 +138,14 @@ class Relayed:
             good and self.facts.endpoint in MESSAGE_STREAMS and "text/event-stream" in headers.get("content-type", "")
         )
         self.can_append = self.sse and "content-length" not in headers and not encoded(headers)
+        length = headers.get("content-length", "")
+        self.length = int(length) if length.isdecimal() and not self.sse else None
         self.kept = [] if self.keep_body else None
 
     @property
-    def has_final_event(self) -> bool:
-        """Whether the stream itself says that it is complete."""
-        return self.sse
+    def is_last_chunk(self) -> bool:
+        """Whether the announced length is reached. Other bodies end with an event or with their framing, which wait by themselves."""
+        return self.length is not None and self.response_bytes >= self.length and not self.settled
 
     def meter_chunk(self, data: bytes) -> int | None:
         """Count a chunk; returns where in it the final event begins, if it does."""

@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from claude_relay.core.gate import Decision
 from mitmproxy import flow, http
 from mitmproxy.connection import Connection
 from mitmproxy.net.http.validate import validate_headers
@@ -46,10 +45,13 @@ from mitmproxy.proxy.layers.http import (
     ResponseTrailers,
     SendHttp,
 )
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHook, HttpResponseHeadersHook
+from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
 from claude_relay.core.exchange import Failure, Outcome
+from claude_relay.core.gate import Decision
 
 from .relayed import RELAYED, Relayed
 
@@ -89,7 +91,7 @@ class RelayStream(HttpStream):
     """Monotonic time at which the running attempt is given up, or at which a held stream is let go."""
     held: list[bytes]
     tail: bytes = b""
-    """The last byte of a stream that has no final event; it leaves after the request is settled."""
+    """The last byte of a body of announced length; it leaves after the request is settled."""
     http_layer: RelayLayer
     """The layer that owns this stream."""
 
@@ -130,7 +132,8 @@ class RelayStream(HttpStream):
     def send_request(self, relayed: Relayed) -> Commands[None]:
         """The flow keeps the alias; what goes on the wire is a signed copy."""
         request, server = self.flow.request, self.context.server
-        content, trailers = request.raw_content, request.trailers
+        content = request.raw_content
+        trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
         relayed.attempt_sent()
         head = relayed.sign(request)
         yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
@@ -229,8 +232,8 @@ class RelayStream(HttpStream):
     def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
         """Pass bytes on at once; only the final event waits until the request is settled."""
         final = relayed.meter_chunk(data)
-        if not relayed.has_final_event:
-            data, self.tail = self.tail + data[:-1], data[-1:]
+        if relayed.is_last_chunk:
+            data, self.tail = data[:-1], data[-1:]
         elif final is not None and not relayed.settled:
             if final:
                 yield SendHttp(ResponseData(self.stream_id, data[:final]), self.context.client)
@@ -325,6 +328,10 @@ class RelayStream(HttpStream):
             self.http_layer.abandoned.add(server)
         yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), server)
 
+    def state_done(self, _: events.Event) -> Commands[None]:
+        """An attempt that was given up may still have something to say when the request is answered."""
+        yield from ()
+
     def state_attempt_over(self, _: events.Event) -> Commands[None]:
         """What still comes from an attempt that was given up goes nowhere."""
         yield from ()
@@ -418,25 +425,10 @@ class RelayLayer(HttpLayer):
             return
         try:
             yield from super()._handle_event(event)
-        except NotImplementedError as e:
-            # Trailers of a chunked HTTP/1 body end mitmproxy's parser in mid-message; without this both peers wait for ever.
-            logger.warning("closing a connection whose message cannot be relayed: %s", e)
-            yield from self.give_up(event)
-
-    def give_up(self, event: events.Event) -> Commands[None]:
-        connection = getattr(event, "connection", self.context.client)
-        streams = list(self.streams.values())
-        if connection is self.context.client or not streams:
-            yield commands.CloseConnection(self.context.client)
-            return
-        self.abandoned.add(connection)
-        yield commands.CloseConnection(connection)
-        for stream in streams:
-            if stream.context.server is connection:
-                broken = ResponseProtocolError(
-                    stream.stream_id, "message cannot be relayed", ErrorCode.GENERIC_SERVER_ERROR
-                )
-                yield from self.event_to_child(stream, broken)
+        except NotImplementedError:
+            # mitmproxy's HTTP/1 parser stops at the trailers of a chunked body, when all of the body has been passed on.
+            assert isinstance(event, events.ConnectionEvent)
+            yield from self.event_to_child(_WithoutTrailers(self.connections[event.connection]), event)
 
     def make_stream(self, stream_id: int) -> Commands[None]:
         self.streams[stream_id] = stream = RelayStream(self.context.fork(), stream_id)
@@ -499,6 +491,25 @@ class RelayLayer(HttpLayer):
                     self.connections.pop(server, None)
                     self.abandoned.add(server)
                     yield server
+
+
+class _WithoutTrailers(layer.Layer):
+    """Ends a chunked HTTP/1 body whose trailers mitmproxy cannot read; they mean nothing to the Claude API and are dropped."""
+
+    def __init__(self, connection: layer.Layer) -> None:
+        inner: Any = connection
+        while not isinstance(inner, Http1Connection):
+            inner = inner.child_layer
+        self.connection = inner
+        self._paused = None
+
+    def handle_event(self, _: events.Event) -> Commands[None]:
+        done, is_request = self.connection, isinstance(self.connection, Http1Server)
+        yield ReceiveHttp(done.ReceiveEndOfMessage(done.stream_id))  # type: ignore[arg-type]
+        yield from done.mark_done(request=is_request, response=not is_request)
+
+    def _handle_event(self, event: events.Event) -> Commands[None]:
+        yield from self.handle_event(event)
 
 
 def invalid_head(response: http.Response) -> str | None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mitmproxy import addonmanager, ctx, exceptions
+from mitmproxy.connection import Client
 from mitmproxy.log import ALERT
 from mitmproxy.tls import TlsData
 
@@ -29,6 +31,8 @@ from .inspection import View
 from .runtime import Runtime
 
 logger = logging.getLogger(__name__)
+UPSTREAM_CONNECTIONS = 100
+"""To one upstream, for one client connection."""
 
 
 class ClaudeRelay(RelayHooks):
@@ -117,6 +121,12 @@ class ClaudeRelay(RelayHooks):
             self.index.remove()
         if self.books.ledger is not None:
             self.books.ledger.close()
+
+    def client_connected(self, client: Client) -> None:
+        """mitmproxy opens at most five connections to one upstream for a client; over HTTP/2 a client may well want more at once."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+        if handler is not None:
+            handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""

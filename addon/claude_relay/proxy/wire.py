@@ -77,12 +77,19 @@ class Signature:
             authority=d.authority,
             path=path,
             http_version=d.http_version,
-            headers=http.Headers(self.fields),
+            headers=http.Headers(self.fields + length_of(self.fields, d.content)),
             content=None,
             trailers=None,
             timestamp_start=d.timestamp_start,
             timestamp_end=d.timestamp_end,
         )
+
+
+def length_of(fields: Fields, content: bytes | None) -> Fields:
+    """The length of a body that says nothing of it: HTTP/2 needs none, an HTTP/1 upstream could not find the body's end."""
+    if not content or any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in fields):
+        return ()
+    return ((b"content-length", str(len(content)).encode()),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +127,23 @@ class Upstream:
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 
-def mask_client(request: http.Request) -> Signature:
-    """Take the client's credentials out of the flow; the signature puts them back on the wire."""
+def mask_client(request: http.Request) -> tuple[Signature, bool]:
+    """Take the client's credentials out of the flow; the signature puts them back on the wire, placeholders excepted.
+
+    The second value is True when the client has nothing but a placeholder.
+    """
     original = request.data.headers.fields
-    if any(name.lower() in MASKED for name, _ in original):
-        request.data.headers = http.Headers([(n, CLIENT_ALIAS if n.lower() in MASKED else v) for n, v in original])
-    return Signature(tuple((n, v) for n, v in original if n.lower() not in NOT_SENT))
+    real = tuple((n, v) for n, v in original if n.lower() not in NOT_SENT and not _is_placeholder(n, v))
+    has_credential = any(n.lower() in CREDENTIALS and v.strip() for n, v in real)
+    placeholder_only = not has_credential and any(_is_placeholder(n, v) for n, v in original)
+    shown = original if placeholder_only else [(n, v) for n, v in original if not _is_placeholder(n, v)]
+    request.data.headers = http.Headers([(n, CLIENT_ALIAS if n.lower() in MASKED else v) for n, v in shown])
+    return Signature(real), placeholder_only
 
 
-def client_credential(fields: Fields) -> bytes | None:
-    """The key or token that the client sent, without its scheme."""
-    for name, value in fields:
-        if name.lower() in CREDENTIALS and value.strip():
-            return value.strip().removeprefix(b"Bearer ").removeprefix(b"bearer ").strip()
-    return None
-
-
-def is_placeholder(credential: bytes | None) -> bool:
+def _is_placeholder(name: bytes, value: bytes) -> bool:
     """A placeholder never leaves."""
-    return credential is not None and PLACEHOLDER in credential.lower()
+    return name.lower() in CREDENTIALS and PLACEHOLDER in value.lower()
 
 
 def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:

@@ -23,6 +23,7 @@ PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16000",  # KiB: the inner pages of a year's indexes
     "PRAGMA wal_autocheckpoint = 8000",
 )

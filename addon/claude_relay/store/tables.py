@@ -86,7 +86,8 @@ type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
 
 REQUEST = tuple(field.name for field in fields(RequestRow))
 ATTEMPT = tuple(field.name for field in fields(AttemptRow))
-NO_REQUEST, NO_ATTEMPT = (None,) * len(REQUEST), (None,) * len(ATTEMPT)
+GIVEN = (1,)
+NO_REQUEST, NO_ATTEMPT = (None,) * (1 + len(REQUEST)), (None,) * (1 + len(ATTEMPT))
 EMPTY = NO_REQUEST + NO_ATTEMPT
 
 # After each call into SQLite the thread must get Python's lock back from a busy event loop, which takes up to 5 ms (the
@@ -109,19 +110,19 @@ IDLE_CHECKPOINT, BUSY_CHECKPOINT = 200, 2000
 LOOK = 1.0
 
 
-def _trigger(table: str, prefix: str, columns: Sequence[str], marker: str) -> str:
+def _trigger(table: str, prefix: str, columns: Sequence[str]) -> str:
     values = (CONVERSIONS.get(name, "{}").format(f"new.{prefix}{name}") for name in columns)
     return (
-        f"CREATE TEMP TRIGGER incoming_{table} INSTEAD OF INSERT ON incoming WHEN new.{prefix}{marker} IS NOT NULL "
+        f"CREATE TEMP TRIGGER incoming_{table} INSTEAD OF INSERT ON incoming WHEN new.{prefix}given "
         f"BEGIN INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)}) ON CONFLICT DO NOTHING; END"
     )
 
 
 INCOMING = (
-    f"CREATE TEMP VIEW incoming ({', '.join([f'r_{name}' for name in REQUEST] + [f'a_{name}' for name in ATTEMPT])}) "
-    f"AS SELECT {', '.join(['NULL'] * len(EMPTY))}",
-    _trigger("requests", "r_", REQUEST, "id"),
-    _trigger("attempts", "a_", ATTEMPT, "request"),
+    f"CREATE TEMP VIEW incoming (r_given, {', '.join(f'r_{name}' for name in REQUEST)}, "
+    f"a_given, {', '.join(f'a_{name}' for name in ATTEMPT)}) AS SELECT {', '.join(['NULL'] * len(EMPTY))}",
+    _trigger("requests", "r_", REQUEST),
+    _trigger("attempts", "a_", ATTEMPT),
 )
 
 _request: Callable[[RequestRow], tuple[Any, ...]] = attrgetter(*REQUEST)
@@ -188,22 +189,20 @@ class Tables:
 def _lines(record: Record) -> Iterator[tuple[Any, ...]]:
     """The request beside its first attempt, then the other attempts."""
     request, attempts = record
-    yield _request(request) + (_attempt(attempts[0]) if attempts else NO_ATTEMPT)
+    yield GIVEN + _request(request) + (GIVEN + _attempt(attempts[0]) if attempts else NO_ATTEMPT)
     for attempt in attempts[1:]:
-        yield NO_REQUEST + _attempt(attempt)
+        yield NO_REQUEST + GIVEN + _attempt(attempt)
 
 
 def _insert(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:
     """At most LONGEST lines; filled up to the next size with empty ones, which no trigger takes."""
     size = 1 << (len(lines) - 1).bit_length()
     values = [*chain.from_iterable(lines), *EMPTY * (size - len(lines))]
-    insert = (
-        connection.executemany
-    )  # of one: `execute` lets go of Python's lock once more, to ask for the last row's id
+    # `executemany`, of one: `execute` lets go of Python's lock once more, to ask for the id of the last row.
     try:
-        insert(STATEMENTS[size], (values,))
+        connection.executemany(STATEMENTS[size], (values,))
     except UnicodeEncodeError:  # a header's bytes that are no UTF-8, as lone surrogates
-        insert(STATEMENTS[size], ([_storable(value) for value in values],))
+        connection.executemany(STATEMENTS[size], ([_storable(value) for value in values],))
 
 
 def _insert_many(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:

@@ -8,8 +8,9 @@ traffic    the bytes of requests and answers, made once and sent many times
 upstream   a lean fake of Claude: whole answers, streams with time stamps in them, and on request faults (`faults`)
 orders     what the load process is told and what it tells: JSON lines
 load       the load process: `hammer` (keep-alive requests), `listeners` (streams), `mixture` (the soak's clients)
-processes  children: start, wait until they listen, resident memory, end by id
+processes  children: start, wait until they listen, end by id; `gauges` says what memory and processor time they use
 targets    the processes that are measured, and the relay.yaml of the relay among them
+plan       how much is measured: counts and times
 scenarios  which orders in which order; the targets take turns, so that a busy machine hits all alike
 soak       a minute of mixed traffic with failing keys, and whether the ledger has every request
 figures    percentiles, ratios of the same round, how far they spread

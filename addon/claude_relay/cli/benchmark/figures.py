@@ -36,17 +36,22 @@ def percentile(values: Sequence[int], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One target in one round: requests (or events) a second, and milliseconds."""
+    """One target in one round: requests (or events) a second; milliseconds that they took; milliseconds of processor time for each.
+
+    Processor time is what a busy machine distorts least.
+    """
 
     rate: float
     p50: float
     p99: float
+    cpu: float
 
     @classmethod
-    def of(cls, microseconds: Iterable[int], seconds: float) -> Slice:
+    def of(cls, microseconds: Iterable[int], seconds: float, cpu_seconds: float) -> Slice:
         """From single times."""
         times = sorted(microseconds)
-        return cls(len(times) / seconds, percentile(times, 0.5) / 1000, percentile(times, 0.99) / 1000)
+        middle, end = percentile(times, 0.5) / 1000, percentile(times, 0.99) / 1000
+        return cls(len(times) / seconds, middle, end, 1000 * cpu_seconds / max(1, len(times)))
 
 
 @dataclass(frozen=True, slots=True)

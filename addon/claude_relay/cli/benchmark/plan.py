@@ -19,7 +19,7 @@ class Plan:
     """Bounds of a run; everything that runs is bounded by a count or a time.
 
     rounds, seconds     slices of each target at each load, and their length
-    streams, events     side by side, and events in each, at `rate` a second
+    streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
     memory              marks: resident memory is read after so many requests
     """
 
@@ -30,11 +30,12 @@ class Plan:
     sizes: tuple[int, ...] = (2_048, 102_400)
     stream_rounds: int = 2
     streams: int = 100
-    events: int = 120
+    events: int = 160
     rate: float = 20.0
+    spread: float = 2.0
     memory: tuple[int, ...] = (5_000, 20_000, 50_000)
     web: bool = False
 
 
 FULL: Final = Plan()
-QUICK: Final = Plan(rounds=3, seconds=0.4, stream_rounds=1, events=50, memory=(1_000, 2_000, 4_000))
+QUICK: Final = Plan(rounds=3, seconds=0.4, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))

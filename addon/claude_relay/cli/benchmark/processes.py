@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import IO, Final, Self
 
 import click
 
+from . import gauges
 from .orders import Order, Report, decode_report, encode
 
 PACKAGES: Final = str(Path(__file__).parents[3])
@@ -125,13 +124,12 @@ class Child:
         )
 
     def resident(self) -> int:
-        """Its resident memory in bytes, as the system counts it now."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        if status.exists():
-            found = re.search(r"VmRSS:\s*(\d+)", status.read_text())
-            return int(found[1]) * 1024 if found else 0
-        ps = ["ps", "-o", "rss=", "-p", str(self.process.pid)]
-        return int(subprocess.run(ps, capture_output=True, check=True).stdout) * 1024
+        """Its resident memory in bytes, now."""
+        return gauges.resident(self.process.pid)
+
+    def cpu_seconds(self) -> float:
+        """The processor time it has used so far."""
+        return gauges.cpu_seconds(self.process.pid)
 
 
 def module(name: str) -> list[str]:

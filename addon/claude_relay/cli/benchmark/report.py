@@ -46,8 +46,8 @@ def bar_table(found: list[Bar]) -> Table:
 
 def request_table(measured: list[Requests]) -> Table:
     """A row for each target at each load."""
-    table = Table("connections × size", "target", title="Keep-alive requests", title_justify="left")
-    for column in ("× mitmdump -q", "× direct", "requests/s", "p50 ms", "p99 ms"):
+    table = Table("load", "target", title="Keep-alive requests", title_justify="left")
+    for column in ("× bare", "× direct", "requests/s", "p50 ms", "p99 ms", "cpu ms each"):
         table.add_column(column, justify="right")
     for requests in measured:
         compared = requests.compared
@@ -59,6 +59,7 @@ def request_table(measured: list[Requests]) -> Table:
                 *ratios(compared, name),
                 f"{compared.figure(name, lambda s: s.rate).median:,.0f}",
                 *times(compared, name),
+                cpu(compared, name),
             )
         table.add_section()
     return table
@@ -74,10 +75,15 @@ def times(compared: Comparison, name: str) -> tuple[str, str]:
     return f"{compared.figure(name, p50).median:.2f}", f"{compared.figure(name, p99).median:.2f}"
 
 
+def cpu(compared: Comparison, name: str) -> str:
+    """Processor time of the target for each request or event."""
+    return f"{compared.figure(name, lambda one: one.cpu).median:.2f}"
+
+
 def stream_table(streams: Streams) -> Table:
     """Delays and first events, with what is added."""
-    table = Table("streams", "target", title="Streams", title_justify="left")
-    for column in ("p50 ms", "p99 ms", "added to direct: p50", "p99", "rounds of p99"):
+    table = Table("streams", "target", title="Streams (added: to the direct upstream)", title_justify="left")
+    for column in ("p50 ms", "p99 ms", "cpu ms each", "p50 added", "p99 added", "rounds of p99 added"):
         table.add_column(column, justify="right")
     for compared in (streams.delays, streams.firsts):
         for n, name in enumerate(compared.rounds):
@@ -85,7 +91,7 @@ def stream_table(streams: Streams) -> Table:
             added = (
                 ("", "", "") if name == DIRECT else (f"{middle.median:+.2f}", f"{end.median:+.2f}", between(end, ""))
             )
-            table.add_row(compared.name if n == 0 else "", name, *times(compared, name), *added)
+            table.add_row(compared.name if n == 0 else "", name, *times(compared, name), cpu(compared, name), *added)
         table.add_section()
     return table
 

@@ -19,8 +19,6 @@ WARM_UP = 100
 MEMORY_CONNECTIONS = 16
 SLOWEST = 100.0
 """Requests a second that any target must reach; bounds the time that a number of requests may take."""
-SPREAD = 1.0
-"""Seconds over which streams begin, so that their events do not all fall together."""
 
 
 async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
@@ -73,8 +71,9 @@ async def compare_requests(
     """All targets under one load."""
     rounds: defaultdict[str, list[Slice]] = defaultdict(list)
     for name, target in turns(targets, plan.rounds):
+        before = target.child.cpu_seconds()
         report = await hammer(bench.load, target, connections=connections, size=size, seconds=plan.seconds)
-        rounds[name].append(Slice.of(report.latencies, report.seconds))
+        rounds[name].append(Slice.of(report.latencies, report.seconds, target.child.cpu_seconds() - before))
     return Comparison(f"{connections} × {size // 1024} KB", rounds)
 
 
@@ -112,11 +111,12 @@ async def measure_streams(bench: Bench, plan: Plan, results: Results, say: Say) 
     delays: defaultdict[str, list[Slice]] = defaultdict(list)
     firsts: defaultdict[str, list[Slice]] = defaultdict(list)
     for name, target in turns(targets, plan.stream_rounds):
-        order = Listen(target.port, plan.streams, plan.events, plan.rate, SPREAD)
+        order = Listen(target.port, plan.streams, plan.events, plan.rate, plan.spread)
+        before = target.child.cpu_seconds()
         report = await listen(bench.load, target, order)
-        seconds = plan.events / plan.rate + SPREAD
-        delays[name].append(Slice.of(report.delays, seconds))
-        firsts[name].append(Slice.of(report.firsts, seconds))
+        used, seconds = target.child.cpu_seconds() - before, plan.events / plan.rate + plan.spread
+        delays[name].append(Slice.of(report.delays, seconds, used))
+        firsts[name].append(Slice.of(report.firsts, seconds, used))
     results.streams = Streams(Comparison("delay of an event", delays), Comparison("first event of content", firsts))
 
 

@@ -1,4 +1,4 @@
-"""The made-up Claude: an HTTP/1.1 server on a free port of 127.0.0.1, with an event loop in a thread of its own.
+"""The made-up Claude: an HTTP/1.1 server on a free port of 127.0.0.1, in threads of its own.
 
     with FakeClaude() as claude:
         claude.url                  # http://127.0.0.1:40123, a `base_url` for relay.yaml
@@ -9,17 +9,18 @@ does not have. Streams come a word at a time.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import math
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count, cycle
+from typing import Any
 
 from . import messages
 from .cast import COUNT, LIST, MESSAGES, MODELS, Treatment, treatment_of
@@ -31,7 +32,8 @@ THINKING = 0.25
 """Seconds until an answer begins; errors come at once."""
 PACE = 0.02
 """Seconds between two events of a stream."""
-START_SECONDS = 5.0
+POLL = 0.05
+"""Seconds until the server notices that it should end."""
 REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests", 529: "Overloaded"}
 
 
@@ -152,11 +154,9 @@ class FakeClaude:
     """The server, for as long as a `with` block lasts. `pace` stretches its pauses; 0.0: none."""
 
     def __init__(self, pace: float = 1.0) -> None:
-        self.port = 0
-        self.pace = pace
-        self._claude = Claude()
-        self._thread = threading.Thread(target=self._live, name="made-up Claude", daemon=True)
-        self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._server = _Server(pace)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[POLL], name="made-up Claude")
 
     @property
     def url(self) -> str:
@@ -164,59 +164,85 @@ class FakeClaude:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> FakeClaude:
-        """Start it; it listens when this returns."""
+        """Start it; it listens already."""
         self._thread.start()
-        self._ready.result(START_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End it, with whatever is under way."""
-        loop, stop = self._ready.result(START_SECONDS)
-        loop.call_soon_threadsafe(stop.set)
-        self._thread.join(START_SECONDS)
+        self._server.shutdown()
+        self._server.hang_up()
+        self._server.server_close()
+        self._thread.join()
 
-    def _live(self) -> None:
+
+class _Server(ThreadingHTTPServer):
+    """One thread a connection; they end with the server."""
+
+    daemon_threads = False
+
+    def __init__(self, pace: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.pace = pace
+        self._claude = Claude()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+
+    def reply(self, request: Request) -> Reply:
+        """The answer, decided by one request at a time."""
+        with self._lock:
+            return self._claude.reply(request, time.time())
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A connection begins."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection ends."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End all connections, so that no thread waits for more."""
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """Reads requests one after the other and writes their answers: a stream in chunks, anything else at once."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_POST(self) -> None:
+        """Any request."""
+        raw = self.rfile.read(int(self.headers.get("content-length", "0")))
+        headers = {name.lower(): value for name, value in self.headers.items()}
         try:
-            asyncio.run(self._main())
-        except OSError as error:
-            self._ready.set_exception(error)
+            self._write(self.server.reply(Request(self.path.partition("?")[0], headers, raw)))
+        except ConnectionError:
+            self.close_connection = True
 
-    async def _main(self) -> None:
-        stop = asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set_result((asyncio.get_running_loop(), stop))
-        await stop.wait()
-        server.close()  # what is still open ends with the loop
+    do_GET = do_POST
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                request = await read_request(reader)
-                await write_reply(writer, self._claude.reply(request, time.time()), self.pace)
-        writer.close()
+    def log_message(self, *_: object) -> None:
+        """Nobody wants to read that."""
 
-
-async def read_request(reader: asyncio.StreamReader) -> Request:
-    """The next request of a connection. Raises IncompleteReadError when there is none."""
-    first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip("\r\n").split("\r\n")
-    pairs = (line.partition(":") for line in lines)
-    headers = {name.lower(): value.strip() for name, _, value in pairs}
-    raw = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Request(first.split(" ")[1].partition("?")[0], headers, raw)
-
-
-async def write_reply(writer: asyncio.StreamWriter, reply: Reply, pace: float) -> None:
-    """Send an answer: a stream in chunks, anything else at once."""
-    await asyncio.sleep(reply.after * pace)
-    length = {"transfer-encoding": "chunked"} if reply.stream else {"content-length": str(len(reply.pieces[0]))}
-    head = "".join(f"{name}: {value}\r\n" for name, value in (reply.headers | length).items())
-    writer.write(f"HTTP/1.1 {reply.status} {REASONS[reply.status]}\r\n{head}\r\n".encode())
-    for piece in reply.pieces:
-        writer.write(b"%x\r\n%s\r\n" % (len(piece), piece) if reply.stream else piece)
-        await writer.drain()
+    def _write(self, reply: Reply) -> None:
+        self._pause(reply.after)
+        self.send_response(reply.status, REASONS[reply.status])
+        length = ("transfer-encoding", "chunked") if reply.stream else ("content-length", str(len(reply.pieces[0])))
+        for name, value in (*reply.headers.items(), length):
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in reply.pieces:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if reply.stream else piece)
+            self._pause(PACE if reply.stream else 0.0)
         if reply.stream:
-            await asyncio.sleep(PACE * pace)
-    if reply.stream:
-        writer.write(b"0\r\n\r\n")
-    await writer.drain()
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _pause(self, seconds: float) -> None:
+        time.sleep(seconds * self.server.pace)

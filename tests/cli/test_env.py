@@ -1,0 +1,203 @@
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import certifi
+import pytest
+from click.testing import CliRunner, Result
+
+from claude_relay.cli import certificates
+from claude_relay.cli.common import mitm_option
+from claude_relay.cli.env import env, lines, no_proxy, with_lower_case
+from claude_relay.core.config import default, parse
+
+RUN = Path(__file__).parents[2] / "scripts" / "lib" / "run.py"
+NASTY = ["plain", "it's", 'a "b" $HOME `id` \\ !x', "two\nlines", "", "* ? [a]", "é; rm -rf ~", "--flag=x"]
+CLEAN = dict.fromkeys(
+    (
+        *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEYS", "NO_PROXY", "no_proxy", "https_proxy"),
+        *(*certificates.ADDING, *certificates.REPLACING, "RELAY_CONFIG"),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for mitmproxy, with a blank and a quote in its name; mitmproxy never ran there."""
+    folder = tmp_path_factory.mktemp("conf") / "it's mine"
+    certificates.ensure_bundle(folder)
+    return folder
+
+
+def run(confdir: Path, *arguments: str, config: str = "", **environ: str) -> Result:
+    file = confdir.parent / "relay.yaml"
+    file.write_text(config, "utf-8")
+    words = ["--config", str(file), "--set", f"confdir={confdir}", *arguments]
+    return CliRunner().invoke(env, words, env=CLEAN | environ)
+
+
+def assigned(result: Result) -> dict[str, str]:
+    """What a shell that evaluates the output holds afterwards."""
+    assert result.exit_code == 0, result.output
+    script = f"{result.stdout}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    done = subprocess.run(["sh", "-c", script], env={"PATH": os.defpath}, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return {name: value for name, value in found.items() if name in result.stdout}
+
+
+def test_the_lines_of_the_proxy(confdir: Path) -> None:
+    found = assigned(run(confdir))
+    assert found.pop("NODE_EXTRA_CA_CERTS") == str(confdir / certificates.CA)
+    assert {found.pop(name) for name in certificates.REPLACING} == {str(confdir / certificates.BUNDLE)}
+    assert found == {"HTTPS_PROXY": "http://127.0.0.1:8080", "NO_PROXY": "localhost,127.0.0.1,::1"}
+
+
+def test_the_lines_of_the_base_url(confdir: Path) -> None:
+    found = assigned(run(confdir, "--base-url", config="listen: {base_url: '0.0.0.0:9'}"))
+    assert found == {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "NO_PROXY": "localhost,127.0.0.1,::1"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, False),
+        ({"ANTHROPIC_API_KEYS": "k"}, True),
+        ({"ANTHROPIC_API_KEYS": "k", "ANTHROPIC_API_KEY": "own"}, False),
+        ({"ANTHROPIC_API_KEYS": "k", "ANTHROPIC_AUTH_TOKEN": "own"}, False),
+    ],
+)
+def test_a_placeholder_only_where_the_relay_has_keys_and_the_client_none(
+    confdir: Path, environ: dict[str, str], expected: bool
+) -> None:
+    result = run(confdir, **environ)
+    assert ("ANTHROPIC_API_KEY=sk-ant-placeholder-relay" in result.stdout) is expected
+    assert "own" not in result.stdout
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
+def test_values_survive_the_shell(shell: str, confdir: Path) -> None:
+    variables = {f"V{n}": value for n, value in enumerate(NASTY)}
+    script = "\n".join(lines(variables, "sh")) + "\nprintf '%s\\0' " + " ".join(f'"$V{n}"' for n in range(len(NASTY)))
+    if subprocess.run(["sh", "-c", f"command -v {shell}"], capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no {shell}")
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\0")[:-1] == NASTY
+
+
+def test_other_shells_quote_in_their_own_way() -> None:
+    assert lines({"A": "it's \\ $x"}, "fish") == [r"set -gx A 'it\'s \\ $x'"]
+    assert lines({"A": "it's \\ $x"}, "powershell") == [r"$env:A = 'it''s \ $x'"]
+
+
+def test_the_bundle_holds_the_worlds_cas_and_ours(confdir: Path) -> None:
+    content = (confdir / certificates.BUNDLE).read_bytes()
+    assert Path(certifi.where()).read_bytes().strip() in content
+    assert (confdir / certificates.CA).read_bytes().strip() in content
+    assert (confdir / certificates.BUNDLE).stat().st_mode & 0o777 == 0o644
+    assert (confdir / "mitmproxy-ca.pem").stat().st_mode & 0o077 == 0
+
+
+def test_the_bundle_follows_the_ca(confdir: Path, tmp_path: Path) -> None:
+    certificate = (confdir / certificates.CA).read_bytes()
+    (tmp_path / certificates.CA).write_bytes(b"old")
+    bundle = certificates.ensure_bundle(tmp_path)
+    before = bundle.stat().st_mtime_ns
+    assert certificates.ensure_bundle(tmp_path).stat().st_mtime_ns == before
+    (tmp_path / certificates.CA).write_bytes(certificate)
+    assert certificate.strip() in certificates.ensure_bundle(tmp_path).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [certificates.CA, certificates.BUNDLE]
+
+
+def test_a_companys_ca_stays_trusted(confdir: Path, tmp_path: Path) -> None:
+    (tmp_path / "company.pem").write_text("-----COMPANY-----")
+    found = assigned(run(confdir, NODE_EXTRA_CA_CERTS=str(tmp_path / "company.pem"), SSL_CERT_FILE="/no/such/file"))
+    assert found["NODE_EXTRA_CA_CERTS"] == found["SSL_CERT_FILE"] == str(confdir / certificates.BUNDLE)
+    assert "-----COMPANY-----" in (confdir / certificates.BUNDLE).read_text()
+    again = run(confdir, **{name: found[name] for name in (*certificates.ADDING, *certificates.REPLACING)})
+    assert assigned(again)["NODE_EXTRA_CA_CERTS"] == str(confdir / certificates.CA)
+
+
+def test_hosts_that_bypass_proxies_still_do_but_for_the_intercepted() -> None:
+    config = default({})
+    assert no_proxy(config, {"NO_PROXY": "intra.example, .corp,localhost"}) == (
+        "localhost,127.0.0.1,::1,intra.example,.corp"
+    )
+    for entry in (
+        "*",
+        "api.anthropic.com",
+        ".anthropic.com",
+        "anthropic.com",
+        "*.anthropic.com",
+        "api.anthropic.com:443",
+    ):
+        assert no_proxy(config, {"no_proxy": entry}) == "localhost,127.0.0.1,::1", entry
+    assert no_proxy(config, {"NO_PROXY": "notanthropic.com"}).endswith("notanthropic.com")
+
+
+def test_lower_case_twins_are_overridden() -> None:
+    assert with_lower_case({"HTTPS_PROXY": "a", "SSL_CERT_FILE": "b"}, {"https_proxy": "old"}) == {
+        "HTTPS_PROXY": "a",
+        "SSL_CERT_FILE": "b",
+        "https_proxy": "a",
+    }
+
+
+def test_a_listener_that_is_off(confdir: Path) -> None:
+    result = run(confdir, config="listen: {proxy: null}")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "--base-url" in result.stderr
+    result = run(confdir, "--base-url", config="listen: {base_url: null}")
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_a_broken_configuration_prints_nothing_to_evaluate(confdir: Path) -> None:
+    result = run(confdir, config="wat: 1\nwot: 2")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "relay.yaml:1: wat: unknown key" in result.stderr
+    assert "relay.yaml:2: wot: unknown key" in result.stderr
+
+
+# -- running one command
+
+
+def command(*words: str, confdir: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    own = {"PATH": os.environ["PATH"], "HOME": str(confdir.parent), **environ}
+    start = [sys.executable, str(RUN), "env", "--set", f"confdir={confdir}"]
+    return subprocess.run([*start, *words], env=own, capture_output=True, text=True, cwd=confdir, check=False)
+
+
+def test_a_command_gets_the_variables_and_its_status_comes_back(confdir: Path) -> None:
+    script = 'echo "$HTTPS_PROXY|$1|$PYTHONPATH"; exit 7'
+    done = command("--", "sh", "-c", script, "-", "two words", confdir=confdir, PYTHONPATH="/mine")
+    assert (done.stdout, done.returncode) == ("http://127.0.0.1:8080|two words|/mine\n", 7)
+    done = command("sh", "-c", 'echo "$1"', "-", "--help", confdir=confdir)
+    assert (done.stdout, done.returncode) == ("--help\n", 0)
+
+
+def test_a_command_that_does_not_exist(confdir: Path) -> None:
+    done = command("--", "no-such-program-here", confdir=confdir)
+    assert (done.returncode, done.stderr) == (127, "no-such-program-here: no such program\n")
+
+
+def test_options_of_mitmproxy_in_a_command_line() -> None:
+    words = ["--set", "confdir=/a", "-q", "--set=confdir=/b=c", "--set", "other=1"]
+    assert mitm_option(words, "confdir") == "/b=c"
+    assert mitm_option(words, "conf") is None
+    assert mitm_option(["--set"], "x") is None
+
+
+def test_mitmproxys_commands_are_where_they_are_looked_for() -> None:
+    """The contract with mitmproxy's packaging."""
+    scripts = {
+        entry.name: entry for entry in distribution("mitmproxy").entry_points if entry.group == "console_scripts"
+    }
+    assert callable(scripts["mitmdump"].load())
+    assert callable(scripts["mitmweb"].load())
+
+
+def test_an_intercepted_host_of_ones_own_does_not_bypass() -> None:
+    config = parse("intercept: {hosts: [h.example]}", environ={})
+    assert no_proxy(config, {"NO_PROXY": "h.example"}) == "localhost,127.0.0.1,::1"

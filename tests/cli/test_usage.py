@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click import BadParameter
+from click.testing import CliRunner, Result
+
+from claude_relay.cli.usage import CELLS, Since, usage
+from claude_relay.store.ledger import Ledger
+from store.rows import request
+
+NOW = datetime.now().astimezone()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A ledger with a busy model today and a quiet one ten days ago."""
+    path = tmp_path / "relay.db"
+    busy = {
+        "started_at": NOW.timestamp() - 60,
+        "input_tokens": 12_345,
+        "output_tokens": 481,
+        "cache_read_tokens": 4_560_000,
+        "cache_write_5m_tokens": 0,
+        "ttft_ms": 1234.5,
+    }
+    quiet = {"started_at": (NOW - timedelta(days=10)).timestamp(), "requested_model": "claude-haiku-5", "key": None}
+    rows = [request(**busy), request(**busy, attempts=3), request(**quiet, finished="error"), request(**busy)]
+    fill(path, rows)
+    return path
+
+
+def fill(path: Path, rows: list) -> None:
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    for row in rows:
+        ledger.put(row, [])
+    ledger.close()
+
+
+def run(*arguments: object, **environ: str) -> Result:
+    return CliRunner().invoke(usage, [str(argument) for argument in arguments], env=environ)
+
+
+def lines(result: Result) -> list[list[str]]:
+    assert result.exit_code == 0, result.output
+    return [line.split() for line in result.stdout.splitlines() if line.strip() and "──" not in line]
+
+
+def test_a_table(path: Path) -> None:
+    assert lines(run("--database", path)) == [
+        ["re-", "er-", "re-", "tokens", "tokens", "cache", "cache", "ttft", "ttft"],
+        ["model", "quests", "rors", "tried", "in", "out", "read", "write", "cost", "p50", "p95"],
+        ["claude-sonnet-5", "3", "0", "33%", "37.0k", "1.44k", "13.7M", "0", "—", "1.2s", "1.2s"],
+        ["claude-haiku-5", "1", "1", "0%", "—", "—", "—", "—", "—", "—", "—"],
+        ["total", "4", "1", "25%", "37.0k", "1.44k", "13.7M", "0", "—", "1.2s", "1.2s"],
+    ]
+
+
+def test_it_fits_into_eighty_columns(path: Path) -> None:
+    result = run("--database", path, COLUMNS="80")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "…" not in result.stdout
+
+
+def test_long_names_are_whole_where_nothing_limits_the_width(tmp_path: Path) -> None:
+    path, session = tmp_path / "relay.db", "0123456789abcdef-" * 4
+    fill(path, [request(session=session), request(session="[bold]not markup")])
+    result = run("--database", path, "--by", "session")
+    assert session in result.stdout
+    assert "[bold]not markup" in result.stdout
+
+
+def test_what_has_no_name_gets_one(path: Path) -> None:
+    assert "(the client's own)" in run("--database", path, "--by", "key").stdout
+    assert "anthropic/k1" in run("--database", path, "--by", "key").stdout
+
+
+def test_since(path: Path) -> None:
+    for since in ("7d", "1h", (NOW - timedelta(days=9)).date()):
+        assert [line[:2] for line in lines(run("--database", path, "--since", since))[2:]] == [
+            ["claude-sonnet-5", "3"],
+            ["total", "3"],
+        ]
+    assert lines(run("--database", path, "--since", "11d"))[-1][:2] == ["total", "4"]
+
+
+def test_nothing_since(path: Path) -> None:
+    result = run("--database", path, "--since", "1s")
+    assert result.exit_code == 0
+    assert result.output.startswith("No requests since ")
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "7 days", "2026-13-01", "-1d", "9" * 400 + "w"])
+def test_a_since_that_is_none(text: str) -> None:
+    with pytest.raises(BadParameter, match="neither a length of time"):
+        Since().convert(text, None, None)
+
+
+def test_a_date_is_midnight_here() -> None:
+    assert Since().convert("2026-11-01", None, None) == datetime(2026, 11, 1).astimezone()
+    assert Since().convert("2026-11-01T08:00Z", None, None) == datetime(2026, 11, 1, 8, tzinfo=UTC)
+
+
+def test_json(path: Path) -> None:
+    result = run("--database", path, "--json", "--by", "model", "--since", "7d")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["database"] == str(path)
+    assert found["by"] == "model"
+    assert NOW - datetime.fromisoformat(found["since"]) >= timedelta(days=6, hours=23)
+    sums = {
+        "requests": 3,
+        "errors": 0,
+        "retried": 1,
+        "input_tokens": 37_035,
+        "output_tokens": 1_443,
+        "cache_read_tokens": 13_680_000,
+        "cache_write_tokens": 0,
+        "cost_usd": None,
+        "ttft_p50_ms": 1234.5,
+        "ttft_p95_ms": 1234.5,
+    }
+    assert found["rows"] == [{"name": "claude-sonnet-5"} | sums]
+    assert found["total"] == sums
+
+
+def test_csv(path: Path) -> None:
+    result = run("--database", path, "--csv")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [(row["model"], row["requests"], row["input_tokens"], row["cost_usd"]) for row in rows] == [
+        ("claude-sonnet-5", "3", "37035", ""),
+        ("claude-haiku-5", "1", "", ""),
+    ]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_no_ledger(tmp_path: Path, form: tuple[str, ...]) -> None:
+    result = run("--database", tmp_path / "relay.db", *form)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "There is no ledger at" in result.stderr
+    assert "start scripts/relay" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    fill(path, [])
+    result = run("--database", path)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("No requests yet in ")
+    assert "scripts/env -- claude" in result.stdout
+    assert json.loads(run("--database", path, "--json").stdout)["rows"] == []
+    assert len(run("--database", path, "--csv").stdout.splitlines()) == 1
+
+
+def test_a_file_that_is_no_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    path.write_text("hello " * 1000)
+    result = run("--database", path)
+    assert result.exit_code == 1
+    assert "file is not a database" in result.stderr
+
+
+def test_the_database_of_the_configuration(path: Path) -> None:
+    config = path.with_name("relay.yaml")
+    config.write_text("database: relay.db\n")
+    assert lines(run("--config", config))[-1][:2] == ["total", "4"]
+    assert lines(run(RELAY_CONFIG=str(config)))[-1][:2] == ["total", "4"]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(None, "—"), (0, "0"), (999, "999"), (1000, "1.00k"), (12_345, "12.3k"), (123_456, "123k"), (4_560_000, "4.56M")],
+)
+def test_numbers(path: Path, number: int | None, text: str) -> None:
+    path = path.with_name("other.db")
+    fill(path, [request(output_tokens=number)])
+    position = 1 + list(CELLS).index("tokens\nout")
+    assert lines(run("--database", path))[-1][position] == text
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"), [(0.0123, "$0.0123"), (12.5, "$12.50"), (1234.5, "$1,234.50"), (0.0, "$0.0000")]
+)
+def test_costs(tmp_path: Path, cost: float, text: str) -> None:
+    path = tmp_path / "relay.db"
+    fill(path, [request(cost_usd=cost), request()])
+    assert text in lines(run("--database", path))[-1]

@@ -1,0 +1,503 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_relay.core.config import (
+    Address,
+    Auth,
+    Config,
+    ConfigError,
+    Match,
+    OutboundProxy,
+    default,
+    literal_keys,
+    needs_restart,
+    parse,
+    presets,
+    running,
+)
+from claude_relay.core.config_locate import locate
+from claude_relay.core.config_schema import text as schema_text
+from claude_relay.core.durations import seconds
+
+ROOT = Path(__file__).parents[2]
+SECRET = "sk-ant-very-secret"
+HUGE = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
+
+def config(text: str, **environ: str) -> Config:
+    return parse(text, environ=environ)
+
+
+def problems(text: str | bytes, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, environ=environ)
+    return [str(problem) for problem in caught.value.problems]
+
+
+# -- what an empty file means
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "listen:\nproviders:\nroutes:\nretry:\nledger:\n", "{}"])
+def test_nothing_means_all_defaults(text: str) -> None:
+    assert config(text) == default({})
+
+
+def test_the_defaults() -> None:
+    made = default({"ANTHROPIC_API_KEYS": " k-1, k-2,,k-1\nk-3"})
+    provider = made.providers["anthropic"]
+    assert (made.listen.proxy, made.listen.base_url) == (Address("127.0.0.1", 8080), Address("127.0.0.1", 8082))
+    assert made.listen.cors == ()
+    assert made.database == Path("relay.db")
+    assert made.intercept.hosts == ("api.anthropic.com",)
+    assert provider.base_url == "https://api.anthropic.com"
+    assert provider.auth == Auth("header", "x-api-key")
+    assert (provider.empty_pool, provider.strategy) == ("passthrough", "round-robin")
+    assert [(key.alias, key.secret, key.provider) for key in provider.key_list("anthropic")] == [
+        ("k1", "k-1", "anthropic"),
+        ("k2", "k-2", "anthropic"),
+        ("k3", "k-3", "anthropic"),
+    ]
+    assert [(route.match, route.to) for route in made.routes] == [(Match(), ("anthropic",))]
+    assert (made.retry.attempts, made.retry.max_wait, made.retry.first_byte, made.retry.idle) == (5, 30, 120, 300)
+    assert (made.sessions.sticky, made.sessions.ttl, made.sessions.short_wait) == (True, 3600, 5)
+    assert made.clients.required is False
+    assert (made.ledger.durability, made.ledger.keep) == ("strict", 400 * 86400)
+
+
+def test_the_shipped_file_says_the_defaults() -> None:
+    assert config((ROOT / "relay.yaml").read_text("utf-8")) == default({})
+
+
+def test_the_schema_beside_it_is_up_to_date() -> None:
+    assert (ROOT / "relay.schema.json").read_text("utf-8") == schema_text(), "see claude_relay.core.config_schema"
+    assert "$schema=relay.schema.json" in (ROOT / "relay.yaml").read_text("utf-8").splitlines()[0]
+
+
+# -- the whole surface
+
+
+def test_everything_that_can_be_said() -> None:
+    made = config(
+        """
+        listen: {proxy: null, base_url: "[::1]:9000", panel: 127.0.0.1:0, cors: [http://localhost:3000]}
+        database: /var/lib/relay.db
+        intercept: {hosts: [API.example.com., 10.0.0.7]}
+        providers:
+          glm: &glm
+            preset: zhipu
+            keys: ["${GLM}", literal]
+            models: {"claude-*": glm-4.6, "*": glm-air}
+            proxy: http://user:p%40ss@proxy:3128
+            strategy: least-busy
+          other:
+            <<: *glm
+            preset: null
+            base_url: HTTPS://Gate.example.com:8443/claude/
+            auth: {header: X-Token, prefix: "Token "}
+            empty_pool: passthrough
+        routes:
+          - match: {model: "claude-haiku-*", header: {X-Team: "r*"}, stream: true, tools: false, thinking: true}
+            to: [other, glm]
+        retry: {attempts: "${TRIES:-7}", max_wait: 0, first_byte: 1500ms, idle: 2.5m}
+        sessions: {sticky: false, ttl: 2h, short_wait: 0s}
+        clients: {required: false}
+        ledger: {durability: relaxed, keep: null}
+        """,
+        GLM="a,b",
+    )
+    glm, other = made.providers["glm"], made.providers["other"]
+    assert (made.listen.proxy, made.listen.base_url) == (None, Address("::1", 9000))
+    assert made.listen.cors == ("http://localhost:3000",)
+    assert made.database == Path("/var/lib/relay.db")
+    assert made.intercept.hosts == ("api.example.com", "10.0.0.7")
+    assert (glm.base_url, glm.auth) == (
+        "https://open.bigmodel.cn/api/anthropic",
+        Auth("header", "authorization", "Bearer "),
+    )
+    assert (other.base_url, other.auth) == ("https://gate.example.com:8443/claude", Auth("header", "x-token", "Token "))
+    assert [key.secret for key in other.key_list("other")] == ["a", "b", "literal"]
+    assert glm.models == {"claude-*": "glm-4.6", "*": "glm-air"}
+    assert glm.proxy == OutboundProxy("http", "proxy", 3128, "user", "p@ss")
+    assert glm.proxy.authorization == "Basic dXNlcjpwQHNz"
+    assert made.routes[0].match == Match(
+        model="claude-haiku-*", header={"x-team": "r*"}, stream=True, tools=False, thinking=True
+    )
+    assert made.routes[0].to == ("other", "glm")
+    assert (made.retry.attempts, made.retry.max_wait, made.retry.first_byte, made.retry.idle) == (7, 0, 1.5, 150)
+    assert (made.ledger.durability, made.ledger.keep) == ("relaxed", None)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_complete_and_says_where_it_comes_from(name: str) -> None:
+    provider = config(f"providers: {{p: {{preset: {name}, keys: [k]}}}}").providers["p"]
+    assert provider.format == "anthropic"
+    assert provider.base_url.startswith("https://")
+    assert presets()[name]["source"].startswith("https://")
+
+
+def test_what_the_file_says_wins_over_the_preset() -> None:
+    provider = config("providers: {p: {preset: zhipu, base_url: 'https://api.z.ai/api/anthropic'}}").providers["p"]
+    assert (provider.base_url, provider.auth.prefix) == ("https://api.z.ai/api/anthropic", "Bearer ")
+
+
+def test_without_routes_all_providers_in_the_files_order() -> None:
+    made = config("providers: {b: {preset: zhipu}, a: {preset: anthropic}}")
+    assert made.routes[0].to == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api.anthropic.com", "passthrough"),
+        ("http://127.0.0.1:9", "passthrough"),
+        ("http://[::1]:9", "passthrough"),
+        ("https://api.deepseek.com/anthropic", "reject"),
+        ("https://api.anthropic.com.evil.example", "reject"),
+    ],
+)
+def test_a_clients_credential_goes_by_default_only_where_it_was_meant_to(url: str, expected: str) -> None:
+    assert (
+        config(f"providers: {{p: {{base_url: '{url}', keys: ['${{UNSET}}']}}}}").providers["p"].empty_pool == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x-api-key", Auth("header", "x-api-key")),
+        ("bearer", Auth("header", "authorization", "Bearer ")),
+        ("api-key", Auth("header", "api-key")),
+        ("x-goog-api-key", Auth("header", "x-goog-api-key")),
+        ("{cookie: session}", Auth("cookie", "session")),
+        ("{query: key}", Auth("query", "key")),
+        ("{header: Authorization, prefix: 'Key '}", Auth("header", "authorization", "Key ")),
+    ],
+)
+def test_places_of_a_key(text: str, expected: Auth) -> None:
+    assert config(f"providers: {{p: {{base_url: http://h, auth: {text}}}}}").providers["p"].auth == expected
+
+
+def test_key_ids_come_from_the_secret_alone() -> None:
+    one = default({"ANTHROPIC_API_KEYS": "a,b"}).providers["anthropic"].key_list("anthropic")
+    two = default({"ANTHROPIC_API_KEYS": "b,c,a"}).providers["anthropic"].key_list("anthropic")
+    assert {key.secret: key.id for key in one}.items() <= {key.secret: key.id for key in two}.items()
+    assert all(re.fullmatch(r"[0-9a-f]{16}", key.id) for key in two)
+
+
+# -- variables
+
+
+def test_variables() -> None:
+    made = config("database: '${D}/${E:-x}$${F}'", D="/d", E="")
+    assert made.database == Path("/d/x${F}")
+
+
+def test_an_unset_variable_is_no_key_and_elsewhere_a_mistake() -> None:
+    assert config("providers: {p: {preset: zhipu, keys: ['${A}', '${B}']}}", B="").providers["p"].keys == ()
+    assert problems("database: ${DB_FILE}") == [
+        "relay.yaml:1: database: the environment variable DB_FILE is not set; set it, or write ${DB_FILE:-default}"
+    ]
+    assert "a variable is written ${NAME}" in problems("database: '${1}'")[0]
+    assert "a variable is written ${NAME}" in problems("database: '${'")[0]
+
+
+def test_the_database_lies_beside_the_file() -> None:
+    assert parse("", environ={}, where="/etc/relay/relay.yaml").database == Path("/etc/relay/relay.db")
+    assert parse("database: ../x.db", environ={}, folder=Path("/a/b")).database == Path("/a/b/../x.db")
+    assert parse("database: ~/x.db", environ={"HOME": "/home/me"}).database == Path("/home/me/x.db")
+
+
+# -- mistakes
+
+
+def test_all_mistakes_at_once_with_line_path_and_remedy() -> None:
+    assert problems(
+        """listen:
+  proxi: 127.0.0.1:1
+  base_url: 8082
+providers:
+  anthropic:
+    formt: anthropic
+    base_url: https://api.anthropic.com/v1
+  gemini: {format: gemini, base_url: "https://g"}
+  x: {}
+  y: {preset: zipu, auth: oauth, strategy: hedroom, empty_pool: rejekt, models: []}
+routes:
+  - to: [antropic, gemini, gemini]
+    match: {client: a, modl: b, stream: maybe}
+  - match: {min_input_tokens: 5}
+retry: {attempts: 0, first_byte: 0, idle: soon}
+clients: {required: true}
+ledger: {durability: strong}
+wat: 1
+"""
+    ) == [
+        "relay.yaml:2: listen.proxi: unknown key; did you mean 'proxy'?",
+        "relay.yaml:3: listen.base_url: must be HOST:PORT such as 127.0.0.1:8080 or [::1]:8080 (ports end at 65535), "
+        "or null to switch it off",
+        "relay.yaml:6: providers.anthropic.formt: unknown key; did you mean 'format'?",
+        "relay.yaml:7: providers.anthropic.base_url: must stop before '/v1': the relay appends /v1/messages itself",
+        "relay.yaml:8: providers.gemini.format: 'gemini' is not available in this version; use anthropic",
+        "relay.yaml:9: providers.x: base_url is missing; give it, or a preset (anthropic, deepseek, moonshot, zhipu)",
+        "relay.yaml:10: providers.y.auth: 'oauth' is not available in this version; use the keys of an API account",
+        "relay.yaml:10: providers.y.empty_pool: unknown; did you mean 'reject'?",
+        "relay.yaml:10: providers.y.models: must be a mapping of names to values",
+        "relay.yaml:10: providers.y.preset: unknown; did you mean 'zhipu'?",
+        "relay.yaml:10: providers.y.strategy: unknown; did you mean 'headroom'?",
+        "relay.yaml:12: routes[0].to[0]: no provider has this name; did you mean 'anthropic'?",
+        "relay.yaml:12: routes[0].to[2]: stands in this list twice; keep one",
+        "relay.yaml:13: routes[0].match.client: is not available in this version; leave it out",
+        "relay.yaml:13: routes[0].match.modl: unknown key; did you mean 'model'?",
+        "relay.yaml:13: routes[0].match.stream: must be true or false",
+        "relay.yaml:14: routes[1].match.min_input_tokens: is not available in this version; leave it out",
+        "relay.yaml:14: routes[1].to: is missing",
+        "relay.yaml:15: retry.attempts: must be a whole number from 1 to 50",
+        "relay.yaml:15: retry.first_byte: must be longer than 0",
+        "relay.yaml:15: retry.idle: must be a length of time such as 500ms, 30s, 5m, 1h or 15d",
+        "relay.yaml:16: clients.required: client keys are not available in this version; leave 'required' at false "
+        "and listen on 127.0.0.1 only",
+        "relay.yaml:17: ledger.durability: unknown; known: strict, relaxed",
+        "relay.yaml:18: wat: unknown key; known: listen, database, intercept, providers, routes, retry, sessions, "
+        "clients, ledger",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("a: 1\nretry: {}\na: 2", 3, "stands here twice, first in line 1"),
+        ("retry:\n  idle: 1s\n  idle: 2s", 3, "stands here twice, first in line 2"),
+        ("retry:\n\tidle: 1s", 2, "a tab stands where YAML wants blanks"),
+        ("- a\n- b", 1, "must be a mapping"),
+        ("just text", 1, "must be a mapping"),
+        ("a: 1\n---\nb: 2", 2, "more than one document"),
+        ("retry: [1,\n", 2, "is not YAML"),
+        ("retry: {idle: 'x\n", 2, "is not YAML"),
+        ("retry: *nobody", 1, "no anchor above defines"),
+        ("database: !!python/object:os.system x", 1, "of a kind that has no place here"),
+        ("retry: !mine {idle: 1s}", 1, "carries a tag"),
+        ("database: \x01", 1, "a character that YAML does not allow"),
+        ("retry: {idle: .nan}", 1, "of a kind that has no place here"),
+        ("? [a]\n: b", 1, "a key must be text"),
+        ("<<: 5", 1, "takes a mapping"),
+        ("retry: &r {<<: *r}", 1, "merges too much"),
+        (HUGE, 1, "use fewer aliases"),
+        ("[" * 30000, 1, "nested too deeply"),
+        ("a: " + "[" * 40 + "]" * 40, 1, "nested too deeply"),
+        ("#" * (1 << 20) + "#", None, "is this the right file?"),
+        ("providers: 3", 1, "must be a mapping of names to values"),
+        ("providers: {a: 3}", 1, "must be a mapping of keys to values"),
+        ("routes: 5", 1, "must be a list"),
+        ("routes: [{to: []}]", 1, "must not be empty"),
+        ("routes: [{to: anthropic}]", 1, "must be a list"),
+        ("listen: [a]", 1, "must be a mapping of keys to values"),
+        ("listen: {proxy: null, base_url: null}", 1, "set one of them"),
+        ("listen: {proxy: 127.0.0.1:99999}", 1, "ports end at 65535"),
+        ("listen: {proxy: 127.0.0.1:8082}", 1, "share a port"),
+        ("listen: {proxy: 0.0.0.0:8082}", 1, "share a port"),
+        ("listen: {cors: ['*']}", 1, "list each origin"),
+        ("listen: {cors: [https://a/b]}", 1, "must be an origin"),
+        ("intercept: {hosts: []}", 1, "must not be empty"),
+        ("intercept: {hosts: ['https://api.anthropic.com']}", 1, "must be a bare host name"),
+        ("database: [a]", 1, "must be a file name"),
+        ("providers: {'a b': {preset: zhipu}}", 1, "letters, digits"),
+        ("providers: {p: {base_url: 'ftp://h'}}", 1, "must be a URL"),
+        ("providers: {p: {base_url: 'https://h/?a=b'}}", 1, "must hold no '?'"),
+        ("providers: {p: {base_url: 'https://h:99999'}}", 1, "must be a URL"),
+        ("providers: {p: {preset: zhipu, proxy: 'socks5://h:1'}}", 1, "SOCKS proxy is not available"),
+        ("providers: {p: {preset: zhipu, proxy: 'http://h:1/x'}}", 1, "must end after the port"),
+        ("providers: {p: {preset: zhipu, auth: {header: Host}}}", 1, "may carry a key"),
+        ("providers: {p: {preset: zhipu, auth: {cookie: a, query: b}}}", 1, "must be x-api-key"),
+        ("providers: {p: {preset: zhipu, keys: abc}}", 1, "must be a list"),
+        ("providers: {p: {preset: zhipu, keys: [5]}}", 1, "must be text"),
+        ("providers: {p: {preset: zhipu, keys: [schlüssel]}}", 1, "plain ASCII"),
+        ("providers: {p: {preset: zhipu, keys: [sk-ant-placeholder-relay]}}", 1, "a placeholder is no key"),
+        ("routes: [{match: {header: {x: 1}}, to: [anthropic]}]", 1, "header names to globs"),
+        ("retry: {attempts: 1.5}", 1, "whole number"),
+        ("retry: {attempts: true}", 1, "whole number"),
+        ("retry: {idle: true}", 1, "length of time"),
+    ],
+)
+def test_one_mistake(text: str, line: int | None, what: str) -> None:
+    found = problems(text)
+    assert len(found) == 1 or text.startswith(("a:", "[")), found
+    assert found[0].startswith("relay.yaml: " if line is None else f"relay.yaml:{line}: ")
+    assert what in found[0]
+
+
+def test_bytes_that_are_no_text() -> None:
+    assert problems(b"retry: {}\ndatabase: \xff") == ["relay.yaml:2: is not UTF-8 text; save the file as UTF-8"]
+    assert parse(b"\xef\xbb\xbfretry: {attempts: 2}", environ={}).retry.attempts == 2
+
+
+def test_an_error_for_clients_is_short_and_final() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse("wat: 1", environ={})
+    assert (caught.value.status, caught.value.final) == (503, True)
+    assert "wat" not in caught.value.message
+
+
+# -- secrets
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "providers: {p: {preset: zhipu, keys: [{S: 1}]}}",
+        "providers: {p: {preset: zhipu, keys: S}}",
+        "providers: {p: {preset: S}}",
+        "providers: {p: {preset: zhipu, auth: S}}",
+        "providers: {p: {preset: zhipu, strategy: S, empty_pool: S, format: S, models: S}}",
+        "providers: {p: {preset: zhipu, proxy: 'http://u:S@h:x'}}",
+        "providers: {p: {preset: zhipu, proxy: 'socks5://u:S@h:1'}}",
+        "providers: {p: {base_url: 'https://u:S@h'}}",
+        "providers: {p: {preset: zhipu, S: 1}}",
+        "providers: {S: 1}",
+        "routes: [{to: [S], match: {stream: S, header: S, S: 1}}]",
+        "listen: {proxy: S, cors: [S]}",
+        "retry: {idle: S, attempts: S}",
+        "S: 1\nS: 2",
+        "database: {S: S}",
+        "S",
+        "a: *S",
+        "a: !S x",
+        "a: 'S",
+    ],
+)
+def test_no_message_repeats_a_value(where: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(where.replace("S", SECRET), environ={})
+    assert "very-secret" not in str(caught.value) + repr(caught.value) + repr(caught.value.problems)
+    assert caught.value.__cause__ is None
+
+
+def test_no_repr_shows_a_secret() -> None:
+    text = f"providers: {{p: {{preset: zhipu, keys: [{SECRET}], proxy: 'http://u:{SECRET}@h:1'}}}}"
+    made = config(text)
+    everything = [
+        repr(made),
+        str(made),
+        str(made.providers["p"].proxy),
+        made.model_dump_json(),
+        repr(made.model_dump()),
+    ]
+    everything.append(repr(made.providers["p"].key_list("p")))
+    assert SECRET not in "".join(everything)
+    assert made.providers["p"].key_list("p")[0].secret == SECRET
+
+
+def test_literal_keys_are_found_with_their_lines() -> None:
+    text = "providers:\n  p:\n    preset: zhipu\n    keys:\n      - ${A}, ${B}\n      - abc\n      - '${A},abc'\n"
+    assert literal_keys(text) == ((6, "p"), (7, "p"))
+    assert literal_keys("") == ()
+
+
+# -- changes while running
+
+
+def test_what_needs_a_restart() -> None:
+    old = config("")
+    new = config("listen: {proxy: 127.0.0.1:1, cors: [http://a]}\ndatabase: x.db\nretry: {attempts: 2}")
+    assert needs_restart(old, new) == ("listen.proxy", "database")
+    assert needs_restart(old, config("retry: {attempts: 2}\nlisten: {cors: [http://a]}")) == ()
+    now = running(old, new)
+    assert needs_restart(old, now) == ()
+    assert (now.retry.attempts, now.listen.cors) == (2, ("http://a",))
+
+
+# -- where the file is
+
+
+@pytest.mark.parametrize(
+    ("explicit", "environ", "files", "expected"),
+    [
+        (None, {}, set(), None),
+        (None, {}, {"/cwd/relay.yaml", "/root/relay.yaml"}, "/cwd/relay.yaml"),
+        (None, {}, {"/root/relay.yaml"}, "/root/relay.yaml"),
+        (None, {"RELAY_CONFIG": "x.yaml"}, {"/cwd/relay.yaml"}, "/cwd/x.yaml"),
+        (None, {"RELAY_CONFIG": ""}, {"/cwd/relay.yaml"}, "/cwd/relay.yaml"),
+        ("/abs/y.yaml", {"RELAY_CONFIG": "x.yaml"}, set(), "/abs/y.yaml"),
+        ("~/y.yaml", {"HOME": "/home/me"}, set(), "/home/me/y.yaml"),
+    ],
+)
+def test_which_file_counts(
+    explicit: str | None, environ: dict[str, str], files: set[str], expected: str | None
+) -> None:
+    found = locate(explicit, environ, Path("/cwd"), is_file=lambda path: str(path) in files, addon=Path("/root/addon"))
+    assert found == (Path(expected) if expected else None)
+
+
+# -- lengths of time
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("5m", 300),
+        ("1h", 3600),
+        ("15d", 1296000),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("1w", 604800),
+        (" 2 S ", 2),
+        ("7", 7),
+        (7, 7),
+        (0.25, 0.25),
+        (0, 0),
+    ],
+)
+def test_lengths_of_time(text: object, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1s", "5x", "1 2", "１s", "1e3", None, True, -1, float("inf"), float("nan"), [1]]
+)
+def test_what_is_no_length_of_time(text: object) -> None:
+    with pytest.raises(ValueError, match="must be a length of time"):
+        seconds(text)
+
+
+# -- anything at all
+
+
+def read_or_complain(text: str) -> object:
+    try:
+        return parse(text, environ={})
+    except ConfigError as error:
+        return error.problems
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="abc:-[]{}&*!|>'\"%@`#,\n\t ${}<é1.~?"))
+def test_any_text_gives_a_configuration_or_problems(text: str) -> None:
+    assert read_or_complain(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.sampled_from([*Config.model_fields, "proxy", "keys", "to", "match", "anthropic", "hosts", "auth", "preset"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES | st.dictionaries(NAMES, VALUES)), max_size=4))
+def test_any_values_give_a_configuration_or_problems(data: dict[str, object]) -> None:
+    assert read_or_complain(json.dumps(data))
+
+
+@given(st.ip_addresses(), st.integers(0, 65535))
+def test_an_address_is_read_as_it_is_written(host: object, port: int) -> None:
+    address = Address(str(host), port)
+    assert Address.parse(str(address)) == address

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import sqlite_utils
+
+from claude_relay.store import migrations
+from claude_relay.store.database import NewerDatabase, connect
+from claude_relay.store.ledger import AttemptRow, RequestRow
+from claude_relay.store.migrations import MIGRATIONS, migrate
+
+REQUESTS = [
+    "id",
+    "started_at",
+    "client",
+    "session",
+    "user_agent",
+    "method",
+    "path",
+    "requested_model",
+    "served_model",
+    "provider",
+    "key",
+    "stream",
+    "status",
+    "error_type",
+    "attempts",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "server_tool_requests",
+    "cost_usd",
+    "priced_by",
+    "ttft_ms",
+    "duration_ms",
+    "request_bytes",
+    "response_bytes",
+    "finished",
+]
+ATTEMPTS = [
+    "request",
+    "n",
+    "provider",
+    "key",
+    "status",
+    "verdict",
+    "error",
+    "started_at",
+    "first_byte_ms",
+    "duration_ms",
+]
+
+START = """
+import sys
+from pathlib import Path
+from claude_relay.store.database import connect
+from claude_relay.store.migrations import migrate
+print("ready", flush=True)
+sys.stdin.readline()
+connection = connect(Path(sys.argv[1]), patience=5)
+migrate(connection)
+connection.execute("INSERT INTO requests (id, started_at, method, path, stream, attempts, finished) "
+                   "VALUES (?, '', '', '', 0, 1, 'complete')", [sys.argv[2]])
+connection.close()
+"""
+
+
+def columns(connection, table: str) -> list[str]:
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def applied(connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM _sqlite_migrations ORDER BY id")]
+
+
+def test_tables_are_as_the_design_says(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+        assert columns(connection, "requests") == REQUESTS
+        assert columns(connection, "attempts") == ATTEMPTS
+        assert connection.execute("PRAGMA foreign_key_list(attempts)").fetchone()[2] == "requests"
+
+
+def test_rows_have_one_field_a_column() -> None:
+    assert {field.name for field in fields(RequestRow)} == set(REQUESTS)
+    assert {field.name for field in fields(AttemptRow)} == set(ATTEMPTS)
+
+
+def test_a_second_call_changes_nothing(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+        changes = connection.total_changes
+        version = connection.execute("PRAGMA data_version").fetchone()
+        migrate(connection)
+        assert connection.total_changes == changes
+        assert connection.execute("PRAGMA data_version").fetchone() == version
+        assert applied(connection) == [step.__name__ for step in MIGRATIONS]
+
+
+def test_processes_that_start_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    starting = [
+        subprocess.Popen(
+            [sys.executable, "-c", START, str(path), f"req_{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": str(Path(migrations.__file__).parents[2])},
+        )
+        for number in range(4)
+    ]
+    for process in starting:
+        assert process.stdout.readline() == "ready\n"
+    for process in starting:  # all imports are done: the four meet at the file
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ends = [(process.communicate(timeout=20)[1], process.returncode) for process in starting]
+    assert ends == [("", 0)] * 4
+    with closing(connect(path, patience=1)) as connection:
+        assert applied(connection) == [step.__name__ for step in MIGRATIONS]
+        assert connection.execute("SELECT count(*) FROM requests").fetchone() == (4,)
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    with closing(connect(path, patience=1)) as connection:
+        migrate(connection)
+        sql = "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('claude_relay', 'add_warp', '')"
+        connection.execute(sql)
+    before = path.read_bytes()
+    with closing(connect(path, patience=1)) as connection:
+        with pytest.raises(NewerDatabase, match=r"relay\.db: .*newer Claude Relay .*add_warp.* – update Claude Relay"):
+            migrate(connection)
+        assert not connection.in_transaction
+    assert path.read_bytes() == before
+
+
+def test_a_newer_file_is_left_alone_even_with_steps_pending(tmp_path: Path, monkeypatch) -> None:
+    def add_colour(db) -> None:
+        db.execute("ALTER TABLE requests ADD COLUMN colour TEXT")
+
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+        sql = "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('claude_relay', 'add_warp', '')"
+        connection.execute(sql)
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, add_colour))
+        with pytest.raises(NewerDatabase):
+            migrate(connection)
+        assert columns(connection, "requests") == REQUESTS
+
+
+def test_other_peoples_migrations_in_the_file_do_not_matter(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+        connection.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('theirs', 'x', '')"
+        )
+        migrate(connection)
+
+
+def test_a_new_step_is_added_to_a_file_with_rows(tmp_path: Path, monkeypatch) -> None:
+    def add_colour(db) -> None:
+        db["requests"].add_column("colour", str)
+
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+        connection.execute(
+            "INSERT INTO requests (id, started_at, method, path, stream, attempts, finished) "
+            "VALUES ('req_1', '', '', '', 0, 1, 'complete')"
+        )
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, add_colour))
+        migrate(connection)
+        assert columns(connection, "requests") == [*REQUESTS, "colour"]
+        assert connection.execute("SELECT id, colour FROM requests").fetchall() == [("req_1", None)]
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    def half_done(db) -> None:
+        db.execute("CREATE TABLE half (x)")
+        db.execute("CREATE TABLE half (x)")
+
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, half_done))
+        with pytest.raises(Exception, match="half"):
+            migrate(connection)
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == []
+        assert not connection.in_transaction
+
+
+def test_sqlite_utils_reads_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    with closing(connect(path, patience=1)) as connection:
+        migrate(connection)
+    with closing(sqlite_utils.Database(path)) as db:
+        assert {"requests", "attempts"} <= set(db.table_names())
+        assert db["attempts"].pks == ["request", "n"]
+
+
+def test_the_checks_hold(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+        with pytest.raises(Exception, match="CHECK constraint failed: finished"):
+            connection.execute(
+                "INSERT INTO requests (id, started_at, method, path, stream, attempts, finished) "
+                "VALUES ('req_1', '', '', '', 0, 1, 'nearly')"
+            )

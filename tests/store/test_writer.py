@@ -1,0 +1,284 @@
+"""The thread and its queue, over sinks that fail as they are told; SQLite is in test_ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from claude_relay.store import writer as module
+from claude_relay.store.writer import BATCH, Entry, Writer
+
+from .rows import Heard
+
+
+class Shelf:
+    """A sink that keeps what it is given and does what a script says: an exception is raised, None lets the call pass."""
+
+    def __init__(self, script: Sequence[Exception | None] = (), refuse: Sequence[int] = ()) -> None:
+        self.rows: list[int] = []
+        self.batches: list[int] = []
+        self.opened = 0
+        self.refuse = set(refuse)
+        self.script: Iterator[Exception | None] = iter(script)
+
+    def _act(self) -> None:
+        if error := next(self.script, None):
+            raise error
+
+    def open(self) -> None:
+        self._act()
+        self.opened += 1
+
+    def write(self, rows: Sequence[int]) -> None:
+        self._act()
+        if self.refuse & set(rows):
+            raise ValueError("not this one")
+        self.rows += rows
+        self.batches.append(len(rows))
+
+    def tidy(self, *, idle: bool) -> None:
+        self._act()
+
+    def close(self) -> None:
+        pass
+
+    def explain(self, error: Exception) -> str:
+        return f"explained: {error}"
+
+
+class Gated(Shelf):
+    """Lets nothing through before the gate is open."""
+
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+        self.arrived, self.gate = threading.Event(), threading.Event()
+
+    def write(self, rows: Sequence[int]) -> None:
+        self.arrived.set()
+        assert self.gate.wait(4)
+        super().write(rows)
+
+
+class Broken(Shelf):
+    """Fails until it is mended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mended = threading.Event()
+        self.tries = threading.Semaphore(0)
+
+    def write(self, rows: Sequence[int]) -> None:
+        self.tries.release()
+        if not self.mended.is_set():
+            raise OSError("no disk")
+        super().write(rows)
+
+
+@pytest.fixture(autouse=True)
+def _short_rests(monkeypatch) -> None:
+    monkeypatch.setattr(module, "FIRST_REST", 0.001)
+    monkeypatch.setattr(module, "LONGEST_REST", 0.002)
+
+
+def started(sink, *, limit: int = 1000, heard: Heard | None = None) -> Writer:
+    writer: Writer = Writer(sink, name="ledger", report=heard or Heard(), limit=limit)
+    writer.start()
+    return writer
+
+
+def put(writer: Writer, rows: range) -> None:
+    for row in rows:
+        writer.put(Entry(row))
+
+
+def test_what_queues_up_during_a_commit_is_one_commit() -> None:
+    sink = Gated()
+    writer = started(sink)
+    put(writer, range(1))
+    assert sink.arrived.wait(4)
+    put(writer, range(1, 1 + BATCH))
+    assert writer.pending == 1 + BATCH
+    sink.gate.set()
+    writer.close(4)
+    assert sink.batches == [1, BATCH]
+    assert (writer.commits, writer.pending, sink.rows) == (2, 0, list(range(1 + BATCH)))
+
+
+def test_waiters_of_a_batch_are_woken_once() -> None:
+    sink = Gated()
+    writer = started(sink)
+    wakes = []
+
+    async def main() -> list[bool]:
+        loop = asyncio.get_running_loop()
+        real = loop.call_soon_threadsafe
+        loop.call_soon_threadsafe = lambda *call: (wakes.append(call[0]), real(*call))[1]
+        entries = [Entry(row, loop.create_future()) for row in range(50)]
+        waiting = [entry.done for entry in entries]
+        writer.put(entries[0])
+        assert sink.arrived.wait(4)
+        for entry in entries[1:]:
+            writer.put(entry)
+        sink.gate.set()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(main()) == [True] * 50
+    assert len(wakes) == 2  # the first row's commit, and that of the other 49
+    writer.close(4)
+
+
+def test_idle_it_sleeps() -> None:
+    writer = started(Shelf())
+    put(writer, range(3))
+    before = time.process_time()
+    writer._thread.join(0.3)
+    assert time.process_time() - before < 0.1
+    assert writer._thread.is_alive()
+    writer.close(4)
+
+
+def test_a_refused_row_does_not_hold_up_the_others() -> None:
+    sink, heard = Gated(refuse=[7, 8, 90]), Heard()
+    writer = started(sink, heard=heard)
+    put(writer, range(1))
+    assert sink.arrived.wait(4)
+    put(writer, range(1, 100))
+    sink.gate.set()
+    writer.close(4)
+    assert sink.rows == [row for row in range(100) if row not in (7, 8, 90)]
+    assert (writer.refused, writer.pending, writer.failing) == (3, 0, True)
+    assert heard.texts == ["ledger: a row was refused and is lost (1 so far): not this one"]
+
+
+def test_refused_rows_are_told_ever_more_rarely() -> None:
+    heard = Heard()
+    writer = started(Shelf(refuse=list(range(200))), heard=heard, limit=1000)
+    put(writer, range(150))
+    writer.close(4)
+    assert [text.partition("(")[2].split()[0] for text in heard.texts] == ["1", "10", "100"]
+
+
+def test_a_failure_is_told_once_and_so_is_the_recovery() -> None:
+    sink, heard = Broken(), Heard()
+    writer = started(sink, heard=heard)
+    put(writer, range(300))
+    heard.wait("cannot write")
+    put(writer, range(300, 310))
+    assert writer.failing
+    for _ in range(5):
+        assert sink.tries.acquire(timeout=4)
+    sink.mended.set()
+    heard.wait("writing works again")
+    writer.close(4)
+    assert sink.rows == list(range(310))
+    assert heard.texts == [
+        "ledger: cannot write. explained: no disk. Requests go on; their rows are kept in memory, up to 1,000, and written "
+        "as soon as it works again",
+        "ledger: writing works again, and what was kept is written",
+    ]
+
+
+def test_beyond_the_limit_the_oldest_are_dropped_and_counted() -> None:
+    sink, heard = Broken(), Heard()
+    writer = started(sink, limit=20, heard=heard)
+    put(writer, range(1))
+    heard.wait("cannot write")
+    put(writer, range(1, 100))
+    assert writer.pending <= 20 + BATCH
+    sink.mended.set()
+    heard.wait("writing works again")
+    writer.close(4)
+    assert sink.rows[-20:] == list(range(80, 100))
+    assert len(sink.rows) + writer.dropped == 100
+    assert [text for text in heard.texts if "oldest" in text] == [
+        "ledger: more than 20 rows wait to be written; from now on the oldest are lost"
+    ]
+    assert heard.wait("writing works again").endswith(f"; {writer.dropped:,} rows were lost")
+
+
+def test_a_listener_that_fails_does_not_end_the_thread() -> None:
+    def deaf(text: str) -> None:
+        raise RuntimeError(text)
+
+    sink = Shelf(script=[OSError("first")])
+    writer: Writer = Writer(sink, name="ledger", report=deaf, limit=10)
+    writer.start()
+    put(writer, range(3))
+    writer.close(4)
+    assert sink.rows == [0, 1, 2]
+
+
+def test_start_returns_when_the_first_try_failed_and_goes_on_trying() -> None:
+    sink, heard = Shelf(script=[OSError("no"), OSError("still no")]), Heard()
+    writer = started(sink, heard=heard)
+    assert heard.texts[0].startswith("ledger: cannot write. explained: no.")
+    heard.wait("writing works again")
+    assert not writer.failing
+    writer.close(4)
+
+
+def test_close_gives_up_in_time_and_says_what_is_lost() -> None:
+    sink, heard = Broken(), Heard()
+    writer = started(sink, heard=heard)
+    put(writer, range(3))
+    heard.wait("cannot write")
+    before = time.monotonic()
+    writer.close(0.05)
+    assert time.monotonic() - before < 2
+    assert heard.texts[-1] == "ledger: 3 rows could not be written before the end and are lost"
+
+
+def test_close_before_start_and_twice() -> None:
+    heard = Heard()
+    writer: Writer = Writer(Shelf(), name="ledger", report=heard, limit=10)
+    writer.close(1)
+    writer.start()
+    writer.close(1)
+    writer.close(1)
+    assert heard.texts == []
+
+
+def test_housekeeping_that_fails_costs_no_row() -> None:
+    sink, heard = Shelf(script=[None, None, OSError("full")]), Heard()  # open, write, tidy
+    writer = started(sink, heard=heard)
+    put(writer, range(1))
+    heard.wait("writing works again")
+    put(writer, range(1, 2))
+    writer.close(4)
+    assert sink.rows == [0, 1]
+
+
+def test_a_loop_that_is_gone_is_nobodys_trouble() -> None:
+    sink, heard = Gated(), Heard()
+    writer = started(sink, heard=heard)
+    loop = asyncio.new_event_loop()
+    writer.put(Entry(1, loop.create_future()))
+    assert sink.arrived.wait(4)
+    loop.close()
+    sink.gate.set()
+    put(writer, range(2, 3))
+    writer.close(4)
+    assert (sink.rows, heard.texts) == ([1, 2], [])
+
+
+steps = st.lists(st.sampled_from([None, OSError("disk"), RuntimeError("odd"), MemoryError()]), max_size=30)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(script=steps, refuse=st.sets(st.integers(0, 39), max_size=6), pieces=st.lists(st.integers(1, 20), max_size=4))
+def test_whatever_fails_each_row_arrives_once_and_in_order(script, refuse, pieces) -> None:
+    sink = Shelf(script=script, refuse=sorted(refuse))
+    writer = started(sink)
+    end = 0
+    for piece in pieces:
+        put(writer, range(end, end + piece))
+        end += piece
+    writer.close(4)
+    assert sink.rows == [row for row in range(end) if row not in refuse]
+    assert writer.pending == 0
