@@ -23,9 +23,10 @@ from claude_relay.cli.demo import ask_all, play, tidy_endings
 from claude_relay.cli.demonstration import cast, messages
 from claude_relay.cli.demonstration.asking import Answer, Doors, read, send
 from claude_relay.cli.demonstration.cast import ASKS, COUNT, LIST, MESSAGES, ROLES, Treatment, Way
+from claude_relay.cli.demonstration.claude import Claude, Reply, Request
 from claude_relay.cli.demonstration.relaying import Relaying, free_ports, listening
 from claude_relay.cli.demonstration.telling import Teller, headline
-from claude_relay.cli.demonstration.upstream import Claude, FakeClaude, Reply, Request
+from claude_relay.cli.demonstration.upstream import FakeClaude
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
 from claude_relay.core.usage import Meter

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -42,7 +43,7 @@ def run(confdir: Path, *arguments: str, config: str = "", **environ: str) -> Res
 def assigned(result: Result) -> dict[str, str]:
     """What a shell that evaluates the output holds afterwards."""
     assert result.exit_code == 0, result.output
-    script = f"{result.stdout}\n{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    script = f"{result.stdout}\n{shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     done = subprocess.run(["sh", "-c", script], env={"PATH": os.defpath}, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
     return {name: value for name, value in found.items() if name in result.stdout}

@@ -217,6 +217,14 @@ def test_a_wrong_row_is_lost_alone(path: Path, heard: Heard, wrong: dict) -> Non
     assert "a row was refused and is lost" in heard.texts[0]
 
 
+def test_a_request_without_an_id_is_no_silent_success(path: Path, heard: Heard) -> None:
+    with opened(path, heard) as ledger:
+        assert not write(ledger, request(id=None))
+        assert not write(ledger, request(), attempt(request(id=None)))
+    assert ids(path) == []
+    assert "NOT NULL constraint failed: requests.id" in heard.texts[0]
+
+
 def test_an_attempt_of_another_request_is_refused(path: Path, heard: Heard) -> None:
     row, stranger = request(), request()
     with opened(path, heard) as ledger:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -128,6 +131,38 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
     with closing(connect(path, patience=1)) as connection:
         assert applied(connection) == [step.__name__ for step in MIGRATIONS]
         assert connection.execute("SELECT count(*) FROM requests").fetchone() == (4,)
+
+
+def test_a_second_start_waits_for_the_first_and_finds_it_done(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "relay.db"
+    begun, read = threading.Event(), threading.Event()
+
+    def slow(db) -> None:
+        begun.set()
+        read.wait(0.3)  # in vain: the second may not read before the first is done
+        db.execute("CREATE TABLE slow (x)")
+
+    def start(connection) -> list[str]:
+        migrate(connection)
+        return applied(connection)
+
+    def heard(statement: str) -> None:
+        if "BEGIN" in seen:
+            read.set()
+        seen.append(statement.split()[0])
+
+    seen: list[str] = []
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, slow))
+    connections = [sqlite3.connect(path, timeout=4, isolation_level=None, check_same_thread=False) for _ in range(2)]
+    connections[0].execute("PRAGMA journal_mode = WAL")
+    connections[1].set_trace_callback(heard)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(start, connections[0])
+        assert begun.wait(4)
+        second = threads.submit(start, connections[1])
+        assert first.result() == second.result() == [step.__name__ for step in (*MIGRATIONS, slow)]
+    for connection in connections:
+        connection.close()
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ class _Loop(asyncio.SelectorEventLoop):
         self.hosts = hosts
         self.dialled: list[str] = []
         self.changed = threading.Condition()
+        self.transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
 
     async def create_connection(self, factory: Any, host: Any = None, port: Any = None, **more: Any) -> Any:
         name = f"{host}:{port}"
@@ -101,7 +103,9 @@ class _Loop(asyncio.SelectorEventLoop):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         elif host not in LOCAL:
             raise OSError(errno.ENETUNREACH, f"tests do not leave this machine: {name}")
-        return await super().create_connection(factory, host, port, **more)
+        transport, protocol = await super().create_connection(factory, host, port, **more)
+        self.transports.add(transport)
+        return transport, protocol
 
 
 class _Collector(logging.Handler):
@@ -245,6 +249,8 @@ class Relay:
             for io in handler.transports.values():
                 if isinstance(io.writer, asyncio.StreamWriter):
                     io.writer.transport.abort()
+        for transport in self.loop.transports:  # also those that are still being written to
+            transport.abort()  # type: ignore[attr-defined]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)

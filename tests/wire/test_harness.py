@@ -7,6 +7,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import anthropic
 import brotli
@@ -16,6 +17,7 @@ import zstandard
 from . import claude, steps
 from .certs import Authority
 from .clients import H2Client, RawClient, connect, messages_body, sdk
+from .relay import RelayProcess, config
 from .upstream import FakeUpstream, Signal, Step, blackhole_port, refusing_port, silent_port
 
 ERRORS = {
@@ -220,6 +222,16 @@ def test_ports_that_do_not_answer(stack: ExitStack) -> None:
         quiet.recv(1)
     with pytest.raises(TimeoutError):
         connect(stack.enter_context(blackhole_port()), timeout=0.2)
+
+
+def test_the_relay_as_a_process(upstream: FakeUpstream, tmp_path: Path, confdir: Path) -> None:
+    with RelayProcess(tmp_path, confdir, config(upstream.url, ["${KEYS}"]), environ={"KEYS": "good-1,good-2"}) as relay:
+        relay.kill()
+        relay.start()
+        with RawClient(relay.base_port) as client:
+            assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
+    assert set(upstream.used_keys()) <= {"good-1", "good-2"}
+    assert "good-1" not in relay.output()
 
 
 def test_the_sdk_believes_it(upstream: FakeUpstream) -> None:

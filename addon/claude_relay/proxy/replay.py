@@ -19,6 +19,7 @@ from __future__ import annotations
 import collections
 import logging
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -398,8 +399,8 @@ class RelayStream(HttpStream):
 class RelayLayer(HttpLayer):
     """An HTTP layer whose streams can replay. Made by turning an `HttpLayer` that mitmproxy built into one of these."""
 
-    abandoned: set[Connection]
-    """HTTP/1 connections of attempts that were given up; they may only say goodbye."""
+    abandoned: weakref.WeakSet[Connection]
+    """Connections of attempts that failed or were given up; they may only say goodbye."""
     alarms: dict[commands.Command, float]
     """Alarms under way, and when each rings."""
 
@@ -410,7 +411,7 @@ class RelayLayer(HttpLayer):
             if type(built) is HttpLayer:
                 built.__class__ = cls
                 adopted = cast(RelayLayer, built)
-                adopted.abandoned = set()
+                adopted.abandoned = weakref.WeakSet()
                 adopted.alarms = {}
             built = getattr(built, "child_layer", None)
 
@@ -447,6 +448,7 @@ class RelayLayer(HttpLayer):
         for connection in [c for c in self.connections if c.error]:
             if connection is not self.context.client and connection not in self.waiting_for_establishment:
                 del self.connections[connection]
+                self.abandoned.add(connection)
         self.context.server.error = None
 
     # -- alarms

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 # WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
 # the last commits but never damages the file. https://www.sqlite.org/wal.html
 # The checkpoint is the writer's to do, in a quiet moment; the automatic one (pages) is only the net below.
 PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
@@ -70,6 +70,7 @@ def connect(path: Path, *, patience: float) -> sqlite3.Connection:
     _create_private(path)
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
     try:
+        _use_wal(connection, patience)
         for pragma in PRAGMAS:
             connection.execute(pragma)
     except BaseException:
@@ -95,6 +96,19 @@ def read_only(path: Path, *, patience: float = 5.0) -> sqlite3.Connection:
         connection.close()
         raise StoreError(explain(path, error)) from error
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Of several that create the file at once, SQLite turns all but one away from here at once, whatever its timeout."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -10,18 +10,21 @@ import gc
 import sys
 
 from . import hammer, listeners, mixture
-from .orders import Hammer, Listen, Order, Report, decode_order, encode
+from .orders import Failed, Hammer, Listen, Order, Report, decode_order, encode
 
 
 async def carry_out(order: Order) -> Report:
     """Run one order."""
-    match order:
-        case Hammer():
-            return await hammer.run(order)
-        case Listen():
-            return await listeners.run(order)
-        case _:
-            return await mixture.run(order)
+    try:
+        match order:
+            case Hammer():
+                return await hammer.run(order)
+            case Listen():
+                return await listeners.run(order)
+            case _:
+                return await mixture.run(order)
+    except OSError as error:
+        return Failed(str(error))
 
 
 def main() -> None:

@@ -88,11 +88,17 @@ class Mixed(msgspec.Struct, frozen=True, tag=True):
     slowest: float
 
 
-type Report = Hammered | Listened | Mixed
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The order could not be carried out."""
+
+    why: str
+
+
+type Report = Hammered | Listened | Mixed | Failed
 
 encode = msgspec.json.encode
 _orders: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Hammer | Listen | Mix)
-_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Hammered | Listened | Mixed)
+_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Hammered | Listened | Mixed | Failed)
 
 
 def decode_order(line: bytes) -> Order:

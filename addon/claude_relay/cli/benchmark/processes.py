@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final
 
 import click
 
@@ -39,7 +38,7 @@ class BenchError(click.ClickException):
 
 
 class Child:
-    """A process of ours. Used as a context manager it is running inside and gone outside.
+    """A process of ours. Who starts one must `end` it.
 
     output  file for what it says on stderr, and on stdout unless `talks`; None: nowhere
     talks   we write to its stdin and read its stdout
@@ -50,42 +49,35 @@ class Child:
     def __init__(self, command: Sequence[str], *, cwd: Path, output: Path | None = None, talks: bool = False) -> None:
         self.command, self.cwd, self.output, self.talks = command, cwd, output, talks
 
-    async def __aenter__(self) -> Self:
+    async def start(self) -> None:
         """Start it."""
         environ = {n: v for n, v in os.environ.items() if n not in NOT_INHERITED} | {"PYTHONUNBUFFERED": "1"}
-        if self.output is None:
-            await self._start(environ, asyncio.subprocess.DEVNULL)
-        else:
-            with self.output.open("ab") as file:
-                await self._start(environ, file)
-        return self
-
-    async def _start(self, environ: Mapping[str, str], file: IO[bytes] | int) -> None:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        self.process = await asyncio.create_subprocess_exec(
-            *self.command,
-            cwd=self.cwd,
-            env=environ,
-            stdin=pipe if self.talks else nothing,
-            stdout=pipe if self.talks else file,
-            stderr=file,
-            start_new_session=True,
-            limit=LONGEST_LINE,
-        )
+        with Path(self.output or os.devnull).open("ab") as file:
+            self.process = await asyncio.create_subprocess_exec(
+                *self.command,
+                cwd=self.cwd,
+                env=environ,
+                stdin=pipe if self.talks else nothing,
+                stdout=pipe if self.talks else file,
+                stderr=file,
+                start_new_session=True,
+                limit=LONGEST_LINE,
+            )
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it: kindly, and after END_LIMIT seconds for certain."""
-        if self.process.returncode is None:
-            self.process.terminate()
-            try:
-                await asyncio.wait_for(self.process.wait(), END_LIMIT)
-            except BaseException:
-                self.process.kill()
-                raise
+    async def end(self) -> None:
+        """End it: kindly, but for certain after END_LIMIT seconds, and at once when there is no time for that either."""
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if self.process.returncode is None:
+            self.process.terminate()
+        try:
+            await asyncio.wait_for(self.process.wait(), END_LIMIT)
+        except BaseException as error:
+            self.process.kill()
+            if not isinstance(error, TimeoutError):
+                raise
+            await self.process.wait()
 
     async def wait_for_port(self, port: int) -> None:
         """Return when it listens. Raises BenchError with its last words when it ended instead."""

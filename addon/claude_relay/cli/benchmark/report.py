@@ -75,6 +75,11 @@ def times(compared: Comparison, name: str) -> tuple[str, str]:
     return f"{compared.figure(name, p50).median:.2f}", f"{compared.figure(name, p99).median:.2f}"
 
 
+def no_cpu(_: Comparison, __: str) -> str:
+    """Where it would say nothing."""
+    return ""
+
+
 def cpu(compared: Comparison, name: str) -> str:
     """Processor time of the target for each request or event."""
     return f"{compared.figure(name, lambda one: one.cpu).median:.2f}"
@@ -86,12 +91,13 @@ def stream_table(streams: Streams) -> Table:
     for column in ("p50 ms", "p99 ms", "cpu ms each", "p50 added", "p99 added", "rounds of p99 added"):
         table.add_column(column, justify="right")
     for compared in (streams.delays, streams.firsts):
+        each = cpu if compared is streams.delays else no_cpu
         for n, name in enumerate(compared.rounds):
             middle, end = compared.added(name, DIRECT, p50), compared.added(name, DIRECT, p99)
             added = (
                 ("", "", "") if name == DIRECT else (f"{middle.median:+.2f}", f"{end.median:+.2f}", between(end, ""))
             )
-            table.add_row(compared.name if n == 0 else "", name, *times(compared, name), cpu(compared, name), *added)
+            table.add_row(compared.name if n == 0 else "", name, *times(compared, name), each(compared, name), *added)
         table.add_section()
     return table
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
 from .figures import Comparison, Memory, Requests, Results, Slice, Streams
-from .orders import Hammer, Hammered, Listen, Listened
+from .orders import Failed, Hammer, Hammered, Listen, Listened, Order, Report
 from .plan import Plan
 from .processes import BenchError, Child
 from .targets import QUIET, STREAMING, Bench, Target, ready
@@ -30,8 +30,7 @@ async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
         await measure_streams(bench, plan, results, say)
     if "memory" in plan.parts:
         for program in ("mitmdump", "mitmweb") if plan.web else ("mitmdump",):
-            say(f"memory of the relay in {program}")
-            results.memory.append(await measure_memory(bench, plan, program))
+            results.memory.append(await measure_memory(bench, plan, program, say))
     return results
 
 
@@ -83,7 +82,7 @@ async def hammer(
     """Send requests for so many seconds, or so many requests. Raises BenchError when anything but a good answer came."""
     limit = seconds or 10.0 + count / SLOWEST
     order = Hammer(target.port, connections, size, limit, count)
-    report = await load.order(order, limit)
+    report = await give(load, order, limit, target)
     assert isinstance(report, Hammered)
     fail_if(report.bad, target)
     if not report.latencies:
@@ -91,11 +90,23 @@ async def hammer(
     return report
 
 
+async def give(load: Child, order: Order, seconds: float, target: Target) -> Report:
+    """Have an order carried out that takes so long. Raises BenchError when it cannot be."""
+    report = await load.order(order, seconds)
+    if isinstance(report, Failed):
+        raise blame(target, report.why)
+    return report
+
+
 def fail_if(bad: Mapping[str, int], target: Target) -> None:
     """Raise BenchError when anything went wrong."""
     if bad:
-        what = ", ".join(f"{count} × {what}" for what, count in bad.items())
-        raise BenchError(f"{target.child.name}: {what}\n{target.child.last_words()}")
+        raise blame(target, ", ".join(f"{count} × {what}" for what, count in bad.items()))
+
+
+def blame(target: Target, why: str) -> BenchError:
+    """What went wrong, and what the target said last."""
+    return BenchError(f"{target.child.name}: {why}\n{target.child.last_words()}")
 
 
 # -- streams
@@ -122,7 +133,7 @@ async def measure_streams(bench: Bench, plan: Plan, results: Results, say: Say) 
 
 async def listen(load: Child, target: Target, order: Listen) -> Listened:
     """Run streams. Raises BenchError when one was not whole."""
-    report = await load.order(order, order.events / order.rate + order.spread)
+    report = await give(load, order, order.events / order.rate + order.spread, target)
     assert isinstance(report, Listened)
     fail_if(report.bad, target)
     return report
@@ -131,10 +142,11 @@ async def listen(load: Child, target: Target, order: Listen) -> Listened:
 # -- memory
 
 
-async def measure_memory(bench: Bench, plan: Plan, program: str) -> Memory:
+async def measure_memory(bench: Bench, plan: Plan, program: str, say: Say) -> Memory:
     """Resident memory of a fresh relay at each mark."""
     target = await bench.relay(web=program == "mitmweb")
     await ready({RELAY: target})
+    say(f"memory of the relay in {program}")
     after: dict[int, int] = {}
     sent = 0
     for mark in plan.memory:

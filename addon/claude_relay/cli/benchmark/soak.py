@@ -12,7 +12,7 @@ from claude_relay.store.database import read_only
 
 from .figures import Results, Soak
 from .orders import Mix, Mixed
-from .scenarios import RELAY, Say
+from .scenarios import RELAY, Say, give
 from .targets import SOAK_KEYS, SOAK_RETRY, Bench, ready
 
 CONNECTIONS: Final = 16
@@ -27,7 +27,7 @@ async def run_soak(bench: Bench, seconds: float, say: Say) -> Results:
     target = await bench.relay(keys=SOAK_KEYS, retry=SOAK_RETRY)
     await ready({RELAY: target})
     before = target.child.resident()
-    report = await bench.load.order(Mix(target.port, CONNECTIONS, seconds, PATIENCE), seconds + PATIENCE)
+    report = await give(bench.load, Mix(target.port, CONNECTIONS, seconds, PATIENCE), seconds + PATIENCE, target)
     assert isinstance(report, Mixed)
     assert target.database is not None
     rows, attempt_rows = await settled(target.database, report.sent)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..common import addon_script
 from . import traffic
-from .processes import Child, module
+from .processes import START_LIMIT, Child, module
 
 QUIET: Final = ("-q", "--set", "flow_detail=0")
 STREAMING: Final = (*QUIET, "--set", "stream_large_bodies=1")
@@ -40,21 +41,24 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stack = AsyncExitStack()
-        self.started = 0
+        self.children: list[Child] = []
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Bench]:
         """Upstream and load process run inside."""
-        async with self.stack:
+        try:
             self.load = await self._start(module("load"), "load", talks=True)
             child = await self._start(module("upstream"), "upstream", talks=True)
-            self.upstream = Target(int(await child.read_line(30.0)), child)
+            self.upstream = Target(int(await child.read_line(START_LIMIT)), child)
             yield self
+        finally:
+            await asyncio.gather(*(child.end() for child in self.children))
 
     async def _start(self, command: Sequence[str], name: str, *, talks: bool = False, silent: bool = False) -> Child:
-        output = None if silent else self.folder / f"{name}.log"
-        return await self.stack.enter_async_context(Child(command, cwd=self.folder, output=output, talks=talks))
+        child = Child(command, cwd=self.folder, output=None if silent else self.folder / f"{name}.log", talks=talks)
+        await child.start()
+        self.children.append(child)
+        return child
 
     async def bare(self, *options: str) -> Target:
         """mitmdump as a reverse proxy, without any script. Without options, as it is: a line a request, which nobody reads."""
@@ -90,9 +94,8 @@ class Bench:
 
     def mitmproxy(self, program: str) -> list[str]:
         """The start of a command line; each process has a CA of its own, so that none waits for another's."""
-        self.started += 1
         entry = f"from mitmproxy.tools.main import {program}; {program}()"
-        return [sys.executable, "-c", entry, "--set", f"confdir={self.folder / f'mitmproxy{self.started}'}"]
+        return [sys.executable, "-c", entry, "--set", f"confdir={self.folder / f'mitmproxy{len(self.children)}'}"]
 
 
 async def ready(targets: Mapping[str, Target]) -> None:

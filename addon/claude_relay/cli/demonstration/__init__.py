@@ -2,7 +2,8 @@
 
     cast       the five keys and how the upstream treats each of them; the dozen requests
     messages   what Claude answers: JSON, events, errors, headers
-    upstream   the made-up Claude: an HTTP server on this machine, in a thread
+    claude     the made-up Claude: what it knows and answers
+    upstream   its server on this machine
     relaying   the real relay in a process of its own, with a temporary configuration and database
     asking     a client: through the base URL, or through the proxy with TLS opened on the way
     telling    what the terminal shows, read from answers and from the ledger

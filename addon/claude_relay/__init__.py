@@ -1,0 +1,29 @@
+"""Claude Relay, a mitmproxy addon: requests get a key from a pool, are replayed until they succeed, and what they used is written down.
+
+One request, through the modules:
+
+    client ──► next_layer        proxy/replay        mitmproxy's HTTP layer becomes one that can replay
+           ──► requestheaders    proxy/addon         ours? (core/endpoints) the client's credential leaves the flow (proxy/wire)
+           ──► request           proxy/addon         what is it about? (core/body) where may it go? (core/routing)
+                                                     with which key? (core/policy, asking core/pool, core/strategies, core/rests)
+           ~~► wire              proxy/replay        a COPY is signed with the real key (proxy/wire) and sent
+           ◄~~ the answer        core/gate           its start is held until it is known to be good
+               relay_attempt     proxy/addon         it is not: core/verdicts judges, core/policy says
+               ▲                                     wait | another key | another provider | give up   ─┐ replay
+               ╰────────────────────────────────────────────────────────────────────────────────────────╯ the flow
+           ◄── responseheaders   proxy/addon         it is: say by whom (proxy/bookkeeping), begin to count (core/usage)
+           ◄── chunks            proxy/replay        pass on at once, counted
+               relay_settle      proxy/bookkeeping   all but the last event has left: pool, comment (proxy/inspection), row (store/ledger)
+           ◄── response | error  proxy/addon         settle what is not settled yet; let go of the flow and its secrets
+
+The nouns of all this are in core/exchange, the errors that a client may see in core/errors.
+
+Four floors, each importing only those to its left:
+
+    core ◄─ store ◄─ {proxy, cli}
+
+    core    pure: values in, values out; no mitmproxy, no files, no clock or randomness of its own
+    store   the SQLite file
+    proxy   the only importer of mitmproxy; proxy/script is what addon/relay.py loads
+    cli     the commands behind scripts/; starts mitmproxy as a program
+"""

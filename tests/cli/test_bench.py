@@ -1,0 +1,229 @@
+"""The benchmark works and tells what it found. How fast anything is depends on the machine, so nothing here asks for that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from claude_relay.cli.bench import bench
+from claude_relay.cli.benchmark import faults, traffic
+from claude_relay.cli.benchmark.bars import bars
+from claude_relay.cli.benchmark.figures import (
+    Comparison,
+    Memory,
+    Requests,
+    Results,
+    Slice,
+    Soak,
+    Spread,
+    Streams,
+    noise,
+)
+from claude_relay.cli.benchmark.orders import Hammer, Listen
+from claude_relay.cli.benchmark.processes import BenchError
+from claude_relay.cli.benchmark.report import as_json, print_report
+from claude_relay.cli.benchmark.scenarios import hammer, listen
+from claude_relay.cli.benchmark.targets import Bench, Target
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--only", "requests", "--rounds", "1", "--seconds", "0.05")
+
+
+# -- the whole of it
+
+
+def test_a_tiny_run_prints_ratios(tmp_path: Path) -> None:
+    result = CliRunner().invoke(bench, [*TINY, "--folder", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "requests/s of bare mitmdump, 16 connections, 2 KB requests" in result.output
+    assert "p50 added over bare mitmdump, 1 connection, 100 KB requests" in result.output
+    assert result.output.count("×") >= 4
+    assert "pass" in result.output or "FAIL" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_ended_early_it_leaves_nothing(sign: int, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/lib/run.py"),
+        "bench",
+        "--only",
+        "memory",
+        "--folder",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert b"memory" in process.stderr.readline()
+        assert len(processes_naming(tmp_path)) >= 2
+        process.send_signal(sign)
+        said = process.stderr.read()
+        assert process.wait(10) != 0
+    assert b"Traceback" not in said
+    assert processes_naming(tmp_path) <= {process.pid}
+    assert not list(tmp_path.iterdir())
+
+
+def processes_naming(folder: Path) -> set[int]:
+    """Processes with the folder in their command line, ended ones excluded."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if str(folder).encode() in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+# -- load process and upstream
+
+
+def run[T](tmp_path: Path, use: Callable[[Bench], Awaitable[T]]) -> T:
+    async def main() -> T:
+        async with Bench(tmp_path).open() as started:
+            return await use(started)
+
+    return asyncio.run(main())
+
+
+def test_requests_are_counted_and_bounded(tmp_path: Path) -> None:
+    async def use(started: Bench) -> int:
+        report = await hammer(started.load, started.upstream, connections=3, size=2_048, count=50)
+        return len(report.latencies)
+
+    assert run(tmp_path, use) == 50
+
+
+def test_every_event_of_every_stream_is_timed(tmp_path: Path) -> None:
+    async def use(started: Bench) -> tuple[int, int]:
+        order = Listen(started.upstream.port, streams=4, events=10, rate=200.0, spread=0.01)
+        report = await listen(started.load, started.upstream, order)
+        assert min(report.delays) >= 0
+        return len(report.delays), len(report.firsts)
+
+    assert run(tmp_path, use) == (40, 4)
+
+
+def test_a_target_that_is_not_there_is_told(tmp_path: Path) -> None:
+    async def use(started: Bench) -> None:
+        nobody = Target(1, started.load)
+        await hammer(started.load, nobody, connections=1, size=2_048, count=1)
+
+    with pytest.raises(BenchError, match="refused"):
+        run(tmp_path, use)
+
+
+def test_an_order_survives_the_way_to_the_process() -> None:
+    from claude_relay.cli.benchmark.orders import decode_order, encode
+
+    order = Hammer(port=1, connections=2, size=3, seconds=4.0)
+    assert decode_order(encode(order)) == order
+
+
+# -- bytes
+
+
+@pytest.mark.parametrize("size", [1_024, 2_048, 20_000, 102_400, 409_600])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_has_the_size_that_was_asked_for(size: int, stream: bool) -> None:
+    head, _, body = traffic.request(8080, size, stream=stream).partition(b"\r\n\r\n")
+    assert len(body) == size
+    assert f"Content-Length: {size}".encode() in head
+    assert json.loads(body).get("stream", False) is stream
+
+
+def test_time_stamps_are_found_again() -> None:
+    found = traffic.SENT.findall(traffic.delta(123) + traffic.delta(4567))
+    assert found == [b"123", b"4567"]
+
+
+def test_faults_come_as_often_as_the_table_says() -> None:
+    shares = sum(share for share, _ in faults.FAULTS)
+    assert 0 < shares < 0.2
+    lucky = [faults.choose(b"x-api-key: sk-ant-bench-1", (n + 0.5) / 1000) for n in range(1000)]
+    assert sum(fault is not None for fault in lucky) == round(1000 * shares)
+    assert faults.choose(f"x-api-key: {traffic.KEY_REFUSED}".encode(), 0.999) is not None
+
+
+# -- figures and bars
+
+
+def compared(**rates: float) -> Comparison:
+    names = {"direct": "direct", "bare": "mitmdump -q", "relay": "relay"}
+    return Comparison("", {names[name]: [Slice(rate, 1000 / rate, 2000 / rate, 1.0)] for name, rate in rates.items()})
+
+
+def results(*, relay: float, memory: int, rows: int) -> Results:
+    """Bare mitmdump does 1,000 requests a second, so p50 there is 1 ms."""
+    one = compared(direct=10_000.0, bare=1_000.0, relay=relay)
+    soak = Soak(60.0, 100, 95, 5, 0, 0, 1, 2.0, {"200": 95}, rows, 110, 110, (10, 10))
+    return Results(
+        [Requests(1, 2_048, one), Requests(16, 2_048, one)],
+        Streams(one, one),
+        [Memory("mitmdump", {5_000: 100, 50_000: memory})],
+        soak,
+    )
+
+
+def test_all_bars_hold() -> None:
+    found = bars(results(relay=1_300.0, memory=104, rows=100))
+    assert len(found) == 6
+    assert all(bar.holds for bar in found), found
+
+
+@pytest.mark.parametrize(
+    ("changed", "fails"),
+    [
+        ({"relay": 990.0}, ["requests/s"]),
+        ({"relay": 600.0}, ["p50 added", "requests/s"]),
+        ({"relay": 200.0}, ["p50 added", "requests/s", "p99 added"]),
+        ({"memory": 106}, ["memory"]),
+        ({"rows": 99}, ["rows"]),
+    ],
+)
+def test_a_bar_that_does_not_hold_says_so(changed: dict[str, float], fails: list[str]) -> None:
+    found = [
+        bar.what for bar in bars(results(**{"relay": 1_300.0, "memory": 104, "rows": 100} | changed)) if not bar.holds
+    ]  # type: ignore[arg-type]
+    assert len(found) == len(fails)
+    assert all(what.startswith(start) for what, start in zip(found, fails, strict=True))
+
+
+def test_ratios_compare_slices_of_the_same_round() -> None:
+    slow, fast = Slice(100.0, 1.0, 1.0, 1.0), Slice(200.0, 1.0, 1.0, 1.0)
+    pair = Comparison("", {"a": [slow, fast, fast], "b": [slow, fast, slow]})
+    assert pair.ratio("a", "b") == Spread(1.0, 1.0, 2.0)
+
+
+def test_noise_is_how_far_the_upstream_itself_varied() -> None:
+    rounds = [Slice(rate, 1.0, 1.0, 1.0) for rate in (90.0, 100.0, 110.0)]
+    assert noise(Results([Requests(1, 2_048, Comparison("", {"direct": rounds}))])) == pytest.approx(0.2)
+    assert noise(Results()) is None
+
+
+def test_the_report_begins_with_the_ratios(capsys: pytest.CaptureFixture[str]) -> None:
+    print_report(results(relay=1_300.0, memory=104, rows=99), Console(width=120, highlight=False))
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].strip() == "Ratios"
+    assert said.index("1.30×") < said.index("Keep-alive requests") < said.index("Streams") < said.index("Soak")
+    assert said.count("FAIL") == 1
+
+
+def test_the_json_has_every_round() -> None:
+    found = json.loads(as_json(results(relay=1_300.0, memory=104, rows=100)))
+    assert found["requests"][0]["compared"]["rounds"]["relay"][0]["rate"] == 1_300.0
+    assert [bar["holds"] for bar in found["bars"]] == [True] * 6

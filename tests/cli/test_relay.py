@@ -1,0 +1,191 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from mitmproxy.proxy.mode_specs import ProxyMode
+
+from claude_relay.cli import main
+from claude_relay.cli.checks import is_relay
+from claude_relay.cli.common import addon_script, load_config
+from claude_relay.cli.relay import has_mode, modes, relay
+from claude_relay.core.config import Address, parse
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / "scripts" / "lib" / "run.py"
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in held]
+    for sock in held:
+        sock.close()
+    return ports
+
+
+# -- the command line of mitmproxy
+
+
+def test_the_listeners_as_mitmproxy_takes_them() -> None:
+    text = "listen: {proxy: '[::1]:8080', base_url: 127.0.0.1:82}\nintercept: {hosts: [a.example, b.example]}"
+    words = modes(parse(text, environ={}))
+    assert words == ["--mode", "regular@::1:8080", "--mode", "reverse:https://a.example@127.0.0.1:82"]
+    specs = [ProxyMode.parse(word) for word in words[1::2]]
+    assert [(spec.custom_listen_host, spec.custom_listen_port) for spec in specs] == [("::1", 8080), ("127.0.0.1", 82)]
+
+
+def test_a_listener_that_is_off() -> None:
+    assert modes(parse("listen: {proxy: null}", environ={}))[1].startswith("reverse:")
+    assert len(modes(parse("listen: {base_url: null}", environ={}))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--mode", "regular@1"], True),
+        (["-m", "regular"], True),
+        (["--mode=regular"], True),
+        (["--set", "mode=regular"], True),
+        (["-q", "--set", "modes=x"], False),
+    ],
+)
+def test_a_mode_of_the_users_own_wins(words: list[str], expected: bool) -> None:
+    assert has_mode(words) is expected
+
+
+def test_the_addon_is_found_in_a_checkout_and_in_the_package() -> None:
+    assert addon_script() == ROOT / "addon" / "relay.py"
+    packaged = ROOT / "addon" / "claude_relay" / "cli" / "script" / "relay.py"
+    assert packaged.read_text().split('"""')[2] == addon_script().read_text().split('"""')[2]
+
+
+# -- before mitmproxy starts
+
+
+def test_a_broken_configuration_ends_with_every_problem(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("wat: 1\nlisten: {proxi: 1}")
+    result = CliRunner().invoke(relay, ["--set", f"relay_config={tmp_path / 'r.yaml'}"])
+    assert result.exit_code == 2
+    assert "r.yaml:1: wat: unknown key" in result.stderr
+    assert "r.yaml:2: listen.proxi: unknown key" in result.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = CliRunner().invoke(relay, [], env={"RELAY_CONFIG": str(tmp_path / "gone.yaml")})
+    assert result.exit_code == 2
+    assert "gone.yaml: No such file" in result.stderr
+
+
+def test_taken_ports_are_named_with_their_lines(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = one.getsockname()[1], two.getsockname()[1]
+        text = f"listen:\n  proxy: 127.0.0.1:{ports[0]}\n  base_url: 127.0.0.1:{ports[1]}\n"
+        (tmp_path / "r.yaml").write_text(text)
+        result = CliRunner().invoke(relay, [], env={"RELAY_CONFIG": str(tmp_path / "r.yaml")})
+    assert result.exit_code == 1
+    for line, (name, port) in enumerate(zip(("proxy", "base_url"), ports, strict=True), 2):
+        expected = f"r.yaml:{line}: listen.{name}: cannot listen on 127.0.0.1:{port}: another program listens there"
+        assert expected in result.stderr
+
+
+def test_other_commands_read_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "relay.yaml").write_text("retry: {attempts: 3}")
+    monkeypatch.delenv("RELAY_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    config = load_config(None)
+    assert (config.retry.attempts, config.database) == (3, tmp_path / "relay.db")
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_config(None).retry.attempts == 5  # the one beside addon/
+    (tmp_path / "other.yaml").write_text("retry: {attempts: 4}")
+    assert load_config(str(tmp_path / "other.yaml")).retry.attempts == 4
+
+
+# -- the real thing
+
+
+@contextmanager
+def running(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The relay as scripts/relay starts it; its lines, at least up to the first of the banner's end."""
+    environ = os.environ | {"PYTHONUNBUFFERED": "1", "HOME": str(folder), "RELAY_CONFIG": "", "ANTHROPIC_API_KEYS": ""}
+    start = [sys.executable, str(RUN), "relay", "--set", f"confdir={folder / 'conf'}", *words]
+    process = subprocess.Popen(
+        start, cwd=folder, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    watchdog = threading.Timer(30, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if "next" in line:
+                break
+        yield process, lines
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
+
+
+def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
+    folder = tmp_path / "with a blank"
+    folder.mkdir()
+    proxy, base_url = free_ports(2)
+    text = f"listen: {{proxy: '127.0.0.1:{proxy}', base_url: '127.0.0.1:{base_url}', panel: null}}\n"
+    (folder / "relay.yaml").write_text(text)
+    with running(folder) as (process, lines):
+        said = "\n".join(lines)
+        assert f"http://127.0.0.1:{proxy}" in said
+        assert f"http://127.0.0.1:{base_url}" in said
+        assert is_relay("proxy", Address("127.0.0.1", proxy), "api.anthropic.com")
+        assert is_relay("base_url", Address("127.0.0.1", base_url), "api.anthropic.com")
+        assert (folder / "relay.db").is_file()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+# -- the group of commands
+
+
+def test_help_lists_every_command_without_importing_one() -> None:
+    code = "import sys; from claude_relay.cli.main import main; main(['--help'], standalone_mode=False)"
+    code += "; print([name for name in sys.modules if name in ('pydantic', 'mitmproxy', 'rich', 'ruamel.yaml')])"
+    environ = os.environ | {"PYTHONPATH": str(ROOT / "addon")}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in done.stdout for name in main.COMMANDS)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", ["relay", "env", "doctor", "test", "usage"])
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    result = CliRunner().invoke(main.main, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Example" in result.output
+
+
+def test_a_part_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(main.COMMANDS, "nothing", "There is no such module.")
+    result = CliRunner().invoke(main.main, ["nothing"])
+    assert (result.exit_code, result.stderr) == (1, "Error: 'nothing' is not part of this version.\n")
+    with pytest.raises(SystemExit):
+        main.script("nothing", [])
+    with pytest.raises(click.ClickException):
+        main.load("nothing")
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "claude_relay.cli.certificates", raising=False)
+    monkeypatch.delitem(sys.modules, "claude_relay.cli.env", raising=False)
+    monkeypatch.delattr("claude_relay.cli.certificates", raising=False)
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    result = CliRunner().invoke(main.main, ["env"])
+    assert result.exit_code == 1
+    assert "'certifi' is missing" in result.stderr
