@@ -168,6 +168,12 @@ def test_a_clients_credential_goes_by_default_only_where_it_was_meant_to(url: st
     )
 
 
+def test_who_says_reject_gets_it_everywhere() -> None:
+    for preset in ("anthropic", "zhipu"):
+        text = f"providers: {{p: {{preset: {preset}, empty_pool: reject}}}}"
+        assert config(text).providers["p"].empty_pool == "reject"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -15,10 +15,12 @@ import concurrent.futures
 import contextlib
 import errno
 import functools
+import http.client
 import json
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -28,6 +30,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tornado.ioloop
 from mitmproxy import certs, options
 from mitmproxy.tools.dump import DumpMaster
 from mitmproxy.tools.web.master import WebMaster
@@ -80,6 +83,43 @@ def _yaml(text: dict[str, Any], proxy_port: int, base_port: int) -> str:
     """JSON is YAML. The ports go into `listen`, beside what a test has put there."""
     ports = {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None}
     return json.dumps(text | {"listen": ports | text.get("listen", {})}, indent=2)
+
+
+def rows(database: Path, table: str = "requests") -> list[dict[str, Any]]:
+    """What the ledger holds, oldest first; read as any other program would read it."""
+    with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        order = {"requests": "started_at, rowid", "attempts": "started_at, request, n"}[table]
+        return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {order}")]
+
+
+class WebUi:
+    """mitmweb's JSON API, asked over HTTP as its page in the browser asks it."""
+
+    PASSWORD = "let-the-test-in"
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def get(self, path: str) -> bytes:
+        """The body of an answer; fails on anything but 200."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.PASSWORD}"})
+            answer = connection.getresponse()
+            body = answer.read()
+        assert answer.status == 200, (path, answer.status, body)
+        return body
+
+    def flows(self) -> list[dict[str, Any]]:
+        """The list of flows, oldest first."""
+        found: list[dict[str, Any]] = json.loads(self.get("/flows"))
+        return found
+
+    def body(self, flow: Mapping[str, Any], message: str = "response") -> bytes:
+        return self.get(f"/flows/{flow['id']}/{message}/content.data")
+
+    def option(self, name: str) -> Any:
+        return json.loads(self.get("/options"))[name]["value"]
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -154,6 +194,10 @@ class Relay:
         self.proxy_port, self.base_port = ports or tuple(free_ports(2))
         self.hosts, self.environ = dict(hosts or {}), dict(environ or {})
         self.settings = dict(settings or {})
+        if web:
+            self.web_ui = WebUi(free_ports(1)[0])
+            page = {"web_host": "127.0.0.1", "web_port": self.web_ui.port, "web_open_browser": False}
+            self.settings = page | {"web_password": WebUi.PASSWORD} | self.settings
         if upstream_ca is not None:
             self.settings["ssl_verify_upstream_trusted_ca"] = str(upstream_ca)
         self.config_file = folder / "relay.yaml"
@@ -244,6 +288,11 @@ class Relay:
         """A process that ends needs no closing of sockets; a thread does."""
         server = self.master.addons.get("proxyserver")
         await server.servers.update([])
+        if self.web:
+            pages = tornado.ioloop.IOLoop.current()
+            for fd, (held, _) in list(pages.handlers.items()):
+                pages.remove_handler(fd)
+                pages.close_fd(held)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for handler in list(server.connections.values()):
             for io in handler.transports.values():

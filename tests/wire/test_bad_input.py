@@ -77,13 +77,13 @@ def alive(relay: Relay) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_bodies(start: StartRelay, upstream: FakeUpstream, dial: Dial, body: bytes, path: str) -> None:
+def test_bodies(start: StartRelay, upstream: FakeUpstream, dial: Dial, path: str) -> None:
     relay = start(keys=KEYS)
-    answer = dial(relay).ask("POST", path, body=body)
-    check(answer, upstream)
-    for request in upstream.requests:
-        assert request.body == body
+    client = dial(relay)
+    for name, body in BODIES.items():
+        upstream.requests.clear()
+        check(client.ask("POST", path, body=body), upstream)
+        assert {request.body for request in upstream.requests} <= {body}, name
     alive(relay)
 
 

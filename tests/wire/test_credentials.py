@@ -165,21 +165,22 @@ def test_an_http2_side_call_with_a_placeholder(
     assert claude_host.used_keys() == [MINE]
 
 
-@pytest.mark.parametrize("path", TRICKS_TO_POOL)
-def test_tricks_that_mean_the_pool(
-    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial, path: str
-) -> None:
-    assert dial(begin(keys=[POOL])).ask("POST", f"{path}?beta=true", body=messages_body(), key=MINE).status == 200
-    assert upstream.paths() == ["/v1/messages?beta=true"]
-    assert upstream.used_keys() == [POOL]
+def test_tricks_that_mean_the_pool(begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial) -> None:
+    client = dial(begin(keys=[POOL]))
+    for path in TRICKS_TO_POOL:
+        assert client.ask("POST", f"{path}?beta=true", body=messages_body(), key=MINE).status == 200, path
+    assert upstream.paths() == ["/v1/messages?beta=true"] * len(TRICKS_TO_POOL)
+    assert set(upstream.used_keys()) == {POOL}
     assert claude_host.requests == []
 
 
-@pytest.mark.parametrize("path", TRICKS_TO_SIDE)
 def test_tricks_that_mean_a_side_call(
-    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial, path: str
+    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial
 ) -> None:
-    dial(begin(keys=[POOL])).ask("POST", path, body=b"{}", key=MINE)
+    client = dial(begin(keys=[POOL]))
+    for path in TRICKS_TO_SIDE:
+        client.ask("POST", path, body=b"{}", key=MINE)
+    assert claude_host.requests
     assert POOL not in "".join(map(everything, claude_host.requests))
     for request in upstream.requests:
         assert not request.path.startswith(("/v1/oauth", "/api")), request.path
@@ -200,12 +201,12 @@ WEIRD = [
 ]
 
 
-@pytest.mark.parametrize("path", WEIRD)
 def test_weird_paths_leave_consistently(
-    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, base_client: Base, path: str
+    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, base_client: Base
 ) -> None:
-    answer = base_client(begin(keys=[POOL])).ask("POST", path, body=messages_body(), key=MINE)
-    assert answer.status in (200, 400, 404)
+    client = base_client(begin(keys=[POOL]))
+    for path in WEIRD:
+        assert client.ask("POST", path, body=messages_body(), key=MINE).status in (200, 400, 404), path
     assert POOL not in "".join(map(everything, claude_host.requests))
     assert MINE not in "".join(map(everything, upstream.requests))
     for request in upstream.requests:

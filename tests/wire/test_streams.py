@@ -73,13 +73,11 @@ def test_over_http2_too(start: StartRelay, h2_client: Callable[..., H2Client], a
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "close"])
-@pytest.mark.parametrize("chunking", [steps.whole, steps.bytewise, steps.sized(7), steps.inside_characters])
-def test_odd_pieces(
-    start: StartRelay, upstream: FakeUpstream, dial: Dial, framing: str, chunking: steps.Chunking
-) -> None:
-    upstream.script(steps.stream(EVENTS, framing=framing, chunking=chunking))
-    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
-    same(answer, EVENTS)
+def test_odd_pieces(start: StartRelay, upstream: FakeUpstream, dial: Dial, framing: str) -> None:
+    relay = start(keys=KEYS)
+    for chunking in (steps.whole, steps.bytewise, steps.sized(7), steps.inside_characters):
+        upstream.script(steps.stream(EVENTS, framing=framing, chunking=chunking))
+        same(dial(relay).ask("POST", "/v1/messages", body=BODY), EVENTS)
 
 
 def test_everything_in_one_write(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
@@ -97,18 +95,18 @@ def test_other_line_ends_and_comments(start: StartRelay, upstream: FakeUpstream,
     assert (answer.body, answer.complete) == (b"".join(odd), True)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 @pytest.mark.parametrize("streamed", [True, False], ids=["stream", "message"])
 def test_compressed_answers_stay_as_they_are(
-    start: StartRelay, upstream: FakeUpstream, dial: Dial, encoding: str, streamed: bool
+    start: StartRelay, upstream: FakeUpstream, dial: Dial, streamed: bool
 ) -> None:
     parts: list[steps.Part] = list(EVENTS) if streamed else [claude.dump(claude.message("Grüße"))]
-    sent = steps.wire_bytes(steps.pack_parts(parts, encoding))
-    upstream.script((steps.stream if streamed else steps.answer)(parts, encoding=encoding, framing="chunked"))
     asked = [("accept-encoding", "gzip, deflate, br, zstd")]
     client = dial(start(keys=KEYS))
-    answer = client.ask("POST", "/v1/messages", body=messages_body(stream=streamed), headers=asked)
-    assert (answer.header("content-encoding"), answer.body, answer.complete) == (encoding, sent, True)
+    for encoding in ("gzip", "deflate", "br", "zstd"):
+        upstream.script((steps.stream if streamed else steps.answer)(parts, encoding=encoding, framing="chunked"))
+        answer = client.ask("POST", "/v1/messages", body=messages_body(stream=streamed), headers=asked)
+        assert answer.header("content-encoding") == encoding
+        same(answer, [steps.wire_bytes(steps.pack_parts(parts, encoding))])
 
 
 def test_a_compressed_stream_is_live(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:

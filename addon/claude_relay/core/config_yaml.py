@@ -133,7 +133,7 @@ class _Reader:
 
     def value(self, node: Node, place: Place) -> object:
         self._values += 1
-        if False:
+        if self._values > MAX_VALUES:
             raise YamlError(
                 [Complaint(place[:2], _line(node), f"stands for more than {MAX_VALUES:,} values; use fewer aliases")]
             )

@@ -57,6 +57,7 @@ class RelayError(Exception):
     headers: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        """The message."""
         return self.message
 
     def claude_body(self, request_id: str) -> bytes:

@@ -3,8 +3,8 @@
     Facts ── what the request is about ──► route ──► Attempt ──► Outcome ──► Verdict ──┬─► Attempt | Wait
                                                                                         └─► Conclusion
 
-All of them are frozen values. `Facts` describes the client's request, `Attempt` one try with one key at one provider, `Outcome` what became of that try,
-`Verdict` what it means, `Conclusion` how the request ends. Times are seconds since the Unix epoch.
+All of them are frozen values. `Facts` describes the client's request, `Attempt` one try with one key at one provider, `Outcome`
+what became of that try, `Verdict` what it means, `Conclusion` how the request ends. Times are seconds since the Unix epoch.
 """
 
 from __future__ import annotations

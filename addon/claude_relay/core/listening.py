@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .config import Config
+from .config import Address, Config
 
 
 def modes(config: Config) -> list[str]:
@@ -17,11 +17,15 @@ def modes(config: Config) -> list[str]:
     """
     found = []
     if config.listen.proxy is not None:
-        found.append(f"regular@{config.listen.proxy}")
+        found.append(f"regular@{_place(config.listen.proxy)}")
     if config.listen.base_url is not None:
         host, port = meant_host(config)
-        found.append(f"reverse:http://{host}:{port}@{config.listen.base_url}")
+        found.append(f"reverse:http://{host}:{port}@{_place(config.listen.base_url)}")
     return found
+
+
+def _place(address: Address) -> str:
+    return f"{address.host}:{address.port}"  # mitmproxy splits at the last colon and wants no brackets
 
 
 def meant_host(config: Config) -> tuple[str, int]:

@@ -27,7 +27,7 @@ def all_rest(hops: Sequence[Hop], pools: Mapping[str, Pool], now: float) -> Rela
     reasons = _reasons([pool for pool, _ in known], now)
     if not ends:
         return RelayError(
-            503, f"every key is out: {reasons}. Replace or mend them, then run `scripts/keys check`.", final=True
+            503, f"every key is out: {reasons}. Replace or mend them, then start the relay again.", final=True
         )
     wait = max(SOON, min(ends) - now)
     return RelayError(
@@ -39,7 +39,7 @@ def no_keys(hops: Sequence[Hop]) -> RelayError:
     """There is nothing to send the request with."""
     names = " or ".join(dict.fromkeys(hop.provider for hop in hops)) or "any provider"
     return RelayError(
-        503, f"no key for {names}: add one under `keys` in relay.yaml or with `scripts/keys add`.", final=True
+        503, f"no key for {names}: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml.", final=True
     )
 
 

@@ -154,7 +154,13 @@ class RelayHooks:
             relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
             hops = route(facts, runtime.config.routes, runtime.config.providers)
             relayed.policy = attempts(
-                facts, hops, runtime.pools, runtime.config.retry, clock=time.time, random=random.random
+                facts,
+                hops,
+                runtime.pools,
+                runtime.config.retry,
+                clock=time.time,
+                random=random.random,
+                short_wait=runtime.config.sessions.short_wait,
             )
             await self.follow(flow, relayed, None)
 

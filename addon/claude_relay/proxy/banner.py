@@ -32,6 +32,8 @@ def lines(runtime: Runtime | None, _addresses: Sequence[object], path: Path | No
         yield f"  pool      {name}: {count} key{'' if count == 1 else 's'}" + (
             "" if count else without_keys(pool.passthrough)
         )
+    if (web := ctx.master.addons.get("webauth")) is not None:
+        yield f"  mitmweb   {web.web_url}"
     yield "  next      scripts/env -- claude      (or any other program in the place of claude)"
 
 

@@ -39,14 +39,16 @@ class Bookkeeper:
     def say_by_whom(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """Tell the client who answered, after how many attempts."""
         assert flow.response is not None
-        headers = flow.response.headers
-        headers["x-relay-attempts"] = str(len(relayed.tries))
+        says = [(b"x-relay-attempts", str(len(relayed.tries)))]
         if relayed.tries and relayed.refusal is None:
             attempt = relayed.tries[-1].attempt
-            headers["x-relay-provider"] = attempt.provider
-            headers["x-relay-key"] = attempt.key.alias if attempt.key is not None else "client"
+            says.append((b"x-relay-provider", attempt.provider))
+            says.append((b"x-relay-key", attempt.key.alias if attempt.key is not None else "client"))
             if PLAIN.fullmatch(attempt.model):
-                headers["x-relay-model"] = attempt.model
+                says.append((b"x-relay-model", attempt.model))
+        headers = flow.response.data.headers
+        upstreams = tuple(f for f in headers.fields if not f[0].lower().startswith(b"x-relay-"))
+        headers.fields = upstreams + tuple((name, value.encode()) for name, value in says)
 
     @staticmethod
     def redacted(outcome: Outcome, relayed: Relayed) -> Outcome:

@@ -6,10 +6,10 @@ import itertools
 from collections import deque
 from typing import Any
 
-from claude_relay.core.usage import Usage
 from mitmproxy import ctx, flow, http
 
 from claude_relay.core.exchange import Outcome
+from claude_relay.core.usage import Usage
 
 from .relayed import Relayed, Try
 
@@ -70,7 +70,7 @@ class View:
         if (view := self.view) is None:
             return
         shown = http.HTTPFlow(live.client_conn, live.server_conn, live=False)
-        shown.request = http.Request(**live.request.data.__dict__)
+        shown.request = http.Request(**live.request.data.__dict__ | {"headers": live.request.headers.copy()})
         shown.comment = (
             f"attempt {tried.attempt.n} · {name_of(tried)} · {tried.verdict} · {outcome.message or outcome.status}"
         )

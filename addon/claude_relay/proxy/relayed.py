@@ -72,6 +72,7 @@ class Relayed:
     outcome: Outcome | None = None
     again: bool = False
     own_answer: bool = False
+    response_headers: dict[str, str] = field(default_factory=dict)
 
     # the answer
     meter: Meter | None = None
@@ -115,9 +116,10 @@ class Relayed:
 
     def open_gate(self, response: http.Response) -> Gate:
         """Begin to judge the answer whose head has arrived."""
+        self.response_headers = lower_headers(response)
         self.gate = Gate(
             response.status_code,
-            lower_headers(response),
+            self.response_headers,
             endpoint=self.facts.endpoint,
             stream=self.facts.stream,
             head=self.method == "HEAD",
@@ -131,7 +133,7 @@ class Relayed:
 
     def open_meter(self, response: http.Response) -> None:
         """Begin to count what the accepted answer uses."""
-        headers = lower_headers(response)
+        headers = lower_headers(response) if self.own_answer else self.response_headers
         self.meter = Meter(headers, endpoint=self.facts.endpoint)
         good = response.status_code < 400
         self.sse = (
@@ -233,8 +235,8 @@ def json_bytes(value: object) -> bytes:
 
 
 def new_request_id() -> str:
-    """An id for a request of the relay's, in the form of Claude's own."""
-    return f"req_relay_{secrets.token_hex(12)}"
+    """An id in the form of Claude's own; it begins with the time, so that the ledger's index grows at its end."""
+    return f"req_relay_{int(time.time() * 1000):012x}{secrets.token_hex(6)}"
 
 
 RELAYED: weakref.WeakKeyDictionary[http.HTTPFlow, Relayed] = weakref.WeakKeyDictionary()

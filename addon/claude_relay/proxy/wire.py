@@ -7,6 +7,7 @@ credential passes through.
 
 from __future__ import annotations
 
+import copy
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Pristine:
         """Make a request what it was."""
         d = request.data
         d.host, d.port, d.scheme, d.authority, d.path = self.host, self.port, self.scheme, self.authority, self.path
-        d.headers = http.Headers(self.fields)
+        d.headers.fields = self.fields
         d.content = self.content
 
 
@@ -69,20 +70,13 @@ class Signature:
         if self.query is not None:
             name, value = (urllib.parse.quote(part, safe="") for part in self.query)
             path += (b"&" if b"?" in path else b"?") + f"{name}={value}".encode()
-        return http.Request(
-            host=d.host,
-            port=d.port,
-            method=d.method,
-            scheme=d.scheme,
-            authority=d.authority,
-            path=path,
-            http_version=d.http_version,
-            headers=http.Headers(self.fields + length_of(self.fields, d.content)),
-            content=None,
-            trailers=None,
-            timestamp_start=d.timestamp_start,
-            timestamp_end=d.timestamp_end,
-        )
+        # The constructor checks every type once more, which costs as much as all the rest of an attempt.
+        signed = http.Request.__new__(http.Request)
+        signed.data = copy.copy(d)
+        signed.data.path = path
+        signed.data.headers = http.Headers(self.fields + length_of(self.fields, d.content))
+        signed.data.content = signed.data.trailers = None
+        return signed
 
 
 def length_of(fields: Fields, content: bytes | None) -> Fields:
@@ -137,7 +131,7 @@ def mask_client(request: http.Request) -> tuple[Signature, bool]:
     has_credential = any(n.lower() in CREDENTIALS and v.strip() for n, v in real)
     placeholder_only = not has_credential and any(_is_placeholder(n, v) for n, v in original)
     shown = original if placeholder_only else [(n, v) for n, v in original if not _is_placeholder(n, v)]
-    request.data.headers = http.Headers([(n, CLIENT_ALIAS if n.lower() in MASKED else v) for n, v in shown])
+    request.data.headers.fields = tuple((n, CLIENT_ALIAS if n.lower() in MASKED else v) for n, v in shown)
     return Signature(real), placeholder_only
 
 
@@ -153,21 +147,20 @@ def address(request: http.Request, upstream: Upstream, *, identity: bool) -> Non
     host = upstream.authority.encode()
     if d.authority:
         d.authority = host
-    d.path = (upstream.prefix + normalise_path(d.path.decode("utf-8", "surrogateescape"))).encode(
-        "utf-8", "surrogateescape"
-    )
-    d.headers = http.Headers(list(_addressed(d.headers.fields, host, identity)))
+    path = normalise_path(d.path.decode("utf-8", "surrogateescape"))
+    d.path = (upstream.prefix + path).encode("utf-8", "surrogateescape")
+    d.headers.fields = tuple(_addressed(d.headers.fields, host, identity))
 
 
 def _addressed(fields: Fields, host: bytes, identity: bool) -> Iterable[tuple[bytes, bytes]]:
-    for name, value in fields:
-        lower = name.lower()
+    for header in fields:
+        lower = header[0].lower()
         if lower == b"host":
-            yield name, host
+            yield (header[0], host)
         elif lower == b"accept-encoding" and identity:
-            yield name, b"identity"
+            yield (header[0], b"identity")
         elif lower not in NOT_SENT and not lower.startswith(b"x-relay-"):
-            yield name, value
+            yield header
 
 
 def pass_through(request: http.Request, original: Signature) -> Signature:
@@ -177,31 +170,19 @@ def pass_through(request: http.Request, original: Signature) -> Signature:
 
 
 def lend_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:
-    """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature."""
-    name = upstream.auth.name
-    if upstream.auth.kind == "query":
-        shown = tuple((n, v) for n, v in request.data.headers.fields if n.lower() not in MASKED)
-        request.data.headers = http.Headers(shown)
-        return Signature(shown, (name, secret))
-    header, before = (name, upstream.auth.prefix) if upstream.auth.kind == "header" else ("cookie", f"{name}=")
-    shown = _replace(request.data.headers.fields, header, before + alias)
-    real = _replace(request.data.headers.fields, header, before + secret)
-    request.data.headers = http.Headers(shown)
-    return Signature(real)
+    """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature.
 
-
-def _replace(fields: Fields, header: str, value: str) -> Fields:
-    """The first credential's place gets the header, other credentials go; order and everything else stay."""
-    out: list[tuple[bytes, bytes]] = []
-    credential = (header.encode(), value.encode())
-    for n, v in fields:
-        if n.lower() not in MASKED:
-            out.append((n, v))
-        elif credential not in out and n.lower() in CREDENTIALS:
-            out.append(credential)
-    if credential not in out:
-        out.append(credential)
-    return tuple(out)
+    Other credentials go; order and everything else stay.
+    """
+    fields, auth = request.data.headers.fields, upstream.auth
+    place = next((i for i, (n, _) in enumerate(fields) if n.lower() in CREDENTIALS), len(fields))
+    before, after = (tuple(f for f in part if f[0].lower() not in MASKED) for part in (fields[:place], fields[place:]))
+    if auth.kind == "query":
+        request.data.headers.fields = before + after
+        return Signature(before + after, (auth.name, secret))
+    name, prefix = (auth.name, auth.prefix) if auth.kind == "header" else ("cookie", f"{auth.name}=")
+    request.data.headers.fields = (*before, (name.encode(), (prefix + alias).encode()), *after)
+    return Signature((*before, (name.encode(), (prefix + secret).encode()), *after))
 
 
 def lower_headers(message: http.Message) -> dict[str, str]:

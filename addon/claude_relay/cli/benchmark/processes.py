@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import click
 
@@ -46,14 +46,16 @@ class Child:
 
     process: asyncio.subprocess.Process
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, output: Path | None = None, talks: bool = False) -> None:
-        self.command, self.cwd, self.output, self.talks = command, cwd, output, talks
+    def __init__(
+        self, name: str, command: Sequence[str], *, cwd: Path, output: Path | None = None, talks: bool = False
+    ) -> None:
+        self.name, self.command, self.cwd, self.output, self.talks = name, command, cwd, output, talks
 
     async def start(self) -> None:
         """Start it."""
         environ = {n: v for n, v in os.environ.items() if n not in NOT_INHERITED} | {"PYTHONUNBUFFERED": "1"}
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        with Path(self.output or os.devnull).open("ab") as file:
+        with self._open_output() as file:
             self.process = await asyncio.create_subprocess_exec(
                 *self.command,
                 cwd=self.cwd,
@@ -64,6 +66,9 @@ class Child:
                 start_new_session=True,
                 limit=LONGEST_LINE,
             )
+
+    def _open_output(self) -> IO[bytes]:
+        return Path(self.output or os.devnull).open("ab")
 
     async def end(self) -> None:
         """End it: kindly, but for certain after END_LIMIT seconds, and at once when there is no time for that either."""
@@ -103,11 +108,6 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.write(encode(order) + b"\n")
         return decode_report(await self.read_line(seconds + 60.0))
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return Path(self.command[0]).name + " " + " ".join(self.command[1:4])
 
     def last_words(self) -> str:
         """The end of what it said."""

@@ -14,8 +14,8 @@ from .targets import QUIET, STREAMING, Bench, Target, ready
 type Say = Callable[[str], None]
 
 DIRECT, AS_IT_IS, BARE, RELAY = "direct", "mitmdump", "mitmdump -q", "relay"
-WARM_UP = 100
-"""Requests that are not measured, at the start of each target."""
+WARM_UP = 0.3
+"""Seconds of requests that are not measured, at the start of each target."""
 MEMORY_CONNECTIONS = 16
 SLOWEST = 100.0
 """Requests a second that any target must reach; bounds the time that a number of requests may take."""
@@ -56,7 +56,7 @@ async def measure_requests(bench: Bench, plan: Plan, results: Results, say: Say)
     }
     await ready(targets)
     for target in targets.values():
-        await hammer(bench.load, target, connections=1, size=2_048, count=WARM_UP)
+        await hammer(bench.load, target, connections=1, size=2_048, seconds=min(WARM_UP, plan.seconds))
     for connections in plan.connections:
         for size in plan.sizes:
             say(f"{connections} connection{'s' * (connections > 1)}, requests of {size // 1024} KB")

@@ -47,15 +47,16 @@ class Bench:
     async def open(self) -> AsyncIterator[Bench]:
         """Upstream and load process run inside."""
         try:
-            self.load = await self._start(module("load"), "load", talks=True)
-            child = await self._start(module("upstream"), "upstream", talks=True)
+            self.load = await self._start(module("load"), "the load process", talks=True)
+            child = await self._start(module("upstream"), "the upstream", talks=True)
             self.upstream = Target(int(await child.read_line(START_LIMIT)), child)
             yield self
         finally:
             await asyncio.gather(*(child.end() for child in self.children))
 
     async def _start(self, command: Sequence[str], name: str, *, talks: bool = False, silent: bool = False) -> Child:
-        child = Child(command, cwd=self.folder, output=None if silent else self.folder / f"{name}.log", talks=talks)
+        output = None if silent else self.folder / f"{len(self.children)}.log"
+        child = Child(name, command, cwd=self.folder, output=output, talks=talks)
         await child.start()
         self.children.append(child)
         return child
@@ -65,7 +66,7 @@ class Bench:
         port = free_port()
         mode = f"reverse:http://127.0.0.1:{self.upstream.port}@127.0.0.1:{port}"
         child = await self._start(
-            [*self.mitmproxy("mitmdump"), "--mode", mode, *options], f"bare{port}", silent=not options
+            [*self.mitmproxy("mitmdump"), "--mode", mode, *options], "bare mitmdump", silent=not options
         )
         return Target(port, child)
 
@@ -80,7 +81,7 @@ class Bench:
         command += ["--set", f"relay_config={config}"]
         if web:
             command += ["--no-web-open-browser", "--web-port", str(free_port())]
-        return Target(port, await self._start(command, f"relay{port}"), folder / "relay.db")
+        return Target(port, await self._start(command, "the relay"), folder / "relay.db")
 
     def config(self, port: int, keys: Sequence[str]) -> dict[str, Any]:
         """relay.yaml; JSON is YAML."""
