@@ -88,18 +88,22 @@ def cpu(compared: Comparison, name: str) -> str:
 def stream_table(streams: Streams) -> Table:
     """Delays and first events, with what is added."""
     table = Table("streams", "target", title="Streams (added: to the direct upstream)", title_justify="left")
-    for column in ("p50 ms", "p99 ms", "cpu ms each", "p50 added", "p99 added", "rounds of p99 added"):
+    for column in ("p50 ms", "p99 ms", "cpu ms each", "p50 added", "p99 added", "rounds of p99 added", "p99 over bare"):
         table.add_column(column, justify="right")
     for compared in (streams.delays, streams.firsts):
         each = cpu if compared is streams.delays else no_cpu
         for n, name in enumerate(compared.rounds):
-            middle, end = compared.added(name, DIRECT, p50), compared.added(name, DIRECT, p99)
-            added = (
-                ("", "", "") if name == DIRECT else (f"{middle.median:+.2f}", f"{end.median:+.2f}", between(end, ""))
-            )
+            added = ("",) * 4 if name == DIRECT else additions(compared, name)
             table.add_row(compared.name if n == 0 else "", name, *times(compared, name), each(compared, name), *added)
         table.add_section()
     return table
+
+
+def additions(compared: Comparison, name: str) -> tuple[str, ...]:
+    """Milliseconds over the upstream, and over bare mitmdump."""
+    middle, end = compared.added(name, DIRECT, p50), compared.added(name, DIRECT, p99)
+    over_bare = "" if name == BARE else f"{compared.added(name, BARE, p99).median:+.2f}"
+    return f"{middle.median:+.2f}", f"{end.median:+.2f}", between(end, ""), over_bare
 
 
 def memory_table(measured: list[Memory]) -> Table:
