@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from claude_relay.cli.main import COMMANDS, load
 from claude_relay.core.config import Config, default, parse, presets
-from claude_relay.core.config_models import STRATEGIES
+from claude_relay.core.config.models import STRATEGIES
 from claude_relay.core.verdicts import MEANINGS
 from claude_relay.proxy.options import OURS
 from claude_relay.store.ledger import AttemptRow, RequestRow

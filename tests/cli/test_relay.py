@@ -16,8 +16,9 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from claude_relay.cli import main
 from claude_relay.cli.checks import is_relay
 from claude_relay.cli.common import addon_script, load_config
-from claude_relay.cli.relay import has_mode, modes, relay
+from claude_relay.cli.relay import has_mode, relay
 from claude_relay.core.config import Address, parse
+from claude_relay.core.config.listening import modes
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "scripts" / "lib" / "run.py"
@@ -37,14 +38,15 @@ def free_ports(count: int) -> list[int]:
 def test_the_listeners_as_mitmproxy_takes_them() -> None:
     text = "listen: {proxy: '[::1]:8080', base_url: 127.0.0.1:82}\nintercept: {hosts: [a.example, b.example]}"
     words = modes(parse(text, environ={}))
-    assert words == ["--mode", "regular@::1:8080", "--mode", "reverse:https://a.example@127.0.0.1:82"]
-    specs = [ProxyMode.parse(word) for word in words[1::2]]
+    assert words == ["regular@::1:8080", "reverse:http://a.example:443@127.0.0.1:82"]
+    specs = [ProxyMode.parse(word) for word in words]
+    assert [spec.transport_protocol for spec in specs] == ["tcp", "tcp"]
     assert [(spec.custom_listen_host, spec.custom_listen_port) for spec in specs] == [("::1", 8080), ("127.0.0.1", 82)]
 
 
 def test_a_listener_that_is_off() -> None:
-    assert modes(parse("listen: {proxy: null}", environ={}))[1].startswith("reverse:")
-    assert len(modes(parse("listen: {base_url: null}", environ={}))) == 2
+    assert modes(parse("listen: {proxy: null}", environ={}))[0].startswith("reverse:")
+    assert len(modes(parse("listen: {base_url: null}", environ={}))) == 1
 
 
 @pytest.mark.parametrize(

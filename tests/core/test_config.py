@@ -20,9 +20,9 @@ from claude_relay.core.config import (
     presets,
     running,
 )
-from claude_relay.core.config_locate import locate
-from claude_relay.core.config_schema import text as schema_text
-from claude_relay.core.durations import seconds
+from claude_relay.core.config.durations import seconds
+from claude_relay.core.config.locate import locate
+from claude_relay.core.config.schema import text as schema_text
 
 ROOT = Path(__file__).parents[2]
 SECRET = "sk-ant-very-secret"
@@ -76,7 +76,7 @@ def test_the_shipped_file_says_the_defaults() -> None:
 
 
 def test_the_schema_beside_it_is_up_to_date() -> None:
-    assert (ROOT / "relay.schema.json").read_text("utf-8") == schema_text(), "see claude_relay.core.config_schema"
+    assert (ROOT / "relay.schema.json").read_text("utf-8") == schema_text(), "see claude_relay.core.config.schema"
     assert "$schema=relay.schema.json" in (ROOT / "relay.yaml").read_text("utf-8").splitlines()[0]
 
 

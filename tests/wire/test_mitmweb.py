@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+
 from claude_relay.proxy import banner
 
 from . import claude, steps

@@ -236,7 +236,7 @@ def test_a_passed_on_error_that_repeats_the_key(
         step = {
             "invalid_request_error": steps.status(400, kind, text),
             "html": steps.html(400, f"<html>{text}</html>".encode()),
-            "cut": steps.answer([text.encode(), steps.cut, b"…"], status=400),
+            "cut": steps.answer([text.encode(), steps.cut, b"..."], status=400),
         }[kind]
         await step.run(exchange)
 

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, literal_keys
-from claude_relay.core.config_locate import ADDON
+from claude_relay.core.config.locate import ADDON
 from claude_relay.store import database as store
 from claude_relay.store.migrations import MIGRATIONS
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 import click
 
 from claude_relay.core.config import Config, ConfigError, Problem, default, parse
-from claude_relay.core.config_locate import ADDON, locate
+from claude_relay.core.config.locate import ADDON, locate
 
 CONFIG_HELP = "The configuration. Default: RELAY_CONFIG, else ./relay.yaml, else the one beside addon/."
 CONFDIR = "~/.mitmproxy"

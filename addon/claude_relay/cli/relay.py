@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from claude_relay.core.config import Address, Config
-from claude_relay.core.config_yaml import read
+from claude_relay.core.config.listening import modes
+from claude_relay.core.config.yaml import read
 
 from .common import Source, addon_script, become_mitmproxy, load_source, mitm_option, shown_path
 from .ports import listeners, why_not
@@ -30,7 +30,7 @@ def relay(web: bool, mitmproxy: tuple[str, ...]) -> None:
     """
     if ANSWERS.isdisjoint(mitmproxy):
         source = load_source(mitm_option(mitmproxy, "relay_config"))
-        mode = [] if has_mode(mitmproxy) else modes(source.config)
+        mode = [] if has_mode(mitmproxy) else [word for spec in modes(source.config) for word in ("--mode", spec)]
         if mode:
             check_ports(source)
     else:
@@ -42,16 +42,6 @@ def has_mode(arguments: Sequence[str]) -> bool:
     """True when the user says where to listen."""
     given = any(argument in ("--mode", "-m") or argument.startswith("--mode=") for argument in arguments)
     return given or mitm_option(arguments, "mode") is not None
-
-
-def modes(config: Config) -> list[str]:
-    """The listeners as mitmproxy's arguments."""
-    specs = {"proxy": "regular", "base_url": f"reverse:https://{config.intercept.hosts[0]}"}
-    return [word for name, address in listeners(config) for word in ("--mode", f"{specs[name]}@{_place(address)}")]
-
-
-def _place(address: Address) -> str:
-    return f"{address.host}:{address.port}"  # mitmproxy splits at the last colon and wants no brackets
 
 
 def check_ports(source: Source) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from claude_relay.core.config_locate import ADDON
+from claude_relay.core.config.locate import ADDON
 
 CHECKS = (
     ("ruff", "check", "."),

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from claude_relay.core.durations import seconds
+from claude_relay.core.config.durations import seconds
 from claude_relay.store.database import MissingDatabase, StoreError, read_only
 from claude_relay.store.reports import COLUMNS, GROUPS, Line, Report, summarise
 

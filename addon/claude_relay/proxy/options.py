@@ -40,15 +40,8 @@ def declare(loader: addonmanager.Loader) -> None:
 
 
 def host_patterns(hosts: Sequence[str]) -> list[str]:
-    """`intercept.hosts` as mitmproxy's `allow_hosts`: `host` means any port, `*` any part of a name."""
-    return [f"^{_pattern(host)}$" for host in hosts]
-
-
-def _pattern(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    if not (colon and port.isdigit()):
-        name, port = host, ""
-    return re.escape(name).replace(r"\*", "[^:]*") + (f":{port}" if port else r":\d+")
+    """`intercept.hosts` as mitmproxy's `allow_hosts`; a host is meant on any port."""
+    return [f"^{re.escape(host)}:\\d+$" for host in hosts]
 
 
 def apply(config: Config) -> None:

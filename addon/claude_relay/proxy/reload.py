@@ -25,8 +25,8 @@ type Stamp = tuple[int, int, int] | None
 def read(path: Path) -> Config:
     """Read and check a configuration. Raises ConfigError with every problem, also when the file cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+        text = path.read_bytes()
+    except OSError as e:
         raise ConfigError([Problem(str(path), None, "", f"cannot be read: {e}")]) from e
     return parse(text, environ=os.environ, where=str(path))
 

@@ -19,8 +19,8 @@ from mitmproxy.log import ALERT
 from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
-from claude_relay.core.config_locate import locate
-from claude_relay.core.listening import modes
+from claude_relay.core.config.listening import modes
+from claude_relay.core.config.locate import locate
 from claude_relay.store.ledger import Ledger
 
 from . import banner, options, reload

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from claude_relay.core.config_locate import ADDON
+from claude_relay.core.config.locate import ADDON
 from claude_relay.store.database import MissingDatabase, StoreError, read_only
 
 from .cast import HOST, PROVIDER, ROLES

@@ -11,8 +11,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .config_models import LATER, Config
-from .config_problems import Place, suggest
+from .models import LATER, Config
+from .problems import Place, suggest
 
 _SAYINGS = {
     "missing": "is missing",

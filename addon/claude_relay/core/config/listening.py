@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .config import Address, Config
+from . import Address, Config
 
 
 def modes(config: Config) -> list[str]:
@@ -11,7 +11,7 @@ def modes(config: Config) -> list[str]:
     The base-URL listener is a reverse proxy to the first intercepted host. It is spelled `http` although that host speaks TLS:
     with `https` mitmproxy would open a UDP port too; the relay sets the scheme of each request itself.
 
-    >>> from .config import default
+    >>> from claude_relay.core.config import default
     >>> modes(default({}))
     ['regular@127.0.0.1:8080', 'reverse:http://api.anthropic.com:443@127.0.0.1:8082']
     """
@@ -19,16 +19,9 @@ def modes(config: Config) -> list[str]:
     if config.listen.proxy is not None:
         found.append(f"regular@{_place(config.listen.proxy)}")
     if config.listen.base_url is not None:
-        host, port = meant_host(config)
-        found.append(f"reverse:http://{host}:{port}@{_place(config.listen.base_url)}")
+        found.append(f"reverse:http://{config.intercept.hosts[0]}:443@{_place(config.listen.base_url)}")
     return found
 
 
 def _place(address: Address) -> str:
     return f"{address.host}:{address.port}"  # mitmproxy splits at the last colon and wants no brackets
-
-
-def meant_host(config: Config) -> tuple[str, int]:
-    """The host that a request to the base URL means: the first of `intercept.hosts`, with its port."""
-    name, colon, port = config.intercept.hosts[0].rpartition(":")
-    return (name, int(port)) if colon and port.isdigit() else (config.intercept.hosts[0], 443)

@@ -25,10 +25,10 @@ from pydantic import (
     model_validator,
 )
 
-from . import config_values as values
-from .config_values import Address, Auth, OutboundProxy
+from ..exchange import Key
+from . import values
 from .durations import seconds
-from .exchange import Key
+from .values import Address, Auth, OutboundProxy
 
 FORMATS = ("anthropic",)
 FORMATS_LATER = ("openai-chat", "openai-responses", "gemini")

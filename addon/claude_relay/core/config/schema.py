@@ -1,6 +1,6 @@
 """The JSON schema of relay.yaml, for editors. Remake the file beside relay.yaml with
 
-python -c "from claude_relay.core.config_schema import text; print(text(), end='')" > relay.schema.json
+python -c "from claude_relay.core.config.schema import text; print(text(), end='')" > relay.schema.json
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .config import presets
-from .config_models import Config
+from . import presets
+from .models import Config
 
 
 def schema() -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """relay.yaml, from text to `Config`, with every problem named at once.
 
-    text ─► config_yaml     values and their lines
-         ─► config_expand   ${VARIABLES}
-         ─► here            presets, defaults, what one section says about another
-         ─► config_models   pydantic ─► Config | config_explain ─► ConfigError
+    text ─► yaml     values and their lines
+         ─► expand   ${VARIABLES}
+         ─► here     presets, defaults, what one section says about another
+         ─► models   pydantic ─► Config | explain ─► ConfigError
 
 Pure: the text and the environment are given. It knows nothing of mitmproxy, of who reads the file or when.
 
@@ -24,12 +24,12 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
-from .config_expand import expand, is_literal
-from .config_explain import explain
-from .config_models import Clients, Config, Intercept, LedgerSettings, Listen, Match, Provider, Retry, Route, Sessions
-from .config_problems import ConfigError, Place, Problem, dotted, shown, suggest
-from .config_values import Address, Auth, OutboundProxy, split_keys
-from .config_yaml import Document, YamlError, read
+from .expand import expand, is_literal
+from .explain import explain
+from .models import Clients, Config, Intercept, LedgerSettings, Listen, Match, Provider, Retry, Route, Sessions
+from .problems import ConfigError, Place, Problem, dotted, shown, suggest
+from .values import Address, Auth, OutboundProxy, split_keys
+from .yaml import Document, YamlError, read
 
 __all__ = [
     "Address",
@@ -112,7 +112,7 @@ def literal_keys(text: str | bytes) -> tuple[tuple[int | None, str], ...]:
 @cache
 def presets() -> dict[str, dict[str, Any]]:
     """Name → format, base_url, auth, source."""
-    data = json.loads(files(__package__).joinpath("data/presets.json").read_text("utf-8"))
+    data = json.loads(files("claude_relay.core.data").joinpath("presets.json").read_text("utf-8"))
     found: dict[str, dict[str, Any]] = data["presets"]
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 VARIABLE = "RELAY_CONFIG"
 NAME = "relay.yaml"
-ADDON = Path(__file__).parents[2]
+ADDON = Path(__file__).parents[3]
 """The folder that holds the package: addon/ in a checkout."""
 
 

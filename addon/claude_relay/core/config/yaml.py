@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from .config_problems import Place
+from .problems import Place
 
 MAX_CHARACTERS = 1 << 20
 MAX_VALUES = 20_000
