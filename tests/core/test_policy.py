@@ -297,7 +297,7 @@ def test_all_out_for_good_is_503_and_says_what_to_do():
     world = World(a=2)
     message = refused(world.ask(lambda attempt: DENIED), 503, final=True)
     assert "invalid x-api-key" in message
-    assert "scripts/keys" in message
+    assert "start the relay again" in message
     refused(world.ask([]), 503, final=True)
 
 
@@ -355,7 +355,7 @@ def test_an_empty_pool_retries_the_route_and_the_next_provider():
 
 
 def test_an_empty_pool_that_rejects():
-    assert "scripts/keys add" in refused(World(a=0).ask([]), 503, final=True)
+    assert "ANTHROPIC_API_KEYS" in refused(World(a=0).ask([]), 503, final=True)
     world = World(a=0, b=1)
     ends(world.ask([OK]), Accepted, "ok")
     assert world.log == [("b", "k1")]

@@ -286,7 +286,7 @@ def test_old_flows_go_but_never_a_live_one(begin: Callable[..., Relay], upstream
         upstream.script(*[steps.status(500)] * (n % 3 == 0), steps.message())
         assert client.ask("POST", "/v1/messages", body=messages_body(text=f"question {n}")).status == 200
         assert len(relay.web_ui.flows()) <= 5  # the one that has just been answered is let go at the next one's end
-    assert b"Hi" in relay.web_ui.body(relay.web_ui.flows()[0], "request")
+    assert b'"Hi"' in relay.web_ui.body(relay.web_ui.flows()[0], "request"), (live.current, live.eof, live.quiet(), [(f["comment"], f["timestamp_created"], f["request"]["timestamp_start"],f.get('error')) for f in relay.web_ui.flows()])
     go.set()
     live.until(b"message_stop")
     client.ask("POST", "/v1/messages", body=messages_body(text="the last"))
