@@ -17,7 +17,7 @@ from . import claude, steps
 from .clients import PLACEHOLDER, Answer, H2Client, RawClient, messages_body
 from .conftest import StartRelay
 from .relay import Relay, RelayProcess, config, provider
-from .upstream import Exchange, FakeUpstream, Recorded, Step, refusing_port
+from .upstream import Exchange, FakeUpstream, Step, refusing_port
 
 POOL = [f"sk-ant-api03-POOLSECRET{i}-{'ab' * 20}AA" for i in range(1, 8)]
 BEARER, COOKIE, QUERY, HEADER = "BEARERSECRET-1-xyz", "COOKIESECRET-1-xyz", "QUERY+SECRET/1=xyz", "HEADERSECRET-1-xyz"
@@ -55,17 +55,13 @@ async def _echo(exchange: Exchange) -> None:
     await steps.status(401, "authentication_error", text).run(exchange)
 
 
-async def _tokens(exchange: Exchange) -> None:
-    body = json.dumps({"access_token": ACCESS, "refresh_token": REFRESH, "seen": exchange.request.body.decode()})
-    await steps.answer([body.encode()], headers=[("Set-Cookie", f"session={MY_COOKIE}")]).run(exchange)
-
-
 async def _connect(exchange: Exchange) -> None:
     """An HTTP proxy that is its own destination: what follows on the connection is the tunnelled request."""
     await exchange.raw(b"HTTP/1.1 200 Connection established\r\n\r\n")  # type: ignore[attr-defined]
 
 
-ECHO, TOKENS, CONNECT = Step(_echo), Step(_tokens), Step(_connect)
+ECHO, CONNECT = Step(_echo), Step(_connect)
+TOKENS = steps.answer([json.dumps({"access_token": ACCESS, "refresh_token": REFRESH, "expires_in": 28800}).encode()])
 
 
 class Everything:
@@ -175,7 +171,8 @@ def everything(
 def leaks(scene: Everything, folder: Path, capfd: pytest.CaptureFixture[str], secrets: list[str] = SECRETS) -> list[str]:
     """Ends the relay and searches all that it leaves behind."""
     relay = scene.relay
-    relay.wait_until_clients_left() if not scene.stack.close() else None
+    scene.stack.close()
+    relay.wait_until_clients_left()
     shown = shown_by_mitmweb(relay, folder) if relay.web else []
     relay.on_loop(lambda: relay.master.options.update(save_stream_file=None))  # closes the file
     printed = "".join(capfd.readouterr())
@@ -247,61 +244,91 @@ def test_a_passed_on_error_that_repeats_the_key(
 
 
 @pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
-def test_a_good_answer_or_header_that_repeats_the_key(
-    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], web: bool
+@pytest.mark.parametrize("kind", ["json", "sse", "gzip", "header", "header of a failure"])
+def test_a_mirror_in_the_upstream(
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, web: bool
 ) -> None:
-    """A mirror in the upstream: whatever it answers, what the relay keeps does not hold the key."""
+    """Whatever it answers, what the relay keeps does not hold the key, and the client is not given it."""
 
     async def run(exchange: Exchange) -> None:
-        headers = [*claude.headers(), ("x-your-key", exchange.request.key)]
-        await steps.message(f"You sent {exchange.request.key}", headers=headers).run(exchange)
-
-    async def run_failing(exchange: Exchange) -> None:
-        headers = [("x-your-key", exchange.request.key)]
-        await steps.status(500, "api_error", "oops", headers=headers).run(exchange)
+        key = exchange.request.key
+        step = {
+            "json": steps.message(f"You sent {key}"),
+            "gzip": steps.message(f"You sent {key}", encoding="gzip"),
+            "sse": steps.stream(claude.events("You", "sent", key)),
+            "header": steps.message(headers=[("x-your-key", key)]),
+            "header of a failure": steps.status(500, headers=[("x-your-key", key)]),
+        }[kind]
+        await step.run(exchange)
 
     scene = everything(web=web)
-    assert scene.ask(Step(run_failing), Step(run)).status == 200
+    assert scene.ask(Step(run), stream=kind == "sse").status == 200
     assert leaks(scene, tmp_path, capfd) == []
 
 
+OWN = {"own": {"format": "anthropic", "base_url": "https://api.anthropic.com", "empty_pool": "passthrough"}}
+REFRESHING = json.dumps({"grant_type": "refresh_token", "refresh_token": REFRESH}).encode()
+
+
 @pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
-def test_the_clients_own_key_and_its_side_calls(
+def test_the_clients_own_key_that_passes_through(
     everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], web: bool
 ) -> None:
-    scene = everything(
-        config(
-            providers={"own": {"format": "anthropic", "base_url": "https://api.anthropic.com", "empty_pool": "passthrough"}},
-            retry=QUICK,
-        ),
-        web=web,
-    )
-    own: list[Recorded] = scene.host.requests
-    for script in ([], [steps.status(401, "authentication_error", "no")], [ECHO]):
+    scene = everything(config(providers=OWN, retry=QUICK), web=web)
+    for script in ([], [steps.status(500)], [steps.status(401, "authentication_error", "no")]):
         scene.host.script(*script)
         scene.ask()
-    assert {r.key for r in own} == {MINE}
+    assert {r.key for r in scene.host.requests} == {MINE}
     scene.ask(headers=[("Authorization", f"Bearer {MY_TOKEN}"), ("Cookie", f"session={MY_COOKIE}")])
-    assert own[-1].key == MY_TOKEN
-    asked = json.dumps({"grant_type": "refresh_token", "refresh_token": REFRESH}).encode()
-    for kind in ("base", "proxy"):
-        scene.host.script(TOKENS)
-        answer = scene.ask(kind=kind, path="/v1/oauth/token", body=asked)
-        assert answer.json()["access_token"] == ACCESS
-    for path in ("/api/hello", f"/api/x?token={ACCESS}"):
-        assert scene.ask(path=path).status == 200
+    assert scene.host.requests[-1].key == MY_TOKEN
+    for kind in ("base", "proxy", "h2"):
+        assert scene.ask(kind=kind, path="/api/hello").status == 200
     assert leaks(scene, tmp_path, capfd) == []
 
 
 @pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
-def test_a_broken_side_call_with_tokens(
+def test_the_clients_own_key_repeated_by_the_upstream(
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], web: bool
+) -> None:
+    scene = everything(config(providers=OWN, retry=QUICK), web=web)
+    scene.host.script(ECHO)
+    assert MINE.encode() in scene.ask().body  # passed on as it is
+    assert leaks(scene, tmp_path, capfd) == []
+
+
+@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
+@pytest.mark.parametrize("kind", ["base", "proxy", "h2"])
+def test_tokens_in_the_bodies_of_a_side_call(
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, web: bool
+) -> None:
+    scene = everything(web=web)
+    scene.host.script(TOKENS)
+    answer = scene.ask(kind=kind, path="/v1/oauth/token", body=REFRESHING)
+    assert answer.json()["access_token"] == ACCESS
+    assert scene.host.requests[0].body == REFRESHING
+    assert leaks(scene, tmp_path, capfd) == []
+
+
+@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
+@pytest.mark.parametrize("how", ["echo", "reset", "400"])
+def test_tokens_in_a_side_call_that_fails(
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str, web: bool
+) -> None:
+    scene = everything(web=web)
+    refused = steps.status(400, "invalid_request_error", f"unknown token {REFRESH}")
+    scene.host.script({"echo": ECHO, "reset": steps.reset_before_head, "400": refused}[how])
+    scene.ask(path="/v1/oauth/token", body=REFRESHING)
+    assert leaks(scene, tmp_path, capfd) == []
+
+
+@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
+def test_cookies_that_a_side_call_sets(
     everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], web: bool
 ) -> None:
     scene = everything(web=web)
-    asked = json.dumps({"refresh_token": REFRESH}).encode()
-    for step in (ECHO, steps.reset_before_head, steps.status(400, "invalid_request_error", REFRESH)):
-        scene.host.script(step)
-        scene.ask(path="/v1/oauth/token", body=asked)
+    cookie = ("Set-Cookie", f"session={MY_COOKIE}; HttpOnly")
+    scene.host.script(steps.answer([b"{}"], headers=[cookie]))
+    assert cookie in scene.ask(path="/api/hello").headers
     assert leaks(scene, tmp_path, capfd) == []
 
 

@@ -100,8 +100,10 @@ class RelayHooks:
             return
         if request.method == "CONNECT" or not runtime.claims(request.host, request.port):
             return
+        host = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
-            name_meant_host(request)
+            # A request to the base URL means the intercepted host, which speaks TLS.
+            request.data.scheme, host = b"https", request.data.host.encode()
         endpoint = classify(request.path)
         side = endpoint is Endpoint.SIDE
         relayed = Relayed(
@@ -114,7 +116,7 @@ class RelayHooks:
             keep_body=self.books.keeps_bodies and not side,
         )
         RELAYED[flow] = relayed
-        relayed.client_signature, relayed.placeholder_only = mask_client(request)
+        relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
@@ -269,13 +271,6 @@ class RelayHooks:
         if relayed is not None:
             relayed.signature = relayed.client_signature = None
             self.books.view.finished(flow)
-
-
-def name_meant_host(request: http.Request) -> None:
-    """A request to the base URL means the intercepted host, which speaks TLS."""
-    request.data.scheme = b"https"
-    if request.data.port == 443:
-        request.headers["host"] = request.data.host
 
 
 def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | None:

@@ -37,16 +37,20 @@ class HookIndex:
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """A hook of the proxy core, and for flows the `update` that follows it."""
-        message = event.args()[0]
-        if self.listeners(event.name):
-            await self.trigger_event(event)
-        if isinstance(message, flow.Flow) and self.listeners("update"):
-            await self.trigger_event(hooks.UpdateHook([message]))
+        args = event.args()
+        if listeners := self.listeners(event.name):
+            await self.call(listeners, event.name, args)
+        if isinstance(args[0], flow.Flow) and (listeners := self.listeners("update")):
+            await self.call(listeners, "update", hooks.UpdateHook([args[0]]).args())
 
     async def trigger_event(self, event: hooks.Hook) -> None:
-        """Call every handler of a hook; as in mitmproxy an error ends the group it is in, and AddonHalt ends them all."""
-        args, name = event.args(), event.name
-        for group in self.listeners(name):
+        """Call every handler of a hook."""
+        await self.call(self.listeners(event.name), event.name, event.args())
+
+    @staticmethod
+    async def call(listeners: Sequence[list[Any]], name: str, args: list[Any]) -> None:
+        """As in mitmproxy an error ends the group it is in, and AddonHalt ends them all."""
+        for group in listeners:
             try:
                 for addon in group:
                     if (handler := getattr(addon, name, None)) is not None:
@@ -77,7 +81,10 @@ class HookIndex:
         chain = self.manager.chain
         if chain is not self.chain or len(chain) != self.length:
             return False
-        return all(carrier.addons == known for carrier, known in self.carriers)
+        for carrier, known in self.carriers:  # noqa: SIM110 - a generator here costs as much as the rest, twice for every hook
+            if carrier.addons != known:
+                return False
+        return True
 
     def rebuild(self) -> None:
         """Forget everything and look again."""

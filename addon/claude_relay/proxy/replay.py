@@ -455,7 +455,7 @@ class RelayLayer(HttpLayer):
 
     def alarm_for(self, deadline: float) -> Commands[None]:
         """Make sure that some alarm rings at the deadline or before; each ring looks at every stream and sets the next."""
-        if not any(at <= deadline for at in self.alarms.values()):
+        if not self.alarms or min(self.alarms.values()) > deadline:
             command = commands.RequestWakeup(max(0.0, deadline - time.monotonic()))
             self.alarms[command] = deadline
             yield command

@@ -121,23 +121,34 @@ class Upstream:
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 
-def mask_client(request: http.Request) -> tuple[Signature, bool]:
+def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signature, bool]:
     """Take the client's credentials out of the flow; the signature puts them back on the wire, placeholders excepted.
 
-    The second value is True when the client has nothing but a placeholder.
+    The second value is True when the client has nothing but a placeholder. `host`: what the Host header should have said.
     """
-    original = request.data.headers.fields
-    real = tuple((n, v) for n, v in original if n.lower() not in NOT_SENT and not _is_placeholder(n, v))
-    has_credential = any(n.lower() in CREDENTIALS and v.strip() for n, v in real)
-    placeholder_only = not has_credential and any(_is_placeholder(n, v) for n, v in original)
-    shown = original if placeholder_only else [(n, v) for n, v in original if not _is_placeholder(n, v)]
-    request.data.headers.fields = tuple((n, CLIENT_ALIAS if n.lower() in MASKED else v) for n, v in shown)
-    return Signature(real), placeholder_only
-
-
-def _is_placeholder(name: bytes, value: bytes) -> bool:
-    """A placeholder never leaves."""
-    return name.lower() in CREDENTIALS and PLACEHOLDER in value.lower()
+    real: list[tuple[bytes, bytes]] = []
+    shown: list[tuple[bytes, bytes]] = []
+    placeholders: list[int] = []
+    has_credential = False
+    for header in request.data.headers.fields:
+        lower = header[0].lower()
+        if lower in MASKED:
+            if lower in CREDENTIALS and PLACEHOLDER in header[1].lower():
+                placeholders.append(len(shown))
+            elif lower not in NOT_SENT:
+                has_credential = has_credential or (lower in CREDENTIALS and bool(header[1].strip()))
+                real.append(header)
+            header = (header[0], CLIENT_ALIAS)
+        elif lower not in NOT_SENT:
+            if lower == b"host" and host is not None:
+                header = (header[0], host)
+            real.append(header)
+        shown.append(header)
+    if has_credential:
+        for place in reversed(placeholders):
+            del shown[place]
+    request.data.headers.fields = tuple(shown)
+    return Signature(tuple(real)), bool(placeholders) and not has_credential
 
 
 def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:

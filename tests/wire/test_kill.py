@@ -1,0 +1,200 @@
+"""kill -9 at any moment: every answer that a client has whole is in the ledger, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from .clients import RawClient, messages_body
+from .relay import PATIENCE, SCRIPT, RelayFailed, RelayProcess, _answers, config, rows
+from .upstream import FakeUpstream
+
+KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
+CLIENTS = 4
+ROUNDS = 12
+BREEDER = """
+import os, sys
+import claude_relay.proxy.script, mitmproxy.tools.dump, sqlite_utils
+from mitmproxy.tools.main import mitmdump
+for line in sys.stdin:
+    if child := os.fork():
+        print(child, flush=True)
+        os.waitpid(child, 0)
+        print("gone", flush=True)
+    else:
+        mitmdump(line.strip().split("\\0"))
+        os._exit(0)
+"""
+"""Starting Python and importing mitmproxy takes a second; a process that has done it is forked for each round."""
+
+
+class ForkedRelay(RelayProcess):
+    """A `RelayProcess` that starts in a moment, as often as one likes."""
+
+    def __enter__(self) -> ForkedRelay:
+        path = os.pathsep.join([str(SCRIPT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with self.output_file.open("ab") as output:
+            self.breeder = subprocess.Popen(
+                [sys.executable, "-c", BREEDER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                env=self.environ | {"PYTHONPATH": path},
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.breeder.stdin is not None
+        assert self.breeder.stdout is not None
+        self.kill()
+        self.breeder.stdin.close()
+        self.breeder.stdout.close()
+        assert self.breeder.wait(PATIENCE) == 0, self.output()
+
+    child = 0
+
+    def start(self) -> None:
+        assert self.breeder.stdin is not None
+        assert self.breeder.stdout is not None
+        at = self.command.index("-s")
+        self.breeder.stdin.write("\0".join(["-q", *self.command[at:]]) + "\n")
+        self.breeder.stdin.flush()
+        self.child = int(self.breeder.stdout.readline())
+        until = time.monotonic() + PATIENCE
+        while not (_answers(self.proxy_port) and _answers(self.base_port)):
+            if time.monotonic() > until:
+                raise RelayFailed(f"the relay did not start:\n{self.output()}")
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """kill -9, and nothing of it is left."""
+        if self.child:
+            assert self.breeder.stdout is not None
+            os.kill(self.child, signal.SIGKILL)
+            assert self.breeder.stdout.readline() == "gone\n"
+            self.child = 0
+
+
+@pytest.fixture
+def forked(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> Iterator[ForkedRelay]:
+    with ForkedRelay(tmp_path, confdir, config(upstream.url, KEYS)) as relay:
+        yield relay
+
+
+class Client(threading.Thread):
+    """Asks until the connection breaks; remembers which answers it got whole, by the number it sent along."""
+
+    def __init__(self, port: int, name: str) -> None:
+        super().__init__(name=name)
+        self.port = port
+        self.begun = 0
+        self.whole: list[str] = []
+        self.broken: list[str] = []
+
+    def run(self) -> None:
+        with suppress(OSError), RawClient(self.port) as client:
+            while self.ask(client, f"{self.name}-{self.begun}"):
+                pass
+
+    def ask(self, client: RawClient, name: str) -> bool:
+        """False when there was no whole answer. The last byte counts, not the end of the framing after it."""
+        stream = self.begun % 2 == 0
+        self.begun += 1
+        self.broken.append(name)
+        client.post(stream=stream, headers=[("User-Agent", name)])
+        answer = client.head()
+        assert answer.status == 200
+        while not (b"message_stop" in answer.body or answer.body.endswith(b"}}")) and client.piece():
+            pass
+        if b"message_stop" not in answer.body and not answer.body.endswith(b"}}"):
+            return False
+        self.whole.append(self.broken.pop())
+        while client.piece() is not None:
+            pass
+        return answer.complete
+
+
+def under_load(relay: RelayProcess, name: str, kill_after: int) -> list[Client]:
+    """Clients at work until the relay is killed, when so many answers have been got and a moment has passed."""
+    clients = [Client(relay.base_port, f"{name}-{n}") for n in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    until = time.monotonic() + 5
+    while sum(len(c.whole) for c in clients) < kill_after:
+        assert time.monotonic() < until, relay.output()
+        time.sleep(0.001)
+    time.sleep(random.random() * 0.02)  # any moment of a request is as good as another
+    relay.kill()
+    for client in clients:
+        client.join(5)
+        assert not client.is_alive()
+    return clients
+
+
+def check(database: Path, clients: list[Client]) -> None:
+    whole = {name for client in clients for name in client.whole}
+    begun = whole | {name for client in clients for name in client.broken}
+    written = [str(row["user_agent"]) for row in rows(database) if row["user_agent"] in begun]
+    assert len(written) == len(set(written))
+    assert whole <= set(written), f"answered and not written down: {whole - set(written)}"
+    assert all(row["finished"] == "complete" for row in rows(database) if row["user_agent"] in whole)
+    tries = {row["request"] for row in rows(database, "attempts")}
+    assert tries == {row["id"] for row in rows(database)}
+
+
+def test_kill_under_load(forked: ForkedRelay) -> None:
+    """One database through all rounds: each start goes on with what the killed one left."""
+    everyone: list[Client] = []
+    for turn in range(ROUNDS):
+        forked.start()
+        everyone += under_load(forked, f"round-{turn}", kill_after=random.randint(1, 30))
+    check(forked.database, everyone)
+    with closing(sqlite3.connect(forked.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert len({client.name for client in everyone if client.whole}) >= ROUNDS
+
+
+def test_it_goes_on_after_a_kill(forked: ForkedRelay) -> None:
+    forked.start()
+    clients = under_load(forked, "before", kill_after=5)
+    before = len(rows(forked.database))
+    forked.start()
+    with RawClient(forked.base_port) as client:
+        body = messages_body(stream=True)
+        for n in range(3):
+            answer = client.ask("POST", "/v1/messages", body=body, headers=[("User-Agent", f"after-{n}")])
+            assert answer.complete
+            assert len(rows(forked.database)) == before + n + 1
+    check(forked.database, clients)
+    assert "Traceback" not in forked.output()
+
+
+def test_a_kind_end_lets_answers_finish_their_rows(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> None:
+    """SIGTERM under load: the same promise, an exit code of 0 and no traceback."""
+    relay = RelayProcess(tmp_path, confdir, config(upstream.url, KEYS, ledger={"durability": "relaxed"}))
+    with relay:
+        clients = [Client(relay.base_port, f"kind-{n}") for n in range(CLIENTS)]
+        for client in clients:
+            client.start()
+        until = time.monotonic() + 5
+        while sum(len(c.whole) for c in clients) < 20:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        relay.process.terminate()
+        assert relay.process.wait(5) == 0
+        for client in clients:
+            client.join(5)
+    assert "Traceback" not in relay.output(), relay.output()
+    check(relay.database, clients)
