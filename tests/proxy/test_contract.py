@@ -63,7 +63,9 @@ def test_the_request_phase_is_what_try_once_repeats() -> None:
 
 
 def test_headers_of_the_answer_wait_in_the_state_that_is_overridden() -> None:
-    assert "self.server_state = self.state_wait_for_response_headers" in source(http.HttpStream.state_wait_for_request_headers)
+    assert "self.server_state = self.state_wait_for_response_headers" in source(
+        http.HttpStream.state_wait_for_request_headers
+    )
 
 
 def test_an_accepted_answer_is_sent_after_the_response_hook() -> None:

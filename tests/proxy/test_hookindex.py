@@ -94,7 +94,9 @@ def test_order_is_that_of_the_chain() -> None:
 
 def test_carried_addons_are_called_with_their_carrier() -> None:
     seen: list[str] = []
-    called = both_ways(Carrier("outer", seen, Listener("a", seen), Carrier("inner", seen, Listener("b", seen))), seen=seen)
+    called = both_ways(
+        Carrier("outer", seen, Listener("a", seen), Carrier("inner", seen, Listener("b", seen))), seen=seen
+    )
     assert called == ["a.request", "b.request"]
 
 

@@ -126,7 +126,10 @@ def test_lines(
     line: str,
     mark: str,
 ) -> None:
-    routes = [{"match": {"model": "claude-*"}, "to": ["anthropic"]}, {"match": {"header": {"x-any": "*"}}, "to": ["anthropic"]}]
+    routes = [
+        {"match": {"model": "claude-*"}, "to": ["anthropic"]},
+        {"match": {"header": {"x-any": "*"}}, "to": ["anthropic"]},
+    ]
     relay = begin(routes=routes)
     upstream.script(*script)
     method, path, body = asked
@@ -273,7 +276,9 @@ def test_a_huge_stream_is_kept_in_part(begin: Callable[..., Relay], upstream: Fa
 # -- how many
 
 
-def test_old_flows_go_but_never_a_live_one(begin: Callable[..., Relay], upstream: FakeUpstream, base_client: Base) -> None:
+def test_old_flows_go_but_never_a_live_one(
+    begin: Callable[..., Relay], upstream: FakeUpstream, base_client: Base
+) -> None:
     relay = begin(settings={"relay_keep_flows": 4}, retry=QUICK | {"idle": "5s"})
     go = Signal("the test's word")
     upstream.script(steps.stream([*claude.events()[:4], go, *claude.events()[4:]]))
@@ -322,9 +327,7 @@ def test_an_untrusted_certificate_is_explained_once(
     start: StartRelay, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, web: bool, authority: Any
 ) -> None:
     hosts = [f"{name}.claude-{web}.example" for name in ("one", "two")]
-    relay = start(
-        config(upstream.url, KEYS, intercept={"hosts": [*hosts, "api.anthropic.com"]}), relay={"web": web}
-    )
+    relay = start(config(upstream.url, KEYS, intercept={"hosts": [*hosts, "api.anthropic.com"]}), relay={"web": web})
     (relay.folder / "empty.pem").write_bytes(authority.ca_file.read_bytes())
     for host in (*hosts, hosts[0], hosts[0]):
         distrust(relay, host)

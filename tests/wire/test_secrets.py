@@ -113,7 +113,20 @@ def outage(which: str) -> list[Step]:
     }[which]
 
 
-OUTAGES = ["nothing", "401", "403", "429", "529", "reset", "garbage", "bad head", "html", "silence", "400", "error event"]
+OUTAGES = [
+    "nothing",
+    "401",
+    "403",
+    "429",
+    "529",
+    "reset",
+    "garbage",
+    "bad head",
+    "html",
+    "silence",
+    "400",
+    "error event",
+]
 
 
 def everywhere(relay: Relay, folder: Path, flows: Path, printed: str) -> Iterator[tuple[str, bytes]]:
@@ -168,7 +181,9 @@ def everything(
     return run
 
 
-def leaks(scene: Everything, folder: Path, capfd: pytest.CaptureFixture[str], secrets: list[str] = SECRETS) -> list[str]:
+def leaks(
+    scene: Everything, folder: Path, capfd: pytest.CaptureFixture[str], secrets: list[str] = SECRETS
+) -> list[str]:
     """Ends the relay and searches all that it leaves behind."""
     relay = scene.relay
     scene.stack.close()
@@ -188,8 +203,7 @@ def leaks(scene: Everything, folder: Path, capfd: pytest.CaptureFixture[str], se
     return [leak for place, data in shown for leak in found_in(place, data, secrets)]
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
-@pytest.mark.parametrize("kind", ["base", "proxy", "h2"])
+@pytest.mark.parametrize(("kind", "web"), [("base", False), ("proxy", True), ("h2", True)])
 def test_every_sort_of_outcome(
     everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, web: bool
 ) -> None:
@@ -223,10 +237,9 @@ def test_an_upstream_that_repeats_the_key(
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 @pytest.mark.parametrize("kind", ["invalid_request_error", "html", "cut"])
 def test_a_passed_on_error_that_repeats_the_key(
-    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, web: bool
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
     async def run(exchange: Exchange) -> None:
         text = f"what is {exchange.request.key}?"
@@ -237,16 +250,15 @@ def test_a_passed_on_error_that_repeats_the_key(
         }[kind]
         await step.run(exchange)
 
-    scene = everything(web=web)
+    scene = everything(web=True)
     scene.upstream.default = Step(run)
     assert scene.ask().status >= 400
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 @pytest.mark.parametrize("kind", ["json", "sse", "gzip", "header", "header of a failure"])
 def test_a_mirror_in_the_upstream(
-    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, web: bool
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str
 ) -> None:
     """Whatever it answers, what the relay keeps does not hold the key, and the client is not given it."""
 
@@ -261,7 +273,7 @@ def test_a_mirror_in_the_upstream(
         }[kind]
         await step.run(exchange)
 
-    scene = everything(web=web)
+    scene = everything(web=True)
     assert scene.ask(Step(run), stream=kind == "sse").status == 200
     assert leaks(scene, tmp_path, capfd) == []
 
@@ -286,18 +298,16 @@ def test_the_clients_own_key_that_passes_through(
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 def test_the_clients_own_key_repeated_by_the_upstream(
-    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], web: bool
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    scene = everything(config(providers=OWN, retry=QUICK), web=web)
+    scene = everything(config(providers=OWN, retry=QUICK), web=True)
     scene.host.script(ECHO)
     assert MINE.encode() in scene.ask().body  # passed on as it is
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
-@pytest.mark.parametrize("kind", ["base", "proxy", "h2"])
+@pytest.mark.parametrize(("kind", "web"), [("base", False), ("proxy", True), ("h2", True)])
 def test_tokens_in_the_bodies_of_a_side_call(
     everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, web: bool
 ) -> None:
@@ -309,30 +319,27 @@ def test_tokens_in_the_bodies_of_a_side_call(
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 @pytest.mark.parametrize("how", ["echo", "reset", "400"])
 def test_tokens_in_a_side_call_that_fails(
-    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str, web: bool
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], how: str
 ) -> None:
-    scene = everything(web=web)
+    scene = everything(web=True)
     refused = steps.status(400, "invalid_request_error", f"unknown token {REFRESH}")
     scene.host.script({"echo": ECHO, "reset": steps.reset_before_head, "400": refused}[how])
     scene.ask(path="/v1/oauth/token", body=REFRESHING)
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 def test_cookies_that_a_side_call_sets(
-    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str], web: bool
+    everything: Callable[..., Everything], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    scene = everything(web=web)
+    scene = everything(web=True)
     cookie = ("Set-Cookie", f"session={MY_COOKIE}; HttpOnly")
     scene.host.script(steps.answer([b"{}"], headers=[cookie]))
     assert cookie in scene.ask(path="/api/hello").headers
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 @pytest.mark.parametrize(
     ("auth", "key"),
     [("bearer", BEARER), ({"cookie": "session"}, COOKIE), ({"query": "key"}, QUERY), ({"header": "X-Odd"}, HEADER)],
@@ -345,9 +352,8 @@ def test_every_place_for_a_key(
     capfd: pytest.CaptureFixture[str],
     auth: Any,
     key: str,
-    web: bool,
 ) -> None:
-    scene = everything(config(providers={"odd": provider(upstream.url, [key], auth=auth)}, retry=QUICK), web=web)
+    scene = everything(config(providers={"odd": provider(upstream.url, [key], auth=auth)}, retry=QUICK), web=True)
     assert scene.ask(steps.status(500), steps.reset_before_head).status == 200
     assert scene.ask(ECHO).status == 503
     sent = repr([(r.path, r.headers) for r in upstream.requests])
@@ -355,14 +361,12 @@ def test_every_place_for_a_key(
     assert leaks(scene, tmp_path, capfd) == []
 
 
-@pytest.mark.parametrize("web", [False, True], ids=["mitmdump", "mitmweb"])
 def test_the_password_of_an_outbound_proxy(
     everything: Callable[..., Everything],
     upstream: FakeUpstream,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     stack: ExitStack,
-    web: bool,
 ) -> None:
     dead = stack.enter_context(refusing_port())
     through = f"http://user:{OUTBOUND}@127.0.0.1"
@@ -370,7 +374,7 @@ def test_the_password_of_an_outbound_proxy(
         "far": provider("http://127.0.0.1:9", POOL[:2], proxy=f"{through}:{upstream.port}"),
         "near": provider("http://127.0.0.1:9", POOL[2:3], proxy=f"{through}:{dead}"),
     }
-    scene = everything(config(providers=providers, retry=QUICK), web=web)
+    scene = everything(config(providers=providers, retry=QUICK), web=True)
     assert scene.ask(CONNECT, steps.message("through the proxy")).status == 200
     connect, request = upstream.requests
     assert connect.method == "CONNECT"

@@ -122,10 +122,12 @@ class RelayHooks:
         """A connection through an outbound proxy: give the proxy its credential."""
         if self.runtime is None:
             return
-        via = flow.server_conn.via
+        place, target = flow.server_conn.address, (flow.request.host, flow.request.port)
         for upstream in self.runtime.upstreams.values():
-            if upstream.proxy is not None and upstream.via == via and upstream.proxy.authorization:
-                flow.request.headers["proxy-authorization"] = upstream.proxy.authorization
+            proxy = upstream.proxy
+            if proxy is not None and (proxy.host, proxy.port) == place and (upstream.host, upstream.port) == target:
+                if proxy.authorization:
+                    flow.request.headers["proxy-authorization"] = proxy.authorization
                 return
 
     # -- attempts
@@ -202,7 +204,8 @@ class RelayHooks:
     async def relay_attempt(self, flow: http.HTTPFlow) -> None:
         """An attempt failed and nothing has reached the client."""
         relayed = RELAYED[flow]
-        outcome = relayed.outcome or Outcome()
+        answer, outcome = flow.response, relayed.outcome or Outcome()
+        relayed.tries[-1].ended_at = time.time()  # what follows may be a wait, which belongs to no attempt
         outcome = self.books.redacted(outcome, relayed)
         if relayed.facts.endpoint is Endpoint.SIDE:
             relayed.end_try(outcome, None)
@@ -211,7 +214,7 @@ class RelayHooks:
             return
         tried = relayed.tries[-1]
         await self.follow(flow, relayed, outcome)
-        self.books.attempt_failed(flow, relayed, tried, outcome)
+        self.books.attempt_failed(flow, relayed, tried, outcome, answer)
 
     # -- the answer
 

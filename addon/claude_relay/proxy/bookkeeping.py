@@ -13,7 +13,8 @@ from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdi
 from claude_relay.core.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
 
-from .inspection import View, marker, name_of, redact, summary
+from .inspection import View, marker, name_of, summary
+from .redaction import redact_all
 from .relayed import Relayed, Try
 
 logger = logging.getLogger(__name__)
@@ -53,16 +54,18 @@ class Bookkeeper:
     @staticmethod
     def redacted(outcome: Outcome, relayed: Relayed) -> Outcome:
         """The outcome without any key that the upstream may have repeated in it."""
-        message = redact(outcome.message.encode("utf-8", "replace"), relayed).decode()
-        return dataclasses.replace(outcome, message=message, body=redact(outcome.body, relayed))
+        message = redact_all(outcome.message.encode("utf-8", "replace"), relayed).decode()
+        return dataclasses.replace(outcome, message=message, body=redact_all(outcome.body, relayed))
 
-    def attempt_failed(self, flow: http.HTTPFlow, relayed: Relayed, tried: Try, outcome: Outcome) -> None:
-        """Make a failed attempt readable."""
+    def attempt_failed(
+        self, flow: http.HTTPFlow, relayed: Relayed, tried: Try, outcome: Outcome, answer: http.Response | None
+    ) -> None:
+        """Make a failed attempt readable. `answer`: what the upstream sent, if it sent anything."""
         level = logging.WARNING if tried.verdict in FOR_THE_OPERATOR else logging.INFO
         what = (tried.attempt.n, relayed.id, name_of(tried), tried.verdict, outcome.message or outcome.status)
         logger.log(level, "attempt %d of %s at %s: %s (%s)", *what)
         if relayed.again or relayed.refusal is not None:
-            self.view.add_failed(relayed, tried, flow, outcome)
+            self.view.add_failed(relayed, tried, flow, outcome, answer)
 
     async def settle(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The request is over, or all but its last bytes: pool, line, ledger."""

@@ -11,6 +11,7 @@ from mitmproxy import ctx, flow, http
 from claude_relay.core.exchange import Outcome
 from claude_relay.core.usage import Usage
 
+from .redaction import redact_all
 from .relayed import Relayed, Try
 
 RETRIED, FAILED = ":repeat:", ":x:"
@@ -65,7 +66,9 @@ class View:
         """mitmproxy's view addon; mitmdump has none."""
         return ctx.master.addons.get("view")
 
-    def add_failed(self, relayed: Relayed, tried: Try, live: http.HTTPFlow, outcome: Outcome) -> None:
+    def add_failed(
+        self, relayed: Relayed, tried: Try, live: http.HTTPFlow, outcome: Outcome, answer: http.Response | None
+    ) -> None:
         """Show a failed attempt as a flow of its own, so that its request and answer can be read."""
         if (view := self.view) is None:
             return
@@ -75,10 +78,10 @@ class View:
             f"attempt {tried.attempt.n} · {name_of(tried)} · {tried.verdict} · {outcome.message or outcome.status}"
         )
         shown.marked = FAILED
-        if outcome.status is not None and live.response is not None:
-            shown.response = http.Response(**live.response.data.__dict__ | {"headers": live.response.headers.copy()})
+        if answer is not None:
+            shown.response = http.Response(**answer.data.__dict__ | {"headers": answer.headers.copy()})
             shown.response.headers.pop("content-encoding", None)
-            shown.response.data.content = redact(outcome.body, relayed)
+            shown.response.data.content = redact_all(outcome.body, relayed)
         else:
             shown.error = flow.Error(outcome.message)
         view.add([shown])
@@ -105,11 +108,3 @@ def name_of(tried: Try) -> str:
     """Provider and key of an attempt as people write them."""
     key = tried.attempt.key
     return f"{tried.attempt.provider}/{key.alias}" if key is not None else f"{tried.attempt.provider} (client's key)"
-
-
-def redact(text: bytes, relayed: Relayed) -> bytes:
-    """An upstream that repeats the key in its error must not put it on show."""
-    for tried in relayed.tries:
-        if tried.attempt.key is not None and tried.attempt.key.secret:
-            text = text.replace(tried.attempt.key.secret.encode(), f"relay:{name_of(tried)}".encode())
-    return text

@@ -22,6 +22,7 @@ from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Out
 from claude_relay.core.gate import Gate
 from claude_relay.core.usage import Meter
 
+from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
 from .wire import Pristine, Signature, lower_headers
 
@@ -61,6 +62,8 @@ class Relayed:
     placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0
+    side_body: bytes | None = None
+    """The body of a side call, which no flow shows."""
 
     # the attempts
     policy: Generator[Attempt | Wait, Outcome | None, Conclusion] | None = None
@@ -73,6 +76,8 @@ class Relayed:
     again: bool = False
     own_answer: bool = False
     response_headers: dict[str, str] = field(default_factory=dict)
+    hidden: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = field(default_factory=dict)
+    """Header fields as the flow shows them, and as the client gets them."""
 
     # the answer
     meter: Meter | None = None
@@ -95,7 +100,8 @@ class Relayed:
     def keep_request(self, request: http.Request, body: bytes) -> None:
         """The request is whole: remember it as the client sent it."""
         request.timestamp_end = time.time()
-        request.data.content = body
+        request.data.content = b"" if self.facts.endpoint is Endpoint.SIDE else body
+        self.side_body = body if self.facts.endpoint is Endpoint.SIDE else None
         self.request_bytes = len(body)
         self.pristine = Pristine.of(request)
 
@@ -104,9 +110,10 @@ class Relayed:
         assert self.pristine is not None
         self.pristine.restore(flow.request)
 
-    def sign(self, request: http.Request) -> http.Request:
-        """The request as it goes on the wire: a copy with the real credential, never kept."""
-        return request if self.signature is None else self.signature.sign(request)
+    def sign(self, request: http.Request) -> tuple[http.Request, bytes | None]:
+        """Head and body as they go on the wire: a copy with the real credential, never kept."""
+        content = request.data.content if self.side_body is None else self.side_body
+        return (request if self.signature is None else self.signature.sign(request, content)), content
 
     def attempt_sent(self) -> None:
         """Connected: the attempt's request leaves now."""
@@ -116,6 +123,8 @@ class Relayed:
 
     def open_gate(self, response: http.Response) -> Gate:
         """Begin to judge the answer whose head has arrived."""
+        self.hidden.clear()
+        mask_headers(response, self)
         self.response_headers = lower_headers(response)
         self.gate = Gate(
             response.status_code,
@@ -165,9 +174,9 @@ class Relayed:
         self.meter.end()
         return self.settled or not self.sse or self.meter.complete or self.meter.error is not None
 
-    def kept_body(self) -> bytes | None:
+    def kept_body(self, response: http.Response) -> bytes | None:
         """The streamed body, for those who look at flows."""
-        return None if self.kept is None else b"".join(self.kept)
+        return None if self.kept is None else for_show(response, b"".join(self.kept), self)
 
     def break_off(self, why: str) -> bytes | None:
         """The upstream broke after content. Returns the bytes that end the stream as an error, or None when nothing can be added."""
@@ -219,8 +228,6 @@ class Relayed:
         now.status = outcome.status
         now.error = outcome.message
         now.verdict = verdict.name if verdict is not None else ""
-        if outcome.failure is not None or (outcome.status or 0) >= 400:
-            now.ended_at = time.time()
 
 
 def encoded(headers: dict[str, str]) -> bool:

@@ -17,6 +17,7 @@ internals and nothing of keys, routes or rests; tests/proxy/test_contract.py say
 from __future__ import annotations
 
 import collections
+import copy
 import logging
 import time
 import weakref
@@ -47,14 +48,21 @@ from mitmproxy.proxy.layers.http import (
     SendHttp,
 )
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpRequestHook, HttpResponseHeadersHook
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.gate import Decision
 
+from .redaction import for_client, for_show, unmasked
 from .relayed import RELAYED, Relayed
+from .wire import Fields
 
 logger = logging.getLogger(__name__)
 
@@ -133,10 +141,9 @@ class RelayStream(HttpStream):
     def send_request(self, relayed: Relayed) -> Commands[None]:
         """The flow keeps the alias; what goes on the wire is a signed copy."""
         request, server = self.flow.request, self.context.server
-        content = request.raw_content
         trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
         relayed.attempt_sent()
-        head = relayed.sign(request)
+        head, content = relayed.sign(request)
         yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), server)
@@ -207,14 +214,45 @@ class RelayStream(HttpStream):
         body = b"".join(self.held)
         self.held = []
         if whole:
-            self.flow.response.data.content = body
-            yield from self.send_response()
+            yield from self.send_whole(body)
             return
         yield from self.start_response_stream()
         if body:
             yield from self.state_stream_response_body(ResponseData(self.stream_id, body))
 
+    def send_whole(self, body: bytes) -> Commands[None]:
+        """Send an answer that was read to its end. What the flow shows of it may differ from what the client gets."""
+        assert self.relayed is not None
+        assert self.flow.response is not None
+        response, fields = self.flow.response, self.flow.response.data.headers.fields
+        wire = for_client(body, self.relayed)
+        shown = response.data.content = for_show(response, wire, self.relayed)
+        if shown is body and not self.relayed.hidden:
+            yield from self.send_response()
+            return
+        response.timestamp_end = time.time()
+        yield HttpResponseHook(self.flow)
+        self.server_state = self.state_done
+        if (yield from self.client_is_gone()):
+            return
+        head = wire_head(response, unmasked(fields, self.relayed), len(wire))
+        yield SendHttp(ResponseHeaders(self.stream_id, head, not wire), self.context.client)
+        if wire:
+            yield SendHttp(ResponseData(self.stream_id, wire), self.context.client)
+        yield from self.flow_done()
+
     # -- the stream
+
+    def start_response_stream(self) -> Commands[None]:
+        if self.relayed is None:
+            yield from super().start_response_stream()
+            return
+        assert self.flow.response is not None
+        head = self.flow.response
+        if self.relayed.hidden:
+            head = wire_head(head, unmasked(head.data.headers.fields, self.relayed), None)
+        yield SendHttp(ResponseHeaders(self.stream_id, head, False), self.context.client)
+        self.server_state = self.state_stream_response_body
 
     def state_stream_response_body(self, event: events.Event) -> Commands[None]:
         relayed = self.relayed
@@ -261,7 +299,7 @@ class RelayStream(HttpStream):
     def finish_stream(self) -> Commands[None]:
         assert self.relayed is not None
         assert self.flow.response is not None
-        self.flow.response.data.content = self.relayed.kept_body()
+        self.flow.response.data.content = self.relayed.kept_body(self.flow.response)
         yield from self.send_response(already_streamed=True)
 
     def break_off(self, why: str) -> Commands[None]:
@@ -512,6 +550,16 @@ class _WithoutTrailers(layer.Layer):
 
     def _handle_event(self, event: events.Event) -> Commands[None]:
         yield from self.handle_event(event)
+
+
+def wire_head(response: http.Response, fields: Fields, length: int | None) -> http.Response:
+    """A copy of an answer's head with other header fields. `length`: of a body that may have been changed."""
+    head = http.Response.__new__(http.Response)
+    head.data = copy.copy(response.data)
+    head.data.headers = http.Headers(fields)
+    if length is not None and "content-length" in head.headers:
+        head.headers["content-length"] = str(length)
+    return head
 
 
 def invalid_head(response: http.Response) -> str | None:

@@ -68,8 +68,11 @@ class ClaudeRelay(RelayHooks):
             self.seen = reload.stamp(self.path) if self.path is not None else None
             config = reload.read(self.path) if self.path is not None else default(os.environ)
         except ConfigError as e:
-            self.runtime = None
-            raise exceptions.OptionsError(f"the relay cannot start:\n{e}") from e
+            if self.runtime is not None:
+                raise exceptions.OptionsError(str(e)) from e
+            # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
+            logger.error("The relay cannot start:\n%s", e)
+            return
         self.runtime = Runtime.of(config, self.runtime)
         options.apply(config)
 
@@ -101,7 +104,7 @@ class ClaudeRelay(RelayHooks):
             logger.error(
                 "The relay cannot listen (see above). Change `listen` in relay.yaml or end the program that uses the port."
             )
-            ctx.master.shutdown()
+            raise SystemExit(1)
 
     def reconfigure(self, config: Config) -> None:
         """An edit of relay.yaml applies to the requests that come from now on."""

@@ -63,8 +63,8 @@ class Signature:
     fields: Fields = field(repr=False)
     query: tuple[str, str] | None = field(default=None, repr=False)
 
-    def sign(self, request: http.Request) -> http.Request:
-        """A copy of the request with the real header fields; body and trailers are sent from the flow."""
+    def sign(self, request: http.Request, content: bytes | None) -> http.Request:
+        """A copy of the request's head with the real header fields. `content`: the body that will follow it."""
         d = request.data
         path = d.path
         if self.query is not None:
@@ -74,7 +74,7 @@ class Signature:
         signed = http.Request.__new__(http.Request)
         signed.data = copy.copy(d)
         signed.data.path = path
-        signed.data.headers = http.Headers(self.fields + length_of(self.fields, d.content))
+        signed.data.headers = http.Headers(self.fields + length_of(self.fields, content))
         signed.data.content = signed.data.trailers = None
         return signed
 

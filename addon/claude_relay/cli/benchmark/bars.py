@@ -17,8 +17,8 @@ P50_ADDED = 0.3
 """Milliseconds over bare mitmdump, at one connection."""
 EVENT_ADDED = 5.0
 """Milliseconds over the upstream itself, for 99 of 100 events."""
-GROWTH = 0.05
-"""Share by which memory may grow between the first mark and the last."""
+GROWTH = 0.02
+"""Share by which memory may grow from the last mark but one to the last. Before that, caches of a fixed size fill up; a leak goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def stream_bars(streams: Streams) -> Iterator[Bar]:
 
 
 def memory_bar(memory: Memory) -> Bar:
-    """Flat means that it does not grow with the number of requests."""
-    first, *_, last = memory.after
-    what = f"memory in {memory.program} from {first:,} to {last:,} requests"
+    """Flat means that in the end it does not grow with the number of requests."""
+    *_, before, last = memory.after
+    what = f"memory in {memory.program} from {before:,} to {last:,} requests"
     return Bar(what, f"≤ {GROWTH:+.0%}", f"{memory.growth:+.1%}", memory.growth <= GROWTH)
 
 

@@ -104,9 +104,9 @@ class Memory:
 
     @property
     def growth(self) -> float:
-        """How much larger at the end than at the first mark: 0.1 is ten per cent."""
-        marks = list(self.after.values())
-        return marks[-1] / marks[0] - 1
+        """How much larger at the last mark than at the one before: 0.1 is ten per cent."""
+        before, last = list(self.after.values())[-2:]
+        return last / before - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ class Plan:
 
     rounds, seconds     slices of each target at each load, and their length
     streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
-    memory              marks: resident memory is read after so many requests
+    memory              marks: resident memory is read after so many requests; at least two
     """
 
     parts: tuple[str, ...] = PARTS
@@ -33,7 +33,7 @@ class Plan:
     events: int = 160
     rate: float = 20.0
     spread: float = 2.0
-    memory: tuple[int, ...] = (5_000, 20_000, 50_000)
+    memory: tuple[int, ...] = (5_000, 20_000, 35_000, 50_000)
     web: bool = False
 
 
