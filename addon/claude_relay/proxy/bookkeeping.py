@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import re
@@ -31,6 +32,7 @@ class Bookkeeper:
     def __init__(self, ledger: Ledger | None, view: View) -> None:
         self.ledger = ledger
         self.view = view
+        self.closed = False
 
     @property
     def keeps_bodies(self) -> bool:
@@ -80,6 +82,9 @@ class Bookkeeper:
         usage = relayed.meter.usage if relayed.meter is not None else None
         flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
         flow.marked = marker(relayed, finished)
+        if self.closed:
+            # The relay is ending and cannot write any more: an answer without a row must not look complete.
+            await asyncio.get_running_loop().create_future()
         if self.ledger is not None and (relayed.tries or relayed.refusal is not None):
             await self.ledger.write(request_row(flow, relayed, finished, now), attempt_rows(relayed))
 

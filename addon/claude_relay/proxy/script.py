@@ -46,6 +46,7 @@ class ClaudeRelay(RelayHooks):
         self.seen: reload.Stamp = None
         self.watcher: reload.Watcher | None = None
         self.index: HookIndex | None = None
+        self.listening: asyncio.Task[None] | None = None
         self.default_listener = DefaultListenerFilter()
 
     def load(self, loader: addonmanager.Loader) -> None:
@@ -69,12 +70,16 @@ class ClaudeRelay(RelayHooks):
             config = reload.read(self.path) if self.path is not None else default(os.environ)
         except ConfigError as e:
             if self.runtime is not None:
-                raise exceptions.OptionsError(str(e)) from e
+                raise exceptions.OptionsError(str(e)) from None
             # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
             logger.error("The relay cannot start:\n%s", e)
             return
+        if self.runtime is not None:
+            config = running(self.runtime.config, config)
         self.runtime = Runtime.of(config, self.runtime)
         options.apply(config)
+        if self.listening is not None:
+            self.watch()
 
     def running(self) -> None:
         """Everything is loaded: open the ledger, listen where the configuration says, watch the file."""
@@ -85,7 +90,14 @@ class ClaudeRelay(RelayHooks):
         self.index.install()
         self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger.open()
-        asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
+        self.listening = asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
+        self.watch()
+
+    def watch(self) -> None:
+        """Look at the file that counts now, and at no other."""
+        if self.watcher is not None:
+            self.watcher.stop()
+            self.watcher = None
         if self.path is not None:
             self.watcher = reload.Watcher(self.path, self.seen, self.reconfigure)
             self.watcher.start()
@@ -123,6 +135,7 @@ class ClaudeRelay(RelayHooks):
         if self.index is not None:
             self.index.remove()
         if self.books.ledger is not None:
+            self.books.closed = True
             self.books.ledger.close()
 
     def client_connected(self, client: Client) -> None:
