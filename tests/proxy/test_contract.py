@@ -14,7 +14,8 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers import http
 from mitmproxy.proxy.layers.http import _http1, _http2
 
-from claude_relay.proxy.replay import RelayLayer, RelayStream
+from claude_relay.proxy.relay_layer import RelayLayer
+from claude_relay.proxy.replay import RelayStream
 
 
 def source(thing: object) -> str:

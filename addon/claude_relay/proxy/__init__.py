@@ -1,13 +1,18 @@
 """The floor that touches mitmproxy; nothing else in the package imports it.
 
-script      what mitmproxy loads: builds the addons, refuses on a broken configuration
-addon       the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error
-replay      the HTTP layer that can replay a flow in place
-relayed     what is known of one relayed flow, from its first header to its settlement
-wire        the request as it leaves: host, path, alias in the flow, key on the wire
-answers     answers of the relay's own, in Claude's shape
-hookindex   which addon listens to which hook, so that silent ones cost nothing
-inspection  what mitmweb and the terminal show
-options     mitmproxy options of ours, and those of mitmproxy's that the relay needs
-reload      relay.yaml, read again when it changes
+script       what mitmproxy loads: sets the relay up, refuses on a broken configuration
+addon        the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error
+replay       one stream: a request and its answer, through as many attempts as it takes
+relay_layer  the HTTP layer that owns such streams, with its connections and alarms
+relayed      what is known of one relayed flow, from its first header to its settlement
+runtime      the configuration as it is right now: pools, upstreams, limits
+wire         the request as it leaves: host, path, alias in the flow, key on the wire
+redaction    no key, token or cookie in what a flow shows
+answers      answers of the relay's own, in Claude's shape
+bookkeeping  what is written down of a request: rows, headers, the line that people see
+inspection   what mitmweb and the terminal show
+hookindex    which addon listens to which hook, so that silent ones cost nothing
+options      mitmproxy options of ours, and those of mitmproxy's that the relay needs
+banner       what the relay says to the person who started it
+reload       relay.yaml, read again when it changes
 """

@@ -33,8 +33,8 @@ from claude_relay.core.routing import route
 
 from .answers import claude_error, cors_headers, error_answer, preflight, recast
 from .bookkeeping import Bookkeeper
+from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
-from .replay import RelayLayer
 from .runtime import Runtime
 from .wire import (
     address,
