@@ -39,7 +39,9 @@ def no_keys(hops: Sequence[Hop]) -> RelayError:
     """There is nothing to send the request with."""
     names = " or ".join(dict.fromkeys(hop.provider for hop in hops)) or "any provider"
     return RelayError(
-        503, f"no key for {names}: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml.", final=True
+        503,
+        f"no key for {names}: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml.",
+        final=True,
     )
 
 
