@@ -154,6 +154,7 @@ class RelayHooks:
         elif relayed.facts.endpoint is Endpoint.SIDE:
             relayed.next_attempt = Attempt(1, "", None, "")
         else:
+            relayed.counts = True
             facts, runtime = relayed.facts, relayed.runtime
             relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
             hops = route(facts, runtime.config.routes, runtime.config.providers)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from mitmproxy import ctx
 from mitmproxy.tls import TlsData
+
+from claude_relay.core.config.locate import locate
 
 from .runtime import Runtime
 
@@ -18,7 +21,7 @@ QUIET_SECONDS = 10.0
 _explained: dict[str, float] = {}
 
 
-def lines(runtime: Runtime | None, _addresses: Sequence[object], path: Path | None) -> Iterator[str]:
+def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
     """What is listening, how many keys there are, and what to type next."""
     assert runtime is not None
     config = runtime.config
@@ -34,7 +37,8 @@ def lines(runtime: Runtime | None, _addresses: Sequence[object], path: Path | No
         )
     if (web := ctx.master.addons.get("webauth")) is not None:
         yield f"  mitmweb   {web.web_url}"
-    yield "  next      scripts/env -- claude      (or any other program in the place of claude)"
+    which = "" if path is None or path == locate(None, {}, Path.cwd()) else f"RELAY_CONFIG={shlex.quote(str(path))} "
+    yield f"  next      {which}scripts/env -- claude      (or any other program in the place of claude)"
 
 
 def without_keys(passthrough: bool) -> str:

@@ -85,7 +85,7 @@ class Bookkeeper:
         if self.closed:
             # The relay is ending and cannot write any more: an answer without a row must not look complete.
             await asyncio.get_running_loop().create_future()
-        if self.ledger is not None and (relayed.tries or relayed.refusal is not None):
+        if self.ledger is not None and relayed.counts:
             await self.ledger.write(request_row(flow, relayed, finished, now), attempt_rows(relayed))
 
     @staticmethod

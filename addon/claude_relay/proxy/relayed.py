@@ -66,6 +66,8 @@ class Relayed:
     """The body of a side call, which no flow shows."""
 
     # the attempts
+    counts: bool = False
+    """Whether the ledger gets a row: from the moment that a route is looked for."""
     policy: Generator[Attempt | Wait, Outcome | None, Conclusion] | None = None
     next_attempt: Attempt | None = None
     conclusion: Conclusion | None = None

@@ -110,7 +110,7 @@ class ClaudeRelay(RelayHooks):
         await proxyserver.setup_servers()  # waits for the update that the option began
         self.default_listener.remove()
         if all(server.is_running for server in proxyserver.servers):
-            for line in banner.lines(self.runtime, proxyserver.listen_addrs(), self.path):
+            for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
         else:
             logger.error(
