@@ -26,6 +26,7 @@ from claude_relay.store.ledger import Ledger
 from . import banner, options, reload
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
+from .commands import RelayCommands
 from .hookindex import HookIndex
 from .inspection import View
 from .runtime import Runtime
@@ -48,6 +49,7 @@ class ClaudeRelay(RelayHooks):
         self.index: HookIndex | None = None
         self.listening: asyncio.Task[None] | None = None
         self.default_listener = DefaultListenerFilter()
+        self.addons = [RelayCommands(lambda: self.runtime, self.read_again)]
 
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options."""
@@ -126,6 +128,11 @@ class ClaudeRelay(RelayHooks):
         config = running(self.runtime.config, config)
         self.runtime = Runtime.of(config, self.runtime)
         options.apply(config)
+
+    def read_again(self) -> None:
+        """The command `relay.reload`."""
+        if self.watcher is not None:
+            asyncio.get_running_loop().create_task(self.watcher.reload(), name="relay.reload")
 
     def done(self) -> None:
         """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back."""

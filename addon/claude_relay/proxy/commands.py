@@ -1,0 +1,93 @@
+"""The relay from mitmproxy's own console: `relay.keys`, `relay.rest`, `relay.disable`, `relay.enable`, `relay.reload`.
+
+They work in mitmproxy's command prompt and in mitmweb. A key is named as everywhere, `anthropic/k2`, and completed. `relay.disable`
+and `relay.rest` last until they are lifted or the relay ends; keys of the vault are switched for good with `scripts/keys`.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+from mitmproxy import command, exceptions, types
+
+from claude_relay.core.exchange import Key
+from claude_relay.core.pool import Pool
+
+from .runtime import Runtime
+
+BY_HAND = "by hand"
+
+
+class RelayCommands:
+    """Commands over the pools of the running relay."""
+
+    name = "claude_relay_commands"
+
+    def __init__(self, runtime: Callable[[], Runtime | None], reload: Callable[[], None]) -> None:
+        self.runtime = runtime
+        self.read_again = reload
+
+    @command.command("relay.keys")
+    def keys(self) -> types.Data:
+        """Every key of every pool: name, state, until when, why, requests under way and in all, share of its limit that is left."""
+        now = time.time()
+        rows = [["key", "state", "until", "reason", "in flight", "used", "left"]]
+        for pool in self.pools():
+            for key in pool.state(now).keys:
+                until = "" if key.until is None else time.strftime("%H:%M:%S", time.localtime(key.until))
+                counts = [str(key.in_flight), str(key.used), f"{key.headroom:.0%}"]
+                rows.append([f"{pool.provider}/{key.alias}", key.status, until, key.reason, *counts])
+        return cast(types.Data, rows)
+
+    @command.command("relay.names")
+    def names(self) -> Sequence[str]:
+        """The names of all keys, for completion."""
+        return [f"{pool.provider}/{key.alias}" for pool in self.pools() for key in pool.keys]
+
+    @command.command("relay.rest")
+    @command.argument("key", type=types.Choice("relay.names"))
+    def rest(self, key: str, seconds: int) -> None:
+        """Let a key rest for so many seconds. A rest is never shortened by this."""
+        if seconds < 1:
+            raise exceptions.CommandError("a rest takes at least 1 second")
+        self.rest_until(key, time.time() + seconds)
+
+    @command.command("relay.disable")
+    @command.argument("key", type=types.Choice("relay.names"))
+    def disable(self, key: str) -> None:
+        """Take a key out until `relay.enable`, or until the relay ends."""
+        self.rest_until(key, math.inf)
+
+    @command.command("relay.enable")
+    @command.argument("key", type=types.Choice("relay.names"))
+    def enable(self, key: str) -> None:
+        """End every rest of a key, also those that a provider asked for."""
+        pool, found = self.find(key)
+        pool.rests.lift(found.id)
+
+    @command.command("relay.reload")
+    def reload(self) -> None:
+        """Read relay.yaml again now, changed or not."""
+        self.read_again()
+
+    def rest_until(self, name: str, until: float) -> None:
+        """A rest that a person asked for; it ends without a probe."""
+        pool, key = self.find(name)
+        now = time.time()
+        pool.rests.extend(
+            key.id, "", until=until, now=now, reason=BY_HAND, stated=math.isfinite(until), recheck=math.inf
+        )
+
+    def find(self, name: str) -> tuple[Pool, Key]:
+        """The pool and key of a name. Raises CommandError with the known names."""
+        for pool in self.pools():
+            for key in pool.keys:
+                if f"{pool.provider}/{key.alias}" == name:
+                    return pool, key
+        raise exceptions.CommandError(f"no key has the name {name}; there are: {', '.join(self.names()) or 'none'}")
+
+    def pools(self) -> Iterator[Pool]:
+        """The pools as they are now."""
+        runtime = self.runtime()
+        yield from () if runtime is None else runtime.pools.values()
