@@ -33,6 +33,7 @@ from claude_relay.core.routing import route
 
 from .answers import claude_error, cors_headers, error_answer, preflight, recast
 from .bookkeeping import Bookkeeper
+from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
 from .runtime import Runtime
@@ -117,6 +118,7 @@ class RelayHooks:
         )
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
+        relayed.own_secrets = own_secrets(relayed.client_signature.fields)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
@@ -274,6 +276,7 @@ class RelayHooks:
         relayed = RELAYED.pop(flow, None)
         if relayed is not None:
             relayed.signature = relayed.client_signature = None
+            relayed.own_secrets = ()
             self.books.view.finished(flow)
 
 

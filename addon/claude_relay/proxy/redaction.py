@@ -6,7 +6,7 @@ its own; flows, dumps and mitmweb get aliases.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -25,25 +25,28 @@ SHORTEST = 8
 type Secret = tuple[bytes, bytes]
 
 
-def pool_secrets(relayed: Relayed) -> Iterator[Secret]:
+def own_secrets(fields: Fields) -> tuple[Secret, ...]:
+    """What the client itself sent, found once for each request."""
+    return tuple(
+        (secret, CLIENT_ALIAS)
+        for name, value in fields
+        if (lower := name.lower()) in MASKED
+        and len(secret := value.strip().split(b" ", 1)[-1].strip() if lower in CREDENTIALS else value.strip())
+        >= SHORTEST
+    )
+
+
+def pool_secrets(relayed: Relayed) -> tuple[Secret, ...]:
     """The keys that were lent to this request, with their aliases."""
-    for tried in relayed.tries:
-        key = tried.attempt.key
-        if key is not None and len(key.secret) >= SHORTEST:
-            yield key.secret.encode(), f"relay:{key.provider}/{key.alias}".encode()
+    keys = (tried.attempt.key for tried in relayed.tries)
+    return tuple(
+        (key.secret.encode(), f"relay:{key.provider}/{key.alias}".encode())
+        for key in keys
+        if key is not None and len(key.secret) >= SHORTEST
+    )
 
 
-def own_secrets(relayed: Relayed) -> Iterator[Secret]:
-    """What the client itself sent."""
-    for name, value in relayed.client_signature.fields if relayed.client_signature is not None else ():
-        if name.lower() in MASKED:
-            text = value.strip()
-            text = text.split(b" ", 1)[-1].strip() if name.lower() in CREDENTIALS else text
-            if len(text) >= SHORTEST:
-                yield text, CLIENT_ALIAS
-
-
-def redact(text: bytes, secrets: Iterator[Secret]) -> bytes:
+def redact(text: bytes, secrets: Iterable[Secret]) -> bytes:
     """The text with aliases in the place of secrets; the same object when there was none in it."""
     for secret, alias in secrets:
         if secret in text:
@@ -53,20 +56,23 @@ def redact(text: bytes, secrets: Iterator[Secret]) -> bytes:
 
 def redact_all(text: bytes, relayed: Relayed) -> bytes:
     """For logs, tables and flows."""
-    return redact(redact(text, pool_secrets(relayed)), own_secrets(relayed))
+    return redact(redact(text, pool_secrets(relayed)), relayed.own_secrets)
 
 
 def mask_headers(response: http.Response, relayed: Relayed) -> None:
     """Take credentials out of an answer's head; what is the client's own goes back in on the wire (`unmasked`)."""
     side = relayed.facts.endpoint is Endpoint.SIDE
-    fields = response.data.headers.fields
+    fields, lent = response.data.headers.fields, pool_secrets(relayed)
+    values = b"\n".join(value for _, value in fields)
+    if not side and not any(secret in values for secret, _ in (*lent, *relayed.own_secrets)):
+        return
     for place, (name, value) in enumerate(fields):
-        for_client = redact(value, pool_secrets(relayed))
-        shown = redact(for_client, own_secrets(relayed))
+        to_client = redact(value, lent)
+        shown = redact(to_client, relayed.own_secrets)
         if side and name.lower() == b"set-cookie":
             shown = b"relay:cookie/%d" % place
         if shown is not value:
-            relayed.hidden[name, shown] = (name, for_client)
+            relayed.hidden[name, shown] = (name, to_client)
             fields = (*fields[:place], (name, shown), *fields[place + 1 :])
     response.data.headers.fields = fields
 

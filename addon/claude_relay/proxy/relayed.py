@@ -59,6 +59,7 @@ class Relayed:
     # the request
     pristine: Pristine | None = None
     client_signature: Signature | None = None
+    own_secrets: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0

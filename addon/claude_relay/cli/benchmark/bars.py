@@ -1,6 +1,7 @@
 """What has to hold, and whether it does.
 
-A bar compares with `mitmdump -q`: mitmdump that prints nothing, which is the faster of the two.
+A bar compares with `mitmdump -q`: mitmdump that prints nothing, which is the faster of the two. What is printed is what is
+judged: figures are rounded first.
 """
 
 from __future__ import annotations
@@ -52,13 +53,21 @@ def request_bars(requests: Requests) -> Iterator[Bar]:
         ratio = requests.compared.ratio(RELAY, BARE)
         what = f"requests/s of bare mitmdump, {requests.connections} connections, {load}"
         yield Bar(
-            what, f"≥ {RATE:.1f}× (aim {AIM:.1f}×)", f"{ratio.median:.2f}×", ratio.median >= RATE, between(ratio, "×")
+            what,
+            f"≥ {RATE:.1f}× (aim {AIM:.1f}×)",
+            f"{ratio.median:.2f}×",
+            round(ratio.median, 2) >= RATE,
+            between(ratio, "×"),
         )
     else:
         added = requests.compared.added(RELAY, BARE, p50)
         what = f"p50 added over bare mitmdump, 1 connection, {load}"
         yield Bar(
-            what, f"≤ {P50_ADDED} ms", f"{added.median:+.2f} ms", added.median <= P50_ADDED, between(added, " ms")
+            what,
+            f"≤ {P50_ADDED} ms",
+            f"{added.median:+.2f} ms",
+            round(added.median, 2) <= P50_ADDED,
+            between(added, " ms"),
         )
 
 
@@ -67,7 +76,11 @@ def stream_bars(streams: Streams) -> Iterator[Bar]:
     added = streams.delays.added(RELAY, DIRECT, p99)
     what = "p99 added to an event of a stream"
     yield Bar(
-        what, f"≤ {EVENT_ADDED:.0f} ms", f"{added.median:+.2f} ms", added.median <= EVENT_ADDED, between(added, " ms")
+        what,
+        f"≤ {EVENT_ADDED:.0f} ms",
+        f"{added.median:+.2f} ms",
+        round(added.median, 2) <= EVENT_ADDED,
+        between(added, " ms"),
     )
 
 

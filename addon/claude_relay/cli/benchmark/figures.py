@@ -138,7 +138,13 @@ class Results:
     soak: Soak | None = None
 
 
-def noise(results: Results) -> float | None:
-    """How far the direct upstream itself varied between rounds, as a share of its median: the machine's own noise."""
-    found = [r.compared.figure("direct", lambda one: one.rate) for r in results.requests]
-    return statistics.median((f.high - f.low) / f.median for f in found) if found else None
+def noise(results: Results, target: str) -> float | None:
+    """How far one target itself varied: the width of the middle half of its rounds, as a share of their median."""
+    found = [[one.rate for one in requests.compared.rounds[target]] for requests in results.requests]
+    shares = [_middle_half(rates) / statistics.median(rates) for rates in found if len(rates) > 1]
+    return statistics.median(shares) if shares else None
+
+
+def _middle_half(rates: Sequence[float]) -> float:
+    low, _, high = statistics.quantiles(rates, n=4, method="inclusive")
+    return high - low

@@ -6,10 +6,11 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from . import traffic
+from .gauges import cpu_seconds
 from .orders import Hammer, Hammered
 
 LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -19,14 +20,14 @@ GRACE: Final = 15.0
 
 
 class Run:
-    """What the connections of one order share."""
+    """What the connections share while they send `count` requests, or as many as begin within so many seconds."""
 
-    def __init__(self, order: Hammer) -> None:
+    def __init__(self, seconds: float, count: int, bad: Counter[str]) -> None:
         self.latencies: list[int] = []
-        self.bad: Counter[str] = Counter()
-        self.left = order.count or NO_LIMIT
+        self.bad = bad
+        self.left = count
         self.begun = time.perf_counter()
-        self.until = self.begun + order.seconds
+        self.until = self.begun + seconds
 
     def may_send(self) -> bool:
         """Whether one more request is to be sent; counts it."""
@@ -44,7 +45,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, request: bytes) -> None:
         self.request = request
         self.run: Run | None = None
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] | None = None
         self.received = b""
         self.missing = 0
         self.sent_at = 0
@@ -53,10 +54,12 @@ class Connection(asyncio.Protocol):
         """Wait for `start`."""
         self.transport = cast(asyncio.Transport, transport)
 
-    def start(self, run: Run) -> None:
-        """Send the first request."""
+    def start(self, run: Run) -> asyncio.Future[None]:
+        """Send the first request; the future is done when there are no more to send."""
         self.run = run
+        self.done = asyncio.get_running_loop().create_future()
         self.next()
+        return self.done
 
     def next(self) -> None:
         """The next request, or the end."""
@@ -96,32 +99,50 @@ class Connection(asyncio.Protocol):
         assert self.run is not None
         self.run.bad[why] += 1
         self.finish()
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The target closed the connection, or we did."""
-        if not self.done.done() and self.run is not None:
+        if self.done is not None and not self.done.done():
             self.fail(f"connection lost: {exc}")
 
     def finish(self) -> None:
-        """No more requests on this connection."""
-        if not self.done.done():
+        """No more requests for now."""
+        if self.done is not None and not self.done.done():
             self.done.set_result(None)
-        self.transport.close()
 
 
 async def run(order: Hammer) -> Hammered:
-    """Connect, then begin on all connections at once."""
+    """Connect, send one request on each connection that does not count, then begin on all at once.
+
+    The first request of a connection is another matter: some targets connect to the upstream when it comes, others before.
+    """
     loop = asyncio.get_running_loop()
     connections = [
         (await loop.create_connection(_factory(order, n), "127.0.0.1", order.port))[1] for n in range(order.connections)
     ]
-    shared = Run(order)
+    bad: Counter[str] = Counter()
+    if not order.count:
+        for connection in connections:
+            await send(Run(GRACE, 1, bad), [connection])
+    before = cpu_seconds(order.pid)
+    measured = Run(order.seconds, order.count or NO_LIMIT, bad)
+    await send(measured, connections)
+    seconds, cpu = time.perf_counter() - measured.begun, cpu_seconds(order.pid) - before
     for connection in connections:
-        connection.start(shared)
-    _, pending = await asyncio.wait([c.done for c in connections], timeout=order.seconds + GRACE)
+        connection.transport.close()
+    return Hammered(seconds, cpu, measured.latencies, dict(bad))
+
+
+async def send(run: Run, connections: Sequence[Connection]) -> None:
+    """Have the connections send until the run is over and all answers are there."""
+    open_ones = [connection for connection in connections if not connection.transport.is_closing()]
+    waiting = [connection.start(run) for connection in open_ones]
+    if not waiting:
+        return
+    _, pending = await asyncio.wait(waiting, timeout=max(0.0, run.until - time.perf_counter()) + GRACE)
     if pending:
-        shared.bad["no answer"] += len(pending)
-    return Hammered(time.perf_counter() - shared.begun, shared.latencies, dict(shared.bad))
+        run.bad["no answer"] += len(pending)
 
 
 def _factory(order: Hammer, client: int) -> Callable[[], Connection]:

@@ -8,10 +8,13 @@ from collections import Counter
 from typing import cast
 
 from . import traffic
+from .gauges import cpu_seconds
 from .orders import Listen, Listened
 
 GRACE = 15.0
 """Seconds that the streams may take longer than they should."""
+SETTLING = 0.5
+"""Seconds between connecting and the first stream: what a target does with new connections is not what is measured."""
 SIZE = 20_000
 """Bytes of a request's body."""
 
@@ -88,11 +91,12 @@ async def run(order: Listen) -> Listened:
         stream = Stream(request, shared, order.events)
         await loop.create_connection(lambda stream=stream: stream, "127.0.0.1", order.port)  # type: ignore[misc]
         streams.append(stream)
-    begun = time.monotonic()
+    await asyncio.sleep(SETTLING)
+    before, begun = cpu_seconds(order.pid), time.monotonic()
     for n, stream in enumerate(streams):
         await asyncio.sleep(max(0.0, begun + order.spread * n / order.streams - time.monotonic()))
         stream.start()
     _, pending = await asyncio.wait([s.done for s in streams], timeout=order.events / order.rate + GRACE)
     if pending:
         shared.bad["an unfinished stream"] += len(pending)
-    return Listened(shared.delays, shared.firsts, dict(shared.bad))
+    return Listened(cpu_seconds(order.pid) - before, shared.delays, shared.firsts, dict(shared.bad))

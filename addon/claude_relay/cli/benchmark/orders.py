@@ -1,7 +1,7 @@
 """What the load process is told to do and what it answers: one JSON line each way.
 
->>> decode_order(encode(Hammer(port=8080, connections=1, size=2048, seconds=1.0))).connections
-1
+>>> decode_order(encode(Hammer(port=8080, pid=1, connections=1, size=2048, seconds=1.0))).seconds
+1.0
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ class Hammer(msgspec.Struct, frozen=True, tag=True):
     seconds  how long new requests are begun
     count    how many requests are sent at most, over all connections; 0: no limit
     size     bytes of a request's body
+    pid      the process whose processor time is wanted
     """
 
     port: int
+    pid: int
     connections: int
     size: int
     seconds: float
@@ -28,9 +30,11 @@ class Listen(msgspec.Struct, frozen=True, tag=True):
     """Streams side by side, each on a connection of its own, begun evenly spread over `spread` seconds.
 
     events, rate  events of a stream, and how many of them come in a second
+    pid           the process whose processor time is wanted
     """
 
     port: int
+    pid: int
     streams: int
     events: int
     rate: float
@@ -53,16 +57,22 @@ type Order = Hammer | Listen | Mix
 
 
 class Hammered(msgspec.Struct, frozen=True, tag=True):
-    """Microseconds from sending a request to the last byte of its answer; `bad`: what else happened, and how often."""
+    """Microseconds from sending a request to the last byte of its answer.
+
+    cpu  processor time that the target used meanwhile, in seconds
+    bad  what else happened, and how often
+    """
 
     seconds: float
+    cpu: float
     latencies: list[int]
     bad: dict[str, int]
 
 
 class Listened(msgspec.Struct, frozen=True, tag=True):
-    """Microseconds: from an event's sending to its arrival, and from a request to its first event of content."""
+    """Microseconds: from an event's sending to its arrival, and from a request to its first event of content. The rest as in `Hammered`."""
 
+    cpu: float
     delays: list[int]
     firsts: list[int]
     bad: dict[str, int]

@@ -1,4 +1,4 @@
-"""How much is measured: the whole benchmark (about four minutes), or a short run.
+"""How much is measured: the whole benchmark (about five minutes), or a short run.
 
 >>> replace(FULL, rounds=1).rounds
 1
@@ -24,8 +24,8 @@ class Plan:
     """
 
     parts: tuple[str, ...] = PARTS
-    rounds: int = 7
-    seconds: float = 0.8
+    rounds: int = 15
+    seconds: float = 0.4
     connections: tuple[int, ...] = (1, 16)
     sizes: tuple[int, ...] = (2_048, 102_400)
     stream_rounds: int = 2
@@ -38,4 +38,4 @@ class Plan:
 
 
 FULL: Final = Plan()
-QUICK: Final = Plan(rounds=3, seconds=0.4, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))
+QUICK: Final = Plan(rounds=5, seconds=0.25, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))

@@ -1,6 +1,6 @@
 """The benchmark's child processes: started, waited for, asked for their memory, ended by their id.
 
-Children live in a session of their own: Ctrl-C reaches only the benchmark, which then ends them in order.
+Children live in a session of their own: Ctrl-C reaches only the benchmark, which then ends them.
 """
 
 from __future__ import annotations
@@ -118,10 +118,6 @@ class Child:
     def resident(self) -> int:
         """Its resident memory in bytes, now."""
         return gauges.resident(self.process.pid)
-
-    def cpu_seconds(self) -> float:
-        """The processor time it has used so far."""
-        return gauges.cpu_seconds(self.process.pid)
 
 
 def module(name: str) -> list[str]:

@@ -30,10 +30,8 @@ def print_report(results: Results, console: Console) -> None:
     if results.soak is not None:
         console.print(soak_table(results.soak))
     console.print(f"[dim]{machine_line()}[/dim]")
-    if (share := noise(results)) is not None:
-        console.print(
-            f"[dim]Noise: the direct upstream itself varied by {share:.0%} between rounds. Ratios are medians of rounds.[/dim]"
-        )
+    if (share := noise(results, BARE)) is not None:
+        console.print(f"[dim]Noise: {BARE} itself varied by {share:.0%} (middle half of its rounds).[/dim]")
 
 
 def bar_table(found: list[Bar]) -> Table:
@@ -141,5 +139,6 @@ def as_json(results: Results) -> str:
     """All figures of all rounds, and the bars."""
     found = [dataclasses.asdict(bar) for bar in bars(results)]
     return json.dumps(
-        {"bars": found, "machine": machine_line(), "noise": noise(results)} | dataclasses.asdict(results), indent=2
+        {"bars": found, "machine": machine_line(), "noise": noise(results, BARE)} | dataclasses.asdict(results),
+        indent=2,
     )

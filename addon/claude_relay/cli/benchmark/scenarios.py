@@ -70,9 +70,8 @@ async def compare_requests(
     """All targets under one load."""
     rounds: defaultdict[str, list[Slice]] = defaultdict(list)
     for name, target in turns(targets, plan.rounds):
-        before = target.child.cpu_seconds()
         report = await hammer(bench.load, target, connections=connections, size=size, seconds=plan.seconds)
-        rounds[name].append(Slice.of(report.latencies, report.seconds, target.child.cpu_seconds() - before))
+        rounds[name].append(Slice.of(report.latencies, report.seconds, report.cpu))
     return Comparison(f"{connections} × {size // 1024} KB", rounds)
 
 
@@ -81,7 +80,7 @@ async def hammer(
 ) -> Hammered:
     """Send requests for so many seconds, or so many requests. Raises BenchError when anything but a good answer came."""
     limit = seconds or 10.0 + count / SLOWEST
-    order = Hammer(target.port, connections, size, limit, count)
+    order = Hammer(target.port, target.child.process.pid, connections, size, limit, count)
     report = await give(load, order, limit, target)
     assert isinstance(report, Hammered)
     fail_if(report.bad, target)
@@ -118,16 +117,15 @@ async def measure_streams(bench: Bench, plan: Plan, results: Results, say: Say) 
     targets = {DIRECT: bench.upstream, BARE: await bench.bare(*STREAMING), RELAY: await bench.relay()}
     await ready(targets)
     for target in targets.values():
-        await listen(bench.load, target, Listen(target.port, 2, 10, plan.rate, 0.1))
+        await listen(bench.load, target, Listen(target.port, target.child.process.pid, 2, 10, plan.rate, 0.1))
     delays: defaultdict[str, list[Slice]] = defaultdict(list)
     firsts: defaultdict[str, list[Slice]] = defaultdict(list)
     for name, target in turns(targets, plan.stream_rounds):
-        order = Listen(target.port, plan.streams, plan.events, plan.rate, plan.spread)
-        before = target.child.cpu_seconds()
+        order = Listen(target.port, target.child.process.pid, plan.streams, plan.events, plan.rate, plan.spread)
         report = await listen(bench.load, target, order)
-        used, seconds = target.child.cpu_seconds() - before, plan.events / plan.rate + plan.spread
-        delays[name].append(Slice.of(report.delays, seconds, used))
-        firsts[name].append(Slice.of(report.firsts, seconds, used))
+        seconds = plan.events / plan.rate + plan.spread
+        delays[name].append(Slice.of(report.delays, seconds, report.cpu))
+        firsts[name].append(Slice.of(report.firsts, seconds, report.cpu))
     results.streams = Streams(Comparison("delay of an event", delays), Comparison("first event of content", firsts))
 
 
