@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 
+import mitmproxy.http
 from mitmproxy import addonmanager, hooks
 from mitmproxy.addons import default_addons, script
 from mitmproxy.addons.next_layer import NextLayer
@@ -154,3 +155,8 @@ def test_the_default_listener_is_bound_before_a_script_is_loaded() -> None:
 def test_our_hooks_are_known_by_their_names() -> None:
     assert {"relay_attempt", "relay_settle"} <= set(hooks.all_hooks)
     assert commands.StartHook.blocking is True
+
+
+def test_messages_are_checked_only_when_assertions_are_on() -> None:
+    assert "if __debug__: def __post_init__(self): for field in fields(self)" in source(mitmproxy.http.MessageData)
+    assert "typecheck.check_option_type(" in source(mitmproxy.http.MessageData.__post_init__)

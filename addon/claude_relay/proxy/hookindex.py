@@ -12,7 +12,14 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mitmproxy import addonmanager, exceptions, flow, hooks
+from mitmproxy import addonmanager, exceptions, flow, hooks, http
+
+CHECKED = http.MessageData.__post_init__
+"""mitmproxy's assertion that every field has the declared type; as much work as parsing the message."""
+
+
+def _unchecked(_: http.MessageData) -> None:
+    """Nothing to do after the fields are set."""
 
 
 class HookIndex:
@@ -26,12 +33,14 @@ class HookIndex:
         self.carriers: list[tuple[Any, list[Any]]] = []
 
     def install(self) -> None:
-        """Take over the two methods."""
+        """Take over the two methods, and leave out the check of each field of each message, which is an assertion."""
+        http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
         self.manager.trigger_event = self.trigger_event  # type: ignore[method-assign]
         self.manager.handle_lifecycle = self.handle_lifecycle  # type: ignore[method-assign]
 
     def remove(self) -> None:
         """Give them back."""
+        http.MessageData.__post_init__ = CHECKED  # type: ignore[method-assign]
         for name in ("trigger_event", "handle_lifecycle"):
             self.manager.__dict__.pop(name, None)
 
