@@ -39,7 +39,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "addon" / "relay.py"
 PATIENCE = 10.0
 LOCAL = ("127.0.0.1", "localhost", "::1")
-OK_ERRORS = ()
+OK_ERRORS = ("StreamReaderProtocol.connection_made.<locals>.callback(<Task cancell",)
+"""Early releases of Python 3.12 report a client handler that was cancelled at the end of the loop as an error."""
 
 
 def make_confdir(folder: Path) -> Path:
@@ -204,7 +205,7 @@ class Relay:
         if text is not None:
             self.write_config(text)
         self.logs = _Collector()
-        self.expected: list[str] = []
+        self.expected: list[str] = [*OK_ERRORS]
         self.ca_file = confdir / "mitmproxy-ca-cert.pem"
 
     def write_config(self, text: dict[str, Any] | str) -> None:
