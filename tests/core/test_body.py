@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import body as body_module
-from claude_relay.core.body import SESSION_HEADER, read_facts, rename_model
+from claude_relay.core.body import SESSION_HEADERS, read_facts, rename_model
 from claude_relay.core.exchange import Endpoint, Facts
 
 SESSION = "0b1f1f0e-8d4e-4b5a-9a5e-6f1c2d3e4f50"
@@ -171,13 +171,14 @@ def test_no_session(metadata):
 
 def test_the_header_goes_before_the_user_id():
     body = {"metadata": {"user_id": NEW_USER_ID}}
-    assert facts(body, {SESSION_HEADER: "other"}).session == "other"
-    assert facts(body, {SESSION_HEADER: "not one\n"}).session == SESSION
+    assert facts(body, {SESSION_HEADERS[1]: "other"}).session == "other"
+    assert facts(body, {SESSION_HEADERS[1]: "other", SESSION_HEADERS[0]: "said"}).session == "said"
+    assert facts(body, {SESSION_HEADERS[1]: "not one\n"}).session == SESSION
 
 
 @pytest.mark.parametrize("endpoint", [Endpoint.MODELS, Endpoint.RESOURCE, Endpoint.SIDE])
 def test_other_bodies_are_not_read(endpoint):
-    headers = {SESSION_HEADER: SESSION}
+    headers = {SESSION_HEADERS[1]: SESSION}
     assert facts({"model": "m", "stream": True}, headers, endpoint) == Facts(endpoint, session=SESSION, headers=headers)
 
 
@@ -186,7 +187,7 @@ def test_no_body_raises(body):
     assert facts(body).endpoint is Endpoint.MESSAGES
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 JSON = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=4), SCALARS, max_size=3)
 FIELD_NAMES = st.sampled_from(["model", "stream", "tools", "thinking", "metadata", "type", "user_id", "session_id"])
 
