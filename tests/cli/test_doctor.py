@@ -1,6 +1,7 @@
 import json
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,7 +18,9 @@ from claude_relay.cli.common import Source
 from claude_relay.cli.doctor import doctor
 from claude_relay.core.config import Address, Config, parse
 from claude_relay.store.database import connect
-from claude_relay.store.migrations import migrate
+from claude_relay.store.keys import NewKey
+from claude_relay.store.migrations import MIGRATIONS, migrate
+from claude_relay.store.vault import Vault
 
 SECRET = "sk-ant-very-secret"
 
@@ -187,10 +190,10 @@ def test_the_database(tmp_path: Path) -> None:
     assert checks.database(path).found.endswith("will be made at the first start")
     assert not path.exists()
     with closing(connect(path, patience=1)) as connection:
-        assert "1 change(s) of tables" in checks.database(path).found
+        assert f"{len(MIGRATIONS)} change(s) of tables" in checks.database(path).found
         migrate(connection)
         assert (checks.database(path).status, "change" in checks.database(path).found) == (OK, False)
-        connection.execute("UPDATE _sqlite_migrations SET name = 'from_the_future'")
+        connection.execute("UPDATE _sqlite_migrations SET name = name || '_from_the_future'")
         assert checks.database(path).found.endswith("was written by a newer version")
 
 
@@ -208,6 +211,46 @@ def test_a_locked_database(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE t (x)")
         connection.execute("BEGIN EXCLUSIVE")
         assert "another program holds it" in checks.database(path).found
+
+
+# -- vault
+
+
+def test_a_vault_with_nothing_in_it(tmp_path: Path) -> None:
+    check = checks.vault(tmp_path / "relay.db", {})
+    assert (check.status, check.found) == (OK, "no key in it")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_vault_and_the_file_of_its_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    path, file = tmp_path / "relay.db", tmp_path / "relay.db.secret"
+    Vault(path, environ={}).import_many([NewKey("anthropic", f"{SECRET}-{n}") for n in range(2)])
+    check = checks.vault(path, {})
+    assert (check.status, check.found.partition(";")[0]) == (OK, f"2 keys, sealed with {file}")
+    file.chmod(0o644)
+    check = checks.vault(path, {})
+    assert (check.status, check.remedy) == (WARN, f"chmod 600 {file}")
+    with closing(connect(path, patience=1)) as connection:
+        connection.execute("UPDATE keys SET secret = zeroblob(50) WHERE alias = 'v2'")
+    check = checks.vault(path, {})
+    assert (check.status, check.found) == (FAIL, "damaged: anthropic/v2")
+    assert check.remedy.startswith("scripts/keys remove --forever anthropic/v2")
+    file.unlink()
+    check = checks.vault(path, {})
+    assert check.status == FAIL
+    assert "is missing" in check.found
+
+
+def test_the_vault_and_its_variable(tmp_path: Path) -> None:
+    path, environ = tmp_path / "relay.db", {"RELAY_SECRET": "a secret of good length"}
+    Vault(path, environ=environ).add(NewKey("anthropic", SECRET))
+    assert (checks.vault(path, environ).found, checks.vault(path, {}).status) == (
+        "1 key, sealed with RELAY_SECRET",
+        FAIL,
+    )
+    path.write_text("no database " * 100)
+    assert "not a database" in checks.vault(path, environ).found
 
 
 # -- providers

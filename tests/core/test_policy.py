@@ -1,7 +1,6 @@
 """The retry policy, driven on a simulated clock."""
 
-import random as randomness
-from dataclasses import dataclass
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -14,90 +13,13 @@ from claude_relay.core.exchange import (
     Facts,
     Failure,
     Hop,
-    Key,
     Outcome,
     PassedOn,
     Refused,
     Wait,
 )
-from claude_relay.core.policy import attempts
-from claude_relay.core.pool import Pool, Pools
-from claude_relay.core.verdicts import judge
-
-OPUS = "claude-opus-4-5"
-FACTS = Facts(Endpoint.MESSAGES, model=OPUS)
-OK = Outcome(200)
-DENIED = Outcome(401, body=b'{"error":{"message":"invalid x-api-key"}}')
-LIMITED = Outcome(429)
-BUSY = Outcome(529)
-DOWN = Outcome(None, failure=Failure.CONNECT)
-NO_MODEL = Outcome(404, body=b'{"error":{"type":"not_found_error","message":"model: claude-opus-4-5"}}')
-
-
-def limited(seconds):
-    return Outcome(429, {"retry-after": str(seconds)})
-
-
-@dataclass(frozen=True)
-class Retry:
-    attempts: int = 5
-    max_wait: float = 30.0
-
-
-class World:
-    """Pools, a clock, and an upstream that answers by script."""
-
-    def __init__(self, retry=None, seed=None, now=1000.0, **pools):
-        self.now = now
-        self.retry = retry or Retry()
-        self.random = (lambda: 0.5) if seed is None else randomness.Random(seed).random
-        self.pools = Pools(Pool(name, self.keys(name, number), passthrough=False) for name, number in pools.items())
-        self.hops = tuple(Hop(name, OPUS) for name in pools)
-        self.log = []
-        self.waited = 0.0
-
-    @staticmethod
-    def keys(provider, number):
-        return [Key(provider, f"k{n}", "secret", f"{provider}-{n}") for n in range(1, number + 1)]
-
-    def begin(self, facts=FACTS):
-        return attempts(facts, self.hops, self.pools, self.retry, clock=lambda: self.now, random=self.random)
-
-    def ask(self, answer, facts=FACTS):
-        """One whole request. `answer`: attempt -> Outcome, or a list of outcomes in order."""
-        script = iter(answer) if isinstance(answer, list) else None
-        self.log, self.waited = [], 0.0
-        steps = self.begin(facts)
-        outcome = None
-        try:
-            while True:
-                step = steps.send(outcome)
-                if isinstance(step, Wait):
-                    self.log.append(("wait", round(step.seconds, 3)))
-                    self.waited += step.seconds
-                    self.now += step.seconds
-                    outcome = None
-                else:
-                    self.last = step
-                    self.log.append((step.provider, step.key and step.key.alias))
-                    outcome = answer(step) if script is None else next(script)
-        except StopIteration as end:
-            if isinstance(end.value, Accepted):
-                self.pools.finished(self.last)
-            return end.value
-
-    @property
-    def tries(self):
-        return [entry for entry in self.log if entry[0] != "wait"]
-
-    @property
-    def busy(self):
-        return sum(pool.busy(key) for pool in self.pools.values() for key in pool.keys)
-
-    def rest(self, provider, number, outcome):
-        """Let a key rest as if an earlier request had met this outcome."""
-        pool = self.pools[provider]
-        pool.apply(judge(outcome, FACTS, now=self.now), pool.keys[number - 1], OPUS, self.now)
+from claude_relay.core.resources import Owner
+from core.world import BUSY, DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 
 def ends(conclusion, kind, name):
@@ -462,6 +384,49 @@ def test_keys_may_be_replaced_under_way():
     assert world.busy == 0
 
 
+def owned(number):
+    return Owner("a", f"a-{number}")
+
+
+def test_what_a_key_made_is_asked_of_that_key_only():
+    world = World(a=3, b=1)
+    world.owner = owned(2)
+    ends(world.ask([DOWN, DOWN, OK], Facts(Endpoint.RESOURCE)), Accepted, "ok")
+    assert world.tries == [("a", "k2")] * 3
+    world.hops = (Hop("b", OPUS),)
+    ends(world.ask([OK], Facts(Endpoint.RESOURCE)), Accepted, "ok")
+    assert world.tries == [("a", "k2")], "also when no route leads there any more"
+
+
+def test_an_owner_that_rests_is_waited_for_and_named():
+    world = World(a=3)
+    world.owner = owned(2)
+    world.rest("a", 2, limited(20))
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("wait", 20.125), ("a", "k2")]
+    message = refused(world.ask([limited(300)]), 429, 300)
+    assert "k2" in message
+    world.rest("a", 1, DENIED)
+    assert "k1" not in refused(world.ask([]), 429, 300)
+
+
+def test_an_owner_that_left_leaves_it_to_the_others():
+    world = World(a=2)
+    world.owner = owned(9)
+    ends(world.ask([OK]), Accepted, "ok")
+    world.owner = Owner("gone", "x")
+    ends(world.ask([OK]), Accepted, "ok")
+
+
+def test_an_owner_that_is_denied_a_model_still_is_the_only_one():
+    world = World(a=3)
+    world.owner = owned(2)
+    for number in (1, 2, 3):
+        world.rest("a", number, NO_MODEL)
+    ends(world.ask([NO_MODEL]), PassedOn, "model_denied")
+    assert world.tries == [("a", "k2")]
+
+
 def test_no_attempts_and_no_waiting_allowed_still_makes_one():
     world = World(Retry(0, 0.0), a=2)
     refused(world.ask(lambda attempt: DOWN), 529, 1)
@@ -536,3 +501,42 @@ def test_nothing_stays_busy_whatever_the_interleaving(world, moves):
         world.pools.finished(attempt)
     assert world.busy == 0
     assert not any(pool.rests._probes for pool in world.pools.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    worlds,
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from([*ANSWERS, None]), st.floats(0, 1e5), st.sets(st.integers(1, 3))), max_size=40
+    ),
+)  # fmt: skip
+def test_no_disabled_key_and_none_that_is_out_is_ever_chosen(world, moves):
+    """Keys are switched off and on while requests of two sessions run; a request may hold on to nothing that is switched off."""
+    keys, running = {name: pool.keys for name, pool in world.pools.items()}, {}
+    for number, answer, passed, disabled in moves:
+        world.now += passed
+        for name, pool in world.pools.items():
+            pool.replace([key for n, key in enumerate(keys[name], 1) if n not in disabled], strategy="priority")
+        step = None
+        try:
+            if number not in running:
+                steps = world.begin(Facts(Endpoint.MESSAGES, model=OPUS, session=f"s{number % 2}"))
+                running[number] = steps, (step := steps.send(None))
+            else:
+                steps, was = running.pop(number)
+                if answer is None:
+                    steps.close()
+                else:
+                    running[number] = steps, (step := steps.send(None if isinstance(was, Wait) else answer))
+        except StopIteration as end:
+            running.pop(number, None)
+            if isinstance(end.value, Accepted):
+                world.pools.finished(was)
+        if isinstance(step, Attempt) and step.key:
+            assert step.key in world.pools[step.provider].keys
+            rest = world.pools[step.provider].rests.of(step.key.id).get("")
+            assert not rest or world.now >= rest.opens
+            assert step.probe or not rest or rest.until != math.inf
+    for steps, _ in running.values():
+        steps.close()
+    assert world.busy == 0

@@ -91,6 +91,16 @@ def test_after_a_long_rest_one_request_probes():
     assert rests.look("k", OPUS, LONG) == (False, False, math.inf)
 
 
+def test_half_open_ends_with_a_success_only():
+    rests = Rests()
+    rest(rests, LONG)
+    assert rests.probe("k", OPUS, LONG)
+    rest(rests, LONG + 2, now=LONG)  # of a request that was under way all the time
+    assert rests.look("k", OPUS, LONG + 2).blocked, "somebody still probes"
+    rests.release("k", OPUS)
+    assert rests.look("k", OPUS, LONG + 2).half_open
+
+
 def test_after_a_short_rest_everybody_goes():
     rests = Rests()
     rest(rests, LONG - 1)
@@ -130,6 +140,54 @@ def test_out_without_a_look_ends_by_hand_only():
     assert not rests.lift("k")
 
 
+def test_a_long_rest_is_looked_at_before_its_end():
+    rests = Rests()
+    rest(rests, 1000.0, recheck=300.0)
+    assert rests.blocked("k", OPUS, 299.0)
+    assert rests.opens("k", OPUS, 299.0, busy_until=300.0) == (1000.0, True), "nobody can promise more"
+    assert rests.look("k", OPUS, 300.0).half_open
+    assert rests.probe("k", OPUS, 300.0)
+    assert rests.blocked("k", OPUS, 301.0)
+    assert rests.opens("k", OPUS, 301.0, busy_until=302.0) == (1000.0, True)
+    rests.release("k", OPUS)
+    rests.succeeded("k", OPUS, 301.0, probe=True)
+    assert not rests.known(), "back early"
+
+
+def test_a_look_in_vain_shortens_nothing():
+    rests = Rests()
+    rest(rests, 1000.0, recheck=300.0)
+    rest(rests, 320.0, now=300.0)
+    assert (rests.of("k")[""].until, rests.of("k")[""].opens) == (1000.0, 360.0)
+    rest(rests, 2000.0, now=360.0, recheck=300.0)
+    assert (rests.of("k")[""].until, rests.of("k")[""].opens) == (2000.0, 660.0)
+    rest(rests, 1.0, now=1990.0)
+    assert (rests.of("k")[""].until, rests.of("k")[""].opens) == (2000.0, 2000.0)
+
+
+def test_only_what_changed_is_drained():
+    rests = Rests()
+    rest(rests, 50.0)
+    rest(rests, 60.0, scope=OPUS[1])
+    assert [row["scope"] for row in rests.drain()] == ["", OPUS[1]]
+    assert rests.drain() == []
+    rests.succeeded("k", OPUS, 55.0, probe=False)
+    (row,) = rests.drain()
+    assert (row["scope"], row["lifted"]) == ("", 0.0)
+    assert row["since"] <= row["lifted"], "such a row is no rest"
+    rests.prune([])
+    assert rests.drain() == [], "where keys that left the pool are stored they still rest"
+
+
+def test_a_rest_after_a_lift_is_later_even_when_the_clock_is_set_back():
+    rests = Rests()
+    rest(rests, 500.0, now=100.0)
+    rests.lift("k")
+    rest(rests, 90.0, now=40.0)
+    (row,) = rests.drain()
+    assert row["since"] > row["lifted"]
+
+
 def test_lift_one_scope():
     rests = Rests()
     rest(rests, 50.0)
@@ -154,10 +212,11 @@ steps = st.lists(
 
 @given(steps)
 def test_no_running_rest_is_ever_shortened(steps):
+    """Not by any failure, whether it runs or is being looked at; a success ends it only where a probe was due."""
     rests, now = Rests(), 0.0
     for what, scope, passed, length in steps:
         now += passed
-        before = {name: rest for name, rest in rests.of("k").items() if now < rest.opens}
+        before = {name: rest for name, rest in rests.of("k").items() if now < rest.until}
         match what:
             case "extend":
                 rests.extend("k", scope, until=now + length, now=now, reason="", stated=True, recheck=600.0)
@@ -167,11 +226,13 @@ def test_no_running_rest_is_ever_shortened(steps):
                 rests.probe("k", OPUS, now)
                 rests.release("k", OPUS)
                 rests.succeeded("k", OPUS, now, probe=True)
+                before = {name: rest for name, rest in before.items() if now < rest.opens}
             case "fail":
                 rests.release("k", SONNET)
         for name, old in before.items():
-            assert rests.of("k")[name].until >= old.until
-            assert rests.of("k")[name].opens >= old.opens
+            new = rests.of("k")[name]
+            assert new.until >= old.until
+            assert new.until >= new.opens >= old.opens
 
 
 @given(steps)

@@ -21,6 +21,8 @@ from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, lit
 from claude_relay.core.config.locate import ADDON
 from claude_relay.store import database as store
 from claude_relay.store.migrations import MIGRATIONS
+from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
+from claude_relay.store.vault import Vault, VaultError
 
 from . import certificates
 from .common import Source, shown_path
@@ -31,6 +33,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))
 LOCK = ADDON.parent / "requirements.lock"
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)(.*)$", re.MULTILINE)
+PLACES = {ENVIRONMENT: VARIABLE, KEYRING: "the system's keyring"}
 PROBE = "/api/relay-doctor"
 """A path outside the API: the relay answers it itself, at once, and sends a placeholder nowhere."""
 
@@ -215,6 +218,32 @@ def database(path: Path) -> Check:
         return Check("database", FAIL, f"{path} was written by a newer version", "update Claude Relay")
     pending = f", {len(known - applied)} change(s) of tables at the next start" if known - applied else ""
     return Check("database", OK, f"{path}, {path.stat().st_size / 1e6:.1f} MB{pending}")
+
+
+def vault(path: Path, environ: Mapping[str, str]) -> Check:
+    """Can the keys in the database be opened, and does nobody else read the secret?"""
+    keeper = Vault(path, environ=environ)
+    try:
+        found = keeper.inspect()
+    except VaultError as error:
+        return Check("vault", FAIL, str(error))
+    if not found.keys:
+        return Check("vault", OK, "no key in it")
+    if found.problem:
+        return Check("vault", FAIL, found.problem)
+    if found.damaged:
+        remedy = f"scripts/keys remove --forever {' '.join(found.damaged)}, then add them again"
+        return Check("vault", FAIL, f"damaged: {', '.join(found.damaged)}", remedy)
+    return _secret_place(SecretFile(path), _keys(found.keys), found.place or "")
+
+
+def _secret_place(file: SecretFile, keys: str, place: str) -> Check:
+    if place != FILE:
+        return Check("vault", OK, f"{keys}, sealed with {PLACES[place]}")
+    found = f"{keys}, sealed with {file}"
+    if file.readable_by_others():
+        return Check("vault", WARN, f"{found}, which others may read", f"chmod 600 {file}")
+    return Check("vault", OK, f"{found}; keep that file out of the database's backups, or set {VARIABLE}")
 
 
 def _new_database(path: Path, remedy: str) -> Check:

@@ -2,7 +2,7 @@
 
     signals ─► temporary folder ─► FakeClaude ─► Relaying ─► send … send ─► usage table ─► everything is taken down again
 
-No account, no network, nothing of the user's settings, and nothing stays behind, also when it is interrupted.
+No account, no network, nothing of the user's settings, and nothing stays behind, also when it is interrupted. `demo keys`: `simulation`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .demonstration.cast import ASKS, Ask
 from .demonstration.relaying import Relaying
 from .demonstration.telling import Teller
 from .demonstration.upstream import FakeClaude
+from .simulation.command import keys
 from .usage import usage
 
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -40,17 +41,23 @@ and in another terminal (any other program can stand in the place of claude):
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-def demo() -> None:
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def demo(context: click.Context) -> None:
     """Show the relay at work on this machine, without any account: five keys, of which three fail, and a dozen requests.
 
     Ends by itself after a few seconds and leaves nothing behind; the exit status is 0 when every request was answered with 200.
 
     \b
-    Example:
+    Examples:
       scripts/demo
+      scripts/demo keys
     """
-    sys.exit(0 if play(Console(highlight=False)) else 1)
+    if context.invoked_subcommand is None:
+        sys.exit(0 if play(Console(highlight=False)) else 1)
+
+
+demo.add_command(keys)
 
 
 def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:

@@ -57,6 +57,7 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     yield checks.authority(confdir(settings))
     yield checks.shell(source.config, confdir(settings), os.environ)
     yield checks.database(source.config.database)
+    yield checks.vault(source.config.database, os.environ)
     yield from reach.providers(source.config)
 
 

@@ -12,6 +12,7 @@ import click
 
 COMMANDS = {
     "relay": "Run the relay.",
+    "keys": "Keep keys in the vault: add, list, check, disable, remove.",
     "env": "Print the export lines for this shell, or run one command with them.",
     "doctor": "Say what is wrong with this set-up and how to mend it.",
     "usage": "Show what was used.",

@@ -22,7 +22,8 @@ from msgspec import Raw
 from .exchange import Endpoint, Facts
 from .lenient import BAD_JSON
 
-SESSION_HEADER = "x-claude-code-session-id"
+SESSION_HEADERS = ("x-relay-session", "x-claude-code-session-id")
+"""The session as a client says it to the relay, and as Claude Code says it."""
 
 # Other endpoints have no model in the body, and may carry uploads of many megabytes.
 _WITH_BODY = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.COMPLETE})
@@ -81,7 +82,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         stream=bytes(fields.stream) == b"true",
         tools=_is_filled_list(fields.tools),
         thinking=_thinks(fields.thinking),
-        session=_session(headers.get(SESSION_HEADER, "")) or _session_of_user(fields.metadata),
+        session=_session_of_headers(headers) or _session_of_user(fields.metadata),
         headers=headers,
     )
 
@@ -128,6 +129,10 @@ def _thinks(value: Raw) -> bool:
         return _text(_decode_thinking(value).type) in _THINKING
     except BAD_JSON:
         return False
+
+
+def _session_of_headers(headers: Mapping[str, str]) -> str | None:
+    return next((found for name in SESSION_HEADERS if (found := _session(headers.get(name, "")))), None)
 
 
 def _session_of_user(metadata: Raw) -> str | None:

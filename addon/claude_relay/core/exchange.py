@@ -43,8 +43,20 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What its owner lets a key take at most; None: as much as the provider allows."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """One credential of a provider's pool. `id` is stable over restarts and edits and is what rests hang on."""
+    """One credential of a provider's pool. `id` is stable over restarts and edits and is what rests hang on.
+
+    proxy  URL of the key's own outbound proxy; it may hold a password
+    """
 
     provider: str
     alias: str
@@ -52,6 +64,9 @@ class Key:
     id: str
     tier: str = ""
     weight: float = 1.0
+    label: str = ""
+    limits: KeyLimits | None = None
+    proxy: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

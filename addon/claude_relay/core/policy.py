@@ -29,6 +29,8 @@ What happens after a verdict is a column of the verdict table (`then`), as is wh
     pass_on         the client sees it as it is
 
 `retry.attempts` bounds the attempts over all providers (a probe is one, waiting is none), `retry.max_wait` all waiting.
+
+A request of a session uses the session's key while that is of use (`seating`); one about something that a key made uses that key.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ from .exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Hop, Outco
 from .limits import retry_at
 from .pool import Pool
 from .refusals import all_down, all_rest
+from .resources import Owner
+from .seating import Seating
+from .sessions import Sessions
 from .table import AtEnd, Then
 from .trip import Last, RetryLike, Trip, Try
 from .verdicts import MEANINGS, judge
@@ -57,15 +62,23 @@ def attempts(
     clock: Callable[[], float],
     random: Callable[[], float],
     short_wait: float = 5.0,
+    sessions: Sessions | None = None,
+    owner: Owner | None = None,
 ) -> Generator[Attempt | Wait, Outcome | None, Conclusion]:
     """The steps of one request; see the module's text.
 
     clock       seconds since the epoch
     random      numbers from 0.0 to 1.0, 1.0 excluded
-    short_wait  the longest pause of the relay's own making, in seconds; waits that a provider asked for are bounded by
-                `retry.max_wait` alone
+    short_wait  the longest pause of the relay's own making, in seconds, and the longest wait for a session's warm key; waits that a
+                provider asked for are bounded by `retry.max_wait` alone
+    sessions    who sits where; None: nobody has a seat
+    owner       the key that made what the request is about; while the pool has it no other is asked
     """
-    trip = Trip(facts, tuple(hops), pools, retry, clock, random, short_wait)
+    trip = Trip(facts, tuple(hops), pools, retry, clock, random, short_wait, Seating.of(sessions, facts, short_wait))
+    pool = pools.get(owner.provider) if owner else None
+    if owner and pool and pool.by_id(owner.key_id):
+        hop = next((hop for hop in hops if hop.provider == owner.provider), Hop(owner.provider, facts.model))
+        trip.keep_to(hop, pool, owner.key_id)
     while True:
         step = _next_step(trip)
         if isinstance(step, Wait):
@@ -84,6 +97,8 @@ def _next_step(trip: Trip) -> Try | Wait | Conclusion:
     if trip.sent >= max(1, trip.retry.attempts):
         return _give_up(trip)
     step = trip.candidate()
+    if isinstance(step, Wait):
+        return step
     if step is None:
         return _wait_for_key(trip) or trip.another_round() or trip.denied() or _give_up(trip)
     if trip.last and step.hop == trip.last.step.hop:
@@ -119,6 +134,8 @@ def _begin(trip: Trip, step: Try) -> Attempt:
     trip.sent += 1
     trip.forced = None
     probe = step.pool.started(step.key, step.hop.model, trip.clock()) if step.key else False
+    if step.key and trip.seating:
+        trip.seating.sit(step.hop, step.pool, step.key, trip.clock())
     trip.probed = trip.probed or probe
     because = trip.last.verdict if trip.last else None
     return Attempt(trip.sent, step.hop.provider, step.key, step.hop.model, because, probe)
@@ -131,6 +148,8 @@ def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclus
     then = MEANINGS[verdict.name].then
     if step.key and then is Then.ACCEPT and trip.facts.endpoint not in NO_EVIDENCE:
         step.pool.succeeded(step.key, step.hop.model, outcome.headers, now, probe=attempt.probe)
+        if trip.seating:
+            trip.seating.accepted(step.hop, step.key, now)
     elif step.key:
         step.pool.apply(verdict, step.key, step.hop.model, now, trip.random, probe=attempt.probe)
     trip.last = Last(step, outcome, verdict)
@@ -207,7 +226,7 @@ AFTER: Mapping[Then, Callable[[Trip, Last], Conclusion | None]] = {
 
 def _give_up(trip: Trip) -> Conclusion:
     if trip.last is None:
-        return Refused(all_rest(trip.hops, trip.pools, trip.clock()))
+        return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred))
     return AT_END[MEANINGS[trip.last.verdict.name].at_end](trip, trip.last)
 
 
@@ -219,7 +238,7 @@ def _end_resting(trip: Trip, last: Last) -> Conclusion:
     """Keys are to blame; when a provider failed as well, so that its keys are ready but of no use, it is."""
     if any(trip.strikes.values()) or trip.gone:
         return _end_down(trip, last)
-    return Refused(all_rest(trip.hops, trip.pools, trip.clock()), last.verdict)
+    return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred), last.verdict)
 
 
 def _end_down(trip: Trip, last: Last) -> Conclusion:

@@ -1,12 +1,14 @@
 """The keys of one provider: which of them may be used now, and what an answer does to them.
 
-A pool chooses among the keys that do not rest, by tier, then by strategy; it takes verdicts and turns them into rests. It must
-not know routes, retries or how an outcome was read. Times are seconds since the epoch and always given; so is randomness.
+A pool chooses among the keys that do not rest and whose limits allow one more request, by tier, then by strategy; it takes verdicts
+and turns them into rests. It must not know routes, retries, sessions or how an outcome was read. Times are seconds since the epoch
+and always given; so is randomness.
 
     key = pool.choose("claude-opus-4-5", now)
     probe = pool.started(key, "claude-opus-4-5", now)            one more request under way
     pool.apply(verdict, key, "claude-opus-4-5", now, random, probe=probe)
     pool.finished(key)                                           one less
+    pool.spent(key, 1200, now)                                   what it used, for its limit of tokens
 
 Every `started` is paired with exactly one `finished`; see `policy` for who calls which.
 """
@@ -14,14 +16,15 @@ Every `started` is paired with exactly one `finished`; see `policy` for who call
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from .blame import RouteBlame
 from .exchange import Attempt, Blame, Key, Verdict
-from .limits import headroom
+from .load import Load
+from .readiness import Readiness, Tiers
+from .rest import Row
 from .rests import Rests, scopes_of
+from .rooms import Rooms
 from .states import KeyState, PoolState
 from .strategies import DEFAULT, STRATEGIES, Random, by_tier
 from .table import Length
@@ -29,23 +32,13 @@ from .verdicts import MEANINGS
 
 HOUR = 3600.0
 RECHECK = 6 * HOUR
+LOOKS: Mapping[Length, float] = {Length.CHECK: RECHECK, Length.STATED: HOUR}
+"""How often one request looks at a key before its rest is over, for its owner may have mended it or bought more."""
 GROWTH: Mapping[Length, tuple[float, float]] = {Length.SLOW: (HOUR, 24 * HOUR)}
 USUAL_GROWTH = (1.0, 1800.0)
 PROBE_POLL = 1.0
-UNSEEN = (1.0, math.inf)
-MODELS_REMEMBERED = 64
+OWN = ("",)
 SCOPE = {Blame.KEY: 0, Blame.KEY_MODEL: 1, Blame.KEY_FAMILY: 2}
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """Who may be chosen for a model, kept until a rest changes or the clock reaches `until`. `sure` leaves out the half-open keys."""
-
-    version: int
-    since: float
-    until: float
-    every: tuple[tuple[Key, ...], ...]
-    sure: tuple[tuple[Key, ...], ...]
 
 
 class Pool:
@@ -63,11 +56,10 @@ class Pool:
         self.provider = provider
         self.rests = Rests() if rests is None else rests
         self.cursor = -1
-        self._used: Counter[str] = Counter()
-        self._busy: Counter[str] = Counter()
+        self.load = Load()
+        self._position: dict[str, int] = {}
         self._blame = RouteBlame()
-        self._room: dict[str, tuple[float, float]] = {}
-        self._seen: dict[str, tuple[Mapping[str, str], float]] = {}
+        self._rooms = Rooms()
         self._now = 0.0
         self._set(keys, strategy, passthrough)
 
@@ -80,20 +72,16 @@ class Pool:
         )
         self.rests.prune(self._position)
         self._blame.prune(self._position)
-        self._used = Counter({key.id: self._used[key.id] for key in self.keys})
-        self._room = {key: room for key, room in self._room.items() if key in self._position}
-        self._seen = {key: seen for key, seen in self._seen.items() if key in self._position}
+        self._rooms.prune(self._position)
 
     def _set(self, keys: Sequence[Key], strategy: str, passthrough: bool) -> None:
         self._choose = STRATEGIES[strategy]
         self.strategy, self.passthrough = strategy, passthrough
         unique = {key.id: key for key in keys}
         self.keys = tuple(unique.values())
-        least = min((self._used[key.id] for key in self.keys if key.id in self._used), default=0)
-        for key in self.keys:
-            self._used.setdefault(key.id, least)  # or a new key would get all requests until it has caught up
+        self.load.replace(self.keys, self._position)
         self._position = {key.id: number for number, key in enumerate(self.keys)}
-        self._ready: dict[str, _Ready] = {}
+        self._ready = Readiness(self.keys, self.rests)
 
     # --- choosing ---
 
@@ -110,12 +98,14 @@ class Pool:
 
         `probe` False: a half-open key only when no sure one is left, so that a single request does not spend its tries on probes.
         """
-        ready = self._ready_for(model, now)
         self._now = now
+        ready = self._ready.of(model, now)
         found = self._pick(ready.every if probe else ready.sure, exclude, random)
         return found if found or probe else self._pick(ready.every, exclude, random)
 
-    def choose_denied(self, model: str, now: float, random: Random = lambda: 0.0) -> Key | None:
+    def choose_denied(
+        self, model: str, now: float, random: Random = lambda: 0.0, exclude: frozenset[str] = frozenset()
+    ) -> Key | None:
         """A key that rests for nothing but having been denied this model; None when there is none."""
         own, denied, family = scopes_of(model)
         keys = [
@@ -124,66 +114,80 @@ class Pool:
             if self.rests.blocked(key.id, (denied,), now) and not self.rests.blocked(key.id, (own, family), now)
         ]
         self._now = now
-        return self._pick((tuple(keys),), frozenset(), random)
+        return self._pick((tuple(keys),) if keys else (), exclude, random)
 
-    def is_ready(self, key: Key, model: str, now: float) -> bool:
-        """Whether this very key may be used for the model."""
-        return key.id in self._position and not self.rests.blocked(key.id, scopes_of(model), now)
+    def by_id(self, key_id: str) -> Key | None:
+        """The key of that id; None when it is not in the pool."""
+        position = self._position.get(key_id)
+        return None if position is None else self.keys[position]
+
+    def is_ready(self, key: Key, model: str, now: float, *, probe: bool = True) -> bool:
+        """Whether this very key may be used for the model. `probe` False: not if it is half-open."""
+        look = self.rests.look(key.id, scopes_of(model), now)
+        takes = key.id in self._position and self.load.takes(key.id, now)
+        return takes and not look.blocked and (probe or not look.half_open)
+
+    def is_resting(self, key: Key, model: str, now: float) -> bool:
+        """Whether it is of no use for the model even if its limits allow more."""
+        return key.id not in self._position or self.rests.blocked(key.id, scopes_of(model), now)
+
+    def is_outranked(self, key: Key, model: str, now: float) -> bool:
+        """Whether a key of an earlier tier is ready."""
+        best = next((tier[0] for tier in self._ready.of(model, now).sure), key)
+        return self.outranks(best, key)
+
+    @staticmethod
+    def outranks(key: Key, other: Key) -> bool:
+        """Whether a key is of an earlier tier than another."""
+        return key.tier != other.tier and by_tier((other, key))[0][0] is not other
+
+    def opens(self, key: Key, model: str, now: float) -> tuple[float, bool]:
+        """When this very key is free (math.inf: not by itself), and whether that is known."""
+        end, known = self.rests.opens(key.id, scopes_of(model), now, busy_until=now + PROBE_POLL)
+        return max(end, self.load.opens(key.id, now)), known
 
     def soonest(
         self, model: str, now: float, exclude: frozenset[str] = frozenset(), *, stated: bool = False
     ) -> float | None:
         """When the first key comes back (`now` if one is ready); None when none ever will by itself. `stated`: only ends that are known."""
-        scopes = scopes_of(model)
-        ends = (
-            self.rests.opens(key.id, scopes, now, busy_until=now + PROBE_POLL)
-            for key in self.keys
-            if key.id not in exclude
-        )
+        ends = (self.opens(key, model, now) for key in self.keys if key.id not in exclude)
         soonest = min((end for end, known in ends if known or not stated), default=math.inf)
         return None if soonest == math.inf else soonest
 
-    def _pick(self, tiers: tuple[tuple[Key, ...], ...], exclude: frozenset[str], random: Random) -> Key | None:
-        for tier in tiers:
-            keys = [key for key in tier if key.id not in exclude] if exclude else tier
-            if keys:
-                key = self._choose(keys, self, random)
-                self.cursor = self._position[key.id]
-                return key
+    def _pick(self, tiers: Tiers, exclude: frozenset[str], random: Random) -> Key | None:
+        """The strategy's choice in the first tier that has a key of use; keys at their ramp only when there is no other in any tier."""
+        for gently in (True, False) if self.load.ramping else (False,):
+            for tier in tiers:
+                key = self._pick_in(tier, exclude, random, gently=gently)
+                if key:
+                    self.cursor = self._position[key.id]
+                    return key
         return None
 
-    def _ready_for(self, model: str, now: float) -> _Ready:
-        ready = self._ready.get(model)
-        if ready and ready.version == self.rests.version and ready.since <= now < ready.until:
-            return ready
-        if len(self._ready) >= MODELS_REMEMBERED:  # clients choose these names
-            self._ready.clear()
-        self._ready[model] = ready = self._survey(model, now)
-        return ready
-
-    def _survey(self, model: str, now: float) -> _Ready:
-        scopes, rests = scopes_of(model), self.rests
-        looks = {
-            key: rests.look(key, scopes, now) for key in rests.known()
-        }  # nearly always few: the others cost nothing
-        every = [key for key in self.keys if key.id not in looks or not looks[key.id].blocked]
-        sure = [key for key in every if key.id not in looks or not looks[key.id].half_open]
-        until = min((look.changes for look in looks.values()), default=math.inf)
-        return _Ready(rests.version, now, until, by_tier(every), by_tier(sure))
+    def _pick_in(self, keys: Sequence[Key], exclude: frozenset[str], random: Random, *, gently: bool) -> Key | None:
+        """Most often the first choice will do; what it costs to leave keys out is paid only where it does not."""
+        load, now = self.load, self._now
+        key = self._choose(keys, self, random)
+        if key.id not in exclude and load.takes(key.id, now) and not (gently and load.is_steep(key.id)):
+            return key
+        useless = exclude | load.full(now) | (load.steep() if gently else frozenset())
+        others = [key for key in keys if key.id not in useless]
+        return self._choose(others, self, random) if others else None
 
     # --- requests under way ---
 
     def started(self, key: Key, model: str, now: float) -> bool:
         """A request with this key starts. True when it probes a half-open key. Pair it with one `finished`."""
-        self._used[key.id] += 1
-        self._busy[key.id] += 1
+        self.load.started(key.id, now)
         return self.rests.probe(key.id, scopes_of(model), now)
 
     def finished(self, key: Key) -> None:
         """The request is over. Keys that left the pool meanwhile are counted down too."""
-        self._busy[key.id] -= 1
-        if self._busy[key.id] <= 0:
-            del self._busy[key.id]
+        self.load.finished(key.id)
+
+    def spent(self, key: Key, tokens: int, now: float) -> None:
+        """An answer used so many tokens, as the provider counts them for its limit."""
+        self.load.spent(key.id, tokens, now)
 
     def abandoned(self, key: Key, model: str, *, probe: bool) -> None:
         """The request ended without an outcome that says something about the key; if it was a probe, the next one may probe."""
@@ -198,8 +202,10 @@ class Pool:
             self.rests.release(key.id, scopes_of(model))
         self.rests.succeeded(key.id, scopes_of(model), now, probe=probe)
         self._blame.succeeded(key.id, now)
+        if not self.rests.blocked(key.id, OWN, now):
+            self.load.succeeded(key.id)
         if key.id in self._position:
-            self._seen[key.id] = headers, now
+            self._rooms.saw(key.id, headers, now)
 
     def apply(
         self, verdict: Verdict, key: Key, model: str, now: float, random: Random = lambda: 0.0, *, probe: bool = False
@@ -218,11 +224,12 @@ class Pool:
         length = MEANINGS[verdict.name].rest
         until = verdict.rest_until
         if until is not None and until > now:
-            recheck = RECHECK if length is Length.CHECK else math.inf
+            recheck = LOOKS.get(length, math.inf)
             stated = until != math.inf
             self.rests.extend(
                 key.id, scope, until=until, now=now, reason=verdict.reason, stated=stated, recheck=recheck
             )
+            self._rested(key.id, scope)
         else:
             self._grow(key, scope, verdict, now, random, *GROWTH.get(length, USUAL_GROWTH))
 
@@ -231,6 +238,17 @@ class Pool:
     ) -> None:
         stretch = 1.0 + 0.1 * random()  # keys that failed together must not come back together
         self.rests.grow(key.id, scope, now=now, reason=verdict.reason, first=first, longest=longest, stretch=stretch)
+        self._rested(key.id, scope)
+
+    def _rested(self, key_id: str, scope: str) -> None:
+        if scope in OWN:
+            self.load.rested(key_id)
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Take rests of an earlier run or another process (`Rests.snapshot`, `Rests.drain`), as far as they concern this pool."""
+        for key_id in self.rests.restore(row for row in rows if row["key_id"] in self._position):
+            if "" in self.rests.of(key_id):
+                self.load.rested(key_id)
 
     # --- what strategies and reports ask ---
 
@@ -240,38 +258,31 @@ class Pool:
 
     def busy(self, key: Key) -> int:
         """How many requests are under way with it."""
-        return self._busy.get(key.id, 0)
+        return self.load.busy(key.id)
 
     def used(self, key: Key) -> int:
         """How many requests it has been given."""
-        return self._used[key.id]
+        return self.load.used(key.id)
 
     def room(self, key: Key) -> float:
         """The share that is left as last seen; 1.0 when never seen, or when that limit has been reset since."""
-        if key.id in self._seen:  # read only when somebody asks: most pools never do
-            headers, seen = self._seen.pop(key.id)
-            self._room[key.id] = headroom(headers, seen) or self._room.get(key.id, UNSEEN)
-        share, until = self._room.get(key.id, UNSEEN)
-        return share if self._now < until else 1.0
+        return self._rooms.of(key.id, self._now)
 
     def state(self, now: float) -> PoolState:
         """How the pool is, for a status report."""
         self._now = now
-        keys = tuple(self._key_state(key, now) for key in self.keys)
-        count = Counter(key.status for key in keys)
-        return PoolState(
-            self.provider, len(keys), count["ready"], count["resting"] + count["probing"], count["out"], keys
-        )
+        return PoolState.of(self.provider, [self._key_state(key, now) for key in self.keys])
 
     def _key_state(self, key: Key, now: float) -> KeyState:
         rests = {scope: rest for scope, rest in self.rests.of(key.id).items() if rest.careful or now < rest.opens}
-        own = rests.get("")
-        status = (
-            "ready" if own is None else "out" if own.until == math.inf else "probing" if now >= own.opens else "resting"
-        )
-        until = own.opens if own and status == "resting" else None
-        reason = "; ".join(f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in rests.items())
-        return KeyState(key.alias, status, until, reason, self.busy(key), self.used(key), self.room(key))
+        status = "ready" if self.load.takes(key.id, now) else "full"
+        if own := rests.get(""):
+            status = "out" if own.until == math.inf else "probing" if now >= own.opens else "resting"
+        until = own.until if own and status == "resting" else None
+        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in rests.items()]
+        if status == "full":
+            reasons.append(self.load.why_full(key.id, now))
+        return KeyState(key.alias, status, until, "; ".join(reasons), self.busy(key), self.used(key), self.room(key))
 
 
 class Pools(Mapping[str, Pool]):
@@ -296,3 +307,8 @@ class Pools(Mapping[str, Pool]):
         """The answer of an accepted attempt is done. Use the pools that the attempt came from."""
         if attempt.key and attempt.provider in self._pools:
             self._pools[attempt.provider].finished(attempt.key)
+
+    def spent(self, attempt: Attempt, tokens: int, now: float) -> None:
+        """The answer of an accepted attempt used so many tokens, as the provider counts them for its limit."""
+        if attempt.key and attempt.provider in self._pools:
+            self._pools[attempt.provider].spent(attempt.key, tokens, now)

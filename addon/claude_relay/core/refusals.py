@@ -16,15 +16,22 @@ from .states import KeyState
 
 SHOWN = 3
 SOON = 1.0
+NOBODY: Mapping[str, frozenset[str]] = {}
 
 
-def all_rest(hops: Sequence[Hop], pools: Mapping[str, Pool], now: float) -> RelayError:
-    """No key may be used now: 429 with the soonest true retry-after; 503 when that is never; 503 too when there is no key at all."""
+def all_rest(
+    hops: Sequence[Hop], pools: Mapping[str, Pool], now: float, barred: Mapping[str, frozenset[str]] = NOBODY
+) -> RelayError:
+    """No key may be used now: 429 with the soonest true retry-after; 503 when that is never; 503 too when there is no key at all.
+
+    barred  ids of keys, by provider, that the request could not use anyway
+    """
     known = [(pools[hop.provider], hop) for hop in hops if hop.provider in pools]
     if not any(pool.keys for pool, _ in known):
         return no_keys(hops)
-    ends = [end for pool, hop in known if (end := pool.soonest(hop.model, now)) is not None]
-    reasons = _reasons([pool for pool, _ in known], now)
+    others = {pool.provider: barred.get(pool.provider, frozenset()) for pool, _ in known}
+    ends = [end for pool, hop in known if (end := pool.soonest(hop.model, now, others[pool.provider])) is not None]
+    reasons = _reasons([pool for pool, _ in known], now, others)
     if not ends:
         return RelayError(
             503, f"every key is out: {reasons}. Replace or mend them, then start the relay again.", final=True
@@ -53,9 +60,12 @@ def all_down(hops: Sequence[Hop], reason: str, tries: int, asked: float | None =
     return RelayError(529, text, retry_after=wait)
 
 
-def _reasons(pools: Sequence[Pool], now: float) -> str:
+def _reasons(pools: Sequence[Pool], now: float, barred: Mapping[str, frozenset[str]]) -> str:
     keys = [
-        (pool.provider, key) for pool in pools for key in pool.state(now).keys if key.reason or key.status != "ready"
+        (pool.provider, state)
+        for pool in pools
+        for key, state in zip(pool.keys, pool.state(now).keys, strict=True)
+        if key.id not in barred[pool.provider] and (state.reason or state.status != "ready")
     ]
     shown = "; ".join(_about(provider, key) for provider, key in keys[:SHOWN])
     return f"{shown}; and {len(keys) - SHOWN} more" if len(keys) > SHOWN else shown or "all are in use"

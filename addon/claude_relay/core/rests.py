@@ -2,10 +2,12 @@
 
 A rest hangs on a key, on key × model or on key × family. Its end only ever moves away (`max(old, new)`). A rest whose length
 nobody stated grows: each failure after an ended rest doubles it, a success begins anew. When a long rest (60 s and more) is over,
-or a key that is out is due for a look, the key is half-open: one request at a time may probe it, until one succeeds.
+or a key that is out or rests for hours is due for a look, it is half-open: one request at a time may probe it, until one succeeds.
 
-This module must not know verdicts, pools or requests; times are seconds since the epoch, `math.inf` is "out". Plain values go
-in and out of `snapshot` and `restore`, so that rests can survive a restart.
+This module must not know verdicts, pools or requests; times are seconds since the epoch, `math.inf` is "out". Plain rows go
+in and out of `snapshot`, `drain` and `restore`, so that rests survive a restart and several processes share them: a row says when
+the rest was set and up to when rests of its pair were lifted, so that in whatever order rows arrive, a lift ends what it saw and
+nothing later.
 
     rests = Rests()
     rests.extend("key-id", "", until=160.0, now=100.0, reason="429: retry-after", stated=True)
@@ -17,36 +19,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, KeysView, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from .limits import family_of
+from .rest import LONG, VOID, Rest, Row, begin, from_row, longer, looked_in_vain, to_row
 
-LONG = 60.0
+__all__ = ["LONG", "Look", "Rest", "Rests", "scopes_of"]
+
 MOST_PER_KEY = 64
 
+LIFTS_REMEMBERED = 4096
+NEVER = -1.0
+
+type Pair = tuple[str, str]
+"""Key and scope."""
 type Scopes = tuple[str, str, str]
 """The names of the three rests that concern a request: the key's own, that with the model, that with its family."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """One rest.
-
-    until    its end; math.inf: out
-    opens    when a request may use the key again: `until`, or for a key that is out the next look (math.inf: never by itself)
-    careful  half-open after `opens`: one request at a time until one succeeds
-    stated   the provider said how long, so that waiting for it makes sense
-    streak   how many rests of unknown length came one after another
-    """
-
-    until: float
-    opens: float
-    careful: bool
-    stated: bool
-    streak: int
-    reason: str
 
 
 class Look(NamedTuple):
@@ -69,7 +59,9 @@ class Rests:
 
     def __init__(self) -> None:
         self._rests: dict[str, dict[str, Rest]] = {}
-        self._probes: set[tuple[str, str]] = set()
+        self._probes: set[Pair] = set()
+        self._dirty: dict[Pair, Rest | None] = {}
+        self._lifted: dict[Pair, float] = {}
         self.version = 0
         """Grows with every change, so that what was derived from the rests can be kept until then."""
 
@@ -93,14 +85,18 @@ class Rests:
         recheck: float = math.inf,
         streak: int | None = None,
     ) -> Rest:
-        """Rest until then, or longer if a longer rest runs already. `recheck`: seconds after which a key that is out is looked at."""
+        """Rest until then, or longer if a longer rest runs already. `recheck`: seconds after which the key is looked at before its end."""
         old = self._rests.get(key, {}).get(scope)
-        new = _rest(until, now, reason, stated, recheck, streak if streak is not None else (old.streak if old else 0))
+        if streak is None:
+            streak = old.streak if old else 0
+        new = begin(until, now, reason, stated=stated, recheck=recheck, streak=streak)
         if old and now < old.opens:
-            new = _longer(old, new)
-        elif old and old.until == math.inf:
-            # A look at a key that is out brought another failure: it stays out, and the next look is not before the new end.
-            new = replace(old, opens=max(new.opens, now + LONG), reason=reason)
+            new = longer(old, new)
+        elif old and now < old.until:
+            new = looked_in_vain(old, new, now)
+        elif old and old.careful:
+            new = replace(new, careful=True)  # half-open ends with a success, not with the next failure
+        new = replace(new, since=max(new.since, math.nextafter(self._lifted.get((key, scope), NEVER), math.inf)))
         self._put(key, scope, new, now)
         return new
 
@@ -156,7 +152,7 @@ class Rests:
             if rest and now < rest.opens:
                 end, known = max(end, rest.until), known and rest.stated
             elif rest and (key, scope) in self._probes:
-                end = max(end, math.inf if rest.until == math.inf else busy_until)
+                end = max(end, rest.until if now < rest.until else busy_until)
         return end, known
 
     def probe(self, key: str, scopes: Iterable[str], now: float) -> bool:
@@ -182,26 +178,54 @@ class Rests:
                 self._drop(key, scope)
 
     def prune(self, keys: Iterable[str]) -> None:
-        """Forget all keys but these."""
+        """Forget all keys but these. That lifts nothing: where their rests are stored they stay."""
         for key in self._rests.keys() - set(keys):
-            self.lift(key)
+            self._probes.difference_update([(key, scope) for scope in self._rests.pop(key)])
+            self.version += 1
+
+    # --- as rows ---
 
     def snapshot(self) -> list[dict[str, object]]:
         """Every rest as plain values; times that never come are None."""
-        return [
-            {"key": key, "scope": scope, **_plain(rest)}
-            for key, rests in self._rests.items()
-            for scope, rest in rests.items()
-        ]
+        return [self._row((key, scope), rest) for key, rests in self._rests.items() for scope, rest in rests.items()]
 
-    def restore(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Take rests from a snapshot; where one runs already the longer stays."""
+    def drain(self) -> list[dict[str, object]]:
+        """What changed here since the last call, lifted rests included: rows to store."""
+        changed, self._dirty = self._dirty, {}
+        return [self._row(pair, rest) for pair, rest in changed.items()]
+
+    def restore(self, rows: Iterable[Row]) -> set[str]:
+        """Take rows of others or of an earlier run; the longer rest stays, a lifted one ends. Returns whose rests are new or longer."""
+        met = set()
         for row in rows:
-            values = dict(row)
-            key, scope = str(values.pop("key")), str(values.pop("scope"))
-            old, new = self._rests.get(key, {}).get(scope), _from_plain(values)
-            self._rests.setdefault(key, {})[scope] = _longer(old, new) if old else new
-        self.version += 1
+            pair = str(row["key_id"]), str(row["scope"])
+            lifted = float(str(row.get("lifted", NEVER)))
+            old, new = self._rests.get(pair[0], {}).get(pair[1]), from_row(row)
+            self._note_lift(pair, lifted)
+            lifted = self._lifted.get(pair, NEVER)
+            if old and old.since <= lifted:
+                self._forget(*pair)
+                old = None
+            if new.since > lifted and (not old or longer(old, new) != old):
+                rests = self._rests.setdefault(pair[0], {})
+                rests[pair[1]] = longer(old, new) if old else new
+                met.add(pair[0])
+                self._trim(rests, new.since)
+            self.version += 1
+        return met
+
+    def _row(self, pair: Pair, rest: Rest | None) -> dict[str, object]:
+        lifted = self._lifted.get(pair, NEVER)
+        return {"key_id": pair[0], "scope": pair[1], **to_row(rest or replace(VOID, since=lifted)), "lifted": lifted}
+
+    def _note_lift(self, pair: Pair, lifted: float) -> None:
+        if lifted > self._lifted.get(pair, NEVER):
+            self._lifted.pop(pair, None)
+            self._lifted[pair] = lifted
+            if len(self._lifted) > LIFTS_REMEMBERED:
+                del self._lifted[next(iter(self._lifted))]
+
+    # --- inside ---
 
     def _blocks(self, key: str, scope: str, now: float) -> bool:
         rest = self._rests[key].get(scope)
@@ -209,43 +233,26 @@ class Rests:
 
     def _put(self, key: str, scope: str, rest: Rest, now: float) -> None:
         rests = self._rests.setdefault(key, {})
-        rests[scope] = rest
+        rests[scope] = self._dirty[key, scope] = rest
+        self._trim(rests, now)
+        self.version += 1
+
+    @staticmethod
+    def _trim(rests: dict[str, Rest], now: float) -> None:
         if len(rests) > MOST_PER_KEY:  # model names come from clients: those that were refused must not pile up
             for name in [name for name, old in rests.items() if old.opens <= now]:
                 del rests[name]
-        self.version += 1
 
     def _drop(self, key: str, scope: str) -> None:
+        """It is over: here, and wherever the row is read."""
+        self._note_lift((key, scope), self._rests[key][scope].since)
+        self._dirty[key, scope] = None
+        self._forget(key, scope)
+        self.version += 1
+
+    def _forget(self, key: str, scope: str) -> None:
         rests = self._rests[key]
         del rests[scope]
         self._probes.discard((key, scope))
         if not rests:
             del self._rests[key]
-        self.version += 1
-
-
-def _rest(until: float, now: float, reason: str, stated: bool, recheck: float, streak: int) -> Rest:
-    opens = now + recheck if until == math.inf else until
-    return Rest(until, opens, careful=until - now >= LONG, stated=stated, streak=streak, reason=reason)
-
-
-def _longer(old: Rest, new: Rest) -> Rest:
-    """The later of both ends and of both openings; the reason is that of the rest which ends later."""
-    later, other = (new, old) if (new.until, new.opens) > (old.until, old.opens) else (old, new)
-    return replace(
-        later,
-        opens=max(old.opens, new.opens),
-        careful=old.careful or new.careful,
-        streak=max(later.streak, other.streak),
-    )
-
-
-def _plain(rest: Rest) -> dict[str, object]:
-    return {name: None if value == math.inf else value for name, value in asdict(rest).items()}
-
-
-def _from_plain(values: Mapping[str, object]) -> Rest:
-    until, opens = (math.inf if values[name] is None else float(str(values[name])) for name in ("until", "opens"))
-    return Rest(
-        until, opens, bool(values["careful"]), bool(values["stated"]), int(str(values["streak"])), str(values["reason"])
-    )

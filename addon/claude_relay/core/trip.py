@@ -15,6 +15,7 @@ from typing import Protocol
 
 from .exchange import Facts, Hop, Key, Outcome, Verdict, Wait
 from .pool import Pool
+from .seating import Seating
 
 STRIKES = 2
 """Failures at one provider before the next is tried."""
@@ -71,6 +72,8 @@ class Trip:
     clock: Callable[[], float]
     random: Callable[[], float]
     short_wait: float
+    seating: Seating | None = None
+    """Where the request's session sits; None: it has none."""
     sent: int = 0
     waited: float = 0.0
     pause: float = 0.0
@@ -85,6 +88,8 @@ class Trip:
     last: Last | None = None
     tried: dict[str, frozenset[str]] = field(default_factory=dict)
     """Keys that are of no use for this request, by provider."""
+    barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Keys that know nothing of what the request is about."""
     avoided: dict[str, frozenset[str]] = field(default_factory=dict)
     """Keys that failed on the way: others first."""
     strikes: dict[str, int] = field(default_factory=dict)
@@ -93,8 +98,8 @@ class Trip:
 
     # --- who is of use ---
 
-    def candidate(self) -> Try | None:
-        """The try that was settled on, else one with the best key of the first provider that has any."""
+    def candidate(self) -> Try | Wait | None:
+        """The try that was settled on, else one with the best key of the first provider that has any, or the wait for a warm one."""
         forced = self.forced
         if forced and (forced.key is None or forced.pool.is_ready(forced.key, forced.hop.model, self.clock())):
             return forced
@@ -105,15 +110,18 @@ class Trip:
             self.at += 1
         return None
 
-    def try_at(self, hop: Hop) -> Try | None:
-        """A try at this provider, unless it is down, has no key, or none that is of use."""
+    def try_at(self, hop: Hop) -> Try | Wait | None:
+        """A try at this provider, or a wait before it, unless it is down, has no key, or none that is of use."""
         pool = self.pools.get(hop.provider)
         if pool is None or self.is_down(hop):
             return None
         if not pool.keys:
             return Try(hop, pool, None) if pool.passthrough else None
         tried = self.excluded(hop)
-        for exclude in (tried | self.avoided.get(hop.provider, frozenset()), tried):
+        avoided = tried | self.avoided.get(hop.provider, frozenset())
+        if wait := self.wait_for_seat(hop, pool, avoided):
+            return wait
+        for exclude in (avoided, tried):
             key = self.choose(hop, pool, exclude)
             if key:
                 return Try(hop, pool, key)
@@ -125,8 +133,11 @@ class Trip:
         return Try(step.hop, step.pool, key) if key else None
 
     def choose(self, hop: Hop, pool: Pool, exclude: frozenset[str]) -> Key | None:
-        """The pool's choice. One request spends no more than one try on a probe while there are sure keys."""
-        return pool.choose(hop.model, self.clock(), exclude, self.random, probe=not self.probed)
+        """The session's key, or the pool's choice. One request spends no more than one try on a probe while there are sure keys."""
+        now, probe = self.clock(), not self.probed
+        if self.seating:
+            return self.seating.key(hop, pool, exclude, now, self.random, probe=probe)
+        return pool.choose(hop.model, now, exclude, self.random, probe=probe)
 
     def denied(self) -> Try | None:
         """Nobody was asked yet, and keys rest for nothing but this model: ask one, so that the client hears it from the provider."""
@@ -134,14 +145,15 @@ class Trip:
             return None
         for hop in self.hops:
             pool = self.pools.get(hop.provider)
-            key = pool.choose_denied(hop.model, self.clock(), self.random) if pool else None
+            key = pool.choose_denied(hop.model, self.clock(), self.random, self.excluded(hop)) if pool else None
             if pool and key:
                 return Try(hop, pool, key)
         return None
 
     def excluded(self, hop: Hop) -> frozenset[str]:
         """The keys of a provider that are of no use for this request."""
-        return self.tried.get(hop.provider, frozenset())
+        tried, barred = self.tried.get(hop.provider), self.barred.get(hop.provider)
+        return tried | barred if tried and barred else tried or barred or frozenset()
 
     def is_down(self, hop: Hop) -> bool:
         """Whether this request has done with a provider for now."""
@@ -150,6 +162,11 @@ class Trip:
     def struck(self) -> bool:
         """Whether a provider had its turn and failed, but may be asked again."""
         return any(self.is_down(hop) and hop.provider not in self.gone for hop in self.hops)
+
+    def keep_to(self, hop: Hop, pool: Pool, key_id: str) -> None:
+        """Only this key will do: it made what the request is about."""
+        self.hops = (hop,)
+        self.barred = {hop.provider: frozenset(key.id for key in pool.keys if key.id != key_id)}
 
     # --- what an outcome does ---
 
@@ -183,6 +200,15 @@ class Trip:
         """A wait, unless it is too short to be one."""
         because = self.last.verdict if self.last else None
         return Wait(seconds, reason, because) if seconds >= LEAST_WAIT else None
+
+    def wait_for_seat(self, hop: Hop, pool: Pool, useless: frozenset[str]) -> Wait | None:
+        """The session's cache is warm and its key is back soon: a short wait costs less than filling another cache."""
+        if self.seating is None:
+            return None
+        seconds = self.seating.wait(hop, pool, useless, self.clock(), self.left())
+        wait = self.wait(seconds, "the session's key rests")
+        self.seating.waited += wait.seconds if wait else 0.0
+        return wait
 
     def wait_for_key(self) -> Wait | None:
         """When keys come back at a known time that is near enough: wait for the first, and begin with the first provider again."""

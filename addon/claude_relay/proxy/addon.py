@@ -25,6 +25,7 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from claude_relay.core.body import read_facts, rename_model
+from claude_relay.core.config import OutboundProxy
 from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, PassedOn, Refused, Wait
@@ -43,6 +44,7 @@ from .wire import (
     lower_headers,
     mask_client,
     pass_through,
+    via,
 )
 
 logger = logging.getLogger(__name__)
@@ -114,6 +116,7 @@ class RelayHooks:
             limits=runtime.side_limits if side else runtime.limits,
             started_at=time.time(),
             method=request.method,
+            client_id=flow.client_conn.id,
             keep_body=self.books.keeps_bodies and not side,
         )
         RELAYED[flow] = relayed
@@ -122,12 +125,10 @@ class RelayHooks:
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
-        if self.runtime is None:
-            return
-        place, target = flow.server_conn.address, (flow.request.host, flow.request.port)
-        for upstream in self.runtime.upstreams.values():
-            proxy = upstream.proxy
-            if proxy is not None and (proxy.host, proxy.port) == place and (upstream.host, upstream.port) == target:
+        place = flow.server_conn.address
+        for relayed in RELAYED.values():  # those under way; connections are opened for them alone
+            proxy = relayed.proxy
+            if proxy is not None and (proxy.host, proxy.port) == place and relayed.client_id == flow.client_conn.id:
                 if proxy.authorization:
                     flow.request.headers["proxy-authorization"] = proxy.authorization
                 return
@@ -168,6 +169,7 @@ class RelayHooks:
                 clock=time.time,
                 random=random.random,
                 short_wait=runtime.config.sessions.short_wait,
+                sessions=runtime.sessions,
             )
             await self.follow(flow, relayed, None)
 
@@ -314,9 +316,13 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if attempt.model != relayed.facts.model:
         rename(flow.request, attempt.model)
     address(flow.request, upstream, identity=relayed.facts.stream)
-    if flow.server_conn.via != upstream.via:
+    proxy = (
+        upstream.proxy if attempt.key is None or attempt.key.proxy is None else OutboundProxy.parse(attempt.key.proxy)
+    )
+    relayed.proxy = proxy
+    if flow.server_conn.via != via(proxy):
         flow.server_conn = Server(address=(upstream.host, upstream.port))
-        flow.server_conn.via = upstream.via
+        flow.server_conn.via = via(proxy)
     if attempt.key is None:
         relayed.signature = pass_through(flow.request, original)
     else:

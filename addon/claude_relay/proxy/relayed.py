@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 from mitmproxy import http
 
+from claude_relay.core.config import OutboundProxy
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.gate import Gate
@@ -54,6 +55,9 @@ class Relayed:
     limits: Limits
     started_at: float
     method: str = "POST"
+    client_id: str = ""
+    proxy: OutboundProxy | None = None
+    """The outbound proxy of the running attempt."""
     keep_body: bool = False
 
     # the request

@@ -6,14 +6,18 @@ A new configuration replaces it in one step; requests under way keep what they b
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from claude_relay.core.config import Config
+from claude_relay.core.exchange import Key
 from claude_relay.core.pool import Pool, Pools
+from claude_relay.core.sessions import Sessions
 
 from .options import host_patterns
 from .wire import Upstream
 
+NOTHING_LENT: Mapping[str, tuple[Key, ...]] = {}
 SIDE_CALL_SECONDS = 10.0
 """How long a side call may go without an answer: Claude Code waits for some of them before it starts."""
 
@@ -35,16 +39,23 @@ class Runtime:
     upstreams: dict[str, Upstream]
     limits: Limits
     side_limits: Limits
+    sessions: Sessions | None
     hosts: re.Pattern[str]
 
     @classmethod
-    def of(cls, config: Config, before: Runtime | None = None) -> Runtime:
-        """Build from a configuration. Pools of the one before live on, so that rests and counters do."""
+    def of(
+        cls, config: Config, before: Runtime | None = None, lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT
+    ) -> Runtime:
+        """Build from a configuration. Pools and sessions of the one before live on, so that rests and counters do.
+
+        lent  keys of the vault by provider, used beside those of the configuration
+        """
         pools = {} if before is None else dict(before.pools)
         kept: dict[str, Pool] = {}
         upstreams: dict[str, Upstream] = {}
         for name, provider in config.providers.items():
-            keys, passthrough = provider.key_list(name), provider.empty_pool == "passthrough"
+            keys = (*provider.key_list(name), *lent.get(name, ()))
+            passthrough = provider.empty_pool == "passthrough"
             pool = pools.get(name)
             if pool is None:
                 pool = Pool(name, keys, strategy=provider.strategy, passthrough=passthrough)
@@ -53,12 +64,17 @@ class Runtime:
             kept[name] = pool
             upstreams[name] = Upstream.of(provider)
         retry = config.retry
+        sessions = before.sessions if before is not None else None
+        if config.sessions.sticky:
+            sessions = sessions or Sessions(config.sessions.ttl)
+            sessions.ttl = config.sessions.ttl
         return cls(
             config=config,
             pools=Pools(kept.values()),
             upstreams=upstreams,
             limits=Limits(retry.first_byte, retry.idle),
             side_limits=Limits(min(SIDE_CALL_SECONDS, retry.first_byte), retry.idle),
+            sessions=sessions if config.sessions.sticky else None,
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
         )
 

@@ -30,6 +30,7 @@ from .commands import RelayCommands
 from .hookindex import HookIndex
 from .inspection import View
 from .runtime import Runtime
+from .stored import Lent, Stored
 
 logger = logging.getLogger(__name__)
 UPSTREAM_CONNECTIONS = 100
@@ -47,6 +48,9 @@ class ClaudeRelay(RelayHooks):
         self.seen: reload.Stamp = None
         self.watcher: reload.Watcher | None = None
         self.index: HookIndex | None = None
+        self.lent: Lent = {}
+        self.announced = False
+        self.stored: Stored | None = None
         self.listening: asyncio.Task[None] | None = None
         self.default_listener = DefaultListenerFilter()
         self.addons = [RelayCommands(lambda: self.runtime, self.read_again)]
@@ -78,7 +82,7 @@ class ClaudeRelay(RelayHooks):
             return
         if self.runtime is not None:
             config = running(self.runtime.config, config)
-        self.runtime = Runtime.of(config, self.runtime)
+        self.runtime = Runtime.of(config, self.runtime, self.lent)
         options.apply(config)
         if self.listening is not None:
             self.watch()
@@ -92,6 +96,7 @@ class ClaudeRelay(RelayHooks):
         self.index.install()
         self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger.open()
+        self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
         self.listening = asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
         self.watch()
 
@@ -106,12 +111,15 @@ class ClaudeRelay(RelayHooks):
 
     async def listen(self, config: Config) -> None:
         """Replace mitmproxy's default listener by the configured ones, unless the user named some."""
+        assert self.stored is not None
+        await self.stored.start()
         proxyserver = ctx.master.addons.get("proxyserver")
         if not ctx.options.has_changed("mode"):
             ctx.options.update(mode=modes(config))
         await proxyserver.setup_servers()  # waits for the update that the option began
         self.default_listener.remove()
         if all(server.is_running for server in proxyserver.servers):
+            self.announced = True
             for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
         else:
@@ -126,8 +134,21 @@ class ClaudeRelay(RelayHooks):
         for what in needs_restart(self.runtime.config, config):
             logger.warning("%s changes when the relay is started again", what)
         config = running(self.runtime.config, config)
-        self.runtime = Runtime.of(config, self.runtime)
+        self.runtime = Runtime.of(config, self.runtime, self.lent)
         options.apply(config)
+
+    def lend(self, lent: Lent) -> None:
+        """The vault's keys changed."""
+        assert self.runtime is not None
+        self.lent = lent
+        self.runtime = Runtime.of(self.runtime.config, self.runtime, lent)
+        if self.announced:
+            logger.log(ALERT, "the vault now lends %d keys", sum(map(len, lent.values())))
+
+    def running_runtime(self) -> Runtime:
+        """The relay as it is now."""
+        assert self.runtime is not None
+        return self.runtime
 
     def read_again(self) -> None:
         """The command `relay.reload`."""
@@ -143,6 +164,9 @@ class ClaudeRelay(RelayHooks):
             self.index.remove()
         if self.books.ledger is not None:
             self.books.closed = True
+        if self.stored is not None:
+            self.stored.close()
+        if self.books.ledger is not None:
             self.books.ledger.close()
 
     def client_connected(self, client: Client) -> None:

@@ -110,15 +110,15 @@ class Upstream:
         return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, provider.proxy)
 
     @property
-    def via(self) -> tuple[Literal["http", "https"], tuple[str, int]] | None:
-        """The outbound proxy as mitmproxy names it."""
-        return None if self.proxy is None else (self.proxy.scheme, (self.proxy.host, self.proxy.port))
-
-    @property
     def authority(self) -> str:
         """Host and port as a Host header names them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+def via(proxy: OutboundProxy | None) -> tuple[Literal["http", "https"], tuple[str, int]] | None:
+    """An outbound proxy as mitmproxy names it."""
+    return None if proxy is None else (proxy.scheme, (proxy.host, proxy.port))
 
 
 def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signature, bool]:

@@ -61,14 +61,15 @@ def explain(path: Path, error: Exception) -> str:
     return f"{path}: {error}" + (f" – {remedy}" if remedy else "")
 
 
-def connect(path: Path, *, patience: float) -> sqlite3.Connection:
+def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3.Connection:
     """Open the file for writing, creating it with mode 0600 when it is not there.
 
-    patience  seconds that a statement waits for somebody else's lock
+    patience    seconds that a statement waits for somebody else's lock
+    any_thread  another thread than the one that opened it may close it
     Transactions are explicit (`isolation_level` None). Raises StoreError, or what sqlite3 and the system raise.
     """
     _create_private(path)
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not any_thread)
     try:
         _use_wal(connection, patience)
         for pragma in PRAGMAS:

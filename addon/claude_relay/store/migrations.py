@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .database import NewerDatabase, file_of
+from .statetables import create_state
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
     from sqlite_utils import Database
@@ -74,7 +75,75 @@ def create_ledger(db: Database) -> None:
     db.execute("CREATE INDEX requests_by_session ON requests (session, started_at) WHERE session IS NOT NULL")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (create_ledger,)
+def create_keys(db: Database) -> None:
+    """`keys`: one row a key of the vault; `vault`: how they are sealed; `aliases`: the last number given to a provider's key.
+
+    `secret` and `proxy` are sealed (see `sealing`), `fingerprint` tells equal keys without telling which; the rest is open.
+    """
+    db.execute("""
+        CREATE TABLE keys (
+            id TEXT NOT NULL PRIMARY KEY,
+            provider TEXT NOT NULL,
+            alias TEXT NOT NULL,
+            kind TEXT NOT NULL DEFAULT 'api_key',
+            mask TEXT NOT NULL,
+            label TEXT NOT NULL DEFAULT '',
+            tier TEXT NOT NULL DEFAULT '',
+            weight REAL NOT NULL DEFAULT 1.0 CHECK (weight > 0),
+            requests_per_minute INTEGER CHECK (requests_per_minute > 0),
+            tokens_per_minute INTEGER CHECK (tokens_per_minute > 0),
+            concurrent INTEGER CHECK (concurrent > 0),
+            enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+            proxy_address TEXT,
+            notes TEXT NOT NULL DEFAULT '',
+            created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+            removed_at TEXT,
+            checked_at TEXT,
+            check_status TEXT,
+            check_until TEXT,
+            check_reason TEXT,
+            last_used_at TEXT,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            failures INTEGER NOT NULL DEFAULT 0,
+            fingerprint BLOB NOT NULL,
+            secret BLOB NOT NULL,
+            proxy BLOB,
+            UNIQUE (provider, alias),
+            UNIQUE (provider, fingerprint)
+        )""")
+    db.execute("""
+        CREATE TABLE vault (
+            row INTEGER NOT NULL PRIMARY KEY CHECK (row = 1),
+            generation INTEGER NOT NULL,
+            place TEXT,
+            secret_id TEXT,
+            kdf TEXT,
+            salt BLOB,
+            check_value BLOB
+        )""")
+    db.execute("INSERT INTO vault (row, generation) VALUES (1, random())")
+    db.execute("CREATE TABLE aliases (provider TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID")
+    # A number drawn anew is also another one than that of a backup which is put in the file's place.
+    changed = "BEGIN UPDATE vault SET generation = random(); END"
+    lent = (
+        "id, provider, alias, kind, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, "
+        "enabled, removed_at, secret, proxy"
+    )
+    db.execute(f"CREATE TRIGGER keys_added AFTER INSERT ON keys {changed}")
+    db.execute(f"CREATE TRIGGER keys_changed AFTER UPDATE OF {lent} ON keys {changed}")
+    db.execute(f"CREATE TRIGGER keys_erased AFTER DELETE ON keys {changed}")
+    # Counted where attempts are written down, so that the counters are as complete as the ledger.
+    db.execute("""
+        CREATE TRIGGER keys_used AFTER INSERT ON attempts WHEN new.key IS NOT NULL BEGIN
+            UPDATE keys SET
+                attempts = attempts + 1,
+                failures = failures + (coalesce(new.verdict, '') NOT IN ('ok', 'client_closed')),
+                last_used_at = max(coalesce(last_used_at, ''), new.started_at)
+            WHERE provider = new.provider AND alias = new.key;
+        END""")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (create_ledger, create_keys, create_state)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,122 @@
+"""`keys edit`, `enable`, `disable`, `remove`, `restore` and `reset`: what is done to keys that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from claude_relay.store.keys import LIMITS, StoredKey
+
+from . import options, showing
+from .options import given
+from .selecting import CHOICE, in_use, in_vault, meant, not_removed, removed
+
+
+@click.command()
+@options.selection
+@options.fields
+@click.option("--no-proxy", is_flag=True, help="Take its own proxy away.")
+@click.option("--no-limits", is_flag=True, help="Take its limits away.")
+def edit(no_proxy: bool, no_limits: bool, **said: Any) -> None:
+    """Change what is said about keys.
+
+    \b
+    Examples:
+      scripts/keys edit v1 v2 --tier admin
+      scripts/keys edit --all --provider glm --concurrent 4
+    """
+    room, found = meant(said, in_use)
+    fields = given({name: said[name] for name in said if name not in CHOICE})
+    if no_proxy:
+        fields["proxy"] = None
+    if no_limits:
+        fields |= dict.fromkeys(LIMITS)
+    if not fields:
+        raise click.UsageError("Say what to change, such as --tier admin.")
+    say("changed", found, room.vault.edit([key.id for key in found], fields))
+
+
+@click.command()
+@options.selection
+def enable(**said: Any) -> None:
+    """Let keys be used again.
+
+    \b
+    Example:
+      scripts/keys enable v1
+    """
+    room, found = meant(said, in_use)
+    say("enabled", found, room.vault.enable([key.id for key in found]))
+
+
+@click.command()
+@options.selection
+def disable(**said: Any) -> None:
+    """Let no new request use keys; those under way go on.
+
+    \b
+    Example:
+      scripts/keys disable v1 "team a"
+    """
+    room, found = meant(said, in_use)
+    say("disabled", found, room.vault.disable([key.id for key in found]))
+
+
+@click.command()
+@options.selection
+@click.option("--forever", is_flag=True, help="Delete them, so that nothing brings them back. Needs no secret.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(forever: bool, yes: bool, **said: Any) -> None:
+    """Take keys away; `restore` brings them back.
+
+    \b
+    Examples:
+      scripts/keys remove v3
+      scripts/keys remove --all --status removed --forever
+    """
+    room, found = meant(said, in_vault if forever else in_use)
+    if not forever:
+        say("removed", found, room.vault.remove([key.id for key in found]))
+        return
+    if found and not yes:
+        click.confirm(f"Delete {showing.number(len(found))} for good: {showing.names(found)}?", abort=True, err=True)
+    say("deleted", found, room.vault.erase([key.id for key in found]))
+
+
+@click.command()
+@options.selection
+def restore(**said: Any) -> None:
+    """Bring removed keys back.
+
+    \b
+    Example:
+      scripts/keys restore v3
+    """
+    room, found = meant(said, removed)
+    say("restored", found, room.vault.restore([key.id for key in found]))
+
+
+@click.command()
+@options.selection
+def reset(**said: Any) -> None:
+    """Lift the rests of keys, those of relay.yaml too, so that the relay uses them at once.
+
+    \b
+    Examples:
+      scripts/keys reset v1
+      scripts/keys reset --all --status resting
+    """
+    room, found = meant(said, not_removed)
+    count = room.vault.reset([key.id for key in found])
+    click.echo(f"{count} rest{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
+
+
+def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str], *, of: int | None = None) -> None:
+    """Print what was done to which keys, and how many needed nothing."""
+    done_to = set(ids)
+    changed = [key for key in keys if key.id in done_to]
+    others = (len(keys) if of is None else of) - len(changed)
+    rest = f" ({others} left as they were)" if others else ""
+    click.echo(f"{showing.number(len(changed))} {done}" + (f": {showing.names(changed)}" if changed else "") + rest)

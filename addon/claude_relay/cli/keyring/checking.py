@@ -1,0 +1,89 @@
+"""Asks many keys at once, and says what each answer means for its key.
+
+    results = check(keys, secrets, config.providers, parallel=8, timeout=15.0, clock=time.time, done=print)
+    results[key.id]         -> CheckResult("limited", until=1795341600.0, reason="429: requests per minute")
+
+The verdict table judges, as it judges the relay's own attempts; MEANING says in one word what its verdicts mean for a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from claude_relay.core.config import Provider
+from claude_relay.core.exchange import Endpoint, Facts, Key, Outcome
+from claude_relay.core.verdicts import judge
+from claude_relay.store.keys import LIMITED, NO_CREDIT, REVOKED, UNCLEAR, UNREACHABLE, VALID, CheckResult, StoredKey
+
+from .asking import ask
+
+MEANING = {
+    "ok": VALID,
+    "unauthorized": REVOKED,
+    "key_disabled": REVOKED,
+    "no_credit": NO_CREDIT,
+    "rate_limited": LIMITED,
+    "window_exhausted": LIMITED,
+    "family_limited": LIMITED,
+    "unexplained_429": LIMITED,
+    "overloaded": UNREACHABLE,
+    "upstream_error": UNREACHABLE,
+    "unreachable": UNREACHABLE,
+    "broken": UNREACHABLE,
+    "timeout": UNREACHABLE,
+    "empty": UNREACHABLE,
+    "garbage": UNREACHABLE,
+}
+"""Name of a verdict → one of CHECKS; the others say nothing about the key."""
+
+FACTS = Facts(Endpoint.MODELS)
+
+type Done = Callable[[StoredKey, CheckResult], object]
+
+
+def check(
+    keys: Sequence[StoredKey],
+    secrets: Mapping[str, Key],
+    providers: Mapping[str, Provider],
+    *,
+    parallel: int,
+    timeout: float,
+    clock: Callable[[], float],
+    done: Done,
+) -> None:
+    """Ask every key once, `parallel` at a time, and tell `done` each result as it comes, in this thread."""
+
+    def one(key: StoredKey) -> CheckResult:
+        return check_one(secrets.get(key.id), providers.get(key.provider), timeout=timeout, clock=clock)
+
+    with ThreadPoolExecutor(parallel, thread_name_prefix="check") as threads:
+        try:
+            asked = {threads.submit(one, key): key for key in keys}
+            for future in as_completed(asked):
+                done(asked[future], future.result())
+        except BaseException:  # Ctrl-C: those that wait need not start
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def check_one(key: Key | None, provider: Provider | None, *, timeout: float, clock: Callable[[], float]) -> CheckResult:
+    """What one request says about a key."""
+    if key is None:
+        return CheckResult(UNCLEAR, reason="what is stored of it is damaged; remove it with --forever and add it again")
+    if provider is None:
+        return CheckResult(UNCLEAR, reason="relay.yaml has no provider of this name")
+    outcome = ask(provider, key, timeout=timeout)
+    found = meaning(outcome, clock())
+    return CheckResult(found.status, found.until, found.reason.replace(key.secret, "…"))
+
+
+def meaning(outcome: Outcome, now: float) -> CheckResult:
+    """What an outcome says about the key it was got with."""
+    verdict = judge(outcome, FACTS, now=now)
+    if verdict.name == "ok":
+        good = outcome.status is not None and 200 <= outcome.status < 300
+        return CheckResult(VALID) if good else CheckResult(UNCLEAR, reason=f"{outcome.status}: it leads elsewhere")
+    status = MEANING.get(verdict.name, UNCLEAR)
+    ends = status == LIMITED and verdict.rest_until is not None and verdict.rest_until > now
+    return CheckResult(status, verdict.rest_until if ends else None, verdict.reason)

@@ -1,0 +1,155 @@
+"""`keys add` and `keys import`: keys come in by a hidden prompt, standard input or a file.
+
+Never on the command line, where other programs and the shell's history would see them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from claude_relay.core.verdicts import clean
+from claude_relay.store.keys import NewKey
+from claude_relay.store.vault import Imported
+
+from . import options, showing
+from .options import given
+from .reading import FORMS, Entry, read
+from .room import Room
+
+COMPLAINTS = 20
+"""As many problems of a file are shown."""
+NOT_HERE = (
+    "A key on the command line is seen by other programs and kept in the shell's history; "
+    "type it at the prompt, or pipe it in. Think of the one you just gave as exposed."
+)
+
+
+@click.command()
+@click.argument("surplus", nargs=-1, metavar="")
+@options.provider_of
+@options.fields
+@options.place
+def add(
+    surplus: tuple[str, ...], provider: str | None, config: str | None, database: Path | None, **fields: Any
+) -> None:
+    """Add one key, from a hidden prompt or standard input.
+
+    \b
+    Examples:
+      scripts/keys add --tier admin --label "team a"
+      pass show claude | scripts/keys add
+    """
+    if surplus:
+        raise click.UsageError(NOT_HERE)
+    room = Room.enter(config, database)
+    name = room.provider(provider)
+    secret = click.prompt("Key", hide_input=True) if at_terminal() else stdin().strip()
+    try:
+        if not secret:
+            raise ValueError("there is no key on standard input")
+        new = NewKey.of(name, secret, given(fields))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    done = room.vault.add(new)
+    if done.duplicates:
+        raise click.ClickException(_told(done, [Entry("it", "")])[0])
+    click.echo(f"Added {showing.names(done.added)} {done.added[0].mask}")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="-")
+@options.provider_of
+@click.option("--format", "form", type=click.Choice([*FORMS]), help="Default: seen from the contents.")
+@options.fields
+@options.place
+def import_(
+    file: Path, provider: str | None, form: str | None, config: str | None, database: Path | None, **fields: Any
+) -> None:
+    """Add keys from FILE or standard input: one a line, CSV with a header, or JSON.
+
+    Columns: key, provider, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, enabled, proxy, notes. Options
+    are for the keys that do not say it themselves. All are added in one transaction, or none when one cannot be; keys that are
+    there already are told and left as they are.
+
+    \b
+    Examples:
+      scripts/keys import keys.txt --tier public
+      scripts/keys import keys.csv
+      echo "$ANTHROPIC_API_KEYS" | scripts/keys import
+    """
+    room = Room.enter(config, database)
+    text = stdin() if str(file) == "-" else _text(file)
+    try:
+        entries = read(text, form)
+    except ValueError as error:
+        raise click.ClickException(f"Nothing was added: {error}") from None
+    if not entries:
+        raise click.ClickException("Nothing was added: there is no key in it")
+    done = room.vault.import_many(_all_new(room, entries, provider, given(fields)))
+    for line in _told(done, entries):
+        click.echo(line, err=True)
+    known = f"; {len(done.duplicates)} known already" if done.duplicates else ""
+    click.echo(
+        f"{showing.number(len(done.added))} added{known}" + (f": {showing.names(done.added)}" if done.added else "")
+    )
+
+
+def _all_new(room: Room, entries: Sequence[Entry], provider: str | None, fields: dict[str, Any]) -> list[NewKey]:
+    """The entries as keys. Ends with every problem when one cannot be."""
+    news: list[NewKey] = []
+    problems: list[str] = []
+    usual = room.provider(provider) if provider or not all(entry.provider for entry in entries) else None
+    for entry in entries:
+        try:
+            name = room.provider(entry.provider or usual)
+            said = {name: value for name, value in entry.fields.items() if value not in (None, "")}
+            news.append(NewKey.of(name, entry.secret, fields | said))
+        except (ValueError, click.UsageError) as error:
+            problems.append(f"{entry.where}: {error.message if isinstance(error, click.UsageError) else error}")
+    if problems:
+        _refuse(problems)
+    return news
+
+
+def _refuse(problems: Sequence[str]) -> NoReturn:
+    more = len(problems) - COMPLAINTS
+    shown = [*problems[:COMPLAINTS], *([f"… and {more} more"] if more > 0 else [])]
+    raise click.ClickException("\n".join(["Nothing was added:", *(f"  {line}" for line in shown)]))
+
+
+def _told(done: Imported, entries: Sequence[Entry]) -> list[str]:
+    """One line for each that was known already."""
+    return [
+        f"{entries[duplicate.index].where} is known as {duplicate.name}"
+        + (", which was removed; bring it back: scripts/keys restore " + duplicate.name if duplicate.removed else "")
+        for duplicate in done.duplicates
+    ]
+
+
+def at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
+def stdin() -> str:
+    """All of standard input."""
+    return _decoded(sys.stdin.buffer.read(), "standard input")
+
+
+def _text(file: Path) -> str:
+    try:
+        return _decoded(file.read_bytes(), clean(str(file)))
+    except OSError as error:
+        raise click.ClickException(f"{clean(str(file))}: {error.strerror}") from None
+
+
+def _decoded(data: bytes, what: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{what} is no UTF-8 text") from None

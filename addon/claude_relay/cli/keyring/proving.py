@@ -1,0 +1,97 @@
+"""`keys check` and `keys prune`: real requests, and what follows from their answers."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from claude_relay.store.keyrows import moment
+from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, StoredKey
+
+from . import checking, options, showing
+from .changing import say
+from .room import Room
+from .selecting import in_use, meant, not_removed
+
+
+@click.command()
+@options.selection
+@options.checking
+@options.as_json
+def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
+    """Ask the provider about each key with one cheap request (a list of one model). Status 1 unless all are valid or limited.
+
+    valid, limited (until when), no-credit, revoked, unreachable (the provider is), unclear (the answer says nothing about the key).
+    A key that is found valid and was out is used again.
+
+    \b
+    Examples:
+      scripts/keys check --all
+      scripts/keys check v1 --json
+    """
+    room, found = meant(said, not_removed)
+    results, now = _check(room, found, parallel, timeout), time.time()
+    told = [(key, results[key.id]) for key in found]
+    if as_json:
+        showing.as_json([{"name": key.name, "id": key.id, **_plain(result)} for key, result in told])
+    elif told:
+        showing.results(told, now)
+    else:
+        click.echo("There is no key to check.")
+    raise SystemExit(any(result.status not in (VALID, LIMITED) for _, result in told))
+
+
+@click.command()
+@options.selection
+@options.checking
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+def prune(parallel: int, timeout: float, dry_run: bool, **said: Any) -> None:
+    """Check keys, then remove those that are revoked; `restore` brings them back.
+
+    \b
+    Examples:
+      scripts/keys prune --all --dry-run
+      scripts/keys prune --all --provider anthropic
+    """
+    room, found = meant(said, in_use)
+    results = _check(room, found, parallel, timeout)
+    revoked = [key for key in found if results[key.id].status == REVOKED]
+    if dry_run:
+        click.echo(f"{showing.number(len(revoked))} revoked" + (f": {showing.names(revoked)}" if revoked else ""))
+        return
+    gone = room.vault.prune([key.id for key in revoked], [REVOKED])
+    say("removed", revoked, gone, of=len(found))
+
+
+def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float) -> dict[str, CheckResult]:
+    """Ask all of them, with a progress bar; what was found is written down, also when Ctrl-C ends it early."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    results: dict[str, CheckResult] = {}
+    secrets = room.secrets(keys)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
+    silent = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=silent) as bar:
+        task = bar.add_task("Checking", total=len(keys))
+
+        def done(key: StoredKey, result: CheckResult) -> None:
+            results[key.id] = result
+            bar.advance(task)
+
+        try:
+            checking.check(
+                keys, secrets, room.config.providers, parallel=parallel, timeout=timeout, clock=time.time, done=done
+            )
+        finally:
+            if results:
+                room.vault.record(results)
+    return results
+
+
+def _plain(result: CheckResult) -> dict[str, str | None]:
+    return {"status": result.status, "until": moment(result.until), "reason": result.reason}

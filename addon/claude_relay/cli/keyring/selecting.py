@@ -1,0 +1,114 @@
+"""Which keys a call means.
+
+    choose(keys, Choice(("v1", "glm/v2", "team a")), anything, now=time.time())
+    choose(keys, Choice(everything=True, provider="glm", status="revoked"), anything, now=time.time())
+
+A word is an id, an alias with or without its provider, or a label; whatever it fits first counts. A label may stand for
+several keys, an alias must not. A word that fits nothing stops the whole call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from claude_relay.core.verdicts import clean
+from claude_relay.store.keys import StoredKey
+
+from .room import CONFIGURED, Room
+
+type Objection = Callable[[StoredKey], str]
+"""Why a command cannot do anything with a key; empty when it can."""
+
+CHOICE = ("words", "everything", "provider", "status", "config", "database")
+"""What the options of `selection` are called."""
+WORDS: tuple[Callable[[StoredKey], str], ...] = (
+    lambda key: key.id,
+    lambda key: key.name,
+    lambda key: key.alias,
+    lambda key: key.label,
+)
+NAMED_SHORT = 2
+"""The place of the alias alone in WORDS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was said on the command line."""
+
+    words: tuple[str, ...] = ()
+    everything: bool = False
+    provider: str | None = None
+    status: str | None = None
+
+
+def anything(key: StoredKey) -> str:
+    """No objection."""
+    return ""
+
+
+def not_removed(key: StoredKey) -> str:
+    """For what concerns keys of the configuration, too."""
+    return "was removed; bring it back with restore" if key.removed_at else ""
+
+
+def in_vault(key: StoredKey) -> str:
+    """For what changes rows of the vault, removed or not."""
+    return f"comes from {CONFIGURED}; change it there" if key.source == CONFIGURED else ""
+
+
+def in_use(key: StoredKey) -> str:
+    """For what changes keys that are there."""
+    return in_vault(key) or not_removed(key)
+
+
+def removed(key: StoredKey) -> str:
+    """For bringing back."""
+    return in_vault(key) or ("" if key.removed_at else "was not removed")
+
+
+def choose(keys: Sequence[StoredKey], choice: Choice, objection: Objection, *, now: float) -> tuple[StoredKey, ...]:
+    """The keys that are meant, each once, in the order of `keys`. Raises UsageError."""
+    if choice.words and choice.everything:
+        raise click.UsageError("Name keys, or say --all; not both.")
+    if not choice.words and not choice.everything:
+        raise click.UsageError(
+            "Name keys (id, alias or label), or say --all, with --provider and --status as you like."
+        )
+    named = {key.id for word in choice.words for key in _possible(_named(keys, word, choice.provider), objection)}
+    return tuple(
+        key for key in keys if (choice.everything or key.id in named) and _fits(key, choice, now) and not objection(key)
+    )
+
+
+def meant(said: dict[str, Any], objection: Objection) -> tuple[Room, tuple[StoredKey, ...]]:
+    """The room, and the keys that the options of `selection` mean."""
+    room = Room.enter(said["config"], said["database"])
+    choice = Choice(said["words"], said["everything"], said["provider"], said["status"])
+    return room, choose(room.keys(), choice, objection, now=time.time())
+
+
+def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[StoredKey]:
+    pool = [key for key in keys if provider in (None, key.provider)]
+    for place, name in enumerate(WORDS):
+        found = [key for key in pool if name(key) == word]
+        if place == NAMED_SHORT and len(found) > 1:
+            raise click.UsageError(f"'{word}' may be {' or '.join(key.name for key in found)}; say which.")
+        if found and word:
+            return found
+    raise click.UsageError(f"No key is called '{clean(word)}'. See: scripts/keys list")
+
+
+def _fits(key: StoredKey, choice: Choice, now: float) -> bool:
+    return choice.provider in (None, key.provider) and (choice.status is None or choice.status in key.states(now))
+
+
+def _possible(keys: Sequence[StoredKey], objection: Objection) -> Sequence[StoredKey]:
+    """The keys of one word; when nothing can be done with any of them the call stops."""
+    if all(objection(key) for key in keys):
+        raise click.UsageError(f"{keys[0].name} {objection(keys[0])}.")
+    return keys

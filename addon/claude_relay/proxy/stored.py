@@ -1,0 +1,120 @@
+"""What the relay shares with its database, and so with other relays on it: keys of the vault, rests, sessions.
+
+Looked at twice a second in a thread; what is found is taken over in the event loop. A database that cannot be used is said once,
+and the relay goes on with what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from claude_relay.core.exchange import Key
+from claude_relay.core.sharing import Shared, absorb, collect
+from claude_relay.store.database import StoreError
+from claude_relay.store.state import State
+from claude_relay.store.vault import Vault, VaultError
+
+from .runtime import Runtime
+
+logger = logging.getLogger(__name__)
+INTERVAL = 0.5
+"""Seconds between two looks: what another process did is known within a second."""
+
+type Lent = Mapping[str, tuple[Key, ...]]
+
+
+class Stored:
+    """One relay's view of its database.
+
+    runtime  the relay as it is now
+    lend     told of the vault's keys when they changed
+    """
+
+    def __init__(
+        self, database: Path, environ: Mapping[str, str], runtime: Callable[[], Runtime], lend: Callable[[Lent], None]
+    ) -> None:
+        self.vault = Vault(database, environ=environ)
+        self.state = State(database)
+        self.runtime = runtime
+        self.lend = lend
+        self.generation: int | None = None
+        self.unsent: Shared | None = None
+        self.complaints: dict[str, str] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take over what is stored, then keep looking."""
+        await self.look()
+        self.task = asyncio.get_running_loop().create_task(self.watch(), name="stored keys and rests")
+
+    async def watch(self) -> None:
+        """One look every half second."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            await self.look()
+
+    async def look(self) -> None:
+        """Keys first, for rests hang on them."""
+        lent = await asyncio.to_thread(self.changed_keys)
+        if lent is not None:
+            self.lend(lent)
+            self.state.forget_position()
+        await self.trade()
+
+    def changed_keys(self) -> Lent | None:
+        """The vault's keys when they changed since the last look. In a thread."""
+        try:
+            generation = self.vault.changed()
+            if generation == self.generation:
+                return None
+            lent = self.vault.lend()
+        except (VaultError, StoreError) as e:
+            self.complain("keys", str(e))
+            return None
+        self.generation = generation
+        self.complain("keys", "")
+        return lent
+
+    async def trade(self) -> None:
+        """Give the database what changed here, take from it what changed elsewhere."""
+        runtime, now = self.runtime(), time.time()
+        mine = self.unsent or collect(runtime.pools, runtime.sessions, now)
+        self.unsent = mine
+        try:
+            theirs = await asyncio.to_thread(self.state.exchange, mine, now)
+        except StoreError as e:
+            self.complain("rests", str(e))
+            return
+        self.unsent = None
+        self.complain("rests", "")
+        runtime = self.runtime()
+        absorb(runtime.pools, runtime.sessions, theirs, time.time())
+
+    def complain(self, about: str, text: str) -> None:
+        """Say what is wrong once, and once that it is over."""
+        before = self.complaints.get(about, "")
+        self.complaints[about] = text
+        if text and text != before:
+            logger.warning("stored %s cannot be used: %s", about, text)
+        elif before and not text:
+            logger.warning("stored %s can be used again", about)
+
+    def close(self) -> None:
+        """The last word: what changed since the last look. At the relay's end, maybe without a running loop."""
+        if self.task is not None:
+            self.task.cancel()
+        runtime, now = self.runtime(), time.time()
+        try:
+            if self.unsent is not None:
+                self.state.exchange(self.unsent, now)
+            rests = collect(runtime.pools, runtime.sessions, now)
+            self.state.exchange(Shared(rests.rests, rests.sessions, (), rests.ttl), now)
+            self.state.prune(now, ttl=rests.ttl, most=100_000)
+        except StoreError as e:
+            self.complain("rests", str(e))
+        self.state.close()
+        self.vault.close()

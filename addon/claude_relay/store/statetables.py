@@ -1,0 +1,153 @@
+"""The tables of what relays share, and how two rows of one thing become one, in SQL.
+
+    rests      one row a rest; it counts while `since` is later than `lifted`
+    sessions   one row a seat
+    loads      what each process carries with keys that have limits; what is old is of a process that ended
+    resources  which key has made a file, a batch, a container
+
+Joining is the same as in `core.rest` and `core.sessions`, whatever the order of the rows. Times are seconds since the epoch as
+REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
+module must not know: connections and when rows are written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def create_state(db: Database | sqlite3.Connection) -> None:
+    """`rests`, `sessions`, `loads`, `resources`, and the number that grows with every change of the first two."""
+    for statement in TABLES:
+        db.execute(statement)
+
+
+TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS rests (
+        provider TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        since REAL NOT NULL,
+        until REAL,
+        opens REAL,
+        careful INTEGER NOT NULL,
+        stated INTEGER NOT NULL,
+        streak INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        lifted REAL NOT NULL,
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (provider, key_id, scope)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS rests_by_change ON rests (changed)",
+    """
+    CREATE TABLE IF NOT EXISTS sessions (
+        session TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        home TEXT NOT NULL,
+        moves INTEGER NOT NULL,
+        since REAL NOT NULL,
+        used REAL NOT NULL,
+        warm REAL NOT NULL,
+        cached INTEGER NOT NULL,
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (session, provider)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS sessions_by_change ON sessions (changed)",
+    "CREATE INDEX IF NOT EXISTS sessions_by_use ON sessions (used)",
+    """
+    CREATE TABLE IF NOT EXISTS loads (
+        process TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        busy INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (process, provider, key_id)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TABLE IF NOT EXISTS resources (
+        id TEXT NOT NULL PRIMARY KEY,
+        provider TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        until REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS resources_by_end ON resources (until)",
+    "CREATE TABLE IF NOT EXISTS state (row INTEGER NOT NULL PRIMARY KEY CHECK (row = 1), generation INTEGER NOT NULL)",
+    "INSERT OR IGNORE INTO state (row, generation) VALUES (1, 0)",
+)
+
+RESTS = ("provider", "key_id", "scope", "since", "until", "opens", "careful", "stated", "streak", "reason", "lifted")
+SESSIONS = ("session", "provider", "key_id", "home", "moves", "since", "used", "warm", "cached")
+LOADS = ("provider", "key_id", "busy", "requests", "tokens")
+
+
+def _upsert(table: str, columns: tuple[str, ...], key: tuple[str, ...], merged: dict[str, str]) -> str:
+    """One row in; where there is one already every column is what `merged` says. All of them see the old row."""
+    values = ", ".join(f":{name}" for name in (*columns, "changed"))
+    sets = ", ".join(f"{name} = {sql}" for name, sql in merged.items())
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}, changed) VALUES ({values}) "
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}, changed = excluded.changed"
+    )
+
+
+# A rest that is not later than what was lifted is no rest; of two the longer one, see `core.rest.longer`.
+_LIFTED = "max(rests.lifted, excluded.lifted)"
+_ENDS_LATER = "(ifnull(excluded.until, 9e999), excluded.stated, excluded.reason) > (ifnull(rests.until, 9e999), rests.stated, rests.reason)"
+
+
+def _of_rests(name: str, of_both: str) -> str:
+    return (
+        f"CASE WHEN excluded.since <= {_LIFTED} THEN rests.{name} "
+        f"WHEN rests.since <= {_LIFTED} THEN excluded.{name} ELSE {of_both} END"
+    )
+
+
+_LATEST = {name: f"max(rests.{name}, excluded.{name})" for name in ("since", "until", "opens", "careful", "streak")}
+_OF_LATER = {
+    name: f"CASE WHEN {_ENDS_LATER} THEN excluded.{name} ELSE rests.{name} END" for name in ("stated", "reason")
+}
+
+SAVE_REST = _upsert(
+    "rests",
+    RESTS,
+    RESTS[:3],
+    {name: _of_rests(name, sql) for name, sql in (_LATEST | _OF_LATER).items()} | {"lifted": _LIFTED},
+)
+
+# The seat that moved more often, of equals the one taken first; one that was over by then does not count. See `core.sessions.joined`.
+_RANKS = "({0}.moves, -{0}.since, {0}.key_id, {0}.home)"
+_OLD, _NEW = _RANKS.format("sessions"), _RANKS.format("excluded")
+_OLD_IS_OVER, _NEW_IS_OVER = "sessions.used + :ttl < excluded.since", "excluded.used + :ttl < sessions.since"
+
+
+def _of_seats(name: str, of_equals: str, otherwise: str | None = None) -> str:
+    last = (
+        f"CASE WHEN {_NEW} > {_OLD} THEN excluded.{name} WHEN {_NEW} = {_OLD} THEN {of_equals} ELSE sessions.{name} END"
+    )
+    return (
+        f"CASE WHEN {_OLD_IS_OVER} THEN excluded.{name} WHEN {_NEW_IS_OVER} THEN sessions.{name} "
+        f"ELSE {otherwise or last} END"
+    )
+
+
+SAVE_SESSION = _upsert(
+    "sessions",
+    SESSIONS,
+    SESSIONS[:2],
+    {name: _of_seats(name, f"sessions.{name}") for name in ("key_id", "home", "moves", "since")}
+    | {"warm": _of_seats("warm", "max(sessions.warm, excluded.warm)")}
+    | {name: _of_seats(name, "", f"max(sessions.{name}, excluded.{name})") for name in ("used", "cached")},
+)
+
+SAVE_LOAD = f"INSERT INTO loads (process, at, {', '.join(LOADS)}) VALUES (:process, :at, {', '.join(f':{name}' for name in LOADS)})"
+SAVE_RESOURCE = """
+    INSERT INTO resources (id, provider, key_id, until) VALUES (?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, key_id = excluded.key_id,
+        until = CASE WHEN key_id = excluded.key_id THEN max(until, excluded.until) ELSE excluded.until END"""

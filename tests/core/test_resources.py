@@ -1,0 +1,86 @@
+"""Which ids a request names, and which an answer brings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.exchange import Endpoint
+from claude_relay.core.resources import DAY, MOST_NAMED, lasts, made, named
+
+FILE, OTHER = "file_011CNha8iCJcU1wXNR6q4V8w", "file_011CPMxVD3fHLUhvTqtsQA5w"
+BATCH, BOX = "msgbatch_013Zva2CMHLNnXjNJJKqJ2EF", "container_011CPR5CNjB747bTd36fQLFk"
+
+
+@pytest.mark.parametrize(
+    ("path", "ids"),
+    [
+        (f"/v1/files/{FILE}", (FILE,)),
+        (f"/v1/files/{FILE}/content?beta=true", (FILE,)),
+        (f"/v1/messages/batches/{BATCH}/results", (BATCH,)),
+        ("/v1/skills/skill_01AbCdEfGh/versions/1", ("skill_01AbCdEfGh",)),
+        ("/v1/files?after_id=" + FILE, ()),
+        ("/v1/messages/count_tokens", ()),
+        ("/v1/models/claude-opus-4-5", ()),
+        ("", ()),
+    ],
+)
+def test_ids_in_a_path(path, ids):
+    assert named(path, b"") == ids
+
+
+@pytest.mark.parametrize(
+    ("body", "ids"),
+    [
+        (f'{{"source": {{"type": "file", "file_id": "{FILE}"}}}}', (FILE,)),
+        (f'[{{"file_id":"{FILE}"}}, {{"file_id": "{OTHER}"}}, {{"file_id":"{FILE}"}}]', (FILE, OTHER)),
+        (f'{{"container": "{BOX}"}}', (BOX,)),
+        (f'{{"container": {{"skills": [], "id": "{BOX}"}}}}', (BOX,)),
+        (f'{{"text": "say \\\\"file_id\\\\": \\\\"{FILE}\\\\""}}', ()),
+        (f'{{"text": "{FILE}"}}', ()),
+        ('{"container": null}', ()),
+    ],
+)
+def test_ids_in_a_body(body, ids):
+    assert named("/v1/messages", body.encode()) == ids
+
+
+def test_a_path_says_more_than_a_body():
+    assert named(f"/v1/files/{FILE}", f'{{"file_id": "{OTHER}"}}'.encode()) == (FILE,)
+
+
+def test_a_body_cannot_name_any_number():
+    body = "".join(f'"file_id": "file_01{number:010}" ' for number in range(100))
+    assert len(named("/v1/messages", body.encode())) == MOST_NAMED
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "answer", "ids"),
+    [
+        (Endpoint.RESOURCE, f'{{"id": "{FILE}", "type": "file"}}', (FILE,)),
+        (Endpoint.RESOURCE, f'{{"id": "{BATCH}", "container": null}}', (BATCH,)),
+        (Endpoint.MESSAGES, f'{{"id": "msg_0123456789", "container": {{"id": "{BOX}"}}}}', (BOX,)),
+        (
+            Endpoint.MESSAGES,
+            f'{{"type": "message_start", "message": {{"id": "msg_1", "container": {{"id": "{BOX}"}}}}}}',
+            (BOX,),
+        ),
+        (Endpoint.MESSAGES, f'{{"type": "message_delta", "delta": {{"container": {{"id": "{BOX}"}}}}}}', (BOX,)),
+        (Endpoint.MESSAGES, '{"id": "msg_0123456789"}', ()),
+        (Endpoint.RESOURCE, '{"id": 5}', ()),
+        (Endpoint.RESOURCE, '{"id": "../../x_12345678"}', ()),
+        (Endpoint.RESOURCE, "<html>", ()),
+    ],
+)
+def test_ids_that_an_answer_brings(endpoint, answer, ids):
+    assert made("POST", endpoint, answer.encode()) == ids
+    assert made("GET", endpoint, answer.encode()) == ()
+
+
+def test_how_long_they_last():
+    assert [lasts(name) / DAY for name in (BATCH, BOX, FILE, "skill_01AbCdEfGh")] == [29, 30, 365, 90]
+
+
+@given(st.text(), st.binary())
+def test_never_raises(path, body):
+    named(path, body)
+    made("POST", Endpoint.RESOURCE, body)

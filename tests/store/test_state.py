@@ -1,0 +1,540 @@
+"""What relays over one database share: real SQLite, several connections, threads and processes."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from claude_relay.core.exchange import Key, KeyLimits
+from claude_relay.core.pool import Pool, Pools
+from claude_relay.core.rest import Rest, begin, longer, to_row
+from claude_relay.core.sessions import Seat, Sessions, joined
+from claude_relay.core.sharing import Shared, absorb, collect
+from claude_relay.store.database import StoreError, connect
+from claude_relay.store.migrations import migrate
+from claude_relay.store.state import HEARTBEAT, State, create_state
+
+OPUS = "claude-opus-4-5"
+KEYS = [Key("p", f"k{n}", "secret", f"id{n}", limits=KeyLimits(concurrent=4)) for n in range(3)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "relay.db"
+    make(found)
+    return found
+
+
+def make(path):
+    with closing(connect(path, patience=2.0)) as connection:
+        migrate(connection)
+        create_state(connection)
+
+
+class Relay:
+    """What one process remembers, and its way to the database."""
+
+    def __init__(self, path, now=0.0):
+        self.pool = Pool("p", KEYS)
+        self.pools = Pools([self.pool])
+        self.sessions = Sessions(ttl=1000.0)
+        self.state = State(path)
+        self.exchange(now)
+
+    def exchange(self, now):
+        absorb(self.pools, self.sessions, self.state.exchange(collect(self.pools, self.sessions, now), now), now)
+
+    def rest(self, key_id, until, now, scope="", reason="429"):
+        self.pool.rests.extend(key_id, scope, until=until, now=now, reason=reason, stated=True)
+
+    @property
+    def rests(self):
+        return {key.id: dict(self.pool.rests.of(key.id)) for key in KEYS if self.pool.rests.of(key.id)}
+
+    @property
+    def seats(self):
+        return {(row["session"], row["provider"]): row for row in self.sessions.snapshot()}
+
+
+@pytest.fixture
+def relays(path):
+    found = [Relay(path) for _ in range(3)]
+    yield found
+    for relay in found:
+        relay.state.close()
+
+
+# --- rests ---
+
+
+def test_rests_survive_a_restart(path):
+    first = Relay(path)
+    first.rest("id0", 500.0, 1.0)
+    first.rest("id1", math.inf, 2.0, reason="401: revoked")
+    first.rest("id1", 90.0, 2.0, scope=f"model:{OPUS}")
+    first.exchange(3.0)
+    first.state.close()
+    second = Relay(path)
+    assert second.rests == first.rests
+    assert [key.status for key in second.pool.state(10.0).keys] == ["resting", "out", "ready"]
+    second.state.close()
+
+
+def test_others_hear_of_a_rest_and_of_its_end(relays):
+    first, second, _ = relays
+    first.rest("id0", 500.0, 1.0)
+    first.exchange(1.5)
+    second.exchange(2.0)
+    assert not second.pool.is_ready(KEYS[0], OPUS, 2.0)
+    second.pool.rests.lift("id0")
+    second.exchange(3.0)
+    first.exchange(3.5)
+    assert first.pool.is_ready(KEYS[0], OPUS, 3.5)
+
+
+def test_a_successful_probe_ends_the_rest_everywhere(relays):
+    first, second, _ = relays
+    first.rest("id0", 100.0, 1.0)
+    for relay in (first, second):
+        relay.exchange(2.0)
+    assert second.pool.started(KEYS[0], OPUS, 100.0)
+    second.pool.succeeded(KEYS[0], OPUS, {}, 101.0, probe=True)
+    second.exchange(101.0)
+    first.exchange(101.5)
+    assert not first.rests
+    assert second.pool.load.ramping == {"id0": 2}, "it gets its load step by step"
+
+
+def test_a_failure_after_the_lift_stays_whoever_writes_first(relays):
+    first, second, third = relays
+    first.rest("id0", 500.0, 1.0)
+    for relay in relays:
+        relay.exchange(2.0)
+    first.pool.rests.lift("id0")
+    second.rest("id0", 400.0, 5.0)
+    for relay in (first, second, third, first, second):
+        relay.exchange(6.0)
+    for relay in relays:
+        assert relay.rests["id0"][""].until == 500.0, (
+            "who failed had not heard of the lift, so the rest was never shortened"
+        )
+        assert relay.rests["id0"][""].since == 5.0
+
+
+def test_an_old_failure_does_not_come_back_after_a_lift(relays):
+    first, second, third = relays
+    first.rest("id0", 500.0, 1.0)
+    first.exchange(2.0)
+    second.exchange(2.0)
+    late = second.pool.rests.snapshot()
+    first.pool.rests.lift("id0")
+    first.exchange(3.0)
+    third.state.save_rests({"provider": "p", **row} for row in late)
+    for relay in (second, third):
+        relay.exchange(4.0)
+        assert not relay.rests
+
+
+def test_lifting_by_hand_from_another_process(relays):
+    first, second, _ = relays
+    first.rest("id0", 500.0, 1.0)
+    first.rest("id0", 90.0, 1.0, scope=f"model:{OPUS}")
+    first.rest("id1", 500.0, 1.0)
+    first.exchange(2.0)
+    by_hand = State(second.state.path)
+    assert by_hand.lift("p", "id0", 3.0, scope="") == 1
+    assert by_hand.lift("p", "id0", 3.0) == 1
+    assert by_hand.lift("p", "id0", 3.0) == 0
+    by_hand.close()
+    for relay in relays:
+        relay.exchange(4.0)
+        assert list(relay.rests) == ["id1"]
+
+
+def test_a_key_that_leaves_and_returns_still_rests(relays):
+    relay = relays[0]
+    relay.rest("id0", 500.0, 1.0)
+    relay.pool.replace(KEYS[1:])
+    relay.exchange(2.0)
+    assert not relay.rests
+    relay.pool.replace(KEYS)
+    relay.state.forget_position()
+    relay.exchange(3.0)
+    assert relay.rests["id0"][""].until == 500.0
+
+
+@pytest.mark.parametrize("strange", ["caf\u00e9", "half \ud800 character", "\x00"])
+def test_strange_words_are_no_reason_to_fail(relays, strange):
+    relays[0].rest("id0", 500.0, 1.0, reason=strange)
+    relays[0].exchange(2.0)
+    relays[1].exchange(3.0)
+    assert relays[1].rests["id0"][""].until == 500.0
+
+
+ends = st.sampled_from([10.0, 20.0, 500.0, math.inf])
+some_rests = st.builds(
+    Rest, ends, ends, st.booleans(), st.booleans(), st.integers(0, 3), st.sampled_from(["a", "b", "ü"]), st.sampled_from([1.0, 2.0, 3.0])
+)  # fmt: skip
+
+
+@given(some_rests, some_rests, some_rests)
+def test_rests_join_in_any_order(one, two, three):
+    assert longer(one, two) == longer(two, one)
+    assert longer(one, one) == one
+    assert longer(longer(one, two), three) == longer(one, longer(two, three))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(some_rests, min_size=1, max_size=4))
+def test_sql_joins_rests_as_the_core_does(path, rests):
+    with closing(State(path)) as state:
+        with closing(connect(path, patience=1.0)) as connection:
+            connection.execute("DELETE FROM rests")
+        expected = rests[0]
+        for rest in rests:
+            state.save_rests([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
+            expected = longer(expected, rest)
+        (row,) = state.load_rests()
+    assert {name: row[name] for name in to_row(expected)} == to_row(expected)
+
+
+# --- sessions ---
+
+
+def test_sessions_survive_a_restart_and_reach_others(relays, path):
+    first, second, _ = relays
+    first.sessions.sit("s", "p", "id1", 1.0)
+    first.sessions.used("s", "p", "id1", 2.0)
+    first.exchange(3.0)
+    second.exchange(3.0)
+    assert second.seats == first.seats
+    again = Relay(path)
+    assert again.seats == first.seats
+    again.state.close()
+
+
+def test_a_session_that_two_processes_seat_at_once_comes_to_one_seat(relays):
+    first, second, third = relays
+    first.sessions.sit("s", "p", "id0", 1.0)
+    second.sessions.sit("s", "p", "id1", 1.1)
+    for relay in (second, first, second, third):
+        relay.exchange(2.0)
+    assert {relay.sessions.seat("s", "p", 2.0).key_id for relay in relays} == {"id0"}
+    second.sessions.sit("s", "p", "id2", 3.0, home="id0")
+    for relay in (first, second, first, third):
+        relay.exchange(4.0)
+    assert {relay.sessions.seat("s", "p", 4.0).key_id for relay in relays} == {"id2"}
+
+
+seats = st.builds(
+    Seat, st.sampled_from("xyz"), st.sampled_from("xyz"), st.integers(1, 3), st.sampled_from([0.0, 1.0, 150.0]),
+    st.sampled_from([2.0, 3.0, 190.0]), st.sampled_from([0.0, 5.0, 9.0]), st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(seats, min_size=1, max_size=4), st.sampled_from([100.0, 1000.0]))
+def test_sql_joins_seats_as_the_core_does(path, seats, ttl):
+    with closing(State(path)) as state:
+        with closing(connect(path, patience=1.0)) as connection:
+            connection.execute("DELETE FROM sessions")
+        expected = None
+        for seat in seats:
+            state.save_sessions([{"session": "s", "provider": "p", **asdict(seat)}], ttl)
+            expected = joined(expected, seat, ttl) if expected else seat
+        (row,) = state.load_sessions()
+    assert {name: row[name] for name in asdict(expected)} == asdict(expected)
+
+
+# --- any interleaving ---
+
+happenings = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from(["rest", "rest", "out", "probe", "lift", "sit", "use", "exchange", "exchange"]),
+        st.sampled_from(KEYS),
+        st.floats(0.001, 200),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(happenings)
+def test_what_any_interleaving_of_processes_stores_is_consistent(path, happenings):
+    """Three processes. In the end all of them and the database say the same; without lifts no end was ever lost."""
+    with closing(connect(path, patience=1.0)) as connection:
+        for table in ("rests", "sessions", "loads"):
+            connection.execute(f"DELETE FROM {table}")
+    relays, now, ends, moved = [Relay(path) for _ in range(3)], 0.0, {}, 0
+    for number, what, key, passed in happenings:
+        now += passed / 10
+        relay = relays[number]
+        match what:
+            case "rest" | "out":
+                until = now + passed if what == "rest" else math.inf
+                relay.rest(key.id, until, now, reason=f"failure at {now}")
+                ends.setdefault(key.id, []).append((now, until))
+            case "probe" if relay.pool.started(key, OPUS, now):
+                relay.pool.finished(key)
+                relay.pool.succeeded(key, OPUS, {}, now, probe=True)
+                ends.pop(key.id, None)
+            case "lift" if relay.pool.rests.lift(key.id):
+                ends.pop(key.id, None)
+            case "sit":
+                relay.sessions.sit("s", "p", key.id, now)
+                moved += 1
+            case "use":
+                relay.sessions.used("s", "p", key.id, now)
+            case "exchange":
+                relay.exchange(now)
+    for relay in relays * 2:
+        relay.exchange(now)
+    stored = {row["key_id"]: row for row in relays[0].state.load_rests() if row["since"] > row["lifted"]}
+    seats = relays[0].state.load_sessions()
+    for relay in relays:
+        assert {key: rests[""].until for key, rests in relay.rests.items()} == {
+            key: math.inf if row["until"] is None else row["until"] for key, row in stored.items()
+        }
+        assert relay.rests == relays[0].rests
+        assert sorted(relay.seats.values(), key=repr) == sorted(seats, key=repr)
+        relay.state.close()
+    for key_id, of_key in ends.items():  # nobody has lifted anything since
+        assert relays[0].rests[key_id][""].until >= max(until for _, until in of_key)
+    assert len(seats) == bool(moved)
+
+
+def test_many_threads_with_connections_of_their_own(path):
+    """Eight at once lengthen the same rest: the longest is what stays."""
+
+    def run(number):
+        with closing(State(path)) as state:
+            for step in range(25):
+                rest = begin(1000.0 + number + 10 * step, now=float(step), reason=f"{number}/{step}", stated=True)
+                state.save_rests([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
+                seat = Seat(f"k{number}", "k", step + 1, float(step), float(step + number))
+                state.save_sessions([{"session": "s", "provider": "p", **asdict(seat)}])
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(run, range(8)))
+    with closing(State(path)) as state:
+        (rest,), (seat,) = state.load_rests(), state.load_sessions()
+        assert (rest["until"], rest["reason"]) == (1247.0, "7/24")
+        assert (seat["key_id"], seat["moves"], seat["used"]) == ("k7", 25, 31.0)
+        assert state.changed() == 400
+
+
+def test_one_state_serves_many_threads(path):
+    state = State(path)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: state.remember_resource(f"file_{n}", "p", f"id{n}", 100.0), range(40)))
+        found = list(threads.map(lambda n: state.resource(f"file_{n}", 1.0), range(40)))
+    assert found == [("p", f"id{n}") for n in range(40)]
+    state.close()
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from claude_relay.store.state import State
+from claude_relay.core.rest import begin, to_row
+state, number = State(Path(sys.argv[1])), int(sys.argv[2])
+sys.stdin.readline()
+for step in range(20):
+    rest = begin(1000.0 + number + 10 * step, now=float(step), reason="r", stated=True)
+    state.save_rests([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
+"""
+
+
+def test_real_processes(path):
+    command = [sys.executable, "-c", PROCESS, str(path)]
+    running = [
+        subprocess.Popen([*command, str(n)], stdin=subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)})
+        for n in range(2)
+    ]
+    for process in running:
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+    assert [process.wait(20) for process in running] == [0, 0]
+    with closing(State(path)) as state:
+        (row,) = state.load_rests()
+    assert row["until"] == 1191.0
+
+
+# --- loads ---
+
+
+def test_processes_see_what_others_carry(relays):
+    first, second, _ = relays
+    for _ in range(3):
+        first.pool.started(KEYS[0], OPUS, 1.0)
+    first.exchange(1.0)
+    second.exchange(1.5)
+    assert second.pool.load.takes("id0", 1.5)
+    second.pool.started(KEYS[0], OPUS, 1.5)
+    assert not second.pool.load.takes("id0", 1.5), "three there and one here"
+    for _ in range(3):
+        first.pool.finished(KEYS[0])
+    first.exchange(2.0)
+    second.exchange(2.5)
+    assert second.pool.load.takes("id0", 2.5)
+
+
+def test_a_process_that_died_holds_no_places(relays):
+    first, second, _ = relays
+    for _ in range(4):
+        first.pool.started(KEYS[0], OPUS, 1.0)
+    first.exchange(1.0)
+    second.exchange(2.0)
+    assert not second.pool.load.takes("id0", 2.0)
+    second.exchange(1.0 + HEARTBEAT)
+    assert second.pool.load.takes("id0", 1.0 + HEARTBEAT)
+
+
+def test_a_process_that_ends_holds_no_places(relays):
+    first, second, _ = relays
+    for _ in range(4):
+        first.pool.started(KEYS[0], OPUS, 1.0)
+    first.exchange(1.0)
+    first.state.close()
+    second.exchange(1.1)
+    assert second.pool.load.takes("id0", 1.1)
+
+
+def test_carrying_is_no_news(relays):
+    before = relays[0].state.changed()
+    relays[0].pool.started(KEYS[0], OPUS, 1.0)
+    relays[0].exchange(1.0)
+    assert relays[1].state.changed() == before
+
+
+# --- resources ---
+
+
+def test_resources_have_an_end(path):
+    state = State(path)
+    assert state.resource("file_1", 0.0) is None
+    state.remember_resource("file_1", "p", "id1", 50.0)
+    state.remember_resource("file_1", "p", "id1", 40.0)
+    assert state.resource("file_1", 49.0) == ("p", "id1")
+    assert state.resource("file_1", 50.0) is None
+    state.remember_resource("file_1", "q", "id2", 45.0)
+    assert state.resource("file_1", 44.0) == ("q", "id2")
+    assert state.resource("file_1", 46.0) is None
+    state.close()
+
+
+# --- housekeeping ---
+
+
+def test_prune(relays, path):
+    relay, day = relays[0], 86400.0
+    relay.rest("id0", 10.0, 1.0)
+    relay.rest("id0", 10.0, 1.0, scope=f"model:{OPUS}")
+    relay.rest("id1", math.inf, 1.0)
+    relay.rest("id2", 9 * day, 1.0)
+    for number in range(5):
+        relay.sessions.sit(f"s{number}", "p", "id0", float(number))
+    relay.state.remember_resource("file_1", "p", "id0", 50.0)
+    relay.exchange(9.0)
+    state = relay.state
+    state.prune(10.0, ttl=8.0, most=2)
+    assert sorted(row["session"] for row in state.load_sessions()) == ["s3", "s4"]
+    assert len(state.load_rests()) == 4
+    state.prune(4000.0, ttl=8.0, most=2)
+    assert sorted((row["key_id"], row["scope"]) for row in state.load_rests()) == [
+        ("id0", ""),
+        ("id1", ""),
+        ("id2", ""),
+    ]
+    assert not state.load_sessions()
+    state.prune(3 * day, ttl=8.0, most=2)
+    assert {row["key_id"] for row in state.load_rests()} == {"id1", "id2"}
+    assert state.lift("p", "id1", 3 * day) == 1
+    state.prune(6 * day, ttl=8.0, most=2)
+    assert {row["key_id"] for row in state.load_rests()} == {"id2"}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM resources").fetchone() == (0,)
+
+
+def test_an_idle_exchange_writes_nothing(relays, path):
+    for relay in relays:
+        relay.exchange(1.0)
+    with closing(sqlite3.connect(path)) as connection:
+        before = connection.execute("PRAGMA data_version").fetchone()
+        for _ in range(3):
+            relays[0].exchange(2.0)
+        assert connection.execute("PRAGMA data_version").fetchone() == before
+
+
+def test_a_locked_database_says_so_and_nothing_is_lost(path):
+    relay = Relay(path)
+    relay.state.close()
+    relay.state = State(path, patience=0.05)
+    relay.rest("id0", 500.0, 1.0)
+    mine = collect(relay.pools, relay.sessions, 1.0)
+    with closing(connect(path, patience=1.0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            relay.state.exchange(mine, 1.0)
+        other.execute("ROLLBACK")
+    theirs = relay.state.exchange(mine, 2.0)
+    assert [row["until"] for row in theirs.rests] == [500.0]
+    relay.state.close()
+
+
+def test_a_file_that_is_no_database_is_explained(tmp_path):
+    (tmp_path / "relay.db").write_bytes(b"no database" * 100)
+    state = State(tmp_path / "relay.db")
+    with pytest.raises(StoreError, match=r"relay\.db"):
+        state.changed()
+    state.close()
+
+
+def test_times_are_readable_with_any_tool(relays, path):
+    relays[0].rest("id0", 1_800_000_000.0, 1.0)
+    relays[0].exchange(2.0)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT datetime(until, 'unixepoch') FROM rests").fetchone() == (
+            "2027-01-15 08:00:00",
+        )
+
+
+def test_an_exchange_while_somebody_reads_a_lot(path):
+    """Readers hinder no writer, and a reader sees one state of things."""
+    relay, stop, seen = Relay(path), threading.Event(), []
+
+    def read():
+        with closing(State(path)) as state:
+            while not stop.is_set():
+                seen.append(len(state.load_rests()))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(50):
+        relay.pool.rests.extend("id0", f"model:{number}", until=1e9, now=1.0, reason="r", stated=True)
+        relay.pool.rests.extend("id1", f"model:{number}", until=1e9, now=1.0, reason="r", stated=True)
+        relay.exchange(1.0)
+    stop.set()
+    reader.join()
+    assert seen == sorted(seen)
+    assert not any(count % 2 for count in seen), "both rests of one exchange, or none"
+    relay.state.close()
+
+
+def test_the_cost_of_looking_is_small(relays):
+    state = relays[0].state
+    state.exchange(Shared(), 1.0)
+    start = time.perf_counter()
+    for _ in range(100):
+        state.exchange(Shared(), 1.0)
+    assert (time.perf_counter() - start) / 100 < 0.005
