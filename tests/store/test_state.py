@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from claude_relay.core.exchange import Key, KeyLimits
 from claude_relay.core.pool import Pool, Pools
 from claude_relay.core.rest import Rest, begin, longer, to_row
+from claude_relay.core.rests import Rests
 from claude_relay.core.sessions import Seat, Sessions, joined
 from claude_relay.core.sharing import Shared, absorb, collect
 from claude_relay.store.database import StoreError, connect
@@ -205,6 +206,26 @@ def test_sql_joins_rests_as_the_core_does(path, rests):
             expected = longer(expected, rest)
         (row,) = state.load_rests()
     assert {name: row[name] for name in to_row(expected)} == to_row(expected)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(some_rests, st.sampled_from([-1.0, 1.0, 2.0])), min_size=1, max_size=5))
+def test_sql_lifts_rests_as_the_core_does(path, rows):
+    core = Rests()
+    with closing(State(path)) as state:
+        with closing(connect(path, patience=1.0)) as connection:
+            connection.execute("DELETE FROM rests")
+        for rest, lifted in rows:
+            row = {"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": lifted}
+            core.restore([row])
+            state.save_rests([row])
+        (stored,) = state.load_rests()
+    assert stored["lifted"] == max(lifted for _, lifted in rows)
+    expected = core.of("k").get("")
+    found = (
+        {name: stored[name] for name in to_row(expected or rows[0][0])} if stored["since"] > stored["lifted"] else None
+    )
+    assert found == (to_row(expected) if expected else None)
 
 
 # --- sessions ---

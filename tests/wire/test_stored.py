@@ -76,3 +76,17 @@ def test_a_session_keeps_its_key_also_over_a_restart(
     with Relay(tmp_path, confdir, text) as second:
         client = base_client(second)
         assert {ask(client, "one").header("x-relay-key") for _ in range(3)} == of_one
+
+
+def test_what_a_key_made_is_read_with_the_same_key(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    keys = ["good-1", "good-2", "good-3"]
+    relay = start(keys=keys)
+    client = base_client(relay)
+    file = "file_011CNha8iCJcU1wXNR6q4V8w"
+    upstream.script(steps.answer([b'{"type": "file", "id": "%s"}' % file.encode()]))
+    made_by = client.ask("POST", "/v1/files", body=b"--x--").header("x-relay-key")
+    upstream.default = steps.answer([b'{"type": "file"}'])
+    assert {client.ask("GET", f"/v1/files/{file}").header("x-relay-key") for _ in range(4)} == {made_by}
+    assert len({client.ask("GET", "/v1/files").header("x-relay-key") for _ in range(3)}) == 3

@@ -21,12 +21,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from .blame import RouteBlame
 from .exchange import Attempt, Blame, Key, Verdict
 from .load import Load
-from .readiness import Readiness, Tiers
+from .readiness import Readiness, Tiers, outranks
 from .rest import Row
 from .rests import Rests, scopes_of
 from .rooms import Rooms
 from .states import KeyState, PoolState
-from .strategies import DEFAULT, STRATEGIES, Random, by_tier
+from .strategies import DEFAULT, STRATEGIES, Random
 from .table import Length
 from .verdicts import MEANINGS
 
@@ -134,12 +134,7 @@ class Pool:
     def is_outranked(self, key: Key, model: str, now: float) -> bool:
         """Whether a key of an earlier tier is ready."""
         best = next((tier[0] for tier in self._ready.of(model, now).sure), key)
-        return self.outranks(best, key)
-
-    @staticmethod
-    def outranks(key: Key, other: Key) -> bool:
-        """Whether a key is of an earlier tier than another."""
-        return key.tier != other.tier and by_tier((other, key))[0][0] is not other
+        return outranks(best, key)
 
     def opens(self, key: Key, model: str, now: float) -> tuple[float, bool]:
         """When this very key is free (math.inf: not by itself), and whether that is known."""
@@ -274,15 +269,9 @@ class Pool:
         return PoolState.of(self.provider, [self._key_state(key, now) for key in self.keys])
 
     def _key_state(self, key: Key, now: float) -> KeyState:
-        rests = {scope: rest for scope, rest in self.rests.of(key.id).items() if rest.careful or now < rest.opens}
-        status = "ready" if self.load.takes(key.id, now) else "full"
-        if own := rests.get(""):
-            status = "out" if own.until == math.inf else "probing" if now >= own.opens else "resting"
-        until = own.until if own and status == "resting" else None
-        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in rests.items()]
-        if status == "full":
-            reasons.append(self.load.why_full(key.id, now))
-        return KeyState(key.alias, status, until, "; ".join(reasons), self.busy(key), self.used(key), self.room(key))
+        load, why_full = self.load, self.load.why_full(key.id, now)
+        counts = load.busy(key.id), load.used(key.id), self.room(key)
+        return KeyState.of(key.alias, self.rests.of(key.id), why_full, now, *counts)
 
 
 class Pools(Mapping[str, Pool]):

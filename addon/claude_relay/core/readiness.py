@@ -62,3 +62,8 @@ class Readiness:
         sure = [key for key in every if key.id not in looks or not looks[key.id].half_open]
         until = min((look.changes for look in looks.values()), default=math.inf)
         return Ready(rests.version, now, until, by_tier(every), by_tier(sure))
+
+
+def outranks(key: Key, other: Key) -> bool:
+    """Whether a key is of an earlier tier than another."""
+    return key.tier != other.tier and by_tier((other, key))[0][0] is not other

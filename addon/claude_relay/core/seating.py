@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from .exchange import Endpoint, Facts, Hop, Key
 from .pool import Pool
+from .readiness import outranks
 from .sessions import Seat, Sessions
 from .strategies import Random
 
@@ -54,7 +55,7 @@ class Seating:
         if own and (seat is None or seat.is_warm(now) or not pool.is_outranked(own, hop.model, now)):
             return own
         best = pool.choose(hop.model, now, useless, random, probe=probe)
-        return own if own and best and not pool.outranks(best, own) else best
+        return own if own and best and not outranks(best, own) else best
 
     def wait(self, hop: Hop, pool: Pool, useless: frozenset[str], now: float, left: float) -> float:
         """Seconds after which a warm session has its key back, if that is known and soon enough; else 0. `left`: what may be waited."""
@@ -98,4 +99,4 @@ class Seating:
     @staticmethod
     def _rises(seat: Seat, pool: Pool, key: Key) -> bool:
         own = pool.by_id(seat.key_id)
-        return own is not None and pool.outranks(key, own)
+        return own is not None and outranks(key, own)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from .rest import Rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,27 @@ class KeyState:
     in_flight: int
     used: int
     headroom: float
+
+    @classmethod
+    def of(
+        cls,
+        alias: str,
+        rests: Mapping[str, Rest],
+        why_full: str,
+        now: float,
+        in_flight: int,
+        used: int,
+        headroom: float,
+    ) -> KeyState:
+        """From a key's rests by scope; only those that still matter are told. `why_full` empty: its limits allow more."""
+        rests = {scope: rest for scope, rest in rests.items() if rest.careful or now < rest.opens}
+        status = "full" if why_full else "ready"
+        if own := rests.get(""):
+            status = "out" if own.until == math.inf else "probing" if now >= own.opens else "resting"
+        until = own.until if own and status == "resting" else None
+        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in rests.items()]
+        reason = "; ".join([*reasons, why_full] if status == "full" else reasons)
+        return cls(alias, status, until, reason, in_flight, used, headroom)
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,6 +160,7 @@ class RelayHooks:
             relayed.counts = True
             facts, runtime = relayed.facts, relayed.runtime
             relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
+            owner = await self.books.owner_of(relayed)
             hops = route(facts, runtime.config.routes, runtime.config.providers)
             relayed.policy = attempts(
                 facts,
@@ -170,6 +171,7 @@ class RelayHooks:
                 random=random.random,
                 short_wait=runtime.config.sessions.short_wait,
                 sessions=runtime.sessions,
+                owner=owner,
             )
             await self.follow(flow, relayed, None)
 

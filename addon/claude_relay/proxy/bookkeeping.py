@@ -10,13 +10,16 @@ import time
 
 from mitmproxy import http
 
+from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
+from claude_relay.core.resources import Owner, made, named
 from claude_relay.core.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
 
-from .inspection import View, marker, name_of, summary
+from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
 from .relayed import Relayed, Try
+from .stored import Stored
 
 logger = logging.getLogger(__name__)
 NO_USAGE = Usage()
@@ -33,6 +36,27 @@ class Bookkeeper:
         self.ledger = ledger
         self.view = view
         self.closed = False
+        self.stored: Stored | None = None
+
+    async def owner_of(self, relayed: Relayed) -> Owner | None:
+        """The key that made what the request is about: a file, a batch, a container."""
+        if self.stored is None or relayed.pristine is None:
+            return None
+        names = named(relayed.pristine.path.decode("utf-8", "replace"), relayed.pristine.content or b"")
+        return await self.stored.owner(names) if names else None
+
+    async def remember_made(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
+        """What the answer says was made belongs to the key that made it."""
+        key = relayed.tries[-1].attempt.key if relayed.tries else None
+        if self.stored is None or key is None or not isinstance(relayed.conclusion, Accepted):
+            return
+        body = b"".join(relayed.brought or ())
+        if not body and relayed.facts.endpoint is Endpoint.MESSAGES and flow.response is not None:
+            body = flow.response.data.content or b""
+        if encoding := relayed.response_headers.get("content-encoding", ""):
+            body = Decoder(encoding).feed(body)
+        if names := made(relayed.method, relayed.facts.endpoint, body) if body else ():
+            await self.stored.remember(names, key.provider, key.id)
 
     @property
     def keeps_bodies(self) -> bool:
@@ -80,6 +104,7 @@ class Bookkeeper:
         close_tries(relayed, finished, now)
         self.tell_pool(relayed, now)
         usage = relayed.meter.usage if relayed.meter is not None else None
+        await self.remember_made(flow, relayed)
         flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
         flow.marked = marker(relayed, finished)
         if self.closed:
@@ -96,8 +121,16 @@ class Bookkeeper:
         attempt = relayed.tries[-1].attempt
         pools = relayed.runtime.pools
         pools.finished(attempt)
+        if attempt.key is None or attempt.provider not in pools:
+            return
+        usage = relayed.meter.usage if relayed.meter is not None else NO_USAGE
+        if tokens := (total_input(usage) or 0) + (usage.output_tokens or 0):
+            pools[attempt.provider].spent(attempt.key, tokens, now)
+        sessions, session = relayed.runtime.sessions, relayed.facts.session
+        if sessions is not None and session is not None:
+            sessions.settled(session, attempt.provider, attempt.key.id, usage, now)
         judged = relayed.facts.endpoint is not Endpoint.COUNT_TOKENS  # whose failures say nothing of a key
-        if relayed.broken is not None and judged and attempt.key is not None and attempt.provider in pools:
+        if relayed.broken is not None and judged:
             verdict = Verdict("broken", Blame.ROUTE, reason=relayed.broken)
             pools[attempt.provider].apply(verdict, attempt.key, attempt.model, now)
 

@@ -21,6 +21,7 @@ from claude_relay.core.config import OutboundProxy
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.gate import Gate
+from claude_relay.core.resources import LONGEST_ANSWER
 from claude_relay.core.usage import Meter
 
 from .redaction import for_show, mask_headers
@@ -94,6 +95,8 @@ class Relayed:
     first_byte_at: float | None = None
     response_bytes: int = 0
     kept: list[bytes] | None = None
+    brought: list[bytes] | None = None
+    """The answer to a request that makes something (a file, a batch), for the id in it."""
     last_bytes: bytes = b""
     broken: str | None = None
     settled: bool = False
@@ -159,6 +162,7 @@ class Relayed:
         length = headers.get("content-length", "")
         self.length = int(length) if length.isdecimal() and not self.sse else None
         self.kept = [] if self.keep_body else None
+        self.brought = [] if good and self.method == "POST" and self.facts.endpoint is Endpoint.RESOURCE else None
 
     @property
     def is_last_chunk(self) -> bool:
@@ -171,6 +175,8 @@ class Relayed:
         self.response_bytes += len(data)
         if self.kept is not None and self.response_bytes <= KEPT_BODY_LIMIT:
             self.kept.append(data)
+        if self.brought is not None and self.response_bytes <= LONGEST_ANSWER:
+            self.brought.append(data)
         if self.can_append:
             self.last_bytes = (self.last_bytes + data)[-4:] if len(data) < 4 else data[-4:]
         return self.meter.feed(data)

@@ -96,7 +96,7 @@ class ClaudeRelay(RelayHooks):
         self.index.install()
         self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger.open()
-        self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
+        self.books.stored = self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
         self.listening = asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
         self.watch()
 

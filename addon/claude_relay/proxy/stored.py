@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from claude_relay.core.exchange import Key
+from claude_relay.core.resources import Owner, lasts
 from claude_relay.core.sharing import Shared, absorb, collect
 from claude_relay.store.database import StoreError
 from claude_relay.store.state import State
@@ -93,6 +94,27 @@ class Stored:
         self.complain("rests", "")
         runtime = self.runtime()
         absorb(runtime.pools, runtime.sessions, theirs, time.time())
+
+    async def owner(self, names: Sequence[str]) -> Owner | None:
+        """The key that made one of these."""
+        for name in names:
+            try:
+                found = await asyncio.to_thread(self.state.resource, name, time.time())
+            except StoreError as e:
+                self.complain("resources", str(e))
+                return None
+            if found is not None:
+                return Owner(*found)
+        return None
+
+    async def remember(self, names: Sequence[str], provider: str, key_id: str) -> None:
+        """A key has made these."""
+        for name in names:
+            try:
+                until = time.time() + lasts(name)
+                await asyncio.to_thread(self.state.remember_resource, name, provider, key_id, until)
+            except StoreError as e:
+                self.complain("resources", str(e))
 
     def complain(self, about: str, text: str) -> None:
         """Say what is wrong once, and once that it is over."""

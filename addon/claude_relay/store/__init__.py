@@ -6,6 +6,9 @@
     tables      requests and attempts as rows
     ledger      what the proxy writes to: one row a request, one row an attempt
     reports     sums over them
+    vault       keys, sealed: what may be told of them, and `lend`, the one way by which they come out
+      keys        what goes in and what is shown; keyrows, sealedrows: as rows; vaultfile, watch: the file, and its changes
+      locking     which secret opens it; secret: where that is kept; sealing: how texts are sealed
 
 It knows `core` and nothing above: no mitmproxy, no terminal.
 """

@@ -4,6 +4,7 @@
     selecting  which keys a call means: ids, aliases, labels, --all with filters
     options    the options that several sub-commands share
     reading    keys from a file: lines, CSV, JSON
+    looking, entering, changing, proving, resealing: the sub-commands
     asking     one real request with a key
     checking   many of them at once, and what each answer says
     showing    tables, JSON and CSV
