@@ -77,13 +77,21 @@ def test_options_exist() -> None:
     assert len(used) > 5
     for name, word in used:
         command = load(name)
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = options_of(command)
         assert word in known or command.context_settings.get("ignore_unknown_options"), f"scripts/{name} {word}"
 
 
 def test_options_in_passing_exist() -> None:
-    ours = {option for name in COMMANDS for parameter in load(name).params for option in parameter.opts}
+    ours = {option for name in COMMANDS for option in options_of(load(name))}
     assert set(re.findall(r"(?<!\S)[`(]?(--[a-z][a-z-]+)", README)) <= ours | OF_OTHERS
+
+
+def options_of(command: click.Command) -> set[str]:
+    """The options of a command and of those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return {option for parameter in command.params for option in parameter.opts} | {
+        o for c in below for o in options_of(c)
+    }
 
 
 def options(words: list[str]) -> list[str]:

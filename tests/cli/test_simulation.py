@@ -118,7 +118,7 @@ class TestUpstream:
 
     def test_keeps_its_word(self):
         """Who comes again when it says so is served, if nobody else came meanwhile; who comes a second before is not."""
-        claude, now = claude_of(account(1), account(2)), MIDNIGHT
+        claude, now = claude_of(account(1)), MIDNIGHT
         while (outcome := claude.answer("secret-1", TURN, None, now).outcome).status == 200:
             pass
         seconds = int(outcome.headers["retry-after"])
