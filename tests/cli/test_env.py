@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli import certificates
 from claude_relay.cli.common import mitm_option
-from claude_relay.cli.env import env, lines, no_proxy, with_lower_case
+from claude_relay.cli.env import PLACEHOLDER, credential, env, lines, no_proxy, with_lower_case
 from claude_relay.core.config import default, parse
+from claude_relay.store.keys import NewKey
+from claude_relay.store.vault import Vault
 
 RUN = Path(__file__).parents[2] / "scripts" / "lib" / "run.py"
 NASTY = ["plain", "it's", 'a "b" $HOME `id` \\ !x', "two\nlines", "", "* ? [a]", "é; rm -rf ~", "--flag=x"]
@@ -202,3 +204,15 @@ def test_mitmproxys_commands_are_where_they_are_looked_for() -> None:
 def test_an_intercepted_host_of_ones_own_does_not_bypass() -> None:
     config = parse("intercept: {hosts: [h.example]}", environ={})
     assert no_proxy(config, {"NO_PROXY": "h.example"}) == "localhost,127.0.0.1,::1"
+
+
+def test_keys_of_the_vault_count_for_the_placeholder(tmp_path: Path) -> None:
+    """A client without a key of its own needs one, whatever it says, or it does not start."""
+    config = parse("", environ={}, folder=tmp_path)
+    assert credential(config, {}) == {}
+    vault = Vault(config.database, environ={"RELAY_SECRET": "a long secret of the tests"})
+    (key,) = vault.import_many([NewKey("anthropic", "sk-ant-api03-vault-of-the-tests")]).added
+    assert credential(config, {}) == {"ANTHROPIC_API_KEY": PLACEHOLDER}
+    assert credential(config, {"ANTHROPIC_AUTH_TOKEN": "mine"}) == {}
+    vault.disable([key.id])
+    assert credential(config, {}) == {}

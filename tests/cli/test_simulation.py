@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -243,13 +244,15 @@ class TestReport:
         ]
         print_report(days, plan, Console(file=shown, width=100))
         lines = shown.getvalue().splitlines()
-        assert sum(f" {day.served:,} " in line for day in days[:1] for line in lines) >= 1
+        assert any(f" {days[0].served:,} " in line for line in lines)
         assert sum(line.strip().startswith(("headroom ", "round-robin ")) for line in lines) == 4
         assert any(line.startswith("Sticky sessions: headroom met ") for line in lines)
         assert max(map(len, lines)) <= 110
         assert json.loads(as_json(days, plan))["days"][0]["served"] == days[0].served
 
-    def test_command(self):
+    def test_command(self, monkeypatch):
+        """On a quiet day; the usual one takes too long for a test."""
+        monkeypatch.setattr("claude_relay.cli.simulation.command.Plan", partial(Plan, size=QUIET))
         assert ORDER[0] == "headroom"
         assert sorted(ORDER) == sorted(STRATEGIES)
         result = CliRunner().invoke(demo, ["keys", "--json", "--strategy", "random", "--seed", "5"])
@@ -257,4 +260,4 @@ class TestReport:
         document = json.loads(result.stdout)
         assert document["seed"] == 5
         assert [(day["strategy"], day["sticky"]) for day in document["days"]] == [("random", False), ("random", True)]
-        assert document["days"][0]["requests"] > 3_000
+        assert document["days"][0]["requests"] == Plan(5, QUIET).requests

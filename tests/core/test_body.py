@@ -187,7 +187,9 @@ def test_no_body_raises(body):
     assert facts(body).endpoint is Endpoint.MESSAGES
 
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+)
 JSON = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=4), SCALARS, max_size=3)
 FIELD_NAMES = st.sampled_from(["model", "stream", "tools", "thinking", "metadata", "type", "user_id", "session_id"])
 

@@ -68,7 +68,7 @@ def env(base_url: bool, shell: str, config: str | None, settings: tuple[str, ...
     found |= {"NO_PROXY": no_proxy(loaded, os.environ)} | credential(loaded, os.environ)
     found = with_lower_case(found, os.environ)
     if command:
-        become(command, os.environ | found)
+        become(command, {name: value for name, value in os.environ.items() if name != "RELAY_SECRET"} | found)
     kind = SAME.get(shell, shell)
     click.echo("\n".join(lines(found, kind)))
     if sys.stdout.isatty():
@@ -101,8 +101,19 @@ def credential(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
     Without a key of the relay's the client's own login must go through, and a placeholder would hide it.
     """
     has_own = environ.get("ANTHROPIC_API_KEY") or environ.get("ANTHROPIC_AUTH_TOKEN")
-    has_keys = any(provider.keys for provider in config.providers.values())
+    has_keys = any(provider.keys for provider in config.providers.values()) or vault_has_keys(config)
     return {"ANTHROPIC_API_KEY": PLACEHOLDER} if has_keys and not has_own else {}
+
+
+def vault_has_keys(config: Config) -> bool:
+    """Whether the vault has a key for one of the providers; needs no secret. A file that cannot be read has none."""
+    from claude_relay.store.vault import Vault, VaultError
+
+    try:
+        keys = Vault(config.database, environ={}).list()
+    except VaultError:
+        return False
+    return any(key.enabled and not key.removed_at and key.provider in config.providers for key in keys)
 
 
 def no_proxy(config: Config, environ: Mapping[str, str]) -> str:

@@ -65,11 +65,7 @@ class Pool:
 
     def replace(self, keys: Sequence[Key], *, strategy: str | None = None, passthrough: bool | None = None) -> None:
         """Take over new keys and settings. Keys with the same id keep their rests and counters; the others are forgotten."""
-        self._set(
-            keys,
-            self.strategy if strategy is None else strategy,
-            self.passthrough if passthrough is None else passthrough,
-        )
+        self._set(keys, strategy or self.strategy, self.passthrough if passthrough is None else passthrough)
         self.rests.prune(self._position)
         self._blame.prune(self._position)
         self._rooms.prune(self._position)

@@ -42,17 +42,10 @@ class Seating:
     ) -> Key | None:
         """The key to use: the session's own if it is of use, else the pool's choice. `useless`: ids; `probe` False: no half-open key."""
         seat = self._seat(hop, now)
-        names = () if seat is None else (seat.key_id,) if seat.is_warm(now) else (seat.home, seat.key_id)
-        keys = [key for name in names if (key := pool.by_id(name)) and key.id not in useless]
-        own = next(
-            (
-                key
-                for key in keys
-                if pool.is_ready(key, hop.model, now, probe=probe) and self._may_have(seat, pool, key)
-            ),
-            None,
-        )
-        if own and (seat is None or seat.is_warm(now) or not pool.is_outranked(own, hop.model, now)):
+        wanted = self._wanted(seat, pool, now) if seat else ()
+        of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, hop.model, now, probe=probe))
+        own = next(of_use, None)
+        if own and seat and (seat.is_warm(now) or not pool.is_outranked(own, hop.model, now)):
             return own
         best = pool.choose(hop.model, now, useless, random, probe=probe)
         return own if own and best and not outranks(best, own) else best
@@ -86,9 +79,12 @@ class Seating:
         return self.sessions.seat(self.session, hop.provider, now)
 
     @staticmethod
-    def _may_have(seat: Seat | None, pool: Pool, key: Key) -> bool:
-        """Those that come home are not all at once at a key that has just come back."""
-        return (seat is not None and key.id == seat.key_id) or not pool.load.is_steep(key.id)
+    def _wanted(seat: Seat, pool: Pool, now: float) -> list[Key]:
+        """Its key; when it is cold its home first, but not all come home at once to a key that has just come back."""
+        own, home = pool.by_id(seat.key_id), pool.by_id(seat.home)
+        if seat.is_warm(now) or (home and home is not own and pool.load.is_steep(home.id)):
+            home = None
+        return [key for key in (home, own) if key]
 
     def _moves(self, seat: Seat, hop: Hop, pool: Pool, key: Key, now: float) -> bool:
         own = pool.by_id(seat.key_id)

@@ -54,7 +54,9 @@ class Runtime:
         kept: dict[str, Pool] = {}
         upstreams: dict[str, Upstream] = {}
         for name, provider in config.providers.items():
-            keys = (*provider.key_list(name), *lent.get(name, ()))
+            own = provider.key_list(name)
+            known = {key.secret for key in own}
+            keys = (*own, *(key for key in lent.get(name, ()) if key.secret not in known))
             passthrough = provider.empty_pool == "passthrough"
             pool = pools.get(name)
             if pool is None:

@@ -77,7 +77,8 @@ class Stored:
             self.complain("keys", str(e))
             return None
         self.generation = generation
-        self.complain("keys", "")
+        damaged = ", ".join(self.vault.damaged)
+        self.complain("keys", f"these were changed by somebody else and are left out: {damaged}" if damaged else "")
         return lent
 
     async def trade(self) -> None:

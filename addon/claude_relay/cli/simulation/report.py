@@ -54,7 +54,7 @@ def setting(plan: Plan) -> str:
         f"A simulated day (seed {plan.seed}): {len(accounts)} keys of {len(ORGANISATIONS)} organisations; {sessions} sessions and "
         f"{len(plan.traffic) - sessions:,} single requests,\n{plan.requests:,} requests in all. {revoked} keys are revoked, "
         f"{penniless} run out of credit for hours, Claude is overloaded {len(plan.fleet.overloads)} times.\n"
-        "Routing of tries, pool, verdicts, rests and sessions are the relay's own.\n"
+        "The policy, the pool, its verdicts and rests, and the sessions are the relay's own.\n"
     )
 
 
