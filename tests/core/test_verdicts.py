@@ -306,7 +306,7 @@ def test_headroom_is_the_scarcest_share():
         | bucket("tokens", 5, 30)
         | {UNIFIED + "5h-utilization": "0.25", UNIFIED + "5h-reset": f"{NOW + 99}"}
     )
-    assert headroom(headers, NOW) == (0.1, NOW + 30)
+    assert headroom(headers, NOW) == (0.1, NOW + 30, True)
     assert headroom({}, NOW) is None
     assert headroom(bucket("requests", 5, 60, limit=0), NOW) is None
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .table import TABLE
 
@@ -117,8 +117,16 @@ def limit_of(headers: Mapping[str, str], model: str, now: float, message: str = 
     return _unified(headers, model, now) or _ordinary(headers, model, now, message) or Limit("none")
 
 
-def headroom(headers: Mapping[str, str], now: float) -> tuple[float, float] | None:
-    """The share (0.0 to 1.0) that is left of the scarcest limit, and until when that is worth knowing; None when nothing is said."""
+class Left(NamedTuple):
+    """What is left of a limit: its share (0.0 to 1.0), when the limit is whole again, whether it fills up evenly until then."""
+
+    share: float
+    reset: float
+    refills: bool
+
+
+def headroom(headers: Mapping[str, str], now: float) -> Left | None:
+    """What is left of the scarcest limit; None when nothing is said."""
     shares = [*_bucket_shares(headers, now), *_window_shares(headers, now)]
     return min(shares) if shares else None
 
@@ -207,20 +215,22 @@ def _empty_buckets(headers: Mapping[str, str], now: float) -> list[tuple[str, fl
     return [(bucket, moment(_bucket(headers, bucket, "reset"), now, LONGEST_BUCKET)) for bucket in empty]
 
 
-def _bucket_shares(headers: Mapping[str, str], now: float) -> list[tuple[float, float]]:
+def _bucket_shares(headers: Mapping[str, str], now: float) -> list[Left]:
+    """Those are token buckets, https://docs.claude.com/en/api/rate-limits: their reset is when they are full."""
     shares = []
     for bucket in HEADERS.buckets:
         limit, left = number(_bucket(headers, bucket, "limit")), number(_bucket(headers, bucket, "remaining"))
         reset = moment(_bucket(headers, bucket, "reset"), now, LONGEST_BUCKET)
         if limit and left is not None and reset is not None:
-            shares.append((min(1.0, left / limit), reset))
+            shares.append(Left(min(1.0, left / limit), reset, refills=True))
     return shares
 
 
-def _window_shares(headers: Mapping[str, str], now: float) -> list[tuple[float, float]]:
+def _window_shares(headers: Mapping[str, str], now: float) -> list[Left]:
+    """Those begin anew all at once."""
     windows = (window for window in _windows(headers, now).values() if window.counts and window.shared())
     return [
-        (max(0.0, 1.0 - window.utilization), window.reset)
+        Left(max(0.0, 1.0 - window.utilization), window.reset, refills=False)
         for window in windows
         if window.utilization is not None and window.reset is not None
     ]

@@ -123,6 +123,8 @@ def _attempt(trip: Trip, step: Try) -> Generator[Attempt, Outcome | None, Conclu
         conclusion = _learn(trip, step, attempt, outcome or Outcome())
         learned = True
     finally:
+        if step.key:
+            step.pool.answered(step.key)
         if step.key and not isinstance(conclusion, Accepted):
             step.pool.finished(step.key)
         if step.key and not learned:

@@ -170,7 +170,12 @@ class Pool:
     def started(self, key: Key, model: str, now: float) -> bool:
         """A request with this key starts. True when it probes a half-open key. Pair it with one `finished`."""
         self.load.started(key.id, now)
+        self._rooms.started(key.id)
         return self.rests.probe(key.id, scopes_of(model), now)
+
+    def answered(self, key: Key) -> None:
+        """The head of an answer is there, or there will be none: what the request takes is known. Once for each `started`."""
+        self._rooms.answered(key.id)
 
     def finished(self, key: Key) -> None:
         """The request is over. Keys that left the pool meanwhile are counted down too."""
@@ -256,7 +261,7 @@ class Pool:
         return self.load.used(key.id)
 
     def room(self, key: Key) -> float:
-        """The share that is left as last seen; 1.0 when never seen, or when that limit has been reset since."""
+        """The share that is left of its scarcest limit by now, requests under way counted in; 1.0 when never seen."""
         return self._rooms.of(key.id, self._now)
 
     def state(self, now: float) -> PoolState:

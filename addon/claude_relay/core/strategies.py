@@ -20,6 +20,7 @@ from .exchange import Key
 
 DEFAULT = "round-robin"
 COMPARED = 64
+NEAR = 0.05
 TIERS = {"admin": 0, "public": 2}
 OTHER_TIER = 1
 """The place of keys without a tier, or of one nobody knows."""
@@ -81,15 +82,23 @@ def priority(keys: Sequence[Key], view: View, random: Random) -> Key:
 
 
 def headroom(keys: Sequence[Key], view: View, random: Random) -> Key:
-    """The one with most left. Rooms are compared in steps of a twentieth, so that equals share the work."""
-    return _least(keys, lambda key: -round(view.room(key) * 20), view, random)
+    """Any of those with most left: a twentieth is no difference, so that several relays do not take the same one."""
+    compared = _ahead(keys, view)
+    rooms = [view.room(key) for key in compared]
+    enough = max(rooms) - NEAR
+    return any_of([key for key, room in zip(compared, rooms, strict=True) if room >= enough], view, random)
 
 
 def _least(keys: Sequence[Key], measure: Callable[[Key], int], view: View, random: Random) -> Key:
-    """The first with the least measure after the last picked. Of very many keys only the next ones are compared: the cost stays flat."""
+    """The first with the least measure after the last picked."""
+    return min(_ahead(keys, view), key=measure)
+
+
+def _ahead(keys: Sequence[Key], view: View) -> Sequence[Key]:
+    """The next ones after the last picked, all of them unless they are very many: the cost of comparing stays flat."""
     start = bisect(keys, view.cursor, key=view.position)
     ahead = keys[start : start + COMPARED]
-    return min((*ahead, *keys[: min(start, COMPARED - len(ahead))]), key=measure)
+    return (*ahead, *keys[: min(start, COMPARED - len(ahead))])
 
 
 STRATEGIES: Mapping[str, Strategy] = {
