@@ -10,10 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from claude_relay.core.exchange import Key
 from claude_relay.core.resources import Owner, lasts
+from claude_relay.core.sessions import MOST
 from claude_relay.core.sharing import Shared, absorb, collect
 from claude_relay.store.database import StoreError
 from claude_relay.store.state import State
@@ -46,6 +48,8 @@ class Stored:
         self.unsent: Shared | None = None
         self.complaints: dict[str, str] = {}
         self.task: asyncio.Task[None] | None = None
+        self.thread = ThreadPoolExecutor(1, "relay-stored")
+        """One thread for all of it, so that at the end nothing is still at work on what is closed."""
 
     async def start(self) -> None:
         """Take over what is stored, then keep looking."""
@@ -60,7 +64,7 @@ class Stored:
 
     async def look(self) -> None:
         """Keys first, for rests hang on them."""
-        lent = await asyncio.to_thread(self.changed_keys)
+        lent = await self.in_thread(self.changed_keys)
         if lent is not None:
             self.lend(lent)
             self.state.forget_position()
@@ -87,7 +91,7 @@ class Stored:
         mine = self.unsent or collect(runtime.pools, runtime.sessions, now)
         self.unsent = mine
         try:
-            theirs = await asyncio.to_thread(self.state.exchange, mine, now)
+            theirs = await self.in_thread(self.state.exchange, mine, now)
         except StoreError as e:
             self.complain("rests", str(e))
             return
@@ -100,7 +104,7 @@ class Stored:
         """The key that made one of these."""
         for name in names:
             try:
-                found = await asyncio.to_thread(self.state.resource, name, time.time())
+                found = await self.in_thread(self.state.resource, name, time.time())
             except StoreError as e:
                 self.complain("resources", str(e))
                 return None
@@ -113,7 +117,7 @@ class Stored:
         for name in names:
             try:
                 until = time.time() + lasts(name)
-                await asyncio.to_thread(self.state.remember_resource, name, provider, key_id, until)
+                await self.in_thread(self.state.remember_resource, name, provider, key_id, until)
             except StoreError as e:
                 self.complain("resources", str(e))
 
@@ -126,18 +130,28 @@ class Stored:
         elif before and not text:
             logger.warning("stored %s can be used again", about)
 
+    async def in_thread[*A, R](self, work: Callable[[*A], R], *arguments: *A) -> R:
+        """Wait for the disk, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *arguments)
+
     def close(self) -> None:
         """The last word: what changed since the last look. At the relay's end, maybe without a running loop."""
         if self.task is not None:
             self.task.cancel()
         runtime, now = self.runtime(), time.time()
+        last = collect(runtime.pools, runtime.sessions, now)
+        self.thread.submit(self.last_word, Shared(last.rests, last.sessions, (), last.ttl), now)
+        self.thread.shutdown(wait=True)
+
+    def last_word(self, last: Shared, now: float) -> None:
+        """Store it, drop what is over, let go of the file."""
         try:
-            if self.unsent is not None:
-                self.state.exchange(self.unsent, now)
-            rests = collect(runtime.pools, runtime.sessions, now)
-            self.state.exchange(Shared(rests.rests, rests.sessions, (), rests.ttl), now)
-            self.state.prune(now, ttl=rests.ttl, most=100_000)
+            for shared in (self.unsent, last):
+                if shared is not None:
+                    self.state.exchange(shared, now)
+            self.state.prune(now, ttl=last.ttl, most=MOST)
         except StoreError as e:
             self.complain("rests", str(e))
-        self.state.close()
-        self.vault.close()
+        finally:
+            self.state.close()
+            self.vault.close()
