@@ -43,7 +43,8 @@ def fill(path: Path, rows: list) -> None:
 
 
 def run(*arguments: object, **environ: str) -> Result:
-    return CliRunner().invoke(usage, [str(argument) for argument in arguments], env=environ)
+    alone: dict[str, str | None] = {"COLUMNS": None}  # tests that run side by side have a width
+    return CliRunner().invoke(usage, [str(argument) for argument in arguments], env=alone | environ)
 
 
 def lines(result: Result) -> list[list[str]]:

@@ -17,6 +17,9 @@ CHECKS = (
     ("mypy",),
 )
 
+# Most tests wait for sockets and processes more than they compute.
+SIDE_BY_SIDE = ("-n", str(min(2 * (os.cpu_count() or 1), 8)), "--dist", "worksteal")
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]…")
@@ -32,7 +35,7 @@ def test(pytest: tuple[str, ...]) -> None:
     if not (root / "tests").is_dir():
         raise click.ClickException("the tests are not part of the installed package; run scripts/test in a checkout")
     failed = [check for check in CHECKS if not pytest and _run(root, *check)]
-    status = _run(root, "pytest", *pytest)
+    status = _run(root, "pytest", *(pytest or SIDE_BY_SIDE))
     for check in failed:
         click.secho(f"failed: {' '.join(check)}", err=True, fg="red")
     sys.exit(status or bool(failed))

@@ -28,9 +28,9 @@ class Plan:
     seconds: float = 0.4
     connections: tuple[int, ...] = (1, 16)
     sizes: tuple[int, ...] = (2_048, 102_400)
-    stream_rounds: int = 2
+    stream_rounds: int = 5
     streams: int = 100
-    events: int = 160
+    events: int = 80
     rate: float = 20.0
     spread: float = 2.0
     memory: tuple[int, ...] = (5_000, 20_000, 35_000, 50_000)
