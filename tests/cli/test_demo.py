@@ -19,7 +19,7 @@ import click
 import pytest
 from rich.console import Console
 
-from claude_relay.cli.demo import ask_all, play, tidy_endings
+from claude_relay.cli.demo import Ending, ask_all, play, tidy_endings
 from claude_relay.cli.demonstration import cast, messages
 from claude_relay.cli.demonstration.asking import Answer, Doors, read, send
 from claude_relay.cli.demonstration.cast import ASKS, COUNT, LIST, MESSAGES, ROLES, Treatment, Way
@@ -223,7 +223,7 @@ def test_a_request_that_fails_is_told(tmp_path: Path) -> None:
     ledger.close()
     shown = io.StringIO()
     nowhere = Doors(*free_ports(), tmp_path)
-    assert not ask_all(ASKS[:1], Teller(Console(file=shown, width=100), tmp_path / "relay.db"), nowhere)
+    assert not ask_all(ASKS[:1], Teller(Console(file=shown, width=100), tmp_path / "relay.db"), nowhere, Ending())
     assert re.search(r"---.*\n +ConnectionRefusedError.*\n +1  anthropic/k4  529  ", shown.getvalue())
 
 
@@ -284,3 +284,18 @@ def test_an_ignored_signal_stays_ignored() -> None:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_signal_inside_a_destructor_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Last:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def drop_it() -> None:
+        with tidy_endings():
+            Last()  # Python prints what is raised in here and goes on
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    with pytest.raises(SystemExit, match="130"):
+        drop_it()

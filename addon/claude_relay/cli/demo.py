@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -63,7 +62,7 @@ demo.add_command(keys)
 def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:
     """The whole demo. True when every request was answered with 200. `pace`: 0.0 leaves out what is for the eye only."""
     with (
-        tidy_endings(),
+        tidy_endings() as ending,
         tempfile.TemporaryDirectory(prefix="claude-relay-demo-") as folder,
         FakeClaude(pace) as claude,
         Relaying(claude.url, Path(folder)) as relay,
@@ -71,7 +70,7 @@ def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> 
         doors = Doors(relay.base_port, relay.proxy_port, relay.ca)
         teller = Teller(console, relay.database)
         teller.introduce(claude.url, doors)
-        good = ask_all(asks, teller, doors)
+        good = ask_all(asks, teller, doors, ending)
         show_usage(console, relay.database)
     if good:
         console.print(NEXT, soft_wrap=True, end="")
@@ -80,10 +79,11 @@ def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> 
     return good
 
 
-def ask_all(asks: Sequence[Ask], teller: Teller, doors: Doors) -> bool:
+def ask_all(asks: Sequence[Ask], teller: Teller, doors: Doors, ending: Ending) -> bool:
     """All requests, one after the other. True when all were answered well."""
     good = True
     for number, ask in enumerate(asks, 1):
+        ending.check()
         agent = f"claude-relay-demo/{number}"
         with teller.waiting(number, ask) as hear:
             answer = send(ask, doors, agent, hear)
@@ -98,21 +98,35 @@ def show_usage(console: Console, database: Path) -> None:
     usage.main(["--by", "key", "--database", str(database)], standalone_mode=False)
 
 
+class Ending:
+    """Whether a signal to end has come. Python drops what a handler raises inside a destructor, so it is asked for as well."""
+
+    status: int | None = None
+
+    def check(self) -> None:
+        """Raises SystemExit once a signal has come."""
+        if self.status is not None:
+            raise SystemExit(self.status)
+
+    def come(self, number: int, _frame: FrameType | None) -> None:
+        """The handler."""
+        for other in ENDINGS:
+            signal.signal(other, signal.SIG_IGN)
+        self.status = 128 + number
+        self.check()
+
+
 @contextlib.contextmanager
-def tidy_endings() -> Iterator[None]:
+def tidy_endings() -> Iterator[Ending]:
     """The first signal to end unwinds everything, the next ones cannot disturb that. Ignored ones (nohup) stay ignored."""
+    ending = Ending()
     old = {number: signal.getsignal(number) for number in ENDINGS}
     try:
         for number, handler in old.items():
             if handler is not signal.SIG_IGN:
-                signal.signal(number, _end)
-        yield
+                signal.signal(number, ending.come)
+        yield ending
     finally:
         for number, handler in old.items():
             signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    for other in ENDINGS:
-        signal.signal(other, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+    ending.check()
