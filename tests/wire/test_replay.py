@@ -163,6 +163,7 @@ UNREACHABLE = [
 ]
 
 
+@pytest.mark.parametrize("dial", ["proxy h2"], indirect=True)  # the client's side has no part in it
 @pytest.mark.parametrize("kind", UNREACHABLE)
 def test_unreachable_providers(
     kind: str,
@@ -186,6 +187,7 @@ def test_unreachable_providers(
     assert (again.status, again.body) == (200, STREAM)
 
 
+@pytest.mark.parametrize("dial", ["proxy"], indirect=True)
 @pytest.mark.parametrize("kind", ["refused", "dns tls", "wrong name"])
 def test_a_certificate_or_port_that_never_works_ends_in_529(
     kind: str, start: StartRelay, dial: Dial, stack: ExitStack, authority: Authority, tmp_path: Path
