@@ -100,7 +100,7 @@ def test_the_shipped_lock_is_read() -> None:
 # -- configuration
 
 
-def test_keys_are_counted_and_unwise_settings_named() -> None:
+def test_keys_are_counted_and_unwise_settings_named(tmp_path: Path) -> None:
     text = f"""
 listen: {{proxy: "0.0.0.0:1"}}
 providers:
@@ -112,6 +112,7 @@ providers:
   deepseek: {{preset: deepseek}}
   plain: {{base_url: "http://gate.example", keys: ["${{A}}"]}}
   local: {{base_url: "http://[::1]:9", keys: ["${{A}}"]}}
+database: {tmp_path / "relay.db"}
 """
     found = list(checks.configuration(source(text, A="a,b")))
     assert (
@@ -124,6 +125,30 @@ providers:
         ("listeners", WARN, "listen.proxy is open to the network: whoever reaches 0.0.0.0:1 spends the keys"),
     ]
     assert found[1].remedy.endswith('keys: ["${MY_GLM_API_KEYS}"]')
+
+
+def test_keys_of_the_vault_are_keys_of_their_provider(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    text = f"""
+providers:
+  anthropic: {{preset: anthropic, keys: ["${{A}}"]}}
+  deepseek: {{preset: deepseek}}
+database: {path}
+"""
+
+    def found() -> list[str]:
+        return [check.found.removeprefix("relay.yaml; ") for check in checks.configuration(source(text, A="a"))]
+
+    vault = Vault(path, environ={"RELAY_SECRET": "a secret of good length"})
+    names = ("anthropic", "deepseek", "deepseek", "gone")
+    keys = vault.import_many([NewKey(name, f"{SECRET}-{n}") for n, name in enumerate(names)]).added
+    assert found() == ["anthropic: 2 keys, deepseek: 2 keys"]
+    vault.disable([keys[1].id])
+    vault.remove([keys[0].id, keys[2].id])
+    none = "deepseek has no key and refuses its requests"
+    assert found() == ["anthropic: 1 key, deepseek: no key", none]
+    path.write_text("no database " * 100)
+    assert found() == ["anthropic: 1 key, deepseek: no key", none]
 
 
 # -- ports

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli.usage import CELLS, Since, usage
 from claude_relay.store.ledger import Ledger
+from claude_relay.store.reports import GROUPS, Line
 from store.rows import request
 
 NOW = datetime.now().astimezone()
@@ -54,18 +55,40 @@ def lines(result: Result) -> list[list[str]]:
 
 def test_a_table(path: Path) -> None:
     assert lines(run("--database", path)) == [
-        ["re-", "er-", "re-", "tokens", "tokens", "cache", "cache", "ttft", "ttft"],
-        ["model", "quests", "rors", "tried", "in", "out", "read", "write", "cost", "p50", "p95"],
-        ["claude-sonnet-5", "3", "0", "33%", "37.0k", "1.44k", "13.7M", "0", "—", "1.2s", "1.2s"],
-        ["claude-haiku-5", "1", "1", "0%", "—", "—", "—", "—", "—", "—", "—"],
-        ["total", "4", "1", "25%", "37.0k", "1.44k", "13.7M", "0", "—", "1.2s", "1.2s"],
+        ["er-", "re-", "tok.", "tok.", "cache", "cache", "cache", "ttft", "ttft"],
+        ["model", "reqs", "rors", "tried", "in", "out", "read", "write", "hit", "cost", "p50", "p95"],
+        ["claude-sonnet-5", "3", "0", "33%", "37.0k", "1.44k", "13.7M", "0", "100%", "—", "1.2s", "1.2s"],
+        ["claude-haiku-5", "1", "1", "0%", "—", "—", "—", "—", "—", "—", "—", "—"],
+        ["total", "4", "1", "25%", "37.0k", "1.44k", "13.7M", "0", "100%", "—", "1.2s", "1.2s"],
     ]
 
 
-def test_it_fits_into_eighty_columns(path: Path) -> None:
-    result = run("--database", path, COLUMNS="80")
+@pytest.mark.parametrize("by", list(GROUPS))
+def test_the_widest_figures_fit_into_eighty_columns(tmp_path: Path, by: str) -> None:
+    path = tmp_path / "relay.db"
+    tokens = dict.fromkeys(["input_tokens", "output_tokens", "cache_write_5m_tokens"], 99_951)
+    slow = {"cache_read_tokens": 12_345_678, "cost_usd": 9999.99, "ttft_ms": 1_234_567, "attempts": 2}
+    fill(path, [request(session="0123456789abcdef-" * 4, finished="error", **tokens, **slow)])
+    result = run("--database", path, "--by", by, COLUMNS="80")
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert "…" not in result.stdout
+    figures = ["1", "1", "100%", "100k", "100k", "12.3M", "100k", "98%", "$9,999.99", "1235s", "1235s"]
+    assert lines(result)[-1] == ["total", *figures]
+    # So many requests would take long to write.
+    assert max(len(CELLS[title](Line(None, 99_950, 99_950, *[None] * 9))) for title in ("reqs", "er-\nrors")) <= 5
+
+
+def test_the_cache_hit_rate_of_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    moved = {"session": "moved", "input_tokens": 10, "cache_read_tokens": 0, "cache_write_5m_tokens": 990}
+    stayed = {"session": "stayed", "input_tokens": 10, "cache_read_tokens": 900, "cache_write_1h_tokens": 90}
+    fill(path, [request(**moved), request(**stayed), request(session="unknown", output_tokens=7)])
+    position = 1 + list(CELLS).index("cache\nhit")
+    shown = {line[0]: line[position] for line in lines(run("--database", path, "--by", "session"))[2:]}
+    assert shown == {"moved": "0%", "stayed": "90%", "unknown": "—", "total": "45%"}
+    document = json.loads(run("--database", path, "--by", "session", "--json").stdout)
+    assert [row["cache_hit_rate"] for row in (*document["rows"], document["total"])] == [0, 0.9, None, 0.45]
+    rows = csv.DictReader(run("--database", path, "--by", "session", "--csv").stdout.splitlines())
+    assert [row["cache_hit_rate"] for row in rows] == ["0.0", "0.9", ""]
 
 
 def test_long_names_are_whole_where_nothing_limits_the_width(tmp_path: Path) -> None:
@@ -122,6 +145,7 @@ def test_json(path: Path) -> None:
         "output_tokens": 1_443,
         "cache_read_tokens": 13_680_000,
         "cache_write_tokens": 0,
+        "cache_hit_rate": 13_680_000 / 13_717_035,
         "cost_usd": None,
         "ttft_p50_ms": 1234.5,
         "ttft_p95_ms": 1234.5,
@@ -177,12 +201,21 @@ def test_the_database_of_the_configuration(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(None, "—"), (0, "0"), (999, "999"), (1000, "1.00k"), (12_345, "12.3k"), (123_456, "123k"), (4_560_000, "4.56M")],
+    [
+        (None, "—"),
+        (0, "0"),
+        (999, "999"),
+        (1000, "1.00k"),
+        (12_345, "12.3k"),
+        (123_456, "123k"),
+        (4_560_000, "4.56M"),
+        (99_951, "100k"),
+    ],
 )
 def test_numbers(path: Path, number: int | None, text: str) -> None:
     path = path.with_name("other.db")
     fill(path, [request(output_tokens=number)])
-    position = 1 + list(CELLS).index("tokens\nout")
+    position = 1 + list(CELLS).index("tok.\nout")
     assert lines(run("--database", path))[-1][position] == text
 
 

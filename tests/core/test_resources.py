@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Endpoint
-from claude_relay.core.resources import DAY, MOST_NAMED, lasts, made, named
+from claude_relay.core.resources import DAY, MOST_NAMED, containers, lasts, made, named
 
 FILE, OTHER = "file_011CNha8iCJcU1wXNR6q4V8w", "file_011CPMxVD3fHLUhvTqtsQA5w"
 BATCH, BOX = "msgbatch_013Zva2CMHLNnXjNJJKqJ2EF", "container_011CPR5CNjB747bTd36fQLFk"
@@ -54,26 +53,34 @@ def test_a_body_cannot_name_any_number():
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "answer", "ids"),
+    ("answer", "ids"),
     [
-        (Endpoint.RESOURCE, f'{{"id": "{FILE}", "type": "file"}}', (FILE,)),
-        (Endpoint.RESOURCE, f'{{"id": "{BATCH}", "container": null}}', (BATCH,)),
-        (Endpoint.MESSAGES, f'{{"id": "msg_0123456789", "container": {{"id": "{BOX}"}}}}', (BOX,)),
-        (
-            Endpoint.MESSAGES,
-            f'{{"type": "message_start", "message": {{"id": "msg_1", "container": {{"id": "{BOX}"}}}}}}',
-            (BOX,),
-        ),
-        (Endpoint.MESSAGES, f'{{"type": "message_delta", "delta": {{"container": {{"id": "{BOX}"}}}}}}', (BOX,)),
-        (Endpoint.MESSAGES, '{"id": "msg_0123456789"}', ()),
-        (Endpoint.RESOURCE, '{"id": 5}', ()),
-        (Endpoint.RESOURCE, '{"id": "../../x_12345678"}', ()),
-        (Endpoint.RESOURCE, "<html>", ()),
+        (f'{{"id": "{FILE}", "type": "file"}}', (FILE,)),
+        (f'{{"id": "{BATCH}", "container": null}}', (BATCH,)),
+        ('{"id": 5}', ()),
+        ('{"id": "../../x_12345678"}', ()),
+        ("<html>", ()),
     ],
 )
-def test_ids_that_an_answer_brings(endpoint, answer, ids):
-    assert made("POST", endpoint, answer.encode()) == ids
-    assert made("GET", endpoint, answer.encode()) == ()
+def test_the_id_of_what_was_made(answer, ids):
+    assert made(answer.encode()) == ids
+
+
+@pytest.mark.parametrize(
+    ("answer", "ids"),
+    [
+        (f'{{"id": "msg_0123456789", "container": {{"id": "{BOX}"}}}}', (BOX,)),
+        (f'{{"type": "message_start", "message": {{"id": "msg_1", "container": {{"id": "{BOX}"}}}}}}', (BOX,)),
+        (f'{{"type": "message_delta", "delta": {{"container": {{"id": "{BOX}"}}}}}}', (BOX,)),
+        (f'{{"content": [{{"container": {{"id": "{BOX}"}}}}]}}', ()),
+        ('{"id": "msg_0123456789", "container": null}', ()),
+        ('{"container": {"id": "../../x_12345678"}}', ()),
+        ('{"container": 5}', ()),
+        ('{"container": ', ()),
+    ],
+)
+def test_the_container_that_a_message_ran_in(answer, ids):
+    assert containers(answer.encode()) == ids
 
 
 def test_how_long_they_last():
@@ -83,4 +90,5 @@ def test_how_long_they_last():
 @given(st.text(), st.binary())
 def test_never_raises(path, body):
     named(path, body)
-    made("POST", Endpoint.RESOURCE, body)
+    made(body)
+    containers(b'{"container":' + body)

@@ -66,6 +66,7 @@ def test_sums(path: Path) -> None:
         output_tokens=15,
         cache_read_tokens=100,
         cache_write_tokens=13,
+        cache_hit_rate=100 / 122,
         cost_usd=0.5,
         ttft_p50_ms=200,
         ttft_p95_ms=300,
@@ -73,14 +74,32 @@ def test_sums(path: Path) -> None:
     found = report(path, by="model")
     assert found.lines == (
         expected,
-        Line("claude-haiku-5", 1, 0, 0, None, None, None, 9, None, None, None),
+        Line("claude-haiku-5", 1, 0, 0, None, None, None, 9, None, None, None, None),
     )
-    assert found.total == Line(None, 6, 2, 2, 30, 15, 100, 22, 0.5, 200, 300)
+    assert found.total == Line(None, 6, 2, 2, 30, 15, 100, 22, 100 / 122, 0.5, 200, 300)
 
 
 def test_nothing(path: Path) -> None:
     fill(path, [])
-    assert report(path, by="model") == Report("model", None, (), Line(None, 0, 0, 0, *[None] * 7))
+    assert report(path, by="model") == Report("model", None, (), Line(None, 0, 0, 0, *[None] * 8))
+
+
+@pytest.mark.parametrize(
+    ("counts", "rate"),  # input, cache reads, cache writes for 5 minutes and for 1 hour
+    [
+        ([(10, 60, 20, 10)], 0.6),
+        ([(10, 60, 20, 10), (100, 0, None, None)], 0.3),
+        ([(10, 60, 20, 10), (None, 500, 1, 1), (500, None, None, None)], 0.6),
+        ([(1, 0, 0, 0)], 0.0),
+        ([(0, 0, 0, 0)], None),
+        ([(10, None, 5, 5), (None,) * 4], None),
+    ],
+)
+def test_the_cache_hit_rate_is_of_what_is_known(path: Path, counts: list[tuple], rate: float | None) -> None:
+    names = ("input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+    fill(path, [request(**dict(zip(names, row, strict=True))) for row in counts])
+    found = report(path, by="session")
+    assert [line.cache_hit_rate for line in (*found.lines, found.total)] == [rate, rate]
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
-from collections.abc import Callable
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from claude_relay.core.config import parse
+from claude_relay.core.sharing import SLICE
+from claude_relay.proxy import stored as stored_module
+from claude_relay.proxy.runtime import Runtime
+from claude_relay.proxy.stored import Stored
 from claude_relay.store.keys import NewKey
+from claude_relay.store.state import State
 from claude_relay.store.vault import Vault
 
-from . import steps
+from . import claude, steps
 from .clients import Answer, RawClient, messages_body
 from .conftest import StartRelay
 from .relay import Relay, config
-from .upstream import FakeUpstream
+from .upstream import FakeUpstream, Step
 
 Base = Callable[[Relay], RawClient]
 SECRETS = [f"sk-ant-api03-vault-secret-{i}" for i in range(1, 4)]
@@ -90,3 +103,87 @@ def test_what_a_key_made_is_read_with_the_same_key(
     upstream.default = steps.answer([b'{"type": "file"}'])
     assert {client.ask("GET", f"/v1/files/{file}").header("x-relay-key") for _ in range(4)} == {made_by}
     assert len({client.ask("GET", "/v1/files").header("x-relay-key") for _ in range(3)}) == 3
+
+
+BOX = "container_011CPR5CNjB747bTd36fQLFk"
+NAMED = {"container": {"id": BOX, "expires_at": "2035-01-01T00:00:00Z"}}
+IN_DELTA = claude.event("message_delta", {"type": "message_delta", "delta": {"stop_reason": "end_turn"} | NAMED})
+IN_START = claude.event("message_start", {"type": "message_start", "message": claude.message(content=[], **NAMED)})
+WORDS = claude.events()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(steps.stream([*WORDS[:-2], IN_DELTA, claude.STOP]), id="delta"),
+        pytest.param(steps.stream([IN_START, *WORDS[1:]], encoding="gzip"), id="start"),
+        pytest.param(steps.answer([claude.dump(claude.message(**NAMED))]), id="json"),
+    ],
+)
+def test_a_container_stays_with_the_key_that_it_came_with(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base, answer: Step
+) -> None:
+    client = base_client(start(keys=["good-1", "good-2", "good-3"]))
+    upstream.script(answer)
+    came_with = client.ask("POST", "/v1/messages", body=messages_body(stream=True)).header("x-relay-key")
+    body = messages_body(container=BOX)
+    assert {client.ask("POST", "/v1/messages", body=body).header("x-relay-key") for _ in range(4)} == {came_with}
+    assert len({ask(client).header("x-relay-key") for _ in range(3)}) == 3
+
+
+# --- without a relay around it ---
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Stored]:
+    text = json.dumps(config("http://127.0.0.1:9", ["good-1"], sessions={"ttl": "1m"}))
+    runtime = Runtime.of(parse(text, environ={}, where="relay.yaml"))
+    found = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda lent: None)
+    yield found
+    found.close()
+
+
+def test_what_is_over_is_dropped_while_the_relay_runs(alone: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_module, "INTERVAL", 0.01)
+    monkeypatch.setattr(stored_module, "TIDY", 0.05)
+    sessions = alone.runtime().sessions
+    assert sessions is not None
+
+    def left() -> list[tuple[object]]:
+        with closing(sqlite3.connect(alone.state.path)) as connection:
+            return connection.execute("SELECT session FROM sessions UNION ALL SELECT id FROM resources").fetchall()
+
+    async def live() -> None:
+        await alone.start()
+        sessions.sit("talking", "anthropic", "id", time.time() + 30)
+        for number in range(2):  # not only at the start
+            sessions.sit(f"silent {number}", "anthropic", "id", time.time() - 61)
+            alone.state.remember_resource(f"file_{number}", "anthropic", "id", time.time() - 1)
+            async with asyncio.timeout(2):
+                while len(sessions) > 1 or left() != [("talking",)]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(live())
+
+
+def test_a_full_table_of_sessions_does_not_hold_up_requests(alone: Stored) -> None:
+    sessions, now = alone.runtime().sessions, time.time()
+    assert sessions is not None
+    seat = {"provider": "anthropic", "key_id": "id", "home": "id", "moves": 1, "since": now, "used": now}
+    with closing(State(alone.state.path)) as other:
+        other.save_sessions({"session": f"s{number}", **seat, "warm": 0.0, "cached": 0} for number in range(3 * SLICE))
+    seen = set[int]()
+
+    async def work() -> None:
+        while True:
+            seen.add(len(sessions))
+            await asyncio.sleep(0)
+
+    async def live() -> None:
+        others = asyncio.create_task(work())
+        await alone.look()
+        others.cancel()
+
+    asyncio.run(live())
+    assert {SLICE, 2 * SLICE} <= seen
+    assert len(sessions) == 3 * SLICE

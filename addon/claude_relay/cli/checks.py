@@ -10,6 +10,7 @@ import platform
 import re
 import sqlite3
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -100,20 +101,30 @@ def broken(error: ConfigError) -> Iterator[Check]:
         yield Check("configuration", FAIL, str(problem))
 
 
+def vault_keys(path: Path) -> Counter[str]:
+    """How many keys of the vault may be lent, by provider; needs no secret. Empty when the file cannot be read: `vault` says why."""
+    try:
+        keys = Vault(path).list()
+    except VaultError:
+        return Counter()
+    return Counter(key.provider for key in keys if key.enabled and key.removed_at is None)
+
+
 def configuration(source: Source) -> Iterator[Check]:
-    """Where it comes from, how many keys there are, and what is allowed but unwise."""
+    """Where it comes from, how many keys there are with those of the vault, and what is allowed but unwise."""
     config = source.config
+    lent = vault_keys(config.database)
+    keys = {name: len(provider.keys) + lent[name] for name, provider in config.providers.items()}
     place = shown_path(source.path) if source.path else "defaults, as there is no relay.yaml"
-    counts = ", ".join(f"{name}: {_keys(len(provider.keys))}" for name, provider in config.providers.items())
+    counts = ", ".join(f"{name}: {_keys(count)}" for name, count in keys.items())
     yield Check("configuration", OK, f"{place}; {counts}")
     for line, name in literal_keys(source.text):
         found = f"{place}:{line}: a key of {name} stands in the file"
         yield Check("keys", WARN, found, f'put it into a variable and write keys: ["${{{_variable(name)}}}"]')
     for name, provider in config.providers.items():
-        if not provider.keys and provider.empty_pool == "reject":
-            yield Check(
-                "keys", WARN, f"{name} has no key and refuses its requests", "set the variable that its keys name"
-            )
+        if not keys[name] and provider.empty_pool == "reject":
+            remedy = f"set the variable that its keys name, or: scripts/keys add --provider {name}"
+            yield Check("keys", WARN, f"{name} has no key and refuses its requests", remedy)
         if provider.base_url.startswith("http://") and not _is_local(provider.base_url):
             yield Check("keys", WARN, f"{name} gets its keys unencrypted", "use https:// in its base_url")
     for name, address in listeners(config):

@@ -61,7 +61,7 @@ class Since(click.ParamType[datetime]):
 )
 @click.option("--config", help=CONFIG_HELP)
 def usage(by: str, since: datetime | None, form: str | None, database: Path | None, config: str | None) -> None:
-    """Show what was used: requests, errors, tokens, cost and time to the first token.
+    """Show what was used: requests, errors, tokens, cache hits, cost and time to the first token.
 
     Days begin at midnight of this machine's time zone. Tables shorten big numbers, JSON and CSV do not.
 
@@ -141,11 +141,11 @@ def _count(number: int | None) -> str:
 
 
 def _decimals(number: float) -> int:
-    return 0 if number >= 100 else 1 if number >= 10 else 2
+    return 0 if number >= 99.95 else 1 if number >= 9.995 else 2
 
 
-def _share(line: Line) -> str:
-    return f"{100 * line.retried / line.requests:.0f}%" if line.requests else "—"
+def _percent(share: float | None) -> str:
+    return "—" if share is None else f"{100 * share:.0f}%"
 
 
 def _dollars(cost: float | None) -> str:
@@ -155,19 +155,22 @@ def _dollars(cost: float | None) -> str:
 def _time(milliseconds: float | None) -> str:
     if milliseconds is None:
         return "—"
-    return f"{milliseconds:.0f}ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f}s"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f}ms"
+    return f"{milliseconds / 1000:.{int(milliseconds < 99_950)}f}s"
 
 
 CELLS: dict[str, Callable[[Line], str]] = {
-    "re-\nquests": lambda line: _count(line.requests),
+    "reqs": lambda line: _count(line.requests),
     "er-\nrors": lambda line: _count(line.errors),
-    "re-\ntried": _share,
-    "tokens\nin": lambda line: _count(line.input_tokens),
-    "tokens\nout": lambda line: _count(line.output_tokens),
+    "re-\ntried": lambda line: _percent(line.retried / line.requests if line.requests else None),
+    "tok.\nin": lambda line: _count(line.input_tokens),
+    "tok.\nout": lambda line: _count(line.output_tokens),
     "cache\nread": lambda line: _count(line.cache_read_tokens),
     "cache\nwrite": lambda line: _count(line.cache_write_tokens),
+    "cache\nhit": lambda line: _percent(line.cache_hit_rate),
     "cost": lambda line: _dollars(line.cost_usd),
     "ttft\np50": lambda line: _time(line.ttft_p50_ms),
     "ttft\np95": lambda line: _time(line.ttft_p95_ms),
 }
-"""A table's columns after the name."""
+"""A table's columns after the name: none wider than five characters but the cost, so that 80 columns hold them all."""

@@ -4,7 +4,8 @@ Ids are read where requests name them, in the path or in a body, and where answe
 remembering is how long the provider keeps them. It must not know pools or where ids are stored.
 
     named("/v1/files/file_011CNha8iCJcU1wXNR6q4V8w/content", b"")    -> ("file_011CNha8iCJcU1wXNR6q4V8w",)
-    made("POST", Endpoint.RESOURCE, b'{"id": "msgbatch_01…", …}')    -> ("msgbatch_01…",)
+    made(b'{"id": "msgbatch_01…", …}')                               -> ("msgbatch_01…",)
+    containers(b'{"delta": {"container": {"id": "container_01…"}}}') -> ("container_01…",)
     lasts("msgbatch_01…")                                            -> 2505600.0 seconds
 """
 
@@ -15,7 +16,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from .exchange import Endpoint
 from .lenient import BAD_JSON
 
 DAY = 86400.0
@@ -32,6 +32,7 @@ _IN_BODY = re.compile(
     rb'"(?:file_id|container|container_id)"\s*:\s*(?:\{[^{}]*?"id"\s*:\s*)?"((?:file|container)_[A-Za-z0-9_-]{6,120})"'
 )
 _HINTS = (b'"file_', b'"container_')
+_CONTAINER = b'"container"'
 
 
 class Owner(NamedTuple):
@@ -49,17 +50,17 @@ class _Message(msgspec.Struct):
     container: _Container | None = None
 
 
-class _Answer(msgspec.Struct):
-    id: str = ""
-    container: _Container | None = None
+class _Answer(_Message):
     message: _Message | None = None
     delta: _Message | None = None
 
-    def containers(self) -> tuple[str, ...]:
-        return tuple(part.container.id for part in (self, self.message, self.delta) if part and part.container)
+
+class _Resource(msgspec.Struct):
+    id: str = ""
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_resource = msgspec.json.Decoder(_Resource).decode
 
 
 def named(path: str, body: bytes) -> tuple[str, ...]:
@@ -71,19 +72,31 @@ def named(path: str, body: bytes) -> tuple[str, ...]:
     return tuple(found)[:MOST_NAMED]
 
 
-def made(method: str, endpoint: Endpoint, answer: bytes) -> tuple[str, ...]:
-    """The ids that a good answer brings: what a POST has made, or the container that a message ran in. Never raises.
-
-    `answer`: the JSON, decoded; of a stream the JSON of its `message_start` or `message_delta`.
-    """
-    if method != "POST" or len(answer) > LONGEST_ANSWER:
-        return ()
+def made(answer: bytes) -> tuple[str, ...]:
+    """The id of what a POST has made, from the JSON of its good answer, decompressed. Never raises."""
     try:
-        decoded = _decode(answer)
+        return _valid(_decode_resource(answer).id) if len(answer) <= LONGEST_ANSWER else ()
     except BAD_JSON:
         return ()
-    own = (decoded.id,) if endpoint is Endpoint.RESOURCE else ()
-    return tuple(name for name in (*own, *decoded.containers()) if _ID.fullmatch(name))
+
+
+def containers(answer: bytes) -> tuple[str, ...]:
+    """The container that a message ran in. Never raises.
+
+    `answer`: the JSON of a message, decompressed; of a stream that of its `message_start` or `message_delta`.
+    """
+    if _CONTAINER not in answer or len(answer) > LONGEST_ANSWER:
+        return ()
+    try:
+        decoded = _decode_answer(answer)
+    except BAD_JSON:
+        return ()
+    parts = (decoded, decoded.message, decoded.delta)
+    return _valid(*(part.container.id for part in parts if part and part.container))
+
+
+def _valid(*names: str) -> tuple[str, ...]:
+    return tuple(name for name in names if _ID.fullmatch(name))
 
 
 def lasts(name: str) -> float:

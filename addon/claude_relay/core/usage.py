@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from .decode import Decoder
 from .exchange import Endpoint
 from .lenient import error_name, mapping, parse_answer, parse_object, text, value
+from .resources import MOST_NAMED, containers
 from .sniff import Shape, event_kind, sniff
 from .sse import Event, SseParser
 from .tokens import Tally, Usage
@@ -43,6 +44,7 @@ class Meter:
                   cannot be looked into (unknown coding, too large) counts as whole when the transport says so.
     events        events of a stream so far, pings too
     content       True once an event with content was seen, or a byte of a JSON answer
+    containers    ids of the containers that the answer says it ran in
     """
 
     def __init__(self, headers: Mapping[str, str], *, endpoint: Endpoint) -> None:
@@ -52,6 +54,7 @@ class Meter:
         self.complete = False
         self.events = 0
         self.content = False
+        self.containers: tuple[str, ...] = ()
         self._headers = headers
         self._tally = Tally()
         self._decoder = Decoder(headers.get("content-encoding", ""))
@@ -141,12 +144,14 @@ class Meter:
         message = mapping(parse_object(event.data).get("message"))
         self.served_model = text(message.get("model")) or self.served_model
         self._tally.absorb(message.get("usage"))
+        self._note_containers(event.data)
         return False
 
     def _message_delta(self, event: Event) -> bool:
         data = parse_object(event.data)
         self.stop_reason = text(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
         self._tally.absorb(data.get("usage"))
+        self._note_containers(event.data)
         return False
 
     def _message_stop(self, event: Event) -> bool:
@@ -166,6 +171,10 @@ class Meter:
         self.complete = self.stop_reason is not None
         return self.complete
 
+    def _note_containers(self, data: bytes) -> None:
+        if found := containers(data):
+            self.containers = tuple(dict.fromkeys((*self.containers, *found)))[:MOST_NAMED]
+
     # -- other answers
 
     def _read_json(self, data: bytes) -> int | None:
@@ -178,7 +187,8 @@ class Meter:
         return None
 
     def _end_json(self) -> None:
-        answer = parse_answer(bytes(self._body))
+        body = bytes(self._body)
+        answer = parse_answer(body)
         if answer is None:
             return
         if answer.is_error:
@@ -188,6 +198,7 @@ class Meter:
         self.served_model = text(value(answer.model))
         self.stop_reason = text(value(answer.stop_reason))
         self._tally.absorb(value(answer.usage))
+        self._note_containers(body)
 
     def _read_other(self, data: bytes) -> int | None:
         return None

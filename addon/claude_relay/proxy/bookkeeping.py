@@ -45,17 +45,16 @@ class Bookkeeper:
         names = named(relayed.pristine.path.decode("utf-8", "replace"), relayed.pristine.content or b"")
         return await self.stored.owner(names) if names else None
 
-    async def remember_made(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
-        """What the answer says was made belongs to the key that made it."""
+    async def remember_made(self, relayed: Relayed) -> None:
+        """What the answer says was made, and the container that it ran in, belong to the key that it came with."""
         key = relayed.tries[-1].attempt.key if relayed.tries else None
         if self.stored is None or key is None or not isinstance(relayed.conclusion, Accepted):
             return
-        body = b"".join(relayed.brought or ())
-        if not body and relayed.facts.endpoint is Endpoint.MESSAGES and flow.response is not None:
-            body = flow.response.data.content or b""
-        if encoding := relayed.response_headers.get("content-encoding", ""):
-            body = Decoder(encoding).feed(body)
-        if names := made(relayed.method, relayed.facts.endpoint, body) if body else ():
+        names = relayed.meter.containers if relayed.meter is not None else ()
+        if body := b"".join(relayed.brought or ()):
+            encoding = relayed.response_headers.get("content-encoding", "")
+            names = made(Decoder(encoding).feed(body) if encoding else body)
+        if names:
             await self.stored.remember(names, key.provider, key.id)
 
     @property
@@ -104,7 +103,7 @@ class Bookkeeper:
         close_tries(relayed, finished, now)
         self.tell_pool(relayed, now)
         usage = relayed.meter.usage if relayed.meter is not None else None
-        await self.remember_made(flow, relayed)
+        await self.remember_made(relayed)
         flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
         flow.marked = marker(relayed, finished)
         if self.closed:

@@ -34,6 +34,8 @@ class Line:
     name      the group; None for the requests that have none, and for the total
     errors    requests that ended with an error, also in the middle of an answer; a client that left is none
     retried   requests that took more than one try
+    cache_hit_rate  0 to 1: what was read from the cache of all that went in (input, cache reads and cache writes), over the
+              requests of which input and cache reads are known
     ttft_…    milliseconds until the first byte of content, half (p50) and 95 % (p95) of the requests had it sooner
     """
 
@@ -45,6 +47,7 @@ class Line:
     output_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
+    cache_hit_rate: float | None
     cost_usd: float | None
     ttft_p50_ms: float | None
     ttft_p95_ms: float | None
@@ -60,8 +63,10 @@ class Report:
     total: Line
 
 
+type Row = tuple[Any, ...]
+"""Of SUMS."""
+
 COLUMNS = tuple(field.name for field in fields(Line))
-SUMMED = COLUMNS[1 : COLUMNS.index("ttft_p50_ms")]
 
 SUMS = """
     SELECT {group} AS name,
@@ -72,8 +77,13 @@ SUMS = """
         sum(output_tokens),
         sum(cache_read_tokens),
         sum(coalesce(cache_write_5m_tokens + cache_write_1h_tokens, cache_write_5m_tokens, cache_write_1h_tokens)),
-        sum(cost_usd)
+        sum(cost_usd),
+        sum(cache_read_tokens) FILTER (WHERE input_tokens IS NOT NULL),
+        sum(input_tokens + cache_read_tokens + coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0))
     FROM requests {where} GROUP BY name"""
+
+NOTHING = (None, 0, 0, 0, *[None] * 7)
+"""A row of SUMS without requests."""
 
 TIMES = "SELECT {group}, ttft_ms FROM requests {where}"
 """Ranked in Python: SQLite's window functions take three times as long."""
@@ -101,17 +111,18 @@ def _lines(connection: sqlite3.Connection, group: str, since: datetime | None) -
     for name, time in connection.execute(TIMES.format(group=group, where=where), chosen):
         if time is not None:
             times.setdefault(name, []).append(time)
-    groups = [_line([*row, *_percentiles(times.get(row[0], []))]) for row in sums]
-    return [_total(groups, [time for group_times in times.values() for time in group_times]), *groups]
+    groups = [_line(row, times.get(row[0], [])) for row in sums]
+    return [_line(_total(sums), [time for group_times in times.values() for time in group_times]), *groups]
 
 
-def _total(groups: list[Line], times: list[float]) -> Line:
-    known = ([value for line in groups if (value := getattr(line, name)) is not None] for name in SUMMED)
-    requests, errors, retried, *rest = (sum(values) if values else None for values in known)
-    return _line([None, requests or 0, errors or 0, retried or 0, *rest, *_percentiles(times)])
+def _total(sums: list[Row]) -> Row:
+    known = ([number for number in column if number is not None] for column in list(zip(*sums, strict=True))[1:])
+    return (None, *(sum(numbers) if numbers else None for numbers in known)) if sums else NOTHING
 
 
-def _line(values: list[Any]) -> Line:
+def _line(row: Row, times: list[float]) -> Line:
+    *counted, cost, hits, went_in = row
+    values: Row = (*counted, hits / went_in if went_in else None, cost, *_percentiles(times))
     return Line(*values)
 
 
