@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from claude_relay.cli.bench import bench
-from claude_relay.cli.benchmark import faults, traffic
+from claude_relay.cli.benchmark import choosing, faults, traffic
 from claude_relay.cli.benchmark.bars import bars
 from claude_relay.cli.benchmark.figures import (
+    Choosing,
     Comparison,
     Memory,
     Requests,
@@ -34,6 +35,7 @@ from claude_relay.cli.benchmark.processes import BenchError
 from claude_relay.cli.benchmark.report import as_json, print_report
 from claude_relay.cli.benchmark.scenarios import hammer, listen
 from claude_relay.cli.benchmark.targets import Bench, Target
+from claude_relay.core.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--only", "requests", "--rounds", "1", "--seconds", "0.05")
@@ -50,6 +52,20 @@ def test_a_tiny_run_prints_ratios(tmp_path: Path) -> None:
     assert result.output.count("×") >= 4
     assert "pass" in result.output or "FAIL" in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_choosing_is_measured_for_every_strategy_in_every_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "KEYS", 20)
+    monkeypatch.setattr(choosing, "CHOICES", 20)
+    found = choosing.measure_choosing(2)
+    assert {(one.strategy, one.state) for one in found} == {(s, t) for s in STRATEGIES for t in choosing.STATES}
+    assert all(0 < one.microseconds.low <= one.microseconds.high for one in found)
+
+
+@pytest.mark.parametrize(("state", "ready"), [("ready", 20), ("half full", 10), ("90% resting", 2)])
+def test_a_pool_is_in_the_state_that_is_measured(state: str, ready: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "KEYS", 20)
+    assert choosing.pool_in(state, "random").state(choosing.NOW).ready == ready
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
@@ -169,7 +185,7 @@ def compared(**rates: float) -> Comparison:
     return Comparison("", {names[name]: [Slice(rate, 1000 / rate, 2000 / rate, 1.0)] for name, rate in rates.items()})
 
 
-def results(*, relay: float, memory: int, rows: int) -> Results:
+def results(*, relay: float, memory: int, rows: int, choice: float = 50.0) -> Results:
     """Bare mitmdump does 1,000 requests a second, so p50 there is 1 ms."""
     one = compared(direct=10_000.0, bare=1_000.0, relay=relay)
     soak = Soak(60.0, 100, 95, 5, 0, 0, 1, 2.0, {"200": 95}, rows, 110, 110, (10, 10))
@@ -177,13 +193,14 @@ def results(*, relay: float, memory: int, rows: int) -> Results:
         [Requests(1, 2_048, one), Requests(16, 2_048, one)],
         Streams(one, one),
         [Memory("mitmdump", {5_000: 50, 20_000: 100, 50_000: memory})],
+        [Choosing("random", "ready", Spread.of([1.0])), Choosing("headroom", "ready", Spread.of([choice]))],
         soak,
     )
 
 
 def test_all_bars_hold() -> None:
     found = bars(results(relay=1_300.0, memory=101, rows=100))
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(bar.holds for bar in found), found
 
 
@@ -194,6 +211,7 @@ def test_all_bars_hold() -> None:
         ({"relay": 600.0}, ["p50 added", "requests/s"]),
         ({"relay": 200.0}, ["p50 added", "requests/s", "p99 added"]),
         ({"memory": 103}, ["memory"]),
+        ({"choice": 50.1}, ["choosing among 1,000 keys, ready; slowest: headroom"]),
         ({"rows": 99}, ["rows"]),
     ],
 )
@@ -221,11 +239,17 @@ def test_the_report_begins_with_the_ratios(capsys: pytest.CaptureFixture[str]) -
     print_report(results(relay=1_300.0, memory=101, rows=99), Console(width=120, highlight=False))
     said = capsys.readouterr().out
     assert said.splitlines()[0].strip() == "Ratios"
-    assert said.index("1.30×") < said.index("Keep-alive requests") < said.index("Streams") < said.index("Soak")
+    assert (
+        said.index("1.30×")
+        < said.index("Keep-alive requests")
+        < said.index("Streams")
+        < said.index("Choosing")
+        < said.index("Soak")
+    )
     assert said.count("FAIL") == 1
 
 
 def test_the_json_has_every_round() -> None:
     found = json.loads(as_json(results(relay=1_300.0, memory=101, rows=100)))
     assert found["requests"][0]["compared"]["rounds"]["relay"][0]["rate"] == 1_300.0
-    assert [bar["holds"] for bar in found["bars"]] == [True] * 6
+    assert [bar["holds"] for bar in found["bars"]] == [True] * 7

@@ -201,6 +201,93 @@ def test_no_type_raises(body):
     assert told.stream is (body.get("stream") is True)
 
 
+# -- the prefix of a conversation without a session
+
+LONG = "You are of use. " * 200
+BILLING = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1; cch={}; cc_prev_req=req_{};"}
+MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+def conversation(*more, model="m", first="Hello", tools=(), system=LONG, **fields):
+    return {
+        "model": model,
+        "tools": list(tools),
+        "system": system,
+        "messages": [{"role": "user", "content": first}, *more],
+    } | fields
+
+
+def blocks(*texts, marked=()):
+    return [{"type": "text", "text": text} | (MARK if n in marked else {}) for n, text in enumerate(texts)]
+
+
+def billed(number):
+    first = BILLING | {"text": BILLING["text"].format(number, number) + f'"\\{number}'}
+    return [first, *blocks(LONG)]
+
+
+ANSWER, NEXT = {"role": "assistant", "content": "Hi"}, {"role": "user", "content": "And then?"}
+ALIKE = [
+    (conversation(), conversation(ANSWER, NEXT)),
+    (conversation(), conversation(max_tokens=5, stream=True, metadata={"user_id": "somebody"})),
+    (conversation(system=billed(1)), conversation(system=billed(2))),
+    (conversation(first=blocks("a", "b", marked=[1])), conversation(ANSWER, NEXT, first=blocks("a", "b"))),
+    (conversation(tools=[{"name": "t"} | MARK]), conversation(tools=[MARK | {"name": "t"}])),
+    (conversation(tools=[{"name": "t"}, MARK]), conversation(tools=[{"name": "t"}, {}])),
+    (conversation(first=blocks("x" * 99_999, marked=[0])), conversation(first=blocks("x" * 99_999))),
+]
+UNLIKE = [
+    conversation(),
+    conversation(model="n"),
+    conversation(first="Hello!"),
+    conversation(system=LONG + "."),
+    conversation(tools=[{"name": "t"}]),
+    conversation(first="x" * 99_999),
+    conversation(first="x" * 99_998),
+    conversation(first="x" * 99_998 + "y"),
+    conversation(first='"cache_control":{}'),
+]
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", " : ")])
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_the_turns_of_a_conversation_have_one_prefix(one, other, separators):
+    told = {facts(json.dumps(body, separators=separators).encode()).prefix for body in (one, other)}
+    assert len(told) == 1
+    assert told != {None}
+
+
+def test_other_conversations_have_another_prefix():
+    assert len({facts(body).prefix for body in UNLIKE} - {None}) == len(UNLIKE)
+
+
+def test_no_session_can_be_named_like_a_prefix():
+    prefix = facts(conversation()).prefix
+    assert facts({}, {SESSION_HEADERS[0]: prefix}).session is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        conversation(system="short"),
+        conversation(system=billed(1)[:1], first="x" * 1500),
+        conversation(metadata={"user_id": NEW_USER_ID}),
+        conversation() | {"messages": []},
+        conversation() | {"messages": {"role": LONG}},
+        conversation() | {"messages": LONG},
+        {"system": LONG},
+    ],
+)
+def test_no_prefix(body):
+    assert facts(body).prefix is None
+    assert facts(body).model == body.get("model", "")
+
+
+@pytest.mark.parametrize("endpoint", [each for each in Endpoint if each is not Endpoint.MESSAGES])
+def test_only_messages_have_a_prefix(endpoint):
+    assert facts(conversation(), endpoint=endpoint).prefix is None
+
+
 # -- renaming
 
 RENAMED = [

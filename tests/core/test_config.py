@@ -58,7 +58,7 @@ def test_the_defaults() -> None:
     assert made.intercept.hosts == ("api.anthropic.com",)
     assert provider.base_url == "https://api.anthropic.com"
     assert provider.auth == Auth("header", "x-api-key")
-    assert (provider.empty_pool, provider.strategy) == ("passthrough", "round-robin")
+    assert (provider.empty_pool, provider.strategy) == ("passthrough", "headroom")
     assert [(key.alias, key.secret, key.provider) for key in provider.key_list("anthropic")] == [
         ("k1", "k-1", "anthropic"),
         ("k2", "k-2", "anthropic"),

@@ -247,6 +247,46 @@ def test_a_process_tells_what_it_carries_with_limited_keys():
     assert pool.load.report(61.0) == []
 
 
+loads = st.lists(
+    st.tuples(
+        st.sampled_from(["started", "finished", "rested", "succeeded", "spent", "heard", "replaced", "later"]),
+        st.integers(1, 4),
+        st.sampled_from([0.0, 0.5, 7.0, 59.0, 60.0, 61.0, 300.0, -0.5, -7.0, -70.0, -1000.0]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(loads)
+def test_what_is_free_is_what_each_key_says_at_any_time(loads):
+    """Keys of all kinds of limits; the clock goes on and is set back; keys leave and come."""
+    keys = [key(1, concurrent=2), key(2, requests_per_minute=2), key(3, tokens_per_minute=10), key(4)]
+    load, now, here = Load(), 1e6, keys
+    load.replace(here, ())
+    for what, number, passed in loads:
+        name = f"a-{number}"
+        if what == "started":
+            load.started(name, now)
+        elif what == "finished" and load.busy(name):
+            load.finished(name)
+        elif what == "rested":
+            load.rested(name)
+        elif what == "succeeded":
+            load.succeeded(name)
+        elif what == "spent":
+            load.spent(name, 5 * number, now)
+        elif what == "heard":
+            load.hear([KeyLoad(name, 1, 1, 5)], now)
+        elif what == "replaced":
+            here = [one for one in reversed(here) if one.id != name] if len(here) > 2 else keys
+            load.replace(here, {one.id for one in keys[:3]})
+        now += passed
+        for gently in (False, True):
+            said = [load.takes(one.id, now) and not (gently and load.is_steep(one.id)) for one in here]
+            assert list(load.free(now, gently=gently)) == said
+
+
 def test_a_load_says_nothing_of_unknown_keys():
     load = Load()
     assert load.takes("x", 0.0)

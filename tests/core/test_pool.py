@@ -1,13 +1,16 @@
 """Pools: who may be chosen, and what verdicts do."""
 
 import math
+from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Attempt, Blame, Endpoint, Facts, Failure, Key, Outcome, Verdict
+from claude_relay.core.exchange import Attempt, Blame, Endpoint, Facts, Failure, Key, KeyLimits, Outcome, Verdict
 from claude_relay.core.pool import RECHECK, Pool, Pools
+from claude_relay.core.strategies import STRATEGIES
 from claude_relay.core.verdicts import MEANINGS, judge
 
 OPUS, SONNET, OLD_OPUS = "claude-opus-4-5", "claude-sonnet-4-5", "claude-opus-4-1"
@@ -40,8 +43,12 @@ def chosen(pool, now=0.0, model=OPUS, **more):
     return found.alias if found else None
 
 
-def test_round_robin_is_the_default():
-    pool = pool_of(3)
+def test_headroom_is_the_default():
+    assert pool_of(1).strategy == "headroom"
+
+
+def test_keys_take_turns():
+    pool = pool_of(3, strategy="round-robin")
     assert [chosen(pool) for _ in range(4)] == ["k1", "k2", "k3", "k1"]
     assert chosen(pool, exclude=frozenset({"id2"})) == "k3"
     assert chosen(pool, exclude=frozenset({"id1", "id2", "id3"})) is None
@@ -271,6 +278,31 @@ def test_a_report_counts_and_says_why():
     assert "family:opus: family_limited" in state.keys[2].reason
     assert pool.state(100.0).keys[0].status == "probing"
     assert "secret" not in repr(state)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("tier", ["", "admin"])
+def test_a_choice_is_among_those_of_use_only(strategy, tier):
+    """Of twelve keys four rest, four are full and two are excluded."""
+    full = KeyLimits(concurrent=1)
+    keys = [key(n, limits=full if n % 3 == 1 else None, tier=tier if n % 2 else "", weight=n) for n in range(12)]
+    pool, random = Pool("p", keys, strategy=strategy), Random(1).random
+    for n in range(0, 12, 3):
+        pool.apply(verdict("rate_limited", 90.0), keys[n], OPUS, 0.0)
+        pool.started(keys[n + 1], OPUS, 0.0)
+    found = {pool.choose(OPUS, 1.0, frozenset({"id2", "id5", "gone"}), random).id for _ in range(50)}
+    assert found <= ({"id11"} if tier else {"id8", "id11"})
+    assert found == {"id8"} if (strategy, tier) == ("priority", "") else "id11" in found
+
+
+def test_weights_hold_when_keys_are_left_out():
+    keys = [key(n, weight=weight) for n, weight in enumerate([50.0, 1.0, 3.0, 50.0])]
+    pool, random = Pool("p", keys, strategy="weighted"), Random(1).random
+    apply(pool, 1, "rate_limited", until=90.0)
+    found = Counter(pool.choose(OPUS, 1.0, frozenset({"id3"}), random).id for _ in range(2000))
+    assert found.keys() == {"id1", "id2"}
+    assert found["id2"] / found["id1"] == pytest.approx(3.0, rel=0.2)
+    assert {pool.choose(OPUS, 90.0, frozenset({"id1", "id2"}), random).id for _ in range(50)} == {"id0", "id3"}
 
 
 def test_a_choice_does_not_remember_every_model_a_client_invents():

@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.rests import LONG, MOST_PER_KEY, Rests, scopes_of
+from claude_relay.core.rests import LONG, MOST_PER_KEY, PROBE_HELD, Rests, scopes_of
 
 OPUS = scopes_of("claude-opus-4-5")
 SONNET = scopes_of("claude-sonnet-4-5")
@@ -89,6 +89,47 @@ def test_after_a_long_rest_one_request_probes():
     assert rests.look("k", OPUS, LONG).half_open
     rests.succeeded("k", OPUS, LONG, probe=True)
     assert rests.look("k", OPUS, LONG) == (False, False, math.inf)
+
+
+def two_half_open():
+    one, other = Rests(), Rests()
+    for rests in (one, other):
+        rest(rests, LONG)
+    return one, other
+
+
+def test_who_hears_of_a_probe_holds_off_until_it_is_over():
+    one, other = two_half_open()
+    one.probe("k", OPUS, LONG)
+    other.hear(one.probes())
+    assert other.blocked("k", OPUS, LONG + 1)
+    assert other.look("k", OPUS, LONG + 1) == (True, True, LONG + PROBE_HELD)
+    assert other.opens("k", OPUS, LONG + 1, busy_until=LONG + 2) == (LONG + 2, True)
+    version = other.version
+    other.hear(one.probes())
+    assert other.version == version, "nothing new, and nothing to reckon anew"
+    one.release("k", OPUS)
+    other.hear(one.probes())
+    assert other.look("k", OPUS, LONG + 1) == (False, True, math.inf)
+    assert other.version > version
+
+
+def test_nobody_waits_for_the_probe_of_another_process_for_ever():
+    one, other = two_half_open()
+    one.probe("k", OPUS, LONG)
+    other.hear(one.probes())
+    assert other.blocked("k", OPUS, LONG + PROBE_HELD - 0.1)
+    assert not other.blocked("k", OPUS, LONG + PROBE_HELD)
+    assert one.blocked("k", OPUS, LONG + PROBE_HELD), "its own probe goes on"
+
+
+def test_processes_that_probe_before_they_hear_of_it_both_do():
+    one, other = two_half_open()
+    for rests in (one, other):
+        assert rests.probe("k", OPUS, LONG)
+    one.hear(other.probes())
+    one.succeeded("k", OPUS, LONG + 1, probe=True)
+    assert not one.blocked("k", OPUS, LONG + 1), "a verdict is a verdict, whoever still probes"
 
 
 def test_half_open_ends_with_a_success_only():
@@ -201,6 +242,7 @@ def test_models_that_clients_invent_do_not_pile_up():
     for number in range(1000):
         rests.grow("k", f"model:{number}", now=2.0 * number, reason="r", first=1.0, longest=9.0)
     assert len(rests.of("k")) <= MOST_PER_KEY + 1
+    assert len(rests.drain()) <= MOST_PER_KEY + 1, "nor where they wait for a database that is away"
 
 
 scopes = st.sampled_from([*OPUS, *SONNET])

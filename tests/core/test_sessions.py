@@ -157,6 +157,22 @@ def test_requests_that_cache_nothing_sit_anywhere():
     assert not len(world.sessions)
 
 
+def test_requests_that_begin_alike_sit_together():
+    world = World(a=3)
+    alike, other = (Facts(Endpoint.MESSAGES, model=OPUS, prefix=prefix) for prefix in ("prefix 1", "prefix 2"))
+    for each, alias in ((alike, "k1"), (other, "k2"), (alike, "k1"), (other, "k2")):
+        world.ask([OK], each)
+        assert world.tries == [("a", alias)]
+
+
+def test_a_session_goes_before_what_a_request_begins_with():
+    world = World(a=3)
+    for session in ("s", "t"):
+        world.ask([OK], Facts(Endpoint.MESSAGES, model=OPUS, session=session, prefix="prefix 1"))
+    assert world.sessions.seat("s", "a", world.now) != world.sessions.seat("t", "a", world.now)
+    assert world.sessions.seat("prefix 1", "a", world.now) is None
+
+
 def test_requests_that_run_at_once_share_the_key_from_the_start():
     world = World(a=3)
     running = [world.begin(facts()) for _ in range(3)]

@@ -1,12 +1,12 @@
 """The strategies, each on keys whose numbers we choose."""
 
 from collections import Counter
-from itertools import count
+from itertools import accumulate, count
 
 import pytest
 
 from claude_relay.core.exchange import Key
-from claude_relay.core.strategies import COMPARED, STRATEGIES
+from claude_relay.core.strategies import COMPARED, STRATEGIES, chance_of
 
 
 class Seen:
@@ -15,6 +15,7 @@ class Seen:
     def __init__(self, **numbers):
         self.cursor = -1
         self.numbers = numbers
+        self.candidates = ()
 
     def position(self, key):
         return int(key.id)
@@ -28,6 +29,9 @@ class Seen:
     def room(self, key):
         return self.numbers.get("room", {}).get(key.id, 1.0)
 
+    def sums(self):
+        return list(accumulate(map(chance_of, self.candidates)))
+
 
 def keys(number, weights=()):
     return [Key("p", f"k{n}", "", str(n), weight=weights[n] if weights else 1.0) for n in range(number)]
@@ -35,6 +39,7 @@ def keys(number, weights=()):
 
 def pick(strategy, pool, seen, times, random=lambda: 0.0):
     picked = []
+    seen.candidates = pool
     for _ in range(times):
         key = STRATEGIES[strategy](pool, seen, random)
         seen.cursor = seen.position(key)

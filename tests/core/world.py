@@ -30,14 +30,19 @@ class Retry:
 
 
 class World:
-    """Pools, a clock, and an upstream that answers by script. A pool is made of a number of keys, or of these keys."""
+    """Pools, a clock, and an upstream that answers by script. A pool is made of a number of keys, or of these keys, which take turns."""
 
     def __init__(self, retry=None, seed=None, now=1000.0, **pools):
         self.now = now
         self.retry = retry or Retry()
         self.random = (lambda: 0.5) if seed is None else randomness.Random(seed).random
         self.pools = Pools(
-            Pool(name, self.keys(name, keys) if isinstance(keys, int) else keys, passthrough=False)
+            Pool(
+                name,
+                self.keys(name, keys) if isinstance(keys, int) else keys,
+                strategy="round-robin",
+                passthrough=False,
+            )
             for name, keys in pools.items()
         )
         self.hops = tuple(Hop(name, OPUS) for name in pools)

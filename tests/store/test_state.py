@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Key, KeyLimits
+from claude_relay.core.exchange import Blame, Key, KeyLimits, Verdict
 from claude_relay.core.pool import Pool, Pools
 from claude_relay.core.rest import Rest, begin, longer, to_row
-from claude_relay.core.rests import Rests
+from claude_relay.core.rests import PROBE_HELD, Rests
 from claude_relay.core.sessions import Seat, Sessions, joined
 from claude_relay.core.sharing import Shared, absorb, collect
 from claude_relay.store.database import StoreError, connect
@@ -44,8 +44,8 @@ def make(path):
 class Relay:
     """What one process remembers, and its way to the database."""
 
-    def __init__(self, path, now=0.0):
-        self.pool = Pool("p", KEYS)
+    def __init__(self, path, now=0.0, keys=KEYS):
+        self.pool = Pool("p", keys)
         self.pools = Pools([self.pool])
         self.sessions = Sessions(ttl=1000.0)
         self.state = State(path)
@@ -294,7 +294,7 @@ happenings = st.lists(
 def test_what_any_interleaving_of_processes_stores_is_consistent(path, happenings):
     """Three processes. In the end all of them and the database say the same; without lifts no end was ever lost."""
     with closing(connect(path, patience=1.0)) as connection:
-        for table in ("rests", "sessions", "loads"):
+        for table in ("rests", "sessions", "loads", "probes"):
             connection.execute(f"DELETE FROM {table}")
     relays, now, ends, moved = [Relay(path) for _ in range(3)], 0.0, {}, 0
     for number, what, key, passed in happenings:
@@ -332,6 +332,46 @@ def test_what_any_interleaving_of_processes_stores_is_consistent(path, happening
     for key_id, of_key in ends.items():  # nobody has lifted anything since
         assert relays[0].rests[key_id][""].until >= max(until for _, until in of_key)
     assert len(seats) == bool(moved)
+
+
+small_steps = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from(["rest", "sit", "send or take"]), st.sampled_from(KEYS[:2])),
+    min_size=10,
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(small_steps)
+def test_no_exchange_shortens_a_rest_or_takes_back_a_move(path, steps):
+    """At every moment of any interleaving, in every process, also of what happens while an exchange is under way.
+
+    A session that has moved does not return because somebody has not heard of it; of equal moves the first is never given up.
+    """
+    with closing(connect(path, patience=1.0)) as connection:
+        for table in ("rests", "sessions", "loads", "probes"):
+            connection.execute(f"DELETE FROM {table}")
+    relays, sat, under_way = [Relay(path) for _ in range(2)], [(0, 0.0)] * 2, {}
+    for now, (number, what, key) in enumerate(steps):
+        relay, now = relays[number], float(now)
+        before = relay.rests
+        if what == "rest":
+            relay.rest(key.id, now + 50.0 * (1 + number), now)
+        elif what == "send or take" and number in under_way:
+            absorb(relay.pools, relay.sessions, under_way.pop(number), now)
+        elif what == "send or take":
+            under_way[number] = relay.state.exchange(collect(relay.pools, relay.sessions, now), now)
+        elif not (seat := relay.sessions.seat("s", "p", now)) or seat.key_id != key.id:
+            relay.sessions.sit("s", "p", key.id, now)
+        for key_id, rests in before.items():
+            assert relay.rests[key_id][""].until >= rests[""].until
+            assert relay.rests[key_id][""].opens >= rests[""].opens
+        if seat := relay.sessions.seat("s", "p", now):
+            rank = seat.moves, -seat.since
+            assert rank >= sat[number]
+            sat[number] = rank
+    for relay in relays:
+        relay.state.close()
 
 
 def test_many_threads_with_connections_of_their_own(path):
@@ -421,6 +461,22 @@ def test_a_process_that_died_holds_no_places(relays):
     assert second.pool.load.takes("id0", 1.0 + HEARTBEAT)
 
 
+def test_what_a_process_spent_counts_for_a_minute_after_its_end(path):
+    keys = [Key("p", "k0", "secret", "id0", limits=KeyLimits(requests_per_minute=2, concurrent=2))]
+    killed, ended, last = (Relay(path, keys=keys) for _ in range(3))
+    for relay in (killed, ended):
+        relay.pool.started(keys[0], OPUS, 1.0)
+        relay.exchange(1.0)
+    ended.state.close()
+    last.exchange(1.0 + HEARTBEAT)
+    assert not last.pool.load.takes("id0", 1.0 + HEARTBEAT)
+    assert "minute" in last.pool.load.why_full("id0", 1.0 + HEARTBEAT), "nobody has a request under way any more"
+    last.exchange(61.0)
+    assert last.pool.load.takes("id0", 61.0)
+    for relay in (killed, last):
+        relay.state.close()
+
+
 def test_a_process_that_ends_holds_no_places(relays):
     first, second, _ = relays
     for _ in range(4):
@@ -436,6 +492,54 @@ def test_carrying_is_no_news(relays):
     relays[0].pool.started(KEYS[0], OPUS, 1.0)
     relays[0].exchange(1.0)
     assert relays[1].state.changed() == before
+
+
+# --- probes ---
+
+
+def half_open(relays):
+    relays[0].rest("id0", 100.0, 1.0)
+    for relay in relays:
+        relay.exchange(2.0)
+        assert relay.pool.is_ready(KEYS[0], OPUS, 100.0)
+
+
+def test_one_process_probes_and_the_others_hold_off(relays):
+    half_open(relays)
+    first, *others = relays
+    probe = first.pool.started(KEYS[0], OPUS, 100.0)
+    for relay in relays:
+        relay.exchange(100.1)
+    assert [relay.pool.is_ready(KEYS[0], OPUS, 100.2) for relay in others] == [False, False]
+    first.pool.apply(Verdict("rate_limited", Blame.KEY, 130.0, "429"), KEYS[0], OPUS, 101.0, probe=probe)
+    for relay in relays:
+        relay.exchange(101.0)
+    assert [relay.pool.is_ready(KEYS[0], OPUS, 129.0) for relay in relays] == [False] * 3, "it failed, for all"
+    assert [relay.pool.is_ready(KEYS[0], OPUS, 130.0) for relay in relays] == [True] * 3
+
+
+@pytest.mark.parametrize("end", [lambda relay: relay.state.close(), lambda relay: None])
+def test_a_process_that_is_gone_probes_nothing(relays, end):
+    half_open(relays)
+    first, second, _ = relays
+    first.pool.started(KEYS[0], OPUS, 100.0)
+    first.exchange(100.0)
+    second.exchange(100.1)
+    assert not second.pool.is_ready(KEYS[0], OPUS, 100.1)
+    end(first)
+    second.exchange(100.0 + HEARTBEAT)
+    assert second.pool.is_ready(KEYS[0], OPUS, 100.0 + HEARTBEAT)
+
+
+def test_a_probe_that_takes_its_time_is_waited_for_a_minute(relays):
+    half_open(relays)
+    first, second, _ = relays
+    first.pool.started(KEYS[0], OPUS, 100.0)
+    for now in range(100, 100 + int(PROBE_HELD)):
+        first.exchange(float(now))
+        second.exchange(float(now))
+        assert not second.pool.is_ready(KEYS[0], OPUS, float(now))
+    assert second.pool.is_ready(KEYS[0], OPUS, 100.0 + PROBE_HELD)
 
 
 # --- resources ---

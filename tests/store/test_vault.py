@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -703,9 +704,10 @@ def test_rests_are_told_and_lifted_for_all_processes(path: Path) -> None:
     assert keys[1].states(50.0)[0] == "out"
     state = State(path)
     seen = state.changed()
+    began = time.time()
     assert vault.reset([first, "nobody"]) == 2
     assert vault.list()[0].rests == ()
-    assert {row["lifted"] for row in state.load_rests(seen)} == {10.0}
+    assert all(began <= row["lifted"] <= time.time() for row in state.load_rests(seen)), "also what is not written yet"
     assert vault.list()[1].rests
     assert vault.reset([]) == 0
     state.close()

@@ -63,7 +63,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def provider(url: str, keys: Sequence[str] = (), **more: object) -> dict[str, object]:
-    return {"format": "anthropic", "base_url": url, "keys": list(keys)} | more
+    """A provider whose keys take turns, so that a test knows which is next."""
+    return {"format": "anthropic", "base_url": url, "keys": list(keys), "strategy": "round-robin"} | more
 
 
 def config(

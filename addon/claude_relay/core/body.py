@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 
 import msgspec
 from msgspec import Raw
@@ -34,6 +35,18 @@ _ABSENT = Raw(b"null")
 _OLD_USER_ID = re.compile(r"user_.*_session_([^_]+)")
 _SESSION = re.compile(r"[\x21-\x7e]{1,128}")
 
+PREFIX_LEAST = 2_048
+"""Bytes that a prompt must begin with to be known again. A provider caches nothing shorter than 1,024 tokens, so that many who send the
+same small request need not share a key. https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
+_HEAD, _TAIL = 16_384, 4_096
+"""Of each part; what several conversations share stands at its head."""
+_BILLING_WITHIN = 256
+_BILLING = b'"x-anthropic-billing-header:'
+_BILLING_LINE = re.compile(rb'"(?:[^"\\]|\\[^n])*+')
+_MARKER_NAME = b'"cache_control"'
+_MARKER = re.compile(rb'"cache_control"[ \t\r\n]*:[ \t\r\n]*\{[^{}]*\}')
+_BLANKS_AND_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+
 _FILLED_LIST = re.compile(rb"\[[ \t\r\n]*[^] \t\r\n]")
 _OPENING = re.compile(rb"[ \t\r\n]*\{")
 _NAME = re.compile(rb'[ \t\r\n,]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
@@ -42,12 +55,17 @@ _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTALL)
 _SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^][{}," \t\r\n]+', re.DOTALL)
 
 
-class _Body(msgspec.Struct):
+class _Fields(msgspec.Struct):
     model: Raw = _ABSENT
     stream: Raw = _ABSENT
     tools: Raw = _ABSENT
     thinking: Raw = _ABSENT
     metadata: Raw = _ABSENT
+    system: Raw = _ABSENT
+
+
+class _Body(_Fields):
+    messages: list[Raw] = []
 
 
 class _Thinking(msgspec.Struct):
@@ -63,6 +81,7 @@ class _UserId(msgspec.Struct):
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
+_decode_fields = msgspec.json.Decoder(_Fields).decode
 _decode_thinking = msgspec.json.Decoder(_Thinking).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _decode_user_id = msgspec.json.Decoder(_UserId).decode
@@ -76,14 +95,16 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
     Costs 1 to 3 ms a megabyte: a caller that must not stop for so long reads large bodies elsewhere.
     """
     fields = _fields(body) if endpoint in _WITH_BODY else _Body()
+    model, session = _text(fields.model), _session_of_headers(headers) or _session_of_user(fields.metadata)
     return Facts(
         endpoint=endpoint,
-        model=_text(fields.model),
+        model=model,
         stream=bytes(fields.stream) == b"true",
         tools=_is_filled_list(fields.tools),
         thinking=_thinks(fields.thinking),
-        session=_session_of_headers(headers) or _session_of_user(fields.metadata),
+        session=session,
         headers=headers,
+        prefix=_prefix(model, fields) if session is None and endpoint is Endpoint.MESSAGES else None,
     )
 
 
@@ -109,6 +130,11 @@ def rename_model(body: bytes, model: str) -> bytes:
 def _fields(body: bytes) -> _Body:
     try:
         return _decode_body(body)
+    except BAD_JSON:
+        pass
+    try:  # the messages may be no list
+        fields = _decode_fields(body)
+        return _Body(**{name: getattr(fields, name) for name in fields.__struct_fields__})
     except BAD_JSON:
         return _Body()
 
@@ -150,6 +176,45 @@ def _session_of_user(metadata: Raw) -> str | None:
 def _session(name: str) -> str | None:
     """The name if it can serve as one: short, printable, ASCII."""
     return name if _SESSION.fullmatch(name) else None
+
+
+def _prefix(model: str, fields: _Body) -> str | None:
+    """What the turns of a conversation have in common, hashed: model, tools, system prompt and first message.
+
+    None when that is too short to be cached. The blank in it keeps it apart from sessions, which have none.
+    """
+    if not fields.messages:
+        return None
+    raw = bytes(fields.tools), _without_billing(bytes(fields.system)), bytes(fields.messages[0])
+    parts = [_without_markers(part) for part in raw]
+    if sum(map(len, parts)) < PREFIX_LEAST:
+        return None
+    found = blake2b(model.encode(), digest_size=16)
+    for part in parts:
+        found.update(b"|%d|" % len(part))
+        found.update(part if len(part) <= _HEAD + _TAIL else part[:_HEAD] + part[-_TAIL:])
+    return f"prefix {found.hexdigest()}"
+
+
+def _without_billing(system: bytes) -> bytes:
+    """Without the line that Claude Code begins with, which is another one in each request."""
+    start = system.find(_BILLING, 0, _BILLING_WITHIN)
+    line = _BILLING_LINE.match(system, start) if start >= 0 else None
+    return system[: line.start()] + system[line.end() :] if line else system
+
+
+def _without_markers(part: bytes) -> bytes:
+    """Without `cache_control`, which clients move along with the conversation."""
+    pieces, done, start = [], 0, part.find(_MARKER_NAME)
+    while start >= 0:
+        end = start + len(_MARKER_NAME)
+        if marker := _MARKER.match(part, start):
+            before, end = part[done:start].rstrip(b" \t\r\n"), marker.end()
+            comma = None if before.endswith(b",") else _BLANKS_AND_COMMA.match(part, end)
+            pieces.append(before.removesuffix(b","))
+            done = end = comma.end() if comma else end
+        start = part.find(_MARKER_NAME, end)
+    return b"".join([*pieces, part[done:]]) if pieces else part
 
 
 def _members(body: bytes) -> Iterator[tuple[str, int, int]]:

@@ -31,7 +31,10 @@ class Endpoint(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What routing needs to know of a request. Header names are lower-case."""
+    """What routing needs to know of a request. Header names are lower-case.
+
+    prefix  stands for the conversation when the client names no session: a hash of what all its turns begin with
+    """
 
     endpoint: Endpoint
     model: str = ""
@@ -40,6 +43,7 @@ class Facts:
     thinking: bool = False
     session: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
                 It is a preference: when every other key is of no use the ramp does not count.
     elsewhere   what other processes say they carry with the same key counts as if it were carried here
 
+For every key a byte says why it should not get more, so that a choice among a thousand need not ask each.
 It must not know rests or strategies. Keys are ids; times are seconds since the epoch.
 
     load.started("key-id", now); load.takes("key-id", now)      -> False, when one at a time is its limit
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from .exchange import Key, KeyLimits
 
@@ -24,6 +26,10 @@ MINUTE = 60.0
 RAMP_TOP = 16
 POLL = 1.0
 """When to look again at a key that is free when somebody's request ends."""
+
+CROWDED, CLOSED, STEEP = 1, 2, 4
+_TAKES = bytes(not flags & (CROWDED | CLOSED) for flags in range(256))
+_TAKES_GENTLY = bytes(not flags for flags in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,11 @@ class Load:
         self._crowded: set[str] = set()
         self._closed: dict[str, float] = {}
         self._elsewhere: Mapping[str, KeyLoad] = {}
+        self._place: dict[str, int] = {}
+        self._flags = bytearray()
+        self._turns: list[tuple[float, str]] = []
+        """A heap of when to look again whether a key is closed."""
+        self._looked = 0.0
 
     def replace(self, keys: Sequence[Key], known: Collection[str]) -> None:
         """These are the keys now; those of `known` were there before. The others start as the least used, at the foot of the ramp."""
@@ -97,8 +108,13 @@ class Load:
         self._minutes = {key: self._books(key, limits) for key, limits in self._limits.items()}
         self._closed = {key: until for key, until in self._closed.items() if self._limits.get(key) == before[key]}
         self._crowded.clear()
+        self._place = {key: place for place, key in enumerate(ids)}
+        self._flags = bytearray(len(ids))
         for key in self._limits:
             self._count_heads(key)
+        for key in self.ramping:
+            self._count_ramp(key)
+        self._look_at_all(self._looked)
 
     def _books(self, key: str, limits: KeyLimits) -> tuple[Minute, Minute]:
         books = self._minutes.get(key) or (Minute(0), Minute(0))
@@ -112,6 +128,7 @@ class Load:
         """One more request under way."""
         self._used[key] += 1
         self._busy[key] += 1
+        self._count_ramp(key)
         if key in self._limits:
             self._minutes[key][0].add(1, now)
             self._count_heads(key)
@@ -122,6 +139,7 @@ class Load:
         self._busy[key] -= 1
         if self._busy[key] <= 0:
             del self._busy[key]
+        self._count_ramp(key)
         if key in self._limits:
             self._count_heads(key)
 
@@ -135,6 +153,7 @@ class Load:
         """The key rests; when it is back it begins with one request at a time."""
         if key in self._used:
             self.ramping[key] = 1
+            self._count_ramp(key)
 
     def succeeded(self, key: str) -> None:
         """A key that does not rest was accepted: one more at a time."""
@@ -142,6 +161,7 @@ class Load:
             self.ramping[key] += 1
             if self.ramping[key] >= RAMP_TOP:
                 del self.ramping[key]
+            self._count_ramp(key)
 
     # --- who may take more ---
 
@@ -156,13 +176,10 @@ class Load:
         """Whether one more request is more than the key should get so soon."""
         return key in self.ramping and self.busy(key) >= self.ramping[key]
 
-    def full(self, now: float) -> set[str]:
-        """The keys whose limits allow no more."""
-        return self._crowded | {key for key in self._closed if self._is_closed(key, now)}
-
-    def steep(self) -> set[str]:
-        """The keys that should not get more so soon."""
-        return {key for key in self.ramping if self.is_steep(key)}
+    def free(self, now: float, *, gently: bool) -> bytearray:
+        """A byte for each key in the pool's order: 1 if its limits allow one more request. `gently`: and the ramp does too."""
+        self._look_again(now)
+        return self._flags.translate(_TAKES_GENTLY if gently else _TAKES)
 
     def opens(self, key: str, now: float) -> float:
         """When the limits allow one more request; while too many are under way that is when to look again."""
@@ -189,6 +206,7 @@ class Load:
             self._crowded.add(key)
         else:
             self._crowded.discard(key)
+        self._flag(key, CROWDED, key in self._crowded)
 
     def _count_minute(self, key: str, now: float) -> None:
         others = self._of_others(key)
@@ -198,6 +216,40 @@ class Load:
             self._closed[key] = until
         else:
             self._closed.pop(key, None)
+        self._look(key, now)
+
+    def _count_ramp(self, key: str) -> None:
+        self._flag(key, STEEP, self.is_steep(key))
+
+    # --- the flags ---
+
+    def _flag(self, key: str, flag: int, on: bool) -> None:
+        place = self._place.get(key)
+        if place is not None:
+            self._flags[place] = self._flags[place] | flag if on else self._flags[place] & ~flag
+
+    def _look(self, key: str, now: float) -> None:
+        self._looked = max(self._looked, now)
+        closed, until = self._is_closed(key, now), self._closed.get(key, 0.0)
+        self._flag(key, CLOSED, closed)
+        if until > now:
+            heappush(self._turns, (until if closed else until - MINUTE - POLL, key))
+
+    def _look_again(self, now: float) -> None:
+        """At the keys whose turn has come; at all when the clock was set back."""
+        due = []
+        while self._turns and self._turns[0][0] <= now:
+            due.append(heappop(self._turns)[1])
+        for key in due:
+            self._look(key, now)
+        if now < self._looked:
+            self._look_at_all(now)
+        self._looked = now
+
+    def _look_at_all(self, now: float) -> None:
+        self._turns.clear()
+        for key in self._closed:
+            self._look(key, now)
 
     # --- with other processes ---
 

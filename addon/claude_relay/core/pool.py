@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, compress
 
 from .blame import RouteBlame
 from .exchange import Attempt, Blame, Key, Verdict
 from .load import Load
-from .readiness import Readiness, Tiers, outranks
+from .readiness import Readiness, Tier, Tiers, both, outranks
 from .rest import Row
 from .rests import Rests, scopes_of
 from .rooms import Rooms
 from .states import KeyState, PoolState
-from .strategies import DEFAULT, STRATEGIES, Random
+from .strategies import DEFAULT, STRATEGIES, Random, chance_of
 from .table import Length
 from .verdicts import MEANINGS
 
@@ -61,6 +62,7 @@ class Pool:
         self._blame = RouteBlame()
         self._rooms = Rooms()
         self._now = 0.0
+        self._among = b""
         self._set(keys, strategy, passthrough)
 
     def replace(self, keys: Sequence[Key], *, strategy: str | None = None, passthrough: bool | None = None) -> None:
@@ -78,6 +80,8 @@ class Pool:
         self.load.replace(self.keys, self._position)
         self._position = {key.id: number for number, key in enumerate(self.keys)}
         self._ready = Readiness(self.keys, self.rests)
+        self._chances = tuple(chance_of(key) for key in self.keys)
+        self._summed: tuple[bytes, Sequence[float]] = b"", ()
 
     # --- choosing ---
 
@@ -104,13 +108,10 @@ class Pool:
     ) -> Key | None:
         """A key that rests for nothing but having been denied this model; None when there is none."""
         own, denied, family = scopes_of(model)
-        keys = [
-            key
-            for key in self.keys
-            if self.rests.blocked(key.id, (denied,), now) and not self.rests.blocked(key.id, (own, family), now)
-        ]
+        blocked = self.rests.blocked
+        mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, (own, family), now) for key in self.keys)
         self._now = now
-        return self._pick((tuple(keys),) if keys else (), exclude, random)
+        return self._pick((Tier(tuple(compress(self.keys, mask)), mask),), exclude, random)
 
     def by_id(self, key_id: str) -> Key | None:
         """The key of that id; None when it is not in the pool."""
@@ -129,7 +130,7 @@ class Pool:
 
     def is_outranked(self, key: Key, model: str, now: float) -> bool:
         """Whether a key of an earlier tier is ready."""
-        best = next((tier[0] for tier in self._ready.of(model, now).sure), key)
+        best = next((tier.keys[0] for tier in self._ready.of(model, now).sure), key)
         return outranks(best, key)
 
     def opens(self, key: Key, model: str, now: float) -> tuple[float, bool]:
@@ -155,15 +156,14 @@ class Pool:
                     return key
         return None
 
-    def _pick_in(self, keys: Sequence[Key], exclude: frozenset[str], random: Random, *, gently: bool) -> Key | None:
-        """Most often the first choice will do; what it costs to leave keys out is paid only where it does not."""
-        load, now = self.load, self._now
-        key = self._choose(keys, self, random)
-        if key.id not in exclude and load.takes(key.id, now) and not (gently and load.is_steep(key.id)):
-            return key
-        useless = exclude | load.full(now) | (load.steep() if gently else frozenset())
-        others = [key for key in keys if key.id not in useless]
-        return self._choose(others, self, random) if others else None
+    def _pick_in(self, tier: Tier, exclude: frozenset[str], random: Random, *, gently: bool) -> Key | None:
+        free = self.load.free(self._now, gently=gently)
+        for key_id in exclude & self._position.keys():
+            free[self._position[key_id]] = 0
+        self._among = mask = both(tier.mask, free)
+        if 1 not in mask:
+            return None
+        return self._choose(tier.keys if mask == tier.mask else tuple(compress(self.keys, mask)), self, random)
 
     # --- requests under way ---
 
@@ -263,6 +263,12 @@ class Pool:
     def room(self, key: Key) -> float:
         """The share that is left of its scarcest limit by now, requests under way counted in; 1.0 when never seen."""
         return self._rooms.of(key.id, self._now)
+
+    def sums(self) -> Sequence[float]:
+        """The running sums of the weights of those that the latest choice is among."""
+        if self._summed[0] != self._among:
+            self._summed = self._among, tuple(accumulate(compress(self._chances, self._among)))
+        return self._summed[1]
 
     def state(self, now: float) -> PoolState:
         """How the pool is, for a status report."""

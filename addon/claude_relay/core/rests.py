@@ -3,6 +3,9 @@
 A rest hangs on a key, on key × model or on key × family. Its end only ever moves away (`max(old, new)`). A rest whose length
 nobody stated grows: each failure after an ended rest doubles it, a success begins anew. When a long rest (60 s and more) is over,
 or a key that is out or rests for hours is due for a look, it is half-open: one request at a time may probe it, until one succeeds.
+That holds over several processes, which tell each other of their probes (`probes`, `hear`): who hears of one holds off until its
+verdict, for PROBE_HELD seconds at most. Between two exchanges nobody hears, so processes that begin in the same half second all
+probe, each with one request; that is accepted, for the end of a rest costs at most one request a process.
 
 This module must not know verdicts, pools or requests; times are seconds since the epoch, `math.inf` is "out". Plain rows go
 in and out of `snapshot`, `drain` and `restore`, so that rests survive a restart and several processes share them: a row says when
@@ -30,6 +33,8 @@ __all__ = ["LONG", "Look", "Rest", "Rests", "scopes_of"]
 
 MOST_PER_KEY = 64
 
+PROBE_HELD = 60.0
+"""Seconds for which the probe of another process is waited for: it may stream for an hour, or never be answered."""
 LIFTS_REMEMBERED = 4096
 NEVER = -1.0
 
@@ -59,7 +64,8 @@ class Rests:
 
     def __init__(self) -> None:
         self._rests: dict[str, dict[str, Rest]] = {}
-        self._probes: set[Pair] = set()
+        self._probes: dict[Pair, float] = {}
+        self._held: dict[Pair, float] = {}
         self._dirty: dict[Pair, Rest | None] = {}
         self._lifted: dict[Pair, float] = {}
         self.version = 0
@@ -133,7 +139,9 @@ class Rests:
                 blocked, changes = True, min(changes, rest.opens)
             elif rest.careful:
                 half_open = True
-                blocked = blocked or (key, scope) in self._probes
+                held = self._probed_until((key, scope))
+                if now < held:
+                    blocked, changes = True, min(changes, held)
         return Look(blocked, half_open, changes)
 
     def blocked(self, key: str, scopes: Iterable[str], now: float) -> bool:
@@ -151,7 +159,7 @@ class Rests:
             rest = self._rests.get(key, {}).get(scope)
             if rest and now < rest.opens:
                 end, known = max(end, rest.until), known and rest.stated
-            elif rest and (key, scope) in self._probes:
+            elif rest and now < self._probed_until((key, scope)):
                 end = max(end, rest.until if now < rest.until else busy_until)
         return end, known
 
@@ -161,13 +169,14 @@ class Rests:
         taken = [
             (key, scope) for scope in scopes if scope in rests and rests[scope].careful and now >= rests[scope].opens
         ]
-        self._probes.update(taken)
+        self._probes.update(dict.fromkeys(taken, now))
         self.version += bool(taken)
         return bool(taken)
 
     def release(self, key: str, scopes: Iterable[str]) -> None:
         """The probe ended, whatever it found; the next request may probe."""
-        self._probes.difference_update([(key, scope) for scope in scopes])
+        for scope in scopes:
+            self._probes.pop((key, scope), None)
         self.version += 1
 
     def succeeded(self, key: str, scopes: Iterable[str], now: float, *, probe: bool) -> None:
@@ -180,8 +189,23 @@ class Rests:
     def prune(self, keys: Iterable[str]) -> None:
         """Forget all keys but these. That lifts nothing: where their rests are stored they stay."""
         for key in self._rests.keys() - set(keys):
-            self._probes.difference_update([(key, scope) for scope in self._rests.pop(key)])
-            self.version += 1
+            self.release(key, self._rests.pop(key))
+
+    # --- with other processes ---
+
+    def probes(self) -> list[dict[str, object]]:
+        """The probes under way here, as rows: whose, and up to when other processes leave it at that."""
+        return [
+            {"key_id": key, "scope": scope, "until": began + PROBE_HELD} for (key, scope), began in self._probes.items()
+        ]
+
+    def hear(self, probes: Iterable[Row]) -> None:
+        """All the probes that are under way in other processes now."""
+        before, self._held = self._held, {}
+        for row in probes:
+            pair, until = (str(row["key_id"]), str(row["scope"])), float(str(row["until"]))
+            self._held[pair] = max(until, self._held.get(pair, NEVER))
+        self.version += self._held != before
 
     # --- as rows ---
 
@@ -210,7 +234,7 @@ class Rests:
                 rests = self._rests.setdefault(pair[0], {})
                 rests[pair[1]] = longer(old, new) if old else new
                 met.add(pair[0])
-                self._trim(rests, new.since)
+                self._trim(pair[0], new.since)
             self.version += 1
         return met
 
@@ -229,19 +253,22 @@ class Rests:
 
     def _blocks(self, key: str, scope: str, now: float) -> bool:
         rest = self._rests[key].get(scope)
-        return rest is not None and (now < rest.opens or (key, scope) in self._probes)
+        return rest is not None and (now < rest.opens or now < self._probed_until((key, scope)))
+
+    def _probed_until(self, pair: Pair) -> float:
+        return math.inf if pair in self._probes else self._held.get(pair, NEVER)
 
     def _put(self, key: str, scope: str, rest: Rest, now: float) -> None:
-        rests = self._rests.setdefault(key, {})
-        rests[scope] = self._dirty[key, scope] = rest
-        self._trim(rests, now)
+        self._rests.setdefault(key, {})[scope] = self._dirty[key, scope] = rest
+        self._trim(key, now)
         self.version += 1
 
-    @staticmethod
-    def _trim(rests: dict[str, Rest], now: float) -> None:
+    def _trim(self, key: str, now: float) -> None:
+        rests = self._rests[key]
         if len(rests) > MOST_PER_KEY:  # model names come from clients: those that were refused must not pile up
             for name in [name for name, old in rests.items() if old.opens <= now]:
                 del rests[name]
+                self._dirty.pop((key, name), None)
 
     def _drop(self, key: str, scope: str) -> None:
         """It is over: here, and wherever the row is read."""
@@ -253,6 +280,6 @@ class Rests:
     def _forget(self, key: str, scope: str) -> None:
         rests = self._rests[key]
         del rests[scope]
-        self._probes.discard((key, scope))
+        self._probes.pop((key, scope), None)
         if not rests:
             del self._rests[key]

@@ -5,7 +5,7 @@
     its key is only in use      (its limits, a failure on the way) another key for this request; the session stays where it is
     new                         the pool's choice
 
-It must not know verdicts. A request without a session, and one that caches nothing, sits anywhere.
+It must not know verdicts. Requests that name no session and begin alike sit together; one that caches nothing sits anywhere.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class Seating:
     @classmethod
     def of(cls, sessions: Sessions | None, facts: Facts, short_wait: float) -> Seating | None:
         """For a request; None when it belongs to no session."""
-        if sessions is None or not facts.session or facts.endpoint not in WITH_CACHE:
+        session = facts.session or facts.prefix
+        if sessions is None or not session or facts.endpoint not in WITH_CACHE:
             return None
-        return cls(sessions, facts.session, short_wait)
+        return cls(sessions, session, short_wait)
 
     def key(
         self, hop: Hop, pool: Pool, useless: frozenset[str], now: float, random: Random, *, probe: bool

@@ -1,8 +1,9 @@
-"""What relays over one database tell each other: rests, seats of sessions, and what they carry.
+"""What relays over one database tell each other: rests, seats of sessions, what they carry and what they probe.
 
     mine = collect(pools, sessions, now)          in the event loop: what changed here since the last time
     theirs = state.exchange(mine, now)            in a thread: stored, and what changed elsewhere
-    absorb(pools, sessions, theirs, now)          in the event loop again
+    for _ in absorbing(pools, sessions, theirs, now):
+        await asyncio.sleep(0)                    in the event loop again; after a start there are many seats
 
 When the middle step fails, try it again with the same `mine` before collecting anew: nothing is lost, and twice does no harm.
 It must not know SQL. Rows are plain values by the names of their columns; times are seconds since the epoch.
@@ -10,43 +11,62 @@ It must not know SQL. Rows are plain values by the names of their columns; times
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import batched
 
 from .load import KeyLoad
 from .pool import Pool
 from .sessions import Sessions
+
+SLICE = 500
+"""Seats that are taken over at once, in some milliseconds."""
 
 type Row = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Rows of `rests`, `sessions` and `loads`. Of loads always all: what is not there is not carried any more."""
+    """Rows of `rests`, `sessions`, `loads` and `probes`. Of the last two always all: what is not there is over."""
 
     rests: tuple[Row, ...] = ()
     sessions: tuple[Row, ...] = ()
     loads: tuple[Row, ...] = ()
     ttl: float = 3600.0
     """Seconds after which a silent session does not count."""
+    probes: tuple[Row, ...] = ()
 
 
 def collect(pools: Mapping[str, Pool], sessions: Sessions | None, now: float) -> Shared:
     """What changed here since the last call."""
-    rests = (_at(pool, row) for pool in pools.values() for row in pool.rests.drain())
-    loads = (_at(pool, asdict(load)) for pool in pools.values() for load in pool.load.report(now))
+    rests = tuple(_at(pool, row) for pool in pools.values() for row in pool.rests.drain())
+    loads = tuple(_at(pool, asdict(load)) for pool in pools.values() for load in pool.load.report(now))
+    probes = tuple(_at(pool, row) for pool in pools.values() for row in pool.rests.probes())
     if sessions is None:
-        return Shared(tuple(rests), (), tuple(loads))
-    return Shared(tuple(rests), tuple(sessions.drain()), tuple(loads), sessions.ttl)
+        return Shared(rests, (), loads, probes=probes)
+    return Shared(rests, tuple(sessions.drain()), loads, sessions.ttl, probes)
 
 
 def absorb(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared, now: float) -> None:
-    """Take over what changed elsewhere."""
+    """Take over what changed elsewhere, in one go."""
+    for _ in absorbing(pools, sessions, shared, now):
+        pass
+
+
+def absorbing(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared, now: float) -> Iterator[None]:
+    """Take over what changed elsewhere: all but the seats before the first pause, then SLICE seats before each.
+
+    Whatever happens in a pause is not undone by what comes after it.
+    """
     for provider, pool in pools.items():
         pool.restore(row for row in shared.rests if row["provider"] == provider)
+        pool.rests.hear(row for row in shared.probes if row["provider"] == provider)
         pool.load.hear((_load(row) for row in shared.loads if row["provider"] == provider), now)
-    if sessions is not None:
-        sessions.restore(shared.sessions, now)
+    if sessions is None:
+        return
+    for seats in batched(shared.sessions, SLICE):
+        sessions.restore(seats, now)
+        yield
 
 
 def _at(pool: Pool, row: Row) -> Row:

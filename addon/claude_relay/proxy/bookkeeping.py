@@ -125,7 +125,8 @@ class Bookkeeper:
         usage = relayed.meter.usage if relayed.meter is not None else NO_USAGE
         if tokens := (total_input(usage) or 0) + (usage.output_tokens or 0):
             pools[attempt.provider].spent(attempt.key, tokens, now)
-        sessions, session = relayed.runtime.sessions, relayed.facts.session
+        facts, sessions = relayed.facts, relayed.runtime.sessions
+        session = facts.session or facts.prefix
         if sessions is not None and session is not None:
             sessions.settled(session, attempt.provider, attempt.key.id, usage, now)
         judged = relayed.facts.endpoint is not Endpoint.COUNT_TOKENS  # whose failures say nothing of a key

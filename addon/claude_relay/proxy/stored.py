@@ -1,7 +1,7 @@
-"""What the relay shares with its database, and so with other relays on it: keys of the vault, rests, sessions.
+"""What the relay shares with its database, and so with other relays on it: keys of the vault, rests, sessions, loads, probes.
 
-Looked at twice a second in a thread; what is found is taken over in the event loop. A database that cannot be used is said once,
-and the relay goes on with what it has.
+Looked at every INTERVAL in a thread; what is found is taken over in the event loop. What is over is dropped every ten minutes.
+A database that cannot be used is said once, and the relay goes on with what it has.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from claude_relay.core.exchange import Key
 from claude_relay.core.resources import Owner, lasts
 from claude_relay.core.sessions import MOST
-from claude_relay.core.sharing import Shared, absorb, collect
+from claude_relay.core.sharing import Shared, absorbing, collect
 from claude_relay.store.database import StoreError
 from claude_relay.store.state import State
 from claude_relay.store.vault import Vault, VaultError
@@ -24,8 +25,10 @@ from claude_relay.store.vault import Vault, VaultError
 from .runtime import Runtime
 
 logger = logging.getLogger(__name__)
-INTERVAL = 0.5
-"""Seconds between two looks: what another process did is known within a second."""
+INTERVAL = 0.4
+"""Seconds between two looks. One look of each process, and what one did is known to the other: within a second."""
+TIDY = 600.0
+"""Seconds between two times of dropping what is over."""
 
 type Lent = Mapping[str, tuple[Key, ...]]
 
@@ -48,6 +51,7 @@ class Stored:
         self.unsent: Shared | None = None
         self.complaints: dict[str, str] = {}
         self.task: asyncio.Task[None] | None = None
+        self.tidy_at = 0.0
         self.thread = ThreadPoolExecutor(1, "relay-stored")
         """One thread for all of it, so that at the end nothing is still at work on what is closed."""
 
@@ -57,10 +61,13 @@ class Stored:
         self.task = asyncio.get_running_loop().create_task(self.watch(), name="stored keys and rests")
 
     async def watch(self) -> None:
-        """One look every half second."""
+        """One look after the other."""
         while True:
             await asyncio.sleep(INTERVAL)
             await self.look()
+            if time.monotonic() >= self.tidy_at:
+                self.tidy_at = time.monotonic() + TIDY
+                await self.tidy()
 
     async def look(self) -> None:
         """Keys first, for rests hang on them."""
@@ -98,7 +105,18 @@ class Stored:
         self.unsent = None
         self.complain("rests", "")
         runtime = self.runtime()
-        absorb(runtime.pools, runtime.sessions, theirs, time.time())
+        for _ in absorbing(runtime.pools, runtime.sessions, theirs, time.time()):
+            await asyncio.sleep(0)
+
+    async def tidy(self) -> None:
+        """Drop what is over, here and in the database."""
+        runtime, now = self.runtime(), time.time()
+        if runtime.sessions is not None:
+            runtime.sessions.prune(now)
+        try:
+            await self.in_thread(partial(self.state.prune, now, ttl=runtime.config.sessions.ttl, most=MOST))
+        except StoreError as e:
+            self.complain("rests", str(e))
 
     async def owner(self, names: Sequence[str]) -> Owner | None:
         """The key that made one of these."""
@@ -140,16 +158,15 @@ class Stored:
             self.task.cancel()
         runtime, now = self.runtime(), time.time()
         last = collect(runtime.pools, runtime.sessions, now)
-        self.thread.submit(self.last_word, Shared(last.rests, last.sessions, (), last.ttl), now)
+        self.thread.submit(self.last_word, last, now)
         self.thread.shutdown(wait=True)
 
     def last_word(self, last: Shared, now: float) -> None:
-        """Store it, drop what is over, let go of the file."""
+        """Store it, let go of the file."""
         try:
             for shared in (self.unsent, last):
                 if shared is not None:
                     self.state.exchange(shared, now)
-            self.state.prune(now, ttl=last.ttl, most=MOST)
         except StoreError as e:
             self.complain("rests", str(e))
         finally:

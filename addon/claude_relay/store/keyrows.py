@@ -40,17 +40,18 @@ def rests_by_key(connection: sqlite3.Connection) -> RestsByKey:
     return found
 
 
-def lift(connection: sqlite3.Connection, ids: Iterable[str], *, out_only: bool = False) -> int:
+def lift(connection: sqlite3.Connection, ids: Iterable[str], now: float, *, out_only: bool = False) -> int:
     """End the rests of these keys for all relays; `out_only`: those of a whole key without an end. How many there were.
 
-    A relay may hold a rest in memory and write it down again, so the row stays and says up to when it was lifted, as in `state`.
+    A relay may hold a rest in memory that it has not written down again yet, so the row stays and says that all until now are
+    lifted, as in `state`.
     """
     if not has_table(connection, "rests"):
         return 0
     connection.execute("UPDATE state SET generation = generation + 1")
     where = " AND scope = '' AND until IS NULL" if out_only else ""
-    sql = f"UPDATE rests SET lifted = since, changed = (SELECT generation FROM state) WHERE key_id = ? AND since > lifted{where}"
-    return max(0, connection.executemany(sql, [(id,) for id in ids]).rowcount)
+    sql = f"UPDATE rests SET lifted = max(since, ?), changed = (SELECT generation FROM state) WHERE key_id = ? AND since > lifted{where}"
+    return max(0, connection.executemany(sql, [(now, id) for id in ids]).rowcount)
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .database import NewerDatabase, file_of
-from .statetables import create_state
+from .statetables import create_probes, create_state
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
     from sqlite_utils import Database
@@ -143,7 +143,7 @@ def create_keys(db: Database) -> None:
         END""")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (create_ledger, create_keys, create_state)
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (create_ledger, create_keys, create_state, create_probes)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,8 +1,8 @@
-"""What relays over one database share and keep over a restart: rests, sessions, loads, and who made which resource.
+"""What relays over one database share and keep over a restart: rests, sessions, loads, probes, and who made which resource.
 
     state = State(Path("relay.db"))
     rests = state.load_rests()                               at the start: everything
-    theirs = state.exchange(collect(pools, sessions, now), now)    twice a second: what changed here, for what changed elsewhere
+    theirs = state.exchange(collect(pools, sessions, now), now)    often: what changed here, for what changed elsewhere
     state.lift("anthropic", "key-id", now)                   by hand, from any process
 
 Every method waits for the disk: call it in a thread. Each thread has a connection of its own; each call is one transaction, and what
@@ -26,8 +26,10 @@ from .database import StoreError, connect, explain
 from .migrations import migrate
 from .statetables import (
     LOADS,
+    PROBES,
     RESTS,
     SAVE_LOAD,
+    SAVE_PROBE,
     SAVE_RESOURCE,
     SAVE_REST,
     SAVE_SESSION,
@@ -39,7 +41,9 @@ __all__ = ["State", "create_state"]
 
 PATIENCE = 2.0
 HEARTBEAT = 5.0
-"""Seconds after which a process that says nothing carries nothing."""
+"""Seconds after which a process that says nothing has no request under way, and probes nothing."""
+MINUTE = 60.0
+"""For so long what it spent counts: a provider counts it, too."""
 HOUR, DAY = 3600.0, 86400.0
 ORDER = {"rests": "since", "sessions": "used"}
 """The newest last: where room is short the oldest are forgotten."""
@@ -71,23 +75,24 @@ class State:
             return _generation(connection)
 
     def exchange(self, mine: Shared, now: float) -> Shared:
-        """Store what changed here; returns what anybody changed since the last exchange, and what other processes carry.
+        """Store what changed here; returns what anybody changed since the last exchange, and what other processes carry and probe.
 
         The first one returns everything. Not for two threads at once.
         """
-        writes = bool(mine.rests or mine.sessions or mine.loads or self._carries)
+        carries = bool(mine.loads or mine.probes)
+        writes = bool(mine.rests or mine.sessions or carries or self._carries)
         with self._writing() if writes else self._reading() as connection:
             if mine.rests or mine.sessions:
                 _save(connection, mine.rests, mine.sessions, mine.ttl)
-            if mine.loads or self._carries:
-                self._carry(connection, mine.loads, now)
+            if carries or self._carries:
+                self._carry(connection, mine, now)
             generation = _generation(connection)
             news = generation != self._seen
             rests = _rows(connection, "rests", RESTS, self._seen) if news else ()
             sessions = _rows(connection, "sessions", SESSIONS, self._seen) if news else ()
-            loads = self._loads_of_others(connection, now)
-        self._seen, self._carries = generation, bool(mine.loads)
-        return Shared(rests, sessions, loads, mine.ttl)
+            loads, probes = self._loads_of_others(connection, now), self._probes_of_others(connection, now)
+        self._seen, self._carries = generation, carries
+        return Shared(rests, sessions, loads, mine.ttl, probes)
 
     def forget_position(self) -> None:
         """The next exchange returns everything: for keys that came back and whose rests were not asked for meanwhile."""
@@ -149,13 +154,15 @@ class State:
                 (now - STREAK_KEPT, now - HOUR),
             )
             connection.execute("DELETE FROM loads WHERE at < ?", (now - HOUR,))
+            connection.execute("DELETE FROM probes WHERE at < ?", (now - HOUR,))
             connection.execute("DELETE FROM resources WHERE until <= ?", (now,))
 
     def close(self) -> None:
-        """Let go of the file; a process that ends carries nothing any more."""
+        """Let go of the file; a process that ends has nothing under way any more. What it spent stays for the next one."""
         if self._carries:
             with suppress(StoreError), self._writing() as connection:
-                connection.execute("DELETE FROM loads WHERE process = ?", (self.process,))
+                connection.execute("UPDATE loads SET busy = 0 WHERE process = ?", (self.process,))
+                connection.execute("DELETE FROM probes WHERE process = ?", (self.process,))
         with self._lock:
             connections, self._all = self._all, set()
         for connection in connections:
@@ -164,15 +171,27 @@ class State:
 
     # --- inside ---
 
-    def _carry(self, connection: sqlite3.Connection, loads: Iterable[Row], now: float) -> None:
+    def _carry(self, connection: sqlite3.Connection, mine: Shared, now: float) -> None:
+        said = {"process": self.process, "at": now}
         connection.execute("DELETE FROM loads WHERE process = ?", (self.process,))
-        connection.executemany(SAVE_LOAD, ({**row, "process": self.process, "at": now} for row in loads))
+        connection.execute("DELETE FROM probes WHERE process = ?", (self.process,))
+        connection.executemany(SAVE_LOAD, ({**row, **said} for row in mine.loads))
+        connection.executemany(SAVE_PROBE, ({**_storable(row), **said} for row in mine.probes))
 
     def _loads_of_others(self, connection: sqlite3.Connection, now: float) -> tuple[Row, ...]:
         rows = connection.execute(
-            f"SELECT {', '.join(LOADS)} FROM loads WHERE process != ? AND at > ?", (self.process, now - HEARTBEAT)
+            "SELECT provider, key_id, CASE WHEN at > ? THEN busy ELSE 0 END, requests, tokens FROM loads "
+            "WHERE process != ? AND at > ?",
+            (now - HEARTBEAT, self.process, now - MINUTE),
         )
         return _dicts(LOADS, rows)
+
+    def _probes_of_others(self, connection: sqlite3.Connection, now: float) -> tuple[Row, ...]:
+        rows = connection.execute(
+            f"SELECT {', '.join(PROBES)} FROM probes WHERE process != ? AND at > ? AND until > ?",
+            (self.process, now - HEARTBEAT, now),
+        )
+        return _dicts(PROBES, rows)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -3,6 +3,7 @@
     rests      one row a rest; it counts while `since` is later than `lifted`
     sessions   one row a seat
     loads      what each process carries with keys that have limits; what is old is of a process that ended
+    probes     the keys that a process probes after a long rest
     resources  which key has made a file, a batch, a container
 
 Joining is the same as in `core.rest` and `core.sessions`, whatever the order of the rows. Times are seconds since the epoch as
@@ -23,6 +24,11 @@ def create_state(db: Database | sqlite3.Connection) -> None:
     """`rests`, `sessions`, `loads`, `resources`, and the number that grows with every change of the first two."""
     for statement in TABLES:
         db.execute(statement)
+
+
+def create_probes(db: Database | sqlite3.Connection) -> None:
+    """`probes`: until when others hold off; `at`: when the process last said so."""
+    db.execute(PROBES_TABLE)
 
 
 TABLES = (
@@ -82,9 +88,21 @@ TABLES = (
     "INSERT OR IGNORE INTO state (row, generation) VALUES (1, 0)",
 )
 
+PROBES_TABLE = """
+    CREATE TABLE IF NOT EXISTS probes (
+        process TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        key_id TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        until REAL NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (process, provider, key_id, scope)
+    ) WITHOUT ROWID"""
+
 RESTS = ("provider", "key_id", "scope", "since", "until", "opens", "careful", "stated", "streak", "reason", "lifted")
 SESSIONS = ("session", "provider", "key_id", "home", "moves", "since", "used", "warm", "cached")
 LOADS = ("provider", "key_id", "busy", "requests", "tokens")
+PROBES = ("provider", "key_id", "scope", "until")
 
 
 def _upsert(table: str, columns: tuple[str, ...], key: tuple[str, ...], merged: dict[str, str]) -> str:
@@ -146,7 +164,13 @@ SAVE_SESSION = _upsert(
     | {name: _of_seats(name, "", f"max(sessions.{name}, excluded.{name})") for name in ("used", "cached")},
 )
 
-SAVE_LOAD = f"INSERT INTO loads (process, at, {', '.join(LOADS)}) VALUES (:process, :at, {', '.join(f':{name}' for name in LOADS)})"
+
+def _insert(table: str, columns: tuple[str, ...]) -> str:
+    names = ("process", "at", *columns)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+
+
+SAVE_LOAD, SAVE_PROBE = _insert("loads", LOADS), _insert("probes", PROBES)
 SAVE_RESOURCE = """
     INSERT INTO resources (id, provider, key_id, until) VALUES (?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, key_id = excluded.key_id,

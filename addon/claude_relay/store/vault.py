@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -178,14 +179,14 @@ class Vault:
         with self._file.writing() as connection:
             with transaction(connection):
                 gone = tuple(i for i in ids if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
-                lift(connection, gone)
+                lift(connection, gone, time.time())
             shrink(connection)
         return gone
 
     def reset(self, ids: Iterable[str]) -> int:
         """Lift all rests of keys, those of the configuration too; how many there were."""
         with self._file.writing() as connection, transaction(connection):
-            return lift(connection, ids)
+            return lift(connection, ids, time.time())
 
     def record(self, results: Mapping[str, CheckResult]) -> None:
         """Write down what checks found, by id. A key found valid is no longer out."""
@@ -193,7 +194,8 @@ class Vault:
         sql = f"UPDATE keys SET checked_at = {NOW}, check_status = ?, check_until = ?, check_reason = ? WHERE id = ?"
         with self._file.writing() as connection, transaction(connection):
             connection.executemany(sql, rows)
-            lift(connection, [id for id, it in results.items() if it.status == VALID], out_only=True)
+            valid = [id for id, it in results.items() if it.status == VALID]
+            lift(connection, valid, time.time(), out_only=True)
 
     # --- the secret ---
 

@@ -12,6 +12,7 @@ processes  children: start, wait until they listen, end by id; `gauges` says wha
 targets    the processes that are measured, and the relay.yaml of the relay among them
 plan       how much is measured: counts and times
 scenarios  which orders in which order; the targets take turns, so that a busy machine hits all alike
+choosing   what it costs to choose one of very many keys, in this process
 soak       a minute of mixed traffic with failing keys, and whether the ledger has every request
 figures    percentiles, ratios of the same round, how far they spread
 bars       what has to hold, and whether it does

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .figures import Memory, Requests, Results, Slice, Soak, Spread, Streams
+from .figures import Choosing, Memory, Requests, Results, Slice, Soak, Spread, Streams
 from .scenarios import BARE, DIRECT, RELAY
 
 RATE, AIM = 1.0, 1.3
@@ -18,6 +18,8 @@ P50_ADDED = 0.3
 """Milliseconds over bare mitmdump, at one connection."""
 EVENT_ADDED = 5.0
 """Milliseconds over the upstream itself, for 99 of 100 events."""
+CHOICE = 50.0
+"""Microseconds for one of a thousand keys, by any strategy."""
 GROWTH = 0.02
 """Share by which memory may grow from the last mark but one to the last. Before that, caches of a fixed size fill up; a leak goes on."""
 
@@ -41,6 +43,7 @@ def bars(results: Results) -> list[Bar]:
     if results.streams is not None:
         found += stream_bars(results.streams)
     found += [memory_bar(memory) for memory in results.memory]
+    found += choosing_bars(results.choosing)
     if results.soak is not None:
         found += soak_bars(results.soak)
     return found
@@ -89,6 +92,18 @@ def memory_bar(memory: Memory) -> Bar:
     *_, before, last = memory.after
     what = f"memory in {memory.program} from {before:,} to {last:,} requests"
     return Bar(what, f"≤ {GROWTH:+.0%}", f"{memory.growth:+.1%}", memory.growth <= GROWTH)
+
+
+def choosing_bars(choosing: list[Choosing]) -> Iterator[Bar]:
+    """The slowest strategy in each state of the keys."""
+    slowest: dict[str, Choosing] = {}
+    for one in choosing:
+        slowest[one.state] = max(one, slowest.get(one.state, one), key=lambda each: each.microseconds.median)
+    for state, one in slowest.items():
+        time = one.microseconds
+        what = f"choosing among 1,000 keys, {state}; slowest: {one.strategy}"
+        found = round(time.median, 1)
+        yield Bar(what, f"≤ {CHOICE:.0f} µs", f"{found:.1f} µs", found <= CHOICE, between(time, " µs"))
 
 
 def soak_bars(soak: Soak) -> Iterator[Bar]:

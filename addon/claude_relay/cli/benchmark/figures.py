@@ -110,6 +110,15 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Choosing:
+    """A strategy among a thousand keys in some state: what a choice takes, over the rounds."""
+
+    strategy: str
+    state: str
+    microseconds: Spread
+
+
+@dataclass(frozen=True, slots=True)
 class Soak:
     """A minute of mixed traffic with failing keys. `answered`: whole answers; `tries`: requests that reached the upstream."""
 
@@ -135,6 +144,7 @@ class Results:
     requests: list[Requests] = field(default_factory=list)
     streams: Streams | None = None
     memory: list[Memory] = field(default_factory=list)
+    choosing: list[Choosing] = field(default_factory=list)
     soak: Soak | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["FULL", "PARTS", "QUICK", "Plan", "replace"]
 
-PARTS: Final = ("requests", "streams", "memory")
+PARTS: Final = ("requests", "streams", "memory", "choosing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Plan:
 
     rounds, seconds     slices of each target at each load, and their length
     streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
+    choosing            rounds of each strategy, some milliseconds each
     memory              marks: resident memory is read after so many requests; at least two
     """
 
@@ -34,6 +35,7 @@ class Plan:
     rate: float = 20.0
     spread: float = 2.0
     memory: tuple[int, ...] = (5_000, 20_000, 35_000, 50_000)
+    choosing: int = 5
     web: bool = False
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .bars import Bar, bars, between, p50, p99
-from .figures import Comparison, Memory, Requests, Results, Soak, Streams, noise
+from .figures import Choosing, Comparison, Memory, Requests, Results, Soak, Streams, noise
 from .scenarios import BARE, DIRECT
 
 MEGABYTE = 1024 * 1024
@@ -27,6 +27,8 @@ def print_report(results: Results, console: Console) -> None:
         console.print(stream_table(results.streams))
     if results.memory:
         console.print(memory_table(results.memory))
+    if results.choosing:
+        console.print(choosing_table(results.choosing))
     if results.soak is not None:
         console.print(soak_table(results.soak))
     console.print(f"[dim]{machine_line()}[/dim]")
@@ -110,6 +112,18 @@ def memory_table(measured: list[Memory]) -> Table:
     table = Table("relay in", *(f"after {mark:,}" for mark in marks), title="Resident memory", title_justify="left")
     for memory in measured:
         table.add_row(memory.program, *(f"{value / MEGABYTE:.1f} MB" for value in memory.after.values()))
+    return table
+
+
+def choosing_table(measured: list[Choosing]) -> Table:
+    """Microseconds: a row for each strategy, a column for each state of the keys."""
+    title = "Choosing among 1,000 keys, µs each"
+    table = Table("strategy", title=title, title_justify="left")
+    for state in dict.fromkeys(one.state for one in measured):
+        table.add_column(state, justify="right")
+    for strategy in dict.fromkeys(one.strategy for one in measured):
+        times = (one.microseconds.median for one in measured if one.strategy == strategy)
+        table.add_row(strategy, *(f"{each:.1f}" for each in times))
     return table
 
 

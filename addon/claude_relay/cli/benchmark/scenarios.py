@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
+from .choosing import measure_choosing
 from .figures import Comparison, Memory, Requests, Results, Slice, Streams
 from .orders import Failed, Hammer, Hammered, Listen, Listened, Order, Report
 from .plan import Plan
@@ -31,6 +32,9 @@ async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
     if "memory" in plan.parts:
         for program in ("mitmdump", "mitmweb") if plan.web else ("mitmdump",):
             results.memory.append(await measure_memory(bench, plan, program, say))
+    if "choosing" in plan.parts:
+        say("choices among keys")
+        results.choosing += measure_choosing(plan.choosing)
     return results
 
 

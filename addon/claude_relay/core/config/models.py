@@ -166,7 +166,7 @@ class Provider(Section):
         default="reject",
         description="without a key: let the client's own through, or refuse; default: only to the host it meant",
     )
-    strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="round-robin", description="which key is next")
+    strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="headroom", description="which key is next")
     models: Annotated[dict[str, str], _empty(dict)] = Field(
         default={}, description="glob of the model asked for: its name here; first that fits"
     )

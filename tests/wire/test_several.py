@@ -1,0 +1,270 @@
+"""Several relay processes over one database: what one learns the others know within a second."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.rest import begin, to_row
+from claude_relay.store.keys import NewKey, StoredKey
+from claude_relay.store.state import State
+from claude_relay.store.vault import Vault
+
+from . import steps
+from .clients import Answer, RawClient, messages_body
+from .relay import PATIENCE, SCRIPT, RelayFailed, RelayProcess, _answers, config, provider
+from .upstream import FakeUpstream, Signal
+
+SECRETS = [f"sk-ant-api03-several-{i}" for i in range(1, 4)]
+ENVIRON = {**os.environ, "RELAY_SECRET": "the secret of several relays", "PYTHONUNBUFFERED": "1"}
+SOON = 3.0
+"""Promised is a second; a machine that runs other tests beside gets more."""
+LIMITED = steps.status(429, "rate_limit_error", "slow down", headers=[("retry-after", "300")])
+BREEDER = """
+import os, signal, sys
+import claude_relay.proxy.script, mitmproxy.tools.dump, sqlite_utils
+from mitmproxy.tools.main import mitmdump
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+print("ready", flush=True)
+for line in sys.stdin:
+    output, *arguments = line.rstrip("\\n").split("\\0")
+    if child := os.fork():
+        print(child, flush=True)
+    else:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+        os.dup2(1, 2)
+        mitmdump(arguments)
+        os._exit(0)
+"""
+"""Starting Python and importing mitmproxy takes a second; a process that has done it is forked for each relay."""
+
+
+@pytest.fixture(scope="module")
+def breeder() -> Iterator[subprocess.Popen[str]]:
+    path = os.pathsep.join([str(SCRIPT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen(
+        [sys.executable, "-c", BREEDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=ENVIRON | {"PYTHONPATH": path},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+
+
+class Member(RelayProcess):
+    """One of several: a forked relay in a folder of its own, and a client of it."""
+
+    child = 0
+
+    def bred_by(self, breeder: subprocess.Popen[str]) -> None:
+        assert breeder.stdin is not None
+        assert breeder.stdout is not None
+        at = self.command.index("-s")
+        breeder.stdin.write("\0".join([str(self.output_file), "-q", *self.command[at:]]) + "\n")
+        breeder.stdin.flush()
+        self.child = int(breeder.stdout.readline())
+
+    def wait_until_it_answers(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while not (_answers(self.proxy_port) and _answers(self.base_port)):
+            if time.monotonic() > until:
+                raise RelayFailed(f"the relay did not start:\n{self.output()}")
+            time.sleep(0.005)
+        self.client = RawClient(self.base_port)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.child, signal.SIGKILL)
+        self.client.close()
+
+    def ask(self, session: str = "") -> Answer:
+        headers = [("x-claude-code-session-id", session)] if session else []
+        return self.client.ask("POST", "/v1/messages", body=messages_body(), headers=headers)
+
+    def aliases(self, count: int = 6) -> set[str | None]:
+        """The keys that so many requests are served with."""
+        return {self.ask().header("x-relay-key") for _ in range(count)}
+
+    def wait_for_aliases(self, *expected: str) -> None:
+        """Ask until these are the keys that take turns."""
+        eventually(lambda: self.aliases(4) == set(expected))
+
+
+class Group:
+    """Relays over one database, and its vault."""
+
+    def __init__(self, folder: Path, confdir: Path, url: str, breeder: subprocess.Popen[str]) -> None:
+        self.database = folder / "shared.db"
+        self.vault = Vault(self.database, environ=ENVIRON)
+        self.folder, self.confdir, self.breeder = folder, confdir, breeder
+        providers = {"anthropic": provider(url, strategy="round-robin", empty_pool="reject")}
+        retry = {"attempts": 3, "max_wait": "0s", "first_byte": "5s", "idle": "5s"}
+        self.config = config(providers=providers, retry=retry, database=str(self.database))
+        self.members: list[Member] = []
+
+    def add_keys(self, count: int, **limits: int) -> Sequence[StoredKey]:
+        new = [NewKey("anthropic", secret, limits=KeyLimits(**limits)) for secret in SECRETS[:count]]
+        return self.vault.import_many(new).added
+
+    def start(self, count: int = 2) -> list[Member]:
+        for number in range(count):
+            folder = self.folder / f"relay-{number}"
+            folder.mkdir()
+            member = Member(folder, self.confdir, self.config)
+            member.bred_by(self.breeder)
+            self.members.append(member)
+        for member in self.members:
+            member.wait_until_it_answers()
+        return self.members
+
+    def sql(self, text: str) -> list[tuple[object, ...]]:
+        """What the database says, to any program."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(text).fetchall()
+
+    def wait_for_looks(self) -> None:
+        """Wait until every relay has looked into the database and taken over what it found: when it has begun to look again.
+
+        While a key with limits was in use a relay says each time what it carries, and when.
+        """
+        began, looks = time.time(), set[tuple[object, ...]]()
+
+        def all_have_looked() -> bool:
+            looks.update(self.sql(f"SELECT process, at FROM loads WHERE at > {began!r}"))
+            processes = [process for process, _ in looks]
+            return len(set(processes)) == len(self.members) and min(map(processes.count, processes)) >= 2
+
+        eventually(all_have_looked, timeout=PATIENCE)
+
+    def close(self) -> None:
+        for member in self.members:
+            member.kill()
+        self.vault.close()
+        for member in self.members:
+            assert "Traceback" not in member.output(), member.output()
+
+
+@pytest.fixture
+def group(tmp_path: Path, confdir: Path, upstream: FakeUpstream, breeder: subprocess.Popen[str]) -> Iterator[Group]:
+    with closing(Group(tmp_path, confdir, upstream.url, breeder)) as found:
+        yield found
+
+
+def eventually(condition: Callable[[], bool], pause: float = 0.05, timeout: float = SOON) -> None:
+    """Look until it is so."""
+    until = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < until, f"not within {timeout} s"
+        time.sleep(pause)
+
+
+def test_a_rest_that_one_meets_and_its_lift_are_known_to_all(group: Group, upstream: FakeUpstream) -> None:
+    limited, *_ = group.add_keys(2)
+    upstream.for_key(SECRETS[0], LIMITED, steps.message())
+    one, *others = group.start(3)
+    assert one.aliases() == {"v2"}
+    for other in others:
+        other.wait_for_aliases("v2")
+    so_far = upstream.used_keys().count(SECRETS[0])
+    assert [member.aliases() for member in group.members] == [{"v2"}] * 3
+    assert upstream.used_keys().count(SECRETS[0]) == so_far
+    assert group.vault.reset([limited.id]) == 1
+    for member in group.members:
+        member.wait_for_aliases("v1", "v2")
+
+
+def test_a_session_sits_at_one_key_whoever_is_asked(group: Group) -> None:
+    group.add_keys(3)
+    one, other = group.start()
+    sessions = [f"session-{number}" for number in range(6)]
+
+    def seats(member: Member) -> list[str | None]:
+        return [member.ask(session).header("x-relay-key") for session in sessions]
+
+    found = seats(one)
+    assert len(set(found)) == 3
+    assert other.ask().status == 200  # its turns are not those of the first
+    eventually(lambda: seats(other) == found)
+    assert seats(other) == seats(one) == found
+
+
+def test_keys_of_the_vault_are_switched_for_all(group: Group) -> None:
+    (first,) = group.add_keys(1)
+    members = group.start()
+    assert [member.aliases(2) for member in members] == [{"v1"}] * 2
+    group.add_keys(2)  # the first of them is there
+    for member in members:
+        member.wait_for_aliases("v1", "v2")
+    group.vault.disable([first.id])
+    for member in members:
+        member.wait_for_aliases("v2")
+
+
+def test_a_limit_of_requests_a_minute_holds_for_all_together(group: Group, upstream: FakeUpstream) -> None:
+    """Beyond it goes only what the other is asked before it hears: fewer than the limit, so it is not its own count."""
+    group.add_keys(1, requests_per_minute=9)
+    one, other = group.start()
+    while one.ask().status == 200:
+        pass
+    assert len(upstream.requests) == 9
+    eventually(lambda: other.ask().status != 200, pause=0.2)
+    assert len(upstream.requests) < 9 + 9
+    so_far = len(upstream.requests)
+    assert {member.ask().status for member in group.members} != {200}
+    assert len(upstream.requests) == so_far
+
+
+def test_places_that_one_has_taken_are_taken_for_all(group: Group, upstream: FakeUpstream) -> None:
+    group.add_keys(1, concurrent=2)
+    one, other = group.start()
+    done = Signal()
+    upstream.script(*[steps.after(done, steps.message())] * 2)
+    with ThreadPoolExecutor(2) as threads, RawClient(one.base_port) as second:
+        waiting = [threads.submit(c.ask, "POST", "/v1/messages", body=messages_body()) for c in (one.client, second)]
+        upstream.wait_for_requests(2)
+        eventually(lambda: other.ask().status != 200)
+        done.set()
+        assert [answer.result(PATIENCE).status for answer in waiting] == [200, 200]
+    eventually(lambda: other.ask().status == 200)
+
+
+def test_one_process_probes_and_the_others_wait_for_its_verdict(group: Group, upstream: FakeUpstream) -> None:
+    probed, *_ = group.add_keys(2, requests_per_minute=1000)
+    one, other = group.start()
+    assert one.aliases(2) == other.aliases(2) == {"v1", "v2"}
+    half_open = begin(time.time() - 0.1, time.time() - 100.0, "429: retry-after", stated=True)
+    with closing(State(group.database)) as state:
+        row = {"provider": "anthropic", "key_id": probed.id, "scope": "", **to_row(half_open), "lifted": -1.0}
+        state.save_rests([row])
+    group.wait_for_looks()
+    done, before = Signal(), upstream.used_keys().count(SECRETS[0])
+    upstream.for_key(SECRETS[0], steps.after(done, LIMITED), steps.message())
+    with ThreadPoolExecutor(1) as threads:
+        probing = threads.submit(one.aliases, 2)
+        eventually(lambda: group.sql("SELECT 1 FROM probes") != [])
+        group.wait_for_looks()
+        assert other.aliases() == {"v2"}
+        done.set()
+        assert probing.result(PATIENCE) == {"v2"}
+    eventually(lambda: not group.sql("SELECT 1 FROM probes"))
+    assert [member.aliases() for member in group.members] == [{"v2"}] * 2
+    assert upstream.used_keys().count(SECRETS[0]) == before + 1
