@@ -87,7 +87,9 @@ def configuration(upstream: str, proxy_port: int, base_port: int) -> dict[str, o
         "listen": {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None},
         "intercept": {"hosts": [HOST]},
         # In turns, so that every role is met, in the order of the cast.
-        "providers": {PROVIDER: {"base_url": upstream, "keys": [role.key for role in ROLES], "strategy": "round-robin"}},
+        "providers": {
+            PROVIDER: {"base_url": upstream, "keys": [role.key for role in ROLES], "strategy": "round-robin"}
+        },
         "retry": {"attempts": 6, "max_wait": "3s", "first_byte": "4s", "idle": "4s"},
     }
 
