@@ -130,7 +130,7 @@ def _until(word: str, end: float | None, now: float) -> str:
 def _why(key: StoredKey, now: float) -> str:
     """Why it rests, what rests with a model, and what its last check said."""
     rests = [f"{rest.scope}: {rest.reason}" if rest.scope else rest.reason for rest in key.rests if rest.until > now]
-    return "; ".join(reason for reason in (*rests, key.check_reason) if reason)
+    return "; ".join(dict.fromkeys(reason for reason in (*rests, key.check_reason) if reason))
 
 
 def _limits(key: StoredKey) -> str:
