@@ -117,8 +117,13 @@ def test_choices_of_usage() -> None:
 
 
 def example(variables: dict[str, str]) -> Config:
-    (text,) = blocks("yaml")
+    text = section("relay.yaml").partition("```yaml\n")[2].partition("```")[0]
     return parse(text, environ=variables)
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_every_yaml_is_a_configuration(text: str) -> None:
+    assert parse(text, environ={}).providers
 
 
 def test_yaml_is_a_configuration() -> None:
@@ -165,9 +170,8 @@ def test_words_of_the_configuration() -> None:
     assert set(re.findall(r"`([a-z-]+)`", text.partition("- Strategies: ")[2].partition("\n- ")[0])) - {
         "anthropic-ratelimit-"
     } == set(STRATEGIES)
-    named = re.search(r"preset: (\w+) .*also: ([\w, ]+)\n", text)
-    assert named is not None
-    assert {named[1], *named[2].split(", ")} == set(presets())
+    named = text.partition("- Presets: ")[2].partition(". ")[0]
+    assert re.findall(r"`([a-z-]+)`", named) == list(presets())
 
 
 def test_mitmproxy_options() -> None:
@@ -217,7 +221,7 @@ def test_paths_are_there() -> None:
 
 def test_map_of_one_request_names_modules_that_exist() -> None:
     text = (ROOT / "addon" / "claude_relay" / "__init__.py").read_text("utf-8")
-    named = set(re.findall(r"\b((?:core|store|proxy|cli)/\w+)\b", text))
+    named = set(re.findall(r"\b((?:core|store|proxy|cli)(?:/\w+)+)\b", text))
     assert len(named) > 12
     assert not [name for name in named if not (ROOT / "addon" / "claude_relay" / f"{name}.py").is_file()]
 

@@ -6,8 +6,10 @@ One request, through the modules:
            ──► requestheaders    proxy/addon         ours? (core/endpoints) the client's credential leaves the flow (proxy/wire)
            ──► request           proxy/addon         what is it about? (core/body) where may it go? (core/routing)
                                                      with which key? (core/policy, asking core/pool, core/strategies, core/rests)
+                                                     in which format? (proxy/translating, core/formats/base)
            ~~► wire              proxy/replay        a COPY is signed with the real key (proxy/wire) and sent
-           ◄~~ the answer        core/gate           its start is held until it is known to be good
+           ◄~~ the answer        proxy/crossing      from a provider of another format: brought into Claude's form first
+                                 core/gate           its start is held until it is known to be good
                relay_attempt     proxy/addon         it is not: core/verdicts judges, core/policy says
                ▲                                     wait | another key | another provider | give up   ─┐ replay
                ╰────────────────────────────────────────────────────────────────────────────────────────╯ the flow

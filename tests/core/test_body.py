@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import body as body_module
-from claude_relay.core.body import SESSION_HEADERS, read_facts, rename_model
+from claude_relay.core.body import PAYLOAD_TOKENS, SESSION_HEADERS, estimate_tokens, read_facts, rename_model
 from claude_relay.core.exchange import Endpoint, Facts
 
 SESSION = "0b1f1f0e-8d4e-4b5a-9a5e-6f1c2d3e4f50"
@@ -63,9 +63,97 @@ def claude_code_request(size):
 
 
 def test_a_request_of_claude_code():
-    assert facts(claude_code_request(100_000)) == Facts(
-        Endpoint.MESSAGES, model="claude-opus-4-6", stream=True, tools=True, thinking=True, session=SESSION
+    body = claude_code_request(100_000)
+    assert facts(body) == Facts(
+        Endpoint.MESSAGES,
+        model="claude-opus-4-6",
+        stream=True,
+        tools=True,
+        thinking=True,
+        session=SESSION,
+        input_estimate=len(body) // 4,
     )
+
+
+@pytest.mark.parametrize(
+    ("agent", "program"),
+    [
+        ("claude-cli/2.1.75 (external, cli)", "claude-cli"),
+        (" Anthropic/Python 0.75.0", "Anthropic"),
+        ("curl", "curl"),
+        ("(compatible)", ""),
+        ("", ""),
+    ],
+)
+def test_the_client_is_the_first_product_of_its_user_agent(agent, program):
+    assert facts({}, {"user-agent": agent}).client == program
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "background"),
+    [
+        ({"model": "claude-haiku-4-5"}, {}, True),
+        ({"model": "claude-haiku-4-5", "tools": [{"name": "x"}]}, {}, False),
+        ({"model": "claude-opus-4-6"}, {}, False),
+        ({"model": "claude-opus-4-6"}, {"x-claude-code-request-class": "auxiliary"}, True),
+        ({"model": "claude-haiku-4-5"}, {"x-claude-code-request-class": "main"}, False),
+    ],
+)
+def test_side_queries_are_told_by_their_class_or_else_their_model(body, headers, background):
+    assert facts(body, headers).background is background
+
+
+def billing(rest):
+    return {"system": [{"type": "text", "text": f"x-anthropic-billing-header: cc_version=2.1.224.b44;{rest}\nYou are"}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "subagent"),
+    [
+        ({}, {}, False),
+        ({}, {"x-claude-code-agent-id": "a1"}, True),
+        ({}, {"x-claude-code-parent-agent-id": "a0"}, True),
+        ({}, {"x-claude-code-agent-id": "  "}, False),
+        ({}, {"x-claude-code-agent-id": "a1", "x-claude-code-request-class": "main"}, False),
+        ({}, {"x-claude-code-request-class": "workflow"}, True),
+        ({}, {"x-claude-code-request-class": "subagent", "x-relay-subagent": "false"}, False),
+        ({}, {"x-relay-subagent": "True"}, True),
+        (billing(" cc_is_subagent=true;"), {}, True),
+        (billing(""), {}, False),
+        ({"system": "say cc_is_subagent=true"}, {}, False),
+        (billing("\ncc_is_subagent=true"), {}, False),
+    ],
+)
+def test_sub_agents_are_told_by_headers_or_the_line_of_claude_code(body, headers, subagent):
+    assert facts(body, headers).subagent is subagent
+
+
+def with_files(*sizes, before=""):
+    def block(size):
+        return {"type": "image", "source": {"data": "A" * size, "media_type": "image/png", "type": "base64"}}
+
+    content = [{"type": "text", "text": before}, *map(block, sizes)]
+    return json.dumps({"model": "m", "messages": [{"role": "user", "content": content}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b"", 0),
+        (b"x" * 403, 100),
+        (with_files(1_000_000), len(with_files()) // 4 + PAYLOAD_TOKENS),
+        (with_files(1_000_000, 2_000_000), len(with_files()) // 4 + 2 * PAYLOAD_TOKENS),
+        (with_files(400), len(with_files(400)) // 4),
+        (b'{"data": "' + b"word " * 8000 + b'", "x": "base64"}', 10_006),
+        (b'{"type": "base64", "data": ["data"], "data', 10),
+    ],
+)
+def test_a_file_counts_as_what_it_costs_and_not_as_its_bytes(body, tokens):
+    assert estimate_tokens(body) == pytest.approx(tokens, abs=60)
+
+
+def test_uploads_have_no_estimate():
+    assert facts(b"x" * 4000, endpoint=Endpoint.RESOURCE).input_estimate == 0
 
 
 MODELS = [

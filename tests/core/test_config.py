@@ -1,5 +1,7 @@
 import json
 import re
+from datetime import date
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from claude_relay.core.config import (
     ConfigError,
     Match,
     OutboundProxy,
+    Provider,
     default,
     literal_keys,
     needs_restart,
@@ -25,6 +28,7 @@ from claude_relay.core.config.locate import locate
 from claude_relay.core.config.schema import text as schema_text
 
 ROOT = Path(__file__).parents[2]
+CHECKED = json.loads(files("claude_relay.core.data").joinpath("presets.json").read_text("utf-8"))["checked"]
 SECRET = "sk-ant-very-secret"
 HUGE = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
@@ -102,8 +106,17 @@ def test_everything_that_can_be_said() -> None:
             base_url: HTTPS://Gate.example.com:8443/claude/
             auth: {header: X-Token, prefix: "Token "}
             empty_pool: passthrough
+          router:
+            preset: openrouter
+            headers: {X-Title: my team, http-referer: "${SITE:-https://example.com}"}
+            body: {provider: {sort: price}, transforms: []}
+            options: {top_k: false, user_field: user}
+          mine: {format: formats/../mine.py, base_url: http://localhost:9/v1}
+        default: router/vendor/model
         routes:
-          - match: {model: "claude-haiku-*", header: {X-Team: "r*"}, stream: true, tools: false, thinking: true}
+          - match:
+              {model: "claude-haiku-*", header: {X-Team: "r*"}, stream: true, tools: false, thinking: true,
+               client: claude-*, min_input_tokens: "60000", background: true, subagent: false}
             to: [other, glm]
         retry: {attempts: "${TRIES:-7}", max_wait: 0, first_byte: 1500ms, idle: 2.5m}
         sessions: {sticky: false, ttl: 2h, short_wait: 0s}
@@ -127,24 +140,150 @@ def test_everything_that_can_be_said() -> None:
     assert glm.proxy == OutboundProxy("http", "proxy", 3128, "user", "p@ss")
     assert glm.proxy.authorization == "Basic dXNlcjpwQHNz"
     assert made.routes[0].match == Match(
-        model="claude-haiku-*", header={"x-team": "r*"}, stream=True, tools=False, thinking=True
+        model="claude-haiku-*",
+        header={"x-team": "r*"},
+        stream=True,
+        tools=False,
+        thinking=True,
+        client="claude-*",
+        min_input_tokens=60_000,
+        background=True,
+        subagent=False,
     )
+    router, mine = made.providers["router"], made.providers["mine"]
+    assert (router.format, router.native, glm.native) == ("openai-chat", False, True)
+    assert router.headers == {"x-title": "my team", "http-referer": "https://example.com"}
+    assert router.body == {"provider": {"sort": "price"}, "transforms": []}
+    assert router.options == presets()["openrouter"]["options"] | {"top_k": False, "user_field": "user"}
+    assert (mine.format, mine.auth) == ("mine.py", Auth("header", "authorization", "Bearer "))
+    assert made.default == "router/vendor/model"
     assert made.routes[0].to == ("other", "glm")
     assert (made.retry.attempts, made.retry.max_wait, made.retry.first_byte, made.retry.idle) == (7, 0, 1.5, 150)
     assert (made.ledger.durability, made.ledger.keep) == ("relaxed", None)
 
 
 @pytest.mark.parametrize("name", presets())
-def test_every_preset_is_complete_and_says_where_it_comes_from(name: str) -> None:
-    provider = config(f"providers: {{p: {{preset: {name}, keys: [k]}}}}").providers["p"]
-    assert provider.format == "anthropic"
-    assert provider.base_url.startswith("https://")
-    assert presets()[name]["source"].startswith("https://")
+def test_every_preset_needs_only_a_key_and_says_where_it_comes_from(name: str) -> None:
+    preset = presets()[name]
+    address = "" if preset["base_url"] else f", base_url: '{preset['example']}'"
+    provider = config(f"providers: {{p: {{preset: {name}, keys: [k]{address}}}}}").providers["p"]
+    assert (provider.format, provider.options) == (preset["format"], preset.get("options", {}))
+    assert provider.models == preset.get("models", {})
+    assert provider.base_url.startswith("http://localhost:" if preset.get("keyless") else "https://")
+    assert [key.secret for key in provider.key_list("p")] == ["k"]
+    assert preset["source"].startswith("https://")
+    assert date.fromisoformat(preset["date"]) <= date.fromisoformat(CHECKED)
+
+
+KEYLESS = [name for name, preset in presets().items() if preset.get("keyless")]
+
+
+@pytest.mark.parametrize("name", KEYLESS)
+@pytest.mark.parametrize("keys", ["", ", keys: ['${UNSET}']", ", keys: "])
+def test_a_server_without_keys_is_lent_a_word_so_that_the_clients_own_stays_here(name: str, keys: str) -> None:
+    provider = config(f"providers: {{p: {{preset: {name}{keys}}}}}").providers["p"]
+    assert [key.secret for key in provider.key_list("p")] == ["none"]
+    assert provider.empty_pool == "reject"
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("openai-chat", "authorization"),
+        ("openai-responses", "authorization"),
+        ("gemini", "x-goog-api-key"),
+        ("./own.py", "authorization"),
+        ("anthropic", "x-api-key"),
+    ],
+)
+def test_the_format_says_where_the_key_goes_unless_the_file_does(form: str, name: str) -> None:
+    text = f"providers: {{p: {{format: {form}, base_url: 'http://h'}}, q: {{format: {form}, base_url: 'http://h', auth: api-key}}}}"
+    made = config(text)
+    assert (made.providers["p"].auth.name, made.providers["q"].auth.name) == (name, "api-key")
+
+
+@pytest.mark.parametrize("form", ["openai-chat", "openai-responses", "gemini", "own.py"])
+def test_a_claude_credential_never_goes_to_another_format(form: str) -> None:
+    provider = f"format: {form}, base_url: 'http://localhost:9'"
+    assert config(f"providers: {{p: {{{provider}}}}}").providers["p"].empty_pool == "reject"
+    assert "must not go there" in problems(f"providers: {{p: {{{provider}, empty_pool: passthrough}}}}")[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("own.py", "/etc/relay/own.py"),
+        ("./a/../own.py", "/etc/relay/own.py"),
+        ("../own.py", "/etc/own.py"),
+        ("/opt/own.py", "/opt/own.py"),
+        ("~/own.py", "/home/me/own.py"),
+    ],
+)
+def test_a_format_of_ones_own_lies_beside_the_file(path: str, expected: str) -> None:
+    text = f"providers: {{p: {{format: {path}, base_url: http://h}}}}"
+    made = parse(text, environ={"HOME": "/home/me"}, where="/etc/relay/relay.yaml")
+    assert made.providers["p"].format == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "url", "expected"),
+    [
+        ("openai-chat", "https://h/v1", None),
+        ("openai-chat", "https://h/v1/chat/completions/", "must stop before '/chat/completions'"),
+        ("openai-responses", "https://h/v1/responses", "must stop before '/responses'"),
+        ("gemini", "https://h/v1beta", None),
+        ("gemini", "https://h/v1beta/models", "must stop before '/models'"),
+        ("anthropic", "https://h/v1/messages", "must stop before '/v1': the relay appends /v1/messages itself"),
+        ("own.py", "https://h/v1/messages", None),
+    ],
+)
+def test_a_base_url_is_what_the_providers_own_sdk_takes(form: str, url: str, expected: str | None) -> None:
+    text = f"providers: {{p: {{format: {form}, base_url: '{url}'}}}}"
+    if expected is None:
+        assert config(text).providers["p"].base_url == url
+    else:
+        assert [problem.partition("base_url: ")[2][: len(expected)] for problem in problems(text)] == [expected]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-auth-token", "proxy-authorization",
+        "Host", "content-length", "content-type", "accept-encoding", "transfer-encoding", "x-relay-key", "a b", "'é'", "''",
+    ],
+)  # fmt: skip
+def test_headers_that_nobody_may_set(name: str) -> None:
+    assert len(problems(f"providers: {{p: {{preset: openai, headers: {{{name}: x}}}}}}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "what"),
+    [
+        ("base_url: 'http://localhost:8082'", "base_url: is this relay's own address"),
+        ("base_url: 'http://127.0.0.1:8080', format: gemini", "base_url: is this relay's own address"),
+        ("base_url: 'http://h', proxy: 'http://[::1]:8080'", "proxy: is this relay's own address"),
+        ("base_url: 'http://192.168.0.2:8082'", None),
+        ("base_url: 'http://localhost:8084'", None),
+    ],
+)
+def test_no_provider_is_this_relay(provider: str, what: str | None) -> None:
+    text = f"providers: {{p: {{{provider}}}}}"
+    if what is None:
+        assert config(text).providers["p"]
+    else:
+        assert what in problems(text)[0]
 
 
 def test_what_the_file_says_wins_over_the_preset() -> None:
     provider = config("providers: {p: {preset: zhipu, base_url: 'https://api.z.ai/api/anthropic'}}").providers["p"]
     assert (provider.base_url, provider.auth.prefix) == ("https://api.z.ai/api/anthropic", "Bearer ")
+
+
+def test_a_key_with_nothing_behind_it_leaves_the_preset_alone() -> None:
+    bare = config("providers: {p: {preset: mistral}}").providers["p"]
+    assert config("providers: {p: {preset: mistral, models: , options: , headers: , body: }}").providers["p"] == bare
+    assert bare.models
+    assert not config("providers: {p: {preset: mistral, models: {}}}").providers["p"].models
 
 
 def test_without_routes_all_providers_in_the_files_order() -> None:
@@ -232,13 +371,14 @@ providers:
   anthropic:
     formt: anthropic
     base_url: https://api.anthropic.com/v1
-  gemini: {format: gemini, base_url: "https://g"}
+  gemini: {format: gemeni, base_url: "https://g"}
   x: {}
   y: {preset: zipu, auth: oauth, strategy: hedroom, empty_pool: rejekt, models: []}
 routes:
   - to: [antropic, gemini, gemini]
-    match: {client: a, modl: b, stream: maybe}
-  - match: {min_input_tokens: 5}
+    match: {clients: a, modl: b, stream: maybe}
+  - match: {min_input_tokens: many}
+default: antropic/x
 retry: {attempts: 0, first_byte: 0, idle: soon}
 clients: {required: true}
 ledger: {durability: strong}
@@ -250,8 +390,8 @@ wat: 1
         "or null to switch it off",
         "relay.yaml:6: providers.anthropic.formt: unknown key; did you mean 'format'?",
         "relay.yaml:7: providers.anthropic.base_url: must stop before '/v1': the relay appends /v1/messages itself",
-        "relay.yaml:8: providers.gemini.format: 'gemini' is not available in this version; use anthropic",
-        "relay.yaml:9: providers.x: base_url is missing; give it, or a preset (anthropic, deepseek, moonshot, zhipu)",
+        "relay.yaml:8: providers.gemini.format: unknown; did you mean 'gemini'?",
+        f"relay.yaml:9: providers.x: base_url is missing; give it, or a preset ({', '.join(presets())})",
         "relay.yaml:10: providers.y.auth: 'oauth' is not available in this version; use the keys of an API account",
         "relay.yaml:10: providers.y.empty_pool: unknown; did you mean 'reject'?",
         "relay.yaml:10: providers.y.models: must be a mapping of names to values",
@@ -259,19 +399,20 @@ wat: 1
         "relay.yaml:10: providers.y.strategy: unknown; did you mean 'headroom'?",
         "relay.yaml:12: routes[0].to[0]: no provider has this name; did you mean 'anthropic'?",
         "relay.yaml:12: routes[0].to[2]: stands in this list twice; keep one",
-        "relay.yaml:13: routes[0].match.client: is not available in this version; leave it out",
+        "relay.yaml:13: routes[0].match.clients: unknown key; did you mean 'client'?",
         "relay.yaml:13: routes[0].match.modl: unknown key; did you mean 'model'?",
         "relay.yaml:13: routes[0].match.stream: must be true or false",
-        "relay.yaml:14: routes[1].match.min_input_tokens: is not available in this version; leave it out",
+        "relay.yaml:14: routes[1].match.min_input_tokens: must be a whole number from 0 to 100000000",
         "relay.yaml:14: routes[1].to: is missing",
-        "relay.yaml:15: retry.attempts: must be a whole number from 1 to 50",
-        "relay.yaml:15: retry.first_byte: must be longer than 0",
-        "relay.yaml:15: retry.idle: must be a length of time such as 500ms, 30s, 5m, 1h or 15d",
-        "relay.yaml:16: clients.required: client keys are not available in this version; leave 'required' at false "
+        "relay.yaml:15: default: no provider has this name; did you mean 'anthropic'?",
+        "relay.yaml:16: retry.attempts: must be a whole number from 1 to 50",
+        "relay.yaml:16: retry.first_byte: must be longer than 0",
+        "relay.yaml:16: retry.idle: must be a length of time such as 500ms, 30s, 5m, 1h or 15d",
+        "relay.yaml:17: clients.required: client keys are not available in this version; leave 'required' at false "
         "and listen on 127.0.0.1 only",
-        "relay.yaml:17: ledger.durability: unknown; known: strict, relaxed",
-        "relay.yaml:18: wat: unknown key; known: listen, database, intercept, providers, routes, retry, sessions, "
-        "clients, ledger",
+        "relay.yaml:18: ledger.durability: unknown; known: strict, relaxed",
+        "relay.yaml:19: wat: unknown key; known: listen, database, intercept, providers, default, routes, retry, "
+        "sessions, clients, ledger",
     ]
 
 
@@ -325,6 +466,19 @@ wat: 1
         ("providers: {p: {preset: zhipu, keys: [5]}}", 1, "must be text"),
         ("providers: {p: {preset: zhipu, keys: [schlüssel]}}", 1, "plain ASCII"),
         ("providers: {p: {preset: zhipu, keys: [sk-ant-placeholder-relay]}}", 1, "a placeholder is no key"),
+        ("providers: {p: {preset: azure-openai}}", 1, "such as https://YOUR-RESOURCE.openai.azure.com/openai/v1"),
+        ("providers: {p: {preset: openai, headers: [a]}}", 1, "header names to texts"),
+        ("providers: {p: {preset: openai, headers: {x-a: 5}}}", 1, "plain text in one line"),
+        ('providers: {p: {preset: openai, headers: {x-a: "b\\nc"}}}', 1, "plain text in one line"),
+        ("providers: {p: {preset: openai, body: {stream: true}}}", 1, "to the relay"),
+        ("providers: {p: {preset: openai, body: 5}}", 1, "must be a mapping of names to values"),
+        ("providers: {p: {preset: openai, options: 5}}", 1, "must be a mapping of names to values"),
+        ("providers: {p: {preset: zhipu, body: {a: 1}}}", 1, "pass unchanged"),
+        ("providers: {p: {base_url: http://h, format: [a]}}", 1, "must be one of anthropic"),
+        ("default: anthropic/", 1, "must be PROVIDER or PROVIDER/MODEL"),
+        ("default: 5", 1, "must be text"),
+        ("default: [anthropic]", 1, "must be text"),
+        ("routes: [{match: {subagent: 5}, to: [anthropic]}]", 1, "true or false"),
         ("routes: [{match: {header: {x: 1}}, to: [anthropic]}]", 1, "header names to globs"),
         ("retry: {attempts: 1.5}", 1, "whole number"),
         ("retry: {attempts: true}", 1, "whole number"),
@@ -361,6 +515,9 @@ def test_an_error_for_clients_is_short_and_final() -> None:
         "providers: {p: {preset: S}}",
         "providers: {p: {preset: zhipu, auth: S}}",
         "providers: {p: {preset: zhipu, strategy: S, empty_pool: S, format: S, models: S}}",
+        "providers: {p: {preset: openai, headers: {S: 1}, body: S, options: S}}",
+        "providers: {p: {preset: openai, headers: {x: S é}}}",
+        "default: S",
         "providers: {p: {preset: zhipu, proxy: 'http://u:S@h:x'}}",
         "providers: {p: {preset: zhipu, proxy: 'socks5://u:S@h:1'}}",
         "providers: {p: {base_url: 'https://u:S@h'}}",
@@ -494,7 +651,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = st.sampled_from([*Config.model_fields, "proxy", "keys", "to", "match", "anthropic", "hosts", "auth", "preset"])
+NAMES = st.sampled_from([*Config.model_fields, *Provider.model_fields, "to", "match", "anthropic", "hosts"])
 
 
 @settings(max_examples=50, deadline=None)

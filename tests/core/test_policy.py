@@ -154,9 +154,24 @@ def test_the_requests_own_fault_is_passed_on(status):
     assert world.busy == 0
 
 
-def test_a_signature_is_passed_on():
-    body = b'{"error":{"message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}'
-    ends(World(a=3).ask([Outcome(400, body=body)]), PassedOn, "signature")
+REFUSED_SIGNATURE = Outcome(
+    400, body=b'{"error":{"message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}'
+)
+
+
+def test_a_refused_signature_gets_one_repaired_try_with_the_same_key():
+    world = World(a=3)
+    ends(world.ask([REFUSED_SIGNATURE, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k1")]
+    ends(World(a=3).ask([REFUSED_SIGNATURE, REFUSED_SIGNATURE]), PassedOn, "signature")
+
+
+def test_a_provider_that_cannot_be_asked_gives_way_to_the_next():
+    unsuited = Outcome(400, failure=Failure.UNSUITED, message="messages.0.content.0: it has no files")
+    world = World(a=2, b=1)
+    ends(world.ask([unsuited, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("b", "k1")]
+    ends(World(a=2).ask([unsuited]), PassedOn, "unsuited")
 
 
 def test_an_unexplained_429_tries_one_other_key():

@@ -16,6 +16,10 @@ class Match:
     stream: bool | None = None
     tools: bool | None = None
     thinking: bool | None = None
+    client: str | None = None
+    min_input_tokens: int | None = None
+    background: bool | None = None
+    subagent: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ def test_first_match_wins_and_keeps_the_order_of_providers():
         (Match(header={"x-app": "*"}), facts(), False),
         (Match(header={"x-app": "*", "user-agent": "a*"}), facts(headers={"x-app": "cli", "user-agent": "b"}), False),
         (Match(model="claude-*", stream=True), facts(), False),
+        (Match(client="Claude-*"), facts(client="claude-cli"), True),
+        (Match(client="claude-*"), facts(), False),
+        (Match(min_input_tokens=1000), facts(input_estimate=1000), True),
+        (Match(min_input_tokens=1000), facts(input_estimate=999), False),
+        (Match(background=True), facts(), False),
+        (Match(background=False), facts(), True),
+        (Match(subagent=True), facts(subagent=True), True),
+        (Match(subagent=False), facts(subagent=True), False),
     ],
 )
 def test_matching(match, about, fits):
@@ -89,6 +101,27 @@ def test_the_first_glob_names_the_model_there(model, there):
 
 def test_a_request_without_a_model_gets_none():
     assert route(facts(""), [Route(("spare",))], PROVIDERS) == (Hop("spare", ""),)
+
+
+@pytest.mark.parametrize(
+    ("default", "hops"),
+    [
+        (None, [("anthropic", "claude-opus-4-5"), ("glm", "glm-4.6")]),
+        ("glm", [("glm", "glm-4.6"), ("anthropic", "claude-opus-4-5")]),
+        ("glm/vendor/glm-5", [("glm", "vendor/glm-5"), ("anthropic", "claude-opus-4-5")]),
+        ("spare", [("spare", "spare-1"), ("anthropic", "claude-opus-4-5"), ("glm", "glm-4.6")]),
+        ("gone/x", [("anthropic", "claude-opus-4-5"), ("glm", "glm-4.6")]),
+    ],
+)
+def test_the_default_comes_first_and_falls_back_to_the_route(default, hops):
+    routes = [Route(("anthropic", "glm"))]
+    assert route(facts(), routes, PROVIDERS, default) == tuple(Hop(*hop) for hop in hops)
+
+
+def test_the_default_takes_what_no_route_takes_and_names_no_model_where_there_is_none():
+    routes = [Route(("anthropic",), Match(model="gpt-*"))]
+    assert route(facts(), routes, PROVIDERS, "glm/x") == (Hop("glm", "x"),)
+    assert route(facts(""), routes, PROVIDERS, "glm/x") == (Hop("glm", ""),)
 
 
 def test_nothing_configured_is_404_and_says_what_to_do():

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.errors import error_type
 from claude_relay.core.exchange import Blame, Endpoint, Facts, Failure, Outcome
-from claude_relay.core.limits import LONGEST, date, family_of, headroom, limit_of, moment, number, retry_at
+from claude_relay.core.limits import LONGEST, date, family_of, headroom, limit_of, moment, number, retry_at, wait
 from claude_relay.core.table import TABLE, Length, load
 from claude_relay.core.verdicts import MEANINGS, clean, judge
 
@@ -23,6 +24,12 @@ UNIFIED = "anthropic-ratelimit-unified-"
 
 def error(message="", kind="invalid_request_error", **more):
     return json.dumps({"type": "error", "error": {"type": kind, "message": message, **more}}).encode()
+
+
+def coded(status, code, message="no", retry_after=None):
+    """An error of another format as it is recast."""
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    return Outcome(status, headers, error(message, error_type(status), details={"error_code": code}))
 
 
 def rfc3339(seconds):
@@ -116,6 +123,50 @@ ROWS = [
     (Outcome(None), "broken", Blame.ROUTE, "none"),
     *((Outcome(status), "bad_request", Blame.REQUEST, "none") for status in (400, 404, 409, 413, 422, 418)),
     (Outcome(400, body=error(SIGNATURE)), "signature", Blame.REQUEST, "none"),
+    (Outcome(None, failure=Failure.UNSUITED), "unsuited", Blame.REQUEST, "none"),
+    (Outcome(400, body=error(CREDIT), failure=Failure.UNSUITED), "unsuited", Blame.REQUEST, "none"),
+    # errors of other formats, recast into Claude's shape: the provider's own code tells what the status does not
+    (coded(429, "insufficient_quota"), "no_credit", Blame.KEY, "pool"),
+    (coded(402, "insufficient_quota"), "no_credit", Blame.KEY, "pool"),
+    (coded(400, "billing_hard_limit_reached"), "no_credit", Blame.KEY, "pool"),
+    (coded(429, "exceeded_current_quota_error"), "no_credit", Blame.KEY, "pool"),
+    (coded(429, "1113"), "no_credit", Blame.KEY, "pool"),
+    (coded(402, "", "Insufficient Balance"), "no_credit", Blame.KEY, "pool"),
+    (coded(403, "", "Insufficient balance"), "no_credit", Blame.KEY, "pool"),
+    (coded(429, "rate_limit_exceeded"), "unexplained_429", Blame.REQUEST, "none"),
+    (coded(429, "rate_limit_exceeded", retry_after="6"), "rate_limited", Blame.KEY, 6),
+    (coded(429, "RESOURCE_EXHAUSTED", retry_after="22.5"), "rate_limited", Blame.KEY, 22.5),
+    (
+        coded(429, "", "Rate limit reached for claude-opus-4-5 in organization o", retry_after="2"),
+        "rate_limited",
+        Blame.KEY,
+        2,
+    ),
+    (coded(429, "DAILY_QUOTA", retry_after="22"), "quota_exhausted", Blame.KEY_MODEL, "pool"),
+    (coded(429, "1304"), "quota_exhausted", Blame.KEY_MODEL, "pool"),
+    (coded(429, "engine_overloaded_error"), "overloaded", Blame.PROVIDER, "none"),
+    (coded(400, "API_KEY_INVALID"), "unauthorized", Blame.KEY, "out"),
+    (coded(401, "invalid_api_key"), "unauthorized", Blame.KEY, "out"),
+    (coded(401, "account_deactivated"), "key_disabled", Blame.KEY, "out"),
+    (coded(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), "key_disabled", Blame.KEY, "out"),
+    (coded(404, "model_not_found"), "model_denied", Blame.KEY_MODEL, "pool"),
+    (coded(400, "1211"), "model_denied", Blame.KEY_MODEL, "pool"),
+    (coded(404, "NOT_FOUND", "models/x is not found for API version v1beta"), "model_denied", Blame.KEY_MODEL, "pool"),
+    (coded(403, "unsupported_country_region_territory"), "unsuited", Blame.REQUEST, "none"),
+    (
+        coded(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
+        "unsuited",
+        Blame.REQUEST,
+        "none",
+    ),
+    (coded(403, "403", "Your chosen model requires moderation"), "bad_request", Blame.REQUEST, "none"),
+    (coded(400, "context_length_exceeded", "prompt is too long"), "bad_request", Blame.REQUEST, "none"),
+    (
+        Outcome(200, body=coded(402, "insufficient_quota").body, failure=Failure.ERROR_EVENT),
+        "no_credit",
+        Blame.KEY,
+        "pool",
+    ),
     # an error inside a 200 counts as the status it stands for
     (
         Outcome(200, body=error("Overloaded", "overloaded_error"), failure=Failure.ERROR_EVENT),
@@ -159,7 +210,7 @@ def test_every_verdict_but_endpoint_has_a_row_here():
 @pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
 def test_a_side_endpoint_never_touches_a_key(outcome, name, blame, rest, facts):
     verdict = judge(outcome, facts, now=NOW)
-    assert verdict.name in {"ok", "bad_request", "endpoint"}
+    assert verdict.name in {"ok", "bad_request", "endpoint", "unsuited"}
     assert verdict.blame not in {Blame.KEY, Blame.KEY_MODEL, Blame.KEY_FAMILY, Blame.ROUTE}
     assert verdict.rest_until is None
 
@@ -240,6 +291,15 @@ def bucket(name, remaining, seconds, limit=50):
     }
 
 
+def other(name, remaining, reset, limit=50):
+    """As OpenAI writes them."""
+    return {
+        f"x-ratelimit-limit-{name}": str(limit),
+        f"x-ratelimit-remaining-{name}": str(remaining),
+        f"x-ratelimit-reset-{name}": reset,
+    }
+
+
 @pytest.mark.parametrize(
     ("headers", "kind", "seconds"),
     [
@@ -249,6 +309,13 @@ def bucket(name, remaining, seconds, limit=50):
         (bucket("requests", 7, 20), "none", None),
         (bucket("requests", 0, -20), "stated", 0),
         (bucket("requests", 0, 20 * 86400), "none", None),
+        (other("requests", 0, "6m0s"), "stated", 360),
+        (other("requests", 0, "20ms") | other("tokens", 0, "1h2.5s"), "stated", 3602.5),
+        (other("tokens", 0, "10"), "stated", 10),
+        (other("tokens", 5, "6m0s"), "none", None),
+        (other("tokens", 0, "soon"), "none", None),
+        (other("tokens", 0, "40d"), "none", None),
+        (other("tokens", 0, "6m0s") | {"retry-after-ms": "250"}, "stated", 0.25),
         ({"retry-after-ms": "1500", "retry-after": "9"}, "stated", 1.5),
         ({"retry-after": http_date(NOW + 12)}, "stated", 12),
         ({"retry-after": "0.5"}, "stated", 0.5),
@@ -292,12 +359,28 @@ def test_parts():
     assert number(" 12.5 ") == 12.5
     assert date("2026-11-22T12:00:00Z") == date("2026-11-22T12:00:00") == NOW
     assert moment(str(NOW + 50), NOW, 40) is None
+    assert [wait(text) for text in ("1h2m3s", " 2M59.5S", "12", "5s 3s", "-1s", "1e3s", "")] == [
+        3723, 179.5, 12, None, None, None, None,
+    ]  # fmt: skip
     assert [family_of(name) for name in ("claude-3-5-Sonnet-20241022", "anthropic.claude-opus-4-1", "glm-4.6", "")] == [
         "sonnet",
         "opus",
         "glm-4.6",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "rate limit reached for gpt-5.6-sol in organization o on tokens per min",
+        "rate limit reached for model `gpt-5.6-sol` in organization o",
+        "quota exceeded for metric: m, limit: 20, model: gpt-5.6-sol",
+    ],
+)
+def test_a_limit_of_another_model_than_claude_is_that_models(message):
+    assert limit_of({"retry-after": "3"}, "gpt-5.6-sol", NOW, message).kind == "family"
+    assert limit_of({"retry-after": "3"}, "gpt-4.1", NOW, message).kind == "stated"
 
 
 def test_headroom_is_the_scarcest_share():
@@ -307,6 +390,7 @@ def test_headroom_is_the_scarcest_share():
         | {UNIFIED + "5h-utilization": "0.25", UNIFIED + "5h-reset": f"{NOW + 99}"}
     )
     assert headroom(headers, NOW) == (0.1, NOW + 30, True)
+    assert headroom(headers | other("tokens", 2, "30s"), NOW) == (0.04, NOW + 30, True)
     assert headroom({}, NOW) is None
     assert headroom(bucket("requests", 5, 60, limit=0), NOW) is None
 
@@ -326,6 +410,7 @@ NAMES = [
     "retry-after", "retry-after-ms", UNIFIED + "status", UNIFIED + "reset", UNIFIED + "representative-claim", UNIFIED + "5h-status",
     UNIFIED + "5h-reset", UNIFIED + "7d-utilization", UNIFIED + "7d_opus-status", UNIFIED + "7d_opus-reset", UNIFIED + "-status",
     "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset", "anthropic-ratelimit-requests-limit",
+    "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens", "x-ratelimit-limit-tokens",
 ]  # fmt: skip
 MEMBERS = st.sampled_from(["error", "type", "message", "details", "code", "error_code"])
 json_values = st.recursive(

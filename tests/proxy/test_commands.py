@@ -23,16 +23,18 @@ def call() -> Callable[..., Any]:
     """Runs commands, each with its arguments as a person types them, and returns the last one's value."""
     runtime = Runtime.of(parse(TEXT, environ={}))
     reloads: list[int] = []
+    defaults: list[str | None] = []
 
     def run(*lines: str) -> Any:
         async def main() -> Any:
             with taddons.context() as tctx:
-                tctx.master.addons.add(RelayCommands(lambda: runtime, lambda: reloads.append(1)))
+                tctx.master.addons.add(RelayCommands(lambda: runtime, lambda: reloads.append(1), defaults.append))
                 return [tctx.master.commands.execute(line) for line in lines][-1]
 
         return asyncio.run(main())
 
     run.reloads = reloads  # type: ignore[attr-defined]
+    run.defaults = defaults  # type: ignore[attr-defined]
     return run
 
 
@@ -71,3 +73,11 @@ def test_what_cannot_be_done_is_said(call: Callable[..., Any], line: str) -> Non
 def test_reload(call: Callable[..., Any]) -> None:
     call("relay.reload")
     assert call.reloads == [1]  # type: ignore[attr-defined]
+
+
+def test_everything_goes_to_one_provider_until_it_is_said_again(call: Callable[..., Any]) -> None:
+    assert "glm/glm-4.6" in call("relay.default glm/glm-4.6")
+    call("relay.default ''")
+    assert call.defaults == ["glm/glm-4.6", None]  # type: ignore[attr-defined]
+    with pytest.raises(exceptions.CommandError, match="anthropic, glm"):
+        call("relay.default openai")

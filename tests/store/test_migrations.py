@@ -47,6 +47,7 @@ REQUESTS = [
     "request_bytes",
     "response_bytes",
     "finished",
+    "notes",
 ]
 ATTEMPTS = [
     "request",

@@ -18,7 +18,7 @@ from .relay import Relay, config, provider
 from .upstream import FakeUpstream, Step, blackhole_port, refusing_port, silent_port
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
-QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "200ms", "idle": "800ms"}
+QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "500ms", "idle": "800ms"}
 STREAM = b"".join(claude.events())
 RETRY_1 = [("retry-after", "1")]
 

@@ -23,6 +23,17 @@ from msgspec import Raw
 from .exchange import Endpoint, Facts
 from .lenient import BAD_JSON
 
+SUBAGENT_HEADERS = ("x-claude-code-agent-id", "x-claude-code-parent-agent-id")
+"""What Claude Code adds to the requests of its sub-agents, from 2.1.139. https://code.claude.com/docs/en/llm-gateway"""
+CLASS_HEADER = "x-claude-code-request-class"
+"""What a request is for: main, subagent, workflow, compaction, auxiliary. Claude Code from 2.1.273 if CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"""
+SAID_SUBAGENT = "x-relay-subagent"
+"""A client's own word to the relay: `true` or `false`. It counts for more than anything else."""
+BACKGROUND_MODEL = "haiku"
+PAYLOAD_TOKENS = 1_600
+"""What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
+BYTES_PER_TOKEN = 4
+
 SESSION_HEADERS = ("x-relay-session", "x-claude-code-session-id")
 """The session as a client says it to the relay, and as Claude Code says it."""
 
@@ -46,6 +57,12 @@ _BILLING_LINE = re.compile(rb'"(?:[^"\\]|\\[^n])*+')
 _MARKER_NAME = b'"cache_control"'
 _MARKER = re.compile(rb'"cache_control"[ \t\r\n]*:[ \t\r\n]*\{[^{}]*\}')
 _BLANKS_AND_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+
+_SUBAGENT_LINE = b"cc_is_subagent=true"
+_BASE64 = b'"base64"'
+_DATA = b'"data"'
+_OPENING_OF_TEXT = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
+_PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
 
 _FILLED_LIST = re.compile(rb"\[[ \t\r\n]*[^] \t\r\n]")
 _OPENING = re.compile(rb"[ \t\r\n]*\{")
@@ -96,16 +113,39 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
     """
     fields = _fields(body) if endpoint in _WITH_BODY else _Body()
     model, session = _text(fields.model), _session_of_headers(headers) or _session_of_user(fields.metadata)
+    tools = _is_filled_list(fields.tools)
     return Facts(
         endpoint=endpoint,
         model=model,
         stream=bytes(fields.stream) == b"true",
-        tools=_is_filled_list(fields.tools),
+        tools=tools,
         thinking=_thinks(fields.thinking),
         session=session,
         headers=headers,
         prefix=_prefix(model, fields) if session is None and endpoint is Endpoint.MESSAGES else None,
+        client=_program(headers.get("user-agent", "")),
+        input_estimate=estimate_tokens(body) if endpoint in _WITH_BODY else 0,
+        background=_is_background(headers, model, tools=tools),
+        subagent=_is_subagent(headers, bytes(fields.system)),
     )
+
+
+def estimate_tokens(body: bytes) -> int:
+    """Tokens that a request holds, by its size: a token for four bytes, and for an encoded file no more than an image costs.
+
+    Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted.
+    """
+    tokens = len(body) // BYTES_PER_TOKEN
+    name = body.find(_DATA) if _BASE64 in body else -1
+    while name >= 0:
+        start = end = name + len(_DATA)
+        if opening := _OPENING_OF_TEXT.match(body, start):
+            start = opening.end()
+            end = max(start, body.find(b'"', start))
+            if body.find(b" ", start, end) < 0:  # otherwise it is text that somebody calls data
+                tokens -= max(0, (end - start) // BYTES_PER_TOKEN - PAYLOAD_TOKENS)
+        name = body.find(_DATA, end)
+    return tokens
 
 
 def rename_model(body: bytes, model: str) -> bytes:
@@ -115,7 +155,7 @@ def rename_model(body: bytes, model: str) -> bytes:
     Raises ValueError when the body is no JSON object or has no such member.
     """
     try:
-        spans = [(start, end) for name, start, end in _members(body) if name == "model"]
+        spans = [(start, end) for name, start, end in members(body) if name == "model"]
     except BAD_JSON:
         raise ValueError("the body is not a JSON object") from None
     if not spans:
@@ -178,6 +218,33 @@ def _session(name: str) -> str | None:
     return name if _SESSION.fullmatch(name) else None
 
 
+def _program(user_agent: str) -> str:
+    """The first product of a user agent without its version: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.5"""
+    product = _PRODUCT.match(user_agent.strip())
+    return product[0] if product else ""
+
+
+def _is_background(headers: Mapping[str, str], model: str, *, tools: bool) -> bool:
+    """What the client says; else a small model without tools, as Claude Code asks for titles and summaries."""
+    said = headers.get(CLASS_HEADER, "").strip().lower()
+    return said == "auxiliary" if said else BACKGROUND_MODEL in model.lower() and not tools
+
+
+def _is_subagent(headers: Mapping[str, str], system: bytes) -> bool:
+    if own := headers.get(SAID_SUBAGENT, "").strip().lower():
+        return own == "true"
+    if said := headers.get(CLASS_HEADER, "").strip().lower():
+        return said in ("subagent", "workflow")
+    return any(headers.get(name, "").strip() for name in SUBAGENT_HEADERS) or _SUBAGENT_LINE in _billing(system)
+
+
+def _billing(system: bytes) -> bytes:
+    """The line that Claude Code begins its system prompt with, or nothing."""
+    start = system.find(_BILLING, 0, _BILLING_WITHIN)
+    line = _BILLING_LINE.match(system, start) if start >= 0 else None
+    return line[0] if line else b""
+
+
 def _prefix(model: str, fields: _Body) -> str | None:
     """What the turns of a conversation have in common, hashed: model, tools, system prompt and first message.
 
@@ -198,9 +265,7 @@ def _prefix(model: str, fields: _Body) -> str | None:
 
 def _without_billing(system: bytes) -> bytes:
     """Without the line that Claude Code begins with, which is another one in each request."""
-    start = system.find(_BILLING, 0, _BILLING_WITHIN)
-    line = _BILLING_LINE.match(system, start) if start >= 0 else None
-    return system[: line.start()] + system[line.end() :] if line else system
+    return system.replace(_billing(system), b"", 1)
 
 
 def _without_markers(part: bytes) -> bytes:
@@ -217,7 +282,7 @@ def _without_markers(part: bytes) -> bytes:
     return b"".join([*pieces, part[done:]]) if pieces else part
 
 
-def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
+def members(body: bytes) -> Iterator[tuple[str, int, int]]:
     """Name, start and end of the value of each top-level member, in order and with duplicates. Raises one of BAD_JSON."""
     values = _decode_members(body)
     opening = _OPENING.match(body)

@@ -33,7 +33,11 @@ class Endpoint(StrEnum):
 class Facts:
     """What routing needs to know of a request. Header names are lower-case.
 
-    prefix  stands for the conversation when the client names no session: a hash of what all its turns begin with
+    prefix          stands for the conversation when the client names no session: a hash of what all its turns begin with
+    client          the client's program, from its user agent, e.g. `claude-cli`; empty when it names none
+    input_estimate  tokens, estimated from the size of the body: right to about a third for text, no more than a hint for images and PDFs
+    background      a side query, such as a title or a summary
+    subagent        sent by a sub-agent, not by the conversation that a person sees
     """
 
     endpoint: Endpoint
@@ -44,6 +48,10 @@ class Facts:
     session: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str | None = None
+    client: str = ""
+    input_estimate: int = 0
+    background: bool = False
+    subagent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,8 @@ class Failure(StrEnum):
     """A 200 that is HTML or otherwise not what was asked for."""
     ERROR_EVENT = "error_event"
     """A 200 with an error in it: an SSE `error` event before content, or JSON of type error."""
+    UNSUITED = "unsuited"
+    """Nothing was sent: the request cannot be said in this provider's format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try. `key` None: the client's own credential passes through. `because`: the verdict on the try before."""
+    """One try. `key` None: the client's own credential passes through. `because`: the verdict on the try before.
+
+    repaired  the request goes without the thoughts of earlier turns, which were refused
+    """
 
     n: int
     provider: str
@@ -152,6 +165,7 @@ class Attempt:
     model: str
     because: Verdict | None = None
     probe: bool = False
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,19 @@ whatever a header holds: what cannot be understood (negative, not a number, furt
     limit_of({"anthropic-ratelimit-unified-5h-status": "rejected", …}, "claude-opus-4-5", now=…)   -> Limit("window", end, "5h window")
 
 The header names are data: `data/verdicts.json`. https://docs.claude.com/en/api/rate-limits#response-headers
+and https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers, which Groq and Azure share.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 
-from .table import TABLE
+from .table import TABLE, Buckets
 
 DAY = 86400.0
 HOUR = 3600.0
@@ -30,6 +31,9 @@ UNITS = {"h": HOUR, "d": DAY}
 NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?", re.ASCII)
 WINDOW = re.compile(re.escape(HEADERS.unified) + r"(?P<window>.+)-(?P<part>status|reset|utilization)")
 LENGTH = re.compile(r"(\d{1,3})([hd])", re.ASCII)
+WAIT = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd]))+", re.ASCII)
+WAIT_PART = re.compile(r"([\d.]+)(ms|[smhd])", re.ASCII)
+WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0} | UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,14 @@ def moment(text: str, now: float, longest: float) -> float | None:
     when = number(text)
     when = date(text) if when is None else when
     return None if when is None or when > now + longest else max(now, when)
+
+
+def wait(text: str) -> float | None:
+    """Seconds of a length of time such as `6m0s`, `20ms` or `1h2.5s`; a plain number is seconds."""
+    text = text.strip().lower()
+    if not WAIT.fullmatch(text):
+        return number(text)
+    return sum(float(amount) * WAIT_UNITS[unit] for amount, unit in WAIT_PART.findall(text))
 
 
 def retry_at(headers: Mapping[str, str], now: float) -> float | None:
@@ -193,10 +205,10 @@ def _ordinary(headers: Mapping[str, str], model: str, now: float, message: str) 
     end = retry_at(headers, now)
     what = "retry-after"
     if end is None:
-        resets = [(reset, bucket) for bucket, reset in _empty_buckets(headers, now) if reset is not None]
-        if not resets:
+        empty = [(bucket.reset, bucket.name) for bucket in _buckets(headers, now) if bucket.left == 0]
+        if not empty:
             return None
-        end, bucket = max(resets)
+        end, bucket = max(empty)
         what = f"no {bucket} left"
     return Limit("family" if _names_family(message, model) else "stated", end, what)
 
@@ -206,24 +218,39 @@ def _names_family(message: str, model: str) -> bool:
     return bool(family) and any(phrase.format(family=family) in message for phrase in TABLE.family_says)
 
 
-def _bucket(headers: Mapping[str, str], bucket: str, part: str) -> str:
-    return headers.get(HEADERS.bucket.format(bucket=bucket, part=part), "")
+class _Bucket(NamedTuple):
+    """A bucket whose headers say when it is full again."""
+
+    name: str
+    limit: float | None
+    left: float | None
+    reset: float
 
 
-def _empty_buckets(headers: Mapping[str, str], now: float) -> list[tuple[str, float | None]]:
-    empty = [bucket for bucket in HEADERS.buckets if number(_bucket(headers, bucket, "remaining")) == 0]
-    return [(bucket, moment(_bucket(headers, bucket, "reset"), now, LONGEST_BUCKET)) for bucket in empty]
+def _buckets(headers: Mapping[str, str], now: float) -> Iterator[_Bucket]:
+    for kind in HEADERS.buckets:
+        for name in kind.names:
+            limit, left, reset = (
+                headers.get(kind.header.format(bucket=name, part=part), "") for part in ("limit", "remaining", "reset")
+            )
+            if (end := _reset(kind, reset, now)) is not None:
+                yield _Bucket(name, number(limit), number(left), end)
+
+
+def _reset(kind: Buckets, text: str, now: float) -> float | None:
+    if kind.reset == "moment":
+        return moment(text, now, LONGEST_BUCKET)
+    seconds = wait(text)
+    return None if seconds is None or seconds > LONGEST_BUCKET else now + seconds
 
 
 def _bucket_shares(headers: Mapping[str, str], now: float) -> list[Left]:
     """Those are token buckets, https://docs.claude.com/en/api/rate-limits: their reset is when they are full."""
-    shares = []
-    for bucket in HEADERS.buckets:
-        limit, left = number(_bucket(headers, bucket, "limit")), number(_bucket(headers, bucket, "remaining"))
-        reset = moment(_bucket(headers, bucket, "reset"), now, LONGEST_BUCKET)
-        if limit and left is not None and reset is not None:
-            shares.append(Left(min(1.0, left / limit), reset, refills=True))
-    return shares
+    return [
+        Left(min(1.0, bucket.left / bucket.limit), bucket.reset, refills=True)
+        for bucket in _buckets(headers, now)
+        if bucket.limit and bucket.left is not None
+    ]
 
 
 def _window_shares(headers: Mapping[str, str], now: float) -> list[Left]:

@@ -26,6 +26,8 @@ What happens after a verdict is a column of the verdict table (`then`), as is wh
     same_key        jittered pause (or the retry-after, if there is time) on the same key; after two the next provider; then again
     one_other_key   one other key, once for the request, then passed on
     other_key       like next_key after a clear answer, like any_key otherwise; nobody rests
+    next_provider   nothing was sent, for this provider cannot be asked that: the next one
+    repair          once more with the same key, without the thoughts of earlier turns; then passed on
     pass_on         the client sees it as it is
 
 `retry.attempts` bounds the attempts over all providers (a probe is one, waiting is none), `retry.max_wait` all waiting.
@@ -140,7 +142,7 @@ def _begin(trip: Trip, step: Try) -> Attempt:
         trip.seating.sit(step.hop, step.pool, step.key, trip.clock())
     trip.probed = trip.probed or probe
     because = trip.last.verdict if trip.last else None
-    return Attempt(trip.sent, step.hop.provider, step.key, step.hop.model, because, probe)
+    return Attempt(trip.sent, step.hop.provider, step.key, step.hop.model, because, probe, trip.repaired)
 
 
 def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
@@ -212,6 +214,19 @@ def _same_key(trip: Trip, last: Last) -> Conclusion | None:
     return None
 
 
+def _next_provider(trip: Trip, last: Last) -> Conclusion | None:
+    trip.gone.add(last.step.hop.provider)
+    return None
+
+
+def _repair(trip: Trip, last: Last) -> Conclusion | None:
+    """Thoughts are signed by whoever had them, and a conversation may have been with somebody else before."""
+    if trip.repaired:
+        return PassedOn(last.verdict)
+    trip.repaired, trip.forced = True, last.step
+    return None
+
+
 AFTER: Mapping[Then, Callable[[Trip, Last], Conclusion | None]] = {
     Then.ACCEPT: _accept,
     Then.NEXT_KEY: _next_key,
@@ -219,6 +234,8 @@ AFTER: Mapping[Then, Callable[[Trip, Last], Conclusion | None]] = {
     Then.OTHER_KEY: _other_key,
     Then.ANY_KEY: _any_key,
     Then.SAME_KEY: _same_key,
+    Then.NEXT_PROVIDER: _next_provider,
+    Then.REPAIR: _repair,
     Then.PASS_ON: _pass_on,
 }
 

@@ -5,6 +5,8 @@ models in either case. It must not know keys, rests or how configuration is read
 
     route(facts, [Route(match=Match(model="claude-haiku-*"), to=("glm",))], {"glm": Provider(models={"claude-*": "glm-4.6"})})
         -> (Hop("glm", "glm-4.6"),)
+
+A request that names no model (a list of models, a file) fits no glob of models but `*`.
 """
 
 from __future__ import annotations
@@ -40,6 +42,22 @@ class MatchLike(Protocol):
     def thinking(self) -> bool | None:
         """Whether thinking is asked for."""
 
+    @property
+    def client(self) -> str | None:
+        """A glob of the client's program."""
+
+    @property
+    def min_input_tokens(self) -> int | None:
+        """The least number of input tokens, as estimated."""
+
+    @property
+    def background(self) -> bool | None:
+        """Whether it is a side query."""
+
+    @property
+    def subagent(self) -> bool | None:
+        """Whether a sub-agent sent it."""
+
 
 class RouteLike(Protocol):
     """A rule of `routes`."""
@@ -61,16 +79,27 @@ class ProviderLike(Protocol):
         """The model's name there, by glob of the client's name."""
 
 
-def route(facts: Facts, routes: Sequence[RouteLike], providers: Mapping[str, ProviderLike]) -> tuple[Hop, ...]:
+def route(
+    facts: Facts,
+    routes: Sequence[RouteLike],
+    providers: Mapping[str, ProviderLike],
+    default: str | None = None,
+) -> tuple[Hop, ...]:
     """The providers for a request, each with the model's name there. Without any route: all providers in their order.
+
+    default  PROVIDER or PROVIDER/MODEL that comes first, whatever the routes say; theirs are what it falls back to
 
     Raises RelayError 404 when no route takes the request, or when none of its providers exists.
     """
     names = providers.keys() if not routes else next((rule.to for rule in routes if matches(rule.match, facts)), ())
-    hops = tuple(Hop(name, model_at(providers[name], facts.model)) for name in names if name in providers)
+    first, _, model = (default or "").partition("/")
+    hops = [Hop(name, model_at(providers[name], facts.model)) for name in names if name in providers and name != first]
+    if first in providers:
+        there = model if model and facts.model else model_at(providers[first], facts.model)
+        hops.insert(0, Hop(first, there))
     if not hops:
         raise RelayError(404, _nothing(facts), final=True)
-    return hops
+    return tuple(hops)
 
 
 def matches(match: MatchLike, facts: Facts) -> bool:
@@ -84,7 +113,7 @@ def model_at(provider: ProviderLike, model: str) -> str:
 
 
 def fits(glob: str, model: str) -> bool:
-    """Whether a model's name fits a glob, whatever the case."""
+    """Whether the name of a model or a program fits a glob, whatever the case."""
     return fnmatchcase(model.lower(), glob.lower())
 
 
@@ -100,6 +129,10 @@ CHECKS: tuple[Callable[[MatchLike, Facts], bool], ...] = (
     lambda match, facts: match.stream is None or match.stream is facts.stream,
     lambda match, facts: match.tools is None or match.tools is facts.tools,
     lambda match, facts: match.thinking is None or match.thinking is facts.thinking,
+    lambda match, facts: match.client is None or fits(match.client, facts.client),
+    lambda match, facts: match.min_input_tokens is None or match.min_input_tokens <= facts.input_estimate,
+    lambda match, facts: match.background is None or match.background is facts.background,
+    lambda match, facts: match.subagent is None or match.subagent is facts.subagent,
     _headers_fit,
 )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 from importlib import resources
+from typing import Literal
 
 import msgspec
 
@@ -43,6 +44,9 @@ class Then(StrEnum):
     OTHER_KEY = "other_key"
     SAME_KEY = "same_key"
     ANY_KEY = "any_key"
+    NEXT_PROVIDER = "next_provider"
+    REPAIR = "repair"
+    """One more try on the same key, without what the provider took offence at."""
     PASS_ON = "pass_on"
 
 
@@ -85,13 +89,21 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names_model: bool = False
 
 
+class Buckets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Headers about buckets that fill up evenly: `header` with {bucket} and {part} (limit, remaining, reset)."""
+
+    header: str
+    names: tuple[str, ...]
+    reset: Literal["moment", "length"]
+    """Whether the reset is a point in time, or a length of time such as 6m0s (a plain number: seconds)."""
+
+
 class Headers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names of headers and what to read in them."""
 
     retry_after: str
     retry_after_ms: str
-    bucket: str
-    buckets: tuple[str, ...]
+    buckets: tuple[Buckets, ...]
     unified: str
     used_up: frozenset[str]
     not_windows: frozenset[str]

@@ -83,6 +83,8 @@ class Trip:
     """The provider whose turn it is."""
     probed: bool = False
     other_used: bool = False
+    repaired: bool = False
+    """Whether the request goes on without the thoughts of earlier turns."""
     forced: Try | None = None
     """The try that was settled on, if its key still may be used."""
     last: Last | None = None

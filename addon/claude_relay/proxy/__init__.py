@@ -7,6 +7,9 @@ relay_layer  the HTTP layer that owns such streams, with its connections and ala
 relayed      what is known of one relayed flow, from its first header to its settlement
 runtime      the configuration as it is right now: pools, upstreams, limits
 wire         the request as it leaves: host, path, alias in the flow, key on the wire
+translating  a request for a provider of another format: read, recalled, translated
+crossing     such an attempt: its request, its answer brought into Claude's form
+modules      formats by name, and those of the user's own
 redaction    no key, token or cookie in what a flow shows
 answers      answers of the relay's own, in Claude's shape
 bookkeeping  what is written down of a request: rows, headers, the line that people see

@@ -26,14 +26,36 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from claude_relay.core.body import read_facts, rename_model
 from claude_relay.core.config import OutboundProxy
-from claude_relay.core.endpoints import classify
+from claude_relay.core.endpoints import classify, normalise_path
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, PassedOn, Refused, Wait
+from claude_relay.core.exchange import (
+    Attempt,
+    Conclusion,
+    Endpoint,
+    Facts,
+    Failure,
+    Hop,
+    Outcome,
+    PassedOn,
+    Refused,
+    Wait,
+)
+from claude_relay.core.formats.anthropic import without_foreign_thinking, without_thinking
 from claude_relay.core.policy import attempts
 from claude_relay.core.routing import route
 
-from .answers import claude_error, cors_headers, error_answer, preflight, recast
+from .answers import (
+    claude_error,
+    cors_headers,
+    error_answer,
+    estimate_answer,
+    lists_itself,
+    models_answer,
+    preflight,
+    recast,
+)
 from .bookkeeping import Bookkeeper
+from .crossing import Translated
 from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
@@ -45,6 +67,7 @@ from .wire import (
     mask_client,
     pass_through,
     via,
+    write_anew,
 )
 
 logger = logging.getLogger(__name__)
@@ -56,6 +79,7 @@ NO_KEY = (
     "The relay has no key for {} and the client sent only a placeholder. "
     "Set ANTHROPIC_API_KEYS (or keys in relay.yaml) and start the relay again, or send a real key."
 )
+ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
 
 type Hook[S] = Callable[[S, http.HTTPFlow], Awaitable[None]]
@@ -85,6 +109,9 @@ class RelayHooks:
     def __init__(self, books: Bookkeeper) -> None:
         self.runtime: Runtime | None = None
         self.books = books
+        self.translator = books.translator
+        self.default: str | None = None
+        """What the command `relay.default` has set in the place of relay.yaml's."""
 
     # -- claiming
 
@@ -161,7 +188,10 @@ class RelayHooks:
             facts, runtime = relayed.facts, relayed.runtime
             relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
             owner = await self.books.owner_of(relayed)
-            hops = route(facts, runtime.config.routes, runtime.config.providers)
+            hops, own = await self.served(relayed)
+            if own is not None:
+                relayed.own_answer, flow.response = True, own
+                return
             relayed.policy = attempts(
                 facts,
                 hops,
@@ -175,12 +205,34 @@ class RelayHooks:
             )
             await self.follow(flow, relayed, None)
 
+    async def served(self, relayed: Relayed) -> tuple[tuple[Hop, ...], http.Response | None]:
+        """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""
+        facts, runtime = relayed.facts, relayed.runtime
+        if facts.endpoint is Endpoint.MODELS and lists_itself(runtime):
+            return (), models_answer(runtime.config, flow_path(relayed), relayed.id)
+        config = runtime.config
+        hops = route(facts, config.routes, config.providers, default=self.default or config.default)
+        if facts.endpoint is Endpoint.MESSAGES:
+            return hops, None
+        counting = facts.endpoint is Endpoint.COUNT_TOKENS
+        able = tuple(hop for hop in hops if (f := runtime.formats.get(hop.provider)) is None or (counting and f.count))
+        if not able and counting:
+            relayed.notes = (ESTIMATED,)
+            return hops, estimate_answer(await self.translator.estimate(relayed), relayed.id)
+        if not able:
+            names = ", ".join(hop.provider for hop in hops)
+            raise RelayError(404, f"{names}: only providers of Claude's own format have {facts.endpoint} requests.")
+        return able, None
+
     async def follow(self, flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome | None) -> None:
         """Tell the policy what became of the attempt and do what it says next."""
         step = await self.next_step(relayed, outcome)
-        because = step.because
         if outcome is not None and relayed.tries:
-            relayed.end_try(outcome, because)
+            relayed.end_try(outcome, step.because)
+        while isinstance(step, Attempt) and (unsuited := await self.cross(relayed, step)) is not None:
+            relayed.begin_try(step)
+            outcome, step = unsuited, await self.next_step(relayed, unsuited)
+            relayed.end_try(outcome, step.because)
         if isinstance(step, Attempt):
             relayed.next_attempt, relayed.again = step, True
             return
@@ -189,6 +241,16 @@ class RelayHooks:
             refuse(flow, relayed, step.error)
         elif isinstance(step, PassedOn):
             pass_on(flow, relayed, outcome or Outcome())
+
+    async def cross(self, relayed: Relayed, attempt: Attempt) -> Outcome | None:
+        """Prepare the attempt's request where it is another one than the client's. Returns why it cannot be made, if it cannot."""
+        try:
+            relayed.notes = ()
+            relayed.crossing = await self.translator.cross(relayed, attempt)
+        except RelayError as error:
+            body = error.claude_body(relayed.id)
+            return Outcome(error.status, body=body, failure=Failure.UNSUITED, message=error.message)
+        return None
 
     async def next_step(self, relayed: Relayed, outcome: Outcome | None) -> Attempt | Conclusion:
         """Drive the policy through its waits. A client that leaves ends them."""
@@ -284,6 +346,12 @@ class RelayHooks:
             self.books.view.finished(flow)
 
 
+def flow_path(relayed: Relayed) -> str:
+    """The path that the client asked for, normalised."""
+    path = relayed.pristine.path if relayed.pristine is not None else b""
+    return normalise_path(path.decode("utf-8", "replace"))
+
+
 def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | None:
     """Answers that need no upstream: preflights, and refusals for who asks or with what."""
     headers, allowed = relayed.facts.headers, relayed.runtime.config.listen.cors
@@ -315,9 +383,12 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if attempt.key is not None and not is_loopback(flow.client_conn.peername):
         raise RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)
     relayed.begin_try(attempt)
-    if attempt.model != relayed.facts.model:
-        rename(flow.request, attempt.model)
-    address(flow.request, upstream, identity=relayed.facts.stream)
+    crossing = relayed.crossing
+    if isinstance(crossing, Translated):
+        write_anew(flow.request, upstream, crossing.sent.path, crossing.sent.body)
+    else:
+        reword(flow.request, relayed.facts, attempt)
+        address(flow.request, upstream, identity=relayed.facts.stream or crossing is not None)
     proxy = (
         upstream.proxy if attempt.key is None or attempt.key.proxy is None else OutboundProxy.parse(attempt.key.proxy)
     )
@@ -332,11 +403,17 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
         relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
 
 
-def rename(request: http.Request, model: str) -> None:
-    """The provider knows the model under another name: replace those bytes of the body and no others."""
-    request.data.content = rename_model(request.data.content or b"", model)
-    if "content-length" in request.headers:
-        request.headers["content-length"] = str(len(request.data.content))
+def reword(request: http.Request, facts: Facts, attempt: Attempt) -> None:
+    """What a native body must lose: another provider's thoughts, and its model's name where the provider has another one for it."""
+    body = request.data.content or b""
+    if facts.endpoint is Endpoint.MESSAGES:
+        body = without_thinking(body) if attempt.repaired else without_foreign_thinking(body)
+    if attempt.model != facts.model:
+        body = rename_model(body, attempt.model)
+    if body is not request.data.content and body != request.data.content:
+        request.data.content = body
+        if "content-length" in request.headers:
+            request.headers["content-length"] = str(len(body))
 
 
 def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:
@@ -351,7 +428,8 @@ def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:
 def pass_on(flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome) -> None:
     """The upstream's error is the answer: as it is when it speaks Claude's language, recast otherwise."""
     relayed.again = False
-    if outcome.failure is not None or claude_error(outcome.body) is None:
+    translated = isinstance(relayed.crossing, Translated)
+    if translated or outcome.failure is not None or claude_error(outcome.body) is None:
         relayed.own_answer = True
         flow.response = recast(outcome, relayed.id)
 

@@ -7,11 +7,13 @@ import dataclasses
 import logging
 import re
 import time
+from collections.abc import Sequence
 
 from mitmproxy import http
 
 from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
+from claude_relay.core.formats.translation import Translation
 from claude_relay.core.resources import Owner, made, named
 from claude_relay.core.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
@@ -20,6 +22,7 @@ from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
 from .relayed import Relayed, Try
 from .stored import Stored
+from .translating import Translator
 
 logger = logging.getLogger(__name__)
 NO_USAGE = Usage()
@@ -36,7 +39,17 @@ class Bookkeeper:
         self.ledger = ledger
         self.view = view
         self.closed = False
-        self.stored: Stored | None = None
+        self.translator = Translator()
+        self._stored: Stored | None = None
+
+    @property
+    def stored(self) -> Stored | None:
+        """What is shared with other relays; None before the relay runs."""
+        return self._stored
+
+    @stored.setter
+    def stored(self, stored: Stored | None) -> None:
+        self._stored = self.translator.stored = stored
 
     async def owner_of(self, relayed: Relayed) -> Owner | None:
         """The key that made what the request is about: a file, a batch, a container."""
@@ -72,6 +85,8 @@ class Bookkeeper:
             says.append((b"x-relay-key", attempt.key.alias if attempt.key is not None else "client"))
             if PLAIN.fullmatch(attempt.model):
                 says.append((b"x-relay-model", attempt.model))
+        if relayed.notes:
+            says.append((b"x-relay-notes", in_a_header(relayed.notes)))
         headers = flow.response.data.headers
         upstreams = tuple(f for f in headers.fields if not f[0].lower().startswith(b"x-relay-"))
         headers.fields = upstreams + tuple((name, value.encode()) for name, value in says)
@@ -104,6 +119,8 @@ class Bookkeeper:
         self.tell_pool(relayed, now)
         usage = relayed.meter.usage if relayed.meter is not None else None
         await self.remember_made(relayed)
+        if isinstance(relayed.translation, Translation):
+            await self.after_translation(relayed, relayed.translation)
         flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
         flow.marked = marker(relayed, finished)
         if self.closed:
@@ -111,6 +128,13 @@ class Bookkeeper:
             await asyncio.get_running_loop().create_future()
         if self.ledger is not None and relayed.counts:
             await self.ledger.write(request_row(flow, relayed, finished, now), attempt_rows(relayed))
+
+    async def after_translation(self, relayed: Relayed, translation: Translation) -> None:
+        """Keep what the provider wants back; say what in its answer nobody was ready for."""
+        if translation.fault is not None:
+            logger.error("the answer to %s could not be translated to its end", relayed.id, exc_info=translation.fault)
+        if translation.memories:
+            await self.translator.remember(translation.memories)
 
     @staticmethod
     def tell_pool(relayed: Relayed, now: float) -> None:
@@ -179,8 +203,7 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: 
         if relayed.pristine
         else flow.request.path,
         requested_model=facts.model or None,
-        served_model=(meter.served_model if meter is not None else None)
-        or (last.attempt.model or None if last else None),
+        served_model=served_model(relayed),
         provider=last.attempt.provider if last else None,
         key=last.attempt.key.alias if last and last.attempt.key else None,
         stream=facts.stream,
@@ -199,7 +222,23 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: 
         request_bytes=relayed.request_bytes,
         response_bytes=relayed.response_bytes,
         finished=finished,
+        notes="; ".join(relayed.notes) or None,
     )
+
+
+def served_model(relayed: Relayed) -> str | None:
+    """The model as the provider named it in its answer, else as it was asked for it; the client's own name may stand in the answer."""
+    if relayed.translation is not None and relayed.translation.served_model:
+        return relayed.translation.served_model
+    asked = relayed.tries[-1].attempt.model if relayed.tries else ""
+    named = relayed.meter.served_model if relayed.meter is not None and relayed.crossing is None else None
+    return named or asked or None
+
+
+def in_a_header(notes: Sequence[str]) -> str:
+    """Notes on one line of printable ASCII, at most 1,000 characters: they may name what a client called its tools."""
+    line = "; ".join(notes).encode("ascii", "replace").decode()
+    return "".join(character if character.isprintable() else "?" for character in line)[:1000]
 
 
 def error_type_of(relayed: Relayed, finished: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The relay from mitmproxy's own console: `relay.keys`, `relay.rest`, `relay.disable`, `relay.enable`, `relay.reload`.
+"""The relay from mitmproxy's own console: `relay.keys`, `relay.rest`, `relay.disable`, `relay.enable`, `relay.default`, `relay.reload`.
 
 They work in mitmproxy's command prompt and in mitmweb. A key is named as everywhere, `anthropic/k2`, and completed. `relay.disable`
 and `relay.rest` last until they are lifted or the relay ends; keys of the vault are switched for good with `scripts/keys`.
@@ -24,9 +24,15 @@ class RelayCommands:
 
     name = "claude_relay_commands"
 
-    def __init__(self, runtime: Callable[[], Runtime | None], reload: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runtime: Callable[[], Runtime | None],
+        reload: Callable[[], None],
+        set_default: Callable[[str | None], None],
+    ) -> None:
         self.runtime = runtime
         self.read_again = reload
+        self.set_default = set_default
 
     @command.command("relay.keys")
     def keys(self) -> types.Data:
@@ -65,6 +71,19 @@ class RelayCommands:
         """End every rest of a key, also those that a provider asked for."""
         pool, found = self.find(key)
         pool.rests.lift(found.id)
+
+    @command.command("relay.default")
+    def default(self, target: str = "") -> str:
+        """Send every request to PROVIDER or PROVIDER/MODEL first, whatever the routes say; without a name: follow relay.yaml again."""
+        runtime = self.runtime()
+        provider, slash, model = target.partition("/")
+        if slash and not model:
+            raise exceptions.CommandError("name a model after the slash, or leave the slash out")
+        if runtime is None or (target and provider not in runtime.config.providers):
+            known = ", ".join(runtime.config.providers) if runtime is not None else ""
+            raise exceptions.CommandError(f"no provider has the name {provider}; there are: {known or 'none'}")
+        self.set_default(target or None)
+        return f"requests go to {target} first" if target else "requests go where relay.yaml says"
 
     @command.command("relay.reload")
     def reload(self) -> None:

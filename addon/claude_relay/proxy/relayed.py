@@ -8,6 +8,7 @@ every secret.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 import time
 import weakref
@@ -20,10 +21,12 @@ from mitmproxy import http
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
+from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.gate import Gate
 from claude_relay.core.resources import LONGEST_ANSWER
 from claude_relay.core.usage import Meter
 
+from .crossing import Bytes, Crossing
 from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
 from .wire import Pristine, Signature, lower_headers
@@ -68,6 +71,10 @@ class Relayed:
     placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0
+    conversation: Conversation | None = None
+    """What the client asked, once a provider of another format is to be asked."""
+    notes: tuple[str, ...] = ()
+    """What was left out or changed for the provider of the running attempt."""
     side_body: bytes | None = None
     """The body of a side call, which no flow shows."""
 
@@ -79,11 +86,18 @@ class Relayed:
     conclusion: Conclusion | None = None
     refusal: RelayError | None = None
     tries: list[Try] = field(default_factory=list)
+    crossing: Crossing | None = None
+    """How the running attempt differs from what the client asked."""
+    translation: Bytes | None = None
+    """What brings the running attempt's answer into Claude's form."""
     gate: Gate | None = None
     outcome: Outcome | None = None
     again: bool = False
     own_answer: bool = False
     response_headers: dict[str, str] = field(default_factory=dict)
+    """Of the answer as the client gets it."""
+    upstream_headers: dict[str, str] = field(default_factory=dict)
+    """Of the answer as it came."""
     hidden: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = field(default_factory=dict)
     """Header fields as the flow shows them, and as the client gets them."""
 
@@ -135,7 +149,11 @@ class Relayed:
         """Begin to judge the answer whose head has arrived."""
         self.hidden.clear()
         mask_headers(response, self)
-        self.response_headers = lower_headers(response)
+        self.upstream_headers = lower_headers(response)
+        crossing, good = self.crossing, 200 <= response.status_code < 300
+        self.translation = crossing.open(response) if crossing is not None and good else None
+        changed = self.translation is not None
+        self.response_headers = lower_headers(response) if changed else self.upstream_headers
         self.gate = Gate(
             response.status_code,
             self.response_headers,
@@ -149,6 +167,21 @@ class Relayed:
         """A byte of the answer's body arrived."""
         if self.tries and self.tries[-1].first_byte_at is None:
             self.tries[-1].first_byte_at = time.time()
+
+    def read(self, data: bytes) -> bytes:
+        """The upstream's bytes in Claude's form, as far as they can leave."""
+        return data if self.translation is None else self.translation.feed(data)
+
+    def read_end(self) -> bytes:
+        """The rest, when the upstream's answer is whole."""
+        return b"" if self.translation is None else self.translation.end()
+
+    def found(self, gate: Gate) -> Outcome:
+        """What became of the attempt, in Claude's words."""
+        outcome = gate.outcome()
+        if self.crossing is None:
+            return outcome
+        return self.crossing.problem(dataclasses.replace(outcome, headers=self.upstream_headers), self.id)
 
     def open_meter(self, response: http.Response) -> None:
         """Begin to count what the accepted answer uses."""

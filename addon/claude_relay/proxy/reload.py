@@ -70,9 +70,8 @@ class Watcher:
     async def reload(self) -> None:
         """Take over what the file says now, or keep what was."""
         try:
-            config = await asyncio.to_thread(read, self.path)
+            self.changed(await asyncio.to_thread(read, self.path))
         except ConfigError as e:
             logger.warning("%s is broken; the relay goes on with the last good configuration.\n%s", self.path, e)
             return
-        self.changed(config)
         logger.log(ALERT, "%s was read again and applies from now on", self.path)

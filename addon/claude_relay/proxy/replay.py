@@ -169,9 +169,10 @@ class RelayStream(HttpStream):
         gate = self.relayed.gate
         if isinstance(event, ResponseData):
             self.relayed.saw_byte()
-            self.held.append(event.data)
+            data = self.relayed.read(event.data)
+            self.held.append(data)
             was_started = gate.started
-            decision = gate.feed(event.data)
+            decision = gate.feed(data) if data else gate.decision
             if decision is Decision.HOLD:
                 if gate.started and not was_started:
                     yield from self.set_deadline(HOLD_SECONDS)
@@ -182,6 +183,9 @@ class RelayStream(HttpStream):
             assert self.flow.response is not None
             self.flow.response.trailers = event.trailers
         else:
+            if rest := self.relayed.read_end():
+                self.held.append(rest)
+                gate.feed(rest)
             yield from self.act_on(gate.end(), whole=True)
 
     def act_on(self, decision: Decision, *, whole: bool) -> Commands[None]:
@@ -189,11 +193,11 @@ class RelayStream(HttpStream):
         assert self.relayed is not None
         if decision is Decision.PASS:
             assert self.relayed.gate is not None
-            self.relayed.outcome = self.relayed.gate.outcome()
+            self.relayed.outcome = self.relayed.found(self.relayed.gate)
             yield from self.accept(whole=whole)
         elif decision is Decision.FAIL:
             assert self.relayed.gate is not None
-            outcome = self.relayed.gate.outcome()
+            outcome = self.relayed.found(self.relayed.gate)
             if outcome.failure is not None and not whole:
                 yield from self.abandon(outcome.message)
             yield from self.failed(outcome, whole=whole)
@@ -215,16 +219,21 @@ class RelayStream(HttpStream):
         if whole:
             yield from self.send_whole(body)
             return
+        assert self.relayed is not None
         yield from self.start_response_stream()
+        yield from self.set_deadline(self.relayed.limits.idle)
         if body:
-            yield from self.state_stream_response_body(ResponseData(self.stream_id, body))
+            yield from self.deliver(self.relayed, body)
 
     def send_whole(self, body: bytes) -> Commands[None]:
         """Send an answer that was read to its end. What the flow shows of it may differ from what the client gets."""
         assert self.relayed is not None
         assert self.flow.response is not None
-        response, fields = self.flow.response, self.flow.response.data.headers.fields
-        wire = for_client(body, self.relayed)
+        response, wire = self.flow.response, for_client(body, self.relayed)
+        if self.relayed.translation is not None:
+            response.headers.pop("transfer-encoding", None)
+            response.headers["content-length"] = str(len(wire))
+        fields = response.data.headers.fields
         shown = response.data.content = for_show(response, wire, self.relayed)
         if shown is body and not self.relayed.hidden:
             yield from self.send_response()
@@ -260,7 +269,8 @@ class RelayStream(HttpStream):
         elif isinstance(event, ResponseData):
             relayed.saw_byte()
             yield from self.set_deadline(relayed.limits.idle)
-            yield from self.deliver(relayed, event.data)
+            if data := relayed.read(event.data):
+                yield from self.deliver(relayed, data)
         elif isinstance(event, ResponseTrailers):
             assert self.flow.response is not None
             self.flow.response.trailers = event.trailers
@@ -284,6 +294,8 @@ class RelayStream(HttpStream):
 
     def end_of_stream(self, relayed: Relayed) -> Commands[None]:
         self.deadline = None
+        if rest := relayed.read_end():
+            yield from self.deliver(relayed, rest)
         if not relayed.meter_end():
             yield from self.break_off("the upstream ended the stream before it was complete")
             return
@@ -353,7 +365,7 @@ class RelayStream(HttpStream):
         if isinstance(event, Expired):
             yield from self.abandon(event.message)
         relayed.gate.cut(failure_of(event), event.message)
-        yield from self.failed(relayed.gate.outcome(), whole=True)
+        yield from self.failed(relayed.found(relayed.gate), whole=True)
 
     def abandon(self, why: str) -> Commands[None]:
         """Stop the running upstream exchange: closes an HTTP/1 connection, resets an HTTP/2 stream."""

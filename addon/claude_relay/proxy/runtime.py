@@ -9,11 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from claude_relay.core.config import Config
+from claude_relay.core.config import NO_KEY, Config
 from claude_relay.core.exchange import Key
+from claude_relay.core.formats.base import Format
 from claude_relay.core.pool import Pool, Pools
 from claude_relay.core.sessions import Sessions
 
+from .modules import format_of
 from .options import host_patterns
 from .wire import Upstream
 
@@ -41,6 +43,8 @@ class Runtime:
     side_limits: Limits
     sessions: Sessions | None
     hosts: re.Pattern[str]
+    formats: Mapping[str, Format]
+    """By provider; those of Claude's own format are not in it."""
 
     @classmethod
     def of(
@@ -56,7 +60,8 @@ class Runtime:
         for name, provider in config.providers.items():
             own = provider.key_list(name)
             known = {key.secret for key in own}
-            keys = (*own, *(key for key in lent.get(name, ()) if key.secret not in known))
+            vaults = tuple(key for key in lent.get(name, ()) if key.secret not in known)
+            keys = (*(key for key in own if key.secret != NO_KEY or not vaults), *vaults)
             passthrough = provider.empty_pool == "passthrough"
             pool = pools.get(name)
             if pool is None:
@@ -77,6 +82,7 @@ class Runtime:
             limits=Limits(retry.first_byte, retry.idle),
             side_limits=Limits(min(SIDE_CALL_SECONDS, retry.first_byte), retry.idle),
             sessions=sessions if config.sessions.sticky else None,
+            formats={name: found for name, p in config.providers.items() if (found := format_of(p.format)) is not None},
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
         )
 

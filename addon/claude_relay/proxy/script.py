@@ -53,7 +53,7 @@ class ClaudeRelay(RelayHooks):
         self.stored: Stored | None = None
         self.listening: asyncio.Task[None] | None = None
         self.default_listener = DefaultListenerFilter()
-        self.addons = [RelayCommands(lambda: self.runtime, self.read_again)]
+        self.addons = [RelayCommands(lambda: self.runtime, self.read_again, self.set_default)]
 
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options."""
@@ -74,15 +74,15 @@ class ClaudeRelay(RelayHooks):
         try:
             self.seen = reload.stamp(self.path) if self.path is not None else None
             config = reload.read(self.path) if self.path is not None else default(os.environ)
+            if self.runtime is not None:
+                config = running(self.runtime.config, config)
+            self.runtime = Runtime.of(config, self.runtime, self.lent)
         except ConfigError as e:
             if self.runtime is not None:
                 raise exceptions.OptionsError(str(e)) from None
             # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
             logger.error("The relay cannot start:\n%s", e)
             return
-        if self.runtime is not None:
-            config = running(self.runtime.config, config)
-        self.runtime = Runtime.of(config, self.runtime, self.lent)
         options.apply(config)
         if self.listening is not None:
             self.watch()
@@ -154,6 +154,10 @@ class ClaudeRelay(RelayHooks):
         """The command `relay.reload`."""
         if self.watcher is not None:
             asyncio.get_running_loop().create_task(self.watcher.reload(), name="relay.reload")
+
+    def set_default(self, target: str | None) -> None:
+        """The command `relay.default`."""
+        self.default = target
 
     def done(self) -> None:
         """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back."""

@@ -29,6 +29,8 @@ INTERVAL = 0.4
 """Seconds between two looks. One look of each process, and what one did is known to the other: within a second."""
 TIDY = 600.0
 """Seconds between two times of dropping what is over."""
+MEMORY = 15 * 86400.0
+"""Seconds that a conversation may be silent and still go on where a provider needs its own words back."""
 
 type Lent = Mapping[str, tuple[Key, ...]]
 
@@ -138,6 +140,21 @@ class Stored:
                 await self.in_thread(self.state.remember_resource, name, provider, key_id, until)
             except StoreError as e:
                 self.complain("resources", str(e))
+
+    async def remember_calls(self, memories: Mapping[str, str]) -> None:
+        """Keep what a provider wants back with these calls of tools."""
+        try:
+            await self.in_thread(self.state.remember_calls, memories, time.time() + MEMORY)
+        except StoreError as e:
+            self.complain("memories", str(e))
+
+    async def recall(self, calls: Sequence[str]) -> Mapping[str, str]:
+        """What was kept with these calls, by this relay or another one."""
+        try:
+            return await self.in_thread(self.state.recall, calls, time.time())
+        except StoreError as e:
+            self.complain("memories", str(e))
+            return {}
 
     def complain(self, about: str, text: str) -> None:
         """Say what is wrong once, and once that it is over."""

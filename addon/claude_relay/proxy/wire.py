@@ -92,6 +92,7 @@ class Upstream:
 
     prefix  path in front of the API's own, without a slash at its end
     auth    which header, cookie or query parameter takes the key
+    headers sent beside the client's own
     proxy   outbound HTTP proxy
     """
 
@@ -101,13 +102,15 @@ class Upstream:
     prefix: str
     auth: Auth
     proxy: OutboundProxy | None = None
+    headers: Fields = ()
 
     @classmethod
     def of(cls, provider: Provider) -> Upstream:
         """Where a provider of the configuration is."""
         url = urllib.parse.urlsplit(provider.base_url)
         port = url.port or (443 if url.scheme == "https" else 80)
-        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, provider.proxy)
+        headers = tuple((name.encode(), value.encode()) for name, value in provider.headers.items())
+        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, provider.proxy, headers)
 
     @property
     def authority(self) -> str:
@@ -160,7 +163,30 @@ def address(request: http.Request, upstream: Upstream, *, identity: bool) -> Non
         d.authority = host
     path = normalise_path(d.path.decode("utf-8", "surrogateescape"))
     d.path = (upstream.prefix + path).encode("utf-8", "surrogateescape")
-    d.headers.fields = tuple(_addressed(d.headers.fields, host, identity))
+    added = {name.lower() for name, _ in upstream.headers}
+    kept = (field for field in _addressed(d.headers.fields, host, identity) if field[0].lower() not in added)
+    d.headers.fields = (*kept, *upstream.headers)
+
+
+def write_anew(request: http.Request, upstream: Upstream, path: str, body: bytes) -> None:
+    """A request in another format. Nothing of the client's head goes along: it speaks of another API, and to another provider."""
+    d = request.data
+    d.scheme, d.host, d.port = upstream.scheme.encode(), upstream.host, upstream.port
+    host = upstream.authority.encode()
+    if d.authority:
+        d.authority = host
+    d.path = (upstream.prefix + path).encode()
+    d.content = body
+    own = (
+        (b"host", host),
+        (b"content-type", b"application/json"),
+        (b"accept", b"application/json, text/event-stream"),
+        (b"accept-encoding", b"identity"),
+        (b"user-agent", b"claude-relay"),
+        (b"content-length", str(len(body)).encode()),
+    )
+    added = {name.lower() for name, _ in upstream.headers}
+    d.headers.fields = (*(field for field in own if field[0] not in added), *upstream.headers)
 
 
 def _addressed(fields: Fields, host: bytes, identity: bool) -> Iterable[tuple[bytes, bytes]]:

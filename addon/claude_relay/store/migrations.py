@@ -143,7 +143,22 @@ def create_keys(db: Database) -> None:
         END""")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (create_ledger, create_keys, create_state, create_probes)
+def add_translation(db: Database) -> None:
+    """What was left out or changed for another provider; and what such providers want back in a conversation's next turn."""
+    db.execute("ALTER TABLE requests ADD COLUMN notes TEXT")
+    db.execute(
+        "CREATE TABLE memories (call TEXT NOT NULL PRIMARY KEY, what TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX memories_by_end ON memories (until)")
+
+
+MIGRATIONS: tuple[Callable[[Database], None], ...] = (
+    create_ledger,
+    create_keys,
+    create_state,
+    create_probes,
+    add_translation,
+)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

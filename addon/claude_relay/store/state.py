@@ -1,4 +1,5 @@
-"""What relays over one database share and keep over a restart: rests, sessions, loads, probes, and who made which resource.
+"""What relays over one database share and keep over a restart: rests, sessions, loads, probes, who made which
+resource, and what providers want back in a conversation.
 
     state = State(Path("relay.db"))
     rests = state.load_rests()                               at the start: everything
@@ -13,10 +14,11 @@ What this module must not know: what a rest or a seat means.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -44,6 +46,8 @@ HEARTBEAT = 5.0
 """Seconds after which a process that says nothing has no request under way, and probes nothing."""
 MINUTE = 60.0
 """For so long what it spent counts: a provider counts it, too."""
+MOST_MEMORIES = 50_000
+"""Calls of tools whose provider wants something back with them; those of longest ago are forgotten first."""
 HOUR, DAY = 3600.0, 86400.0
 ORDER = {"rests": "since", "sessions": "used"}
 """The newest last: where room is short the oldest are forgotten."""
@@ -140,6 +144,21 @@ class State:
             ).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def remember_calls(self, memories: Mapping[str, str], until: float) -> None:
+        """Keep what a provider wants back with these calls of tools, by their ids."""
+        with self._writing() as connection:
+            rows = ((call, what, until) for call, what in memories.items())
+            connection.executemany("INSERT OR REPLACE INTO memories (call, what, until) VALUES (?, ?, ?)", rows)
+
+    def recall(self, calls: Sequence[str], now: float) -> dict[str, str]:
+        """What was kept with these calls, for those of which something was."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT call, what FROM memories WHERE call IN (SELECT value FROM json_each(?)) AND until > ?",
+                (json.dumps(list(calls)), now),
+            )
+            return dict(rows.fetchall())
+
     def prune(self, now: float, *, ttl: float, most: int) -> None:
         """Delete what has ended. `ttl`: seconds that a silent session is kept; `most`: seats that are kept."""
         with self._writing() as connection:
@@ -156,6 +175,11 @@ class State:
             connection.execute("DELETE FROM loads WHERE at < ?", (now - HOUR,))
             connection.execute("DELETE FROM probes WHERE at < ?", (now - HOUR,))
             connection.execute("DELETE FROM resources WHERE until <= ?", (now,))
+            connection.execute("DELETE FROM memories WHERE until <= ?", (now,))
+            connection.execute(
+                "DELETE FROM memories WHERE until < (SELECT until FROM memories ORDER BY until DESC LIMIT 1 OFFSET ?)",
+                (MOST_MEMORIES,),
+            )
 
     def close(self) -> None:
         """Let go of the file; a process that ends has nothing under way any more. What it spent stays for the next one."""

@@ -31,7 +31,7 @@ class RequestRow:
 
     `key` is the alias, never the key. `attempts` counts every try. Token counts follow Anthropic's meaning:
     `input_tokens` excludes what was read from or written to the cache. `cost_usd` and `priced_by` are for whoever knows
-    the prices.
+    the prices. `notes`: what was left out or changed for a provider of another format.
     """
 
     id: str
@@ -63,6 +63,7 @@ class RequestRow:
     duration_ms: float | None = None
     request_bytes: int | None = None
     response_bytes: int | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,5 @@
-"""One real, cheap request with a key: `GET <base_url>/v1/models?limit=1`, with nothing but the standard library.
+"""One real, cheap request with a key: the provider's list of models (`GET <base_url>/v1/models?limit=1` at Claude's own), with nothing but
+the standard library.
 
     outcome = ask(provider, key, timeout=15.0)          an Outcome, as the verdict table reads it; never raises
 
@@ -22,9 +23,13 @@ import certifi
 
 from claude_relay.core.config import OutboundProxy, Provider
 from claude_relay.core.exchange import Endpoint, Failure, Key, Outcome
+from claude_relay.core.formats import FORMATS
 from claude_relay.core.gate import Decision, Gate
 
-PATH = "/v1/models?limit=1"
+PATHS = {"anthropic": "/v1/models?limit=1", "gemini": "/models?pageSize=1"}
+"""By format; https://ai.google.dev/api/models#method:-models.list for Gemini."""
+OTHERS = "/models"
+"""Where OpenAI's API, and what is like it, lists its models: https://platform.openai.com/docs/api-reference/models/list"""
 HEADERS = {
     "accept": "application/json",
     "accept-encoding": "identity",
@@ -46,19 +51,22 @@ def ask(provider: Provider, key: Key, *, timeout: float) -> Outcome:
         return Outcome(failure=Failure.CONNECT, message="the key's own proxy cannot be used")
     connection = _Connection(provider.base_url, proxy, timeout)
     try:
-        return _exchange(connection, *_request(provider, key.secret), until=monotonic() + timeout)
+        outcome = _exchange(connection, *_request(provider, key.secret), until=monotonic() + timeout)
     except FAILURES as error:
         return Outcome(failure=_failure(error), message=_said(error))
     finally:
         connection.hang_up()
+    form = FORMATS.get(provider.format)
+    return outcome if form is None else form.told(outcome, "")
 
 
 def _request(provider: Provider, secret: str) -> tuple[str, dict[str, str]]:
     """Target and headers, with the key where the provider wants it."""
-    target, auth = urlsplit(provider.base_url).path.rstrip("/") + PATH, provider.auth
+    target, auth = urlsplit(provider.base_url).path.rstrip("/") + PATHS.get(provider.format, OTHERS), provider.auth
     match auth.kind:
         case "query":
-            return f"{target}&{quote(auth.name, safe='')}={quote(secret, safe='')}", HEADERS
+            sign = "&" if "?" in target else "?"
+            return f"{target}{sign}{quote(auth.name, safe='')}={quote(secret, safe='')}", HEADERS
         case "cookie":
             return target, HEADERS | {"cookie": f"{auth.name}={secret}"}
     return target, HEADERS | {auth.name: auth.prefix + secret}

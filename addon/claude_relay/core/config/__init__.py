@@ -15,9 +15,10 @@ Pure: the text and the environment are given. It knows nothing of mitmproxy, of 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from importlib.resources import files
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,9 +27,9 @@ from pydantic import SecretStr, ValidationError
 
 from .expand import expand, is_literal
 from .explain import explain
-from .models import Clients, Config, Intercept, LedgerSettings, Listen, Match, Provider, Retry, Route, Sessions
+from .models import NATIVE, Clients, Config, Intercept, LedgerSettings, Listen, Match, Provider, Retry, Route, Sessions
 from .problems import ConfigError, Place, Problem, dotted, shown, suggest
-from .values import Address, Auth, OutboundProxy, split_keys
+from .values import Address, Auth, OutboundProxy, is_module, says_too_much, split_keys
 from .yaml import Document, YamlError, read
 
 __all__ = [
@@ -56,6 +57,12 @@ __all__ = [
 
 DEFAULT_PROVIDER = {"anthropic": {"preset": "anthropic", "keys": ["${ANTHROPIC_API_KEYS}"]}}
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+NO_KEY = "none"
+"""What a server that asks for no key is lent, so that nothing of the client's goes there."""
+FILLED_IN = ("format", "base_url", "auth", "options", "headers", "models")
+"""What a preset may say in the place of a provider."""
+AUTH_OF = {"gemini": "x-goog-api-key"}
+"""Where formats other than Claude's want the key, if not as a bearer."""
 _AT_RESTART = ("proxy", "base_url", "panel")
 
 
@@ -65,7 +72,7 @@ def parse(
     """The configuration that the text describes. Raises ConfigError with every problem.
 
     where   how messages name the file
-    folder  what a relative `database` starts from; default: the folder of `where`
+    folder  what a relative `database` or path of a format starts from; default: the folder of `where`
     """
     try:
         document = read(text)
@@ -77,7 +84,7 @@ def parse(
         raise ConfigError(
             [Problem(where, document.line(place), dotted(place), what) for place, what in _in_order(found, document)]
         )
-    return config.model_copy(update={"database": _database(config.database, folder or Path(where).parent, environ)})
+    return _placed(config, folder or Path(where).parent, environ)
 
 
 def default(environ: Mapping[str, str], *, folder: Path | None = None) -> Config:
@@ -111,7 +118,11 @@ def literal_keys(text: str | bytes) -> tuple[tuple[int | None, str], ...]:
 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
-    """Name → format, base_url, auth, source."""
+    """Name → format, base_url, auth, source, date, and what else a provider of the configuration may say.
+
+    base_url  None: everybody has another one; `example` shows what it looks like
+    keyless   a server that asks for no key: it is lent the word `none`
+    """
     data = json.loads(files("claude_relay.core.data").joinpath("presets.json").read_text("utf-8"))
     found: dict[str, dict[str, Any]] = data["presets"]
     return found
@@ -125,7 +136,9 @@ def _build(data: dict[str, object], environ: Mapping[str, str], found: dict[Plac
     for place, what in _crosswise(filled):
         found.setdefault(place, what)
     try:
-        return Config.model_validate({name: value for name, value in filled.items() if value is not None})
+        config = Config.model_validate({name: value for name, value in filled.items() if value is not None})
+        found.update(_circles(config))
+        return config
     except ValidationError as error:
         for place, what in explain(error):
             if place[:1] != ("routes",) or data.get("routes"):  # a route that nobody wrote has no mistakes of its own
@@ -158,19 +171,41 @@ def _filled(provider: object, place: Place, trusted: Set[str], found: dict[Place
     filled = _from_preset(provider or {}, place, found)
     if isinstance(filled.get("keys"), list) and all(isinstance(key, str) for key in filled["keys"]):
         filled["keys"] = _keys(filled["keys"], (*place, "keys"), found)
-    if "empty_pool" not in filled and _host(filled.get("base_url")) in trusted:
-        filled["empty_pool"] = "passthrough"
+    if not filled.get("keys") and presets().get(str(filled.get("preset")), {}).get("keyless"):
+        filled["keys"] = [SecretStr(NO_KEY)]
+    form = filled.get("format", NATIVE)
+    if isinstance(filled.get("base_url"), str) and (wrong := says_too_much(filled["base_url"].strip(), str(form))):
+        found.setdefault((*place, "base_url"), wrong)
+    if form == NATIVE:
+        if filled.get("body"):
+            found.setdefault((*place, "body"), "bodies in Claude's own format pass unchanged; leave it out")
+        if "empty_pool" not in filled and _host(filled.get("base_url")) in trusted:
+            filled["empty_pool"] = "passthrough"
+    else:
+        filled.setdefault("auth", AUTH_OF.get(str(form), "bearer"))
+        if filled.get("empty_pool") == "passthrough":
+            found.setdefault(
+                (*place, "empty_pool"),
+                "a client's Claude credential is of no use there and must not go there; say reject",
+            )
     return filled
 
 
 def _from_preset(provider: dict[str, Any], place: Place, found: dict[Place, str]) -> dict[str, Any]:
     name = provider.get("preset")
-    if name is not None and str(name) not in presets():
+    preset = presets().get(str(name), {})
+    if name is not None and not preset:
         found.setdefault((*place, "preset"), f"unknown; {suggest(str(name), presets())}")
     elif name is None and not provider.get("base_url"):
         found.setdefault(place, f"base_url is missing; give it, or a preset ({', '.join(presets())})")
-    preset = presets().get(str(name), {})
-    return {field: preset[field] for field in ("format", "base_url", "auth") if field in preset} | provider
+    elif preset and not (preset["base_url"] or provider.get("base_url")):
+        found.setdefault(place, f"base_url is missing; with this preset it is your own, such as {preset['example']}")
+    usual = {field: preset[field] for field in FILLED_IN if preset.get(field)}
+    filled = usual | {field: value for field, value in provider.items() if value is not None or field not in usual}
+    for field in ("options", "headers"):
+        if isinstance(provider.get(field), dict):
+            filled[field] = preset.get(field, {}) | provider[field]
+    return filled
 
 
 def _keys(entries: list[str], place: Place, found: dict[Place, str]) -> list[SecretStr]:
@@ -184,14 +219,19 @@ def _keys(entries: list[str], place: Place, found: dict[Place, str]) -> list[Sec
 
 
 def _crosswise(data: dict[str, Any]) -> list[tuple[Place, str]]:
-    """Routes must name providers; without routes one is made of all providers, in the file's order."""
+    """Routes and the default must name providers; without routes one is made of all providers, in the file's order."""
     providers = data["providers"]
     if not isinstance(providers, dict):
         return []
+    problems: list[tuple[Place, str]] = []
+    if isinstance(default := data.get("default"), str):
+        name, slash, model = default.partition("/")
+        if name not in providers:
+            problems.append((("default",), f"no provider has this name; {suggest(name, providers)}"))
+        elif slash and not model:
+            problems.append((("default",), "must be PROVIDER or PROVIDER/MODEL"))
     if not data.get("routes"):
         data["routes"] = [{"to": list(providers)}]
-        return []
-    problems: list[tuple[Place, str]] = []
     for at, route in enumerate(_list(data["routes"])):
         names = _items(route, "to")
         for index, name in enumerate(names):
@@ -206,7 +246,35 @@ def _in_order(found: dict[Place, str], document: Document) -> list[tuple[Place, 
     return sorted(found.items(), key=lambda item: (document.line(item[0]) or 0, dotted(item[0])))
 
 
-def _database(path: Path, folder: Path, environ: Mapping[str, str]) -> Path:
+def _circles(config: Config) -> Iterator[tuple[Place, str]]:
+    """Providers that are this relay: what it sends there would come in again, and again."""
+    listeners = [address for name in _AT_RESTART if (address := getattr(config.listen, name)) is not None]
+    for name, provider in config.providers.items():
+        url, proxy = urlsplit(provider.base_url), provider.proxy
+        port = url.port or (443 if url.scheme == "https" else 80)
+        if any(_leads_to(address, url.hostname or "", port) for address in listeners):
+            yield ("providers", name, "base_url"), "is this relay's own address; requests would go round in a circle"
+        if proxy and any(_leads_to(address, proxy.host, proxy.port) for address in listeners):
+            yield ("providers", name, "proxy"), "is this relay's own address; requests would go round in a circle"
+
+
+def _leads_to(address: Address, host: str, port: int) -> bool:
+    same = host == address.host or {host, address.reachable.host} <= LOOPBACK
+    return same and port == address.port
+
+
+def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
+    """With the paths of the file where it means them."""
+    providers = {
+        name: provider.model_copy(update={"format": normpath(_path(Path(provider.format), folder, environ))})
+        if is_module(provider.format)
+        else provider
+        for name, provider in config.providers.items()
+    }
+    return config.model_copy(update={"database": _path(config.database, folder, environ), "providers": providers})
+
+
+def _path(path: Path, folder: Path, environ: Mapping[str, str]) -> Path:
     if path.parts[:1] == ("~",):
         path = Path(environ.get("HOME") or environ.get("USERPROFILE") or "~", *path.parts[1:])
     return folder / path

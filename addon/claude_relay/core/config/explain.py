@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .models import LATER, Config
+from .models import Config
 from .problems import Place, suggest
 
 _SAYINGS = {
@@ -53,8 +53,6 @@ def _sentence(detail: ErrorDetails) -> str:
 def _unknown(place: Place) -> str:
     *parents, key = place
     model = _model_at(tuple(parents))
-    if (model.__name__, str(key)) in LATER:
-        return "is not available in this version; leave it out"
     return f"unknown key; {suggest(str(key), model.model_fields)}"
 
 

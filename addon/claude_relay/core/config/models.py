@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,13 +31,11 @@ from . import values
 from .durations import seconds
 from .values import Address, Auth, OutboundProxy
 
-FORMATS = ("anthropic",)
-FORMATS_LATER = ("openai-chat", "openai-responses", "gemini")
+NATIVE = "anthropic"
+FORMATS = (NATIVE, "openai-chat", "openai-responses", "gemini")
 STRATEGIES = ("headroom", "round-robin", "random", "weighted", "least-used", "least-busy", "priority")
 EMPTY_POOLS = ("passthrough", "reject")
 DURABILITIES = ("strict", "relaxed")
-LATER = {("Match", "client"), ("Match", "min_input_tokens")}
-"""Keys of the documented surface that this version does not have yet."""
 
 _HOST_PORT = {"type": "string", "examples": ["127.0.0.1:8080"]}
 _DURATION = {
@@ -68,8 +67,8 @@ _AUTH: dict[str, Any] = {
 }
 
 
-def _word(known: tuple[str, ...], later: tuple[str, ...] = ()) -> tuple[PlainValidator, WithJsonSchema]:
-    return PlainValidator(values.one_of(known, later)), WithJsonSchema({"enum": list(known)})
+def _word(known: tuple[str, ...]) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(values.one_of(known)), WithJsonSchema({"enum": list(known)})
 
 
 def _empty(kind: Callable[[], object]) -> BeforeValidator:
@@ -101,6 +100,10 @@ def _not_yet(value: object) -> object:
     return value
 
 
+_FORMAT = {"anyOf": [{"enum": list(FORMATS)}, {"type": "string", "pattern": r"\.py$"}]}
+_HEADERS = {"type": "object", "additionalProperties": {"type": "string"}}
+_TOKENS = {"type": "integer", "minimum": 0, "maximum": 100_000_000}
+
 type Listener = Annotated[Address, PlainValidator(Address.parse), PlainSerializer(str), WithJsonSchema(_HOST_PORT)]
 type Duration = Annotated[float, PlainValidator(seconds), WithJsonSchema(_DURATION)]
 type Period = Annotated[float, PlainValidator(_longer_than_zero), WithJsonSchema(_DURATION)]
@@ -110,6 +113,7 @@ type Outbound = Annotated[
 ]
 type Host = Annotated[str, PlainValidator(values.host), WithJsonSchema({"type": "string"})]
 type Origin = Annotated[str, PlainValidator(values.origin), WithJsonSchema({"type": "string"})]
+type FormatName = Annotated[str, PlainValidator(values.format_of(FORMATS)), WithJsonSchema(_FORMAT)]
 type ProviderName = Annotated[str, PlainValidator(values.provider_name), WithJsonSchema({"type": "string"})]
 
 
@@ -150,30 +154,46 @@ class Intercept(Section):
 
 
 class Provider(Section):
-    """One upstream with its pool of keys."""
+    """One upstream with its pool of keys. A format of one's own is the path of its module, as text."""
 
-    format: Annotated[str, *_word(FORMATS, FORMATS_LATER)] = Field(
-        default="anthropic", description="the wire format it speaks"
+    format: FormatName = Field(
+        default=NATIVE, description="the wire format it speaks; or your own module, a path that ends in .py"
     )
     base_url: Annotated[str, PlainValidator(values.base_url), WithJsonSchema({"type": "string"})] = Field(
-        default="", description="what the provider's own SDK takes; the relay appends /v1/messages"
+        default="", description="what the provider's own SDK takes; the relay appends the path"
     )
-    auth: KeyPlace = Field(default=values.AUTHS["x-api-key"], description="where the key goes")
+    auth: KeyPlace = Field(
+        default=values.AUTHS["x-api-key"], description="where the key goes; default: as the format has it"
+    )
     keys: Annotated[tuple[SecretStr, ...], _empty(tuple)] = Field(
         default=(), description="keys, or ${VARIABLES} that hold some, separated by commas"
     )
     empty_pool: Annotated[Literal["passthrough", "reject"], *_word(EMPTY_POOLS)] = Field(
         default="reject",
-        description="without a key: let the client's own through, or refuse; default: only to the host it meant",
+        description="without a key: let the client's own through (anthropic only), or refuse; default: only to the host it meant",
     )
     strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="headroom", description="which key is next")
     models: Annotated[dict[str, str], _empty(dict)] = Field(
         default={}, description="glob of the model asked for: its name here; first that fits"
     )
+    headers: Annotated[
+        dict[str, str], PlainValidator(values.request_headers), _empty(dict), WithJsonSchema(_HEADERS)
+    ] = Field(default={}, description="further request headers: text; no credentials")
+    body: Annotated[dict[str, Any], AfterValidator(values.body_parameters), _empty(dict)] = Field(
+        default={}, description="further parameters of the body, at its top level; not with format anthropic"
+    )
+    options: Annotated[dict[str, Any], _empty(dict)] = Field(
+        default={}, description="peculiarities of the provider, by the names its format knows; over those of the preset"
+    )
     proxy: Outbound | None = Field(
         default=None, description="HTTP proxy on the way out: http://user:password@host:port"
     )
-    preset: str | None = Field(default=None, description="fills in format, base_url and auth")
+    preset: str | None = Field(default=None, description="fills in format, base_url, auth, options, headers and models")
+
+    @property
+    def native(self) -> bool:
+        """Whether it speaks Claude's own format, so that bodies pass as they are."""
+        return self.format == NATIVE
 
     def key_list(self, name: str) -> tuple[Key, ...]:
         """The pool's keys with aliases k1, k2, …; `id` comes from the secret, so it survives a new order."""
@@ -188,12 +208,18 @@ class Match(Section):
     """What a request must be; everything that is given must fit."""
 
     model: str | None = Field(default=None, description="glob of the model, e.g. claude-haiku-*")
+    client: str | None = Field(default=None, description="glob of the client's program, e.g. claude-cli")
     header: Annotated[dict[str, str], PlainValidator(values.header_globs), _empty(dict)] = Field(
         default={}, description="header: glob"
     )
     stream: bool | None = Field(default=None, description="asks for a stream")
     tools: bool | None = Field(default=None, description="brings tools")
     thinking: bool | None = Field(default=None, description="asks for thinking")
+    min_input_tokens: Annotated[int, PlainValidator(_number(0, 100_000_000)), WithJsonSchema(_TOKENS)] | None = Field(
+        default=None, description="at least so many input tokens, estimated from the size of the body"
+    )
+    background: bool | None = Field(default=None, description="a side query of a client, such as a title")
+    subagent: bool | None = Field(default=None, description="sent by a sub-agent")
 
 
 class Route(Section):
@@ -248,6 +274,10 @@ class Config(Section):
     )
     intercept: Annotated[Intercept, _empty(Intercept)] = Intercept()
     providers: dict[ProviderName, Annotated[Provider, _empty(dict)]] = Field(default={}, description="name: provider")
+    default: str | None = Field(
+        default=None,
+        description="PROVIDER or PROVIDER/MODEL that comes first for every request, whatever the routes say",
+    )
     routes: tuple[Route, ...] = Field(default=(), description="first match wins")
     retry: Annotated[Retry, _empty(Retry)] = Retry()
     sessions: Annotated[Sessions, _empty(Sessions)] = Sessions()

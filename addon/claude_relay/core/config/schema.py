@@ -24,7 +24,11 @@ def schema() -> dict[str, Any]:
         "description": provider["properties"]["preset"]["description"],
     }
     provider["properties"]["empty_pool"].pop("default")
-    provider["anyOf"] = [{"required": ["base_url"]}, {"required": ["preset"]}]
+    complete = [name for name, preset in presets().items() if preset["base_url"]]
+    provider["anyOf"] = [
+        {"required": ["base_url"]},
+        {"required": ["preset"], "properties": {"preset": {"enum": complete}}},
+    ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made, "title": "Claude Relay: relay.yaml"}
 
 

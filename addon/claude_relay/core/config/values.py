@@ -21,6 +21,12 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _QUERY = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
 _SECRET = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _NOT_FOR_KEYS = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "expect"})
+_OF_THE_RELAY = _NOT_FOR_KEYS | {"content-type", "content-encoding", "accept-encoding", "keep-alive", "trailer"}
+_CREDENTIAL = re.compile(r"(.*-)?(key|token|secret|password|auth|authorization|cookie)", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+(?:[ \t]+[\x21-\x7e]+)*|")
+"""Visible ASCII with blanks within: https://www.rfc-editor.org/rfc/rfc9110#section-5.5"""
+_TRANSLATED = ("model", "messages", "input", "contents", "stream")
+"""What the relay itself writes into the body of a translated request."""
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -145,21 +151,30 @@ class OutboundProxy:
         return f"{self.scheme}://{Address(self.host, self.port)}"
 
 
-def choice[T](known: dict[str, T], value: object, later: Iterable[str] = ()) -> T:
-    """The entry of that name. Names in `later` are told apart from nonsense: they belong to a later version."""
+def choice[T](known: dict[str, T], value: object) -> T:
+    """The entry of that name."""
     if isinstance(value, str) and value in known:
         return known[value]
-    if isinstance(value, str) and value in set(later):
-        raise ValueError(f"'{value}' is not available in this version; use {' or '.join(known)}")
     raise ValueError(
         f"unknown; {suggest(value, known)}" if isinstance(value, str) else f"must be one of {', '.join(known)}"
     )
 
 
-def one_of(known: Iterable[str], later: Iterable[str] = ()) -> Callable[[object], str]:
+def one_of(known: Iterable[str]) -> Callable[[object], str]:
     """A check for a word from a list."""
-    names, unavailable = {name: name for name in known}, tuple(later)
-    return lambda value: choice(names, value, unavailable)
+    names = {name: name for name in known}
+    return lambda value: choice(names, value)
+
+
+def format_of(known: Iterable[str]) -> Callable[[object], str]:
+    """A check for a format: a word from the list, or the path of a module."""
+    named = one_of(known)
+    return lambda value: str(value) if is_module(value) else named(value)
+
+
+def is_module(value: object) -> bool:
+    """Whether a format is the path of somebody's own module."""
+    return isinstance(value, str) and value.endswith(".py")
 
 
 def _url(value: object, example: str) -> SplitResult:
@@ -174,17 +189,29 @@ def _url(value: object, example: str) -> SplitResult:
 
 
 def base_url(value: object) -> str:
-    """A provider's base URL without a slash at the end; the relay appends `/v1/messages`."""
+    """A provider's base URL without a slash at the end; the relay appends the path of the format."""
     example = "https://api.anthropic.com"
     parts = _url(value, example)
     if "@" in parts.netloc:
         raise ValueError("must hold no user name or password; credentials belong into 'keys' and 'auth'")
     if parts.query or parts.fragment:
         raise ValueError(f"must hold no '?' or '#', as in {example}")
-    path = parts.path.rstrip("/")
-    if path.endswith(("/v1", "/v1/messages")):
-        raise ValueError("must stop before '/v1': the relay appends /v1/messages itself")
-    return f"{parts.scheme}://{parts.netloc.lower()}{path}"
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+
+
+_APPENDED = {
+    "anthropic": ("/v1", "/v1/messages"),
+    "openai-chat": ("/chat/completions",),
+    "openai-responses": ("/responses",),
+    "gemini": ("/models",),
+}
+"""By format: ends of a base URL that the relay would append once more."""
+
+
+def says_too_much(url: str, form: str) -> str | None:
+    """What is wrong with a base URL for a format: it goes further than it should."""
+    end = next((end for end in _APPENDED.get(form, ()) if url.rstrip("/").endswith(end)), None)
+    return f"must stop before '{_APPENDED[form][0]}': the relay appends {_APPENDED[form][-1]} itself" if end else None
 
 
 def host(value: object) -> str:
@@ -218,6 +245,28 @@ def header_globs(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(map(_is_header_glob, value.items())):
         raise ValueError("must map header names to globs, as in {x-team: 'research-*'}")
     return {name.lower(): glob for name, glob in value.items()}
+
+
+def request_headers(value: object) -> dict[str, str]:
+    """Header names (made lower-case) and their values, of headers that are neither credentials nor the relay's own to write."""
+    if not isinstance(value, dict):
+        raise ValueError("must map header names to texts, as in {x-title: my-team}")
+    for name, content in value.items():
+        lower = name.lower() if isinstance(name, str) else ""
+        if not _TOKEN.fullmatch(lower) or lower in _OF_THE_RELAY or lower.startswith(("x-relay-", "proxy-")):
+            raise ValueError("holds a name that is no header, or one that the relay writes itself; leave it out")
+        if _CREDENTIAL.fullmatch(lower):
+            raise ValueError("holds a header for credentials; they belong into 'keys' and 'auth'")
+        if not isinstance(content, str) or not _HEADER_VALUE.fullmatch(content):
+            raise ValueError("a header's value must be plain text in one line; put it in quotes")
+    return {name.lower(): content for name, content in value.items()}
+
+
+def body_parameters(value: dict[str, object]) -> dict[str, object]:
+    """Parameters that leave the relay's own alone."""
+    if any(name in value for name in _TRANSLATED):
+        raise ValueError(f"must leave {', '.join(_TRANSLATED)} to the relay")
+    return value
 
 
 def _is_header_glob(pair: tuple[object, object]) -> bool:

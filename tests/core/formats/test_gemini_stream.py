@@ -1,0 +1,262 @@
+"""Gemini's answers, whole and in pieces, as Claude's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.formats.claude import assert_claude_body, assert_claude_stream, feed_all_ways, splits
+
+from claude_relay.core.formats import gemini
+from claude_relay.core.formats.base import Format
+from claude_relay.core.formats.gemini_stream import Reader, problem_of
+from claude_relay.core.formats.translation import Translation
+from claude_relay.core.formats.writer import Writer
+
+TRANSCRIPTS = Path(__file__).parent / "transcripts" / "gemini"
+SSE = {"content-type": "text/event-stream"}
+FORMAT = Format.of(gemini)
+NAMES = {"mcp_files_list": "mcp/files/list"}
+
+
+def translation(stream: bool = True) -> Translation:
+    return Translation(
+        FORMAT, Writer("claude-x", "r1", stream=stream, names=NAMES), SSE if stream else {}, stream=stream
+    )
+
+
+def streamed(name: str) -> dict[str, Any]:
+    """The message of a transcript, which is the same however its bytes are cut."""
+    messages = list(feed_all_ways(translation, (TRANSCRIPTS / name).read_bytes()))
+    assert all(message == messages[0] for message in messages)
+    return messages[0]
+
+
+def read(*events: Any) -> dict[str, Any]:
+    """The message of these events, sent as a stream."""
+    one = translation()
+    data = b"".join(b"data: " + json.dumps(event).encode() + b"\r\n\r\n" for event in events)
+    return assert_claude_stream(one.feed(data) + one.end())
+
+
+def finished(reason: str, *parts: Any, **more: Any) -> dict[str, Any]:
+    return {"candidates": [{"content": {"parts": list(parts)}, "finishReason": reason} | more]}
+
+
+def texts(message: dict[str, Any]) -> str:
+    return "".join(block["text"] for block in message["content"] if block["type"] == "text")
+
+
+def test_text_is_joined_without_anything_between():
+    message = streamed("text.sse")
+    assert message["content"] == [{"type": "text", "text": "Hello,\u2028wörld."}]
+    assert message["stop_reason"] == "end_turn"
+    assert message["usage"]["input_tokens"] == 12
+    assert message["usage"]["output_tokens"] == 4
+
+
+def test_stop_in_every_event_does_not_end_the_answer():
+    message = streamed("stop_everywhere.sse")
+    assert texts(message) == "One two three"
+    assert message["usage"]["output_tokens"] == 3
+
+
+def test_thoughts_are_counted_and_a_signed_text_is_text():
+    message = streamed("thinking.sse")
+    thought, answer = message["content"]
+    assert (thought["type"], thought["thinking"]) == ("thinking", "Let me see.")
+    assert answer == {"type": "text", "text": "42"}
+    usage = message["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"]) == (9, 15)
+    assert (usage["output_tokens"], usage["output_tokens_details"]["thinking_tokens"]) == (32, 30)
+
+
+def test_several_calls_of_one_name_each_have_their_own_id():
+    message = streamed("calls.sse")
+    _, *calls = message["content"]
+    assert [(call["name"], call["input"]) for call in calls] == [
+        ("Read", {"path": "a"}),
+        ("Read", {"path": "b"}),
+        ("mcp/files/list", {}),
+    ]
+    assert len({call["id"] for call in calls}) == 3
+    assert message["stop_reason"] == "tool_use"
+
+
+def test_signatures_and_ids_are_remembered_under_the_id_of_the_call():
+    for pieces in splits((TRANSCRIPTS / "signed_calls.sse").read_bytes()):
+        one = translation()
+        message = assert_claude_stream(b"".join(map(one.feed, pieces)) + one.end())
+        first, second = message["content"]
+        memories = {id: json.loads(memory) for id, memory in one.memories.items()}
+        common = {"format": "gemini", "model": "gemini-3.1-pro-preview"}
+        assert memories == {
+            first["id"]: common | {"signature": "c2lnMQ==", "id": "fc_1"},
+            second["id"]: common | {"signature": None, "id": "fc/2"},
+        }
+
+
+def test_calls_without_signature_and_id_leave_nothing_to_remember():
+    one = translation()
+    one.feed((TRANSCRIPTS / "calls.sse").read_bytes())
+    one.end()
+    assert not one.memories
+
+
+def test_an_answer_of_thoughts_alone_may_be_empty():
+    message = streamed("max_tokens.sse")
+    assert (message["content"], message["stop_reason"]) == ([], "max_tokens")
+    assert message["usage"]["output_tokens"] == 64
+
+
+def test_what_a_filter_withheld_is_a_refusal_whatever_comes_after_it():
+    message = streamed("safety.sse")
+    assert (texts(message), message["stop_reason"]) == ("Well, ", "refusal")
+
+
+def test_a_refused_prompt_is_a_refusal_that_says_why():
+    message = streamed("blocked.sse")
+    assert message["stop_reason"] == "refusal"
+    assert texts(message) == "Gemini refused the prompt (PROHIBITED_CONTENT): Not this."
+
+
+def test_a_call_that_the_model_got_wrong_ends_the_turn_with_a_text():
+    message = streamed("malformed.sse")
+    assert message["stop_reason"] == "end_turn"
+    assert texts(message) == "I call.[MALFORMED_FUNCTION_CALL: Malformed function call: Read(path=]"
+
+
+def test_what_googles_own_tools_did_is_told_as_text():
+    assert texts(streamed("code.sse")) == "So:\n```python\nprint(1)\n```\n\n```\n1\n```\n[image/png]"
+
+
+@pytest.mark.parametrize(("name", "type"), [("error.sse", "overloaded_error"), ("bare_error.sse", "rate_limit_error")])
+def test_an_error_in_the_stream_is_the_last_of_it(name: str, type: str):
+    message = streamed(name)
+    assert message["type"] == "error"
+    assert message["error"]["type"] == type
+    assert texts(message) == "Half"
+
+
+def test_a_stream_without_a_reason_to_finish_has_no_end():
+    one = translation()
+    message = assert_claude_stream(one.feed((TRANSCRIPTS / "cut.sse").read_bytes()) + one.end(), cut=True)
+    assert texts(message) == "Half an answer"
+
+
+def test_odd_values_are_passed_over():
+    message = streamed("odd.sse")
+    assert [(block["name"], block["input"]) for block in message["content"]] == [("Read", {})]
+    assert message["stop_reason"] == "tool_use"
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"),
+    [
+        ("STOP", "end_turn"),
+        ("MAX_TOKENS", "max_tokens"),
+        *(
+            (reason, "refusal")
+            for reason in ["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"]
+        ),
+        ("IMAGE_SAFETY", "refusal"),
+        ("OTHER", "end_turn"),
+        ("INVENTED_TOMORROW", "end_turn"),
+        ("UNEXPECTED_TOOL_CALL", "end_turn"),
+    ],
+)
+def test_reasons_to_finish(reason: str, stop: str):
+    assert read(finished(reason, {"text": "Hi"}))["stop_reason"] == stop
+
+
+def test_a_reason_that_is_not_told_is_none():
+    one = translation()
+    data = b"data: " + json.dumps(finished("FINISH_REASON_UNSPECIFIED", {"text": "Hi"})).encode() + b"\n\n"
+    assert_claude_stream(one.feed(data) + one.end(), cut=True)
+
+
+def test_a_fault_is_told_once_and_hides_no_call():
+    call = {"functionCall": {"name": "Read", "args": {}}}
+    message = read(finished("TOO_MANY_TOOL_CALLS", call), finished("TOO_MANY_TOOL_CALLS"))
+    assert [block["type"] for block in message["content"]] == ["tool_use", "text"]
+    assert texts(message).count("TOO_MANY_TOOL_CALLS") == 1
+    assert message["stop_reason"] == "tool_use"
+
+
+def test_usage_that_does_not_tell_the_prompt_keeps_the_estimate():
+    writer = Writer("claude-x", "r1", stream=False, estimate=77)
+    gemini.answer(finished("STOP", {"text": "Hi"}) | {"usageMetadata": {"candidatesTokenCount": 3}}, writer)
+    usage = assert_claude_body(writer.whole())["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"]) == (77, 3)
+
+
+def test_numbers_of_earlier_events_count_until_they_are_told_again():
+    usages = ({"promptTokenCount": 9, "cachedContentTokenCount": 4}, {"promptTokenCount": 9, "candidatesTokenCount": 2})
+    usage = read(*(finished("STOP", {"text": "Hi"}) | {"usageMetadata": one} for one in usages))["usage"]
+    assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (5, 4, 2)
+
+
+def test_a_whole_answer_says_the_same_as_a_streamed_one():
+    data = (TRANSCRIPTS / "message.json").read_bytes()
+    one = translation(stream=False)
+    message = assert_claude_body(one.feed(data) + one.end())
+    thought, text, call = message["content"]
+    assert thought["thinking"] == "I think."
+    assert text["text"] == "One. Two."
+    assert (call["id"], call["name"], call["input"]) == ("a1", "Read", {"path": "a"})
+    assert message["stop_reason"] == "tool_use"
+    assert message["usage"]["input_tokens"] == 40
+    assert message["usage"]["output_tokens"] == 15
+    assert one.served_model == "gemini-3-flash-preview"
+    assert json.loads(one.memories["a1"])["signature"] == "c2ln"
+
+
+@pytest.mark.parametrize("body", [{}, {"candidates": []}, {"promptFeedback": {}}, {"candidates": [{"content": {}}]}])
+def test_an_answer_with_nothing_in_it_is_no_success(body: Any):
+    writer = Writer("claude-x", "r1", stream=False)
+    gemini.answer(body, writer)
+    assert assert_claude_body(writer.whole())["error"]["type"] == "api_error"
+
+
+@pytest.mark.parametrize(("wait", "told"), [("55s", 55.0), ("1.5s", 1.5), ("soon", None), (5, None), ("-3s", None)])
+def test_the_delay_that_google_names_is_told(wait: Any, told: float | None):
+    details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait}]
+    problem = problem_of(429, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "Slow down", "details": details}})
+    assert (problem.retry_after, problem.code) == (told, "RESOURCE_EXHAUSTED")
+
+
+# fmt: off
+NAMES_IN_EVENTS = [
+    "candidates", "content", "parts", "text", "thought", "functionCall", "name", "args", "id", "thoughtSignature",
+    "finishReason", "error", "promptFeedback", "blockReason", "usageMetadata", "promptTokenCount", "details",
+    "violations", "quotaId", "status",
+]
+# fmt: on
+ANY = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES_IN_EVENTS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["candidates", "error", "promptFeedback", "usageMetadata"]), ANY, max_size=3),
+        max_size=4,
+    )
+)
+def test_no_event_can_break_the_reader(events: list[dict[str, Any]]):
+    writer = Writer("claude-x", "r1", stream=True)
+    reader = Reader(writer)
+    for event in events:
+        reader.event("", event)
+    reader.end(done=False)
+    if writer.finished:
+        assert_claude_stream(writer.take())

@@ -1,0 +1,141 @@
+"""The list of models: what routes serve, page by page."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pytest
+from anthropic.types import ModelInfo
+
+from claude_relay.core.catalogue import EPOCH, known, model_answer, models, models_answer
+from claude_relay.core.config.models import Config
+from claude_relay.core.errors import RelayError
+
+CLAUDE = list(known())
+
+
+def config(providers: dict, routes: list | None = None) -> Config:
+    return Config.model_validate({"providers": providers, "routes": routes or []})
+
+
+def names(given: Config) -> list[str]:
+    return [model["id"] for model in models(given)]
+
+
+NATIVE = {"format": "anthropic"}
+CHAT = {"format": "openai-chat", "base_url": "https://chat.example/v1"}
+
+
+@pytest.mark.parametrize(
+    ("providers", "routes", "expected"),
+    [
+        pytest.param({"a": NATIVE}, [], CLAUDE, id="without routes everything goes to every provider"),
+        pytest.param({"c": CHAT}, [], [], id="another format does not know Claude's names"),
+        pytest.param(
+            {"c": CHAT | {"models": {"q-?": "q", "k[12]": "k", "z": "z"}}}, [], ["z"], id="globs are no names"
+        ),
+        pytest.param(
+            {"c": CHAT | {"models": {"CLAUDE-haiku-*": "glm-air"}}},
+            [],
+            [name for name in CLAUDE if "haiku" in name],
+            id="but serves those that it renames",
+        ),
+        pytest.param(
+            {"a": NATIVE, "c": CHAT},
+            [{"match": {"model": "gpt-5.1"}, "to": ["c"]}, {"match": {"model": "claude-opus-*"}, "to": ["a"]}],
+            [*(name for name in CLAUDE if "opus" in name), "gpt-5.1"],
+            id="a route that names a model, and one with a glob",
+        ),
+        pytest.param(
+            {"a": NATIVE, "c": CHAT | {"models": {"kimi": "moonshot/kimi-k2"}}},
+            [{"match": {"model": "kimi"}, "to": ["c"]}],
+            ["kimi"],
+            id="a name is listed once",
+        ),
+        pytest.param(
+            {"a": NATIVE, "c": CHAT | {"models": {"kimi": "moonshot/kimi-k2"}}},
+            [{"match": {"model": "kimi"}, "to": ["a"]}, {"match": {"model": "claude-*"}, "to": ["c"]}],
+            ["kimi"],
+            id="a name that is routed past the provider that renames it",
+        ),
+        pytest.param(
+            {"a": NATIVE, "c": CHAT | {"models": {"kimi": "moonshot/kimi-k2"}}},
+            [{"match": {"model": "glm", "tools": True}, "to": ["c"]}, {"to": ["a"]}],
+            [*CLAUDE, "glm"],
+            id="a name whose own route wants more of a request goes where a plain one goes",
+        ),
+        pytest.param({"c": CHAT}, [{"match": {"model": "m", "thinking": True}, "to": ["c"]}], [], id="or nowhere"),
+    ],
+)
+def test_the_list_holds_what_the_routes_serve(providers: dict, routes: list, expected: list[str]) -> None:
+    assert names(config(providers, routes)) == expected
+
+
+def test_every_model_is_one_of_the_api() -> None:
+    listed = models(config({"c": CHAT | {"models": {"kimi": "k2", **dict.fromkeys(CLAUDE, "k2")}}}))
+    assert [model["id"] for model in listed] == [*CLAUDE, "kimi"]
+    for model in listed:
+        ModelInfo.model_validate(model)
+    assert listed[-1] == {
+        "type": "model",
+        "id": "kimi",
+        "display_name": "kimi",
+        "created_at": EPOCH,
+        "lifecycle": "active",
+    }
+
+
+def test_the_data_is_newest_first_and_dated() -> None:
+    dates = [datetime.fromisoformat(model.created_at) for model in known().values() if model.created_at != EPOCH]
+    assert dates == sorted(dates, reverse=True)
+    assert all(model.display_name.startswith("Claude ") for model in known().values())
+
+
+@dataclass(frozen=True)
+class Named:
+    """A configuration of five models, m0 to m4."""
+
+    @dataclass(frozen=True)
+    class Provider:
+        native: bool = False
+        models: dict = field(default_factory=lambda: {f"m{n}": "x" for n in range(5)})
+
+    routes: tuple = ()
+    providers: dict = field(default_factory=lambda: {"p": Named.Provider()})
+
+
+@pytest.mark.parametrize(
+    ("query", "page", "more"),
+    [
+        ({}, "01234", False),
+        ({"limit": 5}, "01234", False),
+        ({"limit": 2}, "01", True),
+        ({"limit": 2, "after_id": "m1"}, "23", True),
+        ({"limit": 2, "after_id": "m2"}, "34", False),
+        ({"limit": 2, "after_id": "m4"}, "", False),
+        ({"limit": 2, "before_id": "m3"}, "12", True),
+        ({"limit": 2, "before_id": "m2"}, "01", False),
+        ({"limit": 2, "before_id": "m0"}, "", False),
+    ],
+)
+def test_pages(query: dict, page: str, more: bool) -> None:
+    answer = models_answer(Named(), **query)
+    ids = [f"m{n}" for n in page]
+    assert [model["id"] for model in answer.pop("data")] == ids
+    assert answer == {"has_more": more, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+
+
+@pytest.mark.parametrize("query", [{"after_id": "m9"}, {"before_id": "m9"}, {"after_id": "m1", "before_id": "m3"}])
+def test_a_cursor_that_leads_nowhere_is_refused(query: dict) -> None:
+    with pytest.raises(RelayError) as refused:
+        models_answer(Named(), **query)
+    assert refused.value.status == 400
+    assert "after_id" in refused.value.message or "before_id" in refused.value.message
+
+
+def test_one_model_needs_a_route_but_no_place_in_the_list() -> None:
+    given = config({"a": NATIVE}, [{"match": {"model": "claude-*"}, "to": ["a"]}])
+    assert model_answer(given, CLAUDE[0])["display_name"] == known()[CLAUDE[0]].display_name
+    assert model_answer(given, "claude-of-tomorrow")["display_name"] == "claude-of-tomorrow"
+    with pytest.raises(RelayError) as refused:
+        model_answer(given, "gpt-5.1")
+    assert refused.value.status == 404
