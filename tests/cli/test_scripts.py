@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX scripts")
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("relay", "env", "doctor", "keys", "usage", "test")
+COMMANDS = ("relay", "env", "doctor", "keys", "usage", "ledger", "test")
 PROGRAM = """
 import os, sys
 def script(name, arguments):

@@ -465,7 +465,7 @@ def test_large_bodies_are_read_in_passing():
     """Compared with building the objects, so that a slow machine does not fail the test."""
     body = claude_code_request(400_000)
     built = fastest(lambda: json.loads(body))
-    assert fastest(lambda: facts(body)) < built / 2
+    assert fastest(lambda: facts(body)) < 0.8 * built
     assert fastest(lambda: rename_model(body, "b")) < built
 
 

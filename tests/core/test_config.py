@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 from claude_relay.core.config import (
     Address,
     Auth,
+    Bodies,
+    Budget,
     Config,
     ConfigError,
+    Log,
     Match,
+    Notices,
     OutboundProxy,
+    Price,
     Provider,
     default,
     literal_keys,
@@ -72,7 +77,8 @@ def test_the_defaults() -> None:
     assert (made.retry.attempts, made.retry.max_wait, made.retry.first_byte, made.retry.idle) == (5, 30, 120, 300)
     assert (made.sessions.sticky, made.sessions.ttl, made.sessions.short_wait) == (True, 3600, 5)
     assert made.clients.required is False
-    assert (made.ledger.durability, made.ledger.keep) == ("strict", 400 * 86400)
+    assert (made.ledger.durability, made.ledger.keep, made.ledger.bodies) == ("strict", 400 * 86400, None)
+    assert (made.prices, made.budgets, made.notices, made.log) == ((), (), Notices(), Log())
 
 
 def test_the_shipped_file_says_the_defaults() -> None:
@@ -121,9 +127,20 @@ def test_everything_that_can_be_said() -> None:
         retry: {attempts: "${TRIES:-7}", max_wait: 0, first_byte: 1500ms, idle: 2.5m}
         sessions: {sticky: false, ttl: 2h, short_wait: 0s}
         clients: {required: false}
-        ledger: {durability: relaxed, keep: null}
+        ledger: {durability: relaxed, keep: null, bodies: {keep: 2d, limit: 1MiB}}
+        prices:
+          - {model: glm-*, provider: glm, since: 2026-11-01, input: 0.6, output: "2.2", cache_read: 0}
+          - {model: "*", input: 1, output: 2, cache_write_5m: 3, cache_write_1h: 4, request: 0.01}
+        budgets:
+          - {per: day, usd: "${LIMIT:-50}"}
+          - {provider: glm, model: glm-*, per: month, usd: 9.5, warn: 1, then: other}
+          - {name: mine, model: "*", per: week, usd: 1, then: warn}
+        notices:
+          {webhook: "https://hooks.example.com/T1?a=b", secret: "${HOOK}", command: [notify-send, Claude Relay], at_most: 3}
+        log: {json: true}
         """,
         GLM="a,b",
+        HOOK="hush",
     )
     glm, other = made.providers["glm"], made.providers["other"]
     assert (made.listen.proxy, made.listen.base_url) == (None, Address("::1", 9000))
@@ -160,6 +177,22 @@ def test_everything_that_can_be_said() -> None:
     assert made.routes[0].to == ("other", "glm")
     assert (made.retry.attempts, made.retry.max_wait, made.retry.first_byte, made.retry.idle) == (7, 0, 1.5, 150)
     assert (made.ledger.durability, made.ledger.keep) == ("relaxed", None)
+    assert made.ledger.bodies == Bodies(keep=172800, limit=1 << 20)
+    assert made.prices[0] == Price(
+        model="glm-*", provider="glm", since=date(2026, 11, 1), input=0.6, output=2.2, cache_read=0
+    )
+    assert (made.prices[1].cache_read, made.prices[1].request) == (None, 0.01)
+    assert [(rule.name, rule.usd, rule.warn, rule.then) for rule in made.budgets] == [
+        ("total per day", 50, 0.8, "stop"),
+        ("glm glm-* per month", 9.5, 1, "other"),
+        ("mine", 1, 0.8, "warn"),
+    ]
+    assert made.notices.webhook is not None
+    assert made.notices.webhook.get_secret_value() == "https://hooks.example.com/T1?a=b"
+    assert made.notices.secret is not None
+    assert made.notices.secret.get_secret_value() == "hush"
+    assert (made.notices.command, made.notices.at_most) == (("notify-send", "Claude Relay"), 3)
+    assert made.log.as_json is True
 
 
 @pytest.mark.parametrize("name", presets())
@@ -412,7 +445,7 @@ wat: 1
         "and listen on 127.0.0.1 only",
         "relay.yaml:18: ledger.durability: unknown; known: strict, relaxed",
         "relay.yaml:19: wat: unknown key; known: listen, database, intercept, providers, default, routes, retry, "
-        "sessions, clients, ledger",
+        "sessions, clients, ledger, prices, budgets, notices, log",
     ]
 
 
@@ -483,6 +516,39 @@ wat: 1
         ("retry: {attempts: 1.5}", 1, "whole number"),
         ("retry: {attempts: true}", 1, "whole number"),
         ("retry: {idle: true}", 1, "length of time"),
+        ("ledger: {bodies: {limit: 1GB}}", 1, "at most 64MiB"),
+        ("ledger: {bodies: {limit: 0}}", 1, "must be a size"),
+        ("ledger: {bodies: 5}", 1, "must be a mapping of keys to values"),
+        ("ledger: {bodies: {limt: 5}}", 1, "did you mean 'limit'"),
+        ("log: {jsn: true}", 1, "did you mean 'json'"),
+        ("log: {as_json: true}", 1, "did you mean 'json'"),
+        ("prices: {a: 1}", 1, "must be a list"),
+        ("prices: [{model: a, input: 1}]", 1, "prices[0].output: is missing"),
+        ("prices: [{model: a, input: -1, output: 1}]", 1, "must be a price in USD"),
+        ("prices: [{model: a, input: 1, output: 1, since: 2026-02-30}]", 1, "must be a day such as"),
+        ("prices: [{model: a, input: 1, output: 1, provider: antropic}]", 1, "did you mean 'anthropic'"),
+        ("budgets: [{usd: 1}]", 1, "budgets[0].per: is missing"),
+        ("budgets: [{per: dya, usd: 1}]", 1, "did you mean 'day'"),
+        ("budgets: [{per: day, usd: 0}]", 1, "above 0"),
+        ("budgets: [{per: day, usd: 1, warn: 80}]", 1, "from 0 to 1"),
+        ("budgets: [{per: day, usd: 1, warn: true}]", 1, "from 0 to 1"),
+        ("budgets: [{per: day, usd: 1, provider: antropic}]", 1, "did you mean 'anthropic'"),
+        ("budgets: [{per: day, usd: 1, then: stp}]", 1, "did you mean 'stop'"),
+        ("budgets: [{per: day, usd: 1, then: 5}]", 1, "a provider's name"),
+        ("budgets: [{per: day, usd: 1, provider: anthropic, then: anthropic}]", 1, "leads back to the provider"),
+        ("budgets:\n- {per: day, usd: 1}\n- {per: day, usd: 2}", 3, "is there twice"),
+        ("budgets:\n- {per: day, usd: 1}\n- {per: week, usd: 2, name: total per day}", 3, "is there twice"),
+        ("notices: {webhook: 'http://example.com/'}", 1, "must begin with https://"),
+        ("notices: {webhook: 'https://u:p@h/'}", 1, "without user name"),
+        ("notices: {webhook: 'https://h/ü'}", 1, "plain ASCII"),
+        ("notices: {webhook: 5}", 1, "must be text"),
+        ("notices: {webhook: 'https://h', secret: ''}", 1, "must not be empty"),
+        ("notices: {webhook: 'https://h', secret: '${NOWHERE}'}", 1, "variable NOWHERE is not set"),
+        ("notices: {secret: x}", 1, "give 'webhook' too"),
+        ("notices: {command: notify-send hi}", 1, "must be a list of words"),
+        ("notices: {command: []}", 1, "must be a list of words"),
+        ("notices: {command: [a, 5]}", 1, "must be a list of words"),
+        ("notices: {at_most: 0}", 1, "from 1 to 1000"),
     ],
 )
 def test_one_mistake(text: str, line: int | None, what: str) -> None:
@@ -526,6 +592,12 @@ def test_an_error_for_clients_is_short_and_final() -> None:
         "routes: [{to: [S], match: {stream: S, header: S, S: 1}}]",
         "listen: {proxy: S, cors: [S]}",
         "retry: {idle: S, attempts: S}",
+        "budgets: [{per: S, usd: S, warn: S, then: S, provider: S, name: [S]}]",
+        "prices: [{model: [S], since: S, input: S, provider: S}]",
+        "notices: {webhook: 'https://u:S@h/', secret: [S], command: S, at_most: S, S: 1}",
+        "notices: {webhook: 'http://h/S'}",
+        "ledger: {bodies: {keep: S, limit: S}}",
+        "log: {json: S, S: S}",
         "S: 1\nS: 2",
         "database: {S: S}",
         "S",
@@ -543,6 +615,7 @@ def test_no_message_repeats_a_value(where: str) -> None:
 
 def test_no_repr_shows_a_secret() -> None:
     text = f"providers: {{p: {{preset: zhipu, keys: [{SECRET}], proxy: 'http://u:{SECRET}@h:1'}}}}"
+    text += f"\nnotices: {{webhook: 'https://h/{SECRET}', secret: {SECRET}}}"
     made = config(text)
     everything = [
         repr(made),
@@ -651,7 +724,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = st.sampled_from([*Config.model_fields, *Provider.model_fields, "to", "match", "anthropic", "hosts"])
+NAMES = st.sampled_from(
+    [*Config.model_fields, *Provider.model_fields, *Budget.model_fields, "webhook", "to", "match", "anthropic", "hosts"]
+)
 
 
 @settings(max_examples=50, deadline=None)

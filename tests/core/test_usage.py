@@ -30,7 +30,7 @@ TRANSCRIPTS = {
     "thinking.sse": ((25, 88, 0, 0, 0, 71, None), SONNET, "end_turn", None, True, True),
     "tool_use.sse": ((472, 89, 0, 0, 0, None, None), SONNET, "tool_use", None, True, True),
     "cache.sse": ((4, 12, 18233, 456, 1000, None, None), SONNET, "end_turn", None, True, True),
-    "server_tools.sse": ((10682, 510, 0, 0, 0, None, 3), SONNET, "end_turn", None, True, True),
+    "server_tools.sse": ((10682, 510, 0, 0, 0, None, 1), SONNET, "end_turn", None, True, True),
     "empty.sse": ((25, 2, 0, 0, 0, None, None), SONNET, "end_turn", None, True, False),
     "error_first.sse": ((None,) * 7, None, None, "overloaded_error", False, False),
     "error_after_start.sse": ((25, 1, 0, 0, 0, None, None), SONNET, None, "overloaded_error", False, False),
@@ -239,12 +239,12 @@ def test_a_split_told_at_the_start_stays():
     assert (counted.cache_write_5m_tokens, counted.cache_write_1h_tokens) == (13, 4)
 
 
-def test_server_tools_are_summed():
+def test_searches_are_counted_and_what_is_free_is_not():
     assert (
         use(
             {"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 3, "new_requests": 1, "x": 9}}
         ).server_tool_requests
-        == 6
+        == 2
     )
     assert (
         use(

@@ -12,6 +12,7 @@ import pytest
 from claude_relay.store import tables
 from claude_relay.store.database import connect
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.store.migrations import USAGE as USED
 from claude_relay.store.migrations import migrate
 
 from .rows import STARTED, Heard, attempt, ids, read, request
@@ -75,11 +76,14 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
         "request_bytes": 8,
         "response_bytes": 9,
         "finished": "upstream_closed",
+        "notes": "top_k: left out",
+        "project": "relay",
     }
     row = request(id="req_relay_full", **full)
     with opened(path, heard) as ledger:
         first = attempt(row, 1, key="k1", status=429, verdict="rate limit", first_byte_ms=12.34, duration_ms=56.78)
-        second = attempt(row, 2, key=None, error="reset", started_at=STARTED + 1.5)
+        used = dict(zip(USED, (11, 12, 13, 14, 15, 16, 17), strict=True))
+        second = attempt(row, 2, key=None, error="reset", started_at=STARTED + 1.5, model="m", cost_usd=0.5, **used)
         assert write(ledger, row, first, second)
     names = ", ".join([*full, "id", "started_at", "method", "path", "requested_model", "provider", "key", "status"])
     expected = full | {"stream": 1, "ttft_ms": 345.7}
@@ -96,9 +100,33 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
             200,
         )
     ]
+    first_told = (
+        "req_relay_full",
+        1,
+        "anthropic",
+        "k1",
+        429,
+        "rate limit",
+        None,
+        "2026-11-18T11:06:40.250Z",
+        12.3,
+        56.8,
+    )
+    second_told = (
+        "req_relay_full",
+        2,
+        "anthropic",
+        None,
+        200,
+        "success",
+        "reset",
+        "2026-11-18T11:06:41.750Z",
+        None,
+        None,
+    )
     assert read(path, "SELECT * FROM attempts ORDER BY n") == [
-        ("req_relay_full", 1, "anthropic", "k1", 429, "rate limit", None, "2026-11-18T11:06:40.250Z", 12.3, 56.8),
-        ("req_relay_full", 2, "anthropic", None, 200, "success", "reset", "2026-11-18T11:06:41.750Z", None, None),
+        (*first_told, *(None,) * (2 + len(USED))),
+        (*second_told, "m", 11, 12, 13, 14, 15, 16, 17, 0.5),
     ]
     assert heard.texts == []
 
@@ -320,7 +348,7 @@ def test_a_newer_database_is_left_alone_and_the_rows_are_kept(path: Path, heard:
     assert "newer Claude Relay" in heard.texts[0]
     assert not write(ledger, request())
     ledger.close(timeout=0.1)
-    assert heard.texts[-1] == "ledger: 1 rows could not be written before the end and are lost"
+    assert "what could not be written is kept in" in heard.texts[-1]
     assert ids(path) == []
 
 

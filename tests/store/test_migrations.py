@@ -48,6 +48,7 @@ REQUESTS = [
     "response_bytes",
     "finished",
     "notes",
+    "project",
 ]
 ATTEMPTS = [
     "request",
@@ -60,6 +61,15 @@ ATTEMPTS = [
     "started_at",
     "first_byte_ms",
     "duration_ms",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "server_tool_requests",
+    "cost_usd",
 ]
 
 START = """

@@ -80,14 +80,52 @@ class Broken(Shelf):
         super().write(rows)
 
 
+class Box:
+    """A spill: keeps rows in a list, or fails as long as it is told to."""
+
+    place = "the box"
+
+    def __init__(self, *rows: int, full: bool = False) -> None:
+        self.rows = list(rows)
+        self.given = 0
+        self.full = full
+        self.closed = False
+        self.appended = 0
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self.rows)
+
+    def append(self, rows: Sequence[int]) -> list[Exception]:
+        if self.full:
+            raise OSError("no room")
+        self.rows += rows
+        self.appended += len(rows)
+        return []
+
+    def adopt(self) -> None:
+        pass
+
+    def read(self, count: int) -> list[int]:
+        self.given = min(count, len(self.rows))
+        return self.rows[: self.given]
+
+    def forget(self) -> None:
+        del self.rows[: self.given]
+        self.given = 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
 @pytest.fixture(autouse=True)
 def _short_rests(monkeypatch) -> None:
     monkeypatch.setattr(module, "FIRST_REST", 0.001)
     monkeypatch.setattr(module, "LONGEST_REST", 0.002)
 
 
-def started(sink, *, limit: int = 1000, heard: Heard | None = None) -> Writer:
-    writer: Writer = Writer(sink, name="ledger", report=heard or Heard(), limit=limit)
+def started(sink, *, limit: int = 1000, heard: Heard | None = None, **options) -> Writer:
+    writer: Writer = Writer(sink, name="ledger", report=heard or Heard(), limit=limit, **options)
     writer.start()
     return writer
 
@@ -200,6 +238,95 @@ def test_beyond_the_limit_the_oldest_are_dropped_and_counted() -> None:
         "ledger: more than 20 rows wait to be written; from now on the oldest are lost"
     ]
     assert heard.wait("writing works again").endswith(f"; {writer.dropped:,} rows were lost")
+
+
+def test_beyond_a_number_rows_are_spilled_and_all_come_back() -> None:
+    sink, heard, box = Broken(), Heard(), Box()
+    writer = started(sink, limit=5000, heard=heard, spill=box, spill_beyond=10)
+    put(writer, range(2000))
+    for _ in range(9):
+        assert sink.tries.acquire(timeout=4)
+    assert box.appended >= 2000 - 10 - BATCH
+    put(writer, range(2000, 2005))
+    sink.mended.set()
+    heard.wait("writing works again")
+    writer.close(4)
+    assert sorted(sink.rows) == list(range(2005))
+    assert (writer.pending, box.rows, box.closed) == (0, [], True)
+    assert [text.split()[1:4:2] for text in heard.texts] == [
+        ["cannot", "explained:"],
+        [f"{box.appended:,}", "that"],
+        ["writing", "again,"],
+    ]
+    assert "up to 10 and then in the box" in heard.texts[0]
+
+
+def test_what_was_left_is_brought_back_while_new_rows_wait_for_one_batch_at_most() -> None:
+    """Nothing failed here: the rows are those of a process that has ended."""
+    sink, heard, box = Gated(), Heard(), Box(*range(10 * BATCH))
+    writer = started(sink, heard=heard, spill=box)
+    assert sink.arrived.wait(4)
+    put(writer, range(-3 * BATCH, 0))
+    sink.gate.set()
+    heard.wait("are written")
+    writer.close(4)
+    assert sorted(sink.rows) == list(range(-3 * BATCH, 10 * BATCH))
+    assert sink.rows.index(-1) == 6 * BATCH - 1  # a batch of each in turns, one of the others first
+    assert heard.texts == ["ledger: 2,560 rows that were kept in the box are written"]
+
+
+def test_a_row_that_fails_on_its_way_back_is_refused_alone() -> None:
+    sink, box = Shelf(refuse=[5]), Box(*range(20))
+    writer = started(sink, spill=box, heard=(heard := Heard()))
+    heard.wait("are written")
+    writer.close(4)
+    assert (sorted(sink.rows), box.rows) == ([n for n in range(20) if n != 5], [])
+
+
+def test_a_failure_on_the_way_back_loses_nothing() -> None:
+    sink, box = Shelf(script=[None, None, None, OSError("again"), None, OSError("and again")]), Box(*range(3 * BATCH))
+    writer = started(sink, spill=box, heard=(heard := Heard()))
+    heard.wait("writing works again")
+    writer.close(4)
+    assert sorted(sink.rows) == list(range(3 * BATCH))
+
+
+def test_a_spill_that_fails_leaves_rows_in_memory_and_is_told_once() -> None:
+    sink, heard, box = Broken(), Heard(), Box(full=True)
+    writer = started(sink, limit=500, heard=heard, spill=box, spill_beyond=10)
+    put(writer, range(50))
+    heard.wait("cannot be kept in the box either: no room. They stay in memory, up to 500")
+    for _ in range(5):
+        assert sink.tries.acquire(timeout=4)
+    sink.mended.set()
+    heard.wait("writing works again")
+    writer.close(4)
+    assert sink.rows == list(range(50))
+    assert len(heard.texts) == 3
+
+
+def test_at_the_end_what_cannot_be_written_is_spilled() -> None:
+    sink, heard, box = Broken(), Heard(), Box()
+    writer = started(sink, heard=heard, spill=box)
+    put(writer, range(3))
+    heard.wait("cannot write")
+    before = time.monotonic()
+    writer.close(4)
+    assert time.monotonic() - before < 2  # the next start goes on trying
+    assert (box.rows, box.closed, writer.pending) == ([0, 1, 2], True, 0)
+    assert heard.texts[-1] == "ledger: what could not be written is kept in the box and written at the next start"
+
+
+def test_at_the_end_a_commit_that_hangs_loses_no_row() -> None:
+    sink, box = Gated(), Box()
+    writer = started(sink, spill=box)
+    put(writer, range(1))
+    assert sink.arrived.wait(4)
+    put(writer, range(1, 5))
+    writer.close(0.05)
+    assert box.rows == list(range(5))
+    sink.gate.set()
+    writer._thread.join(4)
 
 
 def test_a_listener_that_fails_does_not_end_the_thread() -> None:

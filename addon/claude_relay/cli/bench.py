@@ -13,6 +13,7 @@ from rich.console import Console
 
 from .benchmark.bars import bars
 from .benchmark.figures import Results
+from .benchmark.kills import run_kills
 from .benchmark.plan import FULL, PARTS, QUICK, Plan, replace
 from .benchmark.report import as_json, print_report
 from .benchmark.scenarios import measure
@@ -34,6 +35,12 @@ TERMINATED = 128 + signal.SIGTERM
     metavar="SECONDS",
     help="Instead: mixed traffic with failing keys for so long.",
 )
+@click.option(
+    "--kills",
+    type=click.IntRange(1, 10_000),
+    metavar="COUNT",
+    help="Instead: kill -9 under load so often, then look for answered requests in the ledger.",
+)
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON with every round.")
 @click.option("--strict", is_flag=True, help="End with status 1 when something does not hold.")
 @click.option(
@@ -48,6 +55,7 @@ def bench(
     seconds: float | None,
     web: bool,
     soak: float | None,
+    kills: int | None,
     wants_json: bool,
     strict: bool,
     folder: Path | None,
@@ -59,13 +67,14 @@ def bench(
       scripts/bench
       scripts/bench --quick --only requests
       scripts/bench --soak 60
+      scripts/bench --kills 100
     """
     plan = QUICK if quick else FULL
     plan = replace(
         plan, parts=parts or plan.parts, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds, web=web
     )
     try:
-        results = asyncio.run(run(plan, soak, folder))
+        results = asyncio.run(run(plan, soak, kills, folder))
     except asyncio.CancelledError:
         sys.exit(TERMINATED)
     if wants_json:
@@ -81,13 +90,15 @@ def wide_console() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
-async def run(plan: Plan, soak: float | None, folder: Path | None) -> Results:
+async def run(plan: Plan, soak: float | None, kills: int | None, folder: Path | None) -> Results:
     """Measure in a folder that is gone afterwards, as are all processes, also when this one is told to end."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="relay-bench-", dir=folder) as place:
         async with Bench(Path(place)).open() as started:
+            if kills is not None:
+                return await run_kills(started, kills, say)
             return await (measure(started, plan, say) if soak is None else run_soak(started, soak, say))
 
 

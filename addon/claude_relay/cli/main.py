@@ -16,6 +16,7 @@ COMMANDS = {
     "env": "Print the export lines for this shell, or run one command with them.",
     "doctor": "Say what is wrong with this set-up and how to mend it.",
     "usage": "Show what was used.",
+    "ledger": "Back up, export, shrink and look into the database.",
     "demo": "Show the relay at work on this machine, without any account.",
     "bench": "Measure the relay beside bare mitmdump.",
     "test": "Run all tests (in a checkout).",

@@ -1,176 +1,177 @@
-"""`usage`: what was used, as a table, JSON or CSV, while the relay runs or not."""
+"""`usage`: what was used, as a table, JSON or CSV, while the relay runs or not; `usage show`, `usage sessions`, `usage reprice`."""
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import sys
+import importlib
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import astuple
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from claude_relay.core.config.durations import seconds
-from claude_relay.store.database import MissingDatabase, StoreError, read_only
-from claude_relay.store.reports import COLUMNS, GROUPS, Line, Report, summarise
+from claude_relay.store.lookups import NotOne, find
+from claude_relay.store.lookups import sessions as sessions_of
+from claude_relay.store.reports import GROUPS, Only, Report, summarise
 
-from .common import CONFIG_HELP, load_config, shown_path
+from .common import CONFIG_HELP, load_config
+from .spending.forms import FORMS
+from .spending.sessions import FORMS as SESSION_FORMS
+from .spending.single import none_or_several, print_json, print_request
+from .spending.source import reading
+from .spending.watching import watch as watched
+from .when import When
 
-NOBODY = {
-    "model": "(no model)",
-    "key": "(the client's own)",
-    "client": "(not named)",
-    "provider": "(none)",
-    "session": "(no session)",
-    "day": "(no day)",
-}
-"""What a table calls the requests that have no such thing."""
+HELP = {"help_option_names": ["-h", "--help"]}
+SINCE_HELP = "Only requests since then: 24h, 7d, 2w, 2026-11-01, 2026-11-01T08:00."
 
-FIRST_REQUEST = "Send a first one: start scripts/relay, then in another shell: scripts/env -- claude"
-
-
-class Since(click.ParamType[datetime]):
-    """A moment: a length of time before now, or a date or time of this machine's time zone."""
-
-    name = "WHEN"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Turn the text into an aware datetime; says which forms there are when it cannot."""
-        try:
-            return datetime.fromisoformat(value).astimezone()
-        except ValueError:
-            pass
-        try:
-            return datetime.now().astimezone() - timedelta(seconds=seconds(value))
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is neither a length of time (24h, 7d, 2w) nor a date (2026-11-01)", param, ctx)
+type Function = Callable[..., Any]
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def source_options(command: Function) -> Function:
+    """Which ledger; the command gets `database` and `config`."""
+    command = click.option("--config", help=CONFIG_HELP)(command)
+    help_text = "The ledger. Default: the configuration's `database`."
+    return click.option("--database", type=click.Path(path_type=Path), help=help_text)(command)
+
+
+def form_options(command: Function) -> Function:
+    """How it is shown; the command gets `form`."""
+    command = click.option("--csv", "form", flag_value="csv", help="Print CSV, without the total.")(command)
+    return click.option("--json", "form", flag_value="json", help="Print JSON.")(command)
+
+
+def filter_options(command: Function) -> Function:
+    """Which requests; the command gets the fields of Only."""
+    texts = {
+        "project": ("NAME", "Only this project."),
+        "session": ("ID", "Only this session; the beginning of its id will do."),
+        "client": ("NAME", "Only this client."),
+        "key": ("ALIAS", "Only this key: ALIAS or PROVIDER/ALIAS."),
+        "provider": ("NAME", "Only this provider."),
+        "model": ("GLOB", "Only models like this, asked for or served: 'claude-opus-*'."),
+    }
+    for name, (metavar, text) in texts.items():
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+    return command
+
+
+class Commands(click.Group):
+    """A group whose `reprice` is imported on demand, since it loads a price list."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The sub-commands."""
+        return [*super().list_commands(ctx), "reprice"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name."""
+        if cmd_name != "reprice":
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module("claude_relay.cli.reprice").reprice
+        return command
+
+
+@click.group(cls=Commands, invoke_without_command=True, context_settings=HELP)
 @click.option("--by", type=click.Choice(list(GROUPS)), default="model", show_default=True, help="One line for each …")
-@click.option("--since", type=Since(), help="Only requests since then: 24h, 7d, 2w, 2026-11-01, 2026-11-01T08:00.")
-@click.option("--json", "form", flag_value="json", help="Print JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV, without the total.")
-@click.option(
-    "--database", type=click.Path(path_type=Path), help="The ledger. Default: the configuration's `database`."
-)
-@click.option("--config", help=CONFIG_HELP)
-def usage(by: str, since: datetime | None, form: str | None, database: Path | None, config: str | None) -> None:
-    """Show what was used: requests, errors, tokens, cache hits, cost and time to the first token.
+@click.option("--since", type=When(), help=SINCE_HELP)
+@click.option("--until", type=When(), help="Only requests before then.")
+@filter_options
+@form_options
+@click.option("--watch", is_flag=True, help="Keep showing the table, read anew every 2 s, until Ctrl-C.")
+@source_options
+@click.pass_context
+def usage(
+    context: click.Context,
+    /,
+    by: str,
+    since: datetime | None,
+    until: datetime | None,
+    form: str | None,
+    watch: bool,
+    database: Path | None,
+    config: str | None,
+    **only: str | None,
+) -> None:
+    """Show what was used: requests, errors, tokens, cache hits, cost, time to the first token and tokens a second.
 
     Days begin at midnight of this machine's time zone. Tables shorten big numbers, JSON and CSV do not.
 
     \b
     Examples:
       scripts/usage --since 7d
-      scripts/usage --by session --since 2026-11-01
-      scripts/usage --by day --csv > usage.csv
+      scripts/usage --by day --model 'claude-opus-*' --since 2026-11-01 --until 2026-12-01
+      scripts/usage --by error --watch
+      scripts/usage --by hour --csv > usage.csv
+      scripts/usage sessions --since 7d
+      scripts/usage show req_relay_01
     """
-    path = database or load_config(config).database
-    report = _read(path, by, since)
-    FORMS[form](report, path)
-
-
-def _read(path: Path, by: str, since: datetime | None) -> Report:
-    try:
-        with closing(read_only(path)) as connection:
-            return summarise(connection, by=by, since=since)
-    except MissingDatabase:
-        raise click.ClickException(
-            f"There is no ledger at {shown_path(path)}; the relay creates it when it starts. {FIRST_REQUEST}"
-        ) from None
-    except StoreError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _as_json(report: Report, path: Path) -> None:
-    def named(line: Line) -> dict[str, Any]:
-        return dict(zip(COLUMNS, astuple(line), strict=True))
-
-    total = named(report.total)
-    del total["name"]
-    since = report.since.isoformat() if report.since else None
-    rows = [named(line) for line in report.lines]
-    document = {"database": str(path), "by": report.by, "since": since, "rows": rows, "total": total}
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def _as_csv(report: Report, path: Path) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([report.by, *COLUMNS[1:]])
-    writer.writerows(astuple(line) for line in report.lines)
-
-
-def _as_table(report: Report, path: Path) -> None:
-    if not report.lines:
-        nothing = f"No requests since {report.since:%Y-%m-%d %H:%M}" if report.since else "No requests yet"
-        click.echo(f"{nothing} in {shown_path(path)}." + ("" if report.since else f" {FIRST_REQUEST}"))
+    if context.invoked_subcommand is not None:
+        context.obj = (database, config)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    if watch and form:
+        raise click.UsageError("--watch shows a table; leave out --json and --csv.")
+    path = database or load_config(config).database
 
-    table = Table(box=SIMPLE_HEAD, show_footer=True, show_edge=False, padding=0)
-    table.add_column(report.by, footer="total", overflow="fold", min_width=10)
-    for title, cell in CELLS.items():
-        table.add_column(title, footer=cell(report.total), justify="right", no_wrap=True)
-    for line in report.lines:
-        name = NOBODY[report.by] if line.name is None else line.name
-        table.add_row(Text(name), *(cell(line) for cell in CELLS.values()))
-    roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a pipe has no edge
-    Console(highlight=False, width=roomy).print(table)
+    def read() -> Report:
+        with reading(path) as connection:
+            return summarise(connection, by=by, since=since, until=until, only=Only(**only))
+
+    if watch:
+        watched(read, path)
+    else:
+        FORMS[form](read(), path)
 
 
-FORMS: dict[str | None, Callable[[Report, Path], None]] = {None: _as_table, "json": _as_json, "csv": _as_csv}
+def _path(context: click.Context, database: Path | None, config: str | None) -> Path:
+    """The ledger that a sub-command names, or the one that was named before it."""
+    outer_database, outer_config = context.obj or (None, None)
+    chosen: Path = database or outer_database or load_config(config or outer_config).database
+    return chosen
 
 
-def _count(number: int | None) -> str:
-    """Three digits or more of the number: 999, 12.3k, 4.56M; a dash when unknown."""
-    if number is None:
-        return "—"
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if number >= size:
-            return f"{number / size:.{_decimals(number / size)}f}{unit}"
-    return str(number)
+@usage.command(context_settings=HELP)
+@click.argument("request_id", metavar="REQUEST")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@source_options
+@click.pass_context
+def show(context: click.Context, request_id: str, as_json: bool, database: Path | None, config: str | None) -> None:
+    """Show one request: each attempt on a time line, and what tokens and cost are the sum of.
+
+    REQUEST is its id or how that begins; `req_relay_` may be left out.
+
+    \b
+    Example:
+      scripts/usage show req_relay_01
+    """
+    with reading(_path(context, database, config)) as connection:
+        try:
+            found = find(connection, request_id)
+        except NotOne as error:
+            raise none_or_several(error) from None
+    (print_json if as_json else print_request)(found)
 
 
-def _decimals(number: float) -> int:
-    return 0 if number >= 99.95 else 1 if number >= 9.995 else 2
+@usage.command(context_settings=HELP)
+@click.option("--since", type=When(), help="Only sessions with a request since then: 24h, 7d, 2w, 2026-11-01.")
+@click.option("--project", metavar="NAME", help="Only sessions of this project.")
+@form_options
+@source_options
+@click.pass_context
+def sessions(
+    context: click.Context,
+    since: datetime | None,
+    project: str | None,
+    form: str | None,
+    database: Path | None,
+    config: str | None,
+) -> None:
+    """Show what each session of Claude Code cost, from its first request to its last.
 
-
-def _percent(share: float | None) -> str:
-    return "—" if share is None else f"{100 * share:.0f}%"
-
-
-def _dollars(cost: float | None) -> str:
-    return "—" if cost is None else f"${cost:,.2f}" if cost >= 1 else f"${cost:.4f}"
-
-
-def _time(milliseconds: float | None) -> str:
-    if milliseconds is None:
-        return "—"
-    if milliseconds < 999.5:
-        return f"{milliseconds:.0f}ms"
-    return f"{milliseconds / 1000:.{int(milliseconds < 99_950)}f}s"
-
-
-CELLS: dict[str, Callable[[Line], str]] = {
-    "reqs": lambda line: _count(line.requests),
-    "er-\nrors": lambda line: _count(line.errors),
-    "re-\ntried": lambda line: _percent(line.retried / line.requests if line.requests else None),
-    "tok.\nin": lambda line: _count(line.input_tokens),
-    "tok.\nout": lambda line: _count(line.output_tokens),
-    "cache\nread": lambda line: _count(line.cache_read_tokens),
-    "cache\nwrite": lambda line: _count(line.cache_write_tokens),
-    "cache\nhit": lambda line: _percent(line.cache_hit_rate),
-    "cost": lambda line: _dollars(line.cost_usd),
-    "ttft\np50": lambda line: _time(line.ttft_p50_ms),
-    "ttft\np95": lambda line: _time(line.ttft_p95_ms),
-}
-"""A table's columns after the name: none wider than five characters but the cost, so that 80 columns hold them all."""
+    \b
+    Example:
+      scripts/usage sessions --since 7d
+    """
+    path = _path(context, database, config)
+    with reading(path) as connection:
+        found = sessions_of(connection, since=since, project=project)
+    SESSION_FORMS[form](found, path)

@@ -64,6 +64,10 @@ _DATA = b'"data"'
 _OPENING_OF_TEXT = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
 _PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
 
+PROJECT_HEADER = "x-relay-project"
+_DIRECTORY = b"orking directory: "
+_PATH = re.compile(rb'(?:[/~]|[A-Za-z]:)(?:[^\\"]|\\[^n])*+')
+
 _FILLED_LIST = re.compile(rb"\[[ \t\r\n]*[^] \t\r\n]")
 _OPENING = re.compile(rb"[ \t\r\n]*\{")
 _NAME = re.compile(rb'[ \t\r\n,]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
@@ -127,6 +131,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         input_estimate=estimate_tokens(body) if endpoint in _WITH_BODY else 0,
         background=_is_background(headers, model, tools=tools),
         subagent=_is_subagent(headers, bytes(fields.system)),
+        project=_session(headers.get(PROJECT_HEADER, "")) or _project(bytes(fields.system)),
     )
 
 
@@ -146,6 +151,17 @@ def estimate_tokens(body: bytes) -> int:
                 tokens -= max(0, (end - start) // BYTES_PER_TOKEN - PAYLOAD_TOKENS)
         name = body.find(_DATA, end)
     return tokens
+
+
+def _project(system: bytes) -> str | None:
+    """The last part of the working directory that Claude Code tells its model of."""
+    place = system.find(_DIRECTORY)
+    found = _PATH.match(system, place + len(_DIRECTORY)) if place >= 0 else None
+    if found is None:
+        return None
+    path = _text(Raw(b'"' + found[0] + b'"')).replace("\\", "/").rstrip("/")
+    name = "".join(character for character in path.rpartition("/")[2] if character.isprintable())
+    return name[:128] or None
 
 
 def rename_model(body: bytes, model: str) -> bytes:

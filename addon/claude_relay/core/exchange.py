@@ -38,6 +38,7 @@ class Facts:
     input_estimate  tokens, estimated from the size of the body: right to about a third for text, no more than a hint for images and PDFs
     background      a side query, such as a title or a summary
     subagent        sent by a sub-agent, not by the conversation that a person sees
+    project         what the client works on: as a header says, or the name of Claude Code's working directory
     """
 
     endpoint: Endpoint
@@ -52,6 +53,7 @@ class Facts:
     input_estimate: int = 0
     background: bool = False
     subagent: bool = False
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

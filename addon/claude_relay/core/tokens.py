@@ -44,6 +44,8 @@ _COUNTS = {
     "written_5m": ("cache_creation", "ephemeral_5m_input_tokens"),
     "written_1h": ("cache_creation", "ephemeral_1h_input_tokens"),
     "reasoning": ("output_tokens_details", "thinking_tokens"),
+    # Fetches and runs of code are not billed by the request: https://docs.claude.com/en/docs/about-claude/pricing
+    "requests": ("server_tool_use", "web_search_requests"),
 }
 
 
@@ -77,9 +79,6 @@ class Tally:
 
 def _read(usage: dict[str, object]) -> dict[str, int]:
     found = {name: _at(usage, path) for name, path in _COUNTS.items()}
-    found["requests"] = _sum(
-        count(number) for kind, number in mapping(usage.get("server_tool_use")).items() if kind.endswith("_requests")
-    )
     return {name: number for name, number in found.items() if number is not None}
 
 

@@ -14,6 +14,12 @@ redaction    no key, token or cookie in what a flow shows
 answers      answers of the relay's own, in Claude's shape
 bookkeeping  what is written down of a request: rows, headers, the line that people see
 inspection   what mitmweb and the terminal show
+reporting    who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, bodies
+metrics      how the relay is at this moment, for /metrics (counters: core/metrics)
+status_server  /metrics and /healthz on listen.panel
+telemetry    settled requests as OpenTelemetry spans and metrics
+jsonlog      the log as JSON lines
+notices      notices on their way to a webhook and a command
 hookindex    which addon listens to which hook, so that silent ones cost nothing
 options      mitmproxy options of ours, and those of mitmproxy's that the relay needs
 banner       what the relay says to the person who started it

@@ -38,6 +38,7 @@ from claude_relay.core.exchange import (
     Outcome,
     PassedOn,
     Refused,
+    Verdict,
     Wait,
 )
 from claude_relay.core.formats.anthropic import without_foreign_thinking, without_thinking
@@ -213,7 +214,8 @@ class RelayHooks:
         config = runtime.config
         hops = route(facts, config.routes, config.providers, default=self.default or config.default)
         if facts.endpoint is Endpoint.MESSAGES:
-            return hops, None
+            reporting = self.books.reporting
+            return (hops if reporting is None else reporting.admitted(hops, facts)), None
         counting = facts.endpoint is Endpoint.COUNT_TOKENS
         able = tuple(hop for hop in hops if (f := runtime.formats.get(hop.provider)) is None or (counting and f.count))
         if not able and counting:
@@ -224,9 +226,10 @@ class RelayHooks:
             raise RelayError(404, f"{names}: only providers of Claude's own format have {facts.endpoint} requests.")
         return able, None
 
-    async def follow(self, flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome | None) -> None:
-        """Tell the policy what became of the attempt and do what it says next."""
+    async def follow(self, flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome | None) -> Verdict | None:
+        """Tell the policy what became of the attempt and do what it says next. Returns what the attempt's outcome meant."""
         step = await self.next_step(relayed, outcome)
+        verdict = step.because
         if outcome is not None and relayed.tries:
             relayed.end_try(outcome, step.because)
         while isinstance(step, Attempt) and (unsuited := await self.cross(relayed, step)) is not None:
@@ -235,12 +238,13 @@ class RelayHooks:
             relayed.end_try(outcome, step.because)
         if isinstance(step, Attempt):
             relayed.next_attempt, relayed.again = step, True
-            return
+            return verdict
         relayed.conclusion, relayed.next_attempt = step, None
         if isinstance(step, Refused):
             refuse(flow, relayed, step.error)
         elif isinstance(step, PassedOn):
             pass_on(flow, relayed, outcome or Outcome())
+        return verdict
 
     async def cross(self, relayed: Relayed, attempt: Attempt) -> Outcome | None:
         """Prepare the attempt's request where it is another one than the client's. Returns why it cannot be made, if it cannot."""
@@ -282,8 +286,8 @@ class RelayHooks:
                 refuse(flow, relayed, RelayError(404, f"The host of this call did not answer ({outcome.message})."))
             return
         tried = relayed.tries[-1]
-        await self.follow(flow, relayed, outcome)
-        self.books.attempt_failed(flow, relayed, tried, outcome, answer)
+        verdict = await self.follow(flow, relayed, outcome)
+        self.books.attempt_failed(flow, relayed, tried, outcome, verdict, answer)
 
     # -- the answer
 

@@ -7,13 +7,16 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple
+from datetime import UTC, datetime
 
 from mitmproxy import http
 
 from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
+from claude_relay.core.pricing import Priced
 from claude_relay.core.resources import Owner, made, named
 from claude_relay.core.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
@@ -21,6 +24,7 @@ from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
 from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
 from .relayed import Relayed, Try
+from .reporting import Reporting
 from .stored import Stored
 from .translating import Translator
 
@@ -40,6 +44,7 @@ class Bookkeeper:
         self.view = view
         self.closed = False
         self.translator = Translator()
+        self.reporting: Reporting | None = None
         self._stored: Stored | None = None
 
     @property
@@ -73,7 +78,7 @@ class Bookkeeper:
     @property
     def keeps_bodies(self) -> bool:
         """Whether streamed answers are kept for somebody to look at."""
-        return self.view.view is not None
+        return self.view.view is not None or (self.reporting is not None and self.reporting.bodies is not None)
 
     def say_by_whom(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """Tell the client who answered, after how many attempts."""
@@ -98,12 +103,21 @@ class Bookkeeper:
         return dataclasses.replace(outcome, message=message, body=redact_all(outcome.body, relayed))
 
     def attempt_failed(
-        self, flow: http.HTTPFlow, relayed: Relayed, tried: Try, outcome: Outcome, answer: http.Response | None
+        self,
+        flow: http.HTTPFlow,
+        relayed: Relayed,
+        tried: Try,
+        outcome: Outcome,
+        verdict: Verdict | None,
+        answer: http.Response | None,
     ) -> None:
         """Make a failed attempt readable. `answer`: what the upstream sent, if it sent anything."""
         level = logging.WARNING if tried.verdict in FOR_THE_OPERATOR else logging.INFO
         what = (tried.attempt.n, relayed.id, name_of(tried), tried.verdict, outcome.message or outcome.status)
         logger.log(level, "attempt %d of %s at %s: %s (%s)", *what)
+        if self.reporting is not None:
+            self.reporting.failed(verdict, tried.attempt)
+            self.reporting.body(relayed.id, tried.attempt.n, "answer", outcome.body)
         if relayed.again or relayed.refusal is not None:
             self.view.add_failed(relayed, tried, flow, outcome, answer)
 
@@ -116,8 +130,12 @@ class Bookkeeper:
         if relayed.facts.endpoint is Endpoint.SIDE:
             return
         close_tries(relayed, finished, now)
+        if relayed.meter is not None and relayed.tries and not relayed.own_answer:
+            relayed.count(relayed.meter)
         self.tell_pool(relayed, now)
-        usage = relayed.meter.usage if relayed.meter is not None else None
+        for tried in relayed.tries:
+            tried.priced = price(relayed, tried)
+        usage = billed(relayed)
         await self.remember_made(relayed)
         if isinstance(relayed.translation, Translation):
             await self.after_translation(relayed, relayed.translation)
@@ -126,8 +144,29 @@ class Bookkeeper:
         if self.closed:
             # The relay is ending and cannot write any more: an answer without a row must not look complete.
             await asyncio.get_running_loop().create_future()
-        if self.ledger is not None and relayed.counts:
-            await self.ledger.write(request_row(flow, relayed, finished, now), attempt_rows(relayed))
+        if self.ledger is None or not relayed.counts:
+            return
+        request, attempts = request_row(flow, relayed, finished, now), attempt_rows(relayed)
+        if self.reporting is not None:
+            self.report(self.reporting, flow, relayed, request, attempts)
+        await self.ledger.write(request, attempts)
+
+    @staticmethod
+    def report(
+        reporting: Reporting,
+        flow: http.HTTPFlow,
+        relayed: Relayed,
+        request: RequestRow,
+        attempts: Sequence[AttemptRow],
+    ) -> None:
+        """Tell those who want to know."""
+        reporting.settled(request, attempts, relayed.meter.stop_reason if relayed.meter is not None else None)
+        if relayed.refusal is not None and relayed.policy is not None:
+            reporting.refused(relayed.refusal, [tried.attempt.provider for tried in relayed.tries])
+        if reporting.bodies is not None and relayed.pristine is not None:
+            reporting.body(relayed.id, 0, "request", redact_all(relayed.pristine.content or b"", relayed))
+            answer = b"".join(relayed.kept or ()) or (flow.response.data.content if flow.response is not None else b"")
+            reporting.body(relayed.id, 0, "answer", redact_all(answer or b"", relayed))
 
     async def after_translation(self, relayed: Relayed, translation: Translation) -> None:
         """Keep what the provider wants back; say what in its answer nobody was ready for."""
@@ -188,9 +227,9 @@ def close_tries(relayed: Relayed, finished: str, now: float) -> None:
 
 def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: float) -> RequestRow:
     """The row of `requests`."""
-    facts, meter = relayed.facts, relayed.meter
+    facts = relayed.facts
     last = relayed.tries[-1] if relayed.tries else None
-    usage = meter.usage if meter is not None else NO_USAGE
+    usage, priced = billed(relayed), whole_price(relayed)
     response = flow.response
     return RequestRow(
         id=relayed.id,
@@ -223,6 +262,42 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: 
         response_bytes=relayed.response_bytes,
         finished=finished,
         notes="; ".join(relayed.notes) or None,
+        project=facts.project,
+        cost_usd=priced.usd if priced is not None else None,
+        priced_by=priced.by if priced is not None else None,
+    )
+
+
+def billed(relayed: Relayed) -> Usage:
+    """What all attempts of the request have used, those too whose answers the client never saw."""
+    used = [astuple(tried.usage) for tried in relayed.tries if tried.usage is not None]
+    return Usage(*(total(number for number in column if number is not None) for column in zip(*used, strict=True)))
+
+
+def total[N: (int, float)](numbers: Iterable[N]) -> N | None:
+    """Their sum; None when there is none of them."""
+    known = list(numbers)
+    return sum(known[1:], known[0]) if known else None
+
+
+def price(relayed: Relayed, tried: Try) -> Priced | None:
+    """What a try cost; None when it used nothing that is known, or when nobody knows its price."""
+    if tried.usage is None or tried.usage == NO_USAGE:
+        return None
+    runtime, name = relayed.runtime, tried.attempt.provider
+    at = datetime.fromtimestamp(tried.started_at, UTC)
+    model = tried.served_model or tried.attempt.model
+    return runtime.prices.cost(model, name, runtime.config.providers[name].base_url, tried.usage, at)
+
+
+def whole_price(relayed: Relayed) -> Priced | None:
+    """What all tries cost together; None when one that used something has no price: a part of a sum would pass for the whole."""
+    paid = [tried.priced for tried in relayed.tries if tried.usage is not None and tried.usage != NO_USAGE]
+    known = [priced for priced in paid if priced is not None]
+    if not known or len(known) < len(paid):
+        return None
+    return Priced(
+        round(sum(priced.usd for priced in known), 9), ", ".join(dict.fromkeys(priced.by for priced in known))
     )
 
 
@@ -266,6 +341,9 @@ def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
             started_at=tried.started_at,
             first_byte_ms=milliseconds(tried.started_at, tried.first_byte_at),
             duration_ms=milliseconds(tried.started_at, tried.ended_at),
+            model=tried.served_model or tried.attempt.model or None,
+            cost_usd=tried.priced.usd if tried.priced is not None else None,
+            **asdict(tried.usage or NO_USAGE),
         )
         for tried in relayed.tries
     ]

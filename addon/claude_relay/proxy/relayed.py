@@ -23,8 +23,9 @@ from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.gate import Gate
+from claude_relay.core.pricing import Priced
 from claude_relay.core.resources import LONGEST_ANSWER
-from claude_relay.core.usage import Meter
+from claude_relay.core.usage import Meter, Usage
 
 from .crossing import Bytes, Crossing
 from .redaction import for_show, mask_headers
@@ -47,6 +48,10 @@ class Try:
     status: int | None = None
     verdict: str = ""
     error: str = ""
+    usage: Usage | None = None
+    """What the upstream has told of tokens, also in an answer that was discarded or broken off."""
+    served_model: str | None = None
+    priced: Priced | None = None
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -91,6 +96,8 @@ class Relayed:
     translation: Bytes | None = None
     """What brings the running attempt's answer into Claude's form."""
     gate: Gate | None = None
+    answered_well: bool = False
+    """Whether the running attempt's answer has a good status, whatever follows it."""
     outcome: Outcome | None = None
     again: bool = False
     own_answer: bool = False
@@ -153,6 +160,7 @@ class Relayed:
         crossing, good = self.crossing, 200 <= response.status_code < 300
         self.translation = crossing.open(response) if crossing is not None and good else None
         changed = self.translation is not None
+        self.answered_well = good
         self.response_headers = lower_headers(response) if changed else self.upstream_headers
         self.gate = Gate(
             response.status_code,
@@ -267,6 +275,20 @@ class Relayed:
         """An attempt starts."""
         self.again = self.own_answer = False
         self.tries.append(Try(attempt, time.time()))
+
+    def discarded(self, held: bytes) -> None:
+        """An answer that will not be the client's: what it says of tokens is billed all the same."""
+        if held and self.tries and self.answered_well:
+            meter = Meter(self.response_headers, endpoint=self.facts.endpoint)
+            meter.feed(held)
+            meter.end()
+            self.count(meter)
+
+    def count(self, meter: Meter) -> None:
+        """What the running attempt has used."""
+        translation = self.translation.served_model if self.translation is not None else None
+        named = translation or (meter.served_model if self.crossing is None else None)
+        self.tries[-1].usage, self.tries[-1].served_model = meter.usage, named
 
     def end_try(self, outcome: Outcome, verdict: Verdict | None) -> None:
         """The running attempt is over, or accepted."""

@@ -100,6 +100,8 @@ class RelayStream(HttpStream):
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestProtocolError) and self.relayed is not None:
+            if self.server_state == self.state_gate:
+                self.relayed.discarded(b"".join(self.held))
             self.relayed.client_left()
         return super().handle_event(event)
 
@@ -392,6 +394,7 @@ class RelayStream(HttpStream):
         resume, self.server_state = self.server_state, self.state_attempt_over
         self.deadline = None
         self.relayed.outcome = outcome
+        self.relayed.discarded(b"".join(self.held))
         if (yield from self.client_is_gone(running=resume == self.state_gate and not whole)):
             return
         yield RelayAttemptHook(self.flow)

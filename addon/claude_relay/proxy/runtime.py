@@ -13,6 +13,7 @@ from claude_relay.core.config import NO_KEY, Config
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
 from claude_relay.core.pool import Pool, Pools
+from claude_relay.core.pricing import Prices
 from claude_relay.core.sessions import Sessions
 
 from .modules import format_of
@@ -45,6 +46,7 @@ class Runtime:
     hosts: re.Pattern[str]
     formats: Mapping[str, Format]
     """By provider; those of Claude's own format are not in it."""
+    prices: Prices
 
     @classmethod
     def of(
@@ -83,6 +85,7 @@ class Runtime:
             side_limits=Limits(min(SIDE_CALL_SECONDS, retry.first_byte), retry.idle),
             sessions=sessions if config.sessions.sticky else None,
             formats={name: found for name, p in config.providers.items() if (found := format_of(p.format)) is not None},
+            prices=Prices(config.prices),
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
         )
 

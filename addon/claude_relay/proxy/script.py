@@ -29,6 +29,7 @@ from .bookkeeping import Bookkeeper
 from .commands import RelayCommands
 from .hookindex import HookIndex
 from .inspection import View
+from .reporting import Reporting
 from .runtime import Runtime
 from .stored import Lent, Stored
 
@@ -97,6 +98,7 @@ class ClaudeRelay(RelayHooks):
         self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger.open()
         self.books.stored = self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
+        self.books.reporting = Reporting(self.running_runtime, self.books.ledger, os.environ)
         self.listening = asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
         self.watch()
 
@@ -112,7 +114,9 @@ class ClaudeRelay(RelayHooks):
     async def listen(self, config: Config) -> None:
         """Replace mitmproxy's default listener by the configured ones, unless the user named some."""
         assert self.stored is not None
+        assert self.books.reporting is not None
         await self.stored.start()
+        await self.books.reporting.start()
         proxyserver = ctx.master.addons.get("proxyserver")
         if not ctx.options.has_changed("mode"):
             ctx.options.update(mode=modes(config))
@@ -135,6 +139,8 @@ class ClaudeRelay(RelayHooks):
             logger.warning("%s changes when the relay is started again", what)
         config = running(self.runtime.config, config)
         self.runtime = Runtime.of(config, self.runtime, self.lent)
+        if self.books.reporting is not None:
+            self.books.reporting.change(config)
         options.apply(config)
 
     def lend(self, lent: Lent) -> None:
@@ -168,6 +174,8 @@ class ClaudeRelay(RelayHooks):
             self.index.remove()
         if self.books.ledger is not None:
             self.books.closed = True
+        if self.books.reporting is not None:
+            self.books.reporting.close()
         if self.stored is not None:
             self.stored.close()
         if self.books.ledger is not None:

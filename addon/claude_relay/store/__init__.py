@@ -5,7 +5,11 @@
     writer      the thread that commits whatever queued up, keeps rows while the disk does not play along
     tables      requests and attempts as rows
     ledger      what the proxy writes to: one row a request, one row an attempt
+    journal     rows on the way through a file, while the database cannot be written
     reports     sums over them
+    bodies      redacted bodies, where the configuration asks for them, by a writer of their own
+    upkeep      what is old leaves, and the room goes back
+    backup      a copy of one moment; export: rows for other programs; replacing: a file that takes another's place at once
     vault       keys, sealed: what may be told of them, and `lend`, the one way by which they come out
       keys        what goes in and what is shown; keyrows, sealedrows: as rows; vaultfile, watch: the file, and its changes
       locking     which secret opens it; secret: where that is kept; sealing: how texts are sealed

@@ -37,7 +37,10 @@ REMEDIES = {
     sqlite3.SQLITE_PERM: "make the file and its folder writable for this user",
     sqlite3.SQLITE_CANTOPEN: "make sure that it is a file and that this user may open it and write to its folder",
     sqlite3.SQLITE_NOTADB: "move it away, or set `database` in relay.yaml to another file",
-    sqlite3.SQLITE_CORRUPT: "move it and its -wal and -shm files away; `sqlite3 FILE .recover` saves what is left",
+    sqlite3.SQLITE_CORRUPT: (
+        "move it and its -wal and -shm files away, and a new one is made at once; then put back what is left of the old: a "
+        "copy made with `scripts/ledger backup`, or what `sqlite3 FILE .recover` finds"
+    ),
 }
 
 
@@ -100,10 +103,15 @@ def read_only(path: Path, *, patience: float = 5.0) -> sqlite3.Connection:
 
 
 def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
-    """Of several that create the file at once, SQLite turns all but one away from here at once, whatever its timeout."""
+    """Of several that create the file at once, SQLite turns all but one away from here at once, whatever its timeout.
+
+    A new file can give pages back to the system in small steps (`upkeep`); an old one learns it only by a VACUUM.
+    """
     until = time.monotonic() + patience
     while True:
         try:
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:  # on an old file it would take the write lock
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:

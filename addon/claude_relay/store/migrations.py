@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from . import rollups
 from .database import NewerDatabase, file_of
 from .statetables import create_probes, create_state
 
@@ -152,12 +153,58 @@ def add_translation(db: Database) -> None:
     db.execute("CREATE INDEX memories_by_end ON memories (until)")
 
 
+def add_costs(db: Database) -> None:
+    """What each attempt used, so that a request's sum is explained; and the project that a request was for."""
+    db.execute("ALTER TABLE attempts ADD COLUMN model TEXT")
+    for name in USAGE:
+        db.execute(f"ALTER TABLE attempts ADD COLUMN {name} INTEGER")
+    db.execute("ALTER TABLE attempts ADD COLUMN cost_usd REAL")
+    db.execute("ALTER TABLE requests ADD COLUMN project TEXT")
+
+
+def create_bodies(db: Database) -> None:
+    """`bodies`: what was sent and answered, where the configuration asks for it; zstd, `bytes` is the size before all cutting.
+
+    No reference to `requests`: bodies have a writer of their own and may come first.
+    """
+    db.execute("""
+        CREATE TABLE bodies (
+            request TEXT NOT NULL,
+            n INTEGER NOT NULL,
+            kind TEXT NOT NULL CHECK (kind IN ('request', 'answer')),
+            at TEXT NOT NULL,
+            bytes INTEGER NOT NULL,
+            truncated INTEGER NOT NULL CHECK (truncated IN (0, 1)),
+            body BLOB NOT NULL,
+            PRIMARY KEY (request, n, kind)
+        )""")
+    db.execute("CREATE INDEX bodies_by_time ON bodies (at)")
+
+
+def add_rollups(db: Database) -> None:
+    """`rollups`: sums of `requests` by the hour, kept true by triggers."""
+    rollups.create(db)
+
+
+USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "server_tool_requests",
+)
+
 MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_ledger,
     create_keys,
     create_state,
     create_probes,
     add_translation,
+    add_costs,
+    create_bodies,
+    add_rollups,
 )
 
 

@@ -64,11 +64,15 @@ class RequestRow:
     request_bytes: int | None = None
     response_bytes: int | None = None
     notes: str | None = None
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
-    """A row of `attempts`: the `n`th try (from 1) of the request with that id. `error`: one line, no secrets."""
+    """A row of `attempts`: the `n`th try (from 1) of the request with that id. `error`: one line, no secrets.
+
+    Tokens and cost are what the upstream billed for this try; those of a request are the sum of its attempts.
+    """
 
     request: str
     n: int
@@ -80,6 +84,15 @@ class AttemptRow:
     error: str | None = None
     first_byte_ms: float | None = None
     duration_ms: float | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    server_tool_requests: int | None = None
+    cost_usd: float | None = None
 
 
 type Record = tuple[RequestRow, tuple[AttemptRow, ...]]

@@ -3,15 +3,17 @@
     event loop   put(entry) ──► deque ─┐                                   ┌─► entry.done = True, one wake-up a batch
     writer              opening ──► writing: take, commit, answer ─────────┘
                            ▲           │ anything goes wrong: the rows go back, waiters hear False, it is said once
-                           └─ resting ◄┘ 0.1 s, 0.2 s, … 5 s
+                           └─ resting ◄┘ 0.1 s, 0.2 s, … 5 s; beyond `spill_beyond` rows: into the spill
 
 `put` never waits: the queue is a deque, and a bell is rung only when the thread sleeps. A row that is itself at fault
-(a constraint, a type) is found by halving its batch, reported and dropped, so it cannot hold up the others. Beyond
-`limit` rows the oldest are dropped.
+(a constraint, a type) is found by halving its batch, reported and dropped, so it cannot hold up the others. What the
+spill holds comes back as soon as the sink works, a batch after each batch of new rows, so that these wait no longer than
+for one. Where the spill fails too, rows stay in memory; beyond `limit` the oldest are dropped.
 
-What this module must not know: SQL, tables, what a row is. A `Sink` does; its methods run in the thread only.
+What this module must not know: SQL, tables, files, what a row is. A `Sink` and a `Spill` do; their methods run in the
+thread only, but for what `close` still finds in memory.
 
-    writer = Writer(sink, name="ledger", report=print, limit=100_000)
+    writer = Writer(sink, spill=spill, name="ledger", report=print, limit=100_000, spill_beyond=10_000)
     writer.start(); writer.put(Entry(row, done=loop.create_future())); writer.close(5.0)
 """
 
@@ -29,6 +31,8 @@ from queue import SimpleQueue
 from typing import Protocol
 
 BATCH = 256
+PIECE = 500
+"""Rows that are spilled at once."""
 FIRST_REST, LONGEST_REST = 0.1, 5.0
 
 ROWS_FAULT = (
@@ -65,6 +69,33 @@ class Sink[T](Protocol):
         """What is wrong, and the remedy, in one line without secrets."""
 
 
+class Spill[T](Protocol):
+    """Where rows wait that the sink does not take and memory should not hold; they outlive the process."""
+
+    @property
+    def place(self) -> str:
+        """Where they are, for people."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is anything to read."""
+
+    def append(self, rows: Sequence[T]) -> list[Exception]:
+        """Keep the rows; returns why some of them cannot be. Raises OSError when none is kept."""
+
+    def adopt(self) -> None:
+        """Take over what ended processes have left; must not raise."""
+
+    def read(self, count: int) -> list[T]:
+        """The oldest rows, again and again the same until `forget`; none: there are no more."""
+
+    def forget(self) -> None:
+        """The rows read last are written."""
+
+    def close(self) -> None:
+        """Let go of everything; must not raise."""
+
+
 @dataclass(slots=True, eq=False)
 class Entry[T]:
     """A row on its way; `done` hears True once it is committed, False when that is not known."""
@@ -83,23 +114,40 @@ def settle(waiting: Iterable[asyncio.Future[bool]], committed: bool) -> None:
 class Writer[T]:
     """The thread and its queue.
 
-    name    what the reports call it
-    report  is told, in whatever thread it happens, what a person must know; once per failure and once per recovery
-    limit   rows kept while they cannot be written
+    name          what the reports call it
+    report        is told, in whatever thread it happens, what a person must know; once per failure and once per recovery
+    limit         rows kept in memory while they cannot be written
+    spill         None: what cannot be written stays in memory, and is lost at the end
+    spill_beyond  rows in memory beyond which, while the sink fails, they are spilled
     """
 
-    def __init__(self, sink: Sink[T], *, name: str, report: Callable[[str], None], limit: int) -> None:
+    def __init__(
+        self,
+        sink: Sink[T],
+        *,
+        spill: Spill[T] | None = None,
+        name: str,
+        report: Callable[[str], None],
+        limit: int,
+        spill_beyond: int = 10_000,
+    ) -> None:
         """Nothing runs before `start`."""
         self.failing = False
         self.commits = 0
         self.dropped = 0
         self.refused = 0
         self._sink = sink
+        self._spill = spill
+        self._spill_beyond = spill_beyond
+        self._spilling = threading.Lock()
+        self._spill_fails = False
+        self._brought_back = 0
+        self._left_over = False
         self._name = name
         self._report = report
         self._limit = limit
         self._rows: deque[Entry[T]] = deque()
-        self._in_hand = 0
+        self._in_hand: Sequence[Entry[T]] = ()
         self._asleep = False
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._tried = threading.Event()
@@ -111,8 +159,8 @@ class Writer[T]:
 
     @property
     def pending(self) -> int:
-        """Rows that are not committed yet."""
-        return len(self._rows) + self._in_hand
+        """Rows in memory that are not committed yet."""
+        return len(self._rows) + len(self._in_hand)
 
     def start(self) -> None:
         """Start the thread and wait for its first try to open the sink, whatever comes of it."""
@@ -128,14 +176,22 @@ class Writer[T]:
             self._bell.put(None)
 
     def close(self, timeout: float) -> None:
-        """Write what is queued and end the thread; for at most `timeout` seconds, and says what was left over."""
+        """Write what is queued and end the thread; for at most `timeout` seconds. What is left over is spilled, and said."""
         self._stop_at = time.monotonic() + timeout
         self._hurry.set()
         self._bell.put(None)
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        if self.pending:
-            self._say(f"{self.pending} rows could not be written before the end and are lost")
+        if self._thread.is_alive():  # it hangs in a commit; that its rows may be written twice does no harm
+            self._rows.extendleft(reversed(self._in_hand))
+            self._in_hand = ()
+            self._spill_all()
+        elif self._thread.ident is None:
+            self._end()
+        if self._rows:
+            self._say(f"{len(self._rows):,} rows could not be written before the end and are lost")
+        if self._left_over:
+            self._say(f"what could not be written is kept in {self._place} and written at the next start")
 
     # ── the thread ──
 
@@ -151,19 +207,41 @@ class Writer[T]:
                 self._tried.set()
         self._sink.close()
         self.failing = True
+        self._end()
+
+    def _end(self) -> None:
+        self._spill_all()
+        with self._spilling:
+            if self._spill is not None:
+                self._spill.close()
+
+    @property
+    def _spilled(self) -> bool:
+        """Whether something is to be brought back."""
+        return self._spill is not None and self._spill.waiting
+
+    @property
+    def _place(self) -> str:
+        return self._spill.place if self._spill is not None else "memory"
 
     def _state_opening(self) -> State:
         self._sink.open()
-        if not self._rows:
+        with self._spilling:
+            if self._spill is not None:
+                self._spill.adopt()
+        if not self._rows and not self._spilled:
             self._recover()  # otherwise only a commit proves it
         return self._state_writing
 
     def _state_writing(self) -> State | None:
         batch = self._take()
-        if not batch:
+        if batch:
+            self._commit_or_put_back(batch)
+        elif self._stop_at is not None:
             return None
-        self._commit(batch)
-        if len(self._rows) < BATCH:  # before that, a new row would wait behind all that was kept
+        if self._spill is not None and self._spill.waiting:
+            self._bring_back(self._spill)
+        if len(self._rows) < BATCH and not self._spilled:  # before that, a new row would wait behind older ones
             self._recover()
         self._sink.tidy(idle=not self._rows)
         return self._state_writing
@@ -172,73 +250,118 @@ class Writer[T]:
         rest, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
         if self._stop_at is not None:
             rest = min(rest, self._stop_at - time.monotonic())
-            if rest <= 0:
+            if rest <= 0 or self._spill is not None:  # what it takes is as good as written
                 return None
         self._hurry.wait(rest)
         self._hurry.clear()
         return self._state_opening
 
     def _take(self) -> list[Entry[T]]:
-        """The oldest rows; waits while there are none; empty means: the end."""
-        while not self._rows and self._stop_at is None:
+        """The oldest rows; waits while there are none, nor any to be brought back; empty else, and at the end."""
+        while not self._rows and not self._spilled and self._stop_at is None:
             self._asleep = True
             if not self._rows:  # looked at again: a row that came in between did not ring
                 self._bell.get()
             self._asleep = False
-        batch: list[Entry[T]] = []
-        with suppress(IndexError):  # emptied by us, or by `put` dropping the oldest
-            while len(batch) < BATCH:
-                batch.append(self._rows.popleft())
-        self._in_hand = len(batch)
+        self._in_hand = batch = self._oldest(BATCH)
         return batch
 
-    def _commit(self, batch: list[Entry[T]]) -> None:
-        """Commit the batch, in halves where a row is refused. When the database fails: put the rest back, raise."""
+    def _oldest(self, count: int) -> list[Entry[T]]:
+        batch: list[Entry[T]] = []
+        with suppress(IndexError):  # emptied by us, or by `put` dropping the oldest
+            while len(batch) < count:
+                batch.append(self._rows.popleft())
+        return batch
+
+    def _commit_or_put_back(self, batch: list[Entry[T]]) -> None:
         pieces = [batch]
         try:
-            while pieces:
-                piece = pieces[-1]
-                try:
-                    self._sink.write([entry.row for entry in piece])
-                except ROWS_FAULT as error:
-                    del pieces[-1]
-                    pieces += self._halves(piece, error)
-                else:
-                    del pieces[-1]
-                    self.commits += 1
-                    self._in_hand -= len(piece)
-                    _answer(piece, True)
+            self._commit(pieces)
         except BaseException:
             for piece in pieces:  # the newest first, as they lie
                 self._rows.extendleft(reversed(piece))
-            self._in_hand = 0
             raise
+        finally:
+            self._in_hand = ()
+
+    def _commit(self, pieces: list[list[Entry[T]]]) -> None:
+        """Commit the pieces, the last one first, in halves where a row is refused. When it raises, `pieces` holds the rest."""
+        while pieces:
+            piece = pieces[-1]
+            try:
+                self._sink.write([entry.row for entry in piece])
+            except ROWS_FAULT as error:
+                del pieces[-1]
+                pieces += self._halves(piece, error)
+            else:
+                del pieces[-1]
+                self.commits += 1
+                self._in_hand = [entry for left in reversed(pieces) for entry in left]
+                _answer(piece, True)
+
+    def _bring_back(self, spill: Spill[T]) -> None:
+        """One batch of what was spilled. Until it is committed it stays where it is."""
+        with self._spilling:
+            rows = spill.read(BATCH)
+        if rows:
+            self._commit([[Entry(row) for row in rows]])
+            self._brought_back += len(rows)
+            with self._spilling:
+                spill.forget()
+        if self._brought_back and not spill.waiting:
+            self._say(f"{self._brought_back:,} rows that were kept in {spill.place} are written")
+            self._brought_back = 0
 
     def _halves(self, piece: list[Entry[T]], error: Exception) -> list[list[Entry[T]]]:
         if len(piece) > 1:
             middle = len(piece) // 2
             return [piece[middle:], piece[:middle]]
-        self.refused += 1
-        self._in_hand -= 1
-        if str(self.refused).strip("0") == "1":  # the 1st, the 10th, the 100th, …
-            self._say(f"a row was refused and is lost ({self.refused} so far): {error}")
+        self._refuse(error)
         _answer(piece, False)
         return []
 
+    def _refuse(self, error: Exception) -> None:
+        self.refused += 1
+        if str(self.refused).strip("0") == "1":  # the 1st, the 10th, the 100th, …
+            self._say(f"a row was refused and is lost ({self.refused} so far): {error}")
+
     def _fail(self, error: Exception) -> None:
         self._sink.close()
+        self._in_hand = ()
         if not self.failing:
             self.failing = True
+            room = f"{self._spill_beyond:,} and then in {self._place}" if self._spill else f"{self._limit:,}"
             self._say(
                 f"cannot write. {self._sink.explain(error)}. Requests go on; "
-                f"their rows are kept in memory, up to {self._limit:,}, and written as soon as it works again"
+                f"their rows are kept in memory, up to {room}, and written as soon as it works again"
             )
             _answer(self._rows.copy(), False)  # a copy is made in one step, whatever `put` does meanwhile
+        if len(self._rows) > self._spill_beyond:
+            self._spill_all()
+
+    def _spill_all(self) -> None:
+        """Everything in memory, the oldest first; what cannot be spilled goes back."""
+        with self._spilling:
+            while self._spill is not None and (piece := self._oldest(PIECE)):
+                try:
+                    for error in self._spill.append([entry.row for entry in piece]):
+                        self._refuse(error)
+                except Exception as error:  # rows stay in memory, whatever it is
+                    self._rows.extendleft(reversed(piece))
+                    if not self._spill_fails:
+                        self._spill_fails = True
+                        self._say(
+                            f"rows cannot be kept in {self._place} either: {error}. "
+                            f"They stay in memory, up to {self._limit:,}; beyond, the oldest are lost"
+                        )
+                    return
+                self._left_over = True
+                _answer(piece, False)
 
     def _recover(self) -> None:
         self._rest = FIRST_REST
         if self.failing:
-            self.failing = self._overfull = False
+            self.failing = self._overfull = self._spill_fails = self._left_over = False
             lost = f"; {self.dropped:,} rows were lost" if self.dropped else ""
             self._say(f"writing works again, and what was kept is written{lost}")
 

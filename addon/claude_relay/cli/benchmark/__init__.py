@@ -13,7 +13,9 @@ targets    the processes that are measured, and the relay.yaml of the relay amon
 plan       how much is measured: counts and times
 scenarios  which orders in which order; the targets take turns, so that a busy machine hits all alike
 choosing   what it costs to choose one of very many keys, in this process
+reports    how long reports over a million requests take, in this process
 soak       a minute of mixed traffic with failing keys, and whether the ledger has every request
+kills      kill -9 under load, and whether the ledger has every answered request
 figures    percentiles, ratios of the same round, how far they spread
 bars       what has to hold, and whether it does
 report     tables for people, JSON for programs

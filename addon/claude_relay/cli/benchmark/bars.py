@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .figures import Choosing, Memory, Requests, Results, Slice, Soak, Spread, Streams
+from .figures import Choosing, Kills, Memory, Reporting, Requests, Results, Slice, Soak, Spread, Streams
 from .scenarios import BARE, DIRECT, RELAY
 
 RATE, AIM = 1.0, 1.3
@@ -20,6 +20,8 @@ EVENT_ADDED = 5.0
 """Milliseconds over the upstream itself, for 99 of 100 events."""
 CHOICE = 50.0
 """Microseconds for one of a thousand keys, by any strategy."""
+REPORT = 1.0
+"""Seconds for any report over a million requests."""
 GROWTH = 0.02
 """Share by which memory may grow from the last mark but one to the last. Before that, caches of a fixed size fill up; a leak goes on."""
 
@@ -44,8 +46,11 @@ def bars(results: Results) -> list[Bar]:
         found += stream_bars(results.streams)
     found += [memory_bar(memory) for memory in results.memory]
     found += choosing_bars(results.choosing)
+    found += report_bars(results.reports)
     if results.soak is not None:
         found += soak_bars(results.soak)
+    if results.kills is not None:
+        found += kill_bars(results.kills)
     return found
 
 
@@ -106,11 +111,27 @@ def choosing_bars(choosing: list[Choosing]) -> Iterator[Bar]:
         yield Bar(what, f"≤ {CHOICE:.0f} µs", f"{found:.1f} µs", found <= CHOICE, between(time, " µs"))
 
 
+def report_bars(reports: list[Reporting]) -> Iterator[Bar]:
+    """The slowest report."""
+    if reports:
+        slowest = max(reports, key=lambda one: one.seconds.median)
+        found = round(slowest.seconds.median, 2)
+        what = f"reports over {slowest.rows:,} requests; slowest: {slowest.name}"
+        yield Bar(what, f"< {REPORT:.0f} s", f"{found:.2f} s", found < REPORT, between(slowest.seconds, " s"))
+
+
 def soak_bars(soak: Soak) -> Iterator[Bar]:
     """Nothing is lost."""
     lost = soak.sent - soak.answered - soak.left
     yield Bar("requests of the soak without an answer", "0", f"{lost} of {soak.sent:,}", lost == 0)
     yield Bar("rows in the ledger for them", f"{soak.sent:,}", f"{soak.rows:,}", soak.rows == soak.sent)
+
+
+def kill_bars(kills: Kills) -> Iterator[Bar]:
+    """What a client has, the ledger has."""
+    what = f"of {kills.answered:,} requests answered whole, under {kills.kills:,} kills:"
+    for name, count in (("missing", kills.missing), ("twice", kills.doubled), ("torn", kills.torn)):
+        yield Bar(f"{what} {name} in the ledger", "0", f"{count:,}", count == 0)
 
 
 def between(spread: Spread, unit: str) -> str:

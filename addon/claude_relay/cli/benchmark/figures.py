@@ -119,6 +119,15 @@ class Choosing:
 
 
 @dataclass(frozen=True, slots=True)
+class Reporting:
+    """A report over a ledger of so many requests; the rounds in seconds."""
+
+    name: str
+    rows: int
+    seconds: Spread
+
+
+@dataclass(frozen=True, slots=True)
 class Soak:
     """A minute of mixed traffic with failing keys. `answered`: whole answers; `tries`: requests that reached the upstream."""
 
@@ -137,6 +146,24 @@ class Soak:
     memory: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Kills:
+    """The relay killed under load.
+
+    answered  requests of which the client had the last byte; `missing`: those of them without a row; `doubled`: with two
+    torn      requests without all of their attempts, attempts without their request
+    """
+
+    kills: int
+    seconds: float
+    sent: int
+    answered: int
+    rows: int
+    missing: int
+    doubled: int
+    torn: int
+
+
 @dataclass(slots=True)
 class Results:
     """All that was measured."""
@@ -146,6 +173,8 @@ class Results:
     memory: list[Memory] = field(default_factory=list)
     choosing: list[Choosing] = field(default_factory=list)
     soak: Soak | None = None
+    reports: list[Reporting] = field(default_factory=list)
+    kills: Kills | None = None
 
 
 def noise(results: Results, target: str) -> float | None:

@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["FULL", "PARTS", "QUICK", "Plan", "replace"]
 
-PARTS: Final = ("requests", "streams", "memory", "choosing")
+PARTS: Final = ("requests", "streams", "memory", "choosing", "reports")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Plan:
     rounds, seconds     slices of each target at each load, and their length
     streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
     choosing            rounds of each strategy, some milliseconds each
+    reports             rows of the ledger that reports are made of
     memory              marks: resident memory is read after so many requests; at least two
     """
 
@@ -36,8 +37,9 @@ class Plan:
     spread: float = 2.0
     memory: tuple[int, ...] = (5_000, 20_000, 35_000, 50_000)
     choosing: int = 5
+    reports: int = 1_000_000
     web: bool = False
 
 
 FULL: Final = Plan()
-QUICK: Final = Plan(rounds=5, seconds=0.25, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))
+QUICK: Final = Plan(parts=PARTS[:-1], rounds=5, seconds=0.25, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .bars import Bar, bars, between, p50, p99
-from .figures import Choosing, Comparison, Memory, Requests, Results, Soak, Streams, noise
+from .figures import Choosing, Comparison, Kills, Memory, Reporting, Requests, Results, Soak, Streams, noise
 from .scenarios import BARE, DIRECT
 
 MEGABYTE = 1024 * 1024
@@ -29,8 +29,12 @@ def print_report(results: Results, console: Console) -> None:
         console.print(memory_table(results.memory))
     if results.choosing:
         console.print(choosing_table(results.choosing))
+    if results.reports:
+        console.print(reporting_table(results.reports))
     if results.soak is not None:
         console.print(soak_table(results.soak))
+    if results.kills is not None:
+        console.print(kill_table(results.kills))
     console.print(f"[dim]{machine_line()}[/dim]")
     if (share := noise(results, BARE)) is not None:
         console.print(f"[dim]Noise: {BARE} itself varied by {share:.0%} (middle half of its rounds).[/dim]")
@@ -127,6 +131,15 @@ def choosing_table(measured: list[Choosing]) -> Table:
     return table
 
 
+def reporting_table(measured: list[Reporting]) -> Table:
+    """Seconds: a row for each report."""
+    table = Table("report", title=f"Reports over {measured[0].rows:,} requests", title_justify="left")
+    table.add_column("s", justify="right")
+    for one in measured:
+        table.add_row(one.name, f"{one.seconds.median:.2f}")
+    return table
+
+
 def soak_table(soak: Soak) -> Table:
     """What became of the requests."""
     table = Table(show_header=False, title=f"Soak, {soak.seconds:.0f} s", title_justify="left")
@@ -140,6 +153,16 @@ def soak_table(soak: Soak) -> Table:
     table.add_row("rows in requests, attempts", f"{soak.rows:,}, {soak.attempt_rows:,}")
     table.add_row("tries that reached the upstream", f"{soak.tries:,}")
     table.add_row("memory before, after", " MB, ".join(f"{value / MEGABYTE:.1f}" for value in soak.memory) + " MB")
+    return table
+
+
+def kill_table(kills: Kills) -> Table:
+    """What the clients had, and what the ledger."""
+    table = Table(show_header=False, title=f"{kills.kills:,} × kill -9 in {kills.seconds:.0f} s", title_justify="left")
+    table.add_row("requests sent", f"{kills.sent:,}")
+    table.add_row("answered whole", f"{kills.answered:,}")
+    table.add_row("rows in the ledger", f"{kills.rows:,}")
+    table.add_row("missing, twice, torn", f"{kills.missing:,}, {kills.doubled:,}, {kills.torn:,}")
     return table
 
 

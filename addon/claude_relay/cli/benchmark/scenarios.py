@@ -10,6 +10,7 @@ from .figures import Comparison, Memory, Requests, Results, Slice, Streams
 from .orders import Failed, Hammer, Hammered, Listen, Listened, Order, Report
 from .plan import Plan
 from .processes import BenchError, Child
+from .reports import measure_reports
 from .targets import QUIET, STREAMING, Bench, Target, ready
 
 type Say = Callable[[str], None]
@@ -35,6 +36,9 @@ async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
     if "choosing" in plan.parts:
         say("choices among keys")
         results.choosing += measure_choosing(plan.choosing)
+    if "reports" in plan.parts:
+        say(f"reports over {plan.reports:,} requests, which are written first")
+        results.reports += measure_reports(bench.folder / "reports.db", plan.reports)
     return results
 
 

@@ -27,22 +27,46 @@ from pydantic import SecretStr, ValidationError
 
 from .expand import expand, is_literal
 from .explain import explain
-from .models import NATIVE, Clients, Config, Intercept, LedgerSettings, Listen, Match, Provider, Retry, Route, Sessions
+from .models import (
+    NATIVE,
+    Bodies,
+    Budget,
+    Clients,
+    Config,
+    Intercept,
+    LedgerSettings,
+    Listen,
+    Log,
+    Match,
+    Notices,
+    Price,
+    Provider,
+    Retry,
+    Route,
+    Sessions,
+)
 from .problems import ConfigError, Place, Problem, dotted, shown, suggest
+from .spending import LOOPBACK, strangers
 from .values import Address, Auth, OutboundProxy, is_module, says_too_much, split_keys
 from .yaml import Document, YamlError, read
 
 __all__ = [
+    "LOOPBACK",
     "Address",
     "Auth",
+    "Bodies",
+    "Budget",
     "Clients",
     "Config",
     "ConfigError",
     "Intercept",
     "LedgerSettings",
     "Listen",
+    "Log",
     "Match",
+    "Notices",
     "OutboundProxy",
+    "Price",
     "Problem",
     "Provider",
     "Retry",
@@ -56,7 +80,6 @@ __all__ = [
 ]
 
 DEFAULT_PROVIDER = {"anthropic": {"preset": "anthropic", "keys": ["${ANTHROPIC_API_KEYS}"]}}
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 NO_KEY = "none"
 """What a server that asks for no key is lent, so that nothing of the client's goes there."""
 FILLED_IN = ("format", "base_url", "auth", "options", "headers", "models")
@@ -219,7 +242,7 @@ def _keys(entries: list[str], place: Place, found: dict[Place, str]) -> list[Sec
 
 
 def _crosswise(data: dict[str, Any]) -> list[tuple[Place, str]]:
-    """Routes and the default must name providers; without routes one is made of all providers, in the file's order."""
+    """Routes, the default, prices and budgets must name providers; without routes one is made of all providers, in the file's order."""
     providers = data["providers"]
     if not isinstance(providers, dict):
         return []
@@ -239,7 +262,7 @@ def _crosswise(data: dict[str, Any]) -> list[tuple[Place, str]]:
                 problems.append((("routes", at, "to", index), f"no provider has this name; {suggest(name, providers)}"))
             elif name in names[:index]:
                 problems.append((("routes", at, "to", index), "stands in this list twice; keep one"))
-    return problems
+    return [*problems, *strangers(data, providers)]
 
 
 def _in_order(found: dict[Place, str], document: Document) -> list[tuple[Place, str]]:

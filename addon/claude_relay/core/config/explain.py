@@ -53,7 +53,8 @@ def _sentence(detail: ErrorDetails) -> str:
 def _unknown(place: Place) -> str:
     *parents, key = place
     model = _model_at(tuple(parents))
-    return f"unknown key; {suggest(str(key), model.model_fields)}"
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    return f"unknown key; {suggest(str(key), known)}"
 
 
 def _model_at(place: Place) -> type[BaseModel]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import date
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +28,7 @@ from pydantic import (
 )
 
 from ..exchange import Key
-from . import values
+from . import spending, values
 from .durations import seconds
 from .values import Address, Auth, OutboundProxy
 
@@ -36,6 +37,7 @@ FORMATS = (NATIVE, "openai-chat", "openai-responses", "gemini")
 STRATEGIES = ("headroom", "round-robin", "random", "weighted", "least-used", "least-busy", "priority")
 EMPTY_POOLS = ("passthrough", "reject")
 DURABILITIES = ("strict", "relaxed")
+PERIODS = ("day", "week", "month")
 
 _HOST_PORT = {"type": "string", "examples": ["127.0.0.1:8080"]}
 _DURATION = {
@@ -103,6 +105,11 @@ def _not_yet(value: object) -> object:
 _FORMAT = {"anyOf": [{"enum": list(FORMATS)}, {"type": "string", "pattern": r"\.py$"}]}
 _HEADERS = {"type": "object", "additionalProperties": {"type": "string"}}
 _TOKENS = {"type": "integer", "minimum": 0, "maximum": 100_000_000}
+_SIZE = {
+    "anyOf": [{"type": "string", "pattern": r"^\s*\d+\s*([KMkm]i?)?[Bb]?\s*$"}, {"type": "integer", "minimum": 1}],
+    "examples": ["64KiB", "1MiB"],
+}
+_PRICE = spending.amount("a price in USD such as 3 or 0.25")
 
 type Listener = Annotated[Address, PlainValidator(Address.parse), PlainSerializer(str), WithJsonSchema(_HOST_PORT)]
 type Duration = Annotated[float, PlainValidator(seconds), WithJsonSchema(_DURATION)]
@@ -114,6 +121,7 @@ type Outbound = Annotated[
 type Host = Annotated[str, PlainValidator(values.host), WithJsonSchema({"type": "string"})]
 type Origin = Annotated[str, PlainValidator(values.origin), WithJsonSchema({"type": "string"})]
 type FormatName = Annotated[str, PlainValidator(values.format_of(FORMATS)), WithJsonSchema(_FORMAT)]
+type Usd = Annotated[float, PlainValidator(_PRICE), WithJsonSchema({"type": "number", "minimum": 0})]
 type ProviderName = Annotated[str, PlainValidator(values.provider_name), WithJsonSchema({"type": "string"})]
 
 
@@ -256,6 +264,93 @@ class Clients(Section):
     required: Annotated[bool, BeforeValidator(_not_yet)] = False
 
 
+class Price(Section):
+    """What a model costs, over what the built-in list says; USD for a million tokens."""
+
+    model: str = Field(min_length=1, description="glob of the model's name at the provider; the first that fits")
+    provider: str | None = Field(default=None, description="at this provider only")
+    since: (
+        Annotated[date, PlainValidator(spending.day), WithJsonSchema({"type": "string", "format": "date"})] | None
+    ) = Field(default=None, description="from this day on (UTC), as 2026-11-01; default: always")
+    input: Usd = Field(description="input tokens that were neither read from the cache nor written to it")
+    output: Usd = Field(description="output tokens, thinking included")
+    cache_read: Usd | None = Field(default=None, description="input tokens read from the cache; default: as input")
+    cache_write_5m: Usd | None = Field(default=None, description="written to the cache for 5 min; default: as input")
+    cache_write_1h: Usd | None = Field(default=None, description="written to the cache for 1 h; default: as 5 min")
+    request: Usd = Field(default=0.0, description="USD for each request of a server tool")
+
+
+class Budget(Section):
+    """So much may be spent, at a provider, on models, or in all. Days, weeks (from Monday) and months are this machine's."""
+
+    name: str = Field(default="", description="how notices and errors call it; default: what it is for")
+    provider: str | None = Field(default=None, description="what is spent there; default: anywhere")
+    model: str | None = Field(default=None, description="glob of the model's name at the provider; default: any")
+    per: Annotated[Literal["day", "week", "month"], *_word(PERIODS)] = Field(description="day, week or month")
+    usd: Annotated[
+        float,
+        PlainValidator(spending.amount("an amount in USD above 0", above=True)),
+        WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+    ] = Field(description="how much")
+    warn: Annotated[
+        float,
+        PlainValidator(spending.amount("a share from 0 to 1, such as 0.8", most=1.0)),
+        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+    ] = Field(default=0.8, description="share of it at which a notice is given; 0: none")
+    then: Annotated[str, PlainValidator(spending.afterwards), WithJsonSchema({"type": "string"})] = Field(
+        default=spending.STOP, description="at its end: stop, warn (a notice is all), or the provider to go to instead"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: object) -> object:
+        return spending.named(data)
+
+
+class Notices(Section):
+    """Who is told of budgets, lost keys and providers that are down."""
+
+    webhook: (
+        Annotated[SecretStr, AfterValidator(spending.webhook), WithJsonSchema({"type": "string", "format": "uri"})]
+        | None
+    ) = Field(default=None, description="URL that each notice is posted to as JSON; https, or http on this machine")
+    secret: Annotated[SecretStr, AfterValidator(spending.secret), WithJsonSchema({"type": "string"})] | None = Field(
+        default=None, description="signs what is posted: HMAC-SHA256 of the body in x-relay-signature"
+    )
+    command: (
+        Annotated[
+            tuple[str, ...],
+            PlainValidator(spending.command),
+            WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        ]
+        | None
+    ) = Field(default=None, description="program and arguments, without a shell; each notice is its input, as JSON")
+    at_most: Annotated[
+        int, PlainValidator(_number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
+    ] = Field(default=10, description="notices of one kind in an hour")
+
+    @model_validator(mode="after")
+    def _signs_something(self) -> Notices:
+        if self.secret and not self.webhook:
+            raise ValueError("a secret signs what goes to a webhook; give 'webhook' too, or leave 'secret' out")
+        return self
+
+
+class Log(Section):
+    """How the relay's own lines in the log look."""
+
+    as_json: bool = Field(default=False, alias="json", description="one JSON object a line, for each request")
+
+
+class Bodies(Section):
+    """Bodies that are kept beside the ledger's rows, for looking into what went wrong. They hold prompts and answers."""
+
+    keep: Period = Field(default=7 * 86400.0, description="how long")
+    limit: Annotated[int, PlainValidator(spending.size), WithJsonSchema(_SIZE)] = Field(
+        default=256 * 1024, description="so much of each, at most"
+    )
+
+
 class LedgerSettings(Section):
     """How usage is written down."""
 
@@ -263,6 +358,9 @@ class LedgerSettings(Section):
         default="strict", description="strict: an answer ends only after its row is on disk"
     )
     keep: Period | None = Field(default=400 * 86400.0, description="how long rows are kept; null: for ever")
+    bodies: Bodies | None = Field(
+        default=None, description="keep bodies too, such as {keep: 7d, limit: 256KiB}; default: none are stored"
+    )
 
 
 class Config(Section):
@@ -283,3 +381,7 @@ class Config(Section):
     sessions: Annotated[Sessions, _empty(Sessions)] = Sessions()
     clients: Annotated[Clients, _empty(Clients)] = Clients()
     ledger: Annotated[LedgerSettings, _empty(LedgerSettings)] = LedgerSettings()
+    prices: tuple[Price, ...] = Field(default=(), description="prices of your own, over the built-in list")
+    budgets: tuple[Budget, ...] = Field(default=(), description="how much may be spent")
+    notices: Annotated[Notices, _empty(Notices)] = Notices()
+    log: Annotated[Log, _empty(Log)] = Log()

@@ -1,0 +1,283 @@
+"""`ledger`: back the database up, hand its rows to other programs, delete what is old, look at kept bodies."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from claude_relay.core.config.durations import seconds
+from claude_relay.store import upkeep
+from claude_relay.store.backup import backup as back_up
+from claude_relay.store.bodies import StoredBody
+from claude_relay.store.bodies import read as read_bodies
+from claude_relay.store.database import MissingDatabase, StoreError, explain, read_only
+from claude_relay.store.export import FORMATS, TABLES
+from claude_relay.store.export import export as export_rows
+
+from .common import CONFIG_HELP, load_config, shown_path
+from .when import When
+
+VISIBLE = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+}
+"""Control characters that a terminal would obey → their pictures."""
+
+NEEDS_IT_ALONE = (
+    "{path} is in use, and it was created by a version whose files cannot shrink meanwhile. End all relays and programs "
+    "that have it open, then run this once; from then on it shrinks while in use. Until then new rows fill the free room."
+)
+
+
+class Period(click.ParamType[float]):
+    """A length of time, as in relay.yaml."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Turn the text into seconds; says which forms there are when it cannot."""
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+def database_options[F: Callable[..., Any]](command: F) -> F:
+    """The options that say which database is meant."""
+    kind = click.Path(path_type=Path)
+    command = click.option("--config", help=CONFIG_HELP)(command)
+    return click.option("--database", type=kind, help="Default: the configuration's `database`.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def ledger() -> None:
+    """Back up, export, shrink and look into the database; all of it also while relays run.
+
+    \b
+    Examples:
+      scripts/ledger backup /backups/relay.db
+      scripts/ledger export november.csv.gz --since 2026-11-01 --until 2026-12-01
+      scripts/ledger prune --keep 90d
+    """
+
+
+@ledger.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@database_options
+def backup(file: Path, database: Path | None, config: str | None) -> None:
+    """Copy the database as it is now to FILE, which is replaced once the copy is whole and checked.
+
+    The vault's keys are in the copy, sealed. The secret that opens them is not: keep RELAY_SECRET, the system's keyring or
+    the file `….secret` beside the database elsewhere, or the keys of the backup are lost.
+
+    \b
+    Example:
+      scripts/ledger backup /backups/relay.db
+    """
+    path = database or load_config(config).database
+    with _explained(path), _progress("Copying") as told:
+        size = back_up(path, file, progress=told)
+    click.echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
+
+
+@ledger.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--table", type=click.Choice(list(TABLES)), default="requests", show_default=True, help="Which rows.")
+@click.option("--since", type=When(), help="Only requests since then: 24h, 7d, 2w, 2026-11-01, 2026-11-01T08:00.")
+@click.option("--until", type=When(), help="Only requests before then.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Default: what the name of FILE says.")
+@database_options
+def export(
+    file: Path,
+    table: str,
+    since: datetime | None,
+    until: datetime | None,
+    form: str | None,
+    database: Path | None,
+    config: str | None,
+) -> None:
+    """Write rows to FILE: .csv, .jsonl or .parquet; the first two packed when .gz follows. `-`: the standard output.
+
+    Attempts go by the time of their request. Parquet needs pyarrow: pip install 'claude-relay[parquet]'.
+
+    \b
+    Examples:
+      scripts/ledger export november.csv.gz --since 2026-11-01 --until 2026-12-01
+      scripts/ledger export attempts.parquet --table attempts
+      scripts/ledger export - --format jsonl --since 1h | jq .served_model
+    """
+    path = database or load_config(config).database
+    with _explained(path), _progress("Writing rows") as told:
+        written = export_rows(path, file, table=table, form=form, since=since, until=until, progress=_summed(told))
+    click.echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
+
+
+@ledger.command()
+@click.option(
+    "--keep", type=Period(), help="Delete what is older: 90d, 2w. Default: `ledger.keep` of the configuration."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@database_options
+@click.pass_context
+def prune(ctx: click.Context, keep: float | None, yes: bool, database: Path | None, config: str | None) -> None:
+    """Delete old requests with their attempts and bodies, then give the room back. A relay does the same every six hours.
+
+    Relays go on meanwhile: it works in small steps.
+
+    \b
+    Example:
+      scripts/ledger prune --keep 90d
+    """
+    settings = load_config(config)
+    path = database or settings.database
+    period = settings.ledger.keep if keep is None else keep
+    bodies_keep = settings.ledger.bodies.keep if settings.ledger.bodies else None
+    now = time.time()
+    if period is not None and keep is not None and not yes:
+        click.confirm(
+            f"Delete all that is older than {_date(now - period)} from {shown_path(path)}?", abort=True, err=True
+        )
+    with _explained(path):
+        with _progress("Deleting") as told:
+            gone = upkeep.prune(path, keep=period, bodies_keep=bodies_keep, now=now, progress=_summed(told))
+        room = _give_back(path, upkeep.SPARE)
+    counts = f"{gone.requests:,} requests, {gone.attempts:,} attempts and {gone.bodies:,} bodies"
+    click.echo(f"{shown_path(path)}: {counts} deleted. {_room(room)}")
+
+
+@ledger.command()
+@database_options
+def vacuum(database: Path | None, config: str | None) -> None:
+    """Give free room in the database back to the system.
+
+    While relays run it works in small steps. When none does it rewrites the file without gaps, for which the disk needs up
+    to twice the file's size; a relay that starts then waits until it is done.
+
+    \b
+    Example:
+      scripts/ledger vacuum
+    """
+    path = database or load_config(config).database
+    with _explained(path):
+        try:
+            with _progress("Rewriting"):
+                room = upkeep.vacuum(path)
+        except upkeep.InUse:
+            if not upkeep.can_shrink(path):
+                raise click.ClickException(NEEDS_IT_ALONE.format(path=shown_path(path))) from None
+            room = _give_back(path, 0.0)
+    click.echo(f"{shown_path(path)}: {_room(room)}")
+
+
+@ledger.command()
+@click.argument("request")
+@database_options
+def bodies(request: str, database: Path | None, config: str | None) -> None:
+    """Print what was sent and answered for one REQUEST (an id of the ledger), as far as its bodies were kept.
+
+    They are when relay.yaml has `ledger: {bodies: {keep: 7d}}`. Keys are not in them; prompts and answers are.
+
+    \b
+    Example:
+      scripts/ledger bodies req_relay_0199f3c2
+    """
+    path = database or load_config(config).database
+    with _explained(path), closing(read_only(path)) as connection:
+        found = read_bodies(connection, request)
+    if not found:
+        raise click.ClickException(
+            f"No bodies of {request} in {shown_path(path)}; they are kept while relay.yaml has `ledger: {{bodies: …}}`."
+        )
+    for stored in found:
+        click.secho(_title(stored), bold=True)
+        click.echo(stored.body.decode("utf-8", "replace").translate(VISIBLE))
+
+
+def _title(stored: StoredBody) -> str:
+    whose = f"attempt {stored.n}" if stored.n else "the client's"
+    size = f"{stored.size:,} bytes" + (f", the first {len(stored.body):,} of them" if stored.truncated else "")
+    return f"── {whose} · {stored.kind} · {stored.at.astimezone():%Y-%m-%d %H:%M:%S} · {size}"
+
+
+def _give_back(path: Path, spare: float) -> upkeep.Vacuumed:
+    with _progress("Freeing") as told:
+        first: list[int] = []
+
+        def left(pages: int) -> None:
+            first[:] = first or [pages]
+            told(first[0] - pages, first[0])
+
+        return upkeep.give_back(path, spare=spare, progress=left)
+
+
+def _room(room: upkeep.Vacuumed) -> str:
+    spare = f", {_bytes(room.spare)} of it free for new rows" if room.spare else ""
+    return f"{_bytes(room.before)} before, {_bytes(room.after)} now{spare}."
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except MissingDatabase:
+        raise click.ClickException(
+            f"There is no database at {shown_path(path)}; the relay creates it when it starts."
+        ) from None
+    except StoreError as error:
+        raise click.ClickException(str(error)) from None
+    except (sqlite3.Error, OSError) as error:
+        raise click.ClickException(explain(path, error)) from None
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Something that moves, on a terminal: a bar when the total is known, else how much was done."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _summed(told: Callable[[int, int | None], None]) -> Callable[[int], None]:
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        told(done, None)
+
+    return more
+
+
+def _bytes(size: float) -> str:
+    """Bytes for people, in powers of 1024.
+
+    >>> _bytes(12_345)
+    '12.1 KiB'
+    """
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _date(moment: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(moment):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return "the calendar"

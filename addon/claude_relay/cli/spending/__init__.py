@@ -1,0 +1,10 @@
+"""What `usage` shows: forms of a report, one request, sessions, and a table that keeps itself up to date.
+
+cells     figures in five characters or fewer, and the columns that they stand in
+charts    bars and sparklines
+forms     a report as table, JSON, CSV
+single    `usage show`: one request and its attempts on a time line
+sessions  `usage sessions`
+watching  `usage --watch`
+source    the ledger that is read, and what is said when it cannot be
+"""

@@ -1,0 +1,207 @@
+"""A report as a table, JSON or CSV. Tables shorten big numbers, JSON and CSV do not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, replace
+from datetime import datetime
+from heapq import nlargest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from claude_relay.store.reports import COLUMNS, TIMES, Line, Report
+
+from ..common import shown_path
+from .cells import CELLS, EXPENDABLE
+from .charts import bar, sparkline, squeezed
+from .source import FIRST_REQUEST
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+NOBODY: Final = {
+    "model": "(no model)",
+    "served": "(none)",
+    "key": "(the client's own)",
+    "client": "(not named)",
+    "provider": "(none)",
+    "session": "(no session)",
+    "project": "(no project)",
+    "error": "(no error)",
+}
+"""What a table calls the requests that have no such thing."""
+
+PIPE: Final = 160
+"""Columns where nothing limits the width."""
+NAME: Final = 10
+"""Columns that a name has at least."""
+BAR: Final = 4
+LISTED: Final = 3
+"""Models without a price that are named."""
+ROWS: Final = 200
+"""Lines of a table at most: nobody reads more, and each takes a millisecond to lay out."""
+
+
+def as_json(report: Report, path: Path) -> None:
+    """One object with the rows and the total."""
+    document = {
+        "database": str(path),
+        "by": report.by,
+        "since": _iso(report.since),
+        "until": _iso(report.until),
+        "exact": report.exact,
+        "rows": [_named(line) for line in report.lines],
+        "total": {name: value for name, value in _named(report.total).items() if name != "name"},
+        "unpriced": [{"model": model, "requests": requests} for model, requests in report.unpriced.items()],
+    }
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _named(line: Line) -> dict[str, Any]:
+    return dict(zip(COLUMNS, astuple(line), strict=True))
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def as_csv(report: Report, path: Path) -> None:
+    """A line for each group, without the total."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([report.by, *COLUMNS[1:]])
+    writer.writerows(astuple(line) for line in report.lines)
+
+
+def as_table(report: Report, path: Path) -> None:
+    """For people."""
+    if not report.lines:
+        click.echo(_nothing(report, path))
+        return
+    screen = console()
+    for part in parts(report, path, screen.width, pictures=on_terminal()):
+        screen.print(part)
+
+
+FORMS: Final[Mapping[str | None, Callable[[Report, Path], None]]] = {None: as_table, "json": as_json, "csv": as_csv}
+
+
+def on_terminal() -> bool:
+    """Whether something limits the width."""
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
+
+
+def console() -> Console:
+    """The terminal, or a wide one: a pipe has no edge."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if on_terminal() else PIPE)
+
+
+def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[RenderableType]:
+    """The table and the lines below it, for so many columns."""
+    from rich.text import Text
+
+    if not report.lines:
+        return [Text(_nothing(report, path), overflow="fold")]
+    bars = pictures and report.by not in TIMES
+    short = _shortened(report)
+    shown = _fitting(short, width - NAME - (BAR + 1) * bars) if pictures else list(CELLS)
+    found: list[RenderableType] = [_table(short, shown, bars=bars)]
+    if pictures and report.by in TIMES:
+        found.append(Text(_sparks(report, width)))
+    if len(short.lines) < len(report.lines):
+        found.append(Text(_cut(report), style="dim"))
+    if left_out := [title.replace("-\n", "").replace("\n", " ") for title in CELLS if title not in shown]:
+        found.append(Text(f"No room for: {', '.join(left_out)}. --json has them.", style="dim"))
+    if report.unpriced:
+        found.append(Text(_unpriced(report), style="yellow"))
+    return found
+
+
+def _nothing(report: Report, path: Path) -> str:
+    if report.since or report.until:
+        span = f" since {report.since:%Y-%m-%d %H:%M}" if report.since else ""
+        span += f" until {report.until:%Y-%m-%d %H:%M}" if report.until else ""
+        return f"No requests{span} in {shown_path(path)}."
+    return f"No requests yet in {shown_path(path)}. {FIRST_REQUEST}"
+
+
+def _shortened(report: Report) -> Report:
+    """With ROWS lines at most: the last times, or the groups with most cost; the total stays that of all."""
+    if len(report.lines) <= ROWS:
+        return report
+    if report.by in TIMES:
+        return replace(report, lines=report.lines[-ROWS:])
+    _, weight = _weight(report)
+    kept = sorted(nlargest(ROWS, range(len(report.lines)), key=lambda n: weight(report.lines[n])))
+    return replace(report, lines=tuple(report.lines[n] for n in kept))
+
+
+def _cut(report: Report) -> str:
+    most = "cost" if _weight(report)[0] == "cost" else "requests"
+    which = "the last" if report.by in TIMES else f"those with most {most}"
+    return f"{ROWS} of {len(report.lines):,} lines: {which}. The total is of all; --json and --csv have each."
+
+
+def _fitting(report: Report, room: int) -> list[str]:
+    """The columns that have room, the expendable ones left out first."""
+    lines = (*report.lines, report.total)
+    widths = {
+        title: max(*(len(cell(line)) for line in lines), *map(len, title.split("\n"))) + 1
+        for title, cell in CELLS.items()
+    }
+    shown = list(CELLS)
+    for title in EXPENDABLE:
+        if sum(widths[each] for each in shown) <= room:
+            break
+        shown.remove(title)
+    return shown
+
+
+def _weight(report: Report) -> tuple[str, Callable[[Line], float]]:
+    """What pictures show: the cost, where it is known of anything."""
+    if report.total.cost_usd:
+        return "cost", lambda line: line.cost_usd or 0.0
+    return "reqs", lambda line: line.requests
+
+
+def _table(report: Report, shown: list[str], *, bars: bool) -> RenderableType:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, show_footer=True, show_edge=False, padding=0)
+    table.add_column(report.by, footer="total", overflow="fold", min_width=NAME)
+    title, weight = _weight(report)
+    most = max(map(weight, report.lines)) or 1
+    if bars:
+        table.add_column(f"\n{title}", no_wrap=True)
+    for column in shown:
+        table.add_column(column, footer=CELLS[column](report.total), justify="right", no_wrap=True)
+    for line in report.lines:
+        name = NOBODY[report.by] if line.name is None else line.name
+        picture = [Text(bar(weight(line) / most, BAR), style="cyan")] if bars else []
+        table.add_row(Text(name), *picture, *(CELLS[column](line) for column in shown))
+    return table
+
+
+def _sparks(report: Report, width: int) -> str:
+    title, weight = _weight(report)
+    first, last = report.lines[0].name or "", report.lines[-1].name or ""
+    room = max(width - len(f"{title} {first}  {last}"), 1)
+    return f"{title} {first} {sparkline(squeezed([weight(line) for line in report.lines], room))} {last}"
+
+
+def _unpriced(report: Report) -> str:
+    names = [model or "(no model)" for model in report.unpriced]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    number = sum(report.unpriced.values())
+    return (
+        f"Without a price: {number:,} requests of {', '.join(names[:LISTED])}{more}; `prices` in relay.yaml gives one."
+    )

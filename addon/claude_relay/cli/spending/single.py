@@ -1,0 +1,127 @@
+"""`usage show`: one request, each attempt on a time line, and what the sums are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from claude_relay.store.lookups import Found, NotOne
+
+from .cells import count, dollars, duration
+from .forms import console
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+LINE: Final = 20
+"""Columns of the time line."""
+
+TOKENS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tok.\nin": ("input_tokens",),
+    "tok.\nout": ("output_tokens",),
+    "cache\nread": ("cache_read_tokens",),
+    "cache\nwrite": ("cache_write_5m_tokens", "cache_write_1h_tokens"),
+}
+
+type Row = Mapping[str, Any]
+
+
+def none_or_several(error: NotOne) -> click.ClickException:
+    """What to say when a name does not fit one request."""
+    if not error.candidates:
+        return click.ClickException(f"No request of the ledger is called {error.name!r}, or begins so.")
+    return click.ClickException(f"Several requests begin so: {', '.join(error.candidates)} … – give more of the id.")
+
+
+def print_json(found: Found) -> None:
+    """Both tables' columns, as they are."""
+    click.echo(json.dumps(dict(found.request) | {"attempts": found.attempts}, indent=2, ensure_ascii=False))
+
+
+def print_request(found: Found) -> None:
+    """For people."""
+    screen = console()
+    for part in _facts(found.request):
+        screen.print(part, soft_wrap=False)
+    if found.attempts:
+        screen.print()
+        screen.print(_attempts(found))
+    for attempt in found.attempts:
+        if attempt["error"]:
+            screen.print(_text(f"attempt {attempt['n']}: {attempt['error']}"))
+
+
+def _text(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(text, overflow="fold")
+
+
+def _facts(row: Row) -> Iterator[RenderableType]:
+    at = datetime.fromisoformat(row["started_at"]).astimezone()
+    yield _text(f"{row['id']}  {at:%Y-%m-%d %H:%M:%S}  {row['method']} {row['path']}")
+    served = row["served_model"]
+    model = f"{row['requested_model'] or '(no model)'}{f' → {served}' if served else ''}"
+    ended = " ".join(str(part) for part in (row["finished"], row["status"], row["error_type"]) if part is not None)
+    yield _text(f"model    {model}")
+    yield _text(f"ended    {ended} after {duration(row['duration_ms'])}, first token after {duration(row['ttft_ms'])}")
+    for name in ("client", "project", "session", "notes"):
+        if row[name]:
+            yield _text(f"{name:8} {row[name]}")
+    price = f" by {row['priced_by']}" if row["priced_by"] else ""
+    yield _text(f"cost     {dollars(row['cost_usd'])}{price}")
+
+
+def _attempts(found: Found) -> RenderableType:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, show_footer=True, show_edge=False, padding=0)
+    table.add_column("attempt", footer="request", overflow="fold")
+    table.add_column("")
+    table.add_column("", no_wrap=True)
+    for title, names in TOKENS.items():
+        table.add_column(title, footer=count(_sum(found.request, names)), justify="right", no_wrap=True)
+    table.add_column("cost", footer=dollars(found.request["cost_usd"]), justify="right", no_wrap=True)
+    span = _span(found)
+    for attempt in found.attempts:
+        where = f"{attempt['n']} {attempt['provider']}/{attempt['key'] or '—'}"
+        what = " ".join(str(part) for part in (attempt["status"], attempt["verdict"]) if part is not None)
+        tokens = (count(_sum(attempt, names)) for names in TOKENS.values())
+        table.add_row(
+            Text(where), Text(what), _line(found.request, attempt, span), *tokens, dollars(attempt["cost_usd"])
+        )
+    return table
+
+
+def _sum(row: Row, names: tuple[str, ...]) -> int | None:
+    known = [row[name] for name in names if row[name] is not None]
+    return sum(known) if known else None
+
+
+def _span(found: Found) -> float:
+    """Milliseconds that the time line shows."""
+    ends = [_since(found.request, attempt) + (attempt["duration_ms"] or 0.0) for attempt in found.attempts]
+    return max(found.request["duration_ms"] or 0.0, *ends, 1.0)
+
+
+def _since(request: Row, attempt: Row) -> float:
+    """Milliseconds from the request's begin to the attempt's; a clock that was set back makes none negative."""
+    gap = datetime.fromisoformat(attempt["started_at"]) - datetime.fromisoformat(request["started_at"])
+    return max(gap.total_seconds() * 1000, 0.0)
+
+
+def _line(request: Row, attempt: Row, span: float) -> str:
+    """Light until the first byte, full from it on."""
+    start = _since(request, attempt)
+    spent, waited = attempt["duration_ms"] or 0.0, attempt["first_byte_ms"]
+    begin, end = int((LINE - 1) * start / span), round(LINE * (start + spent) / span)
+    first = end if waited is None else min(round(LINE * (start + waited) / span), end)
+    drawn = " " * begin + "░" * max(first - begin, 0) + "█" * (end - max(first, begin))
+    return (drawn if drawn.strip() else drawn + "▏").ljust(LINE)

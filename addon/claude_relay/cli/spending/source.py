@@ -1,0 +1,33 @@
+"""The ledger that a command reads, and what it says when it cannot.
+
+with reading(path) as connection: ...
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from claude_relay.store.database import MissingDatabase, StoreError, read_only
+
+from ..common import shown_path
+
+FIRST_REQUEST = "Send a first one: start scripts/relay, then in another shell: scripts/env -- claude"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The ledger, for reading only. Turns a StoreError, also of the block, into one line and status 1."""
+    try:
+        with closing(read_only(path)) as connection:
+            yield connection
+    except MissingDatabase:
+        raise click.ClickException(
+            f"There is no ledger at {shown_path(path)}; the relay creates it when it starts. {FIRST_REQUEST}"
+        ) from None
+    except StoreError as error:
+        raise click.ClickException(str(error)) from None

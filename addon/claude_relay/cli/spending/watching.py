@@ -1,0 +1,38 @@
+"""`usage --watch`: the table, read anew every two seconds, until Ctrl-C or a signal to end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from claude_relay.store.reports import Report
+
+from .forms import console, parts
+
+PERIOD: Final = 2.0
+"""Seconds."""
+
+
+def watch(read: Callable[[], Report], path: Path, *, period: float = PERIOD) -> None:
+    """Show what `read` finds, over and over. Ends quietly with SIGINT or SIGTERM."""
+    from rich.console import Group
+    from rich.live import Live
+
+    over = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: over.set()) for number in signals}
+    screen = console()
+
+    def view() -> Group:
+        return Group(*parts(read(), path, screen.width, pictures=True))
+
+    try:
+        with Live(view(), console=screen, auto_refresh=False, vertical_overflow="crop") as live:
+            while not over.wait(period):
+                live.update(view(), refresh=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

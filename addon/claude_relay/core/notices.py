@@ -1,0 +1,155 @@
+"""What an operator should hear of: what is said, under which key, and how often.
+
+    notices_of_attempt(Verdict("no_credit", …), "anthropic", "k2", now)  -> (Notice(Kind.KEY_OUT, "anthropic/k2", "…", now),)
+    refused(RelayError(429, "…", retry_after=40.0), ["anthropic"], now)   -> (Notice(Kind.ALL_RESTING, "anthropic", "…", now),)
+    Throttle(at_most=10).admits(notice)                                   -> True, the first time
+
+Aliases and reasons, never a secret. It must not know how a notice is delivered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+from .errors import RelayError
+from .exchange import Verdict
+from .verdicts import clean
+
+HOUR = 3600.0
+MOST_KEYS = 1000
+"""Notices that are remembered, so as not to be repeated."""
+
+
+class Kind(StrEnum):
+    """What a notice is about."""
+
+    BUDGET_WARN = "budget_warn"
+    BUDGET_END = "budget_end"
+    KEY_OUT = "key_out"
+    ALL_RESTING = "all_resting"
+    PROVIDER_DOWN = "provider_down"
+    LOGIN = "login"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing to tell.
+
+    key    what it is about, e.g. `anthropic/k2`; the same kind and key is told again only after `again`
+    text   one or two sentences for a person, no secrets
+    at     when it happened; `again`: from when on it may be told once more; seconds since the epoch, None: an hour after `at`
+    """
+
+    kind: Kind
+    key: str
+    text: str
+    at: float
+    again: float | None = None
+
+    @property
+    def id(self) -> str:
+        """The same for every delivery of this notice."""
+        return hashlib.sha256(f"{self.kind}\n{self.key}\n{self.at}".encode()).hexdigest()[:16]
+
+    def body(self, sent_at: float, held_back: int = 0) -> bytes:
+        """As it is posted and handed to the command: JSON.
+
+        sent_at    when this delivery was made, so that a receiver can turn an old one away
+        held_back  how many of its kind were not told since the last that was
+        """
+        told = {
+            "id": self.id,
+            "kind": self.kind.value,
+            "key": self.key,
+            "text": self.text,
+            "at": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "sent_at": int(sent_at),
+            "held_back": held_back,
+        }
+        return msgspec.json.encode(told)
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Keeps notices few: so many of a kind within an hour, and none twice before its time."""
+
+    at_most: int
+    told: dict[Kind, deque[float]] = field(default_factory=dict)
+    again: dict[tuple[Kind, str], float] = field(default_factory=dict)
+    held: dict[Kind, int] = field(default_factory=dict)
+
+    def admits(self, notice: Notice) -> bool:
+        """Whether to tell it, by the notice's own time; what is told is remembered."""
+        same = (notice.kind, notice.key)
+        if notice.at < self.again.get(same, notice.at):
+            return False  # known already: nothing is held back
+        times = self.told.setdefault(notice.kind, deque())
+        while times and times[0] <= notice.at - HOUR:
+            times.popleft()
+        if len(times) >= self.at_most:
+            self.held[notice.kind] = self.held.get(notice.kind, 0) + 1
+            return False
+        times.append(notice.at)
+        self._remember(same, notice)
+        return True
+
+    def held_back(self, kind: Kind) -> int:
+        """How many of a kind were too many since this was asked last."""
+        return self.held.pop(kind, 0)
+
+    def _remember(self, same: tuple[Kind, str], notice: Notice) -> None:
+        if len(self.again) >= MOST_KEYS:
+            self.again = {name: end for name, end in self.again.items() if end > notice.at}
+        while len(self.again) >= MOST_KEYS:
+            del self.again[next(iter(self.again))]
+        self.again[same] = notice.at + HOUR if notice.again is None else notice.again
+
+
+KEY_OUT = {
+    "unauthorized": "is refused by the provider",
+    "key_disabled": "was disabled by the provider",
+    "no_credit": "has no credit left",
+}
+"""By verdict: what became of a key that somebody has to look after."""
+
+
+def notices_of_attempt(verdict: Verdict, provider: str, alias: str | None, now: float) -> tuple[Notice, ...]:
+    """What there is to tell of one attempt: that its key is out. `alias` None: the client's own credential, which is its business."""
+    if alias is None or verdict.name not in KEY_OUT:
+        return ()
+    key = f"{provider}/{alias}"
+    return (Notice(Kind.KEY_OUT, key, _sentence(f"The key {key} {KEY_OUT[verdict.name]}", verdict.reason), now),)
+
+
+def refused(error: RelayError, providers: Iterable[str], now: float) -> tuple[Notice, ...]:
+    """What there is to tell of a request that the relay itself refused because no attempt was left.
+
+    429 and 503: all keys of these providers rest or are out; 529: none of them answers. Of other errors nothing is told, nor of
+    a budget's end, which is told by itself.
+    """
+    names = " and ".join(dict.fromkeys(providers))
+    kind = REFUSALS.get(error.status)
+    if kind is None or not names or (error.status == 429 and error.final):
+        return ()
+    text = clean(error.message)
+    return (Notice(kind, names, text[:1].upper() + text[1:], now),)
+
+
+REFUSALS = {429: Kind.ALL_RESTING, 503: Kind.ALL_RESTING, 529: Kind.PROVIDER_DOWN}
+
+
+def login_needed(provider: str, alias: str, reason: str, now: float) -> tuple[Notice, ...]:
+    """A login that does not renew itself any more: somebody has to log in again."""
+    key = f"{provider}/{alias}"
+    return (Notice(Kind.LOGIN, key, _sentence(f"The login {key} has ended; log in again", reason), now),)
+
+
+def _sentence(what: str, reason: str) -> str:
+    return f"{what}: {clean(reason)}" if reason else f"{what}."

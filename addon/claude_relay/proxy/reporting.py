@@ -1,0 +1,181 @@
+"""Who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, JSON lines, stored bodies; and the upkeep.
+
+    reporting = Reporting(runtime, ledger, environ)
+    await reporting.start()
+    reporting.settled(request, attempts)         costs some microseconds on the event loop; slow work is in threads
+    reporting.close()
+
+It must not know flows or how a request went; it gets the ledger's rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from claude_relay.core.budgets import Budgets
+from claude_relay.core.config import Config
+from claude_relay.core.errors import RelayError
+from claude_relay.core.exchange import Attempt, Facts, Hop, Verdict
+from claude_relay.core.metrics import Metrics
+from claude_relay.core.notices import Notice, notices_of_attempt, refused
+from claude_relay.core.routing import model_at
+from claude_relay.store.bodies import Bodies, Kind
+from claude_relay.store.budgetsums import BudgetSums
+from claude_relay.store.database import StoreError
+from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.store.upkeep import Upkeep
+
+from .jsonlog import JsonLog
+from .metrics import gauges
+from .notices import Notifier
+from .runtime import Runtime
+from .status_server import StatusServer
+from .telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+INTERVAL = 60.0
+"""Seconds between two looks at what other relays have spent."""
+
+
+class Reporting:
+    """The onlookers of one relay."""
+
+    def __init__(self, runtime: Callable[[], Runtime], ledger: Ledger, environ: Mapping[str, str]) -> None:
+        """Nothing listens or runs before `start`."""
+        config = runtime().config
+        self.runtime, self.ledger = runtime, ledger
+        self.config = config
+        self.metrics = Metrics()
+        self.budgets = Budgets(config.budgets)
+        self.sums = BudgetSums(ledger.path)
+        self.notifier = Notifier(config.notices, say)
+        self.jsonlog = JsonLog()
+        self.telemetry = Telemetry.of(environ)
+        self.bodies: Bodies | None = None
+        self.upkeep = self._upkeep(config)
+        self.server = None if config.listen.panel is None else StatusServer(config.listen.panel, self.render)
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Learn what was spent, then begin."""
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, self.runtime().prices.warm)
+        await self.look()
+        self.notifier.start()
+        self.upkeep.start()
+        self._apply(self.config)
+        if self.server is not None:
+            await self.server.start()
+        self.task = loop.create_task(self.watch(), name="relay budgets")
+
+    def change(self, config: Config) -> None:
+        """Follow a changed relay.yaml."""
+        before, self.config = self.config, config
+        if config.budgets != before.budgets:
+            self.budgets = self.budgets.renewed(config.budgets)
+            self.looking = asyncio.get_running_loop().create_task(self.look(), name="relay budgets anew")
+        self.notifier.change(config.notices)
+        if config.ledger != before.ledger:
+            self.upkeep.close(0.0)
+            self.upkeep = self._upkeep(config)
+            self.upkeep.start()
+        self._apply(config)
+
+    def close(self) -> None:
+        """Stop all of it; a few seconds at most."""
+        if self.task is not None:
+            self.task.cancel()
+        if self.server is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is gone, and its connections with it
+                self.server.close()
+        self.upkeep.close()
+        self.notifier.close()
+        self.jsonlog.remove()
+        if self.telemetry is not None:
+            self.telemetry.close()
+        if self.bodies is not None:
+            self.bodies.close()
+
+    # -- what there is to hear
+
+    def settled(self, request: RequestRow, attempts: Sequence[AttemptRow], stop_reason: str | None) -> None:
+        """A request is over."""
+        for attempt in attempts:
+            self.budgets.spent(request.started_at, attempt.provider, attempt.model or "", attempt.cost_usd)
+        self.tell(self.budgets.due_notices())
+        self.metrics.settled(request, attempts)
+        if self.telemetry is not None:
+            self.telemetry.settled(request, attempts, stop_reason=stop_reason)
+        if self.config.log.as_json:
+            self.jsonlog.settled(request, attempts)
+
+    def failed(self, verdict: Verdict | None, attempt: Attempt) -> None:
+        """An attempt failed."""
+        if verdict is not None:
+            alias = attempt.key.alias if attempt.key is not None else None
+            self.tell(notices_of_attempt(verdict, attempt.provider, alias, time.time()))
+
+    def refused(self, error: RelayError, providers: Iterable[str]) -> None:
+        """The relay itself refused a request."""
+        self.tell(refused(error, providers, time.time()))
+
+    def body(self, request: str, n: int, kind: Kind, body: bytes) -> None:
+        """A redacted body, for those who keep some. `n`: the attempt; 0: as the client sent or got it."""
+        if self.bodies is not None and body:
+            self.bodies.put(request, n, kind, body, at=time.time())
+
+    def tell(self, notices: Iterable[Notice]) -> None:
+        """Pass notices on."""
+        for notice in notices:
+            self.notifier.tell(notice)
+
+    # -- what there is to ask
+
+    def admitted(self, hops: tuple[Hop, ...], facts: Facts) -> tuple[Hop, ...]:
+        """Those of the providers that the budgets let pay. Raises RelayError 429 when none is left."""
+        providers = self.runtime().config.providers
+        return self.budgets.admitted(hops, time.time(), lambda name: model_at(providers[name], facts.model))
+
+    def render(self) -> Iterator[str]:
+        """The metrics as they are now."""
+        return self.metrics.render(gauges(self.runtime(), self.ledger, time.time()))
+
+    async def watch(self) -> None:
+        """Other relays over the same database spend as well."""
+        while True:
+            await asyncio.sleep(INTERVAL)
+            await self.look()
+
+    async def look(self) -> None:
+        """Read what was spent in each budget's period."""
+        if not self.config.budgets:
+            return
+        try:
+            spent = await asyncio.to_thread(self.sums.read, self.config.budgets, time.time())
+        except StoreError as e:
+            logger.warning("what was spent under the budgets cannot be read: %s", e)
+            return
+        self.budgets.restore(spent)
+        self.tell(self.budgets.due_notices())
+
+    def _apply(self, config: Config) -> None:
+        wanted = config.ledger.bodies
+        if self.bodies is not None:
+            self.bodies.close(0.0)
+        self.bodies = Bodies(self.ledger.path, wanted.limit, report=say) if wanted is not None else None
+        if self.bodies is not None:
+            asyncio.get_running_loop().run_in_executor(None, self.bodies.open)
+        (self.jsonlog.install if config.log.as_json else self.jsonlog.remove)()
+
+    def _upkeep(self, config: Config) -> Upkeep:
+        kept = config.ledger.bodies.keep if config.ledger.bodies is not None else None
+        return Upkeep(self.ledger.path, config.ledger.keep, kept, report=say)
+
+
+def say(message: str) -> None:
+    """For the log, from any thread."""
+    logger.warning("%s", message)

@@ -1,0 +1,170 @@
+"""The HTTP server on `listen.panel`: GET /metrics for Prometheus, GET /healthz for whoever watches over the process.
+
+    server = StatusServer(address, lambda: metrics.render(gauges(…)))
+    await server.start()
+    server.port                     8083; None when the port was taken
+    server.close()
+
+It shares the event loop with the requests, so a long text is made in slices. A web page that a browser was lured to must not read it:
+no CORS header is ever sent, and a `Host` that is a name of somebody's own (DNS rebinding) is refused.
+Must not know what the metrics are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from tornado import httpserver, web
+
+from claude_relay.core.config.values import Address
+from claude_relay.core.metrics import CONTENT_TYPE
+
+logger = logging.getLogger(__name__)
+SLICE = 20
+"""Pieces of the text that are made before other requests have their turn: at most half a millisecond."""
+LARGEST_HEAD, LARGEST_BODY = 16 * 1024, 64 * 1024
+PATIENCE = 60.0
+"""Seconds that a connection may be idle."""
+WILDCARDS = frozenset({"0.0.0.0", "::"})
+
+type Render = Callable[[], Iterable[str]]
+
+
+class StatusServer:
+    """Listens on one address; `render` gives the metrics' text in pieces, called on the event loop."""
+
+    def __init__(self, address: Address, render: Render) -> None:
+        """Port 0: any free one."""
+        self.address = address
+        self.port: int | None = None
+        context = {"host": address.host}
+        self._app = web.Application(
+            [
+                (r"/metrics", MetricsHandler, context | {"render": render}),
+                (r"/healthz", HealthHandler, context),
+            ],
+            default_handler_class=Handler,
+            default_handler_args=context,
+            log_function=lambda handler: None,
+        )
+        self._server: httpserver.HTTPServer | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen. When that is not possible it is said in one line, and the relay goes on without."""
+        try:
+            listener = listening_socket(self.address)
+        except OSError as e:
+            why = e.strerror or e
+            logger.warning(
+                "No metrics: the relay cannot listen on %s (%s). Change `listen.panel` in relay.yaml, or set it to null.",
+                self.address,
+                why,
+            )
+            return
+        self.port = listener.getsockname()[1]
+        self._server = httpserver.HTTPServer(
+            self._app,
+            max_header_size=LARGEST_HEAD,
+            max_body_size=LARGEST_BODY,
+            idle_connection_timeout=PATIENCE,
+            body_timeout=PATIENCE,
+        )
+        self._server.add_socket(listener)
+
+    def close(self) -> None:
+        """Listen no more and hang up on whoever is connected. To be called on the event loop; twice does no harm."""
+        server, self._server, self.port = self._server, None, None
+        if server is not None:
+            server.stop()
+            self._closing = asyncio.get_running_loop().create_task(server.close_all_connections(), name="status server")
+
+
+class Handler(web.RequestHandler):
+    """What all answers have in common; by itself the one that knows no path."""
+
+    def initialize(self, host: str) -> None:
+        """`host`: where the server listens."""
+        self._host = host
+
+    def prepare(self) -> None:
+        """Only who means this machine gets an answer."""
+        if not is_meant(self.request.host_name, self._host):
+            self.refuse(403, "the Host header names another machine; use localhost or an IP address")
+        elif type(self) is Handler:
+            self.refuse(404, "there is nothing here; try /metrics or /healthz")
+
+    def set_default_headers(self) -> None:
+        """Nothing is kept by browsers and proxies, nothing told about the server."""
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def compute_etag(self) -> None:
+        """None: the text is another one each time."""
+
+    def refuse(self, status: int, why: str) -> None:
+        """An error as JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"error": why}))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Errors that tornado finds, as JSON too."""
+        self.refuse(status_code, HTTPStatus(status_code).phrase.lower())
+
+
+class MetricsHandler(Handler):
+    """GET /metrics."""
+
+    def initialize(self, host: str, render: Render | None = None) -> None:
+        """`render`: makes the text."""
+        super().initialize(host)
+        self._render = render or tuple
+
+    async def get(self) -> None:
+        """The text, made in slices."""
+        pieces = []
+        for n, piece in enumerate(self._render()):
+            pieces.append(piece)
+            if n % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+        self.set_header("Content-Type", CONTENT_TYPE)
+        await self.finish("".join(pieces))
+
+
+class HealthHandler(Handler):
+    """GET /healthz: the event loop turns."""
+
+    def get(self) -> None:
+        """Always well."""
+        self.finish({"ok": True})
+
+
+def listening_socket(address: Address) -> socket.socket:
+    """As tornado wants it. Raises OSError when the port is taken or the host is not this machine's."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.create_server((address.host, address.port), family=family)
+    listener.setblocking(False)
+    return listener
+
+
+def is_meant(host: str, listening: str) -> bool:
+    """Whether a `Host` is one that a page of somebody else's cannot have: loopback, the configured host, and any IP address where the
+    relay listens on all of them. A name that an attacker points to this machine is neither.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name in ("localhost", listening):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return address.is_loopback or listening in WILDCARDS

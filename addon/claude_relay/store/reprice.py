@@ -1,0 +1,227 @@
+"""Works out anew what the requests of a ledger cost, while a relay writes to it or not.
+
+    reprice(Path("relay.db"), Prices(own), since=None, provider_urls={"anthropic": "https://api.anthropic.com"})
+    -> Repriced(requests=1204, changed=17, unpriced_models=(Unpriced("local", "qwen3", 12),))
+
+Each try is priced by itself, at the time it began, and a request costs what its tries do; where no try says what it used, as in
+rows of older relays, the request's own tokens count. Without a price for one of them there is none for the whole. Requests of a
+provider that is not in `provider_urls` any more keep what they have: nobody could say it again.
+
+Rows are read in batches and written in transactions of a few milliseconds, so a relay beside it is not held up. It must not know
+configuration files or what a price is made of.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from ..core.pricing import Priced, together
+from ..core.tokens import Usage
+from .database import MissingDatabase, StoreError, connect, explain
+from .migrations import migrate
+
+BATCH = 500
+PATIENCE = 10.0
+"""Seconds to wait for another program's lock."""
+
+
+class PricesLike(Protocol):
+    """What `core.pricing.Prices` is here."""
+
+    def cost(self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime) -> Priced | None:
+        """What `usage` cost; None: no price."""
+
+
+class Unpriced(NamedTuple):
+    """How many requests with tokens have no price because of this model."""
+
+    provider: str | None
+    model: str | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repriced:
+    """How many requests were looked at, how many got another cost or list, and what had no price, the most used first."""
+
+    requests: int
+    changed: int
+    unpriced_models: tuple[Unpriced, ...]
+
+
+USED = tuple(Usage.__dataclass_fields__)
+_OF_REQUEST = (
+    "id",
+    "started_at",
+    "provider",
+    "coalesce(served_model, requested_model)",
+    "cost_usd",
+    "priced_by",
+    *USED,
+)
+_OF_ATTEMPT = ("request", "n", "started_at", "provider", "model", "cost_usd", *USED)
+_KNOWN = f"coalesce({', '.join(USED)}) IS NOT NULL"
+
+COUNT = "SELECT count(*) FROM requests WHERE started_at >= ? AND started_at < ?"
+REQUESTS = f"""
+    SELECT rowid, {", ".join(_OF_REQUEST)} FROM requests
+    WHERE (started_at, rowid) > (?, ?) AND started_at < ? ORDER BY started_at, rowid LIMIT {BATCH}"""
+ATTEMPTS = f"SELECT {', '.join(_OF_ATTEMPT)} FROM attempts WHERE request IN ({{}}) AND {_KNOWN} ORDER BY request, n"
+UNPRICED = f"""
+    SELECT provider, coalesce(served_model, requested_model) AS model, count(*) AS requests FROM requests
+    WHERE cost_usd IS NULL AND {_KNOWN} {{}} GROUP BY 1, 2 ORDER BY requests DESC, 1, 2"""
+SET_REQUEST = "UPDATE requests SET cost_usd = ?, priced_by = ? WHERE id = ?"
+SET_ATTEMPT = "UPDATE attempts SET cost_usd = ? WHERE request = ? AND n = ?"
+
+FIRST, LAST = "", "~"
+"""Before and after every time in the ledger."""
+
+
+def reprice(
+    path: Path,
+    prices: PricesLike,
+    *,
+    since: datetime | None,
+    until: datetime | None = None,
+    provider_urls: Mapping[str, str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Repriced:
+    """Price what started at `since` or later, and before `until`; None: no bound.
+
+    provider_urls  base URL by the name of the provider
+    progress       is told how many requests are done, and how many there are
+    Raises MissingDatabase, or StoreError when the file cannot be read or written; what is done by then stays.
+    """
+    if not path.is_file():
+        raise MissingDatabase(f"{path}: there is no such file")
+    begin, end = _moment(since) if since else FIRST, _moment(until) if until else LAST
+    try:
+        with closing(connect(path, patience=PATIENCE)) as connection:
+            migrate(connection)
+            return _Work(connection, prices, provider_urls).run(begin, end, progress)
+    except sqlite3.Error as error:
+        raise StoreError(explain(path, error)) from error
+
+
+def unpriced(connection: sqlite3.Connection, since: datetime | None) -> list[Unpriced]:
+    """Models whose requests used tokens and have no price, the most used first. `since` None: ever."""
+    where, chosen = ("AND started_at >= ?", [_moment(since)]) if since else ("", [])
+    return [Unpriced(*row) for row in connection.execute(UNPRICED.format(where), chosen)]
+
+
+class Spent(NamedTuple):
+    """What a try, or a request without tries that say it, used; `cost` is what the ledger has by now."""
+
+    n: int | None
+    started_at: str
+    provider: str | None
+    model: str | None
+    cost: float | None
+    usage: Usage
+
+
+class _Request(NamedTuple):
+    row: int
+    id: str
+    started_at: str
+    cost: float | None
+    priced_by: str | None
+    own: Spent
+
+
+class _Work:
+    def __init__(self, connection: sqlite3.Connection, prices: PricesLike, urls: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._prices = prices
+        self._urls = urls
+        self._unpriced: Counter[tuple[str | None, str | None]] = Counter()
+        self._changed = 0
+
+    def run(self, begin: str, end: str, progress: Callable[[int, int], None]) -> Repriced:
+        total = self._connection.execute(COUNT, [begin, end]).fetchone()[0]
+        done = 0
+        progress(done, total)
+        for batch in self._batches(begin, end):
+            self._price(batch)
+            done += len(batch)
+            progress(done, max(done, total))  # rows may have come meanwhile
+        missing = (Unpriced(*model, count) for model, count in self._unpriced.most_common())
+        return Repriced(done, self._changed, tuple(missing))
+
+    def _batches(self, begin: str, end: str) -> Iterator[list[_Request]]:
+        last: tuple[str, int] = (begin, -1)
+        while batch := [_request(row) for row in self._connection.execute(REQUESTS, [*last, end]).fetchall()]:
+            yield batch
+            last = batch[-1].started_at, batch[-1].row
+
+    def _price(self, batch: Sequence[_Request]) -> None:
+        tries = self._tries([request.id for request in batch])
+        requests: list[tuple[Any, ...]] = []
+        attempts: list[tuple[Any, ...]] = []
+        for request in batch:
+            spent = tries.get(request.id) or ([request.own] if request.own.usage != Usage() else [])
+            if not spent or any(one.provider not in self._urls for one in spent):
+                continue
+            costs = [(one, self._cost(one)) for one in spent]
+            self._unpriced.update({(one.provider, one.model) for one, cost in costs if cost is None})
+            now = _columns(together(cost for _, cost in costs))
+            if now != (request.cost, request.priced_by):
+                requests.append((*now, request.id))
+            usd_now = ((one, _columns(cost)[0]) for one, cost in costs if one.n is not None)
+            attempts += [(usd, request.id, one.n) for one, usd in usd_now if usd != one.cost]
+        self._write(requests, attempts)
+        self._changed += len(requests)
+
+    def _tries(self, ids: Sequence[str]) -> dict[str, list[Spent]]:
+        found: dict[str, list[Spent]] = {}
+        for request, *rest in self._connection.execute(ATTEMPTS.format(", ".join("?" * len(ids))), ids):
+            found.setdefault(request, []).append(_spent(rest))
+        return found
+
+    def _cost(self, spent: Spent) -> Priced | None:
+        url = self._urls[spent.provider or ""]
+        return self._prices.cost(spent.model or "", spent.provider, url, spent.usage, _time(spent.started_at))
+
+    def _write(self, requests: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> None:
+        if not requests and not attempts:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany(SET_REQUEST, requests)
+            self._connection.executemany(SET_ATTEMPT, attempts)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def _columns(priced: Priced | None) -> tuple[float | None, str | None]:
+    return (priced.usd, priced.by) if priced else (None, None)
+
+
+def _request(row: Sequence[Any]) -> _Request:
+    number, name, started_at, provider, model, cost, priced_by, *used = row
+    own = Spent(None, started_at, provider, model, None, Usage(*used))
+    return _Request(number, name, started_at, cost, priced_by, own)
+
+
+def _spent(row: Sequence[Any]) -> Spent:
+    n, started_at, provider, model, cost, *used = row
+    return Spent(n, started_at, provider, model, cost, Usage(*used))
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _moment(at: datetime) -> str:
+    """As the ledger writes it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

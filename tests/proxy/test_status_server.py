@@ -1,0 +1,182 @@
+"""The status server answers whoever means this machine, shares the event loop, and is gone when closed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable
+
+import pytest
+from mitmproxy.test import tflow
+
+from claude_relay.core.config import parse
+from claude_relay.core.config.values import Address
+from claude_relay.core.exchange import Blame, Verdict
+from claude_relay.proxy import metrics
+from claude_relay.proxy.relayed import RELAYED
+from claude_relay.proxy.runtime import Runtime
+from claude_relay.proxy.status_server import SLICE, StatusServer, is_meant
+
+type Answer = tuple[int, dict[str, str], str]
+HERE = Address("127.0.0.1", 0)
+
+
+async def ask(server: StatusServer, path: str, *, host: str = "localhost:8083", method: str = "GET") -> Answer:
+    assert server.port
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    first, *fields = head.split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in fields)}
+    return int(first.split()[1]), headers, body
+
+
+def serve[T](
+    talk: Callable[[StatusServer], Awaitable[T]], render: Callable[[], Iterable[str]] = lambda: ["a 1\n"]
+) -> T:
+    async def main() -> T:
+        server = StatusServer(HERE, render)
+        await server.start()
+        try:
+            return await asyncio.wait_for(talk(server), 4)
+        finally:
+            server.close()
+            await asyncio.sleep(0)
+
+    return asyncio.run(main())
+
+
+def test_metrics_are_plain_text() -> None:
+    status, headers, body = serve(lambda server: ask(server, "/metrics"), lambda: ["a 1\n", "b 2\n"])
+    assert (status, body) == (200, "a 1\nb 2\n")
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "access-control-allow-origin" not in headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "part"),
+    [
+        ("GET", "/healthz", 200, '"ok": true'),
+        ("GET", "/", 404, "/metrics"),
+        ("POST", "/nothing", 404, "/metrics"),
+        ("GET", "/metrics/", 404, "/metrics"),
+        ("POST", "/metrics", 405, "error"),
+    ],
+)
+def test_everything_else_is_json(method: str, path: str, status: int, part: str) -> None:
+    got, headers, body = serve(lambda server: ask(server, path, method=method))
+    assert got == status
+    assert headers["content-type"].startswith("application/json")
+    assert json.loads(body)
+    assert part in body
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/nothing"])
+def test_a_page_that_points_its_own_name_here_learns_nothing(path: str) -> None:
+    asked: list[int] = []
+
+    def render() -> list[str]:
+        asked.append(1)
+        return ["secret 1\n"]
+
+    status, _, body = serve(lambda server: ask(server, path, host="evil.example:8083"), render)
+    assert (status, asked) == (403, [])
+    assert "localhost" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("host", "listening", "meant"),
+    [
+        ("localhost", "127.0.0.1", True),
+        ("LOCALHOST.", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("[::1]", "127.0.0.1", True),
+        ("relay.lan", "relay.lan", True),
+        ("10.0.0.5", "10.0.0.5", True),
+        ("10.0.0.5", "0.0.0.0", True),
+        ("10.0.0.5", "127.0.0.1", False),
+        ("relay.lan", "0.0.0.0", False),
+        ("localhost.evil.example", "127.0.0.1", False),
+        ("127.0.0.1.evil.example", "127.0.0.1", False),
+        ("", "127.0.0.1", False),
+    ],
+)
+def test_whose_name_is_good(host: str, listening: str, meant: bool) -> None:
+    assert is_meant(host, listening) is meant
+
+
+def test_a_long_text_does_not_hold_up_the_event_loop() -> None:
+    turns: list[int] = []
+
+    async def talk(server: StatusServer) -> Answer:
+        asking = asyncio.ensure_future(ask(server, "/metrics"))
+        while not asking.done():
+            turns.append(len(made))
+            await asyncio.sleep(0)
+        return await asking
+
+    made: list[int] = []
+
+    def render() -> Iterable[str]:
+        for n in range(10 * SLICE):
+            made.append(n)
+            yield f"a {n}\n"
+
+    status, _, body = serve(talk, render)
+    assert (status, body.count("\n")) == (200, 10 * SLICE)
+    assert len({turn for turn in turns if 0 < turn < 10 * SLICE}) >= 9
+
+
+def test_a_taken_port_is_said_once_and_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    async def talk(first: StatusServer) -> None:
+        assert first.port
+        second = StatusServer(Address("127.0.0.1", first.port), list)
+        with caplog.at_level(logging.WARNING):
+            await second.start()
+        assert second.port is None
+        second.close()
+        assert (await ask(first, "/healthz"))[0] == 200
+
+    serve(talk)
+    assert len(caplog.messages) == 1
+    assert "listen.panel" in caplog.text
+
+
+def test_after_closing_nobody_is_connected_and_the_port_is_free() -> None:
+    async def main() -> None:
+        server = StatusServer(HERE, list)
+        await server.start()
+        port = server.port
+        assert port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b"}")
+        server.close()
+        server.close()
+        assert await reader.read() == b""
+        writer.close()
+        again = StatusServer(Address("127.0.0.1", port), list)
+        await again.start()
+        assert again.port == port
+        again.close()
+        await asyncio.sleep(0)
+        assert {task.get_name() for task in asyncio.all_tasks()} <= {asyncio.current_task().get_name()}  # type: ignore[union-attr]
+
+    asyncio.run(asyncio.wait_for(main(), 4))
+
+
+def test_gauges_tell_how_the_keys_are() -> None:
+    runtime = Runtime.of(parse("providers: {anthropic: {preset: anthropic, keys: [one-key, two-key]}}", environ={}))
+    pool = runtime.pools["anthropic"]
+    pool.apply(Verdict("unauthorized", Blame.KEY, math.inf), pool.keys[0], "claude-opus-5", 100.0)
+    flow = tflow.tflow()
+    RELAYED[flow] = None  # type: ignore[assignment]
+    try:
+        found = metrics.gauges(runtime, None, 100.0)
+    finally:
+        del RELAYED[flow]
+    assert {state: n for (_, state), n in found.keys.items()} == {"ready": 1, "resting": 0, "out": 1, "full": 0}
+    assert (found.in_flight, found.sessions, found.ledger_failing) == (1, 0, False)
