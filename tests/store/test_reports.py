@@ -351,6 +351,19 @@ def summed(connection, **options) -> Report:
         return summarise(connection, **options)
 
 
+def test_lines_of_many_groups_are_those_of_single_requests(path: Path) -> None:
+    known = {"output_tokens": 3, "cache_write_5m_tokens": 4, "cost_usd": 0.25}
+    used = known | {"input_tokens": 5, "cache_read_tokens": 7, "attempts": 2}
+    kinds = ({}, {"session": "a"} | used, {"session": "a", "finished": "error"}, {"session": "b"} | known)
+    fill(path, [request(started_at=STARTED + n * 900, **kinds[n * n % 7 % 4]) for n in range(30)])
+    ends = {"since": BEGIN + timedelta(minutes=20), "until": BEGIN + timedelta(hours=6, minutes=10)}
+    with closing(read_only(path)) as connection:
+        for span in ({}, ends):
+            one = summarise(connection, by="session", **span)
+            assert summed(connection, by="session", **span).lines == one.lines
+            assert {line.name for line in one.lines} == {None, "a", "b"}
+
+
 def without_percentiles(line: Line) -> Line:
     return replace(line, ttft_p50_ms=None, ttft_p95_ms=None, speed_p50=None, speed_p95=None)
 
