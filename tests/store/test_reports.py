@@ -355,7 +355,7 @@ def test_lines_of_many_groups_are_those_of_single_requests(path: Path) -> None:
     known = {"output_tokens": 3, "cache_write_5m_tokens": 4, "cost_usd": 0.25}
     used = known | {"input_tokens": 5, "cache_read_tokens": 7, "attempts": 2}
     kinds = ({}, {"session": "a"} | used, {"session": "a", "finished": "error"}, {"session": "b"} | known)
-    fill(path, [request(started_at=STARTED + n * 900, **kinds[n * n % 7 % 4]) for n in range(30)])
+    fill(path, [request(started_at=STARTED + n * 900, **kinds[n % 7 % 4]) for n in range(30)])
     ends = {"since": BEGIN + timedelta(minutes=20), "until": BEGIN + timedelta(hours=6, minutes=10)}
     with closing(read_only(path)) as connection:
         for span in ({}, ends):

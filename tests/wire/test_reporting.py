@@ -126,7 +126,7 @@ def test_metrics_are_served(start: StartRelay, upstream: FakeUpstream, base_clie
     lines = set(text.splitlines())
     assert f'claude_relay_cost_usd_total{{provider="anthropic",model="{claude.MODEL}"}} {COST}' in lines
     assert 'claude_relay_attempts_total{provider="anthropic",verdict="overloaded"} 1.0' in lines
-    assert 'claude_relay_keys{provider="anthropic",state="ready"} 1.0' in lines
+    assert 'claude_relay_keys{provider="anthropic",state="ready"} 1' in lines
     assert SECRET not in text
 
 
