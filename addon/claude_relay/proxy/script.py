@@ -168,6 +168,8 @@ class ClaudeRelay(RelayHooks):
     def done(self) -> None:
         """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back."""
         self.default_listener.remove()
+        if self.listening is not None:
+            self.listening.cancel()  # a relay that is ended while it starts
         if self.watcher is not None:
             self.watcher.stop()
         if self.index is not None:
