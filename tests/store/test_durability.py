@@ -59,7 +59,7 @@ for life in sys.stdin:
 
 # The disk is full: no file may grow any more, then not even a journal may be begun. Then there is room again.
 FULL_DISK = """
-import asyncio, resource, sys
+import asyncio, resource, sqlite3, sys
 from pathlib import Path
 from store.rows import Heard, request
 from claude_relay.store.ledger import Ledger
@@ -74,6 +74,9 @@ def disk(room):
 
 async def main():
     assert await ledger.write(request(), [])
+    reader = sqlite3.connect(path)  # while it reads, the WAL cannot begin anew, which would make room
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM requests").fetchone()
     disk(path.with_name("relay.db-wal").stat().st_size + 120_000)
     written = [await ledger.write(request(user_agent="x" * 3000), []) for _ in range(90)]
     assert written[0] and not written[-1], written
@@ -86,6 +89,7 @@ async def main():
     assert not any(written)
     await asyncio.to_thread(heard.wait, "either")
     assert ledger.pending == 40
+    reader.close()
     disk(resource.RLIM_INFINITY)
     await asyncio.to_thread(heard.wait, "writing works again")
     assert await ledger.write(request(), [])
