@@ -36,6 +36,8 @@ from mitmproxy import certs, options
 from mitmproxy.tools.dump import DumpMaster
 from mitmproxy.tools.web.master import WebMaster
 
+from claude_relay.proxy.relayed import RELAYED
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "addon" / "relay.py"
 PATIENCE = 10.0
@@ -350,10 +352,16 @@ class Relay:
         return found()[-1]
 
     def wait_until_clients_left(self, timeout: float = PATIENCE) -> None:
-        """Waits until mitmproxy has noticed that every client has closed its connection."""
+        """Waits until mitmproxy has noticed that every client has closed its connection, and what they asked for is written down."""
         server = self.master.addons.get("proxyserver")
+        ports = {self.proxy_port, self.base_port}
+
+        def busy() -> bool:
+            flows = (flow for held in RELAYED.keyrefs() if (flow := held()) is not None)
+            return bool(server.connections) or any(flow.client_conn.sockname[1] in ports for flow in flows)
+
         until = time.monotonic() + timeout
-        while self.on_loop(lambda: len(server.connections)):
+        while self.on_loop(busy):
             assert time.monotonic() < until, f"clients are still there\n{self.log_text()}"
             time.sleep(0.005)
 
