@@ -32,11 +32,8 @@ def test_ids_in_a_path(path, ids):
     [
         (f'{{"source": {{"type": "file", "file_id": "{FILE}"}}}}', (FILE,)),
         (f'[{{"file_id":"{FILE}"}}, {{"file_id": "{OTHER}"}}, {{"file_id":"{FILE}"}}]', (FILE, OTHER)),
-        (f'{{"container": "{BOX}"}}', (BOX,)),
-        (f'{{"container": {{"skills": [], "id": "{BOX}"}}}}', (BOX,)),
         (f'{{"text": "say \\\\"file_id\\\\": \\\\"{FILE}\\\\""}}', ()),
         (f'{{"text": "{FILE}"}}', ()),
-        ('{"container": null}', ()),
     ],
 )
 def test_ids_in_a_body(body, ids):
@@ -45,6 +42,12 @@ def test_ids_in_a_body(body, ids):
 
 def test_a_path_says_more_than_a_body():
     assert named(f"/v1/files/{FILE}", f'{{"file_id": "{OTHER}"}}'.encode()) == (FILE,)
+
+
+def test_the_container_comes_first_if_it_is_one():
+    body = f'{{"file_id": "{FILE}"}}'.encode()
+    assert named("/v1/messages", body, BOX) == (BOX, FILE)
+    assert named("/v1/messages", body, "../x") == (FILE,)
 
 
 def test_a_body_cannot_name_any_number():

@@ -11,6 +11,8 @@ from typing import Any
 import anthropic
 import pytest
 
+from claude_relay.core.formats.writer import FOREIGN
+
 from . import claude, foreign, steps
 from .clients import messages_body, sdk
 from .conftest import Dial, StartRelay
@@ -174,7 +176,7 @@ def test_the_next_provider_speaks_claude_again(
     both = {"gemini": other(upstream, "gemini"), "anthropic": provider(claude_upstream.url, ["sk-ant-pool"])}
     relay = start(config(providers=both))
     thought = [
-        {"type": "thinking", "thinking": "theirs", "signature": "relay-foreign"},
+        {"type": "thinking", "thinking": "theirs", "signature": FOREIGN},
         {"type": "thinking", "thinking": "own", "signature": "EqQBCgIYAg=="},
         {"type": "text", "text": "Hello"},
     ]

@@ -12,6 +12,7 @@ providers, and no reason to refuse a request: what is mistyped stays empty, and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -30,9 +31,6 @@ CLASS_HEADER = "x-claude-code-request-class"
 SAID_SUBAGENT = "x-relay-subagent"
 """A client's own word to the relay: `true` or `false`. It counts for more than anything else."""
 BACKGROUND_MODEL = "haiku"
-PAYLOAD_TOKENS = 1_600
-"""What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
-BYTES_PER_TOKEN = 4
 
 SESSION_HEADERS = ("x-relay-session", "x-claude-code-session-id")
 """The session as a client says it to the relay, and as Claude Code says it."""
@@ -59,9 +57,6 @@ _MARKER = re.compile(rb'"cache_control"[ \t\r\n]*:[ \t\r\n]*\{[^{}]*\}')
 _BLANKS_AND_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
 
 _SUBAGENT_LINE = b"cc_is_subagent=true"
-_BASE64 = b'"base64"'
-_DATA = b'"data"'
-_OPENING_OF_TEXT = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
 _PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
 
 PROJECT_HEADER = "x-relay-project"
@@ -83,6 +78,7 @@ class _Fields(msgspec.Struct):
     thinking: Raw = _ABSENT
     metadata: Raw = _ABSENT
     system: Raw = _ABSENT
+    container: Raw = _ABSENT
 
 
 class _Body(_Fields):
@@ -101,11 +97,16 @@ class _UserId(msgspec.Struct):
     session_id: Raw = _ABSENT
 
 
+class _Container(msgspec.Struct):
+    id: Raw = _ABSENT
+
+
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_fields = msgspec.json.Decoder(_Fields).decode
 _decode_thinking = msgspec.json.Decoder(_Thinking).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _decode_user_id = msgspec.json.Decoder(_UserId).decode
+_decode_container = msgspec.json.Decoder(_Container).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -115,8 +116,12 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
 
     Costs 1 to 3 ms a megabyte: a caller that must not stop for so long reads large bodies elsewhere.
     """
-    fields = _fields(body) if endpoint in _WITH_BODY else _Body()
-    model, session = _text(fields.model), _session_of_headers(headers) or _session_of_user(fields.metadata)
+    if endpoint not in _WITH_BODY:
+        body = b""
+    session = _session_of_headers(headers)
+    fields = _fields(body, messages=session is None and endpoint is Endpoint.MESSAGES)
+    session = session or _session_of_user(fields.metadata)
+    model = _text(fields.model)
     tools = _is_filled_list(fields.tools)
     return Facts(
         endpoint=endpoint,
@@ -126,31 +131,14 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         thinking=_thinks(fields.thinking),
         session=session,
         headers=headers,
-        prefix=_prefix(model, fields) if session is None and endpoint is Endpoint.MESSAGES else None,
+        prefix=_prefix(model, fields) if session is None else None,
         client=_program(headers.get("user-agent", "")),
-        input_estimate=estimate_tokens(body) if endpoint in _WITH_BODY else 0,
         background=_is_background(headers, model, tools=tools),
         subagent=_is_subagent(headers, bytes(fields.system)),
         project=_session(headers.get(PROJECT_HEADER, "")) or _project(bytes(fields.system)),
+        container=_container(fields.container),
+        body=body,
     )
-
-
-def estimate_tokens(body: bytes) -> int:
-    """Tokens that a request holds, by its size: a token for four bytes, and for an encoded file no more than an image costs.
-
-    Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted.
-    """
-    tokens = len(body) // BYTES_PER_TOKEN
-    name = body.find(_DATA) if _BASE64 in body else -1
-    while name >= 0:
-        start = end = name + len(_DATA)
-        if opening := _OPENING_OF_TEXT.match(body, start):
-            start = opening.end()
-            end = max(start, body.find(b'"', start))
-            if body.find(b" ", start, end) < 0:  # otherwise it is text that somebody calls data
-                tokens -= max(0, (end - start) // BYTES_PER_TOKEN - PAYLOAD_TOKENS)
-        name = body.find(_DATA, end)
-    return tokens
 
 
 def _project(system: bytes) -> str | None:
@@ -183,11 +171,11 @@ def rename_model(body: bytes, model: str) -> bytes:
     return b"".join([*pieces, body[done:]])
 
 
-def _fields(body: bytes) -> _Body:
-    try:
-        return _decode_body(body)
-    except BAD_JSON:
-        pass
+def _fields(body: bytes, *, messages: bool) -> _Body:
+    """`messages`: whether the messages are wanted too, which costs more the more there are."""
+    if messages:
+        with contextlib.suppress(*BAD_JSON):
+            return _decode_body(body)
     try:  # the messages may be no list
         fields = _decode_fields(body)
         return _Body(**{name: getattr(fields, name) for name in fields.__struct_fields__})
@@ -200,6 +188,14 @@ def _text(value: Raw) -> str:
         return _decode_text(value)
     except BAD_JSON:
         return ""
+
+
+def _container(value: Raw) -> str:
+    """The container's id, which clients send alone or with its skills."""
+    try:
+        return _text(_decode_container(value).id)
+    except BAD_JSON:
+        return _text(value)
 
 
 def _is_filled_list(value: Raw) -> bool:

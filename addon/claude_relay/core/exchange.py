@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .errors import RelayError
+from .estimate import estimate_tokens
 
 
 class Endpoint(StrEnum):
@@ -33,12 +34,13 @@ class Endpoint(StrEnum):
 class Facts:
     """What routing needs to know of a request. Header names are lower-case.
 
-    prefix          stands for the conversation when the client names no session: a hash of what all its turns begin with
-    client          the client's program, from its user agent, e.g. `claude-cli`; empty when it names none
-    input_estimate  tokens, estimated from the size of the body: right to about a third for text, no more than a hint for images and PDFs
-    background      a side query, such as a title or a summary
-    subagent        sent by a sub-agent, not by the conversation that a person sees
-    project         what the client works on: as a header says, or the name of Claude Code's working directory
+    prefix      stands for the conversation when the client names no session: a hash of what all its turns begin with
+    client      the client's program, from its user agent, e.g. `claude-cli`; empty when it names none
+    background  a side query, such as a title or a summary
+    subagent    sent by a sub-agent, not by the conversation that a person sees
+    project     what the client works on: as a header says, or the name of Claude Code's working directory
+    container   the id of the container that the request asks for; empty when it asks for none
+    body        as the client sent it, where it holds messages
     """
 
     endpoint: Endpoint
@@ -50,10 +52,16 @@ class Facts:
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str | None = None
     client: str = ""
-    input_estimate: int = 0
     background: bool = False
     subagent: bool = False
     project: str | None = None
+    container: str = ""
+    body: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def input_estimate(self) -> int:
+        """Tokens, estimated from the size of the body: right to about a third for text, no more than a hint for images and PDFs."""
+        return estimate_tokens(self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,11 @@ def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclus
 
 def _facts_at(trip: Trip, step: Try) -> Facts:
     """The request as this provider sees it. Without a key of ours there is no health to protect, so every endpoint speaks for itself."""
-    return replace(trip.facts, model=step.hop.model, endpoint=trip.facts.endpoint if step.key else Endpoint.MESSAGES)
+    facts, model = trip.facts, step.hop.model
+    endpoint = facts.endpoint if step.key else Endpoint.MESSAGES
+    return (
+        facts if (model, endpoint) == (facts.model, facts.endpoint) else replace(facts, model=model, endpoint=endpoint)
+    )
 
 
 # --- after a verdict ---

@@ -3,7 +3,7 @@
 Ids are read where requests name them, in the path or in a body, and where answers bring them. Until when they are worth
 remembering is how long the provider keeps them. It must not know pools or where ids are stored.
 
-    named("/v1/files/file_011CNha8iCJcU1wXNR6q4V8w/content", b"")    -> ("file_011CNha8iCJcU1wXNR6q4V8w",)
+    named("/v1/files/file_011CNha8iCJcU1wXNR6q4V8w/content")         -> ("file_011CNha8iCJcU1wXNR6q4V8w",)
     made(b'{"id": "msgbatch_01…", …}')                               -> ("msgbatch_01…",)
     containers(b'{"delta": {"container": {"id": "container_01…"}}}') -> ("container_01…",)
     lasts("msgbatch_01…")                                            -> 2505600.0 seconds
@@ -28,10 +28,8 @@ MOST_NAMED = 16
 
 _ID = re.compile(r"[a-z]{2,20}_(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{6,120}")
 # As JSON writes members; inside a text of the conversation the quotes would be escaped.
-_IN_BODY = re.compile(
-    rb'"(?:file_id|container|container_id)"\s*:\s*(?:\{[^{}]*?"id"\s*:\s*)?"((?:file|container)_[A-Za-z0-9_-]{6,120})"'
-)
-_HINTS = (b'"file_', b'"container_')
+_FILE_ID = b'"file_id"'
+_FILE = re.compile(_FILE_ID + rb'\s*:\s*"(file_[A-Za-z0-9_-]{6,120})"')
 _CONTAINER = b'"container"'
 
 
@@ -63,13 +61,12 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_resource = msgspec.json.Decoder(_Resource).decode
 
 
-def named(path: str, body: bytes) -> tuple[str, ...]:
-    """The ids that a request is about: those in its path, else the files and the container that its body refers to. Never raises."""
-    in_path = tuple(part for part in path.partition("?")[0].split("/") if _ID.fullmatch(part))
-    if in_path or not any(hint in body for hint in _HINTS):
+def named(path: str, body: bytes = b"", container: str = "") -> tuple[str, ...]:
+    """The ids that a request is about: those in its path, else its container and the files that its body refers to. Never raises."""
+    if in_path := tuple(part for part in path.partition("?")[0].split("/") if _ID.fullmatch(part)):
         return in_path
-    found = dict.fromkeys(match[1].decode() for match in _IN_BODY.finditer(body))
-    return tuple(found)[:MOST_NAMED]
+    files = (match[1].decode() for match in _FILE.finditer(body)) if _FILE_ID in body else ()
+    return tuple(dict.fromkeys([*_valid(container), *files]))[:MOST_NAMED]
 
 
 def made(answer: bytes) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, astuple
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mitmproxy import http
@@ -60,7 +59,8 @@ class Bookkeeper:
         """The key that made what the request is about: a file, a batch, a container."""
         if self.stored is None or relayed.pristine is None:
             return None
-        names = named(relayed.pristine.path.decode("utf-8", "replace"), relayed.pristine.content or b"")
+        path, body = relayed.pristine.path.decode("utf-8", "replace"), relayed.pristine.content or b""
+        names = named(path, body, relayed.facts.container)
         return await self.stored.owner(names) if names else None
 
     async def remember_made(self, relayed: Relayed) -> None:
@@ -146,7 +146,7 @@ class Bookkeeper:
             await asyncio.get_running_loop().create_future()
         if self.ledger is None or not relayed.counts:
             return
-        request, attempts = request_row(flow, relayed, finished, now), attempt_rows(relayed)
+        request, attempts = request_row(flow, relayed, usage, finished, now), attempt_rows(relayed)
         if self.reporting is not None:
             self.report(self.reporting, flow, relayed, request, attempts)
         await self.ledger.write(request, attempts)
@@ -225,12 +225,11 @@ def close_tries(relayed: Relayed, finished: str, now: float) -> None:
         last.verdict, last.error = "error_event", relayed.meter.error
 
 
-def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: float) -> RequestRow:
-    """The row of `requests`."""
+def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: Finished, now: float) -> RequestRow:
+    """The row of `requests`. `usage`: of all its attempts."""
     facts = relayed.facts
     last = relayed.tries[-1] if relayed.tries else None
-    usage, priced = billed(relayed), whole_price(relayed)
-    response = flow.response
+    priced, response = whole_price(relayed), flow.response
     return RequestRow(
         id=relayed.id,
         started_at=relayed.started_at,
@@ -249,13 +248,7 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: 
         status=response.status_code if response is not None and (not relayed.gone or relayed.meter) else None,
         error_type=error_type_of(relayed, finished),
         attempts=len(relayed.tries),
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_5m_tokens=usage.cache_write_5m_tokens,
-        cache_write_1h_tokens=usage.cache_write_1h_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        server_tool_requests=usage.server_tool_requests,
+        **usage.columns(),
         ttft_ms=milliseconds(relayed.started_at, last.first_byte_at if last else None),
         duration_ms=milliseconds(relayed.started_at, now),
         request_bytes=relayed.request_bytes,
@@ -270,14 +263,7 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, finished: Finished, now: 
 
 def billed(relayed: Relayed) -> Usage:
     """What all attempts of the request have used, those too whose answers the client never saw."""
-    used = [astuple(tried.usage) for tried in relayed.tries if tried.usage is not None]
-    return Usage(*(total(number for number in column if number is not None) for column in zip(*used, strict=True)))
-
-
-def total[N: (int, float)](numbers: Iterable[N]) -> N | None:
-    """Their sum; None when there is none of them."""
-    known = list(numbers)
-    return sum(known[1:], known[0]) if known else None
+    return Usage.total(tried.usage for tried in relayed.tries if tried.usage is not None)
 
 
 def price(relayed: Relayed, tried: Try) -> Priced | None:
@@ -343,7 +329,7 @@ def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
             duration_ms=milliseconds(tried.started_at, tried.ended_at),
             model=tried.served_model or tried.attempt.model or None,
             cost_usd=tried.priced.usd if tried.priced is not None else None,
-            **asdict(tried.usage or NO_USAGE),
+            **(tried.usage or NO_USAGE).columns(),
         )
         for tried in relayed.tries
     ]

@@ -13,7 +13,7 @@ from claude_relay.core.formats.anthropic import ModelBack, without_foreign_think
 from claude_relay.core.formats.writer import FOREIGN
 
 OWN = {"type": "thinking", "thinking": "Hm, [{", "signature": "EqoB"}
-ALIEN = {"type": "thinking", "thinking": 'so "relay-foreign", ]', "signature": FOREIGN + "-1"}
+ALIEN = {"type": "thinking", "thinking": f'so "{FOREIGN}", ]', "signature": FOREIGN + "-1"}
 REDACTED = {"type": "redacted_thinking", "data": "Eq"}
 TEXT = {"type": "text", "text": f'] "{FOREIGN}" \\ ü'}
 USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"content": [ALIEN], "messages": []}}

@@ -26,8 +26,10 @@ import msgspec
 
 from claude_relay.core.lenient import BAD_JSON, count
 
-FOREIGN = "relay-foreign"
-"""What stands in the place of Claude's signature under the thoughts of other models. Claude would refuse it, so it is known by this."""
+FOREIGN = "relay-thoughts-of-another-model"
+"""What stands in the place of Claude's signature under the thoughts of other models. Claude would refuse it, so it is known by this.
+
+Every request is searched for it, which is the quicker the longer it is."""
 
 type _Kind = Literal["text", "thinking", "tool_use"]
 

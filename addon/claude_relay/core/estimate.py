@@ -1,0 +1,37 @@
+"""How many tokens a request holds, by its size: enough to choose a route, and costs no parsing.
+
+    >>> estimate_tokens(b'{"messages": [{"role": "user", "content": "' + b"word " * 800 + b'"}]}')
+    1011
+
+The count that a client asks for is another one: `formats/counting.py`. It must not know what the request says.
+"""
+
+from __future__ import annotations
+
+import re
+
+PAYLOAD_TOKENS = 1_600
+"""What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
+BYTES_PER_TOKEN = 4
+
+_BASE64 = b'"base64"'
+_DATA = b'"data"'
+_OPENING_OF_TEXT = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*"')
+
+
+def estimate_tokens(body: bytes) -> int:
+    """A token for four bytes, and for an encoded file no more than an image costs.
+
+    Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted. Costs half a millisecond a megabyte.
+    """
+    tokens = len(body) // BYTES_PER_TOKEN
+    name = body.find(_DATA) if _BASE64 in body else -1
+    while name >= 0:
+        start = end = name + len(_DATA)
+        if opening := _OPENING_OF_TEXT.match(body, start):
+            start = opening.end()
+            end = max(start, body.find(b'"', start))
+            if body.find(b" ", start, end) < 0:  # otherwise it is text that somebody calls data
+                tokens -= max(0, (end - start) // BYTES_PER_TOKEN - PAYLOAD_TOKENS)
+        name = body.find(_DATA, end)
+    return tokens
