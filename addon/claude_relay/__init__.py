@@ -24,7 +24,7 @@ store/state).
 
 Four floors, each importing only those to its left:
 
-    core ◄─ store ◄─ {proxy, cli}
+    core ◄─ store ◄─ {proxy, cli}          asking, beside the store: one request of the relay's own to a provider
 
     core    pure: values in, values out; no mitmproxy, no files, no clock or randomness of its own
     store   the SQLite file

@@ -17,8 +17,8 @@ import certifi
 import pytest
 from click.testing import CliRunner, Result
 
-from claude_relay.cli.keyring import asking
-from claude_relay.cli.keyring.asking import ask
+from claude_relay import asking
+from claude_relay.asking import ask
 from claude_relay.cli.keyring.checking import FACTS, MEANING, check, meaning
 from claude_relay.cli.keys import keys
 from claude_relay.core.config import Provider, parse

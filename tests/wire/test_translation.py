@@ -17,7 +17,7 @@ from . import claude, foreign, steps
 from .clients import messages_body, sdk
 from .conftest import Dial, StartRelay
 from .relay import ROOT, Relay, config, provider, rows
-from .upstream import FakeUpstream, Signal
+from .upstream import FakeUpstream, Signal, Step
 
 ASK: dict[str, Any] = {"model": "claude-sonnet-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Hi"}]}
 WEATHER: dict[str, Any] = {
@@ -76,6 +76,32 @@ def test_a_message(start: StartRelay, upstream: FakeUpstream, ask: Callable[[Rel
     assert (row["requested_model"], row["served_model"], row["finished"]) == ("claude-sonnet-5", "gpt-5.1", "complete")
     assert (row["input_tokens"], row["cache_read_tokens"], row["output_tokens"]) == (12, 8, 5)
     assert "top_k" in row["notes"]
+
+
+def listing(*names: str) -> Step:
+    return foreign.json_answer({"object": "list", "data": [{"id": name, "object": "model"} for name in names]})
+
+
+def test_a_preset_alone_asks_the_server_what_it_has(
+    start: StartRelay, upstream: FakeUpstream, ask: Callable[[Relay], anthropic.Anthropic]
+) -> None:
+    upstream.script(listing("text-embedding-3", "qwen3-coder:30b", "other"), foreign.chat(), foreign.chat())
+    relay = start(config(providers={"local": {"preset": "ollama", "base_url": f"{upstream.url}/v1"}}))
+    answers = [ask(relay).messages.with_raw_response.create(**ASK) for _ in range(2)]
+    assert [answer.headers["x-relay-model"] for answer in answers] == ["qwen3-coder:30b"] * 2
+    assert [request.path for request in upstream.requests] == ["/v1/models", *["/v1/chat/completions"] * 2]
+    assert [request.header("authorization") for request in upstream.requests] == ["Bearer none"] * 3
+    assert json.loads(upstream.requests[1].body)["model"] == "qwen3-coder:30b"
+
+
+@pytest.mark.parametrize("told", [listing(), foreign.openai_error(500, "oops", "loading"), steps.reset_before_head])
+def test_a_server_that_does_not_tell_what_it_has_says_itself_what_is_wrong(
+    start: StartRelay, upstream: FakeUpstream, ask: Callable[[Relay], anthropic.Anthropic], told: Step
+) -> None:
+    upstream.script(told, foreign.openai_error(404, "model_not_found", 'model "first" not found'))
+    relay = start(config(providers={"local": {"preset": "vllm", "base_url": f"{upstream.url}/v1"}}))
+    with pytest.raises(anthropic.NotFoundError, match="not found"):
+        ask(relay).messages.create(**ASK)
 
 
 def test_a_stream_is_live(

@@ -57,6 +57,7 @@ from .answers import (
 )
 from .bookkeeping import Bookkeeper
 from .crossing import Translated
+from .discovery import Discovery
 from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
@@ -111,6 +112,7 @@ class RelayHooks:
         self.runtime: Runtime | None = None
         self.books = books
         self.translator = books.translator
+        self.discovery = Discovery()
         self.default: str | None = None
         """What the command `relay.default` has set in the place of relay.yaml's."""
 
@@ -213,6 +215,7 @@ class RelayHooks:
             return (), models_answer(runtime.config, flow_path(relayed), relayed.id)
         config = runtime.config
         hops = route(facts, config.routes, config.providers, default=self.default or config.default)
+        hops = await self.discovery.named(runtime, hops)
         if facts.endpoint is Endpoint.MESSAGES:
             reporting = self.books.reporting
             return (hops if reporting is None else reporting.admitted(hops, facts)), None

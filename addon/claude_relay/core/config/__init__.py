@@ -80,6 +80,8 @@ __all__ = [
 ]
 
 DEFAULT_PROVIDER = {"anthropic": {"preset": "anthropic", "keys": ["${ANTHROPIC_API_KEYS}"]}}
+FIRST = "first"
+"""In the place of a model's name: the first one that the provider lists, such as what a local server has loaded."""
 NO_KEY = "none"
 """What a server that asks for no key is lent, so that nothing of the client's goes there."""
 FILLED_IN = ("format", "base_url", "auth", "options", "headers", "models")

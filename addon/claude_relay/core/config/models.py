@@ -182,7 +182,8 @@ class Provider(Section):
     )
     strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="headroom", description="which key is next")
     models: Annotated[dict[str, str], _empty(dict)] = Field(
-        default={}, description="glob of the model asked for: its name here; first that fits"
+        default={},
+        description="glob of the model asked for: its name here, or `first` that the provider lists; first glob that fits",
     )
     headers: Annotated[
         dict[str, str], PlainValidator(values.request_headers), _empty(dict), WithJsonSchema(_HEADERS)

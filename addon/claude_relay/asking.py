@@ -2,6 +2,7 @@
 the standard library.
 
     outcome = ask(provider, key, timeout=15.0)          an Outcome, as the verdict table reads it; never raises
+    names = listed(provider, key, timeout=3.0)          ("qwen3-coder:30b", …); never raises
 
 The provider is verified against certifi's authorities; an outbound proxy (the key's own before the provider's) is gone through
 by CONNECT, whatever the scheme behind it, as the relay does. No redirect is followed: it would carry the key elsewhere.
@@ -13,18 +14,21 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import certifi
+import msgspec
 
 from claude_relay.core.config import OutboundProxy, Provider
 from claude_relay.core.exchange import Endpoint, Failure, Key, Outcome
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.gate import Decision, Gate
+from claude_relay.core.lenient import BAD_JSON
 
 PATHS = {"anthropic": "/v1/models?limit=1", "gemini": "/models?pageSize=1"}
 """By format; https://ai.google.dev/api/models#method:-models.list for Gemini."""
@@ -37,6 +41,19 @@ HEADERS = {
     "user-agent": "claude-relay",
 }
 PIECE = 65536
+LONGEST_LIST = 4 << 20
+
+
+class _Model(msgspec.Struct):
+    id: str = ""
+    name: str = ""
+
+
+class _List(msgspec.Struct):
+    """OpenAI's and Claude's lists are in `data`, Gemini's is in `models`."""
+
+    data: tuple[_Model, ...] = ()
+    models: tuple[_Model, ...] = ()
 
 
 class Refused(Exception):
@@ -46,18 +63,38 @@ class Refused(Exception):
 def ask(provider: Provider, key: Key, *, timeout: float) -> Outcome:
     """What became of one request with the key. `timeout`: seconds for the whole of it, as far as can be."""
     try:
-        proxy = OutboundProxy.parse(key.proxy) if key.proxy else provider.proxy
-    except ValueError:
-        return Outcome(failure=Failure.CONNECT, message="the key's own proxy cannot be used")
-    connection = _Connection(provider.base_url, proxy, timeout)
-    try:
-        outcome = _exchange(connection, *_request(provider, key.secret), until=monotonic() + timeout)
+        with _connected(provider, key, timeout) as connection:
+            outcome = _exchange(connection, *_request(provider, key.secret), until=monotonic() + timeout)
     except FAILURES as error:
         return Outcome(failure=_failure(error), message=_said(error))
-    finally:
-        connection.hang_up()
     form = FORMATS.get(provider.format)
     return outcome if form is None else form.told(outcome, "")
+
+
+def listed(provider: Provider, key: Key, *, timeout: float) -> tuple[str, ...]:
+    """The models that the provider lists, in its order; none when it does not say. `timeout`: seconds without a byte."""
+    target, headers = _request(provider, key.secret)
+    try:
+        with _connected(provider, key, timeout) as connection:
+            connection.request("GET", target, headers=headers)
+            answer = connection.getresponse()
+            told = msgspec.json.decode(answer.read(LONGEST_LIST), type=_List) if answer.status == 200 else _List()
+    except (*FAILURES, *BAD_JSON):
+        return ()
+    return tuple(model.id or model.name.removeprefix("models/") for model in (*told.data, *told.models))
+
+
+@contextmanager
+def _connected(provider: Provider, key: Key, timeout: float) -> Iterator[_Connection]:
+    try:
+        proxy = OutboundProxy.parse(key.proxy) if key.proxy else provider.proxy
+    except ValueError:
+        raise Refused("the key's own proxy cannot be used") from None
+    connection = _Connection(provider.base_url, proxy, timeout)
+    try:
+        yield connection
+    finally:
+        connection.hang_up()
 
 
 def _request(provider: Provider, secret: str) -> tuple[str, dict[str, str]]:
