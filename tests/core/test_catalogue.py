@@ -13,8 +13,8 @@ from claude_relay.core.errors import RelayError
 CLAUDE = list(known())
 
 
-def config(providers: dict, routes: list | None = None) -> Config:
-    return Config.model_validate({"providers": providers, "routes": routes or []})
+def config(providers: dict, routes: list | None = None, default: str | None = None) -> Config:
+    return Config.model_validate({"providers": providers, "routes": routes or [], "default": default})
 
 
 def names(given: Config) -> list[str]:
@@ -70,6 +70,15 @@ def test_the_list_holds_what_the_routes_serve(providers: dict, routes: list, exp
     assert names(config(providers, routes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("default", "expected"),
+    [(None, ["gpt-5.1"]), ("c", ["gpt-5.1"]), ("c/kimi", [*CLAUDE, "kimi", "gpt-5.1"]), ("a", [*CLAUDE, "gpt-5.1"])],
+)
+def test_what_comes_first_for_every_request_serves_every_name_it_can(default: str | None, expected: list[str]) -> None:
+    routes = [{"match": {"model": "gpt-5.1"}, "to": ["c"]}]
+    assert names(config({"a": NATIVE, "c": CHAT}, routes, default)) == expected
+
+
 def test_every_model_is_one_of_the_api() -> None:
     listed = models(config({"c": CHAT | {"models": {"kimi": "k2", **dict.fromkeys(CLAUDE, "k2")}}}))
     assert [model["id"] for model in listed] == [*CLAUDE, "kimi"]
@@ -101,6 +110,7 @@ class Named:
 
     routes: tuple = ()
     providers: dict = field(default_factory=lambda: {"p": Named.Provider()})
+    default: str | None = None
 
 
 @pytest.mark.parametrize(

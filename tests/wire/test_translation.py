@@ -416,6 +416,7 @@ def test_an_operator_switches_everything_to_one_provider(
     assert by() == "openai"
     switch("openai/gpt-mini")
     assert by() == "openai"
+    assert "gpt-mini" in [model.id for model in ask(relay).models.list(limit=100)]
     assert [json.loads(request.body)["model"] for request in upstream.requests] == ["gpt-5.1", "gpt-mini"]
     switch("")
     assert by() == "anthropic"

@@ -4,9 +4,9 @@
     models_answer(config, limit=1)          -> {"data": [{…}], "has_more": True, "first_id": "claude-opus-5-5", "last_id": …}
     model_answer(config, "glm-4.6")["id"]   -> "glm-4.6"
 
-Globs cannot be listed, so the names come from three places: Claude's own models (data/models.json), names that a route's
-`match.model` writes out, and names that a provider's `models` renames. Each is asked of `routing.route` as a plain message: what only
-requests with certain headers, tools or sizes could reach is left out. It must not know keys, rests, clients or HTTP.
+Globs cannot be listed, so the names come from four places: Claude's own models (data/models.json), the model of `default`, names that a
+route's `match.model` writes out, and names that a provider's `models` renames. Each is asked of `routing.route` as a plain message:
+what only requests with certain headers, tools or sizes could reach is left out. It must not know keys, rests, clients or HTTP.
 
 Shapes and paging: https://docs.claude.com/en/api/models-list, https://docs.claude.com/en/api/models
 """
@@ -48,6 +48,10 @@ class ConfigLike(Protocol):
     @property
     def providers(self) -> Mapping[str, Server]:
         """By name."""
+
+    @property
+    def default(self) -> str | None:
+        """PROVIDER or PROVIDER/MODEL that comes first for every request."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -110,6 +114,8 @@ def known() -> Mapping[str, Known]:
 
 def _written(config: ConfigLike) -> Iterator[str]:
     """The names that the configuration writes out, in its order."""
+    if (chosen := (config.default or "").partition("/")[2]) and _served(config, chosen):
+        yield chosen
     for rule in config.routes:
         if (name := rule.match.model) and _exact(name) and _served(config, name):
             yield name
@@ -122,7 +128,9 @@ def _written(config: ConfigLike) -> Iterator[str]:
 def _serves_claude(config: ConfigLike, name: str) -> bool:
     """A provider of another format knows a Claude model only by the name that its `models` gives it."""
     return any(
-        config.providers[hop.provider].native or any(fits(glob, name) for glob in config.providers[hop.provider].models)
+        hop.model != name
+        or config.providers[hop.provider].native
+        or any(fits(glob, name) for glob in config.providers[hop.provider].models)
         for hop in _served(config, name)
     )
 
@@ -135,7 +143,7 @@ def _served(config: ConfigLike, name: str) -> tuple[Hop, ...]:
 
 
 def _hops(config: ConfigLike, name: str) -> tuple[Hop, ...]:
-    return route(Facts(Endpoint.MESSAGES, model=name), config.routes, config.providers)
+    return route(Facts(Endpoint.MESSAGES, model=name), config.routes, config.providers, config.default)
 
 
 def _exact(name: str) -> bool:

@@ -211,10 +211,10 @@ class RelayHooks:
     async def served(self, relayed: Relayed) -> tuple[tuple[Hop, ...], http.Response | None]:
         """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""
         facts, runtime = relayed.facts, relayed.runtime
-        if facts.endpoint is Endpoint.MODELS and lists_itself(runtime):
-            return (), models_answer(runtime.config, flow_path(relayed), relayed.id)
-        config = runtime.config
-        hops = route(facts, config.routes, config.providers, default=self.default or config.default)
+        config = runtime.config if self.default is None else runtime.config.model_copy(update={"default": self.default})
+        if facts.endpoint is Endpoint.MODELS and lists_itself(config, runtime.formats):
+            return (), models_answer(config, flow_path(relayed), relayed.id)
+        hops = route(facts, config.routes, config.providers, default=config.default)
         hops = await self.discovery.named(runtime, hops)
         if facts.endpoint is Endpoint.MESSAGES:
             reporting = self.books.reporting

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import urllib.parse
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Container, Mapping
 
 import msgspec
 from mitmproxy import http
@@ -15,9 +14,6 @@ from claude_relay.core.catalogue import models_answer as models_list
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Outcome
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
 
 JSON = "application/json"
 
@@ -104,11 +100,14 @@ def estimate_answer(tokens: int, request_id: str) -> http.Response:
     return http.Response.make(200, body, {"content-type": JSON, "request-id": request_id})
 
 
-def lists_itself(runtime: Runtime) -> bool:
-    """Whether the relay says which models there are: as soon as one of the providers has others than Claude's own list names."""
-    config = runtime.config
-    routed = {name for rule in config.routes for name in rule.to} or set(config.providers)
-    return any(name in runtime.formats or config.providers[name].models for name in routed & set(config.providers))
+def lists_itself(config: Config, formats: Container[str]) -> bool:
+    """Whether the relay says which models there are: as soon as one of the providers has others than Claude's own list names.
+
+    formats  providers of other formats than Claude's
+    """
+    first, _, model = (config.default or "").partition("/")
+    routed = {name for rule in config.routes for name in rule.to} | {first} if config.routes else set(config.providers)
+    return bool(model) or any(n in formats or config.providers[n].models for n in routed & set(config.providers))
 
 
 def models_answer(config: Config, path: str, request_id: str) -> http.Response:
