@@ -7,15 +7,16 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from mitmproxy import http
 
+from claude_relay.core.batches import BatchMeter
 from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
-from claude_relay.core.pricing import Priced
+from claude_relay.core.pricing import Priced, together
 from claude_relay.core.resources import Owner, made, named
 from claude_relay.core.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
@@ -134,7 +135,8 @@ class Bookkeeper:
             relayed.count(relayed.meter)
         self.tell_pool(relayed, now)
         for tried in relayed.tries:
-            tried.priced = price(relayed, tried)
+            tried.priced = price(relayed, tried, tried.usage)
+        await self.count_batch(relayed)
         usage = billed(relayed)
         await self.remember_made(relayed)
         if isinstance(relayed.translation, Translation):
@@ -150,6 +152,22 @@ class Bookkeeper:
         if self.reporting is not None:
             self.report(self.reporting, flow, relayed, request, attempts)
         await self.ledger.write(request, attempts)
+
+    async def count_batch(self, relayed: Relayed) -> None:
+        """What a batch has used, when its results are fetched for the first time: a line of `attempts` for each of its models."""
+        meter, batch = relayed.meter, relayed.batch
+        if not isinstance(meter, BatchMeter) or not meter.complete or not meter.used or batch is None:
+            return
+        if self.stored is not None and not await self.stored.first_results(batch):
+            return
+        fetched = relayed.tries[-1]
+        others = [
+            dataclasses.replace(fetched.attempt, n=fetched.attempt.n + more) for more in range(1, len(meter.used))
+        ]
+        relayed.shares = [dataclasses.replace(fetched, attempt=other) for other in others]
+        for tried, (model, used) in zip((fetched, *relayed.shares), meter.used.items(), strict=True):
+            tried.usage, tried.served_model = Usage.total(used), model or None
+            tried.priced = await asyncio.to_thread(batch_price, relayed, tried, used)
 
     @staticmethod
     def report(
@@ -263,28 +281,27 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: F
 
 def billed(relayed: Relayed) -> Usage:
     """What all attempts of the request have used, those too whose answers the client never saw."""
-    return Usage.total(tried.usage for tried in relayed.tries if tried.usage is not None)
+    return Usage.total(tried.usage for tried in relayed.spending if tried.usage is not None)
 
 
-def price(relayed: Relayed, tried: Try) -> Priced | None:
+def price(relayed: Relayed, tried: Try, usage: Usage | None, *, batch: bool = False) -> Priced | None:
     """What a try cost; None when it used nothing that is known, or when nobody knows its price."""
-    if tried.usage is None or tried.usage == NO_USAGE:
+    if usage is None or usage == NO_USAGE:
         return None
     runtime, name = relayed.runtime, tried.attempt.provider
     at = datetime.fromtimestamp(tried.started_at, UTC)
     model = tried.served_model or tried.attempt.model
-    return runtime.prices.cost(model, name, runtime.config.providers[name].base_url, tried.usage, at)
+    return runtime.prices.cost(model, name, runtime.config.providers[name].base_url, usage, at, batch=batch)
+
+
+def batch_price(relayed: Relayed, tried: Try, used: Iterable[Usage]) -> Priced | None:
+    """What one model's part of a batch cost: a thousand portions take some 20 ms."""
+    return together(price(relayed, tried, portion, batch=True) for portion in used if portion != NO_USAGE)
 
 
 def whole_price(relayed: Relayed) -> Priced | None:
-    """What all tries cost together; None when one that used something has no price: a part of a sum would pass for the whole."""
-    paid = [tried.priced for tried in relayed.tries if tried.usage is not None and tried.usage != NO_USAGE]
-    known = [priced for priced in paid if priced is not None]
-    if not known or len(known) < len(paid):
-        return None
-    return Priced(
-        round(sum(priced.usd for priced in known), 9), ", ".join(dict.fromkeys(priced.by for priced in known))
-    )
+    """What all tries cost together."""
+    return together(tried.priced for tried in relayed.spending if tried.usage is not None and tried.usage != NO_USAGE)
 
 
 def served_model(relayed: Relayed) -> str | None:
@@ -331,7 +348,7 @@ def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
             cost_usd=tried.priced.usd if tried.priced is not None else None,
             **(tried.usage or NO_USAGE).columns(),
         )
-        for tried in relayed.tries
+        for tried in relayed.spending
     ]
 
 

@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 import msgspec
 from mitmproxy import http
 
+from claude_relay.core.batches import BatchMeter, batch_of
 from claude_relay.core.config import OutboundProxy
+from claude_relay.core.endpoints import normalise_path
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
@@ -91,6 +93,8 @@ class Relayed:
     conclusion: Conclusion | None = None
     refusal: RelayError | None = None
     tries: list[Try] = field(default_factory=list)
+    shares: list[Try] = field(default_factory=list)
+    """Beside the last try: what further models have used for its answer, the results of a batch."""
     crossing: Crossing | None = None
     """How the running attempt differs from what the client asked."""
     translation: Bytes | None = None
@@ -194,8 +198,9 @@ class Relayed:
     def open_meter(self, response: http.Response) -> None:
         """Begin to count what the accepted answer uses."""
         headers = lower_headers(response) if self.own_answer else self.response_headers
-        self.meter = Meter(headers, endpoint=self.facts.endpoint)
         good = response.status_code < 400
+        results = self.method == "GET" and response.status_code == 200 and self.batch is not None
+        self.meter = BatchMeter(headers) if results else Meter(headers, endpoint=self.facts.endpoint)
         self.sse = (
             good and self.facts.endpoint in MESSAGE_STREAMS and "text/event-stream" in headers.get("content-type", "")
         )
@@ -204,6 +209,13 @@ class Relayed:
         self.length = int(length) if length.isdecimal() and not self.sse else None
         self.kept = [] if self.keep_body else None
         self.brought = [] if good and self.method == "POST" and self.facts.endpoint is Endpoint.RESOURCE else None
+
+    @property
+    def batch(self) -> str | None:
+        """The batch whose results the request asks for."""
+        if self.facts.endpoint is not Endpoint.RESOURCE or self.pristine is None:
+            return None
+        return batch_of(normalise_path(self.pristine.path.decode("utf-8", "replace")))
 
     @property
     def is_last_chunk(self) -> bool:
@@ -289,6 +301,11 @@ class Relayed:
         translation = self.translation.served_model if self.translation is not None else None
         named = translation or (meter.served_model if self.crossing is None else None)
         self.tries[-1].usage, self.tries[-1].served_model = meter.usage, named
+
+    @property
+    def spending(self) -> list[Try]:
+        """All that used something: a line of the ledger each."""
+        return [*self.tries, *self.shares]
 
     def end_try(self, outcome: Outcome, verdict: Verdict | None) -> None:
         """The running attempt is over, or accepted."""

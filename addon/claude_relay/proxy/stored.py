@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from claude_relay.core.exchange import Key
-from claude_relay.core.resources import Owner, lasts
+from claude_relay.core.resources import LASTS, Owner, lasts
 from claude_relay.core.sessions import MOST
 from claude_relay.core.sharing import Shared, absorbing, collect
 from claude_relay.store.database import StoreError
@@ -140,6 +140,14 @@ class Stored:
                 await self.in_thread(self.state.remember_resource, name, provider, key_id, until)
             except StoreError as e:
                 self.complain("resources", str(e))
+
+    async def first_results(self, batch: str) -> bool:
+        """Whether nobody has counted this batch's results yet. Where that cannot be told they are counted: twice is found, never is not."""
+        try:
+            return await self.in_thread(self.state.first_results, batch, time.time() + LASTS["msgbatch"])
+        except StoreError as e:
+            self.complain("batches", str(e))
+            return True
 
     async def remember_calls(self, memories: Mapping[str, str]) -> None:
         """Keep what a provider wants back with these calls of tools."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import rollups
 from .database import NewerDatabase, file_of
-from .statetables import create_probes, create_state
+from .statetables import create_batches, create_probes, create_state
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
     from sqlite_utils import Database
@@ -205,6 +205,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_costs,
     create_bodies,
     add_rollups,
+    create_batches,
 )
 
 

@@ -5,7 +5,7 @@
 
 Each try is priced by itself, at the time it began, and a request costs what its tries do; where no try says what it used, as in
 rows of older relays, the request's own tokens count. Without a price for one of them there is none for the whole. Requests of a
-provider that is not in `provider_urls` any more keep what they have: nobody could say it again.
+provider that is not in `provider_urls` any more keep what they have, and so do batches that have a price: nobody could say it again.
 
 Rows are read in batches and written in transactions of a few milliseconds, so a relay beside it is not held up. It must not know
 configuration files or what a price is made of.
@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from ..core.batches import portions
 from ..core.pricing import Priced, together
 from ..core.tokens import Usage
 from .database import MissingDatabase, StoreError, connect, explain
@@ -35,8 +36,10 @@ PATIENCE = 10.0
 class PricesLike(Protocol):
     """What `core.pricing.Prices` is here."""
 
-    def cost(self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime) -> Priced | None:
-        """What `usage` cost; None: no price."""
+    def cost(
+        self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime, *, batch: bool = False
+    ) -> Priced | None:
+        """What `usage` cost, or would in a batch; None: no price."""
 
 
 class Unpriced(NamedTuple):
@@ -64,6 +67,7 @@ _OF_REQUEST = (
     "coalesce(served_model, requested_model)",
     "cost_usd",
     "priced_by",
+    "path GLOB '/v1/messages/batches/*/results*'",
     *USED,
 )
 _OF_ATTEMPT = ("request", "n", "started_at", "provider", "model", "cost_usd", *USED)
@@ -133,6 +137,7 @@ class _Request(NamedTuple):
     started_at: str
     cost: float | None
     priced_by: str | None
+    batch: bool
     own: Spent
 
 
@@ -167,9 +172,13 @@ class _Work:
         attempts: list[tuple[Any, ...]] = []
         for request in batch:
             spent = tries.get(request.id) or ([request.own] if request.own.usage != Usage() else [])
-            if not spent or any(one.provider not in self._urls for one in spent):
+            if (
+                not spent
+                or any(one.provider not in self._urls for one in spent)
+                or (request.batch and request.priced_by)
+            ):
                 continue
-            costs = [(one, self._cost(one)) for one in spent]
+            costs = [(one, self._cost(one, request.batch)) for one in spent]
             self._unpriced.update({(one.provider, one.model) for one, cost in costs if cost is None})
             now = _columns(together(cost for _, cost in costs))
             if now != (request.cost, request.priced_by):
@@ -185,9 +194,15 @@ class _Work:
             found.setdefault(request, []).append(_spent(rest))
         return found
 
-    def _cost(self, spent: Spent) -> Priced | None:
+    def _cost(self, spent: Spent, batch: bool) -> Priced | None:
         url = self._urls[spent.provider or ""]
-        return self._prices.cost(spent.model or "", spent.provider, url, spent.usage, _time(spent.started_at))
+        at = _time(spent.started_at)
+        if batch:  # its row has the sum of many results
+            parts = list(portions(spent.usage))
+            return together(
+                self._prices.cost(spent.model or "", spent.provider, url, part, at, batch=True) for part in parts
+            )
+        return self._prices.cost(spent.model or "", spent.provider, url, spent.usage, at)
 
     def _write(self, requests: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> None:
         if not requests and not attempts:
@@ -208,9 +223,9 @@ def _columns(priced: Priced | None) -> tuple[float | None, str | None]:
 
 
 def _request(row: Sequence[Any]) -> _Request:
-    number, name, started_at, provider, model, cost, priced_by, *used = row
+    number, name, started_at, provider, model, cost, priced_by, batch, *used = row
     own = Spent(None, started_at, provider, model, None, Usage(*used))
-    return _Request(number, name, started_at, cost, priced_by, own)
+    return _Request(number, name, started_at, cost, priced_by, bool(batch), own)
 
 
 def _spent(row: Sequence[Any]) -> Spent:

@@ -144,6 +144,12 @@ class State:
             ).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def first_results(self, batch: str, until: float) -> bool:
+        """Whether nobody has counted this batch's results yet; from now on somebody has, until then."""
+        with self._writing() as connection:
+            insert = "INSERT OR IGNORE INTO batches (id, until) VALUES (?, ?)"
+            return connection.execute(insert, (batch, until)).rowcount > 0
+
     def remember_calls(self, memories: Mapping[str, str], until: float) -> None:
         """Keep what a provider wants back with these calls of tools, by their ids."""
         with self._writing() as connection:
@@ -175,6 +181,7 @@ class State:
             connection.execute("DELETE FROM loads WHERE at < ?", (now - HOUR,))
             connection.execute("DELETE FROM probes WHERE at < ?", (now - HOUR,))
             connection.execute("DELETE FROM resources WHERE until <= ?", (now,))
+            connection.execute("DELETE FROM batches WHERE until <= ?", (now,))
             connection.execute("DELETE FROM memories WHERE until <= ?", (now,))
             connection.execute(
                 "DELETE FROM memories WHERE until < (SELECT until FROM memories ORDER BY until DESC LIMIT 1 OFFSET ?)",

@@ -31,6 +31,11 @@ def create_probes(db: Database | sqlite3.Connection) -> None:
     db.execute(PROBES_TABLE)
 
 
+def create_batches(db: Database | sqlite3.Connection) -> None:
+    """`batches`: those whose results were counted; `until`: when the provider forgets them."""
+    db.execute("CREATE TABLE batches (id TEXT NOT NULL PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID")
+
+
 TABLES = (
     """
     CREATE TABLE IF NOT EXISTS rests (
