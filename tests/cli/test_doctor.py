@@ -113,6 +113,7 @@ providers:
   plain: {{base_url: "http://gate.example", keys: ["${{A}}"]}}
   local: {{base_url: "http://[::1]:9", keys: ["${{A}}"]}}
 database: {tmp_path / "relay.db"}
+notices: {{webhook: "https://example.com/hook", secret: {SECRET}}}
 """
     found = list(checks.configuration(source(text, A="a,b")))
     assert (
@@ -120,6 +121,7 @@ database: {tmp_path / "relay.db"}
     )
     assert [(check.name, check.status, check.found) for check in found[1:]] == [
         ("keys", WARN, "relay.yaml:8: a key of my-glm stands in the file"),
+        ("keys", WARN, "relay.yaml:13: notices.secret stands in the file"),
         ("keys", WARN, "deepseek has no key and refuses its requests"),
         ("keys", WARN, "plain gets its keys unencrypted"),
         ("listeners", WARN, "listen.proxy is open to the network: whoever reaches 0.0.0.0:1 spends the keys"),

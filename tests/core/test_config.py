@@ -22,7 +22,7 @@ from claude_relay.core.config import (
     Price,
     Provider,
     default,
-    literal_keys,
+    literals,
     needs_restart,
     parse,
     presets,
@@ -629,10 +629,12 @@ def test_no_repr_shows_a_secret() -> None:
     assert made.providers["p"].key_list("p")[0].secret == SECRET
 
 
-def test_literal_keys_are_found_with_their_lines() -> None:
+def test_literal_secrets_are_found_with_their_lines() -> None:
     text = "providers:\n  p:\n    preset: zhipu\n    keys:\n      - ${A}, ${B}\n      - abc\n      - '${A},abc'\n"
-    assert literal_keys(text) == ((6, "p"), (7, "p"))
-    assert literal_keys("") == ()
+    text += "notices: {webhook: 'https://example.com/T0/B1', secret: hush, at_most: 5}\n"
+    found = ((6, "p", "providers.p.keys[1]"), (7, "p", "providers.p.keys[2]"), (8, None, "notices.secret"))
+    assert literals(text) == found
+    assert literals("") == ()
 
 
 # -- changes while running

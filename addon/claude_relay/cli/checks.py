@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, literal_keys
+from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, literals
 from claude_relay.core.config.locate import ADDON
 from claude_relay.store import database as store
 from claude_relay.store.migrations import MIGRATIONS
@@ -118,9 +118,12 @@ def configuration(source: Source) -> Iterator[Check]:
     place = shown_path(source.path) if source.path else "defaults, as there is no relay.yaml"
     counts = ", ".join(f"{name}: {_keys(count)}" for name, count in keys.items())
     yield Check("configuration", OK, f"{place}; {counts}")
-    for line, name in literal_keys(source.text):
-        found = f"{place}:{line}: a key of {name} stands in the file"
-        yield Check("keys", WARN, found, f'put it into a variable and write keys: ["${{{_variable(name)}}}"]')
+    for line, name, where in literals(source.text):
+        what = f"a key of {name}" if name else where
+        write = f'keys: ["${{{_variable(name)}_API_KEYS}}"]' if name else f'{where}: "${{RELAY_{_variable(where)}}}"'
+        yield Check(
+            "keys", WARN, f"{place}:{line}: {what} stands in the file", f"put it into a variable and write {write}"
+        )
     for name, provider in config.providers.items():
         if not keys[name] and provider.empty_pool == "reject":
             remedy = f"set the variable that its keys name, or: scripts/keys add --provider {name}"
@@ -134,7 +137,7 @@ def configuration(source: Source) -> Iterator[Check]:
 
 
 def _variable(name: str) -> str:
-    return re.sub(r"\W", "_", name, flags=re.ASCII).upper() + "_API_KEYS"
+    return re.sub(r"\W", "_", name, flags=re.ASCII).upper()
 
 
 def _keys(count: int) -> str:

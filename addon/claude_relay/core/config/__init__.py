@@ -20,7 +20,7 @@ from functools import cache
 from importlib.resources import files
 from os.path import normpath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
@@ -73,7 +73,7 @@ __all__ = [
     "Route",
     "Sessions",
     "default",
-    "literal_keys",
+    "literals",
     "needs_restart",
     "parse",
     "running",
@@ -129,15 +129,28 @@ def running(old: Config, new: Config) -> Config:
     return new.model_copy(update={"listen": listen, "database": old.database})
 
 
-def literal_keys(text: str | bytes) -> tuple[tuple[int | None, str], ...]:
-    """Line and provider of each secret that is written into the file instead of coming from a variable."""
+class Literal(NamedTuple):
+    """A secret that is written into the file instead of coming from a variable: of a provider's keys, else of this place."""
+
+    line: int | None
+    provider: str | None
+    place: str
+
+
+def literals(text: str | bytes) -> tuple[Literal, ...]:
+    """Every one of them, of the providers first."""
     document = read(text)
-    providers = document.data.get("providers")
-    return tuple(
-        (document.line(("providers", name, "keys", index)), shown(name))
+    providers, notices = document.data.get("providers"), document.data.get("notices")
+    keys = (
+        (("providers", name, "keys", index), shown(name), key)
         for name, provider in (providers.items() if isinstance(providers, dict) else ())
         for index, key in enumerate(_items(provider, "keys"))
-        if is_literal(key)
+    )
+    secret = notices.get("secret") if isinstance(notices, dict) else None
+    return tuple(
+        Literal(document.line(place), provider, dotted(place))
+        for place, provider, value in (*keys, (("notices", "secret"), None, secret))
+        if is_literal(value)
     )
 
 
