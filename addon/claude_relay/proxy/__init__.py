@@ -9,10 +9,13 @@ runtime      the configuration as it is right now: pools, upstreams, limits
 wire         the request as it leaves: host, path, alias in the flow, key on the wire
 translating  a request for a provider of another format: read, recalled, translated
 crossing     such an attempt: its request, its answer brought into Claude's form
+discovery    which model a provider has, where the configuration leaves it to the provider
 modules      formats by name, and those of the user's own
 redaction    no key, token or cookie in what a flow shows
 answers      answers of the relay's own, in Claude's shape
-bookkeeping  what is written down of a request: rows, headers, the line that people see
+bookkeeping  settles a request: pool, headers, the line that people see, the ledger
+rows         its rows in the ledger
+costs        what it used, and what that costs
 inspection   what mitmweb and the terminal show
 reporting    who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, bodies
 metrics      how the relay is at this moment, for /metrics (counters: core/metrics)

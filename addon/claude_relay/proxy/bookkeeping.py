@@ -7,8 +7,7 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 from mitmproxy import http
 
@@ -16,20 +15,20 @@ from claude_relay.core.batches import BatchMeter
 from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
-from claude_relay.core.pricing import Priced, together
 from claude_relay.core.resources import Owner, made, named
 from claude_relay.core.usage import Usage
-from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
+from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
+from .costs import NO_USAGE, batch_price, billed, price
 from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
 from .relayed import Relayed, Try
 from .reporting import Reporting
+from .rows import attempt_rows, close_tries, how_it_finished, request_row
 from .stored import Stored
 from .translating import Translator
 
 logger = logging.getLogger(__name__)
-NO_USAGE = Usage()
 FOR_THE_OPERATOR = frozenset({"unauthorized", "key_disabled", "no_credit"})
 """Verdicts after which a person has something to do."""
 PLAIN = re.compile(r"[!-~]{1,128}")
@@ -216,142 +215,7 @@ class Bookkeeper:
             pools[attempt.provider].apply(verdict, attempt.key, attempt.model, now)
 
 
-def how_it_finished(flow: http.HTTPFlow, relayed: Relayed) -> Finished:
-    """`complete` only for a whole answer below 400."""
-    if relayed.broken is not None:
-        return "upstream_closed"
-    meter = relayed.meter
-    if relayed.gone and not (meter is not None and (meter.complete or meter.error)):
-        return "client_closed"
-    status = flow.response.status_code if flow.response is not None else 0
-    if status == 0 or status >= 400 or (meter is not None and meter.error):
-        return "error"
-    return "complete"
-
-
-def close_tries(relayed: Relayed, finished: str, now: float) -> None:
-    """The last try ends with the request."""
-    if not relayed.tries or relayed.tries[-1].ended_at is not None:
-        return
-    last = relayed.tries[-1]
-    last.ended_at = now
-    if finished == "client_closed":
-        last.verdict, last.error = last.verdict or "client_closed", last.error or "the client left"
-    elif relayed.broken is not None:
-        last.verdict, last.error = "broken", relayed.broken
-    elif relayed.meter is not None and relayed.meter.error:
-        last.verdict, last.error = "error_event", relayed.meter.error
-
-
-def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: Finished, now: float) -> RequestRow:
-    """The row of `requests`. `usage`: of all its attempts."""
-    facts = relayed.facts
-    last = relayed.tries[-1] if relayed.tries else None
-    priced, response = whole_price(relayed), flow.response
-    return RequestRow(
-        id=relayed.id,
-        started_at=relayed.started_at,
-        client=None,
-        session=facts.session,
-        user_agent=facts.headers.get("user-agent"),
-        method=relayed.method,
-        path=relayed.pristine.path.partition(b"?")[0].decode("utf-8", "replace")
-        if relayed.pristine
-        else flow.request.path,
-        requested_model=facts.model or None,
-        served_model=served_model(relayed),
-        provider=last.attempt.provider if last else None,
-        key=last.attempt.key.alias if last and last.attempt.key else None,
-        stream=facts.stream,
-        status=response.status_code if response is not None and (not relayed.gone or relayed.meter) else None,
-        error_type=error_type_of(relayed, finished),
-        attempts=len(relayed.tries),
-        **usage.columns(),
-        ttft_ms=milliseconds(relayed.started_at, last.first_byte_at if last else None),
-        duration_ms=milliseconds(relayed.started_at, now),
-        request_bytes=relayed.request_bytes,
-        response_bytes=relayed.response_bytes,
-        finished=finished,
-        notes="; ".join(relayed.notes) or None,
-        project=facts.project,
-        cost_usd=priced.usd if priced is not None else None,
-        priced_by=priced.by if priced is not None else None,
-    )
-
-
-def billed(relayed: Relayed) -> Usage:
-    """What all attempts of the request have used, those too whose answers the client never saw."""
-    return Usage.total(tried.usage for tried in relayed.spending if tried.usage is not None)
-
-
-def price(relayed: Relayed, tried: Try, usage: Usage | None, *, batch: bool = False) -> Priced | None:
-    """What a try cost; None when it used nothing that is known, or when nobody knows its price."""
-    if usage is None or usage == NO_USAGE:
-        return None
-    runtime, name = relayed.runtime, tried.attempt.provider
-    at = datetime.fromtimestamp(tried.started_at, UTC)
-    model = tried.served_model or tried.attempt.model
-    return runtime.prices.cost(model, name, runtime.config.providers[name].base_url, usage, at, batch=batch)
-
-
-def batch_price(relayed: Relayed, tried: Try, used: Iterable[Usage]) -> Priced | None:
-    """What one model's part of a batch cost: a thousand portions take some 20 ms."""
-    return together(price(relayed, tried, portion, batch=True) for portion in used if portion != NO_USAGE)
-
-
-def whole_price(relayed: Relayed) -> Priced | None:
-    """What all tries cost together."""
-    return together(tried.priced for tried in relayed.spending if tried.usage is not None and tried.usage != NO_USAGE)
-
-
-def served_model(relayed: Relayed) -> str | None:
-    """The model as the provider named it in its answer, else as it was asked for it; the client's own name may stand in the answer."""
-    if relayed.translation is not None and relayed.translation.served_model:
-        return relayed.translation.served_model
-    asked = relayed.tries[-1].attempt.model if relayed.tries else ""
-    named = relayed.meter.served_model if relayed.meter is not None and relayed.crossing is None else None
-    return named or asked or None
-
-
 def in_a_header(notes: Sequence[str]) -> str:
     """Notes on one line of printable ASCII, at most 1,000 characters: they may name what a client called its tools."""
     line = "; ".join(notes).encode("ascii", "replace").decode()
     return "".join(character if character.isprintable() else "?" for character in line)[:1000]
-
-
-def error_type_of(relayed: Relayed, finished: str) -> str | None:
-    """What kind of error the client saw, if it saw one."""
-    if finished == "complete":
-        return None
-    if relayed.meter is not None and relayed.meter.error:
-        return relayed.meter.error
-    if finished != "error":
-        return finished
-    return relayed.tries[-1].verdict if relayed.tries else "refused"
-
-
-def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
-    """The rows of `attempts`."""
-    return [
-        AttemptRow(
-            request=relayed.id,
-            n=tried.attempt.n,
-            provider=tried.attempt.provider,
-            key=tried.attempt.key.alias if tried.attempt.key else None,
-            status=tried.status,
-            verdict=tried.verdict,
-            error=tried.error or None,
-            started_at=tried.started_at,
-            first_byte_ms=milliseconds(tried.started_at, tried.first_byte_at),
-            duration_ms=milliseconds(tried.started_at, tried.ended_at),
-            model=tried.served_model or tried.attempt.model or None,
-            cost_usd=tried.priced.usd if tried.priced is not None else None,
-            **(tried.usage or NO_USAGE).columns(),
-        )
-        for tried in relayed.spending
-    ]
-
-
-def milliseconds(start: float, end: float | None) -> int | None:
-    """Whole milliseconds between two times."""
-    return None if end is None else max(0, round((end - start) * 1000))

@@ -1,0 +1,121 @@
+"""A request that is over, as the rows that the ledger gets of it."""
+
+from __future__ import annotations
+
+from mitmproxy import http
+
+from claude_relay.core.usage import Usage
+from claude_relay.store.ledger import AttemptRow, Finished, RequestRow
+
+from .costs import NO_USAGE, whole_price
+from .relayed import Relayed
+
+
+def how_it_finished(flow: http.HTTPFlow, relayed: Relayed) -> Finished:
+    """`complete` only for a whole answer below 400."""
+    if relayed.broken is not None:
+        return "upstream_closed"
+    meter = relayed.meter
+    if relayed.gone and not (meter is not None and (meter.complete or meter.error)):
+        return "client_closed"
+    status = flow.response.status_code if flow.response is not None else 0
+    if status == 0 or status >= 400 or (meter is not None and meter.error):
+        return "error"
+    return "complete"
+
+
+def close_tries(relayed: Relayed, finished: str, now: float) -> None:
+    """The last try ends with the request."""
+    if not relayed.tries or relayed.tries[-1].ended_at is not None:
+        return
+    last = relayed.tries[-1]
+    last.ended_at = now
+    if finished == "client_closed":
+        last.verdict, last.error = last.verdict or "client_closed", last.error or "the client left"
+    elif relayed.broken is not None:
+        last.verdict, last.error = "broken", relayed.broken
+    elif relayed.meter is not None and relayed.meter.error:
+        last.verdict, last.error = "error_event", relayed.meter.error
+
+
+def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: Finished, now: float) -> RequestRow:
+    """The row of `requests`. `usage`: of all its attempts."""
+    facts = relayed.facts
+    last = relayed.tries[-1] if relayed.tries else None
+    priced, response = whole_price(relayed), flow.response
+    return RequestRow(
+        id=relayed.id,
+        started_at=relayed.started_at,
+        client=None,
+        session=facts.session,
+        user_agent=facts.headers.get("user-agent"),
+        method=relayed.method,
+        path=relayed.pristine.path.partition(b"?")[0].decode("utf-8", "replace")
+        if relayed.pristine
+        else flow.request.path,
+        requested_model=facts.model or None,
+        served_model=served_model(relayed),
+        provider=last.attempt.provider if last else None,
+        key=last.attempt.key.alias if last and last.attempt.key else None,
+        stream=facts.stream,
+        status=response.status_code if response is not None and (not relayed.gone or relayed.meter) else None,
+        error_type=error_type_of(relayed, finished),
+        attempts=len(relayed.tries),
+        **usage.columns(),
+        ttft_ms=milliseconds(relayed.started_at, last.first_byte_at if last else None),
+        duration_ms=milliseconds(relayed.started_at, now),
+        request_bytes=relayed.request_bytes,
+        response_bytes=relayed.response_bytes,
+        finished=finished,
+        notes="; ".join(relayed.notes) or None,
+        project=facts.project,
+        cost_usd=priced.usd if priced is not None else None,
+        priced_by=priced.by if priced is not None else None,
+    )
+
+
+def served_model(relayed: Relayed) -> str | None:
+    """The model as the provider named it in its answer, else as it was asked for it; the client's own name may stand in the answer."""
+    if relayed.translation is not None and relayed.translation.served_model:
+        return relayed.translation.served_model
+    asked = relayed.tries[-1].attempt.model if relayed.tries else ""
+    named = relayed.meter.served_model if relayed.meter is not None and relayed.crossing is None else None
+    return named or asked or None
+
+
+def error_type_of(relayed: Relayed, finished: str) -> str | None:
+    """What kind of error the client saw, if it saw one."""
+    if finished == "complete":
+        return None
+    if relayed.meter is not None and relayed.meter.error:
+        return relayed.meter.error
+    if finished != "error":
+        return finished
+    return relayed.tries[-1].verdict if relayed.tries else "refused"
+
+
+def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
+    """The rows of `attempts`."""
+    return [
+        AttemptRow(
+            request=relayed.id,
+            n=tried.attempt.n,
+            provider=tried.attempt.provider,
+            key=tried.attempt.key.alias if tried.attempt.key else None,
+            status=tried.status,
+            verdict=tried.verdict,
+            error=tried.error or None,
+            started_at=tried.started_at,
+            first_byte_ms=milliseconds(tried.started_at, tried.first_byte_at),
+            duration_ms=milliseconds(tried.started_at, tried.ended_at),
+            model=tried.served_model or tried.attempt.model or None,
+            cost_usd=tried.priced.usd if tried.priced is not None else None,
+            **(tried.usage or NO_USAGE).columns(),
+        )
+        for tried in relayed.spending
+    ]
+
+
+def milliseconds(start: float, end: float | None) -> int | None:
+    """Whole milliseconds between two times."""
+    return None if end is None else max(0, round((end - start) * 1000))
