@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers.http import _http1, _http2
 
 from claude_relay.proxy.relay_layer import RelayLayer
 from claude_relay.proxy.replay import RelayStream
+from claude_relay.proxy.wire import headers_of
 
 
 def source(thing: object) -> str:
@@ -160,3 +161,9 @@ def test_our_hooks_are_known_by_their_names() -> None:
 def test_messages_are_checked_only_when_assertions_are_on() -> None:
     assert "if __debug__: def __post_init__(self): for field in fields(self)" in source(mitmproxy.http.MessageData)
     assert "typecheck.check_option_type(" in source(mitmproxy.http.MessageData.__post_init__)
+
+
+def test_headers_are_nothing_but_their_fields() -> None:
+    fields = ((b"Host", b"a"), (b"x", b"1"), (b"X", b"2"))
+    assert vars(headers_of(fields)) == vars(mitmproxy.http.Headers(fields))
+    assert headers_of(fields).get_all("x") == ["1", "2"]

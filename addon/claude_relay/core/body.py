@@ -128,7 +128,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         model=model,
         stream=bytes(fields.stream) == b"true",
         tools=tools,
-        thinking=_thinks(fields.thinking),
+        thinking=fields.thinking is not _ABSENT and _thinks(fields.thinking),
         session=session,
         headers=headers,
         prefix=_prefix(model, fields) if session is None else None,
@@ -136,7 +136,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         background=_is_background(headers, model, tools=tools),
         subagent=_is_subagent(headers, bytes(fields.system)),
         project=_session(headers.get(PROJECT_HEADER, "")) or _project(bytes(fields.system)),
-        container=_container(fields.container),
+        container="" if fields.container is _ABSENT else _container(fields.container),
         body=body,
     )
 

@@ -53,7 +53,7 @@ from claude_relay.core.gate import Decision
 
 from .redaction import for_client, for_show, unmasked
 from .relayed import RELAYED, Relayed
-from .wire import Fields
+from .wire import Fields, headers_of
 
 if TYPE_CHECKING:
     from .relay_layer import RelayLayer
@@ -452,7 +452,7 @@ def wire_head(response: http.Response, fields: Fields, length: int | None) -> ht
     """A copy of an answer's head with other header fields. `length`: of a body that may have been changed."""
     head = http.Response.__new__(http.Response)
     head.data = copy.copy(response.data)
-    head.data.headers = http.Headers(fields)
+    head.data.headers = headers_of(fields)
     if length is not None and "content-length" in head.headers:
         head.headers["content-length"] = str(length)
     return head

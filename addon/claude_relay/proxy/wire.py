@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,6 +26,7 @@ MASKED = CREDENTIALS | {b"cookie", b"proxy-authorization"}
 """Headers that no flow may show."""
 NOT_SENT = frozenset({b"expect", b"proxy-connection", b"proxy-authorization"})
 """`Expect` would make the upstream answer 100, which ends mitmproxy's reading of the answer."""
+TELL_LENGTH = frozenset({b"content-length", b"transfer-encoding"})
 CLIENT_ALIAS = b"relay:client"
 PLACEHOLDER = b"placeholder"
 
@@ -70,18 +71,25 @@ class Signature:
         if self.query is not None:
             name, value = (urllib.parse.quote(part, safe="") for part in self.query)
             path += (b"&" if b"?" in path else b"?") + f"{name}={value}".encode()
-        # The constructor checks every type once more, which costs as much as all the rest of an attempt.
+        # The constructors check every type once more, which costs as much as all the rest of an attempt.
         signed = http.Request.__new__(http.Request)
         signed.data = copy.copy(d)
         signed.data.path = path
-        signed.data.headers = http.Headers(self.fields + length_of(self.fields, content))
+        signed.data.headers = headers_of(self.fields + length_of(self.fields, content))
         signed.data.content = signed.data.trailers = None
         return signed
 
 
+def headers_of(fields: Fields) -> http.Headers:
+    """Header fields that are known to be pairs of bytes, as mitmproxy has them."""
+    headers = http.Headers.__new__(http.Headers)
+    headers.fields = fields
+    return headers
+
+
 def length_of(fields: Fields, content: bytes | None) -> Fields:
     """The length of a body that says nothing of it: HTTP/2 needs none, an HTTP/1 upstream could not find the body's end."""
-    if not content or any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in fields):
+    if not content or not TELL_LENGTH.isdisjoint([name.lower() for name, _ in fields]):
         return ()
     return ((b"content-length", str(len(content)).encode()),)
 
@@ -163,9 +171,8 @@ def address(request: http.Request, upstream: Upstream, *, identity: bool) -> Non
         d.authority = host
     path = normalise_path(d.path.decode("utf-8", "surrogateescape"))
     d.path = (upstream.prefix + path).encode("utf-8", "surrogateescape")
-    added = {name.lower() for name, _ in upstream.headers}
-    kept = (field for field in _addressed(d.headers.fields, host, identity) if field[0].lower() not in added)
-    d.headers.fields = (*kept, *upstream.headers)
+    left_out = NOT_SENT.union([name.lower() for name, _ in upstream.headers])
+    d.headers.fields = (*_addressed(d.headers.fields, host, identity, left_out), *upstream.headers)
 
 
 def write_anew(request: http.Request, upstream: Upstream, path: str, body: bytes) -> None:
@@ -189,15 +196,18 @@ def write_anew(request: http.Request, upstream: Upstream, path: str, body: bytes
     d.headers.fields = (*(field for field in own if field[0] not in added), *upstream.headers)
 
 
-def _addressed(fields: Fields, host: bytes, identity: bool) -> Iterable[tuple[bytes, bytes]]:
+def _addressed(fields: Fields, host: bytes, identity: bool, left_out: Set[bytes]) -> list[tuple[bytes, bytes]]:
+    kept = []
     for header in fields:
         lower = header[0].lower()
+        if lower in left_out or lower.startswith(b"x-relay-"):
+            continue
         if lower == b"host":
-            yield (header[0], host)
+            header = (header[0], host)
         elif lower == b"accept-encoding" and identity:
-            yield (header[0], b"identity")
-        elif lower not in NOT_SENT and not lower.startswith(b"x-relay-"):
-            yield header
+            header = (header[0], b"identity")
+        kept.append(header)
+    return kept
 
 
 def pass_through(request: http.Request, original: Signature) -> Signature:
@@ -211,9 +221,15 @@ def lend_key(request: http.Request, upstream: Upstream, alias: str, secret: str)
 
     Other credentials go; order and everything else stay.
     """
-    fields, auth = request.data.headers.fields, upstream.auth
-    place = next((i for i, (n, _) in enumerate(fields) if n.lower() in CREDENTIALS), len(fields))
-    before, after = (tuple(f for f in part if f[0].lower() not in MASKED) for part in (fields[:place], fields[place:]))
+    auth, place = upstream.auth, None
+    kept = []
+    for header in request.data.headers.fields:
+        lower = header[0].lower()
+        if lower not in MASKED:
+            kept.append(header)
+        elif lower in CREDENTIALS and place is None:
+            place = len(kept)
+    before, after = tuple(kept[:place]), tuple(kept[place:] if place is not None else ())
     if auth.kind == "query":
         request.data.headers.fields = before + after
         return Signature(before + after, (auth.name, secret))
