@@ -22,6 +22,8 @@ from claude_relay.store.keys import NewKey
 from claude_relay.store.migrations import MIGRATIONS, migrate
 from claude_relay.store.vault import Vault
 
+pytestmark = pytest.mark.usefixtures("cheap_secrets")
+
 SECRET = "sk-ant-very-secret"
 
 

@@ -17,6 +17,8 @@ from claude_relay.core.config import default, parse
 from claude_relay.store.keys import NewKey
 from claude_relay.store.vault import Vault
 
+pytestmark = pytest.mark.usefixtures("cheap_secrets")
+
 RUN = Path(__file__).parents[2] / "scripts" / "lib" / "run.py"
 NASTY = ["plain", "it's", 'a "b" $HOME `id` \\ !x', "two\nlines", "", "* ? [a]", "é; rm -rf ~", "--flag=x"]
 CLEAN = dict.fromkeys(

@@ -29,6 +29,8 @@ from claude_relay.store.state import State, create_state
 from claude_relay.store.vault import Vault
 from wire.certs import Authority
 
+pytestmark = pytest.mark.usefixtures("cheap_secrets")
+
 MODELS = b'{"data": [{"type": "model", "id": "claude-sonnet-5"}], "has_more": true}'
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -48,9 +49,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def stand_in(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
 @pytest.fixture(scope="module")
 def first(checkout: Path) -> list[tuple[int, str, str]]:
-    """Two first starts at once."""
+    """Two first starts at once, after one that was killed: it has left a .venv that looks usable."""
+    stand_in(checkout / ".venv" / "bin" / "python", "exit 0")
+    (checkout / ".venv" / "relay-unfinished").touch()
     starts = [launch(checkout / "scripts" / "relay", "--web", "a b") for _ in range(2)]
     return [finish(start) for start in starts]
 
@@ -61,6 +70,14 @@ def test_two_first_starts_at_once(first: list[tuple[int, str, str]], checkout: P
         assert stdout == f"ran relay ['--web', 'a b'] {os.getcwd()}\n{checkout / '.venv'}\n"
     said = "".join(stderr for _, _, stderr in first)
     assert (said.count("Making "), said.count("Installing "), said.count("waiting for it")) == (1, 1, 1)
+    assert not (checkout / ".venv" / "relay-unfinished").exists()
+
+
+@pytest.mark.parametrize(("python", "usable"), [(None, False), ("exit 1", False), ("exit 0", True)])
+def test_a_venv_is_made_where_none_works(tmp_path: Path, python: str | None, usable: bool) -> None:
+    if python is not None:
+        stand_in(tmp_path / "bin" / "python", python)
+    assert runpy.run_path(str(ROOT / "scripts" / "lib" / "install.py"))["_usable"](tmp_path) is usable
 
 
 def test_later_starts_do_nothing_but_start(first: list[tuple[int, str, str]], checkout: Path, tmp_path: Path) -> None:
@@ -100,22 +117,7 @@ def test_a_failed_installation_says_so_and_is_tried_again(quick: Path, checkout:
     assert quick.exists()
 
 
-def test_an_interrupted_installation_begins_afresh(quick: Path, checkout: Path) -> None:
-    (checkout / ".venv" / "relay-unfinished").touch()
-    (checkout / ".venv" / "requirements.lock").unlink()
-    status, stdout, _ = finish(launch(checkout / "scripts" / "relay"))
-    assert (status, stdout[:9]) == (0, "ran relay")
-    assert not quick.exists()
-    assert not (checkout / ".venv" / "relay-unfinished").exists()
-
-
 # -- finding Python
-
-
-def stand_in(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
 
 
 def find(tmp_path: Path, **environ: str) -> tuple[int, str, str]:

@@ -257,7 +257,7 @@ loads = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(loads)
 def test_what_is_free_is_what_each_key_says_at_any_time(loads):
     """Keys of all kinds of limits; the clock goes on and is set back; keys leave and come."""
@@ -307,7 +307,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     moves, st.lists(st.integers(1, 2), min_size=1, max_size=3), st.sampled_from(["round-robin", "priority", "headroom"])
 )

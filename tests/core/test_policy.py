@@ -464,7 +464,7 @@ scripts = st.lists(st.sampled_from(ANSWERS), max_size=12)
 endpoints = st.sampled_from([Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.RESOURCE])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(worlds, st.lists(st.tuples(scripts, endpoints, st.booleans()), max_size=5))
 def test_bounds_hold_whatever_comes(world, requests):
     for script, endpoint, pass_through in requests:
@@ -481,7 +481,7 @@ def test_bounds_hold_whatever_comes(world, requests):
             assert world.tries, "there is an outcome to answer with"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     worlds, st.lists(st.tuples(st.integers(0, 4), st.sampled_from([*ANSWERS, None]), st.floats(0, 100)), max_size=40)
 )
@@ -518,7 +518,7 @@ def test_nothing_stays_busy_whatever_the_interleaving(world, moves):
     assert not any(pool.rests._probes for pool in world.pools.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     worlds,
     st.lists(

@@ -258,7 +258,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(moves, st.integers(1, 4))
 def test_a_session_never_flips_between_two_healthy_keys(moves, number):
     """Six requests of two sessions at once; None: that client leaves. A seat changes only when its key is of no use, or cold."""

@@ -138,7 +138,7 @@ def test_an_upstream_that_is_not_there_does_not_keep_the_next_notice_from_the_co
         made.tell(notice("a"))
         made.tell(notice("b; echo $HOME"))
     assert [json.loads(line)["key"] for line in out.read_text().splitlines()] == ["a", "b; echo $HOME"]
-    assert "ConnectionRefusedError" in reports.get(timeout=1)
+    assert "ConnectionRefusedError" in reports.get(timeout=4)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_an_upstream_that_is_not_there_does_not_keep_the_next_notice_from_the_co
 )
 def test_what_becomes_of_a_command(code: str, said: str | None) -> None:
     began = time.monotonic()
-    trouble = run((sys.executable, "-c", code), b"{}", 0.2 if said and "longer" in said else 4.0)
-    assert time.monotonic() - began < 4
+    trouble = run((sys.executable, "-c", code), b"{}", 0.2 if said and "longer" in said else 20.0)
+    assert time.monotonic() - began < 19
     assert (trouble is None) if said is None else (trouble is not None and said in trouble)
 
 

@@ -81,14 +81,14 @@ async def main():
     written = [await ledger.write(request(user_agent="x" * 3000), []) for _ in range(90)]
     assert written[0] and not written[-1], written
     assert ledger.failing
-    while ledger.pending:
+    while ledger.pending or not list(path.parent.glob("relay.db.spill-*")):  # a row on its way into the journal is in neither
         await asyncio.sleep(0.01)
-    assert list(path.parent.glob("relay.db.spill-*"))
     disk(1)
     written = [await ledger.write(request(user_agent="x" * 3000), []) for _ in range(40)]
     assert not any(written)
     await asyncio.to_thread(heard.wait, "either")
-    assert ledger.pending == 40
+    while ledger.pending < 40:  # as long as one is tried again, it is in neither place
+        await asyncio.sleep(0.01)
     reader.close()
     disk(resource.RLIM_INFINITY)
     await asyncio.to_thread(heard.wait, "writing works again")
@@ -142,7 +142,7 @@ def test_a_full_disk_loses_nothing_and_stops_nobody(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     process = start(FULL_DISK, path)
     output, errors = process.communicate(timeout=20)
-    assert errors == b""
+    assert errors.decode() == ""
     said = output.decode().splitlines()
     assert [text.split()[1:3] for text in said] == [
         ["cannot", "write."],

@@ -194,7 +194,7 @@ def test_rests_join_in_any_order(one, two, three):
     assert longer(longer(one, two), three) == longer(one, longer(two, three))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(some_rests, min_size=1, max_size=4))
 def test_sql_joins_rests_as_the_core_does(path, rests):
     with closing(State(path)) as state:
@@ -208,7 +208,7 @@ def test_sql_joins_rests_as_the_core_does(path, rests):
     assert {name: row[name] for name in to_row(expected)} == to_row(expected)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(some_rests, st.sampled_from([-1.0, 1.0, 2.0])), min_size=1, max_size=5))
 def test_sql_lifts_rests_as_the_core_does(path, rows):
     core = Rests()
@@ -262,7 +262,7 @@ seats = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(seats, min_size=1, max_size=4), st.sampled_from([100.0, 1000.0]))
 def test_sql_joins_seats_as_the_core_does(path, seats, ttl):
     with closing(State(path)) as state:
@@ -289,7 +289,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(happenings)
 def test_what_any_interleaving_of_processes_stores_is_consistent(path, happenings):
     """Three processes. In the end all of them and the database say the same; without lifts no end was ever lost."""
@@ -341,7 +341,7 @@ small_steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(small_steps)
 def test_no_exchange_shortens_a_rest_or_takes_back_a_move(path, steps):
     """At every moment of any interleaving, in every process, also of what happens while an exchange is under way.

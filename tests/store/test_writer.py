@@ -312,7 +312,7 @@ def test_at_the_end_what_cannot_be_written_is_spilled() -> None:
     heard.wait("cannot write")
     before = time.monotonic()
     writer.close(4)
-    assert time.monotonic() - before < 2  # the next start goes on trying
+    assert time.monotonic() - before < 3.9  # the next start goes on trying
     assert (box.rows, box.closed, writer.pending) == ([0, 1, 2], True, 0)
     assert heard.texts[-1] == "ledger: what could not be written is kept in the box and written at the next start"
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+
+from claude_relay.store.database import connect
+from claude_relay.store.migrations import migrate
 
 from .certs import Authority
 from .clients import Answer, H2Client, RawClient
@@ -25,6 +29,16 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """mitmproxy's CA, made once."""
     return make_confdir(tmp_path_factory.mktemp("mitmproxy"))
+
+
+@pytest.fixture(scope="session")
+def new_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger without rows. Making its tables takes a quarter of a relay's start, and most tests are not about that."""
+    path = tmp_path_factory.mktemp("ledger") / "relay.db"
+    with contextlib.closing(connect(path, patience=1)) as connection:
+        migrate(connection)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
 
 
 @pytest.fixture
@@ -51,7 +65,9 @@ StartRelay = Callable[..., Relay]
 
 
 @pytest.fixture
-def start(tmp_path: Path, confdir: Path, authority: Authority, upstream: FakeUpstream) -> Iterator[StartRelay]:
+def start(
+    tmp_path: Path, confdir: Path, authority: Authority, upstream: FakeUpstream, new_ledger: Path
+) -> Iterator[StartRelay]:
     """start(keys=[…], retry={…}) runs the relay before the upstream; start(text) with a whole configuration."""
     with contextlib.ExitStack() as stack:
 
@@ -60,6 +76,8 @@ def start(tmp_path: Path, confdir: Path, authority: Authority, upstream: FakeUps
         ) -> Relay:
             if text is ...:
                 text = config(upstream.url, ["good-1"] if keys is None else keys, **sections)
+            if not (tmp_path / new_ledger.name).exists():
+                shutil.copy(new_ledger, tmp_path / new_ledger.name)
             return stack.enter_context(Relay(tmp_path, confdir, text, upstream_ca=authority.ca_file, **relay or {}))
 
         yield run

@@ -289,7 +289,9 @@ class Relay:
         opts = options.Options()
         kind = WebMaster if self.web else DumpMaster
         self.master = kind(opts)
-        given = {"confdir": str(self.confdir), "scripts": [str(self.script)]} | self.settings
+        # mitmproxy's own listener, which the relay replaces: on its usual port, workers would be in each other's way.
+        own = {"listen_host": "127.0.0.1", "listen_port": 0}
+        given = own | {"confdir": str(self.confdir), "scripts": [str(self.script)]} | self.settings
         opts.update(**{name: value for name, value in given.items() if name in opts})
         later = {"relay_config": str(self.config_file)} | {n: v for n, v in given.items() if n not in opts}
         opts.set(*(f"{name}={value}" for name, value in later.items()), defer=True)

@@ -92,67 +92,69 @@ def body_of(method: str) -> bytes:
     return messages_body() if method == "POST" else b""
 
 
-@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
 def test_the_pools_key_replaces_the_clients(
-    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial, own: list[tuple[str, str]]
+    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial
 ) -> None:
     relay = begin(keys=[POOL])
     client = dial(relay)
-    for method, path in POOL_PATHS:
-        headers = [(n.lower(), v) for n, v in own] if isinstance(client, H2Client) else own
-        extra = {"key": PLACEHOLDER} if isinstance(client, H2Client) else {"key": None}
-        answer = client.ask(method, path, body=body_of(method), headers=headers, **extra)
-        assert answer.status == 200, (path, answer.body)
-    assert upstream.paths() == [path for _, path in POOL_PATHS]
-    for request in upstream.requests:
-        assert [v for n, v in request.headers if n.lower() in ("x-api-key", "authorization")] == [POOL]
-        assert MINE not in everything(request)
-        assert TOKEN not in everything(request)
-        assert "placeholder" not in everything(request)
+    for name, own in OWN.items():
+        upstream.requests.clear()
+        for method, path in POOL_PATHS:
+            headers = [(n.lower(), v) for n, v in own] if isinstance(client, H2Client) else own
+            extra = {"key": PLACEHOLDER} if isinstance(client, H2Client) else {"key": None}
+            answer = client.ask(method, path, body=body_of(method), headers=headers, **extra)
+            assert answer.status == 200, (name, path, answer.body)
+        assert upstream.paths() == [path for _, path in POOL_PATHS]
+        for request in upstream.requests:
+            assert [v for n, v in request.headers if n.lower() in ("x-api-key", "authorization")] == [POOL], name
+            assert MINE not in everything(request)
+            assert TOKEN not in everything(request)
+            assert "placeholder" not in everything(request)
     assert claude_host.requests == []
     for secret in (POOL, MINE, TOKEN):
         assert secret not in relay.log_text()
 
 
-@pytest.mark.parametrize("own", [OWN["x-api-key"], OWN["bearer"], OWN["both"], OWN["none"]])
+WAYS = pytest.mark.parametrize("way", ["base", "proxy"])  # the HTTP/2 client always sends a key of its own
+
+
+@WAYS
 def test_side_calls_keep_the_clients_own(
-    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, dial: Dial, own: list[tuple[str, str]]
+    begin: Begin, upstream: FakeUpstream, claude_host: FakeUpstream, base_client: Base, proxy_client: Base, way: str
 ) -> None:
-    client = dial(begin(keys=[POOL]))
-    if isinstance(client, H2Client):
-        pytest.skip("the HTTP/2 client always sends a key of its own")
-    for method, path in SIDE_PATHS:
-        answer = client.ask(method, path, body=body_of(method), headers=[*own, ("x-other", "stays")], key=None)
-        assert answer.status == 200, (path, answer.body)
-        assert not [n for n, _ in answer.headers if n.startswith("x-relay")]
-    assert claude_host.paths() == [path for _, path in SIDE_PATHS]
-    for (method, _), request in zip(SIDE_PATHS, claude_host.requests, strict=True):
-        assert [p for p in request.headers if p[0].lower() in ("x-api-key", "authorization", "x-none")] == own
-        assert ("x-other", "stays") in request.headers
-        assert request.body == body_of(method)
-        assert request.header("host") == "api.anthropic.com"
+    client = {"base": base_client, "proxy": proxy_client}[way](begin(keys=[POOL]))
+    for name in ("x-api-key", "bearer", "both", "none"):
+        own = OWN[name]
+        claude_host.requests.clear()
+        for method, path in SIDE_PATHS:
+            answer = client.ask(method, path, body=body_of(method), headers=[*own, ("x-other", "stays")], key=None)
+            assert answer.status == 200, (name, path, answer.body)
+            assert not [n for n, _ in answer.headers if n.startswith("x-relay")]
+        assert claude_host.paths() == [path for _, path in SIDE_PATHS]
+        for (method, _), request in zip(SIDE_PATHS, claude_host.requests, strict=True):
+            assert [p for p in request.headers if p[0].lower() in ("x-api-key", "authorization", "x-none")] == own
+            assert ("x-other", "stays") in request.headers
+            assert request.body == body_of(method)
+            assert request.header("host") == "api.anthropic.com"
     assert upstream.requests == []
 
 
-@pytest.mark.parametrize(
-    "own",
-    [
+@WAYS
+def test_a_placeholder_never_leaves_with_a_side_call(
+    begin: Begin, claude_host: FakeUpstream, base_client: Base, proxy_client: Base, way: str
+) -> None:
+    client = {"base": base_client, "proxy": proxy_client}[way](begin(keys=[POOL]))
+    for own in (
         OWN["placeholder"],
         OWN["placeholder bearer"],
         [*OWN["bearer"], ("x-api-key", PLACEHOLDER)],
         [*OWN["x-api-key"], ("Authorization", f"Bearer {PLACEHOLDER}")],
-    ],
-)
-@pytest.mark.parametrize("way", ["base", "proxy"])
-def test_a_placeholder_never_leaves_with_a_side_call(
-    begin: Begin, claude_host: FakeUpstream, base_client: Base, proxy_client: Base, way: str, own: list[tuple[str, str]]
-) -> None:
-    client = {"base": base_client, "proxy": proxy_client}[way](begin(keys=[POOL]))
-    for method, path in SIDE_PATHS:
-        answer = client.ask(method, path, body=body_of(method), headers=own, key=None)
-        if answer.status != 200:
-            assert (answer.status, answer.error_type) == (404, "not_found_error")
-            assert (answer.header("request-id") or "").startswith("req_relay_")
+    ):
+        for method, path in SIDE_PATHS:
+            answer = client.ask(method, path, body=body_of(method), headers=own, key=None)
+            if answer.status != 200:
+                assert (answer.status, answer.error_type) == (404, "not_found_error")
+                assert (answer.header("request-id") or "").startswith("req_relay_")
     assert not [r for r in claude_host.requests if "placeholder" in everything(r)]
 
 

@@ -22,7 +22,7 @@ from .upstream import FakeUpstream
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
 CLIENTS = 4
-ROUNDS = 8
+ROUNDS = 6
 BREEDER = """
 import os, sys
 import claude_relay.proxy.script, mitmproxy.tools.dump, sqlite_utils
@@ -131,14 +131,14 @@ def under_load(relay: RelayProcess, name: str, kill_after: int) -> list[Client]:
     clients = [Client(relay.base_port, f"{name}-{n}") for n in range(CLIENTS)]
     for client in clients:
         client.start()
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE
     while sum(len(c.whole) for c in clients) < kill_after:
         assert time.monotonic() < until, relay.output()
         time.sleep(0.001)
     time.sleep(random.random() * 0.02)  # any moment of a request is as good as another
     relay.kill()
     for client in clients:
-        client.join(5)
+        client.join(PATIENCE)
         assert not client.is_alive()
     return clients
 
@@ -190,13 +190,13 @@ def test_a_kind_end_keeps_the_promise_too(
         clients = [Client(relay.base_port, f"kind-{n}") for n in range(CLIENTS)]
         for client in clients:
             client.start()
-        until = time.monotonic() + 5
+        until = time.monotonic() + PATIENCE
         while sum(len(c.whole) for c in clients) < 20:
             assert time.monotonic() < until
             time.sleep(0.001)
         relay.process.terminate()
-        assert relay.process.wait(5) == 0
+        assert relay.process.wait(PATIENCE) == 0
         for client in clients:
-            client.join(5)
+            client.join(PATIENCE)
     assert "Traceback" not in relay.output(), relay.output()
     check(relay.database, clients)

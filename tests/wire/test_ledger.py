@@ -8,7 +8,7 @@ import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from claude_relay.proxy.relayed import RELAYED
 from . import claude, steps
 from .clients import H2Client, RawClient, messages_body
 from .conftest import Dial, StartRelay
-from .relay import Relay, RelayProcess, config, provider, rows
+from .relay import PATIENCE, Relay, RelayProcess, config, provider, rows
 from .upstream import FakeUpstream, Signal, Step
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
-QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "800ms", "idle": "800ms"}
+QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "1500ms", "idle": "1500ms"}
+AT_ONCE = 1.9
+"""Seconds; whoever waits for the ledger waits for two."""
 AGENT = "claude-cli/2.1.330 (external, cli)"
 SESSION = "6f2b2f0e-0000-4000-8000-000000000000"
 ME = [("User-Agent", AGENT), ("X-Claude-Code-Session-Id", SESSION)]
@@ -571,7 +573,7 @@ def test_a_locked_database_delays_and_loses_nothing(
     for n in range(3):
         answer = client.ask("POST", "/v1/messages", body=messages_body(stream=stream), headers=[("User-Agent", str(n))])
         assert (answer.status, answer.complete) == (200, True)
-    assert time.monotonic() - began < 4.5, "patience is 2 s, and once it is known to fail nobody waits"
+    assert time.monotonic() - began < 5.9, "patience is 2 s, and once it is known to fail nobody waits"
     assert rows(relay.database) == []
     relay.wait_for_log("database is locked")
     lock.execute("ROLLBACK")
@@ -614,7 +616,7 @@ def test_other_requests_do_not_wait_for_a_locked_database(
         client.head()
         began = time.monotonic()
         client.until(b"lo!")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < AT_ONCE
     lock.execute("ROLLBACK")
     for client in (first, second):
         client.until(b"message_stop")
@@ -628,7 +630,7 @@ def test_a_missing_folder(start: StartRelay, upstream: FakeUpstream, base_client
     for stream in (False, True):
         began = time.monotonic()
         assert client.ask("POST", "/v1/messages", body=messages_body(stream=stream)).complete
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < AT_ONCE
     relay.wait_for_log("its folder does not exist")
     said = [line for line in relay.log_text().splitlines() if "ledger" in line and "cannot" in line]
     assert len(said) == 1
@@ -707,7 +709,7 @@ def test_a_file_that_is_damaged_in_use(start: StartRelay, base_client: Base) -> 
             "POST", "/v1/messages", body=messages_body(stream=n % 2 == 0), headers=[("User-Agent", str(n))]
         )
         assert (answer.status, answer.complete) == (200, True)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5
     relay.wait_for_log("ledger: cannot write")
     (said,) = [line for line in relay.log_text().splitlines() if "ledger: cannot write" in line]
     assert all(word in said for word in ("malformed", str(relay.database), "move it", ".recover"))
@@ -729,13 +731,13 @@ def test_a_full_disk(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> N
                 "POST", "/v1/messages", body=messages_body(stream=n % 2 == 0), headers=[("User-Agent", agent)]
             )
             assert (answer.status, answer.complete) == (200, True)
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 5
             if n == 2:
                 wal = relay.database.with_name("relay.db-wal").stat().st_size
                 resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (wal, resource.RLIM_INFINITY))
         assert len(rows(relay.database)) < len(agents)
         resource.prlimit(relay.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        until = time.monotonic() + 4
+        until = time.monotonic() + PATIENCE
         while "writing works again" not in relay.output():
             assert time.monotonic() < until, relay.output()
             time.sleep(0.02)
@@ -768,9 +770,9 @@ def test_relaxed_does_not_wait(
     lock = locked(relay.database)
     began = time.monotonic()
     assert base_client(relay).ask("POST", "/v1/messages", body=messages_body()).complete
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < AT_ONCE
     lock.execute("ROLLBACK")
-    until = time.monotonic() + 3
+    until = time.monotonic() + PATIENCE
     while not rows(relay.database):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -784,9 +786,11 @@ def test_the_end_of_the_relay_writes_what_is_queued(upstream: FakeUpstream, conf
     assert len(rows(tmp_path / "relay.db")) == 20
 
 
-def test_it_is_a_plain_database(start: StartRelay, base_client: Base) -> None:
-    """Anybody may read it meanwhile; nobody else on the machine may."""
-    relay = start(keys=KEYS)
+def test_it_is_a_plain_database(
+    tmp_path: Path, confdir: Path, upstream: FakeUpstream, stack: ExitStack, base_client: Base
+) -> None:
+    """One that the relay makes by itself. Anybody may read it meanwhile; nobody else on the machine may."""
+    relay = stack.enter_context(Relay(tmp_path, confdir, config(upstream.url, KEYS)))
     base_client(relay).ask("POST", "/v1/messages", body=messages_body())
     assert relay.database.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(relay.database)) as connection:

@@ -20,7 +20,7 @@ from .relay import PATIENCE, Relay, config, provider
 from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
-QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "400ms", "idle": "800ms"}
+QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "1500ms", "idle": "1500ms"}
 STREAM = b"".join(claude.events())
 SECONDS = r"\d+\.\d s"
 RETRIED, FAILED = "\U0001f501", "❌"

@@ -99,7 +99,7 @@ def test_another_retry(start: StartRelay, upstream: FakeUpstream, base_client: B
     upstream.default = steps.stall_before_head
     began = time.monotonic()
     ask(client)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 2.9
 
 
 def test_another_intercepted_host(
@@ -177,11 +177,15 @@ def test_a_steady_load_over_many_edits(start: StartRelay, upstream: FakeUpstream
     try:
         for count in (1, 3, 2):
             edits.apply(config(upstream.url, KEYS[:count]))
+            until = time.monotonic() + PATIENCE
+            enough = len(found) + 6
+            while len(found) < enough:
+                assert time.monotonic() < until
+                time.sleep(0.005)
     finally:
         stop.set()
         for thread in threads:
             thread.join(PATIENCE)
-    assert len(found) > 20
     assert {(a.status, a.complete) for a in found} == {(200, True)}
     assert len(rows(relay.database)) == len(found)
 

@@ -13,7 +13,7 @@ import pytest
 from . import claude, steps
 from .clients import async_sdk, sdk
 from .conftest import StartRelay
-from .relay import Relay
+from .relay import Relay, config, provider
 from .upstream import FakeUpstream, Signal
 
 KEYS = ["sk-ant-api03-secret-1", "sk-ant-api03-secret-2"]
@@ -45,7 +45,7 @@ def way(request: pytest.FixtureRequest) -> Callable[[Relay], dict[str, Any]]:
 
 @pytest.fixture
 def client(start: StartRelay, way: Callable[[Relay], dict[str, Any]]) -> Iterator[anthropic.Anthropic]:
-    relay = start(keys=KEYS, retry={"attempts": 4, "max_wait": "2s", "first_byte": "1s", "idle": "1s"})
+    relay = start(keys=KEYS, retry={"attempts": 4, "max_wait": "50ms", "first_byte": "3s", "idle": "3s"})
     with sdk(**way(relay)) as found:
         yield found
 
@@ -86,7 +86,7 @@ def test_leaving_a_stream_early(client: anthropic.Anthropic, upstream: FakeUpstr
     upstream.script(steps.stall_after_content())
     with client.messages.stream(**ASK) as stream:
         next(iter(stream.text_stream))
-    upstream.requests[0].gone.wait(1)
+    upstream.requests[0].gone.wait()
     assert client.messages.create(**ASK).content[0].text == "Hello!"
 
 
@@ -104,17 +104,24 @@ def test_tokens_and_models(client: anthropic.Anthropic, upstream: FakeUpstream) 
     assert set(upstream.used_keys()) <= set(KEYS)
 
 
-@pytest.mark.parametrize("status", ERRORS)
-def test_errors_are_the_right_exceptions(client: anthropic.Anthropic, upstream: FakeUpstream, status: int) -> None:
-    kind, expected = ERRORS[status]
-    upstream.default = steps.status(status, kind, "no", headers=[("retry-after", "30")] if status == 429 else [])
-    with pytest.raises(expected) as caught:
-        client.messages.create(**ASK)
-    assert caught.value.status_code == (503 if status == 401 else status)
-    assert caught.value.request_id
-    assert caught.value.request_id.startswith("req_")
-    assert isinstance(caught.value.body, dict)
-    assert caught.value.body["type"] == "error"
+def test_errors_are_the_right_exceptions(
+    start: StartRelay, upstream: FakeUpstream, way: Callable[[Relay], dict[str, Any]]
+) -> None:
+    models = [f"model-{status}" for status in ERRORS]  # each with keys that no other error has spoiled
+    providers = {model: provider(upstream.url, KEYS) for model in models}
+    routes = [{"match": {"model": model}, "to": [model]} for model in models]
+    relay = start(config(providers=providers, routes=routes, retry={"attempts": 4, "max_wait": "20ms"}))
+    with sdk(**way(relay)) as client:
+        for status, (kind, expected) in ERRORS.items():
+            headers = [("retry-after", "30")] if status == 429 else []
+            upstream.default = steps.status(status, kind, "no", headers=headers)
+            with pytest.raises(expected) as caught:
+                client.messages.create(**ASK | {"model": f"model-{status}"})
+            assert caught.value.status_code == (503 if status == 401 else status)
+            assert caught.value.request_id
+            assert caught.value.request_id.startswith("req_")
+            assert isinstance(caught.value.body, dict)
+            assert caught.value.body["type"] == "error"
 
 
 def test_errors_of_a_stream_too(client: anthropic.Anthropic, upstream: FakeUpstream) -> None:
@@ -170,7 +177,7 @@ def test_async_cancellation(start: StartRelay, upstream: FakeUpstream, way: Call
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            await asyncio.to_thread(upstream.requests[0].gone.wait, 1)
+            await asyncio.to_thread(upstream.requests[0].gone.wait)
             assert (await client.messages.create(**ASK)).content[0].text == "Hello!"
 
     asyncio.run(run())

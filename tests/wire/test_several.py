@@ -27,6 +27,8 @@ from .clients import Answer, RawClient, messages_body
 from .relay import PATIENCE, SCRIPT, RelayFailed, RelayProcess, _answers, config, provider
 from .upstream import FakeUpstream, Signal
 
+pytestmark = pytest.mark.usefixtures("cheap_secrets")
+
 SECRETS = [f"sk-ant-api03-several-{i}" for i in range(1, 4)]
 ENVIRON = {**os.environ, "RELAY_SECRET": "the secret of several relays", "PYTHONUNBUFFERED": "1"}
 SOON = 3.0

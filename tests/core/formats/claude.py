@@ -24,8 +24,6 @@ from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-MOST_SPLITS = 400
-"""Offsets at which a long answer is split in two; a shorter one is split at every offset."""
 
 _EVENT = TypeAdapter(RawMessageStreamEvent)
 _LINES = re.compile(rb"event: ([a-z_]+)\ndata: ([^\r\n]+)")
@@ -105,10 +103,10 @@ def assert_claude_answer(data: bytes) -> dict[str, Any]:
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
-    """The same bytes whole, one by one, and in two pieces cut at every offset (of a long answer: MOST_SPLITS of them)."""
+    """The same bytes whole, one by one, and in two pieces cut at every offset."""
     yield [data]
     yield [data[at : at + 1] for at in range(len(data))]
-    for at in range(1, len(data), max(1, -(-len(data) // MOST_SPLITS))):
+    for at in range(1, len(data)):
         yield [data[:at], data[at:]]
 
 

@@ -265,7 +265,7 @@ def objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 SCHEMAS = st.recursive(st.one_of(st.booleans(), objects(ODD)), objects, max_leaves=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SCHEMAS)
 def test_any_schema_becomes_one_that_gemini_takes(schema: Any):
     cleaned, lost = clean(schema)

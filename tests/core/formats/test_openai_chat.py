@@ -679,7 +679,7 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(_names, _json, max_size=5), st.booleans())
 def test_no_answer_can_break_the_reader(body: dict[str, Any], streams: bool):
     writer = Writer("claude-x", "1", stream=streams)

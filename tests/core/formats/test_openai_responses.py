@@ -556,7 +556,7 @@ _EVENTS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(_EVENTS, max_size=8), st.booleans())
 def test_odd_events_never_raise_and_never_make_an_odd_stream(events, done):
     writer = Writer("claude-x", "seed", stream=True)

@@ -217,8 +217,16 @@ def test_half_a_character_does_not_cost_the_rest(told, read):
     assert text_of(assert_claude_stream(translated(data))) == read
 
 
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("begin", [b'{"text": "', b'[{"text": "', b'data: {"text": "', b'data: 1\n\n{"error": "'])
+@pytest.mark.parametrize(
+    ("begin", "stream"),
+    [
+        (b'{"text": "', False),
+        (b'[{"text": "', True),
+        (b'data: {"text": "', True),
+        (b'data: {"text": "', False),
+        (b'data: 1\n\n{"error": "', True),
+    ],
+)
 def test_an_answer_without_end_is_an_error(begin, stream):
     it, piece = translation(stream=stream), b"x" * 1024 * 1024
     out = it.feed(begin)

@@ -64,7 +64,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=14), st.data())
 def test_any_order_of_calls_makes_a_valid_stream_and_the_same_answer_whole(steps, data):
     message = message_of(*steps)
