@@ -24,7 +24,6 @@ from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
-
 _EVENT = TypeAdapter(RawMessageStreamEvent)
 _LINES = re.compile(rb"event: ([a-z_]+)\ndata: ([^\r\n]+)")
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
