@@ -57,7 +57,7 @@ class Bookkeeper:
 
     async def owner_of(self, relayed: Relayed) -> Owner | None:
         """The key that made what the request is about: a file, a batch, a container."""
-        if self.stored is None or relayed.pristine is None:
+        if self.stored is None or not self.stored.has_resources or relayed.pristine is None:
             return None
         path, body = relayed.pristine.path.decode("utf-8", "replace"), relayed.pristine.content or b""
         names = named(path, body, relayed.facts.container)

@@ -51,6 +51,9 @@ class Stored:
         self.lend = lend
         self.generation: int | None = None
         self.unsent: Shared | None = None
+        self.has_resources = True
+        """Whether some key has made something: otherwise no request need be searched for the names of such."""
+        self.made = 0
         self.complaints: dict[str, str] = {}
         self.task: asyncio.Task[None] | None = None
         self.tidy_at = 0.0
@@ -98,17 +101,23 @@ class Stored:
         """Give the database what changed here, take from it what changed elsewhere."""
         runtime, now = self.runtime(), time.time()
         mine = self.unsent or collect(runtime.pools, runtime.sessions, now)
-        self.unsent = mine
+        self.unsent, made = mine, self.made
         try:
-            theirs = await self.in_thread(self.state.exchange, mine, now)
+            theirs, has_resources = await self.in_thread(self.exchanged, mine, now)
         except StoreError as e:
             self.complain("rests", str(e))
             return
         self.unsent = None
+        if made == self.made:  # otherwise something was made meanwhile
+            self.has_resources = has_resources
         self.complain("rests", "")
         runtime = self.runtime()
         for _ in absorbing(runtime.pools, runtime.sessions, theirs, time.time()):
             await asyncio.sleep(0)
+
+    def exchanged(self, mine: Shared, now: float) -> tuple[Shared, bool]:
+        """What others have changed, and whether there are resources. In a thread."""
+        return self.state.exchange(mine, now), self.state.has_resources()
 
     async def tidy(self) -> None:
         """Drop what is over, here and in the database."""
@@ -134,6 +143,8 @@ class Stored:
 
     async def remember(self, names: Sequence[str], provider: str, key_id: str) -> None:
         """A key has made these."""
+        self.made += len(names)
+        self.has_resources = self.has_resources or bool(names)
         for name in names:
             try:
                 until = time.time() + lasts(name)

@@ -144,6 +144,11 @@ class State:
             ).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def has_resources(self) -> bool:
+        """Whether anything at all is remembered."""
+        with self._reading() as connection:
+            return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM resources)").fetchone()[0])
+
     def first_results(self, batch: str, until: float) -> bool:
         """Whether nobody has counted this batch's results yet; from now on somebody has, until then."""
         with self._writing() as connection:
