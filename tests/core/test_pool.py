@@ -343,3 +343,13 @@ def test_no_resting_key_is_ever_chosen(happenings, strategy):
             ends[found.id, model if said.blame is Blame.KEY_MODEL else ""] = end
     assert all(pool.busy(k) == 0 for k in pool.keys)
     assert not pool.rests._probes
+
+
+def test_who_has_room_is_never_told_of_keys_that_are_gone():
+    one = KeyLimits(concurrent=1)
+    before, after = ([Key("p", n, "", n, limits=one) for n in names] for names in ("abc", "def"))
+    pool = Pool("p", before)
+    for keys in (before, after):
+        pool.replace(keys)
+        pool.started(keys[0], "m", 1.0)
+        assert {pool.choose("m", 1.0, random=Random(n).random) for n in range(20)} <= set(keys[1:])

@@ -82,6 +82,7 @@ class Pool:
         self._ready = Readiness(self.keys, self.rests)
         self._chances = tuple(chance_of(key) for key in self.keys)
         self._summed: tuple[bytes, Sequence[float]] = b"", ()
+        self._taken_out: tuple[bytes, tuple[Key, ...]] = b"", ()
 
     # --- choosing ---
 
@@ -163,7 +164,13 @@ class Pool:
         self._among = mask = both(tier.mask, free)
         if 1 not in mask:
             return None
-        return self._choose(tier.keys if mask == tier.mask else tuple(compress(self.keys, mask)), self, random)
+        return self._choose(tier.keys if mask == tier.mask else self._chosen_by(mask), self, random)
+
+    def _chosen_by(self, mask: bytes) -> tuple[Key, ...]:
+        """The keys of a mask. From one choice to the next it seldom changes, and to take them out costs more than the choice."""
+        if self._taken_out[0] != mask:
+            self._taken_out = mask, tuple(compress(self.keys, mask))
+        return self._taken_out[1]
 
     # --- requests under way ---
 
