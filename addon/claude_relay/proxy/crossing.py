@@ -81,6 +81,7 @@ class Translated:
     """A provider of another format.
 
     model     as the client named it
+    asked     as the provider is asked for it
     seed      unique to the request
     estimate  input tokens that the client is told until the provider says how many there were
     """
@@ -88,6 +89,7 @@ class Translated:
     format: Format
     sent: Sent
     model: str
+    asked: str
     seed: str
     stream: bool
     estimate: int
@@ -109,7 +111,14 @@ class Translated:
         response.data.headers = http.Headers(fields)
         if self.counts:
             return Counted(self.format, theirs)
-        writer = Writer(self.model, self.seed, stream=self.stream, names=self.sent.names, estimate=self.estimate)
+        writer = Writer(
+            self.model,
+            self.seed,
+            stream=self.stream,
+            names=self.sent.names,
+            estimate=self.estimate,
+            asked_model=self.asked,
+        )
         return Translation(self.format, writer, theirs, stream=self.stream)
 
     def problem(self, outcome: Outcome, request_id: str) -> Outcome:

@@ -58,7 +58,7 @@ class Translator:
         sent = await self.work(relayed, lambda: written(format, asked, provider, counts=counts))
         relayed.notes = tuple(dict.fromkeys((*conversation.notes, *sent.notes)))
         seed = relayed.id.removeprefix("req_relay_")
-        return Translated(format, sent, facts.model, seed, facts.stream, facts.input_estimate, counts)
+        return Translated(format, sent, facts.model, attempt.model, seed, facts.stream, facts.input_estimate, counts)
 
     async def conversation(self, relayed: Relayed) -> Conversation:
         """The client's request, read once for all attempts."""

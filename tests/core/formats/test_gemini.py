@@ -380,6 +380,11 @@ def test_what_another_family_has_signed_is_never_sent(kept: str):
     assert signatures(*STEPS, model=NEW, recall={"b1": kept})[2] == PLACEHOLDER
 
 
+def test_a_name_of_ones_own_gets_back_what_it_has_signed():
+    recall = {"b1": json.dumps({"format": "gemini", "model": "x-1", "asked": NEW, "signature": "B1", "id": None})}
+    assert signatures(*STEPS, model=NEW, recall=recall)[2] == "B1"
+
+
 def test_a_newer_minor_version_understands_the_signature():
     recall = {"b1": memory("B1", model="gemini-3.6-flash")}
     assert signatures(*STEPS, model="gemini-3.5-flash", recall=recall)[2] == "B1"

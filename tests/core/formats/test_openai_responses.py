@@ -502,8 +502,12 @@ def test_what_was_not_thought_by_this_model_is_not_given_back(memory, options):
     turn = Turn("assistant", (Call("call_a", "Read", {}),))
     written = items(turn, model="gpt-5.5", recall={"call_a": memory}, options=options)
     assert [item["type"] for item in written] == ["function_call", "function_call_output"]
-    good = items(turn, model="gpt-5.5-2026-04-23", recall={"call_a": kept("gpt-5.5", [SECRET])})
-    assert [item["type"] for item in good] == ["reasoning", "function_call", "function_call_output"]
+    for model, memory in {
+        "gpt-5.5-2026-04-23": kept("gpt-5.5", [SECRET]),
+        "mine": kept("gpt-5.5", [SECRET], "mine"),
+    }.items():
+        good = items(turn, model=model, recall={"call_a": memory})
+        assert [item["type"] for item in good] == ["reasoning", "function_call", "function_call_output"]
 
 
 def test_reasoning_before_something_that_is_not_given_back_is_forgotten():

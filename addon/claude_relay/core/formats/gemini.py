@@ -440,8 +440,8 @@ class _Request:
         """What Gemini gave with this call; nothing if it was another family's."""
         memory = parse_object(self._asked.recall.get(call.id, "").encode())
         author = _model(text(memory.get("model")) or "")
-        known = memory.get("format") == "gemini" and author.kind and author.family == self._model.family
-        return memory if known else {}
+        same = (author.kind and author.family == self._model.family) or memory.get("asked") == self._asked.model
+        return memory if same and memory.get("format") == "gemini" else {}
 
 
 def _names_in(talk: Conversation) -> Iterable[str]:

@@ -106,7 +106,8 @@ class Reader:
         self._writer.call(key, id=id, name=name)
         self._writer.arguments(key, mapping(call.get("args")))
         if id or text(signature):
-            memory = {"format": "gemini", "model": self._writer.served_model, "signature": text(signature), "id": id}
+            models = {"model": self._writer.served_model, "asked": self._writer.asked_model}
+            memory = {"format": "gemini", **models, "signature": text(signature), "id": id}
             self._writer.remember(key, msgspec.json.encode(memory).decode())
 
     def _blocked(self, feedback: Mapping[str, object]) -> None:

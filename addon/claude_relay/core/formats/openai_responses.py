@@ -31,7 +31,7 @@ from .base import Asked, EventReader, Problem, Sent
 from .conversation import Call, Choice, Conversation, Document, Image, Json, Part, Result, Text, Thinking, Tool
 from .naming import fit_id, fit_names
 from .openai_common import effort_for, family, fits_strict, hashed_user, parameters_of
-from .openai_responses_stream import FORMAT, Reader, lineage
+from .openai_responses_stream import Reader, is_of
 from .problems import claude_problem, read_problem, stated_wait
 from .writer import Writer
 
@@ -274,8 +274,7 @@ class _Input:
     def _recalled(self, id: str) -> Iterator[dict[str, object]]:
         """The reasoning that led to a call, unless it is another model's or was given before."""
         memory = parse_object(self.asked.recall.get(id, "").encode("utf-8", "surrogatepass"))
-        own_memory = (memory.get("format"), memory.get("model")) == (FORMAT, lineage(self.asked.model))
-        if not own_memory or not self.asked.options.get("encrypted_reasoning", True):
+        if not is_of(memory, self.asked.model) or not self.asked.options.get("encrypted_reasoning", True):
             return
         items = memory.get("items")
         for item in map(mapping, items if isinstance(items, list) else []):

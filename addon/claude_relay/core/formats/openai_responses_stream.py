@@ -48,9 +48,15 @@ def lineage(model: str) -> str:
     return _DATED.sub("", model.lower().rpartition("/")[2].partition(":")[0])
 
 
-def kept(model: str, items: list[Json]) -> str:
-    """Reasoning items as `Writer.remember` keeps them."""
-    return msgspec.json.encode({"format": FORMAT, "model": lineage(model), "items": items}).decode()
+def kept(model: str, items: list[Json], asked: str = "") -> str:
+    """Reasoning items as `Writer.remember` keeps them. `asked`: the name by which the model was asked for, such as a deployment's."""
+    return msgspec.json.encode({"format": FORMAT, "model": lineage(model), "asked": asked, "items": items}).decode()
+
+
+def is_of(memory: Json, model: str) -> bool:
+    """Whether what was kept came from the model that is asked for now."""
+    same = memory.get("model") == lineage(model) or memory.get("asked") == model
+    return memory.get("format") == FORMAT and same
 
 
 @dataclass(slots=True)
@@ -254,7 +260,7 @@ class Reader:
                     {name: item.raw[name] for name in ("id", "encrypted_content", "summary") if name in item.raw}
                 )
             elif item.type == "function_call" and before:
-                self._writer.remember(item.number, kept(self._model, before))
+                self._writer.remember(item.number, kept(self._model, before, self._writer.asked_model))
                 before = []
             elif item.type not in _GIVEN_BACK:
                 before = []

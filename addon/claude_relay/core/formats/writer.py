@@ -93,6 +93,7 @@ class _Block:
 class Writer:
     """One answer.
 
+    asked_model   the model's name at the provider, as it was asked for it
     served_model  the model that the provider says has answered
     memories      texts to be kept for the conversation's next turns, by the id of the call that they belong to
     finished      nothing can be added any more
@@ -100,7 +101,14 @@ class Writer:
     """
 
     def __init__(
-        self, model: str, seed: str, *, stream: bool, names: Mapping[str, str] | None = None, estimate: int = 0
+        self,
+        model: str,
+        seed: str,
+        *,
+        stream: bool,
+        names: Mapping[str, str] | None = None,
+        estimate: int = 0,
+        asked_model: str = "",
     ) -> None:
         """For one request.
 
@@ -109,6 +117,7 @@ class Writer:
         names     the client's names of tools, by the provider's
         estimate  input tokens for `message_start`, before the provider has told them
         """
+        self.asked_model = asked_model
         self.served_model: str | None = None
         self.memories: dict[str, str] = {}
         self.finished = self.failed = False
