@@ -198,5 +198,7 @@ def test_a_kind_end_keeps_the_promise_too(
         assert relay.process.wait(PATIENCE) == 0
         for client in clients:
             client.join(PATIENCE)
-    assert "Traceback" not in relay.output(), relay.output()
+    # Early releases of Python 3.12 report a client's handler that was cancelled at the end.
+    reported = relay.output().count("Exception in callback StreamReaderProtocol.connection_made")
+    assert relay.output().count("Traceback") == reported, relay.output()
     check(relay.database, clients)

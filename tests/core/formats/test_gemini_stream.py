@@ -93,7 +93,7 @@ def test_signatures_and_ids_are_remembered_under_the_id_of_the_call():
         message = assert_claude_stream(b"".join(map(one.feed, pieces)) + one.end())
         first, second = message["content"]
         memories = {id: json.loads(memory) for id, memory in one.memories.items()}
-        common = {"format": "gemini", "model": "gemini-3.1-pro-preview"}
+        common = {"format": "gemini", "model": "gemini-3.1-pro-preview", "asked": ""}
         assert memories == {
             first["id"]: common | {"signature": "c2lnMQ==", "id": "fc_1"},
             second["id"]: common | {"signature": None, "id": "fc/2"},
