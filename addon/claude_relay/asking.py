@@ -45,8 +45,8 @@ LONGEST_LIST = 4 << 20
 
 
 class _Model(msgspec.Struct):
-    id: str = ""
-    name: str = ""
+    id: str | None = None
+    name: str | None = None
 
 
 class _List(msgspec.Struct):
@@ -81,7 +81,8 @@ def listed(provider: Provider, key: Key, *, timeout: float) -> tuple[str, ...]:
             told = msgspec.json.decode(answer.read(LONGEST_LIST), type=_List) if answer.status == 200 else _List()
     except (*FAILURES, *BAD_JSON):
         return ()
-    return tuple(model.id or model.name.removeprefix("models/") for model in (*told.data, *told.models))
+    names = (model.id or model.name for model in (*told.data, *told.models))
+    return tuple(name.removeprefix("models/") for name in names if name)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import body as body_module
+from claude_relay.core import estimate
 from claude_relay.core.body import SESSION_HEADERS, read_facts, rename_model
 from claude_relay.core.estimate import PAYLOAD_TOKENS, estimate_tokens
 from claude_relay.core.exchange import Endpoint, Facts
@@ -479,3 +480,4 @@ def test_large_bodies_are_read_in_passing():
 
 def test_examples_in_the_documentation():
     assert doctest.testmod(body_module, optionflags=doctest.ELLIPSIS, extraglobs={"Endpoint": Endpoint}).failed == 0
+    assert doctest.testmod(estimate).failed == 0

@@ -68,6 +68,7 @@ def test_a_batch_is_paid_for_once_at_half_the_price(
     prices, now, url = Prices(()), datetime.now(UTC), "https://api.anthropic.com"
     assert (first["cost_usd"], first["input_tokens"], first["attempts"]) == (12.0, 2 * MILLION, 1)
     assert (second["cost_usd"], second["input_tokens"], second["finished"]) == (None, None, "complete")
+    assert (first["served_model"], second["served_model"]) == ("claude-sonnet-4-5", None)
     tries = [one for one in rows(relay.database, "attempts") if one["request"] == first["id"]]
     parts = [(1, "claude-sonnet-4-5", 9.0), (2, "claude-haiku-4-5", 3.0)]  # half of $3 and $15, and of $1 and $5
     assert [(one["n"], one["model"], one["cost_usd"]) for one in tries] == parts

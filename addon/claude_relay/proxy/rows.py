@@ -78,9 +78,9 @@ def served_model(relayed: Relayed) -> str | None:
     """The model as the provider named it in its answer, else as it was asked for it; the client's own name may stand in the answer."""
     if relayed.translation is not None and relayed.translation.served_model:
         return relayed.translation.served_model
-    asked = relayed.tries[-1].attempt.model if relayed.tries else ""
+    last = relayed.tries[-1] if relayed.tries else None
     named = relayed.meter.served_model if relayed.meter is not None and relayed.crossing is None else None
-    return named or asked or None
+    return named or (last and (last.attempt.model or last.served_model)) or None
 
 
 def error_type_of(relayed: Relayed, finished: str) -> str | None:
