@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import batches
-from claude_relay.core.batches import SHORT, BatchMeter, batch_of, portions
+from claude_relay.core.batches import SHORT, BatchMeter, batch_of, fetched_here, portions, tells_of_batches
 from claude_relay.core.usage import Usage
 
 
@@ -98,6 +98,33 @@ def test_a_line_that_is_too_long_makes_the_sum_unknown(monkeypatch: pytest.Monke
 )
 def test_which_batch_a_path_is_about(path: str, batch: str | None) -> None:
     assert batch_of(path) == batch
+
+
+@pytest.mark.parametrize(
+    ("path", "tells"),
+    [
+        ("/v1/messages/batches", True),
+        ("/v1/messages/batches?limit=5", True),
+        ("/v1/messages/batches/msgbatch_01A", True),
+        ("/v1/messages/batches/msgbatch_01A/cancel", True),
+        ("/v1/messages/batches/msgbatch_01A/results", False),
+        ("/v1/files", False),
+    ],
+)
+def test_which_answers_tell_of_batches(path: str, tells: bool) -> None:
+    assert tells_of_batches(path) is tells
+
+
+def test_every_batch_of_a_list_is_fetched_here_and_nothing_else_changes() -> None:
+    theirs = b"https://api.example/anthropic/v1/messages/batches/%s/results"
+    listed = b'{"data": [{"results_url":"%s"}, {"results_url": null}, {"results_url" : "%s"}], "note": "%s"}'
+    there = listed % (theirs % b"b1", theirs % b"b2", theirs % b"b3")
+    here = listed % (
+        b"http://[::1]:82/v1/messages/batches/b1/results",
+        b"http://[::1]:82/v1/messages/batches/b2/results",
+        theirs % b"b3",
+    )
+    assert fetched_here(there, "http://[::1]:82") == here
 
 
 def test_examples_in_the_documentation() -> None:

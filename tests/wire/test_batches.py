@@ -55,13 +55,13 @@ def test_a_batch_is_paid_for_once_at_half_the_price(
     start: StartRelay, upstream: FakeUpstream, stack: ExitStack, framing: str
 ) -> None:
     answer = steps.answer(LINES, content_type="application/binary", framing=framing)
-    batch = {"id": BATCH, "type": "message_batch", "processing_status": "ended", "results_url": "set below"}
+    theirs = f"https://api.anthropic.com/v1/messages/batches/{BATCH}/results"
+    batch = {"id": BATCH, "type": "message_batch", "processing_status": "ended", "results_url": theirs}
     relay = start(prices=PRICES)
-    batch["results_url"] = f"http://127.0.0.1:{relay.base_port}/v1/messages/batches/{BATCH}/results"
-    whole = steps.answer([json.dumps(batch).encode()])
+    whole = steps.answer([json.dumps(batch).encode()], framing=framing)
     upstream.script(whole, answer, whole, answer)
     client = stack.enter_context(sdk(base_port=relay.base_port))
-    for _ in range(2):
+    for _ in range(2):  # at the relay, although the provider names its own address
         found = list(client.messages.batches.results(BATCH))
         assert len(found) == len(LINES)
     first, second = (row for row in rows(relay.database) if row["path"].endswith("/results"))

@@ -5,6 +5,8 @@ r"""What the results of a batch of messages have used, counted while they pass.
     >>> meter.end()
     >>> meter.used["m"][0].output_tokens, meter.complete
     (3, True)
+    >>> fetched_here(b'{"results_url": "https://api.anthropic.com/v1/messages/batches/msgbatch_01/results"}', "http://127.0.0.1:8082")
+    b'{"results_url": "http://127.0.0.1:8082/v1/messages/batches/msgbatch_01/results"}'
 
 Results are one JSON object a line; only those that succeeded are billed. A batch is billed when it runs, not when somebody fetches its
 results, so whoever counts must count each batch once. The price of a long context holds for a result, not for the sum of many: so what was
@@ -37,6 +39,8 @@ SHORT = 100_000
 """Input tokens for which no list has a price of its own for long contexts."""
 
 _PLACE = re.compile(r"/v1/messages/batches/([A-Za-z0-9_-]{1,128})/results")
+_BATCHES = re.compile(r"/v1/messages/batches(?:/[A-Za-z0-9_-]{1,128}(?:/cancel)?)?")
+_RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")[^"\\]*?(/v1/messages/batches/[^"/]+/results")')
 
 
 class _Message(msgspec.Struct):
@@ -59,6 +63,16 @@ def batch_of(path: str) -> str | None:
     """The batch whose results a path asks for."""
     found = _PLACE.fullmatch(path.partition("?")[0])
     return found[1] if found else None
+
+
+def tells_of_batches(path: str) -> bool:
+    """Whether what a path asks for is batches, and not their results."""
+    return _BATCHES.fullmatch(path.partition("?")[0]) is not None
+
+
+def fetched_here(answer: bytes, base: str) -> bytes:
+    """An answer that tells of batches, with `base` in the place of the provider's address where their results are to be fetched."""
+    return _RESULTS_URL.sub(lambda found: found[1] + base.encode() + found[2], answer)
 
 
 class BatchMeter(Meter):

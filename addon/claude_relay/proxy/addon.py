@@ -25,8 +25,8 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from claude_relay.core.body import read_facts, rename_model
-from claude_relay.core.config import OutboundProxy
-from claude_relay.core.endpoints import classify, normalise_path
+from claude_relay.core.config import Address, OutboundProxy
+from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
     Attempt,
@@ -133,8 +133,9 @@ class RelayHooks:
             return
         if request.method == "CONNECT" or not runtime.claims(request.host, request.port):
             return
-        host = None
+        host = base = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            base = Address(*flow.client_conn.sockname[:2]).url
             # A request to the base URL means the intercepted host, which speaks TLS.
             request.data.scheme, host = b"https", request.data.host.encode()
         endpoint = classify(request.path)
@@ -147,6 +148,7 @@ class RelayHooks:
             started_at=time.time(),
             method=request.method,
             client_id=flow.client_conn.id,
+            base=base,
             keep_body=self.books.keeps_bodies and not side,
         )
         RELAYED[flow] = relayed
@@ -213,7 +215,7 @@ class RelayHooks:
         facts, runtime = relayed.facts, relayed.runtime
         config = runtime.config if self.default is None else runtime.config.model_copy(update={"default": self.default})
         if facts.endpoint is Endpoint.MODELS and lists_itself(config, runtime.formats):
-            return (), models_answer(config, flow_path(relayed), relayed.id)
+            return (), models_answer(config, relayed.path, relayed.id)
         hops = route(facts, config.routes, config.providers, default=config.default)
         hops = await self.discovery.named(runtime, hops)
         if facts.endpoint is Endpoint.MESSAGES:
@@ -351,12 +353,6 @@ class RelayHooks:
             relayed.signature = relayed.client_signature = None
             relayed.own_secrets = ()
             self.books.view.finished(flow)
-
-
-def flow_path(relayed: Relayed) -> str:
-    """The path that the client asked for, normalised."""
-    path = relayed.pristine.path if relayed.pristine is not None else b""
-    return normalise_path(path.decode("utf-8", "replace"))
 
 
 def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | None:

@@ -1,4 +1,4 @@
-"""One attempt at a provider that is asked otherwise than the client asked: in another format, or for another model's name.
+"""One attempt at a provider that is asked, or answers, otherwise than its client knows it: in another format, by another model's name.
 
     point ──► Crossing.of(…)          the request as this provider understands it
     ◄── open(response)                the answer's head in Claude's form, and what turns its bytes into that form
@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from mitmproxy import http
 
+from claude_relay.core.batches import fetched_here
 from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Outcome
 from claude_relay.core.formats.anthropic import ModelBack
@@ -27,6 +28,7 @@ from .wire import lower_headers
 
 JSON, SSE = b"application/json", b"text/event-stream; charset=utf-8"
 COUNT_LIMIT = 1024 * 1024
+BATCHES_LIMIT = 8 * 1024 * 1024
 
 
 class Bytes(Protocol):
@@ -74,6 +76,47 @@ class Renamed:
     def problem(self, outcome: Outcome, request_id: str) -> Outcome:
         """Errors are in Claude's form already."""
         return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Readdressed:
+    """Batches for a client that knows the relay by its base URL: it fetches their results there, too, where the key is that made them."""
+
+    base: str
+
+    def open(self, response: http.Response) -> Bytes | None:
+        """Only the address of the results changes, and so may the length."""
+        headers = response.headers
+        if headers.get("content-encoding", "identity") not in ("", "identity"):
+            return None
+        if headers.pop("content-length", None) is not None:
+            headers["transfer-encoding"] = "chunked"
+        return ResultsHere(self.base)
+
+    def problem(self, outcome: Outcome, request_id: str) -> Outcome:
+        """Errors name no address."""
+        return outcome
+
+
+class ResultsHere:
+    """The bytes of such an answer."""
+
+    served_model: str | None = None
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """Nothing leaves before it is whole, unless it is larger than any list of batches."""
+        self._body += data
+        return self.end() if len(self._body) > BATCHES_LIMIT else b""
+
+    def end(self) -> bytes:
+        """All of it."""
+        body = bytes(self._body)
+        self._body.clear()
+        return fetched_here(body, self._base)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ class Relayed:
     started_at: float
     method: str = "POST"
     client_id: str = ""
+    base: str | None = None
+    """The relay's own address, for a client that uses it as its base URL."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False
@@ -213,9 +215,12 @@ class Relayed:
     @property
     def batch(self) -> str | None:
         """The batch whose results the request asks for."""
-        if self.facts.endpoint is not Endpoint.RESOURCE or self.pristine is None:
-            return None
-        return batch_of(normalise_path(self.pristine.path.decode("utf-8", "replace")))
+        return batch_of(self.path) if self.facts.endpoint is Endpoint.RESOURCE else None
+
+    @property
+    def path(self) -> str:
+        """What the client asked for, normalised; with its query."""
+        return normalise_path(self.pristine.path.decode("utf-8", "replace")) if self.pristine is not None else ""
 
     @property
     def is_last_chunk(self) -> bool:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claude_relay.core.batches import tells_of_batches
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Attempt, Endpoint
 from claude_relay.core.formats import counting, reading
 from claude_relay.core.formats.base import Asked, Format, Sent
 from claude_relay.core.formats.conversation import Call, Conversation
 
-from .crossing import Crossing, Renamed, Translated
+from .crossing import Crossing, Readdressed, Renamed, Translated
 from .stored import Stored
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Translator:
         runtime, facts = relayed.runtime, relayed.facts
         format = runtime.formats.get(attempt.provider)
         if format is None:
+            if relayed.base is not None and facts.endpoint is Endpoint.RESOURCE and tells_of_batches(relayed.path):
+                return Readdressed(relayed.base)
             renamed = attempt.model != facts.model and facts.endpoint in WITH_MODEL
             return Renamed(facts.model, facts.stream) if renamed else None
         conversation = await self.conversation(relayed)
