@@ -18,8 +18,20 @@ CHECKED = http.MessageData.__post_init__
 """mitmproxy's assertion that every field has the declared type; as much work as parsing the message."""
 
 
+LOOKUP = http.Headers.get_all
+"""How mitmproxy finds a header: through three functions for each field, some twenty times for each request."""
+
+
 def _unchecked(_: http.MessageData) -> None:
     """Nothing to do after the fields are set."""
+
+
+def _get_all(headers: http.Headers, name: str | bytes) -> list[str]:
+    """What LOOKUP says, in half of its time."""
+    if type(name) is not str:
+        return LOOKUP(headers, name)
+    key = name.encode("utf-8", "surrogateescape").lower()
+    return [value.decode("utf-8", "surrogateescape") for field, value in headers.fields if field.lower() == key]
 
 
 class HookIndex:
@@ -33,14 +45,16 @@ class HookIndex:
         self.carriers: list[tuple[Any, list[Any]]] = []
 
     def install(self) -> None:
-        """Take over the two methods, and leave out the check of each field of each message, which is an assertion."""
+        """Take over the two methods, find headers sooner, and leave out the check of each field of each message, which is an assertion."""
         http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
+        http.Headers.get_all = _get_all  # type: ignore[method-assign, assignment]
         self.manager.trigger_event = self.trigger_event  # type: ignore[method-assign]
         self.manager.handle_lifecycle = self.handle_lifecycle  # type: ignore[method-assign]
 
     def remove(self) -> None:
         """Give them back."""
         http.MessageData.__post_init__ = CHECKED  # type: ignore[method-assign]
+        http.Headers.get_all = LOOKUP  # type: ignore[method-assign]
         for name in ("trigger_event", "handle_lifecycle"):
             self.manager.__dict__.pop(name, None)
 
