@@ -4,7 +4,7 @@ One request, through the modules:
 
     client ──► next_layer        proxy/replay        mitmproxy's HTTP layer becomes one that can replay
            ──► requestheaders    proxy/addon         ours? (core/endpoints) the client's credential leaves the flow (proxy/wire)
-           ──► request           proxy/addon         what is it about? (core/body) where may it go? (core/routing)
+           ──► request           proxy/addon         what is it about? (core/body) where may it go? (core/routing, proxy/discovery)
                                                      with which key? (core/policy, asking core/pool, core/strategies, core/rests)
                                                      in which format? (proxy/translating, core/formats/base)
            ~~► wire              proxy/replay        a COPY is signed with the real key (proxy/wire) and sent
@@ -15,19 +15,21 @@ One request, through the modules:
                ╰────────────────────────────────────────────────────────────────────────────────────────╯ the flow
            ◄── responseheaders   proxy/addon         it is: say by whom (proxy/bookkeeping), begin to count (core/usage)
            ◄── chunks            proxy/replay        pass on at once, counted
-               relay_settle      proxy/bookkeeping   all but the last event has left: pool, comment (proxy/inspection), row (store/ledger)
+               relay_settle      proxy/bookkeeping   all but the last event has left: pool, comment (proxy/inspection),
+                                                     rows (proxy/rows, store/ledger)
            ◄── response | error  proxy/addon         settle what is not settled yet; let go of the flow and its secrets
 
 The nouns of all this are in core/exchange, the errors that a client may see in core/errors.
 What a flow may show is decided in proxy/redaction; keys of the vault, rests and sessions come and go by proxy/stored (store/vault,
 store/state).
 
-Four floors, each importing only those to its left:
+Four floors and a side room, each importing only those to its left:
 
-    core ◄─ store ◄─ {proxy, cli}          asking, beside the store: one request of the relay's own to a provider
+    core ◄─ {store, asking} ◄─ {proxy, cli}
 
     core    pure: values in, values out; no mitmproxy, no files, no clock or randomness of its own
     store   the SQLite file
+    asking  a request of the relay's own to a provider, for its list of models
     proxy   the only importer of mitmproxy; proxy/script is what addon/relay.py loads
     cli     the commands behind scripts/; starts mitmproxy as a program
 """

@@ -1,8 +1,8 @@
 """One attempt at a provider that is asked, or answers, otherwise than its client knows it: in another format, by another model's name.
 
-    point ──► Crossing.of(…)          the request as this provider understands it
-    ◄── open(response)                the answer's head in Claude's form, and what turns its bytes into that form
-    ◄── problem(outcome)              an error answer in Claude's words
+    Renamed | Readdressed | Translated    made by `translating` for one attempt
+    ◄── open(response)                    the answer's head as the client is to see it, and what turns its bytes into that form
+    ◄── problem(outcome)                  an error answer in Claude's words
 
 Everything behind it (gate, meter, ledger, client) sees Claude's form only. It must not know keys, routes or rests.
 """

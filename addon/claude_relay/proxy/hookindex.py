@@ -4,6 +4,8 @@ mitmproxy asks each of its roughly 35 addons for each hook of each flow, and onc
 about half of mitmdump's time.
 The index asks once per hook name and then calls only those that answered. It is exact: it is thrown away whenever addons come or go, also
 inside addons that carry others (the script loader), and a handler is looked up on its addon at each call, as mitmproxy does.
+
+While it is installed, two more things that mitmproxy does for every message cost less: finding a header, checking types of fields.
 """
 
 from __future__ import annotations

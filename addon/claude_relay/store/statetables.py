@@ -5,6 +5,7 @@
     loads      what each process carries with keys that have limits; what is old is of a process that ended
     probes     the keys that a process probes after a long rest
     resources  which key has made a file, a batch, a container
+    batches    those whose results were counted
 
 Joining is the same as in `core.rest` and `core.sessions`, whatever the order of the rows. Times are seconds since the epoch as
 REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
