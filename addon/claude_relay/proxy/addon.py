@@ -390,7 +390,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if isinstance(crossing, Translated):
         write_anew(flow.request, upstream, crossing.sent.path, crossing.sent.body)
     else:
-        reword(flow.request, relayed.facts, attempt)
+        reword(flow.request, relayed, attempt)
         address(flow.request, upstream, identity=relayed.facts.stream or crossing is not None)
     proxy = (
         upstream.proxy if attempt.key is None or attempt.key.proxy is None else OutboundProxy.parse(attempt.key.proxy)
@@ -406,11 +406,14 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
         relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
 
 
-def reword(request: http.Request, facts: Facts, attempt: Attempt) -> None:
+def reword(request: http.Request, relayed: Relayed, attempt: Attempt) -> None:
     """What a native body must lose: another provider's thoughts, and its model's name where the provider has another one for it."""
-    body = request.data.content or b""
+    facts, body = relayed.facts, request.data.content or b""
     if facts.endpoint is Endpoint.MESSAGES:
-        body = without_thinking(body) if attempt.repaired else without_foreign_thinking(body)
+        if attempt.repaired:
+            body = without_thinking(body)
+        elif relayed.runtime.formats:  # else no other model has answered, or not lately: what is left of it is repaired
+            body = without_foreign_thinking(body)
     if attempt.model != facts.model:
         body = rename_model(body, attempt.model)
     if body is not request.data.content and body != request.data.content:

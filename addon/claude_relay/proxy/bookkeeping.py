@@ -122,7 +122,7 @@ class Bookkeeper:
             self.view.add_failed(relayed, tried, flow, outcome, answer)
 
     async def settle(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
-        """The request is over, or all but its last bytes: pool, line, ledger."""
+        """The request is over, or all but its last bytes: line and ledger, then the pool and those who want to know."""
         now = time.time()
         finished = how_it_finished(flow, relayed)
         if relayed.policy is not None:
@@ -132,25 +132,31 @@ class Bookkeeper:
         close_tries(relayed, finished, now)
         if relayed.meter is not None and relayed.tries and not relayed.own_answer:
             relayed.count(relayed.meter)
-        self.tell_pool(relayed, now)
+        rows = None
+        try:
+            usage = await self.usage_of(relayed)
+            await self.remember_made(relayed)
+            if isinstance(relayed.translation, Translation):
+                await self.after_translation(relayed, relayed.translation)
+            flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
+            flow.marked = marker(relayed, finished)
+            if self.closed:
+                # The relay is ending and cannot write any more: an answer without a row must not look complete.
+                await asyncio.get_running_loop().create_future()
+            if self.ledger is not None and relayed.counts:
+                rows = request_row(flow, relayed, usage, finished, now), attempt_rows(relayed)
+                self.keep_bodies(flow, relayed)
+                await self.ledger.write(*rows)
+        finally:  # the client need not wait for the rest: it comes when the answer has left
+            if not self.closed:
+                asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows, now)
+
+    async def usage_of(self, relayed: Relayed) -> Usage:
+        """What all attempts have used, each of them priced."""
         for tried in relayed.tries:
             tried.priced = price(relayed, tried, tried.usage)
         await self.count_batch(relayed)
-        usage = billed(relayed)
-        await self.remember_made(relayed)
-        if isinstance(relayed.translation, Translation):
-            await self.after_translation(relayed, relayed.translation)
-        flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
-        flow.marked = marker(relayed, finished)
-        if self.closed:
-            # The relay is ending and cannot write any more: an answer without a row must not look complete.
-            await asyncio.get_running_loop().create_future()
-        if self.ledger is None or not relayed.counts:
-            return
-        request, attempts = request_row(flow, relayed, usage, finished, now), attempt_rows(relayed)
-        if self.reporting is not None:
-            self.report(self.reporting, flow, relayed, request, attempts)
-        await self.ledger.write(request, attempts)
+        return billed(relayed)
 
     async def count_batch(self, relayed: Relayed) -> None:
         """What a batch has used, when its results are fetched for the first time: a line of `attempts` for each of its models."""
@@ -168,22 +174,23 @@ class Bookkeeper:
             tried.usage, tried.served_model = Usage.total(used), model or None
             tried.priced = await asyncio.to_thread(batch_price, relayed, tried, used)
 
-    @staticmethod
-    def report(
-        reporting: Reporting,
-        flow: http.HTTPFlow,
-        relayed: Relayed,
-        request: RequestRow,
-        attempts: Sequence[AttemptRow],
-    ) -> None:
-        """Tell those who want to know."""
-        reporting.settled(request, attempts, relayed.meter.stop_reason if relayed.meter is not None else None)
+    def tell_others(self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None, now: float) -> None:
+        """The pool, and those who want to know what was written down."""
+        self.tell_pool(relayed, now)
+        if self.reporting is None or rows is None:
+            return
+        self.reporting.settled(*rows, relayed.meter.stop_reason if relayed.meter is not None else None)
         if relayed.refusal is not None and relayed.policy is not None:
-            reporting.refused(relayed.refusal, [tried.attempt.provider for tried in relayed.tries])
-        if reporting.bodies is not None and relayed.pristine is not None:
-            reporting.body(relayed.id, 0, "request", redact_all(relayed.pristine.content or b"", relayed))
-            answer = b"".join(relayed.kept or ()) or (flow.response.data.content if flow.response is not None else b"")
-            reporting.body(relayed.id, 0, "answer", redact_all(answer or b"", relayed))
+            self.reporting.refused(relayed.refusal, [tried.attempt.provider for tried in relayed.tries])
+
+    def keep_bodies(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
+        """Store what was asked and answered, as long as its secrets are known."""
+        reporting = self.reporting
+        if reporting is None or reporting.bodies is None or relayed.pristine is None:
+            return
+        reporting.body(relayed.id, 0, "request", redact_all(relayed.pristine.content or b"", relayed))
+        answer = b"".join(relayed.kept or ()) or (flow.response.data.content if flow.response is not None else b"")
+        reporting.body(relayed.id, 0, "answer", redact_all(answer or b"", relayed))
 
     async def after_translation(self, relayed: Relayed, translation: Translation) -> None:
         """Keep what the provider wants back; say what in its answer nobody was ready for."""

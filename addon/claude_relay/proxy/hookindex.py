@@ -4,8 +4,6 @@ mitmproxy asks each of its roughly 35 addons for each hook of each flow, and onc
 about half of mitmdump's time.
 The index asks once per hook name and then calls only those that answered. It is exact: it is thrown away whenever addons come or go, also
 inside addons that carry others (the script loader), and a handler is looked up on its addon at each call, as mitmproxy does.
-
-While it is installed, two more things that mitmproxy does for every message cost less: finding a header, checking types of fields.
 """
 
 from __future__ import annotations
@@ -14,26 +12,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mitmproxy import addonmanager, exceptions, flow, hooks, http
-
-CHECKED = http.MessageData.__post_init__
-"""mitmproxy's assertion that every field has the declared type; as much work as parsing the message."""
-
-
-LOOKUP = http.Headers.get_all
-"""How mitmproxy finds a header: through three functions for each field, some twenty times for each request."""
-
-
-def _unchecked(_: http.MessageData) -> None:
-    """Nothing to do after the fields are set."""
-
-
-def _get_all(headers: http.Headers, name: str | bytes) -> list[str]:
-    """What LOOKUP says, in half of its time."""
-    if type(name) is not str:
-        return LOOKUP(headers, name)
-    key = name.encode("utf-8", "surrogateescape").lower()
-    return [value.decode("utf-8", "surrogateescape") for field, value in headers.fields if field.lower() == key]
+from mitmproxy import addonmanager, exceptions, flow, hooks
 
 
 class HookIndex:
@@ -47,16 +26,12 @@ class HookIndex:
         self.carriers: list[tuple[Any, list[Any]]] = []
 
     def install(self) -> None:
-        """Take over the two methods, find headers sooner, and leave out the check of each field of each message, which is an assertion."""
-        http.MessageData.__post_init__ = _unchecked  # type: ignore[method-assign]
-        http.Headers.get_all = _get_all  # type: ignore[method-assign, assignment]
+        """Take over the two methods."""
         self.manager.trigger_event = self.trigger_event  # type: ignore[method-assign]
         self.manager.handle_lifecycle = self.handle_lifecycle  # type: ignore[method-assign]
 
     def remove(self) -> None:
         """Give them back."""
-        http.MessageData.__post_init__ = CHECKED  # type: ignore[method-assign]
-        http.Headers.get_all = LOOKUP  # type: ignore[method-assign]
         for name in ("trigger_event", "handle_lifecycle"):
             self.manager.__dict__.pop(name, None)
 

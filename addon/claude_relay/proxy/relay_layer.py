@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import weakref
 from collections.abc import Iterator
@@ -61,8 +62,10 @@ class RelayLayer(HttpLayer):
             yield from self.event_to_child(_WithoutTrailers(self.connections[event.connection]), event)
 
     def make_stream(self, stream_id: int) -> Commands[None]:
-        """As mitmproxy does it, with a stream that can replay."""
-        self.streams[stream_id] = stream = RelayStream(self.context.fork(), stream_id)
+        """As mitmproxy does it, with a stream that can replay; without making a server that is thrown away, as its `fork` does."""
+        context = copy.copy(self.context)
+        context.layers = [*context.layers]
+        self.streams[stream_id] = stream = RelayStream(context, stream_id)
         stream.http_layer = self
         yield from self.event_to_child(stream, events.Start())
 

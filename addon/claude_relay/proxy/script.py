@@ -23,7 +23,7 @@ from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import locate
 from claude_relay.store.ledger import Ledger
 
-from . import banner, options, reload
+from . import banner, options, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .commands import RelayCommands
@@ -95,6 +95,7 @@ class ClaudeRelay(RelayHooks):
         config = self.runtime.config
         self.index = HookIndex(ctx.master.addons)
         self.index.install()
+        shortcuts.install()
         self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger.open()
         self.books.stored = self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
@@ -174,6 +175,7 @@ class ClaudeRelay(RelayHooks):
             self.watcher.stop()
         if self.index is not None:
             self.index.remove()
+            shortcuts.remove()
         if self.books.ledger is not None:
             self.books.closed = True
         if self.books.reporting is not None:

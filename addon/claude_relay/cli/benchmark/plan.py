@@ -18,7 +18,7 @@ PARTS: Final = ("requests", "streams", "memory", "choosing", "reports")
 class Plan:
     """Bounds of a run; everything that runs is bounded by a count or a time.
 
-    rounds, seconds     slices of each target at each load, and their length
+    rounds, seconds     slices of each target at each load, and their length: short, as a machine's speed may change every second
     streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
     choosing            rounds of each strategy, some milliseconds each
     reports             rows of the ledger that reports are made of
@@ -26,8 +26,8 @@ class Plan:
     """
 
     parts: tuple[str, ...] = PARTS
-    rounds: int = 15
-    seconds: float = 0.4
+    rounds: int = 45
+    seconds: float = 0.15
     connections: tuple[int, ...] = (1, 16)
     sizes: tuple[int, ...] = (2_048, 102_400)
     stream_rounds: int = 5
@@ -42,4 +42,4 @@ class Plan:
 
 
 FULL: Final = Plan()
-QUICK: Final = Plan(parts=PARTS[:-1], rounds=5, seconds=0.25, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))
+QUICK: Final = Plan(parts=PARTS[:-1], rounds=12, seconds=0.1, stream_rounds=1, events=60, memory=(3_000, 4_500, 6_000))

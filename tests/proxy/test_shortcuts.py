@@ -1,0 +1,104 @@
+"""Each shortcut gives what mitmproxy's own function gives, and goes when the relay does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mitmproxy import http, optmanager
+from mitmproxy.net.http import url
+from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
+from mitmproxy.test import tflow
+
+from claude_relay.proxy import shortcuts
+
+OWN: dict[str, Any] = {shortcut.name: getattr(shortcut.owner, shortcut.name) for shortcut in shortcuts.SHORTCUTS}
+"""mitmproxy's functions, as long as no relay runs."""
+
+NAMES = st.sampled_from(["a", "A", "x-Ä", "", "content-length", b"A", "\udcff"])
+FIELDS = st.lists(
+    st.tuples(st.sampled_from([b"a", b"A", b"x-\xc3\x84", b"", b"\xff"]), st.binary(max_size=4)), max_size=5
+)
+
+
+@pytest.fixture
+def installed() -> Iterator[None]:
+    shortcuts.install()
+    yield
+    shortcuts.remove()
+
+
+@given(FIELDS, NAMES)
+def test_headers_are_found_as_mitmproxy_finds_them(fields: list[tuple[bytes, bytes]], name: Any) -> None:
+    headers = http.Headers(fields)
+    assert shortcuts.get_all(headers, name) == OWN["get_all"](headers, name)
+    assert shortcuts.get(headers, name, 7) == OWN["get"](headers, name, 7)
+    assert shortcuts.contains(headers, name) == OWN["__contains__"](headers, name)
+
+
+@pytest.mark.parametrize("function", [shortcuts.get_all, shortcuts.get, shortcuts.contains])
+def test_what_is_no_name_is_refused_as_by_mitmproxy(function: Any) -> None:
+    with pytest.raises(TypeError):
+        function(http.Headers(), 5)
+
+
+@pytest.mark.parametrize("value", [True, 7, 1.5, "text", None, ["a", "b"], ("a",)])
+@pytest.mark.parametrize("default", [False, "default", ["c"]])
+def test_options_have_their_value_or_their_default(value: Any, default: Any) -> None:
+    option = optmanager._Option("name", object, default, "help", None)
+    assert shortcuts.current(option) == OWN["current"](option) == default
+    option.value = value
+    assert shortcuts.current(option) == OWN["current"](option) == value
+
+
+def test_a_list_that_an_option_gave_is_its_readers_own() -> None:
+    option = optmanager._Option("name", object, ["a"], "help", None)
+    shortcuts.current(option).append("b")
+    assert shortcuts.current(option) == ["a"]
+
+
+def test_hooks_have_their_arguments() -> None:
+    hook = HttpRequestHook(tflow.tflow())
+    assert shortcuts.args(hook) == OWN["args"](hook) == [hook.flow]
+
+
+def outcome(function: Callable[..., object], *arguments: object) -> object:
+    """What it returns, or the kind of error that it raises."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@given(
+    text=st.one_of(st.sampled_from(["api.anthropic.com:443", "[::1]:80", b"ex\xc3\xa4mple", "a b", b"\xff"]), st.text())
+)
+def test_an_authority_is_read_the_same_each_time(text: str | bytes, check: bool) -> None:
+    expected = outcome(OWN["parse_authority"], text, check)
+    assert [outcome(shortcuts.authority, text, check) for _ in range(2)] == [expected] * 2
+
+
+def test_mitmproxy_uses_them_while_they_are_installed(installed: None) -> None:
+    for shortcut in shortcuts.SHORTCUTS:
+        assert getattr(shortcut.owner, shortcut.name) is shortcut.function
+    assert http.Headers([(b"Host", b"a"), (b"host", b"b")]).get("HOST") == "a, b"
+    assert "x" not in http.Headers()
+    before = shortcuts.authority.cache_info().hits
+    request = tflow.treq(headers=http.Headers([(b"Host", b"api.anthropic.com:443")]))
+    assert request.pretty_host == request.pretty_host == "api.anthropic.com"
+    assert shortcuts.authority.cache_info().hits > before
+
+
+def test_mitmproxy_gets_its_own_back() -> None:
+    for _ in range(2):
+        shortcuts.install()
+        shortcuts.install()
+        shortcuts.remove()
+        shortcuts.remove()
+    assert {shortcut.name: getattr(shortcut.owner, shortcut.name) for shortcut in shortcuts.SHORTCUTS} == OWN
+    assert "get" not in vars(http.Headers)
+    assert url.parse_authority is OWN["parse_authority"]
