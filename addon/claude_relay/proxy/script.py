@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import gc
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,8 @@ class ClaudeRelay(RelayHooks):
             self.announced = True
             for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
+            if threading.current_thread() is threading.main_thread():  # the process is the relay's own
+                gc.freeze()  # what is loaded by now stays: no full collection walks over it, for 0.1 s in which nothing moves
         else:
             logger.error(
                 "The relay cannot listen (see above). Change `listen` in relay.yaml or end the program that uses the port."
