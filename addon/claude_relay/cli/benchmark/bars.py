@@ -135,7 +135,7 @@ def kill_bars(kills: Kills) -> Iterator[Bar]:
 
 
 def between(spread: Spread, unit: str) -> str:
-    """The rounds, from the lowest to the highest."""
+    """The middle half of the rounds."""
     return f"{spread.low:.2f} … {spread.high:.2f}{unit}" if spread.low != spread.high else ""
 
 

@@ -1,10 +1,10 @@
 """Figures of a run and how they compare. What this module must not know: how they were measured, how they are shown.
 
 Targets take turns in rounds, and a comparison is made between slices of the same round; what counts is the median of the rounds, beside
-the smallest and the largest.
+the bounds of their middle half: single rounds tell of the machine.
 
->>> Spread.of([1.2, 1.0, 1.1])
-Spread(median=1.1, low=1.0, high=1.2)
+>>> Spread.of([1.0, 9.0, 3.0, 2.0, 4.0])
+Spread(median=3.0, low=2.0, high=4.0)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over all rounds."""
+    """A figure over all rounds. `low`, `high`: a quarter of them lies below, a quarter above."""
 
     median: float
     low: float
@@ -25,8 +25,9 @@ class Spread:
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
         """At least one value."""
-        found = sorted(values)
-        return cls(statistics.median(found), found[0], found[-1])
+        found = list(values)
+        low, median, high = statistics.quantiles(found, n=4, method="inclusive") if len(found) > 1 else found * 3
+        return cls(median, low, high)
 
 
 def percentile(values: Sequence[int], share: float) -> float:
@@ -179,11 +180,6 @@ class Results:
 
 def noise(results: Results, target: str) -> float | None:
     """How far one target itself varied: the width of the middle half of its rounds, as a share of their median."""
-    found = [[one.rate for one in requests.compared.rounds[target]] for requests in results.requests]
-    shares = [_middle_half(rates) / statistics.median(rates) for rates in found if len(rates) > 1]
+    found = [requests.compared.figure(target, lambda one: one.rate) for requests in results.requests]
+    shares = [(rate.high - rate.low) / rate.median for rate in found if rate.low != rate.high]
     return statistics.median(shares) if shares else None
-
-
-def _middle_half(rates: Sequence[float]) -> float:
-    low, _, high = statistics.quantiles(rates, n=4, method="inclusive")
-    return high - low

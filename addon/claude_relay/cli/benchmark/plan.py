@@ -1,4 +1,4 @@
-"""How much is measured: the whole benchmark (about five minutes), or a short run.
+"""How much is measured: the whole benchmark (about seven minutes), or a short run.
 
 >>> replace(FULL, rounds=1).rounds
 1
@@ -26,7 +26,7 @@ class Plan:
     """
 
     parts: tuple[str, ...] = PARTS
-    rounds: int = 45
+    rounds: int = 35
     seconds: float = 0.15
     connections: tuple[int, ...] = (1, 16)
     sizes: tuple[int, ...] = (2_048, 102_400)

@@ -42,7 +42,9 @@ def print_report(results: Results, console: Console) -> None:
 
 def bar_table(found: list[Bar]) -> Table:
     """The ratios, and whether they are good enough."""
-    table = Table("The relay, everything on", "wanted", "found", "rounds", "", title="Ratios", title_justify="left")
+    table = Table(
+        "The relay, everything on", "wanted", "found", "middle half", "", title="Ratios", title_justify="left"
+    )
     for bar in found:
         table.add_row(bar.what, bar.wanted, bar.found, bar.spread, "[green]pass[/]" if bar.holds else "[red]FAIL[/]")
     return table
@@ -92,7 +94,7 @@ def cpu(compared: Comparison, name: str) -> str:
 def stream_table(streams: Streams) -> Table:
     """Delays and first events, with what is added."""
     table = Table("streams", "target", title="Streams (added: to the direct upstream)", title_justify="left")
-    for column in ("p50 ms", "p99 ms", "cpu ms each", "p50 added", "p99 added", "rounds of p99 added", "p99 over bare"):
+    for column in ("p50 ms", "p99 ms", "cpu ms each", "p50 added", "p99 added", "middle half", "p99 over bare"):
         table.add_column(column, justify="right")
     for compared in (streams.delays, streams.firsts):
         each = cpu if compared is streams.delays else no_cpu
