@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = ["FULL", "PARTS", "QUICK", "Plan", "replace"]
 
+PIECES: Final = 3
 PARTS: Final = ("requests", "streams", "memory", "choosing", "reports")
 
 
@@ -18,7 +19,8 @@ PARTS: Final = ("requests", "streams", "memory", "choosing", "reports")
 class Plan:
     """Bounds of a run; everything that runs is bounded by a count or a time.
 
-    rounds, seconds     slices of each target at each load, and their length: short, as a machine's speed may change every second
+    rounds, seconds     slices of each target at each load, and their length: short, as a machine's speed may change every second;
+                        at one connection, where tenths of a millisecond count, PIECES times as many and as short
     streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
     choosing            rounds of each strategy, some milliseconds each
     reports             rows of the ledger that reports are made of
@@ -39,6 +41,10 @@ class Plan:
     choosing: int = 5
     reports: int = 1_000_000
     web: bool = False
+
+    def slices(self, connections: int) -> tuple[int, float]:
+        """How many there are of each target, and how many seconds each takes."""
+        return (self.rounds, self.seconds) if connections > 1 else (PIECES * self.rounds, self.seconds / PIECES)
 
 
 FULL: Final = Plan()

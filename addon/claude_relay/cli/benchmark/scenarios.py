@@ -77,8 +77,9 @@ async def compare_requests(
 ) -> Comparison:
     """All targets under one load."""
     rounds: defaultdict[str, list[Slice]] = defaultdict(list)
-    for name, target in turns(targets, plan.rounds):
-        report = await hammer(bench.load, target, connections=connections, size=size, seconds=plan.seconds)
+    count, seconds = plan.slices(connections)
+    for name, target in turns(targets, count):
+        report = await hammer(bench.load, target, connections=connections, size=size, seconds=seconds)
         rounds[name].append(Slice.of(report.latencies, report.seconds, report.cpu))
     return Comparison(f"{connections} × {size // 1024} KB", rounds)
 
