@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -102,11 +103,14 @@ def assert_claude_answer(data: bytes) -> dict[str, Any]:
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
-    """The same bytes whole, one by one, and in two pieces cut at every offset."""
+    """The same bytes whole, one by one, and cut at every offset: in each turn all events at the same one."""
     yield [data]
     yield [data[at : at + 1] for at in range(len(data))]
-    for at in range(1, len(data)):
-        yield [data[:at], data[at:]]
+    ends = [*(found.end() for found in re.finditer(rb"\r?\n\r?\n", data[:-1])), len(data)]
+    starts = [0, *ends[:-1]]
+    for offset in range(max(end - start for start, end in zip(starts, ends, strict=True))):
+        cuts = [start + offset for start, end in zip(starts, ends, strict=True) if 0 < start + offset < end]
+        yield [data[start:end] for start, end in itertools.pairwise([0, *cuts, len(data)])]
 
 
 def feed_all_ways(make_translation: Callable[[], Feedable], data: bytes) -> Iterator[dict[str, Any]]:
