@@ -203,7 +203,9 @@ def test_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     ]
     assert len(re.findall(r"^ {1}\d  200  ", shown.getvalue(), re.MULTILINE)) == 5
     assert "ledger)" not in shown.getvalue()
-    assert re.search(r"total +5 ", capsys.readouterr().out)
+    table = capsys.readouterr().out
+    assert re.search(r"total +5 .*\$0\.\d", table)
+    assert "Without a price" not in table
     assert list(tmp_path.iterdir()) == []
 
 

@@ -27,6 +27,12 @@ START_SECONDS = 12.0
 END_SECONDS = 3.0
 POLL_SECONDS = 0.05
 LINES_SHOWN = 15
+PRICES = [
+    {"model": "claude-haiku-*", "input": 1.0, "output": 5.0, "cache_read": 0.1, "cache_write_5m": 1.25},
+    {"model": "claude-opus-*", "input": 5.0, "output": 25.0, "cache_read": 0.5, "cache_write_5m": 6.25},
+    {"model": "claude-*", "input": 3.0, "output": 15.0, "cache_read": 0.3, "cache_write_5m": 3.75},
+]
+"""The built-in lists know the providers by their hosts, and the made-up Claude is none of them."""
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from claude_relay.cli.main import main; main()"
 """The command in a fresh interpreter, from where this package lies, installed or not."""
 
@@ -90,6 +96,7 @@ def configuration(upstream: str, proxy_port: int, base_port: int) -> dict[str, o
         "providers": {
             PROVIDER: {"base_url": upstream, "keys": [role.key for role in ROLES], "strategy": "round-robin"}
         },
+        "prices": PRICES,
         "retry": {"attempts": 6, "max_wait": "3s", "first_byte": "4s", "idle": "4s"},
     }
 
