@@ -122,6 +122,7 @@ class ClaudeRelay(RelayHooks):
         await self.books.reporting.start()
         proxyserver = ctx.master.addons.get("proxyserver")
         if not ctx.options.has_changed("mode"):
+            self.default_listener.replaced = True
             ctx.options.update(mode=modes(config))
         await proxyserver.setup_servers()  # waits for the update that the option began
         self.default_listener.remove()
@@ -204,12 +205,14 @@ class DefaultListenerFilter(logging.Filter):
     """mitmproxy binds its default port before the script is loaded. The relay's listeners replace it, so its failure is no error."""
 
     LOGGER = "mitmproxy.addons.proxyserver"
+    replaced = False
+    """Whether the modes are the relay's by now. Even then mitmproxy may still be trying the default port."""
     dropped = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drop the complaint about a listener that nobody asked for."""
         message = record.getMessage()
-        if "failed to listen on *:" in message and not ctx.options.has_changed("mode"):
+        if "failed to listen on *:" in message and (self.replaced or not ctx.options.has_changed("mode")):
             self.dropped = True
             return False
         # Stopping the listener that never came up is reported once more, as an error without words.
