@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from mitmproxy.addons.errorcheck import ErrorCheck
 from mitmproxy.test import taddons
 
 from claude_relay.proxy.script import DefaultListenerFilter
@@ -27,6 +28,23 @@ def test_a_default_port_that_is_anothers_is_no_error_whenever_mitmproxy_finds_ou
         assert not shown(TAKEN, default_listener)
         assert not shown("", default_listener)
         assert shown("something else", default_listener)
+
+
+def test_what_mitmproxy_said_before_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    default_listener = DefaultListenerFilter()
+    with taddons.context() as context:
+        check = ErrorCheck()
+        context.master.addons.add(check)
+        try:
+            logging.getLogger(DefaultListenerFilter.LOGGER).error(TAKEN)
+            logging.getLogger("another").error("worse")
+            default_listener.install()
+        finally:
+            check.finish()
+            default_listener.remove()
+    assert [record.getMessage() for record in check.logger.has_errored] == ["worse"]
+    assert "That does not matter" in caplog.text
 
 
 def test_a_port_that_the_user_named_is_missed() -> None:

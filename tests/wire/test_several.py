@@ -76,6 +76,7 @@ class Member(RelayProcess):
     """One of several: a forked relay in a folder of its own, and a client of it."""
 
     child = 0
+    client: RawClient | None = None
 
     def bred_by(self, breeder: subprocess.Popen[str]) -> None:
         assert breeder.stdin is not None
@@ -96,9 +97,11 @@ class Member(RelayProcess):
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.child, signal.SIGKILL)
-        self.client.close()
+        if self.client is not None:
+            self.client.close()
 
     def ask(self, session: str = "") -> Answer:
+        assert self.client is not None
         headers = [("x-claude-code-session-id", session)] if session else []
         return self.client.ask("POST", "/v1/messages", body=messages_body(), headers=headers)
 

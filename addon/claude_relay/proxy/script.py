@@ -202,7 +202,7 @@ class ClaudeRelay(RelayHooks):
 
 
 class DefaultListenerFilter(logging.Filter):
-    """mitmproxy binds its default port before the script is loaded. The relay's listeners replace it, so its failure is no error."""
+    """mitmproxy binds its default port while the script is loaded. The relay's listeners replace it, so its failure is no error."""
 
     LOGGER = "mitmproxy.addons.proxyserver"
     replaced = False
@@ -219,8 +219,14 @@ class DefaultListenerFilter(logging.Filter):
         return bool(message) or not self.dropped
 
     def install(self) -> None:
-        """Begin to filter."""
+        """Begin to filter. What mitmproxy has complained of before is forgotten, or it would end for it."""
         logging.getLogger(self.LOGGER).addFilter(self)
+        check = ctx.master.addons.get("errorcheck")
+        if check is not None:
+            errors = check.logger.has_errored
+            errors[:] = [record for record in errors if self.filter(record)]
+            if self.dropped:
+                logger.log(ALERT, "That does not matter: the relay listens where its configuration says.")
 
     def remove(self) -> None:
         """Stop filtering."""
