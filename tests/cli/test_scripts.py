@@ -148,6 +148,7 @@ elsewhere = pytest.mark.skipif(
 )
 
 
+@elsewhere
 def test_shims_of_versions_that_are_switched_off_are_passed_over(tmp_path: Path) -> None:
     stand_in(tmp_path / "bin" / "python3.13", SWITCHED_OFF)
     stand_in(tmp_path / "bin" / "python3", TOO_OLD)
@@ -158,6 +159,7 @@ def test_shims_of_versions_that_are_switched_off_are_passed_over(tmp_path: Path)
     assert (status, stdout) == (0, str(tmp_path / "pyenv" / "versions" / "3.13.0" / "bin" / "python3"))
 
 
+@elsewhere
 @pytest.mark.parametrize(
     "place",
     [
