@@ -27,8 +27,8 @@ import msgspec
 from claude_relay.core.config import OutboundProxy, Provider
 from claude_relay.core.exchange import Endpoint, Failure, Key, Outcome
 from claude_relay.core.formats import FORMATS
-from claude_relay.core.gate import Decision, Gate
-from claude_relay.core.lenient import BAD_JSON
+from claude_relay.core.reading.gate import Decision, Gate
+from claude_relay.core.reading.lenient import BAD_JSON
 
 PATHS = {"anthropic": "/v1/models?limit=1", "gemini": "/models?pageSize=1"}
 """By format; https://ai.google.dev/api/models#method:-models.list for Gemini."""

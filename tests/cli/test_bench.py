@@ -35,7 +35,7 @@ from claude_relay.cli.benchmark.processes import BenchError
 from claude_relay.cli.benchmark.report import as_json, print_report
 from claude_relay.cli.benchmark.scenarios import hammer, listen
 from claude_relay.cli.benchmark.targets import Bench, Target
-from claude_relay.core.strategies import STRATEGIES
+from claude_relay.core.keys.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--only", "requests", "--rounds", "1", "--seconds", "0.05")

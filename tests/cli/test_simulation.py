@@ -27,8 +27,8 @@ from claude_relay.cli.simulation.tally import percentile
 from claude_relay.cli.simulation.traffic import LARGEST, Session, Size, Turn, make_traffic
 from claude_relay.cli.simulation.upstream import Upstream
 from claude_relay.core.exchange import Endpoint, Facts, Key
-from claude_relay.core.limits import headroom
-from claude_relay.core.strategies import STRATEGIES
+from claude_relay.core.keys.limits import headroom
+from claude_relay.core.keys.strategies import STRATEGIES
 from claude_relay.core.verdicts import judge
 
 QUIET = Size(sessions=12, rushes=1, rush=4, singles=20, bursts=0, burst=0)

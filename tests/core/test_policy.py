@@ -18,7 +18,7 @@ from claude_relay.core.exchange import (
     Refused,
     Wait,
 )
-from claude_relay.core.resources import Owner
+from claude_relay.core.reading.resources import Owner
 from core.world import BUSY, DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from claude_relay.core.budgets import Budgets, span
+from claude_relay.core.accounting.budgets import Budgets, span
 from claude_relay.core.config import Budget
 from claude_relay.store.budgetsums import AGAIN, BudgetSums, sums
 from claude_relay.store.database import StoreError

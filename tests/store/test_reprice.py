@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from claude_relay.cli.reprice import reprice as command
-from claude_relay.core.pricing import Priced
-from claude_relay.core.tokens import Usage
+from claude_relay.core.accounting.pricing import Priced
+from claude_relay.core.accounting.tokens import Usage
 from claude_relay.store import reprice as module
 from claude_relay.store.database import MissingDatabase, StoreError, connect, read_only
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_relay.core.exchange import Blame, Key, KeyLimits, Verdict
-from claude_relay.core.pool import Pool, Pools
-from claude_relay.core.rest import Rest, begin, longer, to_row
-from claude_relay.core.rests import PROBE_HELD, Rests
-from claude_relay.core.sessions import Seat, Sessions, joined
-from claude_relay.core.sharing import Shared, absorb, collect
+from claude_relay.core.keys.pool import Pool, Pools
+from claude_relay.core.keys.rest import Rest, begin, longer, to_row
+from claude_relay.core.keys.rests import PROBE_HELD, Rests
+from claude_relay.core.keys.sessions import Seat, Sessions, joined
+from claude_relay.core.keys.sharing import Shared, absorb, collect
 from claude_relay.store.database import StoreError, connect
 from claude_relay.store.migrations import migrate
 from claude_relay.store.state import HEARTBEAT, State, create_state
@@ -407,7 +407,7 @@ PROCESS = """
 import sys
 from pathlib import Path
 from claude_relay.store.state import State
-from claude_relay.core.rest import begin, to_row
+from claude_relay.core.keys.rest import begin, to_row
 state, number = State(Path(sys.argv[1])), int(sys.argv[2])
 sys.stdin.readline()
 for step in range(20):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from claude_relay.core.pricing import Prices
+from claude_relay.core.accounting.pricing import Prices
 from claude_relay.store.reprice import reprice
 
 from . import steps

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.exchange import KeyLimits
-from claude_relay.core.rest import begin, to_row
+from claude_relay.core.keys.rest import begin, to_row
 from claude_relay.store.keys import NewKey, StoredKey
 from claude_relay.store.state import State
 from claude_relay.store.vault import Vault

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.config import parse
-from claude_relay.core.sharing import SLICE
+from claude_relay.core.keys.sharing import SLICE
 from claude_relay.proxy import stored as stored_module
 from claude_relay.proxy.runtime import Runtime
 from claude_relay.proxy.stored import Stored

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from claude_relay.core.pricing import Prices
+from claude_relay.core.accounting.pricing import Prices
 from claude_relay.store.database import StoreError
 from claude_relay.store.reprice import Repriced, Unpriced
 from claude_relay.store.reprice import reprice as work

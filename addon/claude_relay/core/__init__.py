@@ -1,4 +1,18 @@
 """The pure floor: values in, values out.
 
 Nothing here imports mitmproxy, opens a file, reads a clock or draws a random number; clock and randomness are arguments.
+
+exchange    the nouns of one request; errors: those that a client may see
+endpoints   what a path is, and whose credential may leave with it
+routing     which providers a request goes to; catalogue: the models that this gives
+policy      which attempt is next, when to wait, how a request ends; trip: its way over providers and keys
+verdicts    what an attempt's outcome means, by a table (table, data/verdicts.json); refusals: what is said when no attempt is left
+estimate    the tokens of a request by its size
+notices     what an operator should hear of
+
+reading     what bodies and streams say, as they pass
+keys        the keys of a provider: who is ready, who rests, who sits where
+accounting  what was used, what it cost, what may be spent
+formats     other providers' formats, and the way there and back
+config      relay.yaml
 """

@@ -41,12 +41,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 
 from .exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Hop, Outcome, PassedOn, Refused, Wait
-from .limits import retry_at
-from .pool import Pool
+from .keys.limits import retry_at
+from .keys.pool import Pool
+from .keys.seating import Seating
+from .keys.sessions import Sessions
+from .reading.resources import Owner
 from .refusals import all_down, all_rest
-from .resources import Owner
-from .seating import Seating
-from .sessions import Sessions
 from .table import AtEnd, Then
 from .trip import Last, RetryLike, Trip, Try
 from .verdicts import MEANINGS, judge

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from .errors import RelayError
 from .exchange import Hop
-from .pool import Pool
-from .states import KeyState
+from .keys.pool import Pool
+from .keys.states import KeyState
 
 SHOWN = 3
 SOON = 1.0

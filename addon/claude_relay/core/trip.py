@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .exchange import Facts, Hop, Key, Outcome, Verdict, Wait
-from .pool import Pool
-from .seating import Seating
+from .keys.pool import Pool
+from .keys.seating import Seating
 
 STRIKES = 2
 """Failures at one provider before the next is tried."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import msgspec
 
 from .exchange import Blame, Facts, Failure, Outcome, Verdict
-from .limits import Limit, limit_of
+from .keys.limits import Limit, limit_of
 from .table import TABLE, Length, Meaning, Rule
 
 MEANINGS: dict[str, Meaning] = TABLE.meanings

@@ -18,7 +18,7 @@ rows         its rows in the ledger
 costs        what it used, and what that costs
 inspection   what mitmweb and the terminal show
 reporting    who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, bodies
-metrics      how the relay is at this moment, for /metrics (counters: core/metrics)
+metrics      how the relay is at this moment, for /metrics (counters: core/accounting/metrics)
 status_server  /metrics and /healthz on listen.panel
 telemetry    settled requests as OpenTelemetry spans and metrics
 jsonlog      the log as JSON lines

@@ -24,7 +24,6 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from claude_relay.core.body import read_facts, rename_model
 from claude_relay.core.config import Address, OutboundProxy
 from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
@@ -43,6 +42,7 @@ from claude_relay.core.exchange import (
 )
 from claude_relay.core.formats.anthropic import without_foreign_thinking, without_thinking
 from claude_relay.core.policy import attempts
+from claude_relay.core.reading.body import read_facts, rename_model
 from claude_relay.core.routing import route
 
 from .answers import (

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from mitmproxy import http
 
-from claude_relay.core.batches import BatchMeter
-from claude_relay.core.decode import Decoder
+from claude_relay.core.accounting.batches import BatchMeter
+from claude_relay.core.accounting.usage import Usage
 from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
-from claude_relay.core.resources import Owner, made, named
-from claude_relay.core.usage import Usage
+from claude_relay.core.reading.decode import Decoder
+from claude_relay.core.reading.resources import Owner, made, named
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
 from .costs import NO_USAGE, batch_price, billed, price

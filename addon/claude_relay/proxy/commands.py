@@ -12,7 +12,7 @@ from typing import cast
 from mitmproxy import command, exceptions, types
 
 from claude_relay.core.exchange import Key
-from claude_relay.core.pool import Pool
+from claude_relay.core.keys.pool import Pool
 
 from .runtime import Runtime
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from claude_relay.core.pricing import Priced, together
-from claude_relay.core.usage import Usage
+from claude_relay.core.accounting.pricing import Priced, together
+from claude_relay.core.accounting.usage import Usage
 
 from .relayed import Relayed, Try
 

@@ -15,14 +15,14 @@ from typing import Protocol
 import msgspec
 from mitmproxy import http
 
-from claude_relay.core.batches import fetched_here
-from claude_relay.core.decode import Decoder
+from claude_relay.core.accounting.batches import fetched_here
 from claude_relay.core.exchange import Outcome
 from claude_relay.core.formats.anthropic import ModelBack
 from claude_relay.core.formats.base import Format, Sent
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
-from claude_relay.core.lenient import parse_object
+from claude_relay.core.reading.decode import Decoder
+from claude_relay.core.reading.lenient import parse_object
 
 from .wire import lower_headers
 

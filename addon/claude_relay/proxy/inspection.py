@@ -8,8 +8,8 @@ from typing import Any
 
 from mitmproxy import ctx, flow, http
 
+from claude_relay.core.accounting.usage import Usage
 from claude_relay.core.exchange import Outcome
-from claude_relay.core.usage import Usage
 
 from .redaction import redact_all
 from .relayed import Relayed, Try

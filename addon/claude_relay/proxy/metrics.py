@@ -1,8 +1,8 @@
-"""How the relay is at this moment, for `core/metrics`: read on the event loop whenever somebody asks for the metrics."""
+"""How the relay is at this moment, for `core/accounting/metrics`: read on the event loop whenever somebody asks for the metrics."""
 
 from __future__ import annotations
 
-from claude_relay.core.metrics import Gauges
+from claude_relay.core.accounting.metrics import Gauges
 from claude_relay.store.ledger import Ledger
 
 from .relayed import RELAYED

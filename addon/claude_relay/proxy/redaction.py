@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from claude_relay.core.decode import Decoder
 from claude_relay.core.exchange import Endpoint
+from claude_relay.core.reading.decode import Decoder
 
 from .wire import CLIENT_ALIAS, CREDENTIALS, MASKED, Fields
 

@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 import msgspec
 from mitmproxy import http
 
-from claude_relay.core.batches import BatchMeter, batch_of
+from claude_relay.core.accounting.batches import BatchMeter, batch_of
+from claude_relay.core.accounting.pricing import Priced
+from claude_relay.core.accounting.usage import Meter, Usage
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.endpoints import normalise_path
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
-from claude_relay.core.gate import Gate
-from claude_relay.core.pricing import Priced
-from claude_relay.core.resources import LONGEST_ANSWER
-from claude_relay.core.usage import Meter, Usage
+from claude_relay.core.reading.gate import Gate
+from claude_relay.core.reading.resources import LONGEST_ANSWER
 
 from .crossing import Bytes, Crossing
 from .redaction import for_show, mask_headers

@@ -49,7 +49,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from claude_relay.core.exchange import Failure, Outcome
-from claude_relay.core.gate import Decision
+from claude_relay.core.reading.gate import Decision
 
 from .redaction import for_client, for_show, unmasked
 from .relayed import RELAYED, Relayed

@@ -16,11 +16,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from claude_relay.core.budgets import Budgets
+from claude_relay.core.accounting.budgets import Budgets
+from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Facts, Hop, Verdict
-from claude_relay.core.metrics import Metrics
 from claude_relay.core.notices import Notice, notices_of_attempt, refused
 from claude_relay.core.routing import model_at
 from claude_relay.store.bodies import Bodies, Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mitmproxy import http
 
-from claude_relay.core.usage import Usage
+from claude_relay.core.accounting.usage import Usage
 from claude_relay.store.ledger import AttemptRow, Finished, RequestRow
 
 from .costs import NO_USAGE, whole_price

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from claude_relay.core.accounting.pricing import Prices
 from claude_relay.core.config import NO_KEY, Config
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
-from claude_relay.core.pool import Pool, Pools
-from claude_relay.core.pricing import Prices
-from claude_relay.core.sessions import Sessions
+from claude_relay.core.keys.pool import Pool, Pools
+from claude_relay.core.keys.sessions import Sessions
 
 from .modules import format_of
 from .options import host_patterns

@@ -23,8 +23,8 @@ from typing import Any
 
 from tornado import httpserver, web
 
+from claude_relay.core.accounting.metrics import CONTENT_TYPE
 from claude_relay.core.config.values import Address
-from claude_relay.core.metrics import CONTENT_TYPE
 
 logger = logging.getLogger(__name__)
 SLICE = 20

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from claude_relay.core.exchange import Key
-from claude_relay.core.resources import LASTS, Owner, lasts
-from claude_relay.core.sessions import MOST
-from claude_relay.core.sharing import Shared, absorbing, collect
+from claude_relay.core.keys.sessions import MOST
+from claude_relay.core.keys.sharing import Shared, absorbing, collect
+from claude_relay.core.reading.resources import LASTS, Owner, lasts
 from claude_relay.store.database import StoreError
 from claude_relay.store.state import State
 from claude_relay.store.vault import Vault, VaultError

@@ -18,9 +18,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from claude_relay.core.accounting.metrics import Names
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint
-from claude_relay.core.metrics import Names
 from claude_relay.store.ledger import AttemptRow, RequestRow
 
 if TYPE_CHECKING:

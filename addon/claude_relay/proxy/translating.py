@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_relay.core.batches import tells_of_batches
+from claude_relay.core.accounting.batches import tells_of_batches
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Attempt, Endpoint
 from claude_relay.core.formats import counting, reading

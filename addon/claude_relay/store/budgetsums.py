@@ -17,7 +17,7 @@ from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from ..core.budgets import RuleLike, Span, Sum, covers, span
+from ..core.accounting.budgets import RuleLike, Span, Sum, covers, span
 from .database import MissingDatabase, StoreError, explain, read_only
 
 # The order of the tables is given: from the requests by their time to the attempts by their key.

@@ -22,9 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..core.batches import portions
-from ..core.pricing import Priced, together
-from ..core.tokens import Usage
+from ..core.accounting.batches import portions
+from ..core.accounting.pricing import Priced, together
+from ..core.accounting.tokens import Usage
 from .database import MissingDatabase, StoreError, connect, explain
 from .migrations import migrate
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from claude_relay.core.sharing import Row, Shared
+from claude_relay.core.keys.sharing import Row, Shared
 
 from .database import StoreError, connect, explain
 from .migrations import migrate

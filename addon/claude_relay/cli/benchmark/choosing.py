@@ -15,8 +15,8 @@ from random import Random
 from typing import Final
 
 from claude_relay.core.exchange import Key, KeyLimits
-from claude_relay.core.pool import Pool
-from claude_relay.core.strategies import STRATEGIES
+from claude_relay.core.keys.pool import Pool
+from claude_relay.core.keys.strategies import STRATEGIES
 
 from .figures import Choosing, Spread
 

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 from msgspec import Raw
 
-from claude_relay.core.body import members, rename_model
-from claude_relay.core.lenient import BAD_JSON, parse_answer, text, value
-from claude_relay.core.sse import SseParser
+from claude_relay.core.reading.body import members, rename_model
+from claude_relay.core.reading.lenient import BAD_JSON, parse_answer, text, value
+from claude_relay.core.reading.sse import SseParser
 
 from .writer import FOREIGN
 

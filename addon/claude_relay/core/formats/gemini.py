@@ -25,8 +25,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from claude_relay.core.lenient import BOM, parse_object, text, value
-from claude_relay.core.lenient import count as number
+from claude_relay.core.reading.lenient import BOM, parse_object, text, value
+from claude_relay.core.reading.lenient import count as number
 
 from .base import Asked, Problem, Sent, Unsuited
 from .conversation import (

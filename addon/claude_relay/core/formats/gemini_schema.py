@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from claude_relay.core.lenient import BAD_JSON, mapping, text
+from claude_relay.core.reading.lenient import BAD_JSON, mapping, text
 
 MAX_NODES = 2000
 """Schemas within one schema; what is more is cut, the deepest first."""

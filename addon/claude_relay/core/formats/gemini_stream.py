@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from claude_relay.core.lenient import count, mapping, text
+from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json

@@ -33,7 +33,7 @@ from hashlib import sha256
 
 import msgspec
 
-from claude_relay.core.lenient import mapping
+from claude_relay.core.reading.lenient import mapping
 
 from .base import Asked, EventReader, Problem, Sent
 from .conversation import Call, Conversation, Document, Image, Json, Part, Result, Text, Thinking, Tool, Turn

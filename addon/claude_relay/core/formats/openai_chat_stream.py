@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from claude_relay.core.lenient import count, mapping, text, value
+from claude_relay.core.reading.lenient import count, mapping, text, value
 
 from .conversation import Json
 from .problems import claude_problem, read_error

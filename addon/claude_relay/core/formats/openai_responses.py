@@ -25,7 +25,7 @@ from itertools import groupby
 
 import msgspec
 
-from claude_relay.core.lenient import mapping, parse_object, text
+from claude_relay.core.reading.lenient import mapping, parse_object, text
 
 from .base import Asked, EventReader, Problem, Sent
 from .conversation import Call, Choice, Conversation, Document, Image, Json, Part, Result, Text, Thinking, Tool

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from claude_relay.core.lenient import count, mapping, text
+from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json

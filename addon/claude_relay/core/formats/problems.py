@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 
 from claude_relay.core.errors import ERROR_TYPES, error_type
-from claude_relay.core.lenient import BOM, mapping, text, value
+from claude_relay.core.reading.lenient import BOM, mapping, text, value
 
 from .base import Problem
 

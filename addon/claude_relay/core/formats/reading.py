@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from claude_relay.core.lenient import BAD_JSON, mapping
+from claude_relay.core.reading.lenient import BAD_JSON, mapping
 
 from .base import Unsuited
 from .builtin import builtin

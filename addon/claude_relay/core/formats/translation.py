@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from claude_relay.core.decode import Decoder
-from claude_relay.core.lenient import BAD_JSON, BOM
-from claude_relay.core.sniff import Shape, sniff
-from claude_relay.core.sse import Event, SseParser
+from claude_relay.core.reading.decode import Decoder
+from claude_relay.core.reading.lenient import BAD_JSON, BOM
+from claude_relay.core.reading.sniff import Shape, sniff
+from claude_relay.core.reading.sse import Event, SseParser
 
 from .base import Format
 from .conversation import Json

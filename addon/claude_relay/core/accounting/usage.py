@@ -1,0 +1,239 @@
+r"""Counts what an answer uses while it passes, and tells where its end begins.
+
+    >>> meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    >>> meter.feed(b'event: message_start\ndata: {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 3}}}\n\n')
+    >>> meter.feed(b'event: ping\ndata: {}\n\nevent: message_stop\ndata: {"type": "message_stop"}\n\n')
+    22
+    >>> meter.complete, meter.usage.input_tokens
+    (True, 3)
+
+Works on raw wire bytes in any pieces, compressed or not, and never raises: an answer is passed on whatever this makes
+of it. Only the four events that carry usage or an end are read as JSON. Knows nothing of status codes, keys or the
+ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from claude_relay.core.exchange import Endpoint
+from claude_relay.core.reading.decode import Decoder
+from claude_relay.core.reading.lenient import error_name, mapping, parse_answer, parse_object, text, value
+from claude_relay.core.reading.resources import MOST_NAMED, containers
+from claude_relay.core.reading.sniff import Shape, event_kind, sniff
+from claude_relay.core.reading.sse import Event, SseParser
+
+from .tokens import Tally, Usage
+
+__all__ = ["Meter", "Usage"]
+
+BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes of a JSON answer that are kept to read its usage; a larger one's stays unknown."""
+
+_UNCOUNTED = frozenset({Endpoint.RESOURCE, Endpoint.SIDE})
+_DELTA = b"event: content_block_delta\ndata: "
+_ENDS = frozenset({"message_stop", "error"})
+
+
+class Meter:
+    """The meter of one answer.
+
+    served_model  the model that the answer names
+    stop_reason   why the model stopped
+    error         type of an upstream `error` event or error answer; "error" when it has none
+    complete      True once the answer is whole and no error: at `message_stop`, or at `end` for an answer that is no stream. A body that
+                  cannot be looked into (unknown coding, too large) counts as whole when the transport says so.
+    events        events of a stream so far, pings too
+    content       True once an event with content was seen, or a byte of a JSON answer
+    containers    ids of the containers that the answer says it ran in
+    """
+
+    def __init__(self, headers: Mapping[str, str], *, endpoint: Endpoint) -> None:
+        self.served_model: str | None = None
+        self.stop_reason: str | None = None
+        self.error: str | None = None
+        self.complete = False
+        self.events = 0
+        self.content = False
+        self.containers: tuple[str, ...] = ()
+        self._headers = headers
+        self._tally = Tally()
+        self._decoder = Decoder(headers.get("content-encoding", ""))
+        self._blind = endpoint in _UNCOUNTED or self._decoder.blind
+        self._shape: Shape | None = None
+        self._head = b""  # as long as the shape is unknown
+        self._parser = SseParser()
+        self._body = bytearray()
+        self._steady = False  # an uncompressed stream without its final event
+        self._final = False
+        self._ended = False
+
+    @property
+    def usage(self) -> Usage:
+        """What is known by now."""
+        return self._tally.usage
+
+    def feed(self, data: bytes) -> int | None:
+        """Count the next bytes; returns where in them the final event (`message_stop` or `error`) begins, else None.
+
+        0 when it began earlier, and when the body is compressed. All that follows it is 0 too.
+        """
+        if self._steady and data.startswith(_DELTA) and self._parser.idle and _is_one_event(data):
+            self.events += 1  # the usual case by far: the whole of one delta
+            self.content = True
+            return None
+        if self._final:
+            return 0
+        if self._blind:
+            return None
+        if self._decoder.identity:
+            return self._read(data)
+        return 0 if any(self._read(piece) is not None for piece in self._decoder.pieces(data)) else None
+
+    def end(self) -> None:
+        """The transport says that the body is whole."""
+        if self._ended or self._final:
+            return
+        self._ended = True
+        self._blind = self._blind or self._decoder.blind or self._parser.dead
+        if self._blind:
+            self.complete = True
+        elif not self._decoder.dead:
+            _AT_END[self._shape](self)
+
+    def _read(self, data: bytes) -> int | None:
+        if self._shape is None:
+            return self._begin(data)
+        return _READ[self._shape](self, data)
+
+    def _begin(self, data: bytes) -> int | None:
+        before = len(self._head)
+        self._head += data
+        self._shape = sniff(self._head, self._headers)
+        if self._shape is None:
+            return None
+        self._steady = self._shape is Shape.SSE and self._decoder.identity
+        head, self._head = self._head, b""
+        offset = _READ[self._shape](self, head)
+        return None if offset is None else max(offset - before, 0)
+
+    # -- streams
+
+    def _read_stream(self, data: bytes) -> int | None:
+        for event in self._parser.feed(data):
+            self.events += 1
+            read = _EVENTS.get(event.name or event_kind(event))
+            if read is None:
+                self.content = True
+            elif read(self, event):
+                self._final = True
+                self._steady = False
+                return max(event.start, 0)
+        return None
+
+    def _end_stream(self) -> None:
+        """Some servers forget the blank line after the last event."""
+        for event in self._parser.end():
+            if (kind := event_kind(event)) in _ENDS and parse_object(event.data):
+                self.events += 1
+                self._final = _EVENTS[kind](self, event)
+
+    def _skip(self, event: Event) -> bool:
+        return False
+
+    def _message_start(self, event: Event) -> bool:
+        message = mapping(parse_object(event.data).get("message"))
+        self.served_model = text(message.get("model")) or self.served_model
+        self._tally.absorb(message.get("usage"))
+        self._note_containers(event.data)
+        return False
+
+    def _message_delta(self, event: Event) -> bool:
+        data = parse_object(event.data)
+        self.stop_reason = text(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
+        self._tally.absorb(data.get("usage"))
+        self._note_containers(event.data)
+        return False
+
+    def _message_stop(self, event: Event) -> bool:
+        self.complete = True
+        return True
+
+    def _error(self, event: Event) -> bool:
+        self.error = error_name(parse_object(event.data).get("error"))
+        return True
+
+    def _completion(self, event: Event) -> bool:
+        """An event of the old text completions; the one with a stop reason is the last."""
+        data = parse_object(event.data)
+        self.content = True
+        self.served_model = text(data.get("model")) or self.served_model
+        self.stop_reason = text(data.get("stop_reason"))
+        self.complete = self.stop_reason is not None
+        return self.complete
+
+    def _note_containers(self, data: bytes) -> None:
+        if found := containers(data):
+            self.containers = tuple(dict.fromkeys((*self.containers, *found)))[:MOST_NAMED]
+
+    # -- other answers
+
+    def _read_json(self, data: bytes) -> int | None:
+        self.content = True
+        if len(self._body) + len(data) > BODY_LIMIT:
+            self._blind = True
+            self._body.clear()
+        else:
+            self._body += data
+        return None
+
+    def _end_json(self) -> None:
+        body = bytes(self._body)
+        answer = parse_answer(body)
+        if answer is None:
+            return
+        if answer.is_error:
+            self.error = error_name(value(answer.error))
+            return
+        self.complete = True
+        self.served_model = text(value(answer.model))
+        self.stop_reason = text(value(answer.stop_reason))
+        self._tally.absorb(value(answer.usage))
+        self._note_containers(body)
+
+    def _read_other(self, data: bytes) -> int | None:
+        return None
+
+    def _end_other(self) -> None:
+        self.complete = True
+
+    def _end_empty(self) -> None:
+        self.complete = not self._head
+
+
+_READ: dict[Shape, Callable[[Meter, bytes], int | None]] = {
+    Shape.SSE: Meter._read_stream,
+    Shape.JSON: Meter._read_json,
+    Shape.OTHER: Meter._read_other,
+}
+_AT_END: dict[Shape | None, Callable[[Meter], None]] = {
+    Shape.SSE: Meter._end_stream,
+    Shape.JSON: Meter._end_json,
+    Shape.OTHER: Meter._end_other,
+    None: Meter._end_empty,
+}
+# True: the event is the final one. Events that are not here carry content.
+_EVENTS: dict[str, Callable[[Meter, Event], bool]] = {
+    "message_start": Meter._message_start,
+    "message_delta": Meter._message_delta,
+    "message_stop": Meter._message_stop,
+    "error": Meter._error,
+    "completion": Meter._completion,
+    "ping": Meter._skip,
+    "": Meter._skip,
+}
+
+
+def _is_one_event(data: bytes) -> bool:
+    """Whether a piece that begins with an event's two lines holds nothing else."""
+    return data.endswith(b"\n\n") and data.count(b"\n") == 3 and b"\r" not in data

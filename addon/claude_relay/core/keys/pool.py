@@ -1,0 +1,318 @@
+"""The keys of one provider: which of them may be used now, and what an answer does to them.
+
+A pool chooses among the keys that do not rest and whose limits allow one more request, by tier, then by strategy; it takes verdicts
+and turns them into rests. It must not know routes, retries, sessions or how an outcome was read. Times are seconds since the epoch
+and always given; so is randomness.
+
+    key = pool.choose("claude-opus-4-5", now)
+    probe = pool.started(key, "claude-opus-4-5", now)            one more request under way
+    pool.apply(verdict, key, "claude-opus-4-5", now, random, probe=probe)
+    pool.finished(key)                                           one less
+    pool.spent(key, 1200, now)                                   what it used, for its limit of tokens
+
+Every `started` is paired with exactly one `finished`; see `policy` for who calls which.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, compress
+
+from claude_relay.core.exchange import Attempt, Blame, Key, Verdict
+from claude_relay.core.table import Length
+from claude_relay.core.verdicts import MEANINGS
+
+from .blame import RouteBlame
+from .load import Load
+from .readiness import Readiness, Tier, Tiers, both, outranks
+from .rest import Row
+from .rests import Rests, scopes_of
+from .rooms import Rooms
+from .states import KeyState, PoolState
+from .strategies import DEFAULT, STRATEGIES, Random, chance_of
+
+HOUR = 3600.0
+RECHECK = 6 * HOUR
+LOOKS: Mapping[Length, float] = {Length.CHECK: RECHECK, Length.STATED: HOUR}
+"""How often one request looks at a key before its rest is over, for its owner may have mended it or bought more."""
+GROWTH: Mapping[Length, tuple[float, float]] = {Length.SLOW: (HOUR, 24 * HOUR)}
+USUAL_GROWTH = (1.0, 1800.0)
+PROBE_POLL = 1.0
+OWN = ("",)
+SCOPE = {Blame.KEY: 0, Blame.KEY_MODEL: 1, Blame.KEY_FAMILY: 2}
+
+
+class Pool:
+    """The keys of one provider. See the module's text."""
+
+    def __init__(
+        self,
+        provider: str,
+        keys: Sequence[Key],
+        *,
+        strategy: str = DEFAULT,
+        passthrough: bool = True,
+        rests: Rests | None = None,
+    ) -> None:
+        self.provider = provider
+        self.rests = Rests() if rests is None else rests
+        self.cursor = -1
+        self.load = Load()
+        self._position: dict[str, int] = {}
+        self._blame = RouteBlame()
+        self._rooms = Rooms()
+        self._now = 0.0
+        self._among = b""
+        self._set(keys, strategy, passthrough)
+
+    def replace(self, keys: Sequence[Key], *, strategy: str | None = None, passthrough: bool | None = None) -> None:
+        """Take over new keys and settings. Keys with the same id keep their rests and counters; the others are forgotten."""
+        self._set(keys, strategy or self.strategy, self.passthrough if passthrough is None else passthrough)
+        self.rests.prune(self._position)
+        self._blame.prune(self._position)
+        self._rooms.prune(self._position)
+
+    def _set(self, keys: Sequence[Key], strategy: str, passthrough: bool) -> None:
+        self._choose = STRATEGIES[strategy]
+        self.strategy, self.passthrough = strategy, passthrough
+        unique = {key.id: key for key in keys}
+        self.keys = tuple(unique.values())
+        self.load.replace(self.keys, self._position)
+        self._position = {key.id: number for number, key in enumerate(self.keys)}
+        self._ready = Readiness(self.keys, self.rests)
+        self._chances = tuple(chance_of(key) for key in self.keys)
+        self._summed: tuple[bytes, Sequence[float]] = b"", ()
+        self._taken_out: tuple[bytes, tuple[Key, ...]] = b"", ()
+
+    # --- choosing ---
+
+    def choose(
+        self,
+        model: str,
+        now: float,
+        exclude: frozenset[str] = frozenset(),
+        random: Random = lambda: 0.0,
+        *,
+        probe: bool = True,
+    ) -> Key | None:
+        """A key that is ready for the model and whose id is not excluded; None when there is none.
+
+        `probe` False: a half-open key only when no sure one is left, so that a single request does not spend its tries on probes.
+        """
+        self._now = now
+        ready = self._ready.of(model, now)
+        found = self._pick(ready.every if probe else ready.sure, exclude, random)
+        return found if found or probe else self._pick(ready.every, exclude, random)
+
+    def choose_denied(
+        self, model: str, now: float, random: Random = lambda: 0.0, exclude: frozenset[str] = frozenset()
+    ) -> Key | None:
+        """A key that rests for nothing but having been denied this model; None when there is none."""
+        own, denied, family = scopes_of(model)
+        blocked = self.rests.blocked
+        mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, (own, family), now) for key in self.keys)
+        self._now = now
+        return self._pick((Tier(tuple(compress(self.keys, mask)), mask),), exclude, random)
+
+    def by_id(self, key_id: str) -> Key | None:
+        """The key of that id; None when it is not in the pool."""
+        position = self._position.get(key_id)
+        return None if position is None else self.keys[position]
+
+    def is_ready(self, key: Key, model: str, now: float, *, probe: bool = True) -> bool:
+        """Whether this very key may be used for the model. `probe` False: not if it is half-open."""
+        look = self.rests.look(key.id, scopes_of(model), now)
+        takes = key.id in self._position and self.load.takes(key.id, now)
+        return takes and not look.blocked and (probe or not look.half_open)
+
+    def is_resting(self, key: Key, model: str, now: float) -> bool:
+        """Whether it is of no use for the model even if its limits allow more."""
+        return key.id not in self._position or self.rests.blocked(key.id, scopes_of(model), now)
+
+    def is_outranked(self, key: Key, model: str, now: float) -> bool:
+        """Whether a key of an earlier tier is ready."""
+        best = next((tier.keys[0] for tier in self._ready.of(model, now).sure), key)
+        return outranks(best, key)
+
+    def opens(self, key: Key, model: str, now: float) -> tuple[float, bool]:
+        """When this very key is free (math.inf: not by itself), and whether that is known."""
+        end, known = self.rests.opens(key.id, scopes_of(model), now, busy_until=now + PROBE_POLL)
+        return max(end, self.load.opens(key.id, now)), known
+
+    def soonest(
+        self, model: str, now: float, exclude: frozenset[str] = frozenset(), *, stated: bool = False
+    ) -> float | None:
+        """When the first key comes back (`now` if one is ready); None when none ever will by itself. `stated`: only ends that are known."""
+        ends = (self.opens(key, model, now) for key in self.keys if key.id not in exclude)
+        soonest = min((end for end, known in ends if known or not stated), default=math.inf)
+        return None if soonest == math.inf else soonest
+
+    def _pick(self, tiers: Tiers, exclude: frozenset[str], random: Random) -> Key | None:
+        """The strategy's choice in the first tier that has a key of use; keys at their ramp only when there is no other in any tier."""
+        for gently in (True, False) if self.load.ramping else (False,):
+            for tier in tiers:
+                key = self._pick_in(tier, exclude, random, gently=gently)
+                if key:
+                    self.cursor = self._position[key.id]
+                    return key
+        return None
+
+    def _pick_in(self, tier: Tier, exclude: frozenset[str], random: Random, *, gently: bool) -> Key | None:
+        free = self.load.free(self._now, gently=gently)
+        for key_id in exclude & self._position.keys():
+            free[self._position[key_id]] = 0
+        self._among = mask = both(tier.mask, free)
+        if 1 not in mask:
+            return None
+        return self._choose(tier.keys if mask == tier.mask else self._chosen_by(mask), self, random)
+
+    def _chosen_by(self, mask: bytes) -> tuple[Key, ...]:
+        """The keys of a mask. From one choice to the next it seldom changes, and to take them out costs more than the choice."""
+        if self._taken_out[0] != mask:
+            self._taken_out = mask, tuple(compress(self.keys, mask))
+        return self._taken_out[1]
+
+    # --- requests under way ---
+
+    def started(self, key: Key, model: str, now: float) -> bool:
+        """A request with this key starts. True when it probes a half-open key. Pair it with one `finished`."""
+        self.load.started(key.id, now)
+        self._rooms.started(key.id)
+        return self.rests.probe(key.id, scopes_of(model), now)
+
+    def answered(self, key: Key) -> None:
+        """The head of an answer is there, or there will be none: what the request takes is known. Once for each `started`."""
+        self._rooms.answered(key.id)
+
+    def finished(self, key: Key) -> None:
+        """The request is over. Keys that left the pool meanwhile are counted down too."""
+        self.load.finished(key.id)
+
+    def spent(self, key: Key, tokens: int, now: float) -> None:
+        """An answer used so many tokens, as the provider counts them for its limit."""
+        self.load.spent(key.id, tokens, now)
+
+    def abandoned(self, key: Key, model: str, *, probe: bool) -> None:
+        """The request ended without an outcome that says something about the key; if it was a probe, the next one may probe."""
+        if probe:
+            self.rests.release(key.id, scopes_of(model))
+
+    # --- what answers do ---
+
+    def succeeded(self, key: Key, model: str, headers: Mapping[str, str], now: float, *, probe: bool = False) -> None:
+        """The key was accepted: streaks end, a probed key is back, and what the headers say is left is remembered."""
+        if probe:
+            self.rests.release(key.id, scopes_of(model))
+        self.rests.succeeded(key.id, scopes_of(model), now, probe=probe)
+        self._blame.succeeded(key.id, now)
+        if not self.rests.blocked(key.id, OWN, now):
+            self.load.succeeded(key.id)
+        if key.id in self._position:
+            self._rooms.saw(key.id, headers, now)
+
+    def apply(
+        self, verdict: Verdict, key: Key, model: str, now: float, random: Random = lambda: 0.0, *, probe: bool = False
+    ) -> None:
+        """Let the key, or its pair with the model or family, rest as the verdict says. Who is not to blame is left alone."""
+        if probe:
+            self.rests.release(key.id, scopes_of(model))
+        if key.id not in self._position:
+            return
+        if verdict.blame is Blame.ROUTE and self._blame.failed(key.id, now):
+            self._grow(key, "", verdict, now, random, *USUAL_GROWTH)
+        elif verdict.blame in SCOPE:
+            self._rest(key, scopes_of(model)[SCOPE[verdict.blame]], verdict, now, random)
+
+    def _rest(self, key: Key, scope: str, verdict: Verdict, now: float, random: Random) -> None:
+        length = MEANINGS[verdict.name].rest
+        until = verdict.rest_until
+        if until is not None and until > now:
+            recheck = LOOKS.get(length, math.inf)
+            stated = until != math.inf
+            self.rests.extend(
+                key.id, scope, until=until, now=now, reason=verdict.reason, stated=stated, recheck=recheck
+            )
+            self._rested(key.id, scope)
+        else:
+            self._grow(key, scope, verdict, now, random, *GROWTH.get(length, USUAL_GROWTH))
+
+    def _grow(
+        self, key: Key, scope: str, verdict: Verdict, now: float, random: Random, first: float, longest: float
+    ) -> None:
+        stretch = 1.0 + 0.1 * random()  # keys that failed together must not come back together
+        self.rests.grow(key.id, scope, now=now, reason=verdict.reason, first=first, longest=longest, stretch=stretch)
+        self._rested(key.id, scope)
+
+    def _rested(self, key_id: str, scope: str) -> None:
+        if scope in OWN:
+            self.load.rested(key_id)
+
+    def restore(self, rows: Iterable[Row]) -> None:
+        """Take rests of an earlier run or another process (`Rests.snapshot`, `Rests.drain`), as far as they concern this pool."""
+        for key_id in self.rests.restore(row for row in rows if row["key_id"] in self._position):
+            if "" in self.rests.of(key_id):
+                self.load.rested(key_id)
+
+    # --- what strategies and reports ask ---
+
+    def position(self, key: Key) -> int:
+        """The key's place in the pool."""
+        return self._position[key.id]
+
+    def busy(self, key: Key) -> int:
+        """How many requests are under way with it."""
+        return self.load.busy(key.id)
+
+    def used(self, key: Key) -> int:
+        """How many requests it has been given."""
+        return self.load.used(key.id)
+
+    def room(self, key: Key) -> float:
+        """The share that is left of its scarcest limit by now, requests under way counted in; 1.0 when never seen."""
+        return self._rooms.of(key.id, self._now)
+
+    def sums(self) -> Sequence[float]:
+        """The running sums of the weights of those that the latest choice is among."""
+        if self._summed[0] != self._among:
+            self._summed = self._among, tuple(accumulate(compress(self._chances, self._among)))
+        return self._summed[1]
+
+    def state(self, now: float) -> PoolState:
+        """How the pool is, for a status report."""
+        self._now = now
+        return PoolState.of(self.provider, [self._key_state(key, now) for key in self.keys])
+
+    def _key_state(self, key: Key, now: float) -> KeyState:
+        load, why_full = self.load, self.load.why_full(key.id, now)
+        counts = load.busy(key.id), load.used(key.id), self.room(key)
+        return KeyState.of(key.alias, self.rests.of(key.id), why_full, now, *counts)
+
+
+class Pools(Mapping[str, Pool]):
+    """All pools by provider."""
+
+    def __init__(self, pools: Iterable[Pool] = ()) -> None:
+        self._pools = {pool.provider: pool for pool in pools}
+
+    def __getitem__(self, provider: str) -> Pool:
+        """A provider's pool; KeyError when it has none."""
+        return self._pools[provider]
+
+    def __iter__(self) -> Iterator[str]:
+        """The providers."""
+        return iter(self._pools)
+
+    def __len__(self) -> int:
+        """How many providers."""
+        return len(self._pools)
+
+    def finished(self, attempt: Attempt) -> None:
+        """The answer of an accepted attempt is done. Use the pools that the attempt came from."""
+        if attempt.key and attempt.provider in self._pools:
+            self._pools[attempt.provider].finished(attempt.key)
+
+    def spent(self, attempt: Attempt, tokens: int, now: float) -> None:
+        """The answer of an accepted attempt used so many tokens, as the provider counts them for its limit."""
+        if attempt.key and attempt.provider in self._pools:
+            self._pools[attempt.provider].spent(attempt.key, tokens, now)

@@ -1,0 +1,321 @@
+"""What routing needs to know of a request's body, without building the rest of it.
+
+    >>> read_facts(Endpoint.MESSAGES, {}, b'{"model": "claude-opus-4-6", "messages": [], "stream": true}')
+    Facts(endpoint=<Endpoint.MESSAGES: 'messages'>, model='claude-opus-4-6', stream=True, ...)
+    >>> rename_model(b'{"messages": [], "model" : "claude-opus-4-6"}', "glm-4.6")
+    b'{"messages": [], "model" : "glm-4.6"}'
+
+The JSON is checked and skipped, never turned into objects: fields are kept raw, and only the few small ones are
+decoded. A native body is never written anew; `rename_model` exchanges the bytes of one value. Knows nothing of
+providers, and no reason to refuse a request: what is mistyped stays empty, and the upstream says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Raw
+
+from claude_relay.core.exchange import Endpoint, Facts
+
+from .lenient import BAD_JSON
+
+SUBAGENT_HEADERS = ("x-claude-code-agent-id", "x-claude-code-parent-agent-id")
+"""What Claude Code adds to the requests of its sub-agents, from 2.1.139. https://code.claude.com/docs/en/llm-gateway"""
+CLASS_HEADER = "x-claude-code-request-class"
+"""What a request is for: main, subagent, workflow, compaction, auxiliary. Claude Code from 2.1.273 if CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"""
+SAID_SUBAGENT = "x-relay-subagent"
+"""A client's own word to the relay: `true` or `false`. It counts for more than anything else."""
+BACKGROUND_MODEL = "haiku"
+
+SESSION_HEADERS = ("x-relay-session", "x-claude-code-session-id")
+"""The session as a client says it to the relay, and as Claude Code says it."""
+
+# Other endpoints have no model in the body, and may carry uploads of many megabytes.
+_WITH_BODY = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.COMPLETE})
+_THINKING = frozenset({"enabled", "adaptive"})
+_ABSENT = Raw(b"null")
+
+# Claude Code 1.x and early 2.x: user_<hash>_account_<id>_session_<uuid>
+_OLD_USER_ID = re.compile(r"user_.*_session_([^_]+)")
+_SESSION = re.compile(r"[\x21-\x7e]{1,128}")
+
+PREFIX_LEAST = 2_048
+"""Bytes that a prompt must begin with to be known again. A provider caches nothing shorter than 1,024 tokens, so that many who send the
+same small request need not share a key. https://docs.claude.com/en/docs/build-with-claude/prompt-caching"""
+_HEAD, _TAIL = 16_384, 4_096
+"""Of each part; what several conversations share stands at its head."""
+_BILLING_WITHIN = 256
+_BILLING = b'"x-anthropic-billing-header:'
+_BILLING_LINE = re.compile(rb'"(?:[^"\\]|\\[^n])*+')
+_MARKER_NAME = b'"cache_control"'
+_MARKER = re.compile(rb'"cache_control"[ \t\r\n]*:[ \t\r\n]*\{[^{}]*\}')
+_BLANKS_AND_COMMA = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*")
+
+_SUBAGENT_LINE = b"cc_is_subagent=true"
+_PRODUCT = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
+
+PROJECT_HEADER = "x-relay-project"
+_DIRECTORY = b"orking directory: "
+_PATH = re.compile(rb'(?:[/~]|[A-Za-z]:)(?:[^\\"]|\\[^n])*+')
+
+_FILLED_LIST = re.compile(rb"\[[ \t\r\n]*[^] \t\r\n]")
+_OPENING = re.compile(rb"[ \t\r\n]*\{")
+_NAME = re.compile(rb'[ \t\r\n,]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
+_FOLLOWS = re.compile(rb"[ \t\r\n]*[,}]")
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTALL)
+_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^][{}," \t\r\n]+', re.DOTALL)
+
+
+class _Fields(msgspec.Struct):
+    model: Raw = _ABSENT
+    stream: Raw = _ABSENT
+    tools: Raw = _ABSENT
+    thinking: Raw = _ABSENT
+    metadata: Raw = _ABSENT
+    system: Raw = _ABSENT
+    container: Raw = _ABSENT
+
+
+class _Body(_Fields):
+    messages: list[Raw] = []
+
+
+class _Thinking(msgspec.Struct):
+    type: Raw = _ABSENT
+
+
+class _Metadata(msgspec.Struct):
+    user_id: Raw = _ABSENT
+
+
+class _UserId(msgspec.Struct):
+    session_id: Raw = _ABSENT
+
+
+class _Container(msgspec.Struct):
+    id: Raw = _ABSENT
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_fields = msgspec.json.Decoder(_Fields).decode
+_decode_thinking = msgspec.json.Decoder(_Thinking).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
+_decode_user_id = msgspec.json.Decoder(_UserId).decode
+_decode_container = msgspec.json.Decoder(_Container).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> Facts:
+    """The facts of a request. `headers` in lower case; never raises.
+
+    Costs 1 to 3 ms a megabyte: a caller that must not stop for so long reads large bodies elsewhere.
+    """
+    if endpoint not in _WITH_BODY:
+        body = b""
+    session = _session_of_headers(headers)
+    fields = _fields(body, messages=session is None and endpoint is Endpoint.MESSAGES)
+    session = session or _session_of_user(fields.metadata)
+    model = _text(fields.model)
+    tools = _is_filled_list(fields.tools)
+    return Facts(
+        endpoint=endpoint,
+        model=model,
+        stream=bytes(fields.stream) == b"true",
+        tools=tools,
+        thinking=fields.thinking is not _ABSENT and _thinks(fields.thinking),
+        session=session,
+        headers=headers,
+        prefix=_prefix(model, fields) if session is None else None,
+        client=_program(headers.get("user-agent", "")),
+        background=_is_background(headers, model, tools=tools),
+        subagent=_is_subagent(headers, bytes(fields.system)),
+        project=_session(headers.get(PROJECT_HEADER, "")) or _project(bytes(fields.system)),
+        container="" if fields.container is _ABSENT else _container(fields.container),
+        body=body,
+    )
+
+
+def _project(system: bytes) -> str | None:
+    """The last part of the working directory that Claude Code tells its model of."""
+    place = system.find(_DIRECTORY)
+    found = _PATH.match(system, place + len(_DIRECTORY)) if place >= 0 else None
+    if found is None:
+        return None
+    path = _text(Raw(b'"' + found[0] + b'"')).replace("\\", "/").rstrip("/")
+    name = "".join(character for character in path.rpartition("/")[2] if character.isprintable())
+    return name[:128] or None
+
+
+def rename_model(body: bytes, model: str) -> bytes:
+    """The body with another model; every other byte stays as it is.
+
+    All top-level members called "model" change, in whatever way their name is written, so it does not matter which one the reader takes.
+    Raises ValueError when the body is no JSON object or has no such member.
+    """
+    try:
+        spans = [(start, end) for name, start, end in members(body) if name == "model"]
+    except BAD_JSON:
+        raise ValueError("the body is not a JSON object") from None
+    if not spans:
+        raise ValueError("the body names no model")
+    pieces, done = [], 0
+    for start, end in spans:
+        pieces += [body[done:start], json.dumps(model).encode()]
+        done = end
+    return b"".join([*pieces, body[done:]])
+
+
+def _fields(body: bytes, *, messages: bool) -> _Body:
+    """`messages`: whether the messages are wanted too, which costs more the more there are."""
+    if messages:
+        with contextlib.suppress(*BAD_JSON):
+            return _decode_body(body)
+    try:  # the messages may be no list
+        fields = _decode_fields(body)
+        return _Body(**{name: getattr(fields, name) for name in fields.__struct_fields__})
+    except BAD_JSON:
+        return _Body()
+
+
+def _text(value: Raw) -> str:
+    try:
+        return _decode_text(value)
+    except BAD_JSON:
+        return ""
+
+
+def _container(value: Raw) -> str:
+    """The container's id, which clients send alone or with its skills."""
+    try:
+        return _text(_decode_container(value).id)
+    except BAD_JSON:
+        return _text(value)
+
+
+def _is_filled_list(value: Raw) -> bool:
+    return _FILLED_LIST.match(value) is not None
+
+
+def _thinks(value: Raw) -> bool:
+    try:
+        return _text(_decode_thinking(value).type) in _THINKING
+    except BAD_JSON:
+        return False
+
+
+def _session_of_headers(headers: Mapping[str, str]) -> str | None:
+    return next((found for name in SESSION_HEADERS if (found := _session(headers.get(name, "")))), None)
+
+
+def _session_of_user(metadata: Raw) -> str | None:
+    """The session in `metadata.user_id`: Claude Code writes a JSON text there, older versions three names joined by underscores."""
+    try:
+        user_id = _text(_decode_metadata(metadata).user_id)
+        if user_id.startswith("{"):
+            return _session(_text(_decode_user_id(user_id).session_id))
+    except BAD_JSON:
+        return None
+    old = _OLD_USER_ID.fullmatch(user_id)
+    return _session(old[1]) if old else None
+
+
+def _session(name: str) -> str | None:
+    """The name if it can serve as one: short, printable, ASCII."""
+    return name if _SESSION.fullmatch(name) else None
+
+
+def _program(user_agent: str) -> str:
+    """The first product of a user agent without its version: https://www.rfc-editor.org/rfc/rfc9110#section-10.1.5"""
+    product = _PRODUCT.match(user_agent.strip())
+    return product[0] if product else ""
+
+
+def _is_background(headers: Mapping[str, str], model: str, *, tools: bool) -> bool:
+    """What the client says; else a small model without tools, as Claude Code asks for titles and summaries."""
+    said = headers.get(CLASS_HEADER, "").strip().lower()
+    return said == "auxiliary" if said else BACKGROUND_MODEL in model.lower() and not tools
+
+
+def _is_subagent(headers: Mapping[str, str], system: bytes) -> bool:
+    if own := headers.get(SAID_SUBAGENT, "").strip().lower():
+        return own == "true"
+    if said := headers.get(CLASS_HEADER, "").strip().lower():
+        return said in ("subagent", "workflow")
+    return any(headers.get(name, "").strip() for name in SUBAGENT_HEADERS) or _SUBAGENT_LINE in _billing(system)
+
+
+def _billing(system: bytes) -> bytes:
+    """The line that Claude Code begins its system prompt with, or nothing."""
+    start = system.find(_BILLING, 0, _BILLING_WITHIN)
+    line = _BILLING_LINE.match(system, start) if start >= 0 else None
+    return line[0] if line else b""
+
+
+def _prefix(model: str, fields: _Body) -> str | None:
+    """What the turns of a conversation have in common, hashed: model, tools, system prompt and first message.
+
+    None when that is too short to be cached. The blank in it keeps it apart from sessions, which have none.
+    """
+    if not fields.messages:
+        return None
+    raw = bytes(fields.tools), _without_billing(bytes(fields.system)), bytes(fields.messages[0])
+    parts = [_without_markers(part) for part in raw]
+    if sum(map(len, parts)) < PREFIX_LEAST:
+        return None
+    found = blake2b(model.encode(), digest_size=16)
+    for part in parts:
+        found.update(b"|%d|" % len(part))
+        found.update(part if len(part) <= _HEAD + _TAIL else part[:_HEAD] + part[-_TAIL:])
+    return f"prefix {found.hexdigest()}"
+
+
+def _without_billing(system: bytes) -> bytes:
+    """Without the line that Claude Code begins with, which is another one in each request."""
+    return system.replace(_billing(system), b"", 1)
+
+
+def _without_markers(part: bytes) -> bytes:
+    """Without `cache_control`, which clients move along with the conversation."""
+    pieces, done, start = [], 0, part.find(_MARKER_NAME)
+    while start >= 0:
+        end = start + len(_MARKER_NAME)
+        if marker := _MARKER.match(part, start):
+            before, end = part[done:start].rstrip(b" \t\r\n"), marker.end()
+            comma = None if before.endswith(b",") else _BLANKS_AND_COMMA.match(part, end)
+            pieces.append(before.removesuffix(b","))
+            done = end = comma.end() if comma else end
+        start = part.find(_MARKER_NAME, end)
+    return b"".join([*pieces, part[done:]]) if pieces else part
+
+
+def members(body: bytes) -> Iterator[tuple[str, int, int]]:
+    """Name, start and end of the value of each top-level member, in order and with duplicates. Raises one of BAD_JSON."""
+    values = _decode_members(body)
+    opening = _OPENING.match(body)
+    position = opening.end() if opening else 0
+    while name := _NAME.match(body, position):
+        text = _decode_text(name[1])
+        position = _end_of_value(body, name.end(), bytes(values[text]))
+        yield text, name.end(), position
+
+
+def _end_of_value(body: bytes, start: int, expected: bytes) -> int:
+    """Where the value at `start` ends. The decoder has told its bytes, unless a later member of the same name took their place."""
+    end = start + len(expected)
+    if body.startswith(expected, start) and _FOLLOWS.match(body, end):
+        return end
+    if scalar := _SCALAR.match(body, start):
+        return scalar.end()
+    depth = 0
+    for token in _TOKEN.finditer(body, start):
+        depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token[0], 0)
+        if depth == 0:
+            break
+    return token.end()

@@ -1,0 +1,513 @@
+"""What answers use, and where their end begins."""
+
+import doctest
+import gzip
+import json
+import re
+import time
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.accounting import tokens
+from claude_relay.core.accounting import usage as usage_module
+from claude_relay.core.accounting.usage import BODY_LIMIT, Meter, Usage
+from claude_relay.core.exchange import Endpoint
+from claude_relay.core.reading import lenient, sniff
+
+HERE = Path(__file__).parents[1] / "transcripts"
+SONNET, OPUS = "claude-sonnet-4-5-20250929", "claude-opus-4-5-20251101"
+
+# (input, output, cache read, written for 5 minutes, for 1 hour, reasoning, server tools), model, stop reason, error, complete, content
+PLAIN = (25, 15, 0, 0, 0, None, None)
+TRANSCRIPTS = {
+    "text.sse": (PLAIN, SONNET, "end_turn", None, True, True),
+    "thinking.sse": ((25, 88, 0, 0, 0, 71, None), SONNET, "end_turn", None, True, True),
+    "tool_use.sse": ((472, 89, 0, 0, 0, None, None), SONNET, "tool_use", None, True, True),
+    "cache.sse": ((4, 12, 18233, 456, 1000, None, None), SONNET, "end_turn", None, True, True),
+    "server_tools.sse": ((10682, 510, 0, 0, 0, None, 1), SONNET, "end_turn", None, True, True),
+    "empty.sse": ((25, 2, 0, 0, 0, None, None), SONNET, "end_turn", None, True, False),
+    "error_first.sse": ((None,) * 7, None, None, "overloaded_error", False, False),
+    "error_after_start.sse": ((25, 1, 0, 0, 0, None, None), SONNET, None, "overloaded_error", False, False),
+    "error_after_content.sse": ((25, 1, 77, 0, 0, None, None), SONNET, None, "api_error", False, True),
+    "padded.sse": ((25, 7, 0, 0, 0, None, None), SONNET, "end_turn", None, True, True),
+    "crlf.sse": ((25, 4096, 0, 0, 0, None, None), SONNET, "max_tokens", None, True, True),
+    "pings.sse": ((25, 5, 0, 0, 0, None, None), SONNET, "end_turn", None, True, True),
+    "cut.sse": ((900, 1, 0, 300, 0, None, None), SONNET, None, None, False, True),
+    "compaction.sse": ((203000, 4500, 500, 0, 0, None, None), SONNET, "end_turn", None, True, True),
+    "completion.sse": ((None,) * 7, "claude-2.1", "stop_sequence", None, True, True),
+    "message.json": ((25, 12, 0, 0, 0, None, None), OPUS, "end_turn", None, True, True),
+    "tool_use.json": ((345, 60, 1800, 0, 248, 20, 3), OPUS, "tool_use", None, True, True),
+    "empty.json": ((25, 2, 0, 0, 0, None, None), OPUS, "end_turn", None, True, True),
+    "error.json": ((None,) * 7, None, None, "overloaded_error", False, True),
+    "count_tokens.json": ((None,) * 7, None, None, None, True, True),
+    "models.json": ((None,) * 7, None, None, None, True, True),
+}
+ENDPOINTS = {
+    "completion.sse": Endpoint.COMPLETE,
+    "count_tokens.json": Endpoint.COUNT_TOKENS,
+    "models.json": Endpoint.MODELS,
+}
+ENCODE = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstandard.compress}
+
+everything = pytest.mark.parametrize("name", TRANSCRIPTS)
+
+
+def test_the_table_knows_every_transcript():
+    assert {path.name for path in HERE.iterdir()} == {*TRANSCRIPTS, ".gitattributes"}
+
+
+def meter_for(name, coding=""):
+    headers = {"content-encoding": coding} if coding else {}
+    return Meter(headers, endpoint=ENDPOINTS.get(name, Endpoint.MESSAGES))
+
+
+def read(pieces, name="text.sse", coding=""):
+    """The meter after all pieces, and the place from which the answer is to be withheld."""
+    meter, place, withheld = meter_for(name, coding), 0, None
+    for piece in pieces:
+        offset = meter.feed(piece)
+        assert offset is None or 0 <= offset < max(len(piece), 1)
+        if withheld is None and offset is not None:
+            withheld = place + offset
+        assert withheld is None or offset == max(withheld - place, 0)
+        place += len(piece)
+    meter.end()
+    return meter, withheld
+
+
+def told(meter):
+    usage = meter.usage
+    numbers = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        usage.reasoning_tokens,
+        usage.server_tool_requests,
+    )
+    return numbers, meter.served_model, meter.stop_reason, meter.error, meter.complete, meter.content
+
+
+def final_event(data):
+    """Where the event begins that ends the stream."""
+    ends = [match.start() for match in re.finditer(rb"event: (message_stop|error)\b", data)]
+    ends += [data.rfind(b"event: completion")] if b"claude-2.1" in data else []
+    return ends[0] if ends else None
+
+
+def by_bytes(data):
+    return [data[n : n + 1] for n in range(len(data))]
+
+
+@everything
+def test_whole_by_bytes_and_split_at_every_offset(name):
+    data, expected = (HERE / name).read_bytes(), TRANSCRIPTS[name]
+    final = final_event(data) if name.endswith(".sse") else None
+    whole, withheld = read([data], name)
+    assert (told(whole), withheld) == (expected, final)
+    for pieces in (by_bytes(data), *([data[:n], data[n:]] for n in range(len(data)))):
+        meter, withheld = read(pieces, name)
+        assert told(meter) == expected
+        assert meter.events == whole.events
+        if final is None:
+            assert withheld is None
+        elif len(pieces[0]) < final and len(pieces) == 2:  # the piece that holds all of it is split there
+            assert withheld == final
+        else:  # no byte before it is withheld; what came of it before it was whole is gone
+            assert final <= withheld <= len(data)
+
+
+@pytest.mark.parametrize("coding", ENCODE)
+@everything
+def test_compressed(name, coding):
+    data, expected = (HERE / name).read_bytes(), TRANSCRIPTS[name]
+    packed = ENCODE[coding](data)
+    whole = read([data], name)[0]
+    for pieces in ([packed], by_bytes(packed), *([packed[:n], packed[n:]] for n in range(0, len(packed), 41))):
+        meter, place = meter_for(name, coding), 0
+        offsets = []
+        for piece in pieces:
+            offsets.append(meter.feed(piece))
+            place += len(piece)
+        meter.end()
+        assert told(meter) == expected
+        assert meter.events == whole.events
+        assert set(offsets) <= {None, 0}
+        assert (offsets[-1] == 0) == (name.endswith(".sse") and final_event(data) is not None)
+
+
+@everything
+@given(cuts=st.lists(st.integers(0, 2500), max_size=8))
+def test_any_split(name, cuts):
+    data = (HERE / name).read_bytes()
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    assert told(read([data[a:b] for a, b in pairwise(edges)], name)[0]) == TRANSCRIPTS[name]
+
+
+@pytest.mark.parametrize("name", ["text.sse", "cache.sse", "server_tools.sse"])
+def test_an_aborted_stream_keeps_what_its_start_told(name):
+    data = (HERE / name).read_bytes()
+    start = data.index(b"\n\n") + 2
+    usage = read([data[:start]], name)[0].usage
+    for n in range(start, data.index(b"event: message_delta")):
+        meter = read([data[:n]], name)[0]
+        assert meter.usage == usage
+        assert not meter.complete
+        assert meter.error is None
+    assert usage.input_tokens in (25, 4, 2679)
+
+
+# -- numbers
+
+
+def stream(*usages, first=None):
+    """A stream with one message_start and a message_delta for each further usage."""
+    events = [("message_start", {"message": {"model": "m", "usage": first}})] if first is not None else []
+    events += [("message_delta", {"delta": {}, "usage": usage}) for usage in usages]
+    return "".join(f"event: {name}\ndata: {json.dumps({'type': name} | data)}\n\n" for name, data in events).encode()
+
+
+def use(*usages, first=None):
+    return read([stream(*usages, first=first)])[0].usage
+
+
+def test_deltas_overwrite():
+    assert use({"output_tokens": 5}, {"output_tokens": 9}, first={"input_tokens": 3, "output_tokens": 1}) == Usage(3, 9)
+    assert use({"output_tokens": 5, "input_tokens": None}, first={"input_tokens": 3}) == Usage(3, 5)
+
+
+WRITES = [
+    ({"cache_creation_input_tokens": 7}, (7, 0)),
+    ({"cache_creation_input_tokens": 7, "cache_creation": None}, (7, 0)),
+    ({"cache_creation_input_tokens": 7, "cache_creation": {}}, (7, 0)),
+    (
+        {
+            "cache_creation_input_tokens": 7,
+            "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+        },
+        (3, 4),
+    ),
+    ({"cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_1h_input_tokens": 4}}, (3, 4)),
+    ({"cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_5m_input_tokens": 4}}, (4, 3)),
+    (
+        {
+            "cache_creation_input_tokens": 9,
+            "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+        },
+        (5, 4),
+    ),
+    (
+        {
+            "cache_creation_input_tokens": 2,
+            "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+        },
+        (0, 2),
+    ),
+    ({"cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}}, (3, 4)),
+    ({"cache_creation_input_tokens": 0}, (0, 0)),
+    ({"cache_creation_input_tokens": None}, (None, None)),
+    ({}, (None, None)),
+]
+
+
+@pytest.mark.parametrize(("usage", "writes"), WRITES)
+def test_cache_writes(usage, writes):
+    counted = use(first=usage)
+    assert (counted.cache_write_5m_tokens, counted.cache_write_1h_tokens) == writes
+
+
+def test_a_split_told_at_the_start_stays():
+    split = {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}
+    counted = use(
+        {"cache_creation_input_tokens": 17}, first={"cache_creation_input_tokens": 7, "cache_creation": split}
+    )
+    assert (counted.cache_write_5m_tokens, counted.cache_write_1h_tokens) == (13, 4)
+
+
+def test_searches_are_counted_and_what_is_free_is_not():
+    assert (
+        use(
+            {"server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 3, "new_requests": 1, "x": 9}}
+        ).server_tool_requests
+        == 2
+    )
+    assert (
+        use(
+            {"server_tool_use": {"web_search_requests": 2}}, {"server_tool_use": {"web_search_requests": 3}}
+        ).server_tool_requests
+        == 3
+    )
+    assert use({"server_tool_use": {"web_search_requests": 0}}).server_tool_requests == 0
+    assert use({"server_tool_use": {}}).server_tool_requests is None
+    assert use({"server_tool_use": None}).server_tool_requests is None
+
+
+def test_compactions_are_billed_beside_the_totals():
+    compaction = {"type": "compaction", "input_tokens": 100, "output_tokens": 10, "cache_creation_input_tokens": 5}
+    advisor = {"type": "advisor_message", "model": "other", "input_tokens": 1000, "output_tokens": 1000}
+    usage = {
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "iterations": [compaction, advisor, compaction, {"type": "message"}, 7],
+    }
+    assert use(usage, {"output_tokens": 3}) == Usage(201, 23, None, 10, 0)
+
+
+NONSENSE = [
+    -1,
+    "7",
+    7.5,
+    True,
+    False,
+    None,
+    [],
+    [7],
+    {},
+    {"input_tokens": 7},
+    10**13,
+    2**70,
+    float("inf"),
+    float("nan"),
+]
+
+
+@pytest.mark.parametrize("value", NONSENSE)
+def test_nonsense_is_ignored(value):
+    fields = (
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+        "cache_creation",
+        "server_tool_use",
+        "output_tokens_details",
+        "iterations",
+    )
+    usage = dict.fromkeys(fields, value)
+    assert use(usage) == Usage()
+    nested = {
+        "cache_creation": {"ephemeral_5m_input_tokens": value, "ephemeral_1h_input_tokens": value},
+        "server_tool_use": {"web_search_requests": value},
+        "output_tokens_details": {"thinking_tokens": value},
+        "iterations": [{"type": "compaction", "input_tokens": value}, value],
+    }
+    assert use(nested) == Usage()
+    if not isinstance(value, float):
+        good = {"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 4}
+        assert use(usage, nested, first=good) == Usage(1, 2, 3, 4, 0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "null",
+        "[]",
+        "7",
+        '"x"',
+        "{",
+        "[DONE]",
+        '{"message": null}',
+        '{"message": []}',
+        '{"delta": 7, "usage": 7}',
+        '{"error": 7}',
+        "[" * 100_000,
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["message_start", "message_delta", "message_stop", "error", "completion", "ping", "new_event", ""]
+)
+def test_nonsense_in_events(name, data):
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    line = f"event: {name}\n" if name else ""
+    meter.feed(f"{line}data: {data}\n\n".encode())
+    meter.end()
+    assert meter.usage == Usage()
+    assert meter.served_model is None
+    assert meter.complete == (name == "message_stop")
+    assert meter.error == ("error" if name == "error" or (not name and data == '{"error": 7}') else None)
+
+
+# -- ends
+
+
+def test_what_follows_the_end_changes_nothing():
+    end = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+    late = stream({"output_tokens": 99}) + b'event: error\ndata: {"type": "error", "error": {"type": "api_error"}}\n\n'
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    assert meter.feed(stream({"output_tokens": 1}) + end + late) == len(stream({"output_tokens": 1}))
+    assert meter.feed(late) == 0
+    assert meter.feed(b"") == 0
+    meter.end()
+    assert (meter.complete, meter.error, meter.usage.output_tokens, meter.events) == (True, None, 1, 2)
+
+
+def test_an_end_without_its_blank_line_is_an_end():
+    meter, withheld = read(
+        [
+            b'event: message_delta\ndata: {"usage": {"output_tokens": 4}}\n\nevent: message_stop\ndata: {"type": "message_stop"}'
+        ]
+    )
+    assert meter.complete
+    assert withheld is None
+
+
+@pytest.mark.parametrize(
+    "tail", [b"event: message_stop", b"event: message_stop\n", b'event: message_stop\ndata: {"type": "mess']
+)
+def test_half_an_end_is_none(tail):
+    assert not read([b"event: ping\ndata: {}\n\n" + tail])[0].complete
+
+
+def test_events_without_a_name_go_by_their_type():
+    data = b"".join(
+        line + b"\n\n" for line in (HERE / "cache.sse").read_bytes().split(b"\n") if line.startswith(b"data")
+    )
+    assert told(read([data])[0]) == TRANSCRIPTS["cache.sse"]
+
+
+def test_what_looks_like_a_whole_delta_may_be_the_rest_of_another_event():
+    rest = b'event: content_block_delta\ndata: {"type": "message_stop"}\n\n'
+    for before in (b"event: ping\ndata: {}\n\nx", b"event: ping\ndata: {}\n\n"):
+        assert read([before, rest])[0].complete == read([before + rest])[0].complete == before.endswith(b"x")
+
+
+def test_unknown_events_are_content():
+    meter = read([b"event: block_of_the_future\ndata: {}\n\n"])[0]
+    assert meter.content
+    assert not read([b"event: ping\ndata: {}\n\ndata: [DONE]\n\n"])[0].content
+
+
+@pytest.mark.parametrize("kind", ["overloaded_error", "a.b-c_9"])
+def test_kind_of_an_error(kind):
+    assert read([f'event: error\ndata: {{"error": {{"type": "{kind}"}}}}\n\n'.encode()])[0].error == kind
+
+
+@pytest.mark.parametrize("kind", ["x" * 65, "a b", "", "\\u0000", "sk-ant\\nx"])
+def test_an_error_that_no_log_should_show(kind):
+    assert read([f'event: error\ndata: {{"error": {{"type": "{kind}"}}}}\n\n'.encode()])[0].error == "error"
+
+
+# -- other answers
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.RESOURCE, Endpoint.SIDE])
+@pytest.mark.parametrize("body", [(HERE / "text.sse").read_bytes(), (HERE / "message.json").read_bytes(), b"\x00" * 99])
+def test_what_is_not_counted(endpoint, body):
+    meter = Meter({"content-type": "text/event-stream"}, endpoint=endpoint)
+    assert [meter.feed(piece) for piece in (body[:9], body[9:])] == [None, None]
+    assert not meter.complete
+    meter.end()
+    assert (meter.complete, meter.usage, meter.events, meter.content) == (True, Usage(), 0, False)
+
+
+@pytest.mark.parametrize("pieces", [[], [b""]])
+def test_an_answer_without_body_is_whole(pieces):
+    assert read(pieces)[0].complete
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"type":"message"', b" \n", b"[1]", b'{"a":1}{"b":2}'])
+def test_a_broken_body_is_not_whole(body):
+    meter = read([body])[0]
+    assert not meter.complete
+    assert meter.usage == Usage()
+
+
+def test_a_large_json_answer_stays_unknown():
+    head = b'{"usage":{"input_tokens":5},"content":"'
+    fits = head + b"x" * (BODY_LIMIT - len(head) - 2) + b'"}'
+    assert read([fits])[0].usage.input_tokens == 5
+    large = fits[:-2] + b'x"}'
+    for pieces in ([large], [large[n : n + 2**20] for n in range(0, len(large), 2**20)]):
+        meter = read(pieces)[0]
+        assert (meter.usage, meter.complete) == (Usage(), True)
+
+
+def test_an_unknown_coding_counts_as_whole_when_the_transport_says_so():
+    meter, withheld = read([b"\x01\x02"], coding="compress")
+    assert (meter.complete, meter.usage, withheld) == (True, Usage(), None)
+
+
+def test_a_broken_coding_is_not_whole():
+    packed = gzip.compress((HERE / "text.sse").read_bytes())
+    assert not read([packed[:100] + b"\xff" * 50 + packed[150:]], coding="gzip")[0].complete
+    assert not read([packed[:100]], coding="gzip")[0].complete
+
+
+EVENTS = st.sampled_from(
+    [
+        event + b"\n\n"
+        for name in ("cache.sse", "pings.sse", "error_after_content.sse", "completion.sse")
+        for event in (HERE / name).read_bytes().split(b"\n\n")
+    ]
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "content-encoding": st.sampled_from(["gzip", "br", "zstd", "deflate", "x"]),
+        "content-type": st.sampled_from(["text/event-stream", "x"]),
+    },
+)
+
+
+@given(HEADERS, st.sampled_from(Endpoint), st.lists(st.binary(max_size=40) | EVENTS, max_size=6))
+def test_never_raises(headers, endpoint, pieces):
+    meter = Meter(headers, endpoint=endpoint)
+    for piece in pieces:
+        offset = meter.feed(piece)
+        assert offset is None or 0 <= offset <= len(piece)
+    meter.end()
+    meter.end()
+    assert isinstance(meter.usage, Usage)
+
+
+@given(
+    st.sampled_from([Endpoint.MESSAGES, Endpoint.COMPLETE]),
+    st.lists(st.binary(max_size=9) | EVENTS, max_size=9),
+    st.lists(st.integers(0, 3000), max_size=9),
+)
+def test_any_split_of_anything(endpoint, parts, cuts):
+    data = b"".join(parts)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    whole, split = Meter({}, endpoint=endpoint), Meter({}, endpoint=endpoint)
+    whole.feed(data)
+    for a, b in pairwise(edges):
+        split.feed(data[a:b])
+    whole.end()
+    split.end()
+    assert told(split) == told(whole)
+    assert split.events == whole.events
+
+
+def test_a_delta_costs_little():
+    """Compared with one look at its JSON, so that a slow machine does not fail the test."""
+    data = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello, world"}}
+    delta = f"event: content_block_delta\ndata: {json.dumps(data)}\n\n".encode()
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    meter.feed(stream(first={}))
+
+    def time_of(call):
+        begun = time.perf_counter()
+        for _ in range(3000):
+            call()
+        return time.perf_counter() - begun
+
+    looking = min(time_of(lambda: json.loads(delta[33:])) for _ in range(3))
+    assert min(time_of(lambda: meter.feed(delta)) for _ in range(3)) < looking
+    assert meter.events == 9001
+
+
+def test_examples_in_the_documentation():
+    flags = doctest.ELLIPSIS
+    assert doctest.testmod(usage_module, optionflags=flags).failed == 0
+    assert doctest.testmod(tokens, optionflags=flags).failed == 0
+    assert doctest.testmod(lenient, optionflags=flags).failed == 0
+    assert doctest.testmod(sniff, optionflags=flags).failed == 0

@@ -1,0 +1,90 @@
+"""What processes tell each other, without a database between them."""
+
+import math
+
+import pytest
+
+from claude_relay.core.exchange import Blame, Key, Verdict
+from claude_relay.core.keys.pool import HOUR, RECHECK, Pool, Pools
+from claude_relay.core.keys.sessions import Sessions
+from claude_relay.core.keys.sharing import SLICE, Shared, absorb, absorbing, collect
+
+OPUS = "claude-opus-4-5"
+KEY = Key("p", "k1", "secret", "id1")
+
+
+class Process:
+    """Pools and sessions of one relay."""
+
+    def __init__(self):
+        self.pool = Pool("p", [KEY])
+        self.pools = Pools([self.pool])
+        self.sessions = Sessions(ttl=1000.0)
+
+    def tell(self, other, now):
+        absorb(other.pools, other.sessions, collect(self.pools, self.sessions, now), now)
+
+    def fail(self, name, until, now=0.0):
+        self.pool.apply(Verdict(name, Blame.KEY, until, name), KEY, OPUS, now)
+
+
+@pytest.fixture
+def two():
+    return Process(), Process()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "until", "look"), [("rate_limited", 5 * HOUR, HOUR), ("unauthorized", math.inf, RECHECK)]
+)
+def test_a_key_that_recovered_early_is_noticed_by_all(two, verdict, until, look):
+    one, other = two
+    one.fail(verdict, until)
+    one.tell(other, 0.0)
+    for process in two:
+        assert process.pool.choose(OPUS, look - 1) is None
+        assert process.pool.choose(OPUS, look) is KEY, "one request looks, long before the end"
+    assert one.pool.started(KEY, OPUS, look)
+    one.tell(other, look)
+    assert other.pool.choose(OPUS, look) is None, "and no other process does"
+    one.pool.succeeded(KEY, OPUS, {}, look + 1, probe=True)
+    one.pool.finished(KEY)
+    one.tell(other, look + 1)
+    assert [process.pool.state(look + 1).keys[0].status for process in two] == ["ready", "ready"]
+
+
+def test_a_look_in_vain_is_known_to_all(two):
+    one, other = two
+    one.fail("rate_limited", 5 * HOUR)
+    one.tell(other, 0.0)
+    probe = one.pool.started(KEY, OPUS, HOUR)
+    one.tell(other, HOUR)
+    one.pool.apply(Verdict("rate_limited", Blame.KEY, 5 * HOUR, ""), KEY, OPUS, HOUR + 2, probe=probe)
+    one.tell(other, HOUR + 2)
+    assert [process.pool.choose(OPUS, 2 * HOUR) for process in two] == [None, None]
+    assert other.pool.choose(OPUS, 2 * HOUR + 2) is KEY
+
+
+def test_many_seats_are_taken_over_in_slices_after_all_rests(two):
+    one, other = two
+    one.fail("rate_limited", 500.0)
+    for number in range(2 * SLICE + 1):
+        one.sessions.sit(f"s{number}", "p", "id1", 1.0)
+    steps, seen = absorbing(other.pools, other.sessions, collect(one.pools, one.sessions, 1.0), 1.0), []
+    for _ in steps:
+        seen.append(len(other.sessions))
+        assert other.pool.choose(OPUS, 1.0) is None
+    assert seen == [SLICE, 2 * SLICE, 2 * SLICE + 1]
+
+
+def test_a_seat_taken_between_two_slices_is_not_lost(two):
+    one, other = two
+    for number in range(SLICE + 1):
+        one.sessions.sit(f"s{number}", "p", "id1", 1.0)
+    mine = collect(one.pools, one.sessions, 1.0)
+    rows = sorted(mine.sessions, key=lambda row: row["session"] == "s0")  # its row comes in the second slice
+    steps = absorbing(other.pools, other.sessions, Shared(sessions=tuple(rows)), 1.0)
+    next(steps)
+    other.sessions.sit("s0", "p", "id2", 2.0)
+    other.sessions.sit("s0", "p", "id3", 2.5)
+    assert len(list(steps)) == 1
+    assert other.sessions.seat("s0", "p", 3.0).key_id == "id3"
