@@ -15,6 +15,7 @@ from claude_relay.store.migrations import migrate
 
 from .certs import Authority
 from .clients import Answer, H2Client, RawClient
+from .forked import Breeder
 from .relay import Relay, config, make_confdir
 from .upstream import FakeUpstream
 
@@ -39,6 +40,13 @@ def new_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         migrate(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
+
+
+@pytest.fixture(scope="session")
+def breeder() -> Iterator[Breeder]:
+    """Whose children are relays."""
+    with Breeder() as found:
+        yield found
 
 
 @pytest.fixture

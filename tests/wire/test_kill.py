@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,79 +13,18 @@ from pathlib import Path
 import pytest
 
 from .clients import RawClient, messages_body
-from .relay import PATIENCE, SCRIPT, RelayFailed, RelayProcess, _answers, config, rows
+from .forked import Breeder, ForkedRelay
+from .relay import PATIENCE, RelayProcess, config, rows
 from .upstream import FakeUpstream
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
 CLIENTS = 4
 ROUNDS = 6
-BREEDER = """
-import os, sys
-import claude_relay.proxy.script, mitmproxy.tools.dump, sqlite_utils
-from mitmproxy.tools.main import mitmdump
-for line in sys.stdin:
-    if child := os.fork():
-        print(child, flush=True)
-        os.waitpid(child, 0)
-        print("gone", flush=True)
-    else:
-        mitmdump(line.strip().split("\\0"))
-        os._exit(0)
-"""
-"""Starting Python and importing mitmproxy takes a second; a process that has done it is forked for each round."""
-
-
-class ForkedRelay(RelayProcess):
-    """A `RelayProcess` that starts in a moment, as often as one likes."""
-
-    def __enter__(self) -> ForkedRelay:
-        path = os.pathsep.join([str(SCRIPT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with self.output_file.open("ab") as output:
-            self.breeder = subprocess.Popen(
-                [sys.executable, "-c", BREEDER],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                env=self.environ | {"PYTHONPATH": path},
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self.breeder.stdin is not None
-        assert self.breeder.stdout is not None
-        self.kill()
-        self.breeder.stdin.close()
-        self.breeder.stdout.close()
-        assert self.breeder.wait(PATIENCE) == 0, self.output()
-
-    child = 0
-
-    def start(self) -> None:
-        assert self.breeder.stdin is not None
-        assert self.breeder.stdout is not None
-        at = self.command.index("-s")
-        self.breeder.stdin.write("\0".join(["-q", *self.command[at:]]) + "\n")
-        self.breeder.stdin.flush()
-        self.child = int(self.breeder.stdout.readline())
-        until = time.monotonic() + PATIENCE
-        while not (_answers(self.proxy_port) and _answers(self.base_port)):
-            if time.monotonic() > until:
-                raise RelayFailed(f"the relay did not start:\n{self.output()}")
-            time.sleep(0.005)
-
-    def kill(self) -> None:
-        """kill -9, and nothing of it is left."""
-        if self.child:
-            assert self.breeder.stdout is not None
-            os.kill(self.child, signal.SIGKILL)
-            assert self.breeder.stdout.readline() == "gone\n"
-            self.child = 0
 
 
 @pytest.fixture
-def forked(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> Iterator[ForkedRelay]:
-    with ForkedRelay(tmp_path, confdir, config(upstream.url, KEYS)) as relay:
+def forked(tmp_path: Path, confdir: Path, upstream: FakeUpstream, breeder: Breeder) -> Iterator[ForkedRelay]:
+    with ForkedRelay(tmp_path, confdir, config(upstream.url, KEYS), breeder) as relay:
         yield relay
 
 

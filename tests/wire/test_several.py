@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,79 +19,30 @@ from claude_relay.store.vault import Vault
 
 from . import steps
 from .clients import Answer, RawClient, messages_body
-from .relay import PATIENCE, SCRIPT, RelayFailed, RelayProcess, _answers, config, provider
+from .forked import Breeder, ForkedRelay
+from .relay import PATIENCE, config, provider
 from .upstream import FakeUpstream, Signal
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
 SECRETS = [f"sk-ant-api03-several-{i}" for i in range(1, 4)]
-ENVIRON = {**os.environ, "RELAY_SECRET": "the secret of several relays", "PYTHONUNBUFFERED": "1"}
+ENVIRON = {"RELAY_SECRET": "the secret of several relays"}
 SOON = 3.0
 """Promised is a second; a machine that runs other tests beside gets more."""
 LIMITED = steps.status(429, "rate_limit_error", "slow down", headers=[("retry-after", "300")])
-BREEDER = """
-import os, signal, sys
-import claude_relay.proxy.script, mitmproxy.tools.dump, sqlite_utils
-from mitmproxy.tools.main import mitmdump
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-print("ready", flush=True)
-for line in sys.stdin:
-    output, *arguments = line.rstrip("\\n").split("\\0")
-    if child := os.fork():
-        print(child, flush=True)
-    else:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-        os.dup2(1, 2)
-        mitmdump(arguments)
-        os._exit(0)
-"""
-"""Starting Python and importing mitmproxy takes a second; a process that has done it is forked for each relay."""
 
 
-@pytest.fixture(scope="module")
-def breeder() -> Iterator[subprocess.Popen[str]]:
-    path = os.pathsep.join([str(SCRIPT.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    with subprocess.Popen(
-        [sys.executable, "-c", BREEDER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=ENVIRON | {"PYTHONPATH": path},
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
-        process.stdin.close()
-        assert process.wait(PATIENCE) == 0
+class Member(ForkedRelay):
+    """One of several, and a client of it."""
 
-
-class Member(RelayProcess):
-    """One of several: a forked relay in a folder of its own, and a client of it."""
-
-    child = 0
     client: RawClient | None = None
 
-    def bred_by(self, breeder: subprocess.Popen[str]) -> None:
-        assert breeder.stdin is not None
-        assert breeder.stdout is not None
-        at = self.command.index("-s")
-        breeder.stdin.write("\0".join([str(self.output_file), "-q", *self.command[at:]]) + "\n")
-        breeder.stdin.flush()
-        self.child = int(breeder.stdout.readline())
-
     def wait_until_it_answers(self) -> None:
-        until = time.monotonic() + PATIENCE
-        while not (_answers(self.proxy_port) and _answers(self.base_port)):
-            if time.monotonic() > until:
-                raise RelayFailed(f"the relay did not start:\n{self.output()}")
-            time.sleep(0.005)
+        super().wait_until_it_answers()
         self.client = RawClient(self.base_port)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.child, signal.SIGKILL)
+        super().kill()
         if self.client is not None:
             self.client.close()
 
@@ -117,7 +63,7 @@ class Member(RelayProcess):
 class Group:
     """Relays over one database, and its vault."""
 
-    def __init__(self, folder: Path, confdir: Path, url: str, breeder: subprocess.Popen[str]) -> None:
+    def __init__(self, folder: Path, confdir: Path, url: str, breeder: Breeder) -> None:
         self.database = folder / "shared.db"
         self.vault = Vault(self.database, environ=ENVIRON)
         self.folder, self.confdir, self.breeder = folder, confdir, breeder
@@ -134,8 +80,8 @@ class Group:
         for number in range(count):
             folder = self.folder / f"relay-{number}"
             folder.mkdir()
-            member = Member(folder, self.confdir, self.config)
-            member.bred_by(self.breeder)
+            member = Member(folder, self.confdir, self.config, self.breeder, ENVIRON)
+            member.begin()
             self.members.append(member)
         for member in self.members:
             member.wait_until_it_answers()
@@ -169,7 +115,7 @@ class Group:
 
 
 @pytest.fixture
-def group(tmp_path: Path, confdir: Path, upstream: FakeUpstream, breeder: subprocess.Popen[str]) -> Iterator[Group]:
+def group(tmp_path: Path, confdir: Path, upstream: FakeUpstream, breeder: Breeder) -> Iterator[Group]:
     with closing(Group(tmp_path, confdir, upstream.url, breeder)) as found:
         yield found
 
