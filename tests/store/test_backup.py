@@ -39,7 +39,7 @@ def test_a_writer_commits_while_the_backup_runs_and_the_backup_is_of_one_moment(
         row = request()
         tables.write([(row, (attempt(row),))])
         if len(steps) == 3:
-            tables._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            tables.connection().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     size = backup(path, target, progress=commit)
     tables.close()

@@ -63,7 +63,7 @@ def test_transactions_stay_small(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     statements: list[str] = []
     table = module._Table(path, 2.0)
     table.open()
-    table._connection.set_trace_callback(statements.append)
+    table.connection().set_trace_callback(statements.append)
     table.write([module.BodyRow("r1", n, "answer", STARTED, 20, b"01234567890123456789") for n in range(6)])
     table.close()
     assert statements.count("COMMIT") >= 3

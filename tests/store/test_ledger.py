@@ -180,7 +180,7 @@ def test_a_batch_is_one_statement(path: Path, heard: Heard) -> None:
     sink = tables.Tables(path, patience=1)
     sink.open()
     statements: list[str] = []
-    sink._connection.set_trace_callback(statements.append)
+    sink.connection().set_trace_callback(statements.append)
     rows = [request() for _ in range(10)]
     sink.write([(row, (attempt(row), attempt(row, 2))) for row in rows])
     sink.close()
@@ -354,7 +354,7 @@ def test_a_newer_database_is_left_alone_and_the_rows_are_kept(path: Path, heard:
 
 @pytest.mark.parametrize("what", ["removed", "replaced"])
 def test_a_file_that_goes_away_in_use(path: Path, heard: Heard, monkeypatch, what: str) -> None:
-    monkeypatch.setattr(tables, "LOOK", 0.0)
+    monkeypatch.setattr(tables.Tables, "look", 0.0)
     with opened(path, heard) as ledger:
         assert write(ledger, request(id="req_relay_old"))
         path.rename(path.with_name("old.db"))

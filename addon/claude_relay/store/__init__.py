@@ -3,7 +3,7 @@
     database    opens the file, for writing (private, WAL) and for reading
     migrations  brings its tables up to date, whoever starts first
     writer      the thread that commits whatever queued up, keeps rows while the disk does not play along
-    tables      requests and attempts as rows
+    tables      requests and attempts as rows; sink: what the writers' sinks share
     ledger      what the proxy writes to: one row a request, one row an attempt
     journal     rows on the way through a file, while the database cannot be written
     reports     sums over them

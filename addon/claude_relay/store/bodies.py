@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import Literal
 
 import zstandard
 
-from .database import StoreError, connect, explain, file_of, identity
-from .migrations import migrate
+from .database import StoreError, file_of, transaction
+from .sink import DatabaseSink
 from .writer import Entry, Writer
 
 type Kind = Literal["request", "answer"]
@@ -100,26 +99,17 @@ class Bodies:
         self._writer.close(timeout)
 
 
-class _Table:
+class _Table(DatabaseSink):
     """The sink of the writer."""
 
-    def __init__(self, path: Path, patience: float) -> None:
-        self._path = path
-        self._patience = patience
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
+    look = 0.0
 
-    def open(self) -> None:
-        self.close()
-        self._connection = connect(self._path, patience=self._patience)
-        self._connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-        migrate(self._connection)
-        self._identity = identity(self._path)
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
 
     def write(self, rows: Sequence[BodyRow]) -> None:
         """Compress outside of transactions, so that none is longer than the disk takes for PIECE bytes."""
-        if self._connection is None or identity(self._path) != self._identity:
-            raise StoreError(f"{self._path}: the file was removed or replaced while in use")
+        connection = self.connection()
         compressor = zstandard.ZstdCompressor()
         piece: list[tuple[object, ...]] = []
         size = 0
@@ -129,32 +119,17 @@ class _Table:
             piece.append((row.request, row.n, row.kind, row.at, row.size, truncated, packed))
             size += len(packed)
             if size > PIECE:
-                self._insert(piece)
+                _insert(connection, piece)
                 piece, size = [], 0
-        self._insert(piece)
+        _insert(connection, piece)
 
     def tidy(self, *, idle: bool) -> None:
         """Nothing is left to do: the commit that fills the log empties it, as nobody waits for it."""
 
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection:
-            with suppress(sqlite3.Error):
-                connection.close()
 
-    def explain(self, error: Exception) -> str:
-        return explain(self._path, error)
-
-    def _insert(self, piece: Sequence[tuple[object, ...]]) -> None:
-        assert self._connection
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._connection.executemany(INSERT, piece)
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+def _insert(connection: sqlite3.Connection, piece: Sequence[tuple[object, ...]]) -> None:
+    with transaction(connection):
+        connection.executemany(INSERT, piece)
 
 
 def read(connection: sqlite3.Connection, request: str) -> list[StoredBody]:

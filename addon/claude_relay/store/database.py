@@ -6,7 +6,7 @@
 
 What this module must not know: which tables there are.
 
-    with closing(connect(Path("relay.db"), patience=2.0)) as connection: ...
+    with closing(connect(Path("relay.db"), patience=2.0)) as connection, transaction(connection): ...
     with closing(read_only(Path("relay.db"))) as connection: ...
 """
 
@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
@@ -81,6 +83,19 @@ def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; takes the write lock first."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def read_only(path: Path, *, patience: float = 5.0) -> sqlite3.Connection:

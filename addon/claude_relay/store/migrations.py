@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
-from .database import NewerDatabase, file_of
+from .database import NewerDatabase, file_of, transaction
 from .statetables import create_batches, create_probes, create_state
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
@@ -213,14 +213,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     """Apply what is pending. Raises NewerDatabase, or sqlite3.Error; then nothing has changed."""
     if not _pending(connection):
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         _apply(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _pending(connection: sqlite3.Connection) -> bool:

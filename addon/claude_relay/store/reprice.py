@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, Protocol
 from ..core.accounting.batches import portions
 from ..core.accounting.pricing import Priced, together
 from ..core.accounting.tokens import Usage
-from .database import MissingDatabase, StoreError, connect, explain
+from .database import MissingDatabase, StoreError, connect, explain, transaction
 from .migrations import migrate
 
 BATCH = 500
@@ -207,15 +207,9 @@ class _Work:
     def _write(self, requests: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> None:
         if not requests and not attempts:
             return
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._connection):
             self._connection.executemany(SET_REQUEST, requests)
             self._connection.executemany(SET_ATTEMPT, attempts)
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
 
 
 def _columns(priced: Priced | None) -> tuple[float | None, str | None]:

@@ -10,17 +10,14 @@ What this module must not know: threads, queues, event loops (`writer`, `ledger`
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import chain
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, Literal
 
-from .database import StoreError, connect, explain, identity
-from .migrations import migrate
+from .database import transaction
+from .sink import DatabaseSink
 
 type Finished = Literal["complete", "client_closed", "upstream_closed", "error"]
 
@@ -121,7 +118,6 @@ CONVERSIONS = {
 }
 
 IDLE_CHECKPOINT, BUSY_CHECKPOINT = 200, 2000
-LOOK = 1.0
 
 
 def _trigger(table: str, prefix: str, columns: Sequence[str]) -> str:
@@ -143,30 +139,19 @@ _request: Callable[[RequestRow], tuple[Any, ...]] = attrgetter(*REQUEST)
 _attempt: Callable[[AttemptRow], tuple[Any, ...]] = attrgetter(*ATTEMPT)
 
 
-class Tables:
+class Tables(DatabaseSink):
     """The sink of the writer: records into `requests` and `attempts`."""
 
-    def __init__(self, path: Path, patience: float) -> None:
-        """Touch nothing yet; `patience`: seconds to wait for somebody else's lock."""
-        self._path = path
-        self._patience = patience
-        self._connection: sqlite3.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._look_at = 0.0
-        self._since_checkpoint = 0
+    _since_checkpoint = 0
 
-    def open(self) -> None:
-        """Open the file, creating it if need be, and bring its tables up to date."""
-        self.close()
-        self._connection = connect(self._path, patience=self._patience)
-        migrate(self._connection)
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        """The view that takes the rows is this connection's own."""
         for statement in INCOMING:
-            self._connection.execute(statement)
-        self._identity = identity(self._path)
+            connection.execute(statement)
 
     def write(self, rows: Sequence[Record]) -> None:
         """Commit the records in one transaction; a request that is there already stays as it is."""
-        connection = self._checked()
+        connection = self.connection()
         lines = [line for record in rows for line in _lines(record)]
         insert = _insert if len(lines) <= LONGEST else _insert_many
         insert(connection, lines)
@@ -174,30 +159,9 @@ class Tables:
 
     def tidy(self, *, idle: bool) -> None:
         """Checkpoint by hand: it waits for the disk, so it should come when nobody waits for it."""
-        if self._connection and self._since_checkpoint > (IDLE_CHECKPOINT if idle else BUSY_CHECKPOINT):
+        if self._since_checkpoint > (IDLE_CHECKPOINT if idle else BUSY_CHECKPOINT):
             self._since_checkpoint = 0
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-    def close(self) -> None:
-        """Let go of the file; not at all troubled by being closed already."""
-        connection, self._connection = self._connection, None
-        if connection:
-            with suppress(sqlite3.Error):
-                connection.close()
-
-    def explain(self, error: Exception) -> str:
-        """What is wrong with the file, in one line, with the remedy."""
-        return explain(self._path, error)
-
-    def _checked(self) -> sqlite3.Connection:
-        """The connection, if its file is still the one at the path; looked at once a second."""
-        if self._connection is None:
-            raise StoreError(f"{self._path}: it is not open")
-        if (now := time.monotonic()) >= self._look_at:
-            self._look_at = now + LOOK
-            if identity(self._path) != self._identity:
-                raise StoreError(f"{self._path}: the file was removed or replaced while in use")
-        return self._connection
+            self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def _lines(record: Record) -> Iterator[tuple[Any, ...]]:
@@ -220,15 +184,9 @@ def _insert(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) ->
 
 
 def _insert_many(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for start in range(0, len(lines), LONGEST):
             _insert(connection, lines[start : start + LONGEST])
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _storable(value: Any) -> Any:

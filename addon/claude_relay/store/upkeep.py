@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from .database import MissingDatabase, StoreError, connect, explain
+from .database import MissingDatabase, StoreError, connect, explain, transaction
 from .migrations import migrate
 
 GOAL = 0.008
@@ -256,15 +256,9 @@ class _Batches:
         return counts
 
     def _delete(self, statements: Sequence[str], values: dict[str, object]) -> tuple[list[int], float]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        began = time.perf_counter()
-        try:
+        with transaction(self._connection):
+            began = time.perf_counter()  # from here on others wait
             deleted = [self._connection.execute(statement, values).rowcount for statement in statements]
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
         return deleted, time.perf_counter() - began
 
 

@@ -28,12 +28,13 @@ from pathlib import Path
 
 from claude_relay.core.exchange import Key
 
+from .database import transaction
 from .keyrows import RestsByKey, lift, moment, rests_by_key, stored_keys
 from .keys import FIELDS, VALID, CheckResult, NewKey, StoredKey
 from .locking import Keeper, Plan, SecretMissing, VaultError, WrongSecret
 from .sealedrows import INSERT, LENT, RESEAL, Duplicate, address_of, opened, resealed, sealed_proxy, texts, told_apart
 from .sealing import Box, Damaged
-from .vaultfile import VaultFile, shrink, transaction
+from .vaultfile import VaultFile, shrink
 from .watch import Watch
 
 __all__ = ["Duplicate", "Imported", "Inspection", "SecretMissing", "Vault", "VaultError", "WrongSecret"]

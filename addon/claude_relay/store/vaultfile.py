@@ -61,19 +61,6 @@ def explained(path: Path) -> Iterator[None]:
         raise VaultError(explain(path, error)) from error
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; takes the write lock first."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
 def shrink(connection: sqlite3.Connection) -> None:
     """Take what was overwritten out of the write-ahead log, if nobody else is in the way."""
     with suppress(sqlite3.Error):

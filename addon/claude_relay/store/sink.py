@@ -1,0 +1,63 @@
+"""What the sinks of all writers share: a connection of the writer's thread, to a file that may be taken away under it.
+
+    class Tables(DatabaseSink):
+        def write(self, rows): self.connection().execute(…)
+
+What this module must not know: which rows there are.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .database import StoreError, connect, explain, identity
+from .migrations import migrate
+
+
+class DatabaseSink:
+    """A `writer.Sink` but for what it writes. `look`: seconds between looks whether the file is still there."""
+
+    look = 1.0
+
+    def __init__(self, path: Path, patience: float) -> None:
+        """Touch nothing yet; `patience`: seconds to wait for somebody else's lock."""
+        self._path = path
+        self._patience = patience
+        self._opened: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
+
+    def open(self) -> None:
+        """Open the file, creating it if need be, and bring its tables up to date."""
+        self.close()
+        self._opened = connect(self._path, patience=self._patience)
+        migrate(self._opened)
+        self.prepare(self._opened)
+        self._identity = identity(self._path)
+
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        """What a fresh connection needs besides."""
+
+    def connection(self) -> sqlite3.Connection:
+        """The connection. Raises StoreError when its file is no longer the one at the path, as a deleted file swallows all."""
+        if self._opened is None:
+            raise StoreError(f"{self._path}: it is not open")
+        if (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + self.look
+            if identity(self._path) != self._identity:
+                raise StoreError(f"{self._path}: the file was removed or replaced while in use")
+        return self._opened
+
+    def close(self) -> None:
+        """Let go of the file; not at all troubled by being closed already."""
+        connection, self._opened = self._opened, None
+        if connection:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def explain(self, error: Exception) -> str:
+        """What is wrong with the file, in one line, with the remedy."""
+        return explain(self._path, error)
