@@ -1,4 +1,4 @@
-"""How much is measured: the whole benchmark (about seven minutes), or a short run.
+"""How much is measured: the whole benchmark (about eight minutes), or a short run.
 
 >>> replace(FULL, rounds=1).rounds
 1
@@ -11,7 +11,6 @@ from typing import Final
 
 __all__ = ["FULL", "PARTS", "QUICK", "Plan", "replace"]
 
-PIECES: Final = 3
 PARTS: Final = ("requests", "streams", "memory", "choosing", "reports")
 
 
@@ -20,7 +19,7 @@ class Plan:
     """Bounds of a run; everything that runs is bounded by a count or a time.
 
     rounds, seconds     slices of each target at each load, and their length: short, as a machine's speed may change every second;
-                        at one connection, where tenths of a millisecond count, PIECES times as many and as short
+                        at one connection, where tenths of a millisecond count, four times as many, half as long
     streams, events     side by side, and events in each, at `rate` a second; they begin over `spread` seconds
     choosing            rounds of each strategy, some milliseconds each
     reports             rows of the ledger that reports are made of
@@ -44,7 +43,7 @@ class Plan:
 
     def slices(self, connections: int) -> tuple[int, float]:
         """How many there are of each target, and how many seconds each takes."""
-        return (self.rounds, self.seconds) if connections > 1 else (PIECES * self.rounds, self.seconds / PIECES)
+        return (self.rounds, self.seconds) if connections > 1 else (4 * self.rounds, self.seconds / 2)
 
 
 FULL: Final = Plan()
