@@ -82,15 +82,22 @@ def test_an_authority_is_read_the_same_each_time(text: str | bytes, check: bool)
     assert [outcome(shortcuts.authority, text, check) for _ in range(2)] == [expected] * 2
 
 
+def test_a_long_authority_is_read_but_not_kept() -> None:
+    before = shortcuts.known.cache_info()
+    for text in ("a" * 60 + "." + "b" * 300, "c" * 60_000):
+        assert shortcuts.authority(text, False) == OWN["parse_authority"](text, False)
+    assert shortcuts.known.cache_info() == before
+
+
 def test_mitmproxy_uses_them_while_they_are_installed(installed: None) -> None:
     for shortcut in shortcuts.SHORTCUTS:
         assert getattr(shortcut.owner, shortcut.name) is shortcut.function
     assert http.Headers([(b"Host", b"a"), (b"host", b"b")]).get("HOST") == "a, b"
     assert "x" not in http.Headers()
-    before = shortcuts.authority.cache_info().hits
+    before = shortcuts.known.cache_info().hits
     request = tflow.treq(headers=http.Headers([(b"Host", b"api.anthropic.com:443")]))
     assert request.pretty_host == request.pretty_host == "api.anthropic.com"
-    assert shortcuts.authority.cache_info().hits > before
+    assert shortcuts.known.cache_info().hits > before
 
 
 def test_mitmproxy_gets_its_own_back() -> None:

@@ -5,6 +5,7 @@ claude     bodies, events and headers as Claude sends them
 upstream   FakeUpstream: HTTP/1.1, TLS and HTTP/2 on a port of its own; records all, answers by script
 steps      what a script is made of: a message, a stream, an error, a cut, a stall, …
 relay      Relay: mitmproxy with addon/relay.py in this process; RelayProcess: the same as a process
+forked     ForkedRelay: such a process that starts in a moment
 clients    raw HTTP/1.1, HTTP/2 and Anthropic SDK clients
 """
 

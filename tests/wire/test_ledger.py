@@ -540,6 +540,24 @@ def test_the_final_event_waits_for_the_row(start: StartRelay, upstream: FakeUpst
     go.set()
 
 
+def test_a_row_that_cannot_be_made_holds_no_key(
+    start: StartRelay, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong in the books, the client has its answer and the pool its key back."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no row today")
+
+    relay = start(keys=KEYS[:1], retry=QUICK)
+    relay.expect_error("settling")
+    monkeypatch.setattr("claude_relay.proxy.bookkeeping.request_row", fail)
+    pool = relay.master.addons.get("claude_relay").running_runtime().pools["anthropic"]
+    with RawClient(relay.base_port) as client:
+        assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
+        assert [state.in_flight for state in relay.on_loop(lambda: pool.state(time.time())).keys] == [0]
+    assert rows(relay.database) == []
+
+
 # -- a database that does not do its part
 
 

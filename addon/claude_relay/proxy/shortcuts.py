@@ -19,10 +19,14 @@ from mitmproxy import hooks, http, optmanager
 from mitmproxy.net.http import url
 
 GET_ALL: Final = http.Headers.get_all
+PARSE: Final = url.parse_authority
+LONGEST: Final = 255
+"""Characters of an authority that is kept: clients may send any text as one, and a thousand long ones would take up memory."""
+known: Final = functools.lru_cache(maxsize=1024)(PARSE)
 UNCHANGING: Final = frozenset({bool, int, float, str, type(None)})
 
 
-def checked(_: http.MessageData) -> None:
+def unchecked(_: http.MessageData) -> None:
     """After the fields are set mitmproxy asserts that each has the declared type, which is as much work as parsing the message."""
 
 
@@ -61,8 +65,9 @@ def args(hook: hooks.Hook) -> list[Any]:
     return [getattr(hook, name) for name in hook.__dataclass_fields__]  # type: ignore[attr-defined]
 
 
-authority: Final = functools.lru_cache(maxsize=1024)(url.parse_authority)
-"""Host and port, known once for each text: mitmproxy reads the same Host header four times for each request."""
+def authority(authority: Any, check: bool) -> tuple[Any, int | None]:
+    """Host and port, found once for each text: mitmproxy reads the same Host header four times for each request."""
+    return known(authority, check) if len(authority) <= LONGEST else PARSE(authority, check)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Shortcut:
 SHORTCUTS: Final = tuple(
     Shortcut(owner, name, function, vars(owner).get(name))
     for owner, name, function in (
-        (http.MessageData, "__post_init__", checked),
+        (http.MessageData, "__post_init__", unchecked),
         (http.Headers, "get_all", get_all),
         (http.Headers, "get", get),
         (http.Headers, "__contains__", contains),
