@@ -141,7 +141,7 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
     folder = tmp_path / "with a blank"
     folder.mkdir()
     proxy, base_url = free_ports(2)
-    text = f"listen: {{proxy: '127.0.0.1:{proxy}', base_url: '127.0.0.1:{base_url}', panel: null}}\n"
+    text = f"listen: {{proxy: '127.0.0.1:{proxy}', base_url: '127.0.0.1:{base_url}', panel: null, status: null}}\n"
     (folder / "relay.yaml").write_text(text)
     with running(folder) as (process, lines):
         said = "\n".join(lines)

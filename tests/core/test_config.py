@@ -296,7 +296,8 @@ def test_headers_that_nobody_may_set(name: str) -> None:
         ("base_url: 'http://127.0.0.1:8080', format: gemini", "base_url: is this relay's own address"),
         ("base_url: 'http://h', proxy: 'http://[::1]:8080'", "proxy: is this relay's own address"),
         ("base_url: 'http://192.168.0.2:8082'", None),
-        ("base_url: 'http://localhost:8084'", None),
+        ("base_url: 'http://localhost:8084'", "base_url: is this relay's own address"),
+        ("base_url: 'http://localhost:8085'", None),
     ],
 )
 def test_no_provider_is_this_relay(provider: str, what: str | None) -> None:
@@ -445,7 +446,7 @@ wat: 1
         "and listen on 127.0.0.1 only",
         "relay.yaml:18: ledger.durability: unknown; known: strict, relaxed",
         "relay.yaml:19: wat: unknown key; known: listen, database, intercept, providers, default, routes, retry, "
-        "sessions, clients, ledger, prices, budgets, notices, log",
+        "shutdown, sessions, clients, ledger, prices, budgets, notices, log",
     ]
 
 

@@ -97,7 +97,7 @@ def config(
 
 def _yaml(text: dict[str, Any], proxy_port: int, base_port: int) -> str:
     """JSON is YAML. The ports go into `listen`, beside what a test has put there."""
-    ports = {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None}
+    ports = {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None, "status": None}
     return json.dumps(text | {"listen": ports | text.get("listen", {})}, indent=2)
 
 

@@ -19,7 +19,7 @@ costs        what it used, and what that costs
 inspection   what mitmweb and the terminal show
 reporting    who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, bodies
 metrics      how the relay is at this moment, for /metrics (counters: core/accounting/metrics)
-status_server  /metrics and /healthz on listen.panel
+status_server  /metrics and /healthz on listen.status
 telemetry    settled requests as OpenTelemetry spans and metrics
 jsonlog      the log as JSON lines
 notices      notices on their way to a webhook and a command

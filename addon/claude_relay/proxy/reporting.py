@@ -57,7 +57,9 @@ class Reporting:
         self.telemetry = Telemetry.of(environ)
         self.bodies: Bodies | None = None
         self.upkeep = self._upkeep(config)
-        self.server = None if config.listen.panel is None else StatusServer(config.listen.panel, self.render)
+        # Until there is a panel, its port tells what the port for status tells.
+        places = (config.listen.status, config.listen.panel)
+        self.servers = [StatusServer(place, self.render) for place in places if place is not None]
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -68,8 +70,8 @@ class Reporting:
         self.notifier.start()
         self.upkeep.start()
         self._apply(self.config)
-        if self.server is not None:
-            await self.server.start()
+        for server in self.servers:
+            await server.start()
         self.task = loop.create_task(self.watch(), name="relay budgets")
 
     def change(self, config: Config) -> None:
@@ -89,9 +91,9 @@ class Reporting:
         """Stop all of it; a few seconds at most."""
         if self.task is not None:
             self.task.cancel()
-        if self.server is not None:
+        for server in self.servers:
             with contextlib.suppress(RuntimeError):  # the loop is gone, and its connections with it
-                self.server.close()
+                server.close()
         self.upkeep.close()
         self.notifier.close()
         self.jsonlog.remove()

@@ -27,10 +27,18 @@ SIDE_CALL_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long an attempt may be silent, in seconds: until the first byte of the body, and between bytes after it."""
+    """How long an attempt may take, in seconds.
+
+    first_byte  until the first byte of a stream's body, and of any other answer but a whole one of Messages
+    whole       until the first byte of a whole answer of Messages
+    idle        between bytes after it
+    progress    in which nothing but pings comes
+    """
 
     first_byte: float
+    whole: float
     idle: float
+    progress: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,7 @@ class Runtime:
             kept[name] = pool
             upstreams[name] = Upstream.of(provider)
         retry = config.retry
+        side = min(SIDE_CALL_SECONDS, retry.first_byte)
         sessions = before.sessions if before is not None else None
         if config.sessions.sticky:
             sessions = sessions or Sessions(config.sessions.ttl)
@@ -81,8 +90,8 @@ class Runtime:
             config=config,
             pools=Pools(kept.values()),
             upstreams=upstreams,
-            limits=Limits(retry.first_byte, retry.idle),
-            side_limits=Limits(min(SIDE_CALL_SECONDS, retry.first_byte), retry.idle),
+            limits=Limits(retry.first_byte, retry.whole, retry.idle, retry.progress),
+            side_limits=Limits(side, side, retry.idle, retry.progress),
             sessions=sessions if config.sessions.sticky else None,
             formats={name: found for name, p in config.providers.items() if (found := format_of(p.format)) is not None},
             prices=Prices(config.prices),

@@ -1,4 +1,4 @@
-"""The HTTP server on `listen.panel`: GET /metrics for Prometheus, GET /healthz for whoever watches over the process.
+"""The HTTP server on `listen.status`: GET /metrics for Prometheus, GET /healthz for whoever watches over the process.
 
     server = StatusServer(address, lambda: metrics.render(gauges(…)))
     await server.start()
@@ -64,7 +64,7 @@ class StatusServer:
         except OSError as e:
             why = e.strerror or e
             logger.warning(
-                "No metrics: the relay cannot listen on %s (%s). Change `listen.panel` in relay.yaml, or set it to null.",
+                "No metrics: the relay cannot listen on %s (%s). Change `listen` in relay.yaml, or set it to null.",
                 self.address,
                 why,
             )

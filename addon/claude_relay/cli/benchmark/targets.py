@@ -86,7 +86,7 @@ class Bench:
     def config(self, port: int, keys: Sequence[str]) -> dict[str, Any]:
         """relay.yaml; JSON is YAML."""
         return {
-            "listen": {"proxy": None, "base_url": f"127.0.0.1:{port}", "panel": None},
+            "listen": {"proxy": None, "base_url": f"127.0.0.1:{port}", "panel": None, "status": None},
             "database": "relay.db",
             "providers": {"anthropic": {"base_url": f"http://127.0.0.1:{self.upstream.port}", "keys": list(keys)}},
             "routes": [{"to": ["anthropic"]}],

@@ -90,7 +90,12 @@ class Relaying:
 def configuration(upstream: str, proxy_port: int, base_port: int) -> dict[str, object]:
     """The demo's relay.yaml."""
     return {
-        "listen": {"proxy": f"127.0.0.1:{proxy_port}", "base_url": f"127.0.0.1:{base_port}", "panel": None},
+        "listen": {
+            "proxy": f"127.0.0.1:{proxy_port}",
+            "base_url": f"127.0.0.1:{base_port}",
+            "panel": None,
+            "status": None,
+        },
         "intercept": {"hosts": [HOST]},
         # In turns, so that every role is met, in the order of the cast.
         "providers": {

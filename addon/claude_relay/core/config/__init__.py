@@ -88,7 +88,7 @@ FILLED_IN = ("format", "base_url", "auth", "options", "headers", "models")
 """What a preset may say in the place of a provider."""
 AUTH_OF = {"gemini": "x-goog-api-key"}
 """Where formats other than Claude's want the key, if not as a bearer."""
-_AT_RESTART = ("proxy", "base_url", "panel")
+_AT_RESTART = ("proxy", "base_url", "panel", "status")
 
 
 def parse(

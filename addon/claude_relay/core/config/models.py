@@ -139,13 +139,14 @@ class Listen(Section):
         default=Address("127.0.0.1", 8082), description="for ANTHROPIC_BASE_URL; needs no CA"
     )
     panel: Listener | None = Field(default=Address("127.0.0.1", 8083), description="for the admin panel")
+    status: Listener | None = Field(default=Address("127.0.0.1", 8084), description="/metrics and /healthz")
     cors: Annotated[tuple[Origin, ...], _empty(tuple)] = Field(
         default=(), description="web origins that may call base_url; default none"
     )
 
     @model_validator(mode="after")
     def _one_place_each(self) -> Listen:
-        used = [address for address in (self.proxy, self.base_url, self.panel) if address]
+        used = [address for address in (self.proxy, self.base_url, self.panel, self.status) if address]
         if any(one.clashes(other) for one, other in combinations(used, 2)):
             raise ValueError("two listeners share a port; give each its own")
         if self.proxy is None and self.base_url is None:
@@ -243,10 +244,15 @@ class Retry(Section):
 
     attempts: Annotated[
         int, PlainValidator(_number(1, 50)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 50})
-    ] = Field(default=5, description="tries of one request, over all keys and providers")
+    ] = Field(default=5, description="tries of one request that say nothing certain of a key, over all providers")
+    keys: Annotated[
+        int, PlainValidator(_number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
+    ] = Field(default=50, description="keys that one request may find out or at their limit")
     max_wait: Duration = Field(default=30.0, description="all waiting of one request together")
-    first_byte: Period = Field(default=120.0, description="until the first byte of an answer's body")
+    first_byte: Period = Field(default=120.0, description="until the first byte of a stream")
+    whole: Period = Field(default=600.0, description="until the first byte of an answer that is no stream")
     idle: Period = Field(default=300.0, description="silence within an answer")
+    progress: Period = Field(default=300.0, description="nothing but pings within a stream")
 
 
 class Sessions(Section):
@@ -379,6 +385,9 @@ class Config(Section):
     )
     routes: tuple[Route, ...] = Field(default=(), description="first match wins")
     retry: Annotated[Retry, _empty(Retry)] = Retry()
+    shutdown: Duration = Field(
+        default=30.0, description="how long running requests may take to end when the relay ends"
+    )
     sessions: Annotated[Sessions, _empty(Sessions)] = Sessions()
     clients: Annotated[Clients, _empty(Clients)] = Clients()
     ledger: Annotated[LedgerSettings, _empty(LedgerSettings)] = LedgerSettings()
