@@ -1,11 +1,13 @@
 """The retry policy, driven on a simulated clock."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_relay.core.errors import error_type
 from claude_relay.core.exchange import (
     Accepted,
     Attempt,
@@ -19,7 +21,7 @@ from claude_relay.core.exchange import (
     Wait,
 )
 from claude_relay.core.reading.resources import Owner
-from core.world import BUSY, DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
+from core.world import BUSY, DENIED, DOWN, FACTS, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 
 def ends(conclusion, kind, name):
@@ -80,11 +82,196 @@ def test_because_tells_of_the_outcome_before():
     steps.close()
 
 
-def test_overloaded_waits_on_the_same_key_then_takes_the_next_provider():
-    world = World(a=2, b=1)
+def test_overloaded_waits_on_the_same_key_then_takes_another_then_the_next_provider():
+    world = World(a=3, b=1)
+    ends(world.ask([BUSY, BUSY, BUSY, BUSY, OK]), Accepted, "ok")
+    assert world.tries == [("a", "k1"), ("a", "k1"), ("a", "k2"), ("a", "k2"), ("b", "k1")]
+    assert world.log[1] == ("wait", 0.25)
+    assert world.pools["a"].state(world.now).ready == 3
+
+
+def test_the_second_try_of_an_overloaded_key_does_not_count():
+    world = World(Retry(attempts=1), a=2)
+    ends(world.ask([BUSY, OK]), Accepted, "ok")
+    assert world.tries == [("a", "k1")] * 2
+    ends(World(Retry(attempts=1), a=2).ask([BUSY, BUSY]), PassedOn, "overloaded")
+    ends(World(Retry(attempts=2), a=2).ask([BUSY, BUSY, BUSY, OK]), Accepted, "ok")
+
+
+def test_others_are_preferred_to_a_key_without_capacity_for_all_requests():
+    world = World(a=3)
+    world.pools["a"].replace(World.keys("a", 3), strategy="priority")
     ends(world.ask([BUSY, BUSY, OK]), Accepted, "ok")
-    assert world.log == [("a", "k1"), ("wait", 0.25), ("a", "k1"), ("b", "k1")]
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("a", "k2")]
+    world.now += 2.0
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("a", "k1")], "for some seconds only"
+    ends(world.ask(lambda attempt: BUSY), PassedOn, "overloaded")
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log, "it is a preference: nobody cools down"
+    assert world.pools["a"].state(world.now).ready == 3
+
+
+def test_the_preference_grows_to_thirty_seconds_and_a_success_ends_it():
+    load = World(a=2).pools["a"].load
+    now = 0.0
+    for length in (2, 4, 8, 16, 30, 30):
+        load.overloaded("a-1", now)
+        load.overloaded("a-1", now + 1)
+        assert load.is_eased("a-1", now + length - 0.1)
+        assert not load.is_eased("a-1", now + length)
+        now += length
+    load.overloaded("a-1", now)
+    load.succeeded("a-1")
+    assert not load.is_eased("a-1", now)
+    load.overloaded("a-1", now)
+    assert not load.is_eased("a-1", now + 2)
+
+
+def test_a_session_comes_home_when_its_key_has_capacity_again():
+    world = World(a=4)
+    facts = Facts(Endpoint.MESSAGES, model=OPUS, session="s")
+    ends(world.ask([OK], facts), Accepted, "ok")
+    home = world.log[0]
+    ends(world.ask([BUSY, BUSY, OK], facts), Accepted, "ok")
+    stand_in = world.tries[-1]
+    assert stand_in != home
+    for _ in range(3):
+        ends(world.ask([OK], facts), Accepted, "ok")
+        assert world.log == [stand_in], "the same one each time: the prompt is in its cache by now"
+    world.now += 2.0
+    ends(world.ask([OK], facts), Accepted, "ok")
+    assert world.log == [home]
+
+
+def test_a_session_whose_warm_key_does_not_come_back_after_the_wait_takes_another():
+    world = World(a=2)
+    facts = Facts(Endpoint.MESSAGES, model=OPUS, session="s")
+    ends(world.ask([OK], facts), Accepted, "ok")
+    ends(world.ask([limited(0.1), limited(0.1), OK], facts), Accepted, "ok")
+    assert world.tries == [("a", "k1"), ("a", "k1"), ("a", "k2")]
+
+
+def test_a_failure_counts_against_a_key_only_when_the_request_succeeds_with_another():
+    bad = Outcome(500)
+    world = World(a=3)
+    for _ in range(6):
+        ends(world.ask(lambda attempt: bad), PassedOn, "upstream_error")
+    assert world.pools["a"].state(world.now).ready == 3, "a body that nobody can answer says nothing of a key"
+    for _ in range(3):
+        world.pools["a"].cursor = -1
+        ends(world.ask(lambda attempt: bad if attempt.key.alias == "k1" else OK), Accepted, "ok")
+        assert world.tries[0] == ("a", "k1")
+    assert not world.pools["a"].is_ready(world.pools["a"].keys[0], OPUS, world.now)
+    assert world.pools["a"].state(world.now).resting == 1
+
+
+def test_another_providers_success_says_nothing_of_a_key():
+    world = World(a=1, b=1)
+    for _ in range(6):
+        ends(world.ask(lambda attempt: Outcome(500) if attempt.provider == "a" else OK), Accepted, "ok")
+    assert world.pools["a"].state(world.now).ready == 1
+
+
+BLOCKED = Outcome(403, body=b"<html>Just a moment</html>")
+
+
+def test_a_403_of_somebody_on_the_way_takes_the_next_provider_and_no_key_cools_down():
+    world = World(a=3, b=1)
+    ends(world.ask([BLOCKED, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("b", "k1")]
+    world = World(a=3)
+    ends(world.ask([BLOCKED]), PassedOn, "blocked")
+    assert world.pools["a"].state(world.now).ready == 3
+
+
+def test_a_key_that_goes_out_another_way_is_another_route():
+    keys = World.keys("a", 3)
+    world = World(a=[*keys[:2], replace(keys[2], proxy="http://other:3128")])
+    ends(world.ask([BLOCKED, OK]), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k3")]
+
+
+FAST = Facts(Endpoint.MESSAGES, model=OPUS, speed="fast")
+LONG_CONTEXT = Facts(Endpoint.MESSAGES, model=OPUS, long=True)
+BATCHED = Facts(Endpoint.MESSAGES, model=OPUS, tier="standard_only")
+
+
+@pytest.mark.parametrize(("limited_one", "other"), [(FAST, FACTS), (FACTS, FAST), (FAST, BATCHED), (BATCHED, FACTS)])
+def test_a_429_holds_for_requests_like_the_refused_one(limited_one, other):
+    world = World(a=1)
+    refused(world.ask([limited(600)], limited_one), 429, 600)
+    refused(world.ask([], limited_one), 429, 600)
+    ends(world.ask([OK], other), Accepted, "ok")
+
+
+@pytest.mark.parametrize("facts", [FACTS, FAST])
+def test_a_refused_key_is_out_whatever_the_speed(facts):
+    world = World(a=1)
+    refused(world.ask([DENIED], facts), 503, final=True)
+    refused(world.ask([], FAST), 503, final=True)
+    refused(world.ask([], FACTS), 503, final=True)
+
+
+def test_a_400_about_the_tier_takes_the_next_key_and_holds_for_that_kind_of_request():
+    no_tier = Outcome(
+        400, body=b'{"error":{"message":"The long context beta is not yet available for this subscription."}}'
+    )
+    world = World(a=2)
+    ends(world.ask([no_tier, OK], LONG_CONTEXT), Accepted, "ok")
+    assert world.log == [("a", "k1"), ("a", "k2")]
+    world.pools["a"].cursor = -1
+    ends(world.ask([OK], LONG_CONTEXT), Accepted, "ok")
+    assert world.log == [("a", "k2")]
+    world.pools["a"].cursor = -1
+    ends(world.ask([OK]), Accepted, "ok")
+    assert world.log == [("a", "k1")]
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.RESOURCE, Endpoint.MODELS, Endpoint.COUNT_TOKENS])
+@pytest.mark.parametrize("status", [401, 402, 403, 429, 500, 529])
+def test_endpoints_outside_inference_say_nothing_of_a_key(endpoint, status):
+    world = World(a=2)
+    facts = Facts(endpoint, model=OPUS)
+    for _ in range(4):
+        world.ask(lambda attempt: Outcome(status, {"retry-after": "60"} if status == 429 else {}), facts)
     assert world.pools["a"].state(world.now).ready == 2
+    assert not world.pools["a"].rests.known()
+    world.rest("a", 1, Outcome(402))
+    world.now += 3600
+    ends(world.ask([OK] * 2, facts), Accepted, "ok")
+    assert world.pools["a"].state(world.now).keys[0].status == "probing", "a success there says nothing of credit"
+
+
+SILENT = Outcome(None, failure=Failure.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status", "kind"),
+    [
+        ([DOWN], 502, "api_error"),
+        ([Outcome(None, failure=Failure.TLS)], 502, "api_error"),
+        ([Outcome(200, failure=Failure.CUT)], 502, "api_error"),
+        ([Outcome(200, failure=Failure.GARBAGE)], 502, "api_error"),
+        ([SILENT], 504, "timeout_error"),
+        ([SILENT, DOWN], 502, "api_error"),
+        ([BUSY, DOWN], 529, "overloaded_error"),
+    ],
+)
+def test_the_relays_own_error_tells_the_truth(outcomes, status, kind):
+    world = World(a=2)
+    script = iter(outcomes)
+    message = refused(world.ask(lambda attempt: next(script, outcomes[-1])), status, *([1] if status == 529 else []))
+    assert error_type(status) == kind
+    assert "a " in message
+
+
+def test_the_upstreams_own_error_is_passed_on_whatever_else_happened():
+    ends(World(a=2).ask(lambda attempt: Outcome(500)), PassedOn, "upstream_error")
+    world = World(a=2)
+    script = iter([DOWN])
+    ends(world.ask(lambda attempt: next(script, Outcome(503))), PassedOn, "upstream_error")
 
 
 def test_overloaded_honours_a_retry_after_that_fits():
@@ -96,8 +283,10 @@ def test_overloaded_honours_a_retry_after_that_fits():
 def test_overloaded_with_a_retry_after_that_does_not_fit_goes_on():
     world = World(a=2, b=1)
     ends(world.ask([Outcome(529, {"retry-after": "60"}), OK]), Accepted, "ok")
-    assert world.log == [("a", "k1"), ("b", "k1")]
-    ends(World(a=2).ask([Outcome(529, {"retry-after": "60"})]), PassedOn, "overloaded")
+    assert world.tries == [("a", "k1"), ("a", "k2")]
+    world = World(a=2)
+    ends(world.ask([Outcome(529, {"retry-after": "60"})] * 2), PassedOn, "overloaded")
+    assert world.tries == [("a", "k1"), ("a", "k2")]
 
 
 def test_an_overloaded_event_at_the_end_is_a_529_of_the_relay():
@@ -135,9 +324,9 @@ def test_route_failures_with_one_key_try_the_same_again():
     assert [entry[1] for entry in world.log if entry[0] == "wait"] == [0.25, 0.5, 1.0]
 
 
-def test_all_providers_down_goes_round_again_and_ends_as_529():
+def test_all_providers_down_goes_round_again_and_ends_as_502():
     world = World(a=1, b=1)
-    message = refused(world.ask(lambda attempt: DOWN), 529, 1)
+    message = refused(world.ask(lambda attempt: DOWN), 502)
     assert [provider for provider, _ in world.tries] == ["a", "a", "b", "b", "a"]
     assert "a and b" in message
     assert "connect" in message
@@ -174,13 +363,13 @@ def test_a_provider_that_cannot_be_asked_gives_way_to_the_next():
     ends(World(a=2).ask([unsuited]), PassedOn, "unsuited")
 
 
-def test_an_unexplained_429_tries_one_other_key():
+def test_an_unexplained_429_tries_the_other_keys_and_providers_at_once():
     world = World(a=3, b=1)
-    ends(world.ask([LIMITED, LIMITED]), PassedOn, "unexplained_429")
-    assert world.log == [("a", "k1"), ("a", "k2")]
+    ends(world.ask([LIMITED] * 4), PassedOn, "unexplained_429")
+    assert world.log == [("a", "k1"), ("a", "k2"), ("b", "k1"), ("a", "k3")]
     assert world.pools["a"].state(world.now).ready == 3
     ends(world.ask([LIMITED, OK]), Accepted, "ok")
-    ends(World(a=1, b=1).ask([LIMITED]), PassedOn, "unexplained_429")
+    ends(World(a=1, b=1).ask([LIMITED, OK]), Accepted, "ok")
 
 
 def test_waits_for_a_key_that_comes_back_in_time():
@@ -243,10 +432,11 @@ def test_out_and_resting_is_429():
     refused(world.ask([DENIED, limited(99)]), 429, 99)
 
 
-def test_attempts_used_up_while_keys_are_left():
+def test_keys_that_are_found_out_do_not_count_as_attempts():
     world = World(a=9)
-    refused(world.ask(lambda attempt: limited(99)), 429, 1)
-    assert len(world.tries) == 5
+    message = refused(world.ask(lambda attempt: limited(99)), 429, 99)
+    assert len(world.tries) == 9
+    assert "not asked" not in message
 
 
 def test_a_denied_model_is_passed_on_at_once():
@@ -288,6 +478,9 @@ def test_an_empty_pool_passes_the_clients_own_errors_on(status, endpoint):
 def test_an_empty_pool_retries_the_route_and_the_next_provider():
     world = client_only(b=1)
     ends(world.ask([DOWN, BUSY, OK]), Accepted, "ok")
+    assert world.log == [("a", None), ("wait", 0.25), ("a", None), ("wait", 0.5), ("a", None)]
+    world = client_only(b=1)
+    ends(world.ask([DOWN, DOWN, OK]), Accepted, "ok")
     assert world.log == [("a", None), ("wait", 0.25), ("a", None), ("b", "k1")]
 
 
@@ -326,7 +519,7 @@ def test_count_tokens_that_does_not_exist_is_passed_on():
 def test_count_tokens_without_an_answer():
     world = World(a=3)
     for _ in range(5):
-        refused(world.ask(lambda attempt: DOWN, COUNT), 529, 1)
+        refused(world.ask(lambda attempt: DOWN, COUNT), 502)
         ends(world.ask([OK]), Accepted, "ok")
     assert world.pools["a"].state(world.now).ready == 3
 
@@ -444,7 +637,7 @@ def test_an_owner_that_is_denied_a_model_still_is_the_only_one():
 
 def test_no_attempts_and_no_waiting_allowed_still_makes_one():
     world = World(Retry(0, 0.0), a=2)
-    refused(world.ask(lambda attempt: DOWN), 529, 1)
+    refused(world.ask(lambda attempt: DOWN), 502)
     assert len(world.log) == 1
 
 
@@ -471,12 +664,13 @@ def test_bounds_hold_whatever_comes(world, requests):
         world.pools["b"].passthrough = pass_through
         answers = iter(script)
         conclusion = world.ask(lambda attempt, answers=answers: next(answers, DOWN), Facts(endpoint, model=OPUS))
-        assert len(world.tries) <= max(1, world.retry.attempts)
+        count = sum(len(pool.keys) + 1 for pool in world.pools.values())
+        assert len(world.tries) <= 2 * max(1, world.retry.attempts) + 2 * count
         assert world.waited <= world.retry.max_wait + 1e-6
         assert world.busy == 0
         assert not any(pool.rests._probes for pool in world.pools.values())
         if isinstance(conclusion, Refused):
-            assert conclusion.error.status in {429, 503, 529}
+            assert conclusion.error.status in {429, 502, 503, 529}
         else:
             assert world.tries, "there is an outcome to answer with"
 

@@ -78,8 +78,33 @@ ROWS = [
     (Outcome(403, body=error("You do not have access to the model.")), "model_denied", Blame.KEY_MODEL, "pool"),
     (Outcome(403, body=error("no claude-opus-4-5 for you")), "model_denied", Blame.KEY_MODEL, "pool"),
     (Outcome(403, body=error("no", code="model_not_allowed")), "model_denied", Blame.KEY_MODEL, "pool"),
-    (Outcome(403, body=error("Request not allowed", "forbidden")), "forbidden", Blame.KEY, "pool"),
-    (Outcome(403, body=b"<html>Forbidden</html>"), "forbidden", Blame.KEY, "pool"),
+    (Outcome(403, body=error("Your API key may not do this.", "permission_error")), "forbidden", Blame.KEY, "pool"),
+    (Outcome(403), "forbidden", Blame.KEY, "pool"),
+    # a 403 that is not the API's own speaks of the way there
+    (
+        Outcome(403, body=b'{"error":{"type":"forbidden","message":"Request not allowed"}}'),
+        "blocked",
+        Blame.ROUTE,
+        "none",
+    ),
+    (Outcome(403, body=error("Request not allowed", "forbidden")), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=b"<!DOCTYPE html><title>Just a moment...</title>"), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=b"Access denied by policy"), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=b'{"success":false,"errors":[{"code":1020}]}'), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=b'{"message":"Forbidden"}'), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=error("no", "permission_error"), foreign=True), "blocked", Blame.ROUTE, "none"),
+    # a 400 about the key's tier or organisation
+    *(
+        (Outcome(400, body=error(words)), "model_denied", Blame.KEY_MODEL, "pool")
+        for words in (
+            "The long context beta is not yet available for this subscription.",
+            "Identity verification is required to use this model.",
+            "Your organization must be verified to use the model `o3`.",
+            "Web search is disabled by your organization settings.",
+            "Fast mode is not enabled for your organization.",
+            "This feature is not available on your plan.",
+        )
+    ),
     (
         Outcome(429, {UNIFIED + "5h-status": "rejected", UNIFIED + "5h-reset": f"{NOW + 60:.0f}"}),
         "window_exhausted",
@@ -206,18 +231,32 @@ def test_every_verdict_but_endpoint_has_a_row_here():
     assert {name for _, name, _, _ in ROWS} == MEANINGS.keys() - {"endpoint"}
 
 
-@pytest.mark.parametrize("facts", [COUNT, Facts(Endpoint.SIDE)])
+@pytest.mark.parametrize("facts", [COUNT, Facts(Endpoint.SIDE), Facts(Endpoint.RESOURCE), Facts(Endpoint.MODELS)])
 @pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
 def test_a_side_endpoint_never_touches_a_key(outcome, name, blame, rest, facts):
     verdict = judge(outcome, facts, now=NOW)
-    assert verdict.name in {"ok", "bad_request", "endpoint", "unsuited"}
-    assert verdict.blame not in {Blame.KEY, Blame.KEY_MODEL, Blame.KEY_FAMILY, Blame.ROUTE}
+    assert verdict.name in {"ok", "bad_request", "endpoint", "unsuited", "blocked", "unexplained_429"}
+    assert verdict.blame not in {Blame.KEY, Blame.KEY_MODEL, Blame.KEY_FAMILY}
     assert verdict.rest_until is None
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 408, 429, 500, 503, 529])
+@pytest.mark.parametrize("status", [401, 402, 403, 408, 500, 503, 529])
 def test_count_tokens_failures_that_are_tried_again(status):
     assert judge(Outcome(status), COUNT, now=NOW).name == "endpoint"
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(400, body=error(CREDIT)),
+        Outcome(400, body=error(DISABLED)),
+        Outcome(404, body=error("model: claude-opus-4-5", "not_found_error")),
+        coded(429, "insufficient_quota"),
+        Outcome(429, {"retry-after": "5"}),
+    ],
+)
+def test_what_is_said_of_a_key_at_count_tokens_is_tried_with_another(outcome):
+    assert judge(outcome, COUNT, now=NOW).name == "endpoint"
 
 
 def windows(**status):

@@ -27,6 +27,7 @@ def limited(seconds):
 class Retry:
     attempts: int = 5
     max_wait: float = 30.0
+    keys: int = 50
 
 
 class World:

@@ -40,6 +40,9 @@ class Facts:
     subagent    sent by a sub-agent, not by the conversation that a person sees
     project     what the client works on: as a header says, or the name of Claude Code's working directory
     container   the id of the container that the request asks for; empty when it asks for none
+    speed       `fast` when that is asked for; empty: the standard speed
+    tier        the service tier that is asked for; empty: whatever there is
+    long        whether the long context is asked for, by its beta
     body        as the client sent it, where it holds messages
     """
 
@@ -56,6 +59,9 @@ class Facts:
     subagent: bool = False
     project: str | None = None
     container: str = ""
+    speed: str = ""
+    tier: str = ""
+    long: bool = False
     body: bytes = field(default=b"", repr=False, compare=False)
 
     @property
@@ -93,10 +99,18 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One provider of a route, with the name the model has there."""
+    """One provider of a route, with the name the model has there.
+
+    kind  what the request is there for the health of keys: the model, and what has limits of its own (`kinds.kind_of`)
+    """
 
     provider: str
     model: str
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        """Without a kind, an ordinary request for the model."""
+        object.__setattr__(self, "kind", self.kind or self.model)
 
 
 class Failure(StrEnum):
@@ -128,6 +142,7 @@ class Outcome:
     status    HTTP status; None when no answer came
     headers   lower-case names
     body      at most 64 KiB, decompressed; for ERROR_EVENT the JSON of the error
+    foreign   the answer is not of the API itself, but of something on the way to it, although the body does not look so
     failure   None: judge by the status alone; a 2xx without failure is a success
     message   for the log, one line, no secrets
     """
@@ -137,6 +152,7 @@ class Outcome:
     body: bytes = b""
     failure: Failure | None = None
     message: str = ""
+    foreign: bool = False
 
 
 class Blame(StrEnum):

@@ -19,18 +19,23 @@ nothing stays busy, and a probe that was under way is left to the next request.
 
 What happens after a verdict is a column of the verdict table (`then`), as is what the client gets when it was the last one (`at_end`):
 
-    next_key        the key rests; the next key, then the next provider; when all rest: wait for the first if its end is known
-                    and near enough
-    any_key         jittered pause, another key if there is one (else the same); after two failures the next provider; then
-                    again from the first
-    same_key        jittered pause (or the retry-after, if there is time) on the same key; after two the next provider; then again
-    one_other_key   one other key, once for the request, then passed on
+    next_key        the key rests, which does not count; the next key, then the next provider; when all rest: wait for the first if its
+                    end is known and near enough
+    any_key         jittered pause, a key not asked yet if there is one; after two failures the next provider; then again from the first
+    same_key        once more with the same key after a jittered pause (or the retry-after, if there is time), which does not count;
+                    then like any_key
+    fresh_key       a key not asked yet, at once; then passed on
     other_key       like next_key after a clear answer, like any_key otherwise; nobody rests
+    next_route      the next provider, or a key that goes out another way; then passed on
     next_provider   nothing was sent, for this provider cannot be asked that: the next one
     repair          once more with the same key, without the thoughts of earlier turns; then passed on
     pass_on         the client sees it as it is
 
-`retry.attempts` bounds the attempts over all providers (a probe is one, waiting is none), `retry.max_wait` all waiting.
+`retry.attempts` bounds the tries that say nothing certain of a key, over all providers, and `retry.keys` the keys that are found to be of
+no use; so every key is asked, unless too many fail in ways that are not certain. Where another key of a provider was answered within
+the last minute, that provider is well: its other keys come next, for as many tries again. `retry.max_wait` bounds all waiting.
+
+A failure of the route counts against a key when the same request then succeeds with another key of the provider.
 
 A request of a session uses the session's key while that is of use (`seating`); one about something that a key made uses that key.
 """
@@ -40,19 +45,35 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 
-from .exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Hop, Outcome, PassedOn, Refused, Wait
+from .exchange import (
+    Accepted,
+    Attempt,
+    Blame,
+    Conclusion,
+    Endpoint,
+    Facts,
+    Failure,
+    Hop,
+    Outcome,
+    PassedOn,
+    Refused,
+    Verdict,
+    Wait,
+)
+from .keys.kinds import kind_of
 from .keys.limits import retry_at
 from .keys.pool import Pool
 from .keys.seating import Seating
 from .keys.sessions import Sessions
 from .reading.resources import Owner
-from .refusals import all_down, all_rest
+from .refusals import all_rest, no_answer, overloaded, silent
 from .table import AtEnd, Then
-from .trip import Last, RetryLike, Trip, Try
+from .trip import NOBODY, Last, RetryLike, Trip, Try, add
 from .verdicts import MEANINGS, judge
 
-NO_EVIDENCE = frozenset({Endpoint.COUNT_TOKENS, Endpoint.SIDE})
-"""Endpoints whose success says as little about a key as their failure: they cost nothing."""
+INFERENCE = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
+"""Endpoints that say something about a key. The others cost nothing, or have rules of their own (an admin key, a scope): their success says
+as little about a key's work as their failure."""
 
 
 def attempts(
@@ -66,17 +87,21 @@ def attempts(
     short_wait: float = 5.0,
     sessions: Sessions | None = None,
     owner: Owner | None = None,
+    wall: Callable[[], float] | None = None,
 ) -> Generator[Attempt | Wait, Outcome | None, Conclusion]:
     """The steps of one request; see the module's text.
 
-    clock       seconds since the epoch
+    clock       seconds since the epoch; never goes back
     random      numbers from 0.0 to 1.0, 1.0 excluded
     short_wait  the longest pause of the relay's own making, in seconds, and the longest wait for a session's warm key; waits that a
                 provider asked for are bounded by `retry.max_wait` alone
     sessions    who sits where; None: nobody has a seat
     owner       the key that made what the request is about; while the pool has it no other is asked
+    wall        seconds since the epoch as others have them, in whose terms providers name dates; None: as `clock`
     """
-    trip = Trip(facts, tuple(hops), pools, retry, clock, random, short_wait, Seating.of(sessions, facts, short_wait))
+    hops = tuple(replace(hop, kind=kind_of(facts, hop.model)) for hop in hops)
+    seating = Seating.of(sessions, facts, short_wait)
+    trip = Trip(facts, hops, pools, retry, clock, wall or clock, random, short_wait, seating)
     pool = pools.get(owner.provider) if owner else None
     if owner and pool and pool.by_id(owner.key_id):
         hop = next((hop for hop in hops if hop.provider == owner.provider), Hop(owner.provider, facts.model))
@@ -96,9 +121,10 @@ def attempts(
 
 def _next_step(trip: Trip) -> Try | Wait | Conclusion:
     """The next attempt, a wait before it, or the end."""
-    if trip.sent >= max(1, trip.retry.attempts):
+    step: Try | Wait | None = trip.settled_on()
+    if step is None and trip.is_over:
         return _give_up(trip)
-    step = trip.candidate()
+    step = step or trip.candidate()
     if isinstance(step, Wait):
         return step
     if step is None:
@@ -130,14 +156,13 @@ def _attempt(trip: Trip, step: Try) -> Generator[Attempt, Outcome | None, Conclu
         if step.key and not isinstance(conclusion, Accepted):
             step.pool.finished(step.key)
         if step.key and not learned:
-            step.pool.abandoned(step.key, step.hop.model, probe=attempt.probe)
+            step.pool.abandoned(step.key, step.hop.kind, probe=attempt.probe)
     return conclusion
 
 
 def _begin(trip: Trip, step: Try) -> Attempt:
-    trip.sent += 1
-    trip.forced = None
-    probe = step.pool.started(step.key, step.hop.model, trip.clock()) if step.key else False
+    trip.began(step)
+    probe = step.pool.started(step.key, step.hop.kind, trip.clock()) if step.key else False
     if step.key and trip.seating:
         trip.seating.sit(step.hop, step.pool, step.key, trip.clock())
     trip.probed = trip.probed or probe
@@ -147,17 +172,22 @@ def _begin(trip: Trip, step: Try) -> Attempt:
 
 def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
     """Take in an outcome: what it does to the key, and what follows."""
-    now = trip.clock()
-    verdict = judge(outcome, _facts_at(trip, step), now=now)
+    now, today = trip.clock(), trip.wall()
+    verdict = _in_terms_of(now - today, judge(outcome, _facts_at(trip, step), now=today))
     then = MEANINGS[verdict.name].then
-    if step.key and then is Then.ACCEPT and trip.facts.endpoint not in NO_EVIDENCE:
-        step.pool.succeeded(step.key, step.hop.model, outcome.headers, now, probe=attempt.probe)
+    if step.key and then is Then.ACCEPT and trip.facts.endpoint in INFERENCE:
+        step.pool.succeeded(step.key, step.hop.kind, outcome.headers, now, probe=attempt.probe, today=today)
         if trip.seating:
             trip.seating.accepted(step.hop, step.key, now)
     elif step.key:
-        step.pool.apply(verdict, step.key, step.hop.model, now, trip.random, probe=attempt.probe)
+        step.pool.apply(verdict, step.key, step.hop.kind, now, trip.random, probe=attempt.probe)
     trip.last = Last(step, outcome, verdict)
     return AFTER[then](trip, trip.last)
+
+
+def _in_terms_of(ahead: float, verdict: Verdict) -> Verdict:
+    """The verdict by a clock that is so many seconds ahead."""
+    return replace(verdict, rest_until=verdict.rest_until + ahead) if ahead and verdict.rest_until else verdict
 
 
 def _facts_at(trip: Trip, step: Try) -> Facts:
@@ -173,6 +203,15 @@ def _facts_at(trip: Trip, step: Try) -> Facts:
 
 
 def _accept(trip: Trip, last: Last) -> Conclusion | None:
+    """The failures that led here were those of their keys, where another key of the same provider did it."""
+    mine = {
+        failed.step.key_id: failed
+        for failed in trip.failures
+        if failed.step.hop.provider == last.step.hop.provider and failed.verdict.blame is Blame.ROUTE
+    }
+    for key_id, failed in mine.items():
+        if failed.step.key and last.step.key and key_id != last.step.key.id and trip.facts.endpoint in INFERENCE:
+            failed.step.pool.failed_alone(failed.verdict, failed.step.key, trip.clock(), trip.random)
     return Accepted(last.verdict)
 
 
@@ -182,39 +221,57 @@ def _pass_on(trip: Trip, last: Last) -> Conclusion | None:
 
 def _next_key(trip: Trip, last: Last) -> Conclusion | None:
     """The key rests, so it is not chosen again. The client's own credential has no next."""
+    trip.found_out(last.step)
     return None if last.step.key else PassedOn(last.verdict)
 
 
-def _one_other_key(trip: Trip, last: Last) -> Conclusion | None:
+def _fresh_key(trip: Trip, last: Last) -> Conclusion | None:
     trip.exclude(last.step)
-    trip.forced = None if trip.other_used else trip.another_key(last.step)
-    trip.other_used = True
-    return None if trip.forced else PassedOn(last.verdict)
+    trip.uncertain(last.step, pause=False)
+    return None if last.step.key else PassedOn(last.verdict)
 
 
 def _other_key(trip: Trip, last: Last) -> Conclusion | None:
     if 400 <= last.status < 500 and last.status != 408:
+        trip.found_out(last.step)
         trip.exclude(last.step)
         return None
     return _any_key(trip, last)
 
 
 def _any_key(trip: Trip, last: Last) -> Conclusion | None:
-    trip.strike(last.step)
-    trip.avoid(last.step)
+    trip.failures.append(last)
+    trip.uncertain(last.step)
     return None
 
 
 def _same_key(trip: Trip, last: Last) -> Conclusion | None:
-    now = trip.clock()
-    asked = retry_at(last.outcome.headers, now)
-    seconds = 0.0 if asked is None else asked - now
-    trip.strike(last.step)
+    """No capacity for this key: its cache is warm, so it gets a second try, if its provider does not want a longer wait than there is."""
+    step, seconds = last.step, _asked_for(trip, last)
+    trip.failures.append(last)
+    if step.key:
+        step.pool.overloaded(step.key, trip.clock())
     if seconds > trip.left():
-        trip.gone.add(last.step.hop.provider)
-    elif not trip.is_down(last.step.hop):
-        trip.forced = last.step
-    trip.pause = max(trip.pause, seconds)
+        trip.exclude(step)
+    elif step.key_id not in trip.repeated.get(step.hop.provider, NOBODY):
+        add(trip.repeated, step)
+        trip.forced, trip.pause = step, max(trip.jitter(), seconds)
+        return None
+    trip.uncertain(step)
+    if not trip.count_fresh(step.hop) and seconds <= trip.left():
+        trip.pause = max(trip.pause, seconds)
+    return None
+
+
+def _asked_for(trip: Trip, last: Last) -> float:
+    """Seconds that the provider asked to wait; 0.0 when it did not."""
+    today = trip.wall()
+    asked = retry_at(last.outcome.headers, today)
+    return 0.0 if asked is None else asked - today
+
+
+def _next_route(trip: Trip, last: Last) -> Conclusion | None:
+    trip.leave_route(last.step)
     return None
 
 
@@ -234,10 +291,11 @@ def _repair(trip: Trip, last: Last) -> Conclusion | None:
 AFTER: Mapping[Then, Callable[[Trip, Last], Conclusion | None]] = {
     Then.ACCEPT: _accept,
     Then.NEXT_KEY: _next_key,
-    Then.ONE_OTHER_KEY: _one_other_key,
+    Then.FRESH_KEY: _fresh_key,
     Then.OTHER_KEY: _other_key,
     Then.ANY_KEY: _any_key,
     Then.SAME_KEY: _same_key,
+    Then.NEXT_ROUTE: _next_route,
     Then.NEXT_PROVIDER: _next_provider,
     Then.REPAIR: _repair,
     Then.PASS_ON: _pass_on,
@@ -259,28 +317,28 @@ def _end_as_it_is(trip: Trip, last: Last) -> Conclusion:
 
 def _end_resting(trip: Trip, last: Last) -> Conclusion:
     """Keys are to blame; when a provider failed as well, so that its keys are ready but of no use, it is."""
-    if any(trip.strikes.values()) or trip.gone:
+    if trip.failures:
         return _end_down(trip, last)
     return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred), last.verdict)
 
 
 def _end_down(trip: Trip, last: Last) -> Conclusion:
-    """529: the upstream's own if that is what it said, else the relay's."""
-    if last.status == 529:
+    """The upstream's own error where that came last; otherwise what all failures have in common."""
+    came_last = MEANINGS[last.verdict.name].at_end is AtEnd.DOWN
+    if came_last and last.status:
         return PassedOn(last.verdict)
-    now = trip.clock()
-    asked = retry_at(last.outcome.headers, now)
-    seconds = None if asked is None else asked - now
-    return Refused(all_down(trip.hops, last.verdict.reason, trip.sent, seconds), last.verdict)
-
-
-def _end_answer(trip: Trip, last: Last) -> Conclusion:
-    return PassedOn(last.verdict) if last.status else _end_down(trip, last)
+    busy = next((failed for failed in reversed(trip.failures) if failed.verdict.name == "overloaded"), None)
+    if busy:
+        return Refused(overloaded(trip.hops, busy, trip.sent, _asked_for(trip, busy)), last.verdict)
+    if came_last and last.outcome.failure is Failure.ERROR_EVENT:
+        return PassedOn(last.verdict)
+    failures = trip.failures or [last]
+    all_silent = all(failed.outcome.failure is Failure.TIMEOUT for failed in failures)
+    return Refused((silent if all_silent else no_answer)(trip.hops, failures[-1], trip.sent), last.verdict)
 
 
 AT_END: Mapping[AtEnd, Callable[[Trip, Last], Conclusion]] = {
     AtEnd.PASS_ON: _end_as_it_is,
     AtEnd.REST: _end_resting,
     AtEnd.DOWN: _end_down,
-    AtEnd.ANSWER: _end_answer,
 }

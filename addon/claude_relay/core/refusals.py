@@ -1,8 +1,9 @@
-"""The errors that the relay itself gives when no attempt is left: who rests, until when, and what to do about it.
+"""The errors that the relay itself gives when no attempt is left: whose fault it is, when to come again, and what to do about it.
 
 Aliases and reasons only, never a secret; it must not decide anything.
 
 all_rest(hops, pools, now)      -> RelayError(429, "…", retry_after=42.0), or 503 when no key comes back by itself
+overloaded, silent, no_answer   -> RelayError(529 | 504 | 502, "anthropic …"): the provider, not the keys
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .errors import RelayError
 from .exchange import Hop
 from .keys.pool import Pool
 from .keys.states import KeyState
+from .trip import Last
 
 SHOWN = 3
 SOON = 1.0
@@ -30,7 +32,7 @@ def all_rest(
     if not any(pool.keys for pool, _ in known):
         return no_keys(hops)
     others = {pool.provider: barred.get(pool.provider, frozenset()) for pool, _ in known}
-    ends = [end for pool, hop in known if (end := pool.soonest(hop.model, now, others[pool.provider])) is not None]
+    ends = [end for pool, hop in known if (end := pool.soonest(hop.kind, now, others[pool.provider])) is not None]
     reasons = _reasons([pool for pool, _ in known], now, others)
     if not ends:
         return RelayError(
@@ -52,23 +54,55 @@ def no_keys(hops: Sequence[Hop]) -> RelayError:
     )
 
 
-def all_down(hops: Sequence[Hop], reason: str, tries: int, asked: float | None = None) -> RelayError:
-    """No provider gave an answer. `asked`: the seconds that the last one asked for."""
-    names = " and ".join(dict.fromkeys(hop.provider for hop in hops))
-    wait = max(SOON, asked or 0.0)
-    text = f"{names} gave no answer after {tries} tries; the last failed with {reason}. Try again in {wait:.0f} s."
+def overloaded(hops: Sequence[Hop], failed: Last, tries: int, asked: float) -> RelayError:
+    """A provider said that it has no capacity. `asked`: the seconds that it asked for."""
+    wait = max(SOON, asked)
+    text = f"{_names(hops)} overloaded after {_tries(tries)}: {failed.verdict.reason}. Try again in {wait:.0f} s."
     return RelayError(529, text, retry_after=wait)
 
 
+def silent(hops: Sequence[Hop], failed: Last, tries: int) -> RelayError:
+    """Nobody answered in time."""
+    text = (
+        f"{_names(hops)} did not answer in time ({_tries(tries)}); the last was {failed.step.hop.provider}: "
+        f"{failed.verdict.reason}. Try again, or allow more time under `retry` in relay.yaml."
+    )
+    return RelayError(504, text)
+
+
+def no_answer(hops: Sequence[Hop], failed: Last, tries: int) -> RelayError:
+    """Nobody could be reached, or no answer was whole."""
+    text = (
+        f"{_names(hops)} gave no usable answer ({_tries(tries)}); the last was {failed.step.hop.provider}: "
+        f"{failed.verdict.reason}. Check the network, and `base_url` and `proxy` of the provider in relay.yaml; scripts/doctor tries them."
+    )
+    return RelayError(502, text)
+
+
+def _names(hops: Sequence[Hop]) -> str:
+    return " and ".join(dict.fromkeys(hop.provider for hop in hops))
+
+
+def _tries(count: int) -> str:
+    return f"{count} tr{'y' if count == 1 else 'ies'}"
+
+
 def _reasons(pools: Sequence[Pool], now: float, barred: Mapping[str, frozenset[str]]) -> str:
+    """Of the keys that take no request now, the first few; how many are ready all the same, for the search for a good one has an end."""
     keys = [
         (pool.provider, state)
         for pool in pools
         for key, state in zip(pool.keys, pool.state(now).keys, strict=True)
-        if key.id not in barred[pool.provider] and (state.reason or state.status != "ready")
+        if key.id not in barred[pool.provider]
     ]
-    shown = "; ".join(_about(provider, key) for provider, key in keys[:SHOWN])
-    return f"{shown}; and {len(keys) - SHOWN} more" if len(keys) > SHOWN else shown or "all are in use"
+    idle = [entry for entry in keys if entry[1].status == "ready" and not entry[1].reason]
+    told = [entry for entry in keys if entry not in idle]
+    parts = [_about(provider, key) for provider, key in told[:SHOWN]]
+    if len(told) > SHOWN:
+        parts.append(f"and {len(told) - SHOWN} more")
+    if idle:
+        parts.append(f"{len(idle)} more were not asked, or refused without a reason (retry.keys bounds the search)")
+    return "; ".join(parts) or "all are probed by other requests"
 
 
 def _about(provider: str, key: KeyState) -> str:

@@ -40,10 +40,11 @@ class Then(StrEnum):
 
     ACCEPT = "accept"
     NEXT_KEY = "next_key"
-    ONE_OTHER_KEY = "one_other_key"
+    FRESH_KEY = "fresh_key"
     OTHER_KEY = "other_key"
     SAME_KEY = "same_key"
     ANY_KEY = "any_key"
+    NEXT_ROUTE = "next_route"
     NEXT_PROVIDER = "next_provider"
     REPAIR = "repair"
     """One more try on the same key, without what the provider took offence at."""
@@ -57,9 +58,7 @@ class AtEnd(StrEnum):
     REST = "rest"
     """429 with the soonest true retry-after, or 503 when no key comes back by itself."""
     DOWN = "down"
-    """529."""
-    ANSWER = "answer"
-    """The upstream's error if there is one, else 529."""
+    """The upstream's own error if it gave one; else 529 when one said overloaded, 504 when all were silent, 502 otherwise."""
 
 
 class Meaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +86,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     says: tuple[str, ...] = ()
     limit: tuple[str, ...] = ()
     names_model: bool = False
+    foreign: bool = False
 
 
 class Buckets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,9 +1,17 @@
 """One request on its way over providers and keys: which try is next, and what waiting is allowed.
 
-The state behind `policy.attempts`, which tells it what became of each try (`strike`, `exclude`, …). It must not know what a
-verdict means: only who is of use.
+The state behind `policy.attempts`, which tells it what became of each try (`uncertain`, `found_out`, `exclude`, …). It must not know
+what a verdict means: only who is of use. Keys that this request has not asked come first, over all providers of the route, so that one
+good key is found whatever the others do:
 
-    trip = Trip(facts, hops, pools, retry, clock, random, short_wait=5.0)
+    1  a key not asked yet, of the first provider that has not failed twice; or one more try there, if the tries that are left then
+       still reach every key not asked yet
+    2  a key not asked yet, of a provider that has failed twice
+    3  the end of a cooldown that is near enough, or all of them once more
+
+`retry.attempts` bounds the tries that say nothing certain of a key, `retry.keys` the keys that turn out to be of no use now.
+
+    trip = Trip(facts, hops, pools, retry, clock, wall, random, short_wait=5.0)
     trip.candidate()        -> Try(hop, pool, key), or None when no provider has a key of use now
 """
 
@@ -23,6 +31,9 @@ FIRST_PAUSE = 0.5
 LEAST_WAIT = 0.001
 CROWD = 0.25
 """Seconds over which requests that wait for the same key are spread."""
+CLIENTS_OWN = ""
+"""In the place of a key's id: the client's own credential."""
+NOBODY: frozenset[str] = frozenset()
 
 
 class RetryLike(Protocol):
@@ -30,7 +41,11 @@ class RetryLike(Protocol):
 
     @property
     def attempts(self) -> int:
-        """At most so many tries over all providers, at least one."""
+        """At most so many tries that say nothing certain of a key, over all providers; at least one."""
+
+    @property
+    def keys(self) -> int:
+        """At most so many keys that turn out to be of no use now."""
 
     @property
     def max_wait(self) -> float:
@@ -45,10 +60,15 @@ class Try:
     pool: Pool
     key: Key | None
 
+    @property
+    def key_id(self) -> str:
+        """Of the key, or what stands for the client's own credential."""
+        return self.key.id if self.key else CLIENTS_OWN
+
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The latest try and what became of it."""
+    """A try and what became of it."""
 
     step: Try
     outcome: Outcome
@@ -61,6 +81,10 @@ class Last:
         return status if self.outcome.failure is None and status >= 400 else 0
 
 
+type Table = dict[str, frozenset[str]]
+"""Ids of keys by provider."""
+
+
 @dataclass(slots=True)
 class Trip:
     """The state of one request."""
@@ -70,76 +94,121 @@ class Trip:
     pools: Mapping[str, Pool]
     retry: RetryLike
     clock: Callable[[], float]
+    wall: Callable[[], float]
+    """The time in whose terms providers name dates."""
     random: Callable[[], float]
     short_wait: float
     seating: Seating | None = None
     """Where the request's session sits; None: it has none."""
     sent: int = 0
+    spent: int = 0
+    """Tries that count to `retry.attempts`."""
+    spared: int = 0
+    """Tries that would count, but were the key's fault: its provider answers to others."""
     waited: float = 0.0
     pause: float = 0.0
     """Due before the same provider is asked again."""
     pauses: int = 0
-    at: int = 0
-    """The provider whose turn it is."""
     probed: bool = False
-    other_used: bool = False
     repaired: bool = False
     """Whether the request goes on without the thoughts of earlier turns."""
     forced: Try | None = None
     """The try that was settled on, if its key still may be used."""
     last: Last | None = None
-    tried: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Keys that are of no use for this request, by provider."""
+    failures: list[Last] = field(default_factory=list)
+    """Tries in which the provider, or the way to it, failed."""
+    asked: Table = field(default_factory=dict)
+    found: Table = field(default_factory=dict)
+    """Keys that turned out to be of no use now: each once, which does not count."""
+    tried: Table = field(default_factory=dict)
+    """Keys that are of no use for this request."""
     barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Keys that know nothing of what the request is about."""
-    avoided: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Keys that failed on the way: others first."""
+    avoided: Table = field(default_factory=dict)
+    """Keys that failed: others first."""
+    repeated: Table = field(default_factory=dict)
+    """Keys that had their second try at once."""
     strikes: dict[str, int] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
-    """Providers that asked for more patience than this request has."""
+    """Providers that are of no use for this request."""
 
     # --- who is of use ---
 
-    def candidate(self) -> Try | Wait | None:
-        """The try that was settled on, else one with the best key of the first provider that has any, or the wait for a warm one."""
-        forced = self.forced
-        if forced and (forced.key is None or forced.pool.is_ready(forced.key, forced.hop.model, self.clock())):
-            return forced
-        while self.at < len(self.hops):
-            step = self.try_at(self.hops[self.at])
-            if step:
-                return step
-            self.at += 1
-        return None
+    @property
+    def limit(self) -> int:
+        """At most so many tries that say nothing certain of a key."""
+        return max(1, self.retry.attempts)
 
-    def try_at(self, hop: Hop) -> Try | Wait | None:
-        """A try at this provider, or a wait before it, unless it is down, has no key, or none that is of use."""
-        pool = self.pools.get(hop.provider)
-        if pool is None or self.is_down(hop):
+    @property
+    def is_over(self) -> bool:
+        """Whether no further try is allowed: too many said nothing certain, or too many keys were found out and others are left."""
+        if self.spent >= self.limit:
+            return True
+        return sum(map(len, self.found.values())) >= self.retry.keys and any(map(self.count_fresh, self.hops))
+
+    def settled_on(self) -> Try | None:
+        """The try that was settled on, while its key may be used."""
+        step = self.forced
+        if step and step.key and not step.pool.is_ready(step.key, step.hop.kind, self.clock()):
             return None
-        if not pool.keys:
-            return Try(hop, pool, None) if pool.passthrough else None
-        tried = self.excluded(hop)
-        avoided = tried | self.avoided.get(hop.provider, frozenset())
-        if wait := self.wait_for_seat(hop, pool, avoided):
-            return wait
-        for exclude in (avoided, tried):
-            key = self.choose(hop, pool, exclude)
-            if key:
-                return Try(hop, pool, key)
+        return step
+
+    def candidate(self) -> Try | Wait | None:
+        """The next try, or the wait for a warm key before it; None when nobody is of use now."""
+        for hop in self.hops:
+            if not self.is_down(hop) and (step := self.fresh_at(hop) or self.again_at(hop)):
+                return step
+        for hop in self.hops:
+            if hop.provider not in self.gone and (step := self.fresh_at(hop)):
+                return step
         return None
 
-    def another_key(self, step: Try) -> Try | None:
-        """A try with another key of the same provider."""
-        key = self.choose(step.hop, step.pool, self.excluded(step.hop)) if step.key else None
-        return Try(step.hop, step.pool, key) if key else None
+    def fresh_at(self, hop: Hop) -> Try | Wait | None:
+        """A try with a key of this provider that the request has not asked, or a wait before it."""
+        pool = self.pools.get(hop.provider)
+        if pool is None:
+            return None
+        asked = self.asked.get(hop.provider, NOBODY)
+        if not pool.keys:
+            return Try(hop, pool, None) if pool.passthrough and CLIENTS_OWN not in asked else None
+        excluded = self.excluded(hop)
+        if wait := self.wait_for_seat(hop, pool, excluded | self.avoided.get(hop.provider, NOBODY)):
+            return wait
+        key = self.choose(hop, pool, excluded | asked)
+        return Try(hop, pool, key) if key else None
+
+    def again_at(self, hop: Hop) -> Try | None:
+        """One more try at this provider, when no key of it is fresh; a key that others are preferred to only if there is no other."""
+        pool = self.pools.get(hop.provider)
+        if pool is None or not self.can_repeat():
+            return None
+        tried = self.excluded(hop)
+        if not pool.keys:
+            return Try(hop, pool, None) if pool.passthrough and CLIENTS_OWN not in tried else None
+        key = self.choose(hop, pool, tried | self.avoided.get(hop.provider, NOBODY)) or self.choose(hop, pool, tried)
+        return Try(hop, pool, key) if key else None
+
+    def can_repeat(self) -> bool:
+        """Whether one more failure leaves a try for every key that was not asked yet."""
+        left = self.limit - self.spent - 1
+        return left >= sum(self.count_fresh(hop) for hop in self.hops)
+
+    def count_fresh(self, hop: Hop) -> int:
+        """How many keys of a provider are ready and were not asked."""
+        pool = self.pools.get(hop.provider)
+        if pool is None or hop.provider in self.gone:
+            return 0
+        asked = self.asked.get(hop.provider, NOBODY)
+        if not pool.keys:
+            return int(pool.passthrough and CLIENTS_OWN not in asked)
+        return pool.count_ready(hop.kind, self.clock(), self.excluded(hop) | asked)
 
     def choose(self, hop: Hop, pool: Pool, exclude: frozenset[str]) -> Key | None:
         """The session's key, or the pool's choice. One request spends no more than one try on a probe while there are sure keys."""
         now, probe = self.clock(), not self.probed
         if self.seating:
             return self.seating.key(hop, pool, exclude, now, self.random, probe=probe)
-        return pool.choose(hop.model, now, exclude, self.random, probe=probe)
+        return pool.choose(hop.kind, now, exclude, self.random, probe=probe)
 
     def denied(self) -> Try | None:
         """Nobody was asked yet, and keys rest for nothing but this model: ask one, so that the client hears it from the provider."""
@@ -147,7 +216,7 @@ class Trip:
             return None
         for hop in self.hops:
             pool = self.pools.get(hop.provider)
-            key = pool.choose_denied(hop.model, self.clock(), self.random, self.excluded(hop)) if pool else None
+            key = pool.choose_denied(hop.kind, self.clock(), self.random, self.excluded(hop)) if pool else None
             if pool and key:
                 return Try(hop, pool, key)
         return None
@@ -155,7 +224,7 @@ class Trip:
     def excluded(self, hop: Hop) -> frozenset[str]:
         """The keys of a provider that are of no use for this request."""
         tried, barred = self.tried.get(hop.provider), self.barred.get(hop.provider)
-        return tried | barred if tried and barred else tried or barred or frozenset()
+        return tried | barred if tried and barred else tried or barred or NOBODY
 
     def is_down(self, hop: Hop) -> bool:
         """Whether this request has done with a provider for now."""
@@ -172,20 +241,47 @@ class Trip:
 
     # --- what an outcome does ---
 
-    def strike(self, step: Try) -> None:
-        """Note a failure of the provider, and the pause before it is asked again (full jitter, doubling)."""
-        provider = step.hop.provider
-        self.strikes[provider] = self.strikes.get(provider, 0) + 1
-        self.pause = self.random() * min(self.short_wait, FIRST_PAUSE * 2.0**self.pauses)
-        self.pauses += 1
+    def began(self, step: Try) -> None:
+        """A try is under way."""
+        self.sent += 1
+        self.forced = None
+        add(self.asked, step)
 
-    def avoid(self, step: Try) -> None:
-        """Other keys first."""
-        _add(self.avoided, step)
+    def found_out(self, step: Try) -> None:
+        """The key is of no use now, and everybody knows it. That counts only when this request had found it out before."""
+        if step.key_id in self.found.get(step.hop.provider, NOBODY):
+            self.spent += 1
+            add(self.avoided, step)  # no session waits for it again
+        add(self.found, step)
+
+    def uncertain(self, step: Try, *, pause: bool = True) -> None:
+        """A try that says nothing certain of the key: others come first. Its provider suffers, unless it answers to other keys."""
+        add(self.avoided, step)
+        well = step.key is not None and step.pool.is_well(self.clock(), step.key)
+        if well and self.spared < self.limit and self.count_fresh(step.hop):
+            self.spared += 1
+            return
+        self.spent += 1
+        self.strikes[step.hop.provider] = self.strikes.get(step.hop.provider, 0) + 1
+        if pause:
+            self.pause = self.jitter()
+
+    def jitter(self) -> float:
+        """The pause before a provider that failed is asked again, in seconds (full jitter, doubling)."""
+        self.pauses += 1
+        return self.random() * min(self.short_wait, FIRST_PAUSE * 2.0 ** (self.pauses - 1))
 
     def exclude(self, step: Try) -> None:
         """Not this key again."""
-        _add(self.tried, step)
+        add(self.tried, step)
+
+    def leave_route(self, step: Try) -> None:
+        """Something on the way stops the request: only keys that go out another way are of use at this provider."""
+        way = step.key.proxy if step.key else None
+        same = frozenset(key.id for key in step.pool.keys if key.proxy == way)
+        self.tried[step.hop.provider] = self.tried.get(step.hop.provider, NOBODY) | same
+        if len(same) == len(step.pool.keys):
+            self.gone.add(step.hop.provider)
 
     # --- waiting ---
 
@@ -207,25 +303,27 @@ class Trip:
         """The session's cache is warm and its key is back soon: a short wait costs less than filling another cache."""
         if self.seating is None:
             return None
-        seconds = self.seating.wait(hop, pool, useless, self.clock(), self.left())
-        wait = self.wait(seconds, "the session's key rests")
-        self.seating.waited += wait.seconds if wait else 0.0
+        own, seconds = self.seating.wait(hop, pool, useless, self.clock(), self.left())
+        wait = self.wait(seconds, "the session's key rests") if own else None
+        if wait:
+            self.seating.waited += wait.seconds
+            self.forced = Try(hop, pool, own)
         return wait
 
     def wait_for_key(self) -> Wait | None:
-        """When keys come back at a known time that is near enough: wait for the first, and begin with the first provider again."""
+        """When keys come back at a known time that is near enough: wait for the first."""
         now = self.clock()
         end = self.soonest(now)
         if end is None or end <= now or end - now > self.left() or self.failed_one_is_sooner(end - now):
             return None
-        self.at, self.pause = 0, 0.0
+        self.pause = 0.0
         seconds = max(LEAST_WAIT, end - now) + CROWD * self.random()
         return self.wait(min(self.left(), seconds), "all keys rest")
 
     def soonest(self, now: float) -> float | None:
         """When the first key of a provider that is not down comes back, as far as that is known."""
         ends = (
-            pool.soonest(hop.model, now, self.excluded(hop), stated=True)
+            pool.soonest(hop.kind, now, self.excluded(hop), stated=True)
             for hop in self.hops
             if not self.is_down(hop) and (pool := self.pools.get(hop.provider))
         )
@@ -233,18 +331,17 @@ class Trip:
 
     def failed_one_is_sooner(self, seconds: float) -> bool:
         """Whether a provider that failed can be asked again before that; the last try is not spent on it."""
-        return self.struck() and self.pause < seconds and self.sent + 1 < self.retry.attempts
+        return self.struck() and self.pause < seconds and self.spent + 1 < self.limit
 
     def another_round(self) -> Wait | Try | None:
-        """All providers had their turn: after a pause once more from the first."""
+        """All keys had their turn: after a pause once more from the first provider."""
         if not self.struck():
             return None
         self.strikes.clear()
         self.avoided.clear()
-        self.at = 0
         return self.take_pause() or self.candidate() or self.wait_for_key()
 
 
-def _add(table: dict[str, frozenset[str]], step: Try) -> None:
-    own = frozenset((step.key.id,)) if step.key else frozenset()
-    table[step.hop.provider] = table.get(step.hop.provider, frozenset()) | own
+def add(table: Table, step: Try) -> None:
+    """Note a try's key, or the client's own credential, in a table."""
+    table[step.hop.provider] = table.get(step.hop.provider, NOBODY) | {step.key_id}

@@ -43,6 +43,8 @@ class Reading:
     message: str
     model: str
     limit: Limit
+    foreign: bool = False
+    """Whether something on the way answered, and not the API: with a page, or with JSON that has no error in it."""
 
     @property
     def words(self) -> str:
@@ -64,7 +66,8 @@ def judge(outcome: Outcome, facts: Facts, *, now: float) -> Verdict:
 
 def read(outcome: Outcome, facts: Facts, now: float) -> Reading:
     """Bring an outcome into the form that rules are held against."""
-    kind, code, message = _error_in(outcome.body)
+    error = _error_in(outcome.body)
+    kind, code, message = error or ("", "", "")
     failure = outcome.failure
     status = outcome.status
     if failure is Failure.ERROR_EVENT:
@@ -73,7 +76,8 @@ def read(outcome: Outcome, facts: Facts, now: float) -> Reading:
         status = None  # an error whose body broke off is still that error; of anything else only the failure counts
     limit = Limit("none") if status != 429 else limit_of(outcome.headers, facts.model, now, message.lower())
     name = "none" if failure is None else failure.value
-    return Reading(facts.endpoint.value, status, name, kind, code, message, facts.model.lower(), limit)
+    foreign = outcome.foreign or (error is None and bool(outcome.body.strip()))
+    return Reading(facts.endpoint.value, status, name, kind, code, message, facts.model.lower(), limit, foreign)
 
 
 def fits(rule: Rule, reading: Reading) -> bool:
@@ -107,6 +111,7 @@ COLUMNS: tuple[Callable[[Rule, Reading], bool], ...] = (
     lambda rule, reading: not rule.type or reading.type in rule.type,
     lambda rule, reading: not rule.code or reading.code in rule.code,
     lambda rule, reading: not rule.limit or reading.limit.kind in rule.limit,
+    lambda rule, reading: not rule.foreign or reading.foreign,
     _says_fits,
     _model_fits,
 )
@@ -137,20 +142,20 @@ def clean(text: str) -> str:
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 
-def _error_in(body: bytes) -> tuple[str, str, str]:
-    """(type, code, message) of an error body, each empty where it is missing or no string.
+def _error_in(body: bytes) -> tuple[str, str, str] | None:
+    """(type, code, message) of an error body, each empty where it is missing or no string; None when there is no error in it.
 
     Claude: {"type": "error", "error": {"type", "message", "details": {"error_code"}}}; others put a `code` beside, or a bare string.
     """
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
-        return "", "", ""
+        return None
     error = decoded.get("error") if isinstance(decoded, dict) else None
     if isinstance(error, str):
         return "", "", error
     if not isinstance(error, dict):
-        return "", "", ""
+        return None
     details = error.get("details")
     code = details.get("error_code") if isinstance(details, dict) else error.get("code")
     return _text(error.get("type")), _text(code), _text(error.get("message"))

@@ -29,6 +29,7 @@ from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
     Attempt,
+    Blame,
     Conclusion,
     Endpoint,
     Facts,
@@ -56,6 +57,7 @@ from .answers import (
     recast,
 )
 from .bookkeeping import Bookkeeper
+from .clock import NOW
 from .crossing import Translated
 from .discovery import Discovery
 from .redaction import own_secrets
@@ -202,7 +204,8 @@ class RelayHooks:
                 hops,
                 runtime.pools,
                 runtime.config.retry,
-                clock=time.time,
+                clock=NOW,
+                wall=NOW.wall,
                 random=random.random,
                 short_wait=runtime.config.sessions.short_wait,
                 sessions=runtime.sessions,
@@ -244,7 +247,10 @@ class RelayHooks:
         if isinstance(step, Attempt):
             relayed.next_attempt, relayed.again = step, True
             return verdict
-        relayed.conclusion, relayed.next_attempt = step, None
+        relayed.next_attempt = None
+        if isinstance(step, Refused) and outcome is not None and sole_key_refused(relayed, step):
+            step = PassedOn(step.because or Verdict("unauthorized", Blame.KEY))
+        relayed.conclusion = step
         if isinstance(step, Refused):
             refuse(flow, relayed, step.error)
         elif isinstance(step, PassedOn):
@@ -429,6 +435,19 @@ def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:
     if relayed.policy is not None:
         relayed.policy.close()
     flow.response = error_answer(error, relayed.id)
+
+
+def sole_key_refused(relayed: Relayed, refused: Refused) -> bool:
+    """Whether a provider of another format refused the only key that there is: its words tell more than the relay's."""
+    if (
+        not isinstance(relayed.crossing, Translated)
+        or refused.because is None
+        or refused.because.name != "unauthorized"
+    ):
+        return False
+    return (
+        sum(len(relayed.runtime.pools[name].keys) for name in {tried.attempt.provider for tried in relayed.tries}) == 1
+    )
 
 
 def pass_on(flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome) -> None:

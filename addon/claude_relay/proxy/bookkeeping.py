@@ -13,12 +13,13 @@ from mitmproxy import http
 
 from claude_relay.core.accounting.batches import BatchMeter
 from claude_relay.core.accounting.usage import Usage
-from claude_relay.core.exchange import Accepted, Blame, Endpoint, Outcome, Verdict
+from claude_relay.core.exchange import Accepted, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.reading.resources import Owner, made, named
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
+from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, price
 from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
@@ -149,7 +150,7 @@ class Bookkeeper:
                 await self.ledger.write(*rows)
         finally:  # the client need not wait for the rest: it comes when the answer has left
             if not self.closed:
-                asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows, now)
+                asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows)
 
     async def usage_of(self, relayed: Relayed) -> Usage:
         """What all attempts have used, each of them priced."""
@@ -174,9 +175,9 @@ class Bookkeeper:
             tried.usage, tried.served_model = Usage.total(used), model or None
             tried.priced = await asyncio.to_thread(batch_price, relayed, tried, used)
 
-    def tell_others(self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None, now: float) -> None:
+    def tell_others(self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None) -> None:
         """The pool, and those who want to know what was written down."""
-        self.tell_pool(relayed, now)
+        self.tell_pool(relayed)
         if self.reporting is None or rows is None:
             return
         self.reporting.settled(*rows, relayed.meter.stop_reason if relayed.meter is not None else None)
@@ -200,11 +201,11 @@ class Bookkeeper:
             await self.translator.remember(translation.memories)
 
     @staticmethod
-    def tell_pool(relayed: Relayed, now: float) -> None:
-        """The key of an accepted answer is free again; when the upstream broke it off, that counts as a failure of its route."""
+    def tell_pool(relayed: Relayed) -> None:
+        """The key of an accepted answer is free again."""
         if not isinstance(relayed.conclusion, Accepted):
             return
-        attempt = relayed.tries[-1].attempt
+        attempt, now = relayed.tries[-1].attempt, NOW()
         pools = relayed.runtime.pools
         pools.finished(attempt)
         if attempt.key is None or attempt.provider not in pools:
@@ -216,10 +217,6 @@ class Bookkeeper:
         session = facts.session or facts.prefix
         if sessions is not None and session is not None:
             sessions.settled(session, attempt.provider, attempt.key.id, usage, now)
-        judged = relayed.facts.endpoint is not Endpoint.COUNT_TOKENS  # whose failures say nothing of a key
-        if relayed.broken is not None and judged:
-            verdict = Verdict("broken", Blame.ROUTE, reason=relayed.broken)
-            pools[attempt.provider].apply(verdict, attempt.key, attempt.model, now)
 
 
 def in_a_header(notes: Sequence[str]) -> str:

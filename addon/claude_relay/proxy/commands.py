@@ -13,10 +13,10 @@ from mitmproxy import command, exceptions, types
 
 from claude_relay.core.exchange import Key
 from claude_relay.core.keys.pool import Pool
+from claude_relay.core.keys.rest import BY_HAND
 
+from .clock import NOW
 from .runtime import Runtime
-
-BY_HAND = "by hand"
 
 
 class RelayCommands:
@@ -37,11 +37,11 @@ class RelayCommands:
     @command.command("relay.keys")
     def keys(self) -> types.Data:
         """Every key of every pool: name, state, until when, why, requests under way and in all, share of its limit that is left."""
-        now = time.time()
+        now, ahead = NOW(), NOW.ahead()
         rows = [["key", "state", "until", "reason", "in flight", "used", "left"]]
         for pool in self.pools():
             for key in pool.state(now).keys:
-                until = "" if key.until is None else time.strftime("%H:%M:%S", time.localtime(key.until))
+                until = "" if key.until is None else time.strftime("%H:%M:%S", time.localtime(key.until - ahead))
                 counts = [str(key.in_flight), str(key.used), f"{key.headroom:.0%}"]
                 rows.append([f"{pool.provider}/{key.alias}", key.status, until, key.reason, *counts])
         return cast(types.Data, rows)
@@ -57,7 +57,7 @@ class RelayCommands:
         """Let a key rest for so many seconds. A rest is never shortened by this."""
         if seconds < 1:
             raise exceptions.CommandError("a rest takes at least 1 second")
-        self.rest_until(key, time.time() + seconds)
+        self.rest_until(key, NOW() + seconds)
 
     @command.command("relay.disable")
     @command.argument("key", type=types.Choice("relay.names"))
@@ -93,7 +93,7 @@ class RelayCommands:
     def rest_until(self, name: str, until: float) -> None:
         """A rest that a person asked for; it ends without a probe."""
         pool, key = self.find(name)
-        now = time.time()
+        now = NOW()
         pool.rests.extend(
             key.id, "", until=until, now=now, reason=BY_HAND, stated=math.isfinite(until), recheck=math.inf
         )

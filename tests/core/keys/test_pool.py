@@ -159,41 +159,53 @@ def test_soonest():
     assert Pool("p", []).soonest(OPUS, 0.0) is None
 
 
-def test_a_key_suffers_for_the_route_only_when_its_siblings_do_better():
+def failed_alone(pool, number, now):
+    pool.failed_alone(verdict("timeout"), pool.keys[number - 1], now)
+
+
+def test_a_key_suffers_for_the_route_after_several_requests_that_others_served():
     pool = pool_of(2)
     first, second = pool.keys
     for now in range(10):
         apply(pool, 1, "timeout", float(now))
         apply(pool, 2, "timeout", float(now))
-    assert pool.state(9.0).ready == 2, "the provider is down, no key is to blame"
-    pool.succeeded(second, OPUS, {}, 10.0)
-    apply(pool, 1, "timeout", 10.0)
+    assert pool.state(9.0).ready == 2, "a failure by itself says nothing of a key"
+    for now in (10.0, 10.1, 10.2):
+        assert pool.is_ready(first, OPUS, now)
+        failed_alone(pool, 1, now)
+        pool.succeeded(second, OPUS, {}, now)
     assert chosen(pool, 10.5) == chosen(pool, 10.5) == "k2"
-    assert pool.is_ready(first, OPUS, 11.0)
-    apply(pool, 1, "timeout", 11.0)
-    assert not pool.is_ready(first, OPUS, 12.9)
+    assert pool.is_ready(first, OPUS, 11.2)
+    failed_alone(pool, 1, 11.2)
+    assert not pool.is_ready(first, OPUS, 13.1), "it grows"
 
 
 def test_several_of_n():
     pool = pool_of(2)
-    first, second = pool.keys
+    first = pool.keys[0]
     for now, failed in enumerate([True, True, False, False, True, False, True]):
-        pool.succeeded(second, OPUS, {}, float(now))
         if failed:
-            apply(pool, 1, "upstream_error", float(now))
+            failed_alone(pool, 1, float(now))
         else:
             pool.succeeded(first, OPUS, {}, float(now))
     assert pool.is_ready(first, OPUS, 6.0)
-    apply(pool, 1, "upstream_error", 7.0)
+    failed_alone(pool, 1, 7.0)
     assert not pool.is_ready(first, OPUS, 7.0)
 
 
-def test_a_pool_of_one_key_never_rests_for_the_route():
-    pool = pool_of(1)
-    for now in range(50):
-        apply(pool, 1, "unreachable", float(now))
-        pool.succeeded(pool.keys[0], OPUS, {}, now + 0.5)
-    assert chosen(pool, 51.0) == "k1"
+def test_a_provider_is_well_for_a_minute_after_another_key_was_answered():
+    pool = pool_of(3)
+    first, second, third = pool.keys
+    assert not pool.is_well(0.0, first)
+    pool.succeeded(first, OPUS, {}, 0.0)
+    assert not pool.is_well(0.0, first)
+    assert pool.is_well(60.0, second)
+    assert not pool.is_well(60.1, second)
+    pool.succeeded(second, OPUS, {}, 10.0)
+    pool.succeeded(second, OPUS, {}, 20.0)
+    assert pool.is_well(60.0, second), "the first one was"
+    assert not pool.is_well(61.0, second)
+    assert pool.is_well(61.0, third)
 
 
 def test_tiers_before_strategy():

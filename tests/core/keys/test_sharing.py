@@ -7,7 +7,7 @@ import pytest
 from claude_relay.core.exchange import Blame, Key, Verdict
 from claude_relay.core.keys.pool import HOUR, RECHECK, Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
-from claude_relay.core.keys.sharing import SLICE, Shared, absorb, absorbing, collect
+from claude_relay.core.keys.sharing import SLICE, Shared, absorb, absorbing, clamped, collect, shifted
 
 OPUS = "claude-opus-4-5"
 KEY = Key("p", "k1", "secret", "id1")
@@ -88,3 +88,36 @@ def test_a_seat_taken_between_two_slices_is_not_lost(two):
     other.sessions.sit("s0", "p", "id3", 2.5)
     assert len(list(steps)) == 1
     assert other.sessions.seat("s0", "p", 3.0).key_id == "id3"
+
+
+def test_what_was_stored_before_the_clock_was_set_back_counts_from_now_on(two):
+    one, other = two
+    one.fail("rate_limited", 10_003.0, now=10_000.0)
+    one.sessions.sit("s", "p", "id1", 10_000.0)
+    one.sessions.used("s", "p", "id1", 10_000.0)
+    stored = collect(one.pools, one.sessions, 10_000.0)
+    absorb(other.pools, other.sessions, clamped(stored, 2_800.0), 2_800.0)
+    assert other.pool.soonest(OPUS, 2_800.0) == 2_803.0
+    seat = other.sessions.seat("s", "p", 2_800.0)
+    assert (seat.used, seat.warm) == (2_800.0, 3_100.0)
+    assert clamped(stored, 10_000.5) == stored
+
+
+def test_a_lift_from_before_the_clock_was_set_back_still_lifts(two):
+    one, other = two
+    one.fail("rate_limited", 10_600.0, now=10_000.0)
+    one.pool.rests.lift("id1")
+    absorb(other.pools, None, clamped(collect(one.pools, None, 10_000.0), 2_800.0), 2_800.0)
+    assert other.pool.choose(OPUS, 2_800.0) is KEY
+
+
+def test_rows_are_stored_in_the_terms_of_the_systems_clock(two):
+    one, other = two
+    one.fail("rate_limited", 10_060.0, now=10_000.0)
+    one.sessions.sit("s", "p", "id1", 10_000.0)
+    mine = shifted(collect(one.pools, one.sessions, 10_000.0), -7_200.0)
+    absorb(other.pools, other.sessions, mine, 2_801.0)
+    assert other.pool.soonest(OPUS, 2_801.0) == 2_860.0
+    assert other.sessions.seat("s", "p", 2_801.0).used == 2_800.0
+    one.fail("unauthorized", math.inf, now=10_000.0)
+    assert shifted(collect(one.pools, None, 10_000.0), -7_200.0).rests[0]["until"] is None

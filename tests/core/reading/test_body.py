@@ -230,6 +230,23 @@ def test_a_field(field, value, told):
     assert getattr(facts({"model": "m", field: value}), field) is told
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "told"),
+    [
+        ({}, {}, ("", "", False)),
+        ({"speed": "fast"}, {}, ("fast", "", False)),
+        ({"speed": "standard", "service_tier": "auto"}, {}, ("", "", False)),
+        ({"service_tier": "standard_only"}, {}, ("", "standard_only", False)),
+        ({"speed": "Fast", "service_tier": 7}, {}, ("fast", "", False)),
+        ({"speed": "x" * 33, "service_tier": "a/b"}, {}, ("", "", False)),
+        ({}, {"anthropic-beta": "a-1,context-1m-2025-08-07"}, ("", "", True)),
+    ],
+)
+def test_what_has_limits_of_its_own(body, headers, told):
+    found = facts(body, headers)
+    assert (found.speed, found.tier, found.long) == told
+
+
 def test_blanks_in_an_empty_list():
     assert not facts(b'{"tools": [ \n\t] }').tools
     assert facts(b'{"tools": [ \n\t{}] }').tools

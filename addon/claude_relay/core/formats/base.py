@@ -21,6 +21,7 @@ import msgspec
 
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Outcome
+from claude_relay.core.reading.lenient import BOM, value
 
 from .conversation import Conversation, Json
 
@@ -126,6 +127,7 @@ class Format:
             headers=headers,
             body=msgspec.json.encode({"type": "error", "error": error, "request_id": request_id}),
             message=f"{outcome.status} {problem.code or problem.type}",
+            foreign=bool(outcome.body.strip()) and not isinstance(value(outcome.body.removeprefix(BOM)), dict | list),
         )
 
     @classmethod

@@ -1,10 +1,11 @@
 """When a key is to blame for failures of the route (refused, reset, 5xx, silence).
 
-Only after several of its last outcomes, and only if it does worse than its siblings: when the provider is down for every key,
-none of them suffers. It must not know rests.
+A failure counts against a key only when the very request that met it then succeeded with another key of the provider: a provider
+that is down for everybody, and a request that nobody can answer, say nothing about any key. It must not know cooldowns.
 
     blame = RouteBlame()
-    blame.failed("k1", now)      -> True after 3 failures among its last 5 outcomes, if another key succeeded since the first of them
+    blame.failed("k1")              -> True after 3 such failures among the last 5 tries with this key
+    blame.is_well(now, "k1")        -> True when another key succeeded within the last minute
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-FAILURES, OUTCOMES = 3, 5
+FAILURES, TRIES = 3, 5
+RECENT = 60.0
+"""Seconds for which a success says that the provider is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +27,34 @@ class _Success:
 
 
 class RouteBlame:
-    """The latest outcomes of a pool's keys, as far as they matter for the route."""
+    """The latest tries with a pool's keys, as far as they matter for the route. Keys are ids."""
 
     def __init__(self) -> None:
         """Nothing has happened yet."""
-        self._outcomes: dict[str, deque[float | None]] = {}
+        self._failed: dict[str, deque[bool]] = {}
         self._last = _Success()
         self._last_of_another = _Success()
 
     def succeeded(self, key: str, now: float) -> None:
-        """An attempt with this key was answered."""
-        if key in self._outcomes:  # a key that never failed needs no book
-            self._outcomes[key].append(None)
+        """A try with this key was answered."""
+        if key in self._failed:  # a key that never failed needs no book
+            self._failed[key].append(False)
         if key != self._last.key:
             self._last_of_another = self._last
         self._last = _Success(key, now)
 
-    def failed(self, key: str, now: float) -> bool:
-        """An attempt with this key failed on the way. True when the key is to blame."""
-        outcomes = self._outcomes.setdefault(key, deque(maxlen=OUTCOMES))
-        outcomes.append(now)
-        failures = [when for when in outcomes if when is not None]
-        sibling = self._last if self._last.key != key else self._last_of_another
-        return len(failures) >= FAILURES and sibling.at >= failures[0]
+    def failed(self, key: str) -> bool:
+        """A request failed with this key, and succeeded with another. True when the key is to blame."""
+        tries = self._failed.setdefault(key, deque(maxlen=TRIES))
+        tries.append(True)
+        return sum(tries) >= FAILURES
+
+    def is_well(self, now: float, besides: str) -> bool:
+        """Whether the provider answered to another key than this one of late."""
+        last = self._last if self._last.key != besides else self._last_of_another
+        return now - last.at <= RECENT
 
     def prune(self, keys: Collection[str]) -> None:
         """Forget all keys but these."""
-        for gone in self._outcomes.keys() - set(keys):
-            del self._outcomes[gone]
+        for gone in self._failed.keys() - set(keys):
+            del self._failed[gone]

@@ -3,6 +3,7 @@
     limits      the key's own: so many requests at once, so many requests or tokens in any 60 s. Nobody goes beyond.
     ramp        a key that is new, or has rested, begins with one request at a time; each success allows one more, up to RAMP_TOP.
                 It is a preference: when every other key is of no use the ramp does not count.
+    ease        a key that the provider just had no capacity for: others are preferred for some seconds, growing. A preference, too.
     elsewhere   what other processes say they carry with the same key counts as if it were carried here
 
 For every key a byte says why it should not get more, so that a choice among a thousand need not ask each.
@@ -27,7 +28,10 @@ RAMP_TOP = 16
 POLL = 1.0
 """When to look again at a key that is free when somebody's request ends."""
 
-CROWDED, CLOSED, STEEP = 1, 2, 4
+EASE_FIRST, EASE_LONGEST = 2.0, 30.0
+"""Seconds for which other keys are preferred to one that the provider had no capacity for; each further time doubles them."""
+
+CROWDED, CLOSED, STEEP, EASED = 1, 2, 4, 8
 _TAKES = bytes(not flags & (CROWDED | CLOSED) for flags in range(256))
 _TAKES_GENTLY = bytes(not flags for flags in range(256))
 
@@ -88,6 +92,8 @@ class Load:
         self._minutes: dict[str, tuple[Minute, Minute]] = {}
         self._crowded: set[str] = set()
         self._closed: dict[str, float] = {}
+        self._eased: dict[str, tuple[float, float]] = {}
+        """Up to when others are preferred, and how long that is in all."""
         self._elsewhere: Mapping[str, KeyLoad] = {}
         self._place: dict[str, int] = {}
         self._flags = bytearray()
@@ -114,6 +120,7 @@ class Load:
             self._count_heads(key)
         for key in self.ramping:
             self._count_ramp(key)
+        self._eased = {key: eased for key, eased in self._eased.items() if key in ids}
         self._look_at_all(self._looked)
 
     def _books(self, key: str, limits: KeyLimits) -> tuple[Minute, Minute]:
@@ -162,6 +169,16 @@ class Load:
             if self.ramping[key] >= RAMP_TOP:
                 del self.ramping[key]
             self._count_ramp(key)
+        self._eased.pop(key, None)
+        self._flag(key, EASED, False)
+
+    def overloaded(self, key: str, now: float) -> None:
+        """The provider had no capacity for a request with this key. Several at once are one incident."""
+        until, length = self._eased.get(key, (0.0, 0.0))
+        if key in self._place and now >= until:
+            length = min(EASE_LONGEST, 2 * length or EASE_FIRST)
+            self._eased[key] = now + length, length
+            self._look(key, now)
 
     # --- who may take more ---
 
@@ -176,8 +193,17 @@ class Load:
         """Whether one more request is more than the key should get so soon."""
         return key in self.ramping and self.busy(key) >= self.ramping[key]
 
+    @property
+    def prefers(self) -> bool:
+        """Whether some keys are to get less than others."""
+        return bool(self.ramping or self._eased)
+
+    def is_eased(self, key: str, now: float) -> bool:
+        """Whether others are to be preferred, for the provider had no capacity for this one."""
+        return now < self._eased.get(key, (0.0, 0.0))[0]
+
     def free(self, now: float, *, gently: bool) -> bytearray:
-        """A byte for each key in the pool's order: 1 if its limits allow one more request. `gently`: and the ramp does too."""
+        """A byte for each key in the pool's order: 1 if its limits allow one more request. `gently`: and nothing speaks for others."""
         self._look_again(now)
         return self._flags.translate(_TAKES_GENTLY if gently else _TAKES)
 
@@ -234,6 +260,9 @@ class Load:
         self._flag(key, CLOSED, closed)
         if until > now:
             heappush(self._turns, (until if closed else until - MINUTE - POLL, key))
+        self._flag(key, EASED, self.is_eased(key, now))
+        if self.is_eased(key, now):
+            heappush(self._turns, (self._eased[key][0], key))
 
     def _look_again(self, now: float) -> None:
         """At the keys whose turn has come; at all when the clock was set back."""
@@ -248,7 +277,7 @@ class Load:
 
     def _look_at_all(self, now: float) -> None:
         self._turns.clear()
-        for key in self._closed:
+        for key in self._closed.keys() | self._eased.keys():
             self._look(key, now)
 
     # --- with other processes ---

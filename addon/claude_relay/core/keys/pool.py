@@ -2,7 +2,7 @@
 
 A pool chooses among the keys that do not rest and whose limits allow one more request, by tier, then by strategy; it takes verdicts
 and turns them into rests. It must not know routes, retries, sessions or how an outcome was read. Times are seconds since the epoch
-and always given; so is randomness.
+and always given; so is randomness. `model` is the kind of a request (`kinds`): the model, and whether it has limits of its own.
 
     key = pool.choose("claude-opus-4-5", now)
     probe = pool.started(key, "claude-opus-4-5", now)            one more request under way
@@ -24,10 +24,11 @@ from claude_relay.core.table import Length
 from claude_relay.core.verdicts import MEANINGS
 
 from .blame import RouteBlame
+from .kinds import scopes_of
 from .load import Load
 from .readiness import Readiness, Tier, Tiers, both, outranks
 from .rest import Row
-from .rests import Rests, scopes_of
+from .rests import ORDINARY, Rests
 from .rooms import Rooms
 from .states import KeyState, PoolState
 from .strategies import DEFAULT, STRATEGIES, Random, chance_of
@@ -109,11 +110,16 @@ class Pool:
         self, model: str, now: float, random: Random = lambda: 0.0, exclude: frozenset[str] = frozenset()
     ) -> Key | None:
         """A key that rests for nothing but having been denied this model; None when there is none."""
-        own, denied, family = scopes_of(model)
-        blocked = self.rests.blocked
-        mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, (own, family), now) for key in self.keys)
+        own, denied, *others = scopes_of(model)
+        blocked, rest = self.rests.blocked, (own, *others)
+        mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, rest, now) for key in self.keys)
         self._now = now
         return self._pick((Tier(tuple(compress(self.keys, mask)), mask),), exclude, random)
+
+    def count_ready(self, model: str, now: float, exclude: frozenset[str] = frozenset()) -> int:
+        """How many keys are ready for the model and not excluded."""
+        free = self._free_but(exclude, now, gently=False)
+        return sum(both(tier.mask, free).count(1) for tier in self._ready.of(model, now).every)
 
     def by_id(self, key_id: str) -> Key | None:
         """The key of that id; None when it is not in the pool."""
@@ -149,8 +155,8 @@ class Pool:
         return None if soonest == math.inf else soonest
 
     def _pick(self, tiers: Tiers, exclude: frozenset[str], random: Random) -> Key | None:
-        """The strategy's choice in the first tier that has a key of use; keys at their ramp only when there is no other in any tier."""
-        for gently in (True, False) if self.load.ramping else (False,):
+        """The strategy's choice in the first tier that has a key of use; those that should get less only when no tier has another."""
+        for gently in (True, False) if self.load.prefers else (False,):
             for tier in tiers:
                 key = self._pick_in(tier, exclude, random, gently=gently)
                 if key:
@@ -159,13 +165,18 @@ class Pool:
         return None
 
     def _pick_in(self, tier: Tier, exclude: frozenset[str], random: Random, *, gently: bool) -> Key | None:
-        free = self.load.free(self._now, gently=gently)
-        for key_id in exclude & self._position.keys():
-            free[self._position[key_id]] = 0
+        free = self._free_but(exclude, self._now, gently=gently)
         self._among = mask = both(tier.mask, free)
         if 1 not in mask:
             return None
         return self._choose(tier.keys if mask == tier.mask else self._chosen_by(mask), self, random)
+
+    def _free_but(self, exclude: frozenset[str], now: float, *, gently: bool) -> bytearray:
+        """The mask of the keys whose load allows more, without these."""
+        free = self.load.free(now, gently=gently)
+        for key_id in exclude & self._position.keys():
+            free[self._position[key_id]] = 0
+        return free
 
     def _chosen_by(self, mask: bytes) -> tuple[Key, ...]:
         """The keys of a mask. From one choice to the next it seldom changes, and to take them out costs more than the choice."""
@@ -200,8 +211,20 @@ class Pool:
 
     # --- what answers do ---
 
-    def succeeded(self, key: Key, model: str, headers: Mapping[str, str], now: float, *, probe: bool = False) -> None:
-        """The key was accepted: streaks end, a probed key is back, and what the headers say is left is remembered."""
+    def succeeded(
+        self,
+        key: Key,
+        model: str,
+        headers: Mapping[str, str],
+        now: float,
+        *,
+        probe: bool = False,
+        today: float | None = None,
+    ) -> None:
+        """The key was accepted: streaks end, a probed key is back, and what the headers say is left is remembered.
+
+        today  now, in the terms in which headers name dates; None: the same
+        """
         if probe:
             self.rests.release(key.id, scopes_of(model))
         self.rests.succeeded(key.id, scopes_of(model), now, probe=probe)
@@ -209,20 +232,29 @@ class Pool:
         if not self.rests.blocked(key.id, OWN, now):
             self.load.succeeded(key.id)
         if key.id in self._position:
-            self._rooms.saw(key.id, headers, now)
+            self._rooms.saw(key.id, headers, now, now if today is None else today)
 
     def apply(
         self, verdict: Verdict, key: Key, model: str, now: float, random: Random = lambda: 0.0, *, probe: bool = False
     ) -> None:
-        """Let the key, or its pair with the model or family, rest as the verdict says. Who is not to blame is left alone."""
+        """Let the key, or its pair with the model, family or limits, rest as the verdict says. Who is not to blame is left alone."""
         if probe:
             self.rests.release(key.id, scopes_of(model))
-        if key.id not in self._position:
-            return
-        if verdict.blame is Blame.ROUTE and self._blame.failed(key.id, now):
+        if key.id in self._position and verdict.blame in SCOPE:
+            self._rest(key, _scope(verdict, model), verdict, now, random)
+
+    def failed_alone(self, verdict: Verdict, key: Key, now: float, random: Random = lambda: 0.0) -> None:
+        """A request met this failure of the route with the key, and then succeeded with another key of the pool."""
+        if key.id in self._position and self._blame.failed(key.id):
             self._grow(key, "", verdict, now, random, *USUAL_GROWTH)
-        elif verdict.blame in SCOPE:
-            self._rest(key, scopes_of(model)[SCOPE[verdict.blame]], verdict, now, random)
+
+    def overloaded(self, key: Key, now: float) -> None:
+        """The provider had no capacity for a request with this key: for some seconds others are preferred, for all requests."""
+        self.load.overloaded(key.id, now)
+
+    def is_well(self, now: float, besides: Key) -> bool:
+        """Whether the provider has answered to another key within the last minute."""
+        return self._blame.is_well(now, besides.id)
 
     def _rest(self, key: Key, scope: str, verdict: Verdict, now: float, random: Random) -> None:
         length = MEANINGS[verdict.name].rest
@@ -287,6 +319,13 @@ class Pool:
         load, why_full = self.load, self.load.why_full(key.id, now)
         counts = load.busy(key.id), load.used(key.id), self.room(key)
         return KeyState.of(key.alias, self.rests.of(key.id), why_full, now, *counts)
+
+
+def _scope(verdict: Verdict, kind: str) -> str:
+    """What a cooldown hangs on. The limits of a key are those of ordinary requests; others have limits of their own."""
+    scopes = scopes_of(kind)
+    of_limits = verdict.blame is Blame.KEY and MEANINGS[verdict.name].rest is Length.STATED
+    return scopes[-1] if of_limits and len(scopes) > ORDINARY else scopes[SCOPE[verdict.blame]]
 
 
 class Pools(Mapping[str, Pool]):

@@ -37,7 +37,14 @@ class Rest:
     reason: str
     since: float = 0.0
 
+    @property
+    def of_limits(self) -> bool:
+        """Whether it waits for a limit to be whole again: those are the rests whose end a provider states."""
+        return self.stated and self.reason != BY_HAND
 
+
+BY_HAND = "by hand"
+"""The reason of a rest that a person asked for."""
 VOID = Rest(0.0, 0.0, careful=False, stated=False, streak=0, reason="")
 """What a row holds whose rest was lifted."""
 

@@ -21,12 +21,11 @@ nothing later.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, KeysView, Mapping
+from collections.abc import Iterable, Iterator, KeysView, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
-from .limits import family_of
+from .kinds import Scopes, scopes_of
 from .rest import LONG, VOID, Rest, Row, begin, from_row, longer, looked_in_vain, to_row
 
 __all__ = ["LONG", "Look", "Rest", "Rests", "scopes_of"]
@@ -36,12 +35,12 @@ MOST_PER_KEY = 64
 PROBE_HELD = 60.0
 """Seconds for which the probe of another process is waited for: it may stream for an hour, or never be answered."""
 LIFTS_REMEMBERED = 4096
+ORDINARY = 3
+"""Scopes of a request without limits of its own."""
 NEVER = -1.0
 
 type Pair = tuple[str, str]
 """Key and scope."""
-type Scopes = tuple[str, str, str]
-"""The names of the three rests that concern a request: the key's own, that with the model, that with its family."""
 
 
 class Look(NamedTuple):
@@ -50,13 +49,6 @@ class Look(NamedTuple):
     blocked: bool
     half_open: bool
     changes: float
-
-
-@lru_cache(maxsize=1024)
-def scopes_of(model: str) -> Scopes:
-    """The scopes that a request for this model falls under."""
-    name = model.lower()
-    return "", f"model:{name}", f"family:{family_of(name)}"
 
 
 class Rests:
@@ -132,9 +124,7 @@ class Rests:
     def look(self, key: str, scopes: Scopes, now: float) -> Look:
         """How a key stands for a request of these scopes."""
         blocked, half_open, changes = False, False, math.inf
-        for scope, rest in self._rests.get(key, {}).items():
-            if scope not in scopes:
-                continue
+        for scope, rest in self._concerning(key, scopes):
             if now < rest.opens:
                 blocked, changes = True, min(changes, rest.opens)
             elif rest.careful:
@@ -144,31 +134,28 @@ class Rests:
                     blocked, changes = True, min(changes, held)
         return Look(blocked, half_open, changes)
 
-    def blocked(self, key: str, scopes: Iterable[str], now: float) -> bool:
+    def blocked(self, key: str, scopes: Scopes, now: float) -> bool:
         """Whether a rest of one of these scopes is running, or another request is probing."""
-        rests = self._rests.get(key)
-        return rests is not None and any(self._blocks(key, scope, now) for scope in scopes)
+        return any(
+            now < rest.opens or now < self._probed_until((key, scope)) for scope, rest in self._concerning(key, scopes)
+        )
 
-    def opens(self, key: str, scopes: Iterable[str], now: float, *, busy_until: float) -> tuple[float, bool]:
+    def opens(self, key: str, scopes: Scopes, now: float, *, busy_until: float) -> tuple[float, bool]:
         """(when the key is free again, whether that is known). math.inf: not by itself. `busy_until`: what to say while somebody probes.
 
         A key that is out may be looked at before its end; nobody can promise that it is back then, so it counts as out.
         """
         end, known = now, True
-        for scope in scopes:
-            rest = self._rests.get(key, {}).get(scope)
-            if rest and now < rest.opens:
+        for scope, rest in self._concerning(key, scopes):
+            if now < rest.opens:
                 end, known = max(end, rest.until), known and rest.stated
-            elif rest and now < self._probed_until((key, scope)):
+            elif now < self._probed_until((key, scope)):
                 end = max(end, rest.until if now < rest.until else busy_until)
         return end, known
 
-    def probe(self, key: str, scopes: Iterable[str], now: float) -> bool:
+    def probe(self, key: str, scopes: Scopes, now: float) -> bool:
         """A request starts: if the key is half-open this is the one that probes it. True when it is a probe."""
-        rests = self._rests.get(key, {})
-        taken = [
-            (key, scope) for scope in scopes if scope in rests and rests[scope].careful and now >= rests[scope].opens
-        ]
+        taken = [(key, scope) for scope, rest in self._concerning(key, scopes) if rest.careful and now >= rest.opens]
         self._probes.update(dict.fromkeys(taken, now))
         self.version += bool(taken)
         return bool(taken)
@@ -251,9 +238,12 @@ class Rests:
 
     # --- inside ---
 
-    def _blocks(self, key: str, scope: str, now: float) -> bool:
-        rest = self._rests[key].get(scope)
-        return rest is not None and (now < rest.opens or now < self._probed_until((key, scope)))
+    def _concerning(self, key: str, scopes: Scopes) -> Iterator[tuple[str, Rest]]:
+        """The rests that a request of these scopes falls under. One with limits of its own is not concerned with the ordinary ones."""
+        own_limits = len(scopes) > ORDINARY
+        for scope, rest in self._rests.get(key, {}).items():
+            if scope in scopes and not (own_limits and scope == "" and rest.of_limits):
+                yield scope, rest
 
     def _probed_until(self, pair: Pair) -> float:
         return math.inf if pair in self._probes else self._held.get(pair, NEVER)

@@ -5,7 +5,7 @@
 
     rooms.started("key-id")
     rooms.answered("key-id")
-    rooms.saw("key-id", {"anthropic-ratelimit-requests-remaining": "5", …}, now)
+    rooms.saw("key-id", {"anthropic-ratelimit-requests-remaining": "5", …}, now, now)
     rooms.of("key-id", now)         -> 0.1
 
 Both matter: without the second, all requests that come before the first answer go to the same key.
@@ -39,7 +39,7 @@ class _Room:
     reset: float = -math.inf
     gain: float = 0.0
     cost: float = USUAL_COST
-    waiting: tuple[Mapping[str, str], float] | None = None
+    waiting: tuple[Mapping[str, str], float, float] | None = None
     answers: int = 0
 
     def left(self, now: float) -> float:
@@ -49,15 +49,16 @@ class _Room:
     def read(self) -> None:
         """Read the latest headers; what is missing against the refilled share is the cost of the answers since the last time."""
         assert self.waiting is not None
-        (headers, seen), self.waiting = self.waiting, None
-        found = headroom(headers, seen)
+        (headers, seen, today), self.waiting = self.waiting, None
+        found = headroom(headers, today)
         if found is None:
             return
         taken = (self.left(seen) - found.share) / self.answers
         if self.seen > -math.inf and taken > 0:
             self.cost += WEIGHT * (taken - self.cost)
-        self.share, self.seen, self.reset, self.answers = found.share, seen, found.reset, 0
-        self.gain = (1.0 - found.share) / (found.reset - seen) if found.refills and found.reset > seen else 0.0
+        reset = found.reset + (seen - today)
+        self.share, self.seen, self.reset, self.answers = found.share, seen, reset, 0
+        self.gain = (1.0 - found.share) / (reset - seen) if found.refills and reset > seen else 0.0
 
 
 UNSEEN = _Room()
@@ -80,10 +81,10 @@ class Rooms:
         if self._under_way[key] <= 0:
             del self._under_way[key]
 
-    def saw(self, key: str, headers: Mapping[str, str], now: float) -> None:
-        """A good answer came; its headers are read only when somebody asks: most pools never do."""
+    def saw(self, key: str, headers: Mapping[str, str], now: float, today: float) -> None:
+        """A good answer came; its headers, which name dates by `today`, are read only when somebody asks: most pools never do."""
         room = self._rooms.setdefault(key, _Room())
-        room.waiting = headers, now
+        room.waiting = headers, now, today
         room.answers += 1
 
     def of(self, key: str, now: float) -> float:

@@ -2,7 +2,8 @@
 
     warm                        its key, or a wait of up to `short_wait` for it; a key that rests for longer: it moves
     silent for five minutes     nothing is lost by leaving: it goes home again, or to a better tier; otherwise its key
-    its key is only in use      (its limits, a failure on the way) another key for this request; the session stays where it is
+    its key is only in use      (its limits, a failure on the way, no capacity for it) another key, the same one each time, until its
+                                own is well; the session stays where it is
     new                         the pool's choice
 
 It must not know verdicts. Requests that name no session and begin alike sit together; one that caches nothing sits anywhere.
@@ -45,21 +46,31 @@ class Seating:
         """The key to use: the session's own if it is of use, else the pool's choice. `useless`: ids; `probe` False: no half-open key."""
         seat = self._seat(hop, now)
         wanted = self._wanted(seat, pool, now) if seat else ()
-        of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, hop.model, now, probe=probe))
+        of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, hop.kind, now, probe=probe))
         own = next(of_use, None)
-        if own and seat and (seat.is_warm(now) or not pool.is_outranked(own, hop.model, now)):
+        if own is None or pool.load.is_eased(own.id, now):
+            return self._stand_in(hop, pool, useless, now) or pool.choose(hop.kind, now, useless, random, probe=probe)
+        if seat and (seat.is_warm(now) or not pool.is_outranked(own, hop.kind, now)):
             return own
-        best = pool.choose(hop.model, now, useless, random, probe=probe)
-        return own if own and best and not outranks(best, own) else best
+        best = pool.choose(hop.kind, now, useless, random, probe=probe)
+        return own if best and not outranks(best, own) else best
 
-    def wait(self, hop: Hop, pool: Pool, useless: frozenset[str], now: float, left: float) -> float:
-        """Seconds after which a warm session has its key back, if that is known and soon enough; else 0. `left`: what may be waited."""
+    def _stand_in(self, hop: Hop, pool: Pool, useless: frozenset[str], now: float) -> Key | None:
+        """The key that stood in the last time: what was sent is cached there."""
+        key = pool.by_id(self.sessions.stand_in(self.session, hop.provider))
+        if key is None or key.id in useless or pool.load.is_eased(key.id, now):
+            return None
+        return key if pool.is_ready(key, hop.kind, now, probe=False) else None
+
+    def wait(self, hop: Hop, pool: Pool, useless: frozenset[str], now: float, left: float) -> tuple[Key | None, float]:
+        """A warm session's key, and the seconds after which it is back, if that is known and soon enough. `left`: what may be waited."""
         seat = self._seat(hop, now)
         own = pool.by_id(seat.key_id) if seat and seat.is_warm(now) else None
         if own is None or own.id in useless:
-            return 0.0
-        end, known = pool.opens(own, hop.model, now)
-        return end - now if known and end - now <= min(left, self.short_wait - self.waited) else 0.0
+            return None, 0.0
+        end, known = pool.opens(own, hop.kind, now)
+        soon = known and end - now <= min(left, self.short_wait - self.waited)
+        return (own, end - now) if soon else (None, 0.0)
 
     def sit(self, hop: Hop, pool: Pool, key: Key, now: float) -> None:
         """A try with this key begins: the session takes it over, unless its own key is only in use."""
@@ -71,6 +82,8 @@ class Seating:
             home = None if comes_home or self._rises(seat, pool, key) else seat.home
             self.sessions.sit(self.session, hop.provider, key.id, now, home=home)
         else:
+            if key.id != seat.key_id:
+                self.sessions.stood_in(self.session, hop.provider, key.id)
             self.sessions.touch(self.session, hop.provider, now)
 
     def accepted(self, hop: Hop, key: Key, now: float) -> None:
@@ -90,7 +103,7 @@ class Seating:
 
     def _moves(self, seat: Seat, hop: Hop, pool: Pool, key: Key, now: float) -> bool:
         own = pool.by_id(seat.key_id)
-        if own is None or pool.is_resting(own, hop.model, now):
+        if own is None or pool.is_resting(own, hop.kind, now):
             return True
         return not seat.is_warm(now) and (key.id == seat.home or self._rises(seat, pool, key))
 

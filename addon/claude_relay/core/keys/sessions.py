@@ -69,6 +69,7 @@ class Sessions:
         self.most = most
         self._seats: OrderedDict[Place, Seat] = OrderedDict()
         self._dirty: set[Place] = set()
+        self._stand_ins: dict[Place, str] = {}
 
     def __len__(self) -> int:
         """How many seats are remembered."""
@@ -84,8 +85,18 @@ class Sessions:
         old = self._seats.get((session, provider))
         moves, cached = (old.moves + 1, old.cached) if old else (1, False)
         seat = Seat(key_id, home or key_id, moves, now, now, cached=cached)
+        self._stand_ins.pop((session, provider), None)
         self._put((session, provider), seat)
         return seat
+
+    def stand_in(self, session: str, provider: str) -> str:
+        """The key that did last what the session's own could not do at the moment; empty when there is none. Its cache is warm, too."""
+        return self._stand_ins.get((session, provider), "")
+
+    def stood_in(self, session: str, provider: str, key_id: str) -> None:
+        """A request of the session goes to this key, for its own is only busy: it comes home. Remembered here alone."""
+        if (session, provider) in self._seats:
+            self._stand_ins[session, provider] = key_id
 
     def touch(self, session: str, provider: str, now: float) -> None:
         """A request of the session begins: it is remembered for another while."""
@@ -150,6 +161,7 @@ class Sessions:
 
     def _forget(self, place: Place) -> None:
         del self._seats[place]
+        self._stand_ins.pop(place, None)
         self._dirty.discard(place)
 
 

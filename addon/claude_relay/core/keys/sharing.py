@@ -5,20 +5,26 @@
     for _ in absorbing(pools, sessions, theirs, now):
         await asyncio.sleep(0)                    in the event loop again; after a start there are many seats
 
-When the middle step fails, try it again with the same `mine` before collecting anew: nothing is lost, and twice does no harm.
+`shifted` puts rows into the terms of another clock, `clamped` takes out what cannot be. When the middle step fails, try it again with
+the same `mine` before collecting anew: nothing is lost, and twice does no harm.
 It must not know SQL. Rows are plain values by the names of their columns; times are seconds since the epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import batched
+
+from claude_relay.core.steady import SLACK
 
 from .load import KeyLoad
 from .pool import Pool
+from .rests import NEVER
 from .sessions import Sessions
 
+TIMES = frozenset({"since", "until", "opens", "lifted", "used", "warm"})
+"""Columns that hold a time."""
 SLICE = 500
 """Seats that are taken over at once, in some milliseconds."""
 
@@ -45,6 +51,36 @@ def collect(pools: Mapping[str, Pool], sessions: Sessions | None, now: float) ->
     if sessions is None:
         return Shared(rests, (), loads, probes=probes)
     return Shared(rests, tuple(sessions.drain()), loads, sessions.ttl, probes)
+
+
+def shifted(shared: Shared, seconds: float) -> Shared:
+    """The same in the terms of a clock that is so many seconds ahead of this one."""
+    if not seconds:
+        return shared
+    rests, sessions, probes = (
+        tuple({name: _later(name, value, seconds) for name, value in row.items()} for row in rows)
+        for rows in (shared.rests, shared.sessions, shared.probes)
+    )
+    return replace(shared, rests=rests, sessions=sessions, probes=probes)
+
+
+def clamped(shared: Shared, now: float) -> Shared:
+    """The same without times that cannot be: what was written before the system's clock was set back lies in the future, and its
+    lengths count from now on."""
+    rests = tuple(_clamped(row, now, row["since"]) for row in shared.rests)
+    return replace(shared, rests=rests, sessions=tuple(_clamped(row, now, row["used"]) for row in shared.sessions))
+
+
+def _clamped(row: Row, now: float, latest: object) -> Row:
+    """A row whose latest time that has been is moved to now, if it lies in the future."""
+    excess = float(str(latest)) - now
+    return row if excess <= SLACK else {name: _later(name, value, -excess) for name, value in row.items()}
+
+
+def _later(name: str, value: object, seconds: float) -> object:
+    """A column's value so many seconds later, if it is a time that comes."""
+    moves = name in TIMES and value is not None and float(str(value)) > NEVER
+    return float(str(value)) + seconds if moves else value
 
 
 def absorb(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared, now: float) -> None:

@@ -33,6 +33,13 @@ SAID_SUBAGENT = "x-relay-subagent"
 """A client's own word to the relay: `true` or `false`. It counts for more than anything else."""
 BACKGROUND_MODEL = "haiku"
 
+LONG_CONTEXT = "context-1m"
+"""How the beta of the long context is named. https://docs.claude.com/en/docs/build-with-claude/context-windows"""
+STANDARD_SPEED, USUAL_TIER = "standard", "auto"
+"""What a request asks for that says nothing. https://docs.claude.com/en/docs/build-with-claude/fast-mode,
+https://docs.claude.com/en/api/service-tiers"""
+_WORD = re.compile(r"[a-z0-9_-]{1,32}", re.ASCII)
+
 SESSION_HEADERS = ("x-relay-session", "x-claude-code-session-id")
 """The session as a client says it to the relay, and as Claude Code says it."""
 
@@ -80,6 +87,8 @@ class _Fields(msgspec.Struct):
     metadata: Raw = _ABSENT
     system: Raw = _ABSENT
     container: Raw = _ABSENT
+    speed: Raw = _ABSENT
+    service_tier: Raw = _ABSENT
 
 
 class _Body(_Fields):
@@ -138,6 +147,9 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         subagent=_is_subagent(headers, bytes(fields.system)),
         project=_session(headers.get(PROJECT_HEADER, "")) or _project(bytes(fields.system)),
         container="" if fields.container is _ABSENT else _container(fields.container),
+        speed=_other_than(STANDARD_SPEED, fields.speed),
+        tier=_other_than(USUAL_TIER, fields.service_tier),
+        long=LONG_CONTEXT in headers.get("anthropic-beta", ""),
         body=body,
     )
 
@@ -189,6 +201,12 @@ def _text(value: Raw) -> str:
         return _decode_text(value)
     except BAD_JSON:
         return ""
+
+
+def _other_than(usual: str, value: Raw) -> str:
+    """The word, in small letters; empty when it is the usual one or none at all."""
+    word = "" if value is _ABSENT else _text(value).lower()
+    return "" if word == usual or not _WORD.fullmatch(word) else word
 
 
 def _container(value: Raw) -> str:
