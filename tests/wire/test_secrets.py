@@ -381,7 +381,7 @@ def test_the_password_of_an_outbound_proxy(
     assert connect.header("proxy-authorization") == "Basic " + base64.b64encode(f"user:{OUTBOUND}".encode()).decode()
     assert request.key in POOL[:2]
     upstream.default = steps.status(407, "authentication_error", "who are you?")
-    assert scene.ask().status == 529
+    assert scene.ask().status == 502
     assert leaks(scene, tmp_path, capfd) == []
 
 

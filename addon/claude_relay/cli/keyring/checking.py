@@ -36,7 +36,7 @@ MEANING = {
 }
 """Name of a verdict → one of CHECKS; the others say nothing about the key."""
 
-FACTS = Facts(Endpoint.MODELS)
+FACTS = Facts(Endpoint.MESSAGES)  # the list of models by itself says nothing of a key; this look at it is meant to
 
 type Done = Callable[[StoredKey, CheckResult], object]
 
