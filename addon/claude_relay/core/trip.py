@@ -120,6 +120,8 @@ class Trip:
     asked: Table = field(default_factory=dict)
     found: Table = field(default_factory=dict)
     """Keys that turned out to be of no use now: each once, which does not count."""
+    waited_for: Table = field(default_factory=dict)
+    """The session's keys, which are asked once more after a short wait; that does not count either."""
     tried: Table = field(default_factory=dict)
     """Keys that are of no use for this request."""
     barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -249,8 +251,10 @@ class Trip:
 
     def found_out(self, step: Try) -> None:
         """The key is of no use now, and everybody knows it. That counts only when this request had found it out before."""
-        if step.key_id in self.found.get(step.hop.provider, NOBODY):
-            self.spent += 1
+        provider = step.hop.provider
+        if step.key_id in self.found.get(provider, NOBODY):
+            waited_for = self.waited_for.pop(provider, NOBODY)
+            self.spent += step.key_id not in waited_for
             add(self.avoided, step)  # no session waits for it again
         add(self.found, step)
 
@@ -308,6 +312,7 @@ class Trip:
         if wait:
             self.seating.waited += wait.seconds
             self.forced = Try(hop, pool, own)
+            add(self.waited_for, self.forced)
         return wait
 
     def wait_for_key(self) -> Wait | None:
