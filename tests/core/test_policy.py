@@ -174,6 +174,20 @@ def test_another_providers_success_says_nothing_of_a_key():
     assert world.pools["a"].state(world.now).ready == 1
 
 
+def test_a_failure_that_the_same_key_makes_good_is_none_of_its_own():
+    world = World(a=2)
+    world.pools["a"].replace(World.keys("a", 1), strategy="priority")
+    for _ in range(6):
+        ends(world.ask([DOWN, OK]), Accepted, "ok")
+    assert world.pools["a"].state(world.now).ready == 1
+
+
+def test_keys_are_to_blame_when_all_are_out_and_the_provider_when_some_are_ready():
+    refused(World(a=1).ask([DOWN, DENIED]), 503, final=True)
+    world = World(Retry(keys=1), a=3)
+    refused(world.ask([DOWN, DENIED]), 502)
+
+
 BLOCKED = Outcome(403, body=b"<html>Just a moment</html>")
 
 
@@ -184,6 +198,9 @@ def test_a_403_of_somebody_on_the_way_takes_the_next_provider_and_no_key_cools_d
     world = World(a=3)
     ends(world.ask([BLOCKED]), PassedOn, "blocked")
     assert world.pools["a"].state(world.now).ready == 3
+    world = client_only(b=1)
+    ends(world.ask([BLOCKED, OK]), Accepted, "ok")
+    assert world.log == [("a", None), ("b", "k1")]
 
 
 def test_a_key_that_goes_out_another_way_is_another_route():

@@ -316,10 +316,14 @@ def _end_as_it_is(trip: Trip, last: Last) -> Conclusion:
 
 
 def _end_resting(trip: Trip, last: Last) -> Conclusion:
-    """Keys are to blame; when a provider failed as well, so that its keys are ready but of no use, it is."""
-    if trip.failures:
+    """Keys are to blame; when a provider failed as well, so that keys are ready but of no use, it is."""
+    if any(_still_ready(trip, failed.step) for failed in trip.failures):
         return _end_down(trip, last)
     return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred), last.verdict)
+
+
+def _still_ready(trip: Trip, step: Try) -> bool:
+    return step.key is None or step.pool.is_ready(step.key, step.hop.kind, trip.clock())
 
 
 def _end_down(trip: Trip, last: Last) -> Conclusion:
