@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import math
-import urllib.parse
-from collections.abc import Container, Mapping
 
 import msgspec
 from mitmproxy import http
 
-from claude_relay.core.catalogue import model_answer
-from claude_relay.core.catalogue import models_answer as models_list
-from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Outcome
 
@@ -98,33 +93,6 @@ def estimate_answer(tokens: int, request_id: str) -> http.Response:
     """The relay's own answer to a count that no provider of the route can make."""
     body = msgspec.json.encode({"input_tokens": tokens})
     return http.Response.make(200, body, {"content-type": JSON, "request-id": request_id})
-
-
-def lists_itself(config: Config, formats: Container[str]) -> bool:
-    """Whether the relay says which models there are: as soon as one of the providers has others than Claude's own list names.
-
-    formats  providers of other formats than Claude's
-    """
-    first, _, model = (config.default or "").partition("/")
-    routed = {name for rule in config.routes for name in rule.to} | {first} if config.routes else set(config.providers)
-    return bool(model) or any(n in formats or config.providers[n].models for n in routed & set(config.providers))
-
-
-def models_answer(config: Config, path: str, request_id: str) -> http.Response:
-    """The models that the routes can serve, or one of them. Raises RelayError 404 for one that they cannot, 400 for a bad query."""
-    place, _, query = path.partition("?")
-    name = urllib.parse.unquote(place.rstrip("/").partition("/models/")[2])
-    found = model_answer(config, name) if name else models_page(config, urllib.parse.parse_qs(query))
-    return http.Response.make(200, msgspec.json.encode(found), {"content-type": JSON, "request-id": request_id})
-
-
-def models_page(config: Config, query: Mapping[str, list[str]]) -> Mapping[str, object]:
-    """One page of the list. Raises RelayError 400 for a limit that is none."""
-    given = {name: values[-1] for name, values in query.items() if name in ("limit", "after_id", "before_id")}
-    limit = given.pop("limit", "20")
-    if not (limit.isdecimal() and 1 <= int(limit) <= 1000):
-        raise RelayError(400, "limit: must be a whole number from 1 to 1000")
-    return models_list(config, limit=int(limit), after_id=given.get("after_id"), before_id=given.get("before_id"))
 
 
 def preflight(origin: str, allowed: tuple[str, ...], asked: str) -> http.Response:
