@@ -104,9 +104,9 @@ def to_be_asked(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> tu
     asked for it by this name. Raises RelayError 404 when no route takes it.
     """
     hops = _hops(config, name, facts)
-    if any(_serves(config, hop, name, lists) for hop in hops):
-        return ()
-    return tuple(hop.provider for hop in hops if config.providers[hop.provider].native)
+    native = tuple(hop.provider for hop in hops if config.providers[hop.provider].native)
+    goes_elsewhere = len(native) < len(hops) and FAMILY not in name.lower()  # whose lists are not asked for
+    return () if goes_elsewhere or any(_serves(config, hop, name, lists) for hop in hops) else native
 
 
 # -- what is in it
