@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import msgspec
 from mitmproxy import http
 
-from claude_relay.core.errors import RelayError, error_object
+from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Outcome
+from claude_relay.core.formats.problems import OVERFLOW, claude_problem, claude_type
+from claude_relay.core.formats.telling import read_problem
+from claude_relay.core.reading.lenient import BAD_JSON
 
 JSON = "application/json"
 
@@ -19,6 +23,7 @@ class _Error(msgspec.Struct):
 
 
 class _ErrorBody(msgspec.Struct):
+    type: Literal["error"]
     error: _Error
 
 
@@ -36,42 +41,36 @@ def error_answer(error: RelayError, request_id: str) -> http.Response:
 
 
 def recast(outcome: Outcome, request_id: str) -> http.Response:
-    """An upstream's failure that is the client's answer but not in Claude's shape: status kept, told in Claude's words."""
-    status = outcome.status if outcome.status is not None and outcome.status >= 400 else 502
-    found = claude_error(outcome.body)
-    if found is not None:
-        status = STATUS_OF_TYPE.get(found.type, status)
-        body = outcome.body
-    else:
-        text = printable(outcome.body) or outcome.message or "no explanation"
-        body = msgspec.json.encode(
-            error_object(status, f"the upstream answered {outcome.status or 'nothing'}: {text}", request_id)
-        )
+    """An upstream's failure that is the client's answer but not in Claude's shape: status kept, told in Claude's words.
+
+    An error that came without a status of its own, within a 200, has that of its type; 502 for what is no error but no answer either.
+    """
+    kind, code, message = read_problem(outcome.body)
+    status = outcome.status if outcome.status is not None and outcome.status >= 400 else STATUS_OF_TYPE.get(kind, 502)
+    body = outcome.body
+    if claude_error(body) is None:
+        body = msgspec.json.encode(in_claudes_shape(outcome, status, (kind, code, message), request_id))
     headers = {"content-type": JSON, "request-id": outcome.headers.get("request-id", request_id)}
     headers |= {k: v for k, v in outcome.headers.items() if k == "retry-after" or k.startswith("anthropic-ratelimit-")}
     return http.Response.make(status, body, headers)
+
+
+def in_claudes_shape(outcome: Outcome, status: int, said: tuple[str, str, str], request_id: str) -> dict[str, object]:
+    """The error object. `said`: type, code and message. A prompt that is too long is told so that clients shorten it."""
+    problem = claude_problem(status, *said)
+    words = f"the upstream answered {outcome.status or 'nothing'}: {said[2] or outcome.message or 'no explanation'}"
+    if problem.status == status and problem.message.startswith(OVERFLOW):
+        words = problem.message
+    error = {"type": claude_type(status), "message": words}
+    return {"type": "error", "error": error, "request_id": request_id}
 
 
 def claude_error(body: bytes) -> _Error | None:
     """The error in a body of Claude's shape, None in any other."""
     try:
         return _decode_error(body).error
-    except (msgspec.MsgspecError, ValueError):
+    except BAD_JSON:
         return None
-
-
-def printable(body: bytes, limit: int = 300) -> str:
-    """The start of a body as one readable line, without HTML tags."""
-    text = body[: limit * 8].decode("utf-8", "replace")
-    if "<" in text:
-        out, depth = [], 0
-        for char in text:
-            depth += char == "<"
-            if depth == 0:
-                out.append(char)
-            depth -= char == ">" and depth > 0
-        text = "".join(out)
-    return " ".join(text.split())[:limit]
 
 
 STATUS_OF_TYPE = {
