@@ -43,6 +43,7 @@ SHAPES: dict[str, bytes] = {
     "a problem": b'{"title":"no","detail":"no"}',
     "HTML": b"<html><head><title>no</title></head><body>x</body></html>",
     "words": b"no",
+    "quoted words": b'"no"',
     "broken JSON": b'{"error":{"message":"no',
     "no text at all": b"\xff\xfe\x00no",
 }
@@ -56,6 +57,7 @@ def test_a_status_is_told_as_it_came(name: str, shape: str, status: int):
     error = json.loads(told.body)["error"]
     assert (told.status, error["type"]) == (status, TYPES[status])
     assert "no" in error["message"]
+    assert '"no"' not in error["message"]
     assert claude_type(status) == TYPES[status]
 
 
