@@ -3,6 +3,7 @@ the standard library.
 
     outcome = ask(provider, key, timeout=15.0)          an Outcome, as the verdict table reads it; never raises
     names = listed(provider, key, timeout=3.0)          ("qwen3-coder:30b", …); never raises
+    body = fetched(provider, key, "/v1/models?limit=9", timeout=3.0)    b'{"data": …', or b""; never raises
 
 The provider is verified against certifi's authorities; an outbound proxy (the key's own before the provider's) is gone through
 by CONNECT, whatever the scheme behind it, as the relay does. No redirect is followed: it would carry the key elsewhere.
@@ -14,7 +15,7 @@ import http.client
 import io
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from time import monotonic
@@ -85,6 +86,31 @@ def listed(provider: Provider, key: Key, *, timeout: float) -> tuple[str, ...]:
     return tuple(name.removeprefix("models/") for name in names if name)
 
 
+def fetched(provider: Provider, key: Key, path: str, *, timeout: float, own: Mapping[str, str] | None = None) -> bytes:
+    """The body that the provider answers a GET with; empty when there is none in time, when it is no 200 or longer than LONGEST_LIST.
+
+    path     after the base URL, with its query
+    timeout  seconds for all of it
+    own      header fields of a client's with its own credential, by lower-case names, which go in the place of the key
+    """
+    until, body = monotonic() + timeout, bytearray()
+    target, headers = (
+        _request(provider, key.secret, path) if own is None else (_prefix(provider) + path, HEADERS | dict(own))
+    )
+    headers = headers | {name.lower(): value for name, value in provider.headers.items()}
+    try:
+        with _connected(provider, key, timeout) as connection:
+            connection.request("GET", target, headers=headers)
+            answer = connection.getresponse()
+            while answer.status == 200 and (piece := answer.read1(PIECE)):
+                body += piece
+                if len(body) > LONGEST_LIST or monotonic() > until:
+                    return b""
+    except (*FAILURES, ValueError):  # a client's header field may be none
+        return b""
+    return bytes(body)
+
+
 @contextmanager
 def _connected(provider: Provider, key: Key, timeout: float) -> Iterator[_Connection]:
     try:
@@ -98,9 +124,13 @@ def _connected(provider: Provider, key: Key, timeout: float) -> Iterator[_Connec
         connection.hang_up()
 
 
-def _request(provider: Provider, secret: str) -> tuple[str, dict[str, str]]:
-    """Target and headers, with the key where the provider wants it."""
-    target, auth = urlsplit(provider.base_url).path.rstrip("/") + PATHS.get(provider.format, OTHERS), provider.auth
+def _prefix(provider: Provider) -> str:
+    return urlsplit(provider.base_url).path.rstrip("/")
+
+
+def _request(provider: Provider, secret: str, path: str = "") -> tuple[str, dict[str, str]]:
+    """Target and headers, with the key where the provider wants it. `path`: after the base URL; default: its list of models."""
+    target, auth = _prefix(provider) + (path or PATHS.get(provider.format, OTHERS)), provider.auth
     match auth.kind:
         case "query":
             sign = "&" if "?" in target else "?"

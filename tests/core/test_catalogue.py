@@ -6,9 +6,19 @@ from datetime import datetime
 import pytest
 from anthropic.types import ModelInfo
 
-from claude_relay.core.catalogue import EPOCH, known, model_answer, models, models_answer
+from claude_relay.core.catalogue import (
+    EPOCH,
+    known,
+    listers,
+    model_answer,
+    models,
+    models_answer,
+    passed_on,
+    to_be_asked,
+)
 from claude_relay.core.config.models import Config
 from claude_relay.core.errors import RelayError
+from claude_relay.core.exchange import Endpoint, Facts
 
 CLAUDE = list(known())
 
@@ -148,4 +158,149 @@ def test_one_model_needs_a_route_but_no_place_in_the_list() -> None:
     assert model_answer(given, "claude-of-tomorrow")["display_name"] == "claude-of-tomorrow"
     with pytest.raises(RelayError) as refused:
         model_answer(given, "gpt-5.1")
+    assert refused.value.status == 404
+
+
+# -- the providers' own lists
+
+
+OTHER = {"format": "anthropic", "base_url": "https://other.example"}
+ASKING = Facts(Endpoint.MODELS)
+
+
+def own(*ids: str) -> dict:
+    return {name: {"type": "model", "id": name, "display_name": name.upper(), "created_at": "2027"} for name in ids}
+
+
+LISTS = {"a": own("claude-x", "claude-haiku-x"), "b": own("b-1", "claude-x")}
+HAIKU = {"match": {"model": "claude-haiku-*"}, "to": ["c"]}
+RENAMING = CHAT | {"models": {"claude-haiku-*": "small"}}
+
+
+@pytest.mark.parametrize(
+    ("providers", "routes", "default", "expected"),
+    [
+        pytest.param({"a": NATIVE}, [], None, ["claude-x", "claude-haiku-x"], id="one provider"),
+        pytest.param({"a": NATIVE, "b": OTHER}, [], None, ["claude-x", "claude-haiku-x", "b-1"], id="in their order"),
+        pytest.param({"b": OTHER, "a": NATIVE}, [], "a", ["claude-x", "claude-haiku-x", "b-1"], id="what comes first"),
+        pytest.param(
+            {"a": NATIVE, "c": RENAMING}, [HAIKU, {"to": ["a"]}], None, ["claude-x", "claude-haiku-x"], id="renamed"
+        ),
+        pytest.param({"a": NATIVE, "c": CHAT}, [HAIKU, {"to": ["a"]}], None, ["claude-x"], id="routed to nothing"),
+        pytest.param(
+            {"a": NATIVE, "c": CHAT}, [HAIKU | {"to": ["c", "a"]}, {"to": ["a"]}], None, [*LISTS["a"]], id="second hop"
+        ),
+        pytest.param(
+            {"a": NATIVE, "b": OTHER},
+            [{"match": {"model": "b-*"}, "to": ["a"]}, {"to": ["b"]}],
+            None,
+            ["claude-x"],
+            id="only where it is listed",
+        ),
+        pytest.param(
+            {"b": OTHER | {"models": {"claude-*": "b-1"}}},
+            [],
+            None,
+            ["b-1", "claude-x", *CLAUDE],
+            id="renaming natively",
+        ),
+        pytest.param(
+            {"n": OTHER | {"models": {"*": "b-1"}}},
+            [],
+            None,
+            CLAUDE,
+            id="one that has one model is not asked for its list",
+        ),
+        pytest.param({"n": OTHER, "c": RENAMING}, [], None, CLAUDE, id="one that does not tell"),
+        pytest.param(
+            {"b": OTHER | {"models": {"claude-*": "b-1"}}, "a": NATIVE},
+            [{"match": {"model": "claude-haiku-*"}, "to": ["b"]}, {"to": ["a"]}],
+            None,
+            ["claude-x", "claude-haiku-x"],
+            id="no model of the built-in list that Claude does not list",
+        ),
+    ],
+)
+def test_lists_of_providers(providers: dict, routes: list, default: str | None, expected: list[str]) -> None:
+    given = config(providers, routes, default)
+    assert [model["id"] for model in models(given, ASKING, LISTS)] == expected
+
+
+def test_a_model_stays_as_it_was_listed_and_is_completed_where_it_lacks_something() -> None:
+    odd = {"a": {"m": {"id": "m", "object": "model", "capabilities": {"x": 1}}, **own("claude-x")}}
+    first, second = models(config({"a": NATIVE}), ASKING, odd)
+    assert first == {
+        "type": "model",
+        "id": "m",
+        "display_name": "m",
+        "created_at": EPOCH,
+        "object": "model",
+        "capabilities": {"x": 1},
+    }
+    assert second == own("claude-x")["claude-x"]
+
+
+BLUE = {"match": {"header": {"x-team": "blue"}}, "to": ["b"]}
+TWO = {"a": NATIVE, "b": OTHER, "c": CHAT}
+
+
+@pytest.mark.parametrize(
+    ("routes", "headers", "whose", "lists"),
+    [
+        pytest.param([{"to": ["a"]}], {}, ("a",), ("a",), id="one provider"),
+        pytest.param([{"to": ["b", "a"]}], {}, ("b", "a"), ("b", "a"), id="several in one order"),
+        pytest.param([{"match": {"model": "*"}, "to": ["a"]}], {}, ("a",), ("a",), id="a glob of all"),
+        pytest.param([{"match": {"model": "claude-*"}, "to": ["a"]}], {}, (), ("a",), id="not for all models"),
+        pytest.param([BLUE, {"to": ["a"]}], {}, ("a",), ("a",), id="another client's route"),
+        pytest.param([BLUE, {"to": ["a"]}], {"x-team": "blue"}, ("b",), ("b",), id="this client's route"),
+        pytest.param([{"match": {"model": "m"}, "to": ["b"]}, {"to": ["a"]}], {}, (), ("b", "a"), id="by model"),
+        pytest.param(
+            [{"match": {"background": True}, "to": ["b"]}, {"to": ["a"]}], {}, (), ("b", "a"), id="by purpose"
+        ),
+        pytest.param(
+            [{"match": {"background": True}, "to": ["b"]}, {"to": ["a"]}],
+            {"x-claude-code-request-class": "main"},
+            ("a",),
+            ("a",),
+            id="by purpose, which is told",
+        ),
+        pytest.param([{"match": {"tools": True}, "to": ["c"]}, {"to": ["a"]}], {}, ("a",), ("a",), id="by tools"),
+        pytest.param([{"to": ["a", "c"]}], {}, (), ("a",), id="another format"),
+        pytest.param([{"match": {"tools": True}, "to": ["a"]}], {}, (), (), id="nothing"),
+    ],
+)
+def test_whose_list_it_is(routes: list, headers: dict, whose: tuple, lists: tuple) -> None:
+    facts, given = Facts(Endpoint.MODELS, headers=headers), config(TWO, routes)
+    assert (passed_on(given, facts), listers(given, facts)) == (whose, lists)
+
+
+@pytest.mark.parametrize(("default", "whose"), [("a", ("a", "b")), ("c", ()), ("a/claude-x", ()), ("b", ("b",))])
+def test_what_comes_first_has_a_say(default: str, whose: tuple) -> None:
+    assert passed_on(config(TWO, [{"to": ["b"]}], default), ASKING) == whose
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("claude-x", ()),
+        ("claude-alias", ("a",)),
+        ("claude-haiku-old", ()),
+        ("claude-haiku-x", ()),
+        ("gpt-5.1", ()),
+        ("o9", ()),
+    ],
+)
+def test_who_is_asked_for_one_model(name: str, asked: tuple) -> None:
+    routes = [HAIKU, {"match": {"model": "gpt-*"}, "to": ["c"]}, {"to": ["c", "a"]}]
+    assert to_be_asked(config({"a": NATIVE, "c": RENAMING}, routes), name, ASKING, LISTS) == asked
+
+
+def test_a_client_with_another_route_asks_for_other_models() -> None:
+    given = config({"a": NATIVE, "b": OTHER}, [BLUE, {"match": {"model": "claude-*"}, "to": ["a"]}])
+    blue = Facts(Endpoint.MODELS, headers={"x-team": "blue"})
+    assert [model["id"] for model in models(given, blue, LISTS)] == ["b-1", "claude-x"]
+    assert [model["id"] for model in models(given, ASKING, LISTS)] == ["claude-x", "claude-haiku-x"]
+    assert model_answer(given, "b-1", blue, LISTS)["display_name"] == "B-1"
+    with pytest.raises(RelayError) as refused:
+        to_be_asked(given, "b-1", ASKING, LISTS)
     assert refused.value.status == 404

@@ -4,9 +4,11 @@
     models_answer(config, limit=1)          -> {"data": [{…}], "has_more": True, "first_id": "claude-opus-5-5", "last_id": …}
     model_answer(config, "glm-4.6")["id"]   -> "glm-4.6"
 
-Globs cannot be listed, so the names come from four places: Claude's own models (data/models.json), the model of `default`, names that a
-route's `match.model` writes out, and names that a provider's `models` renames. Each is asked of `routing.route` as a plain message:
-what only requests with certain headers, tools or sizes could reach is left out. It must not know keys, rests, clients or HTTP.
+For each name the question is where a plain message for it from the client that asks would go (`facts`: the request for the list). The
+names come from the lists of the providers of Claude's own format (`lists`; data/models.json for one that does not tell), from
+data/models.json where a provider has other names for Claude's models, and from what the configuration writes out: the model of
+`default`, a route's `match.model`, the names that a provider's `models` renames. Globs cannot be listed.
+It must not know keys, rests, clients or HTTP, nor how lists are got.
 
 Shapes and paging: https://docs.claude.com/en/api/models-list, https://docs.claude.com/en/api/models
 """
@@ -22,12 +24,22 @@ import msgspec
 
 from .errors import RelayError
 from .exchange import Endpoint, Facts, Hop
+from .reach import reach
+from .reading.body import as_message
 from .routing import ProviderLike, RouteLike, fits, route
+
+type Models = Mapping[str, Mapping[str, Any]]
+"""Models as a provider lists them, by id, in its order."""
+type Lists = Mapping[str, Models]
+"""The lists of providers of Claude's format; of one that does not tell there is none."""
+NOBODYS: Lists = {}
 
 EPOCH = "1970-01-01T00:00:00Z"
 """The date of a model whose release date is not known; the Models API says it so too."""
 WILDCARDS = frozenset("*?[")
 PAGE = 20
+ANYBODY = Facts(Endpoint.MODELS)
+FAMILY = "claude"
 
 
 class Server(ProviderLike, Protocol):
@@ -66,14 +78,57 @@ class _File(msgspec.Struct):
     models: tuple[Known, ...]
 
 
-def models(config: ConfigLike) -> list[dict[str, Any]]:
-    """Every model in the API's shape: Claude's own, newest first, then the others in the order of the configuration."""
-    claude = (name for name in known() if _serves_claude(config, name))
-    return [_shape(name) for name in dict.fromkeys((*claude, *_written(config)))]
+# -- whose list it is
+
+
+def passed_on(config: ConfigLike, facts: Facts) -> tuple[str, ...]:
+    """The providers whose own list is all that this client can use, in the order to ask them; () when the relay has to say it."""
+    found = reach(facts, config.routes, config.providers, config.default)
+    simple = all(config.providers[name].native and not config.providers[name].models for name in found.providers)
+    one_way = found.whole and len(set(found.ways)) == 1
+    return found.providers if simple and one_way and not _default_model(config) else ()
+
+
+def listers(config: ConfigLike, facts: Facts) -> tuple[str, ...]:
+    """The providers whose lists belong into the relay's: of Claude's format, where messages of this client can keep their model's name."""
+    found = reach(facts, config.routes, config.providers, config.default)
+    return tuple(
+        name
+        for name in found.providers
+        if config.providers[name].native and not any(set(glob) == {"*"} for glob in config.providers[name].models)
+    )
+
+
+def to_be_asked(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> tuple[str, ...]:
+    """The providers that must say themselves whether they have a model; () when that is known, or when none of Claude's format would be
+    asked for it by this name. Raises RelayError 404 when no route takes it.
+    """
+    hops = _hops(config, name, facts)
+    native = tuple(hop.provider for hop in hops if config.providers[hop.provider].native)
+    goes_elsewhere = len(native) < len(hops) and FAMILY not in name.lower()  # whose lists are not asked for
+    return () if goes_elsewhere or any(_serves(config, hop, name, lists) for hop in hops) else native
+
+
+# -- what is in it
+
+
+def models(config: ConfigLike, facts: Facts = ANYBODY, lists: Lists = NOBODYS) -> list[dict[str, Any]]:
+    """Every model in the API's shape: the providers' own in their order, Claude's that are renamed, then the others as configured."""
+    lists = {name: lists.get(name) or _builtin() for name in listers(config, facts)}
+    listed = _merged(lists)
+    own = (name for name in listed if _served(config, name, facts, lists))
+    claude = (name for name in _renamed(config, lists) if _served(config, name, facts, lists))
+    return [_shape(name, listed) for name in dict.fromkeys((*own, *claude, *_written(config, facts)))]
 
 
 def models_answer(
-    config: ConfigLike, *, limit: int = PAGE, after_id: str | None = None, before_id: str | None = None
+    config: ConfigLike,
+    facts: Facts = ANYBODY,
+    lists: Lists = NOBODYS,
+    *,
+    limit: int = PAGE,
+    after_id: str | None = None,
+    before_id: str | None = None,
 ) -> dict[str, Any]:
     """One page of the list. `limit`: at least 1.
 
@@ -81,7 +136,7 @@ def models_answer(
     """
     if after_id and before_id:
         raise RelayError(400, "after_id, before_id: only one of them can be given", final=True)
-    every = models(config)
+    every = models(config, facts, lists)
     if after_id:
         rest = every[_place("after_id", after_id, every) + 1 :]
         page, more = rest[:limit], len(rest) > limit
@@ -99,10 +154,10 @@ def models_answer(
     }
 
 
-def model_answer(config: ConfigLike, name: str) -> dict[str, Any]:
+def model_answer(config: ConfigLike, name: str, facts: Facts = ANYBODY, lists: Lists = NOBODYS) -> dict[str, Any]:
     """One model in the API's shape, listed or not, as long as a route takes it. Raises RelayError 404 when none does."""
-    _hops(config, name)
-    return _shape(name)
+    _hops(config, name, facts)
+    return _shape(name, _merged(lists))
 
 
 @cache
@@ -112,38 +167,64 @@ def known() -> Mapping[str, Known]:
     return {model.id: model for model in msgspec.json.decode(data, type=_File).models}
 
 
-def _written(config: ConfigLike) -> Iterator[str]:
+@cache
+def _builtin() -> Models:
+    return {name: _shape(name, {}) for name in known()}
+
+
+def _merged(lists: Lists) -> Models:
+    """All models of all lists; where several have one, it is as the first says."""
+    return {name: next(own[name] for own in lists.values() if name in own) for own in lists.values() for name in own}
+
+
+def _renamed(config: ConfigLike, lists: Lists) -> Iterator[str]:
+    """Claude's models that only a new name makes available: no provider that lists Claude's models would know them by their own."""
+    telling = [provider for provider, own in lists.items() if any(FAMILY in name.lower() for name in own)]
+    return (name for name in known() if all(_renames(config, provider, name) for provider in telling))
+
+
+def _written(config: ConfigLike, facts: Facts) -> Iterator[str]:
     """The names that the configuration writes out, in its order."""
-    if (chosen := (config.default or "").partition("/")[2]) and _served(config, chosen):
+    if (chosen := _default_model(config)) and _route(config, chosen, facts):
         yield chosen
     for rule in config.routes:
-        if (name := rule.match.model) and _exact(name) and _served(config, name):
+        if (name := rule.match.model) and _exact(name) and _route(config, name, facts):
             yield name
     for provider, settings in config.providers.items():
         for name in filter(_exact, settings.models):
-            if any(hop.provider == provider for hop in _served(config, name)):
+            if any(hop.provider == provider for hop in _route(config, name, facts)):
                 yield name
 
 
-def _serves_claude(config: ConfigLike, name: str) -> bool:
-    """A provider of another format knows a Claude model only by the name that its `models` gives it."""
-    return any(
-        hop.model != name
-        or config.providers[hop.provider].native
-        or any(fits(glob, name) for glob in config.providers[hop.provider].models)
-        for hop in _served(config, name)
-    )
+def _served(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> bool:
+    return any(_serves(config, hop, name, lists) for hop in _route(config, name, facts))
 
 
-def _served(config: ConfigLike, name: str) -> tuple[Hop, ...]:
+def _serves(config: ConfigLike, hop: Hop, name: str, lists: Lists) -> bool:
+    """A provider that renames a model has it; one of Claude's format has what it lists; one of another format knows no name of Claude's."""
+    if hop.model != name or _renames(config, hop.provider, name):
+        return True
+    own = lists.get(hop.provider)
+    return name in own if own is not None else config.providers[hop.provider].native and name in known()
+
+
+def _renames(config: ConfigLike, provider: str, name: str) -> bool:
+    return any(fits(glob, name) for glob in config.providers[provider].models)
+
+
+def _default_model(config: ConfigLike) -> str:
+    return (config.default or "").partition("/")[2]
+
+
+def _route(config: ConfigLike, name: str, facts: Facts) -> tuple[Hop, ...]:
     try:
-        return _hops(config, name)
+        return _hops(config, name, facts)
     except RelayError:
         return ()
 
 
-def _hops(config: ConfigLike, name: str) -> tuple[Hop, ...]:
-    return route(Facts(Endpoint.MESSAGES, model=name), config.routes, config.providers, config.default)
+def _hops(config: ConfigLike, name: str, facts: Facts) -> tuple[Hop, ...]:
+    return route(as_message(facts, name), config.routes, config.providers, config.default)
 
 
 def _exact(name: str) -> bool:
@@ -157,12 +238,14 @@ def _place(parameter: str, name: str, every: list[dict[str, Any]]) -> int:
     raise RelayError(400, f"{parameter}: {name[:100]!r} is not in the list of models", final=True)
 
 
-def _shape(name: str) -> dict[str, Any]:
+def _shape(name: str, listed: Models) -> dict[str, Any]:
+    """As it was listed, with what Claude's clients expect of a model where that is missing."""
+    told = listed.get(name)
     model = known().get(name)
-    return {
+    shape: dict[str, Any] = {
         "type": "model",
         "id": name,
         "display_name": model.display_name if model else name,
         "created_at": model.created_at if model else EPOCH,
-        "lifecycle": "active",
     }
+    return {**shape, **told} if told is not None else shape | {"lifecycle": "active"}

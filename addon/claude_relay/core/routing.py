@@ -107,6 +107,11 @@ def matches(match: MatchLike, facts: Facts) -> bool:
     return all(check(match, facts) for check in CHECKS)
 
 
+def matches_but_model(match: MatchLike, facts: Facts) -> bool:
+    """Whether a request fits, were it for the right model."""
+    return all(check(match, facts) for check in CHECKS if check is not _model_fits)
+
+
 def model_at(provider: ProviderLike, model: str) -> str:
     """The model's name at a provider: the first glob that fits decides; when none fits the name goes through."""
     return next((there for glob, there in provider.models.items() if model and fits(glob, model)), model)
@@ -117,6 +122,10 @@ def fits(glob: str, model: str) -> bool:
     return fnmatchcase(model.lower(), glob.lower())
 
 
+def _model_fits(match: MatchLike, facts: Facts) -> bool:
+    return match.model is None or fits(match.model, facts.model)
+
+
 def _headers_fit(match: MatchLike, facts: Facts) -> bool:
     return all(
         (value := facts.headers.get(name.lower())) is not None and fnmatchcase(value, glob)
@@ -125,7 +134,7 @@ def _headers_fit(match: MatchLike, facts: Facts) -> bool:
 
 
 CHECKS: tuple[Callable[[MatchLike, Facts], bool], ...] = (
-    lambda match, facts: match.model is None or fits(match.model, facts.model),
+    _model_fits,
     lambda match, facts: match.stream is None or match.stream is facts.stream,
     lambda match, facts: match.tools is None or match.tools is facts.tools,
     lambda match, facts: match.thinking is None or match.thinking is facts.thinking,

@@ -9,7 +9,9 @@ runtime      the configuration as it is right now: pools, upstreams, limits
 wire         the request as it leaves: host, path, alias in the flow, key on the wire
 translating  a request for a provider of another format: read, recalled, translated
 crossing     such an attempt: its request, its answer brought into Claude's form
-discovery    which model a provider has, where the configuration leaves it to the provider
+discovery    which models providers have, as they say: for `models: first`, and for the list of models
+listing      the list of one provider, page by page; remembering: what slow questions were answered with
+modelspage   /v1/models: whose answer it is, and the relay's own
 modules      formats by name, and those of the user's own
 redaction    no key, token or cookie in what a flow shows
 answers      answers of the relay's own, in Claude's shape

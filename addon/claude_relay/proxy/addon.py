@@ -51,8 +51,6 @@ from .answers import (
     cors_headers,
     error_answer,
     estimate_answer,
-    lists_itself,
-    models_answer,
     preflight,
     recast,
 )
@@ -60,6 +58,7 @@ from .bookkeeping import Bookkeeper
 from .clock import NOW
 from .crossing import Translated
 from .discovery import Discovery
+from .modelspage import models_answer
 from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
@@ -217,8 +216,9 @@ class RelayHooks:
         """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""
         facts, runtime = relayed.facts, relayed.runtime
         config = runtime.config if self.default is None else runtime.config.model_copy(update={"default": self.default})
-        if facts.endpoint is Endpoint.MODELS and lists_itself(config, runtime.formats):
-            return (), models_answer(config, relayed.path, relayed.id)
+        if facts.endpoint is Endpoint.MODELS:
+            asked, own = await models_answer(self.discovery, relayed, config)
+            return tuple(Hop(name, facts.model) for name in asked), own
         hops = route(facts, config.routes, config.providers, default=config.default)
         hops = await self.discovery.named(runtime, hops)
         if facts.endpoint is Endpoint.MESSAGES:

@@ -1,47 +1,51 @@
-"""Which model a provider has, where the configuration leaves it to the provider: `models: {"claude-*": first}`.
+"""Which models providers have, as they say themselves.
 
     discovery = Discovery()
     await discovery.named(runtime, (Hop("ollama", "first"),))     -> (Hop("ollama", "qwen3-coder:30b"),)
+    await discovery.lists(runtime, ("anthropic",), own)           -> {"anthropic": {"claude-opus-5-5": {…}, …}}
 
-A server on one's own machine has whatever was loaded into it, so it is asked for its list; the first model in it that can hold a
-conversation is taken. What it says counts for a minute. A later look happens while requests go on with what was known.
+A server on one's own machine has whatever was loaded into it (`models: {"claude-*": first}`), so it is asked for its list; the first
+model in it that can hold a conversation is taken. The lists of providers of Claude's format are what `/v1/models` answers with. What a
+provider says counts for a minute; nobody waits longer than PATIENCE for it, and no key is judged by it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final
 
 from claude_relay.asking import listed
+from claude_relay.core.catalogue import Lists, Models
 from claude_relay.core.config import FIRST, NO_KEY
 from claude_relay.core.exchange import Hop, Key
+from claude_relay.core.keys.pool import Pool
 
+from .listing import listing
+from .remembering import Remembered
 from .runtime import Runtime
+from .wire import CREDENTIALS, Signature
 
-FRESH: Final = 60.0
-"""Seconds for which an answer counts."""
-FRESH_FAILURE: Final = 3.0
 PATIENCE: Final = 3.0
-"""Seconds a request waits for the list."""
+"""Seconds a request waits for a list, and a provider has for it."""
+KEYS_ASKED: Final = 3
+"""Keys of a pool that are asked one after the other, when those before get no list."""
 OF_ANOTHER_KIND: Final = ("embed", "rerank", "whisper", "tts", "moderation")
 """What the names of models have in them that cannot hold a conversation."""
-
-
-class Found(NamedTuple):
-    """What a provider said. `model`: None when it said nothing."""
-
-    model: str | None
-    until: float
+GO_ALONG: Final = frozenset({b"anthropic-beta", b"anthropic-version"})
+"""Headers that a client's own credential may need."""
 
 
 class Discovery:
-    """The models of all providers that were asked."""
+    """What all providers that were asked have said."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Found] = {}
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._first = Remembered[str](PATIENCE)
+        self._lists = Remembered[Models](PATIENCE)
 
     async def named(self, runtime: Runtime, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
         """The hops, with real names. A provider that does not tell keeps the word: what it answers then says what is wrong."""
@@ -55,27 +59,44 @@ class Discovery:
         )
 
     async def first(self, runtime: Runtime, name: str) -> str | None:
-        """The provider's first model; None when it does not tell."""
-        place = runtime.config.providers[name].base_url
-        found = self._found.get(place)
-        if found is None or found.until < time.monotonic():
-            task = self._asking.get(place)
-            if task is None:
-                task = self._asking[place] = asyncio.create_task(self._ask(runtime, name, place))
-            if found is None or found.model is None:
-                await asyncio.wait([task], timeout=PATIENCE)
-        found = self._found.get(place)
-        return found.model if found is not None else None
+        """The provider's first model; None when it does not tell. A later look happens while requests go on with what was known."""
+        provider, pool = runtime.config.providers[name], runtime.pools[name]
+        key = pool.keys[0] if pool.keys else Key(name, "", NO_KEY, "")
 
-    async def _ask(self, runtime: Runtime, name: str, place: str) -> None:
-        try:
-            pool = runtime.pools[name]
-            key = pool.keys[0] if pool.keys else Key(name, "", NO_KEY, "")
-            names = await asyncio.to_thread(listed, runtime.config.providers[name], key, timeout=PATIENCE)
-            model = next((name for name in names if not any(word in name.lower() for word in OF_ANOTHER_KIND)), None)
-            known = self._found.get(place)
-            if model is None and known is not None:  # it may only be busy with loading
-                model = known.model
-            self._found[place] = Found(model, time.monotonic() + (FRESH if model and names else FRESH_FAILURE))
-        finally:
-            del self._asking[place]
+        def ask() -> str | None:
+            names = listed(provider, key, timeout=PATIENCE)
+            return next((name for name in names if not any(word in name.lower() for word in OF_ANOTHER_KIND)), None)
+
+        return await self._first.get(provider.base_url, ask, known_will_do=True)
+
+    async def lists(self, runtime: Runtime, names: Sequence[str], own: Mapping[str, str]) -> Lists:
+        """The lists of providers of Claude's format, without those that do not tell. `own`: a client's credential, see `own_fields`."""
+        told = await asyncio.gather(*[self._list(runtime, name, own) for name in names])
+        return {name: models for name, models in zip(names, told, strict=True) if models}
+
+    async def _list(self, runtime: Runtime, name: str, own: Mapping[str, str]) -> Models | None:
+        provider, pool = runtime.config.providers[name], runtime.pools[name]
+        if pool.keys:
+            keys, place = to_ask(pool, time.time()), (name, provider.base_url)
+            return await self._lists.get(place, partial(listing, provider, keys, timeout=PATIENCE))
+        if not own or not pool.passthrough:
+            return None
+        client = hashlib.sha256(repr(sorted(own.items())).encode()).digest()  # others may have other models
+        ask = partial(listing, provider, [Key(name, "", "", "")], own=own, timeout=PATIENCE)
+        return await self._lists.get((name, provider.base_url, client), ask)
+
+
+def to_ask(pool: Pool, now: float) -> tuple[Key, ...]:
+    """The keys that may get a list, the ready ones first; those that are out get none."""
+    known = list(zip(pool.keys, pool.state(now).keys, strict=True))
+    usable = sorted((pair for pair in known if pair[1].status != "out"), key=lambda pair: pair[1].status != "ready")
+    return tuple(key for key, _ in usable[:KEYS_ASKED])
+
+
+def own_fields(signature: Signature | None) -> dict[str, str]:
+    """A client's own credential with what belongs to it, by lower-case names; empty when it has none."""
+    fields = signature.fields if signature is not None else ()
+    kept = {name.lower(): value for name, value in fields if name.lower() in CREDENTIALS | GO_ALONG}
+    if CREDENTIALS.isdisjoint(kept):
+        return {}
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in kept.items()}

@@ -484,6 +484,7 @@ def google(status: str, message: str = "No.", **more: Any) -> dict[str, Any]:
 BAD_KEY = google(
     "INVALID_ARGUMENT", "API key not valid.", details=[{"reason": "API_KEY_INVALID", "domain": "googleapis.com"}]
 )
+HIGH_DEMAND = "This model is currently experiencing high demand. Please try again later."
 
 
 @pytest.mark.parametrize(
@@ -498,8 +499,19 @@ BAD_KEY = google(
         (429, [google("RESOURCE_EXHAUSTED")], (429, "rate_limit_error", "RESOURCE_EXHAUSTED")),
         (200, google("RESOURCE_EXHAUSTED"), (429, "rate_limit_error", "RESOURCE_EXHAUSTED")),
         (500, google("INTERNAL"), (500, "api_error", "INTERNAL")),
-        (503, google("UNAVAILABLE"), (529, "overloaded_error", "UNAVAILABLE")),
-        (503, b"<html><title>503</title></html>", (529, "overloaded_error", "UNAVAILABLE")),
+        (503, google("UNAVAILABLE"), (503, "api_error", "UNAVAILABLE")),
+        (503, google("UNAVAILABLE", "The service is currently unavailable."), (503, "api_error", "UNAVAILABLE")),
+        (503, google("UNAVAILABLE", "The model is overloaded."), (529, "overloaded_error", "UNAVAILABLE")),
+        (503, google("UNAVAILABLE", HIGH_DEMAND), (529, "overloaded_error", "UNAVAILABLE")),
+        (200, google("UNAVAILABLE", HIGH_DEMAND), (529, "overloaded_error", "UNAVAILABLE")),
+        (200, google("UNAVAILABLE"), (503, "api_error", "UNAVAILABLE")),
+        (503, b"<html><title>503</title></html>", (503, "api_error", "")),
+        (529, b"", (529, "overloaded_error", "")),
+        (
+            429,
+            google("RESOURCE_EXHAUSTED", "Quota exceeded: overload"),
+            (429, "rate_limit_error", "RESOURCE_EXHAUSTED"),
+        ),
         (504, google("DEADLINE_EXCEEDED"), (504, "timeout_error", "DEADLINE_EXCEEDED")),
         (502, b"", (502, "api_error", "")),
     ],

@@ -4,6 +4,7 @@ reading       Claude's request, checked ──► conversation.Conversation
 openai_chat, openai_responses, gemini       Conversation ──► the provider's request; its answers ──► Writer
 writer        the answer in Claude's form, streamed or whole
 translation   bytes of an answer ──► the format's reader ──► bytes in Claude's form
+telling       what error answers say, in whatever shape; problems: what that means in Claude's words
 anthropic     Claude's own format, which passes byte for byte
 """
 

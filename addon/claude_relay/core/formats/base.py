@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from claude_relay.core.errors import RelayError
+from claude_relay.core.errors import RelayError, error_type
 from claude_relay.core.exchange import Outcome
 from claude_relay.core.reading.lenient import BOM, value
 
@@ -114,7 +114,7 @@ class Format:
         """
         if outcome.status is None or outcome.status < 400 or outcome.failure is not None:
             return outcome
-        problem = self.error(outcome.status, outcome.headers, outcome.body)
+        problem = self._problem(outcome.status, outcome)
         details = {"details": {"error_code": problem.code}} if problem.code else {}
         error = {"type": problem.type, "message": problem.message} | details
         headers = {name: value for name, value in outcome.headers.items() if not name.startswith("content-")}
@@ -129,6 +129,17 @@ class Format:
             message=f"{outcome.status} {problem.code or problem.type}",
             foreign=bool(outcome.body.strip()) and not isinstance(value(outcome.body.removeprefix(BOM)), dict | list),
         )
+
+    def _problem(self, status: int, outcome: Outcome) -> Problem:
+        """As the format reads it. One that fails over an error, or takes it for none, must not hide it."""
+        try:
+            problem = self.error(status, outcome.headers, outcome.body)
+        except Exception as fault:
+            words = f"the provider answered {status}, and its format cannot read why ({type(fault).__name__})"
+            return Problem(status, error_type(status), words)
+        if 400 <= problem.status < 600:
+            return problem
+        return replace(problem, status=status, type=error_type(status))
 
     @classmethod
     def of(cls, module: object) -> Format:

@@ -163,7 +163,7 @@ def stream(writer: Writer) -> Reader:
 def error(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
     """An error answer. `code` is Google's status or reason, and DAILY_QUOTA for a quota that comes back only the next day."""
     decoded = value(body.removeprefix(BOM))
-    known = decoded if isinstance(decoded, dict | list) else body.decode("utf-8", "replace")
+    known = decoded if isinstance(decoded, dict | list | str) else body.decode("utf-8", "replace")
     return problem_of(status, known, stated_wait(headers, b"", ""))
 
 

@@ -25,7 +25,8 @@ from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json
-from .problems import claude_problem, read_error
+from .problems import claude_problem
+from .telling import read_error
 from .writer import Writer
 
 _STOPS: Mapping[str, str] = {
@@ -162,8 +163,6 @@ def problem_of(status: int, error: object, retry_after: float | None = None) -> 
     details = _details(error)
     if kind and code.isdigit():
         code = ""
-    if kind == "UNAVAILABLE" or (not kind and status == 503):
-        kind, status = kind or "UNAVAILABLE", 529
     if kind == "RESOURCE_EXHAUSTED":
         code = "DAILY_QUOTA" if _is_daily(details) else kind
     delays = [_DELAY.fullmatch(text(detail.get("retryDelay")) or "") for detail in details]

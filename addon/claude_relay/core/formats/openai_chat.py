@@ -40,7 +40,8 @@ from .conversation import Call, Conversation, Document, Image, Json, Part, Resul
 from .naming import fit_id, fit_names
 from .openai_chat_stream import ChatReader, read_answer
 from .openai_common import Family, effort_for, family, fits_strict, hashed_user, parameters_of
-from .problems import claude_problem, read_problem, stated_wait
+from .problems import claude_problem, stated_wait
+from .telling import read_problem
 from .writer import Writer
 
 NAME = re.compile(r"[a-zA-Z0-9_-]+")

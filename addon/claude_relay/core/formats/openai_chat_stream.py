@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from claude_relay.core.reading.lenient import count, mapping, text, value
 
 from .conversation import Json
-from .problems import claude_problem, read_error
+from .problems import claude_problem
+from .telling import read_error
 from .writer import Writer
 
 STOPS = {

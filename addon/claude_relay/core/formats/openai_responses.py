@@ -32,7 +32,8 @@ from .conversation import Call, Choice, Conversation, Document, Image, Json, Par
 from .naming import fit_id, fit_names
 from .openai_common import effort_for, family, fits_strict, hashed_user, parameters_of
 from .openai_responses_stream import Reader, is_of
-from .problems import claude_problem, read_problem, stated_wait
+from .problems import claude_problem, stated_wait
+from .telling import read_problem
 from .writer import Writer
 
 PATH = "/responses"

@@ -23,7 +23,8 @@ from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json
-from .problems import claude_problem, read_error
+from .problems import claude_problem
+from .telling import read_error
 from .writer import Writer
 
 FORMAT = "openai-responses"

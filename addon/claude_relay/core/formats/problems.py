@@ -1,10 +1,9 @@
-"""Errors of providers, whatever their shape, in Claude's words.
+"""What errors of providers mean, in Claude's words (`telling` reads them, whatever their shape).
 
-    >>> kind, code, message = read_problem(b'{"error": {"type": "tokens", "code": "rate_limit_exceeded", "message": "Slow down."}}')
-    >>> claude_problem(429, kind, code, message, retry_after=1.2)
+    >>> claude_problem(429, "tokens", "rate_limit_exceeded", "Slow down.", retry_after=1.2)
     Problem(status=429, type='rate_limit_error', message='Slow down.', code='rate_limit_exceeded', retry_after=1.2)
 
-Servers that speak one format do not speak one error: an object, a list of one, a text, `detail`, `message`, a page of HTML or nothing.
+The status stays the provider's, but where its type, its code or its words say something else: an overload is one only if they say so.
 Whose fault an error is, and what follows from it, is not decided here.
 
 Claude's errors: https://docs.claude.com/en/api/errors · OpenAI's: https://platform.openai.com/docs/guides/error-codes ·
@@ -18,12 +17,9 @@ import re
 from collections.abc import Mapping
 
 from claude_relay.core.errors import ERROR_TYPES, error_type
-from claude_relay.core.reading.lenient import BOM, mapping, text, value
 
 from .base import Problem
 
-LONGEST_MESSAGE = 2000
-"""Characters of a provider's message that are passed on."""
 OVERFLOW = "prompt is too long"
 """How Claude's API begins the refusal of a prompt that does not fit; clients shorten the conversation when they see it."""
 
@@ -37,6 +33,9 @@ STATUS_OF = {
     "permission_denied_error": 403,
     "not_found_error": 404,
     "resource_not_found_error": 404,
+    "billing_error": 402,
+    "conflict_error": 409,
+    "request_too_large": 413,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "rate_limit_reached_error": 429,
@@ -47,6 +46,10 @@ STATUS_OF = {
     "api_error": 500,
     "internal_error": 500,
     "internal_server_error": 500,
+    "bad_gateway": 502,
+    "service_unavailable": 503,
+    "service_unavailable_error": 503,
+    "gateway_timeout": 504,
     "vector_store_timeout": 504,
     "timeout": 504,
     "timeout_error": 504,
@@ -58,13 +61,18 @@ STATUS_OF = {
     "permission_denied": 403,
     "not_found": 404,
     "resource_exhausted": 429,
+    "already_exists": 409,
+    "aborted": 409,
     "internal": 500,
+    "unknown": 500,
+    "data_loss": 500,
+    "unimplemented": 501,
     "unavailable": 503,
     "deadline_exceeded": 504,
 }
 """HTTP status of an error's type or code, in small letters, for errors that come without one: in a stream, or under a 200."""
 
-_SAYS_STATUS = {
+SAYS_STATUS = {
     # credit or balance used up: 429 at OpenAI, Moonshot and Zhipu (1113), 400 at Alibaba
     "insufficient_quota": 402,
     "exceeded_current_quota_error": 402,
@@ -81,13 +89,20 @@ _SAYS_STATUS = {
     "engine_overloaded_error": 529,
     "engine_overloaded": 529,
     "overloaded_error": 529,
+    "overloaded": 529,
+    "model_overloaded": 529,
     "server_is_overloaded": 529,
+    "server_overloaded": 529,
+    "slow_down": 529,
 }
 """Types and codes, in small letters, that count for more than the status they come with."""
 
 _SAYS_OVERLOADED = re.compile(
-    r"overload|at capacity|over capacity|(server|service|system|model) is (too |currently )*busy", re.I
+    r"\boverload(ed)?\b|\b(at|over|out of|no|insufficient) capacity\b|experiencing (\w+ )?high (demand|load|traffic)"
+    r"|(servers?|service|system|model|engine) (is|are) (too |currently |temporarily )*busy",
+    re.I,
 )
+_MAY_BE_OVERLOADED = (429, 500, 502, 503)
 _SAYS_KEY = re.compile(r"(incorrect|invalid) api[ -]?key|api[ -]?key (is )?(not valid|invalid|incorrect)", re.I)
 _ABOUT_KEYS = (401, 402, 403, 404, 429)
 _OVERFLOW_CODES = {"context_length_exceeded", "context_window_exceeded", "exceed_context_size_error"}
@@ -120,35 +135,6 @@ _RETRY_INFO = re.compile(r'"retryDelay"\s*:\s*"([\d.]+s)"')
 _UNITS = {"milliseconds": 0.001, "ms": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
 _LIMITED = ("requests", "tokens")
 
-_TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.I | re.S)
-_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.I | re.S)
-_BLANKS = re.compile(r"\s+")
-
-
-def read_problem(body: bytes) -> tuple[str, str, str]:
-    """Type, code and message of an error answer, each "" when it is not told. A code that only repeats an HTTP status counts as one."""
-    decoded = value(body.removeprefix(BOM))
-    if not isinstance(decoded, dict | list | str):
-        return "", "", _plain(body.decode("utf-8", "replace"))
-    return read_error(decoded)
-
-
-def read_error(error: object) -> tuple[str, str, str]:
-    """As `read_problem`, of a decoded value: an answer, an event of a stream, or the error in it."""
-    if isinstance(error, list):
-        return read_error(error[0]) if error else ("", "", "")
-    if isinstance(error, str):
-        return "", "", _plain(error)
-    around = mapping(error)
-    inside = around.get("error")
-    if isinstance(inside, str) and inside:
-        # {"error": "text"}, or {"error": "name", "message": "text"}
-        return _name(around.get("type")), _name(around.get("code")), _plain(text(around.get("message")) or inside)
-    if isinstance(inside, list | dict) and inside:
-        return read_error(inside)
-    kind = _name(around.get("type")) or _name(around.get("status"))
-    return kind, _reason(around) or _name(around.get("code")), _message(around)
-
 
 def claude_problem(status: int, kind: str, code: str, message: str, retry_after: float | None = None) -> Problem:
     """The problem as Claude's API would tell it.
@@ -163,7 +149,7 @@ def claude_problem(status: int, kind: str, code: str, message: str, retry_after:
         return Problem(400, error_type(400), _overflow(message), "context_length_exceeded", retry_after)
     status = _status(status, said, message)
     message = message or f"the provider gave no reason with its status {status}"
-    return Problem(status, _TYPE_OF.get(status) or error_type(status), message, own_code, retry_after)
+    return Problem(status, claude_type(status), message, own_code, retry_after)
 
 
 def stated_wait(headers: Mapping[str, str], body: bytes, message: str) -> float | None:
@@ -191,13 +177,19 @@ _TYPE_OF = {408: "timeout_error", 503: "api_error"}
 """Claude's types where the status alone would say something else: a 503 that speaks of no overload is a failure like any other."""
 
 
+def claude_type(status: int) -> str:
+    """Claude's error type for the status of an answer that says no more."""
+    return _TYPE_OF.get(status) or error_type(status)
+
+
 def _status(status: int, said: list[str], message: str) -> int:
-    if (stronger := next((_SAYS_STATUS[name] for name in said if name in _SAYS_STATUS), None)) is not None:
+    if (stronger := next((SAYS_STATUS[name] for name in said if name in SAYS_STATUS), None)) is not None:
         return stronger
     if status < 400:
         told = (_http_status(name) or STATUS_OF.get(name) for name in said)
         status = next((number for number in told if number), 500)
-    if status in (429, 500, 502, 503) and _SAYS_OVERLOADED.search(message):
+    is_rate = status == 429 and any(STATUS_OF.get(name) == 429 for name in said)
+    if status in _MAY_BE_OVERLOADED and not is_rate and _SAYS_OVERLOADED.search(message):
         return 529
     if status == 400 and "model_not_found" in said:
         return 404
@@ -224,49 +216,6 @@ def _overflow(message: str) -> str:
         numbers = f"{needed[1].replace(',', '')} tokens > {limit[1].replace(',', '')} maximum"
         return f"{OVERFLOW}: {numbers} ({message})"
     return f"{OVERFLOW}: {message or 'it does not fit the context of the model'}"
-
-
-def _message(error: Mapping[str, object]) -> str:
-    """The text of an error object, with what OpenRouter's provider said, if that is there."""
-    for name in ("message", "detail", "msg", "error_description", "errors"):
-        if found := _texts(error.get(name)):
-            raw = _plain(text(mapping(error.get("metadata")).get("raw")) or "")
-            return _plain(f"{found}: {raw}" if raw else found)
-    return ""
-
-
-def _texts(told: object) -> str:
-    """A text; or those of FastAPI's list of {loc, msg}."""
-    if isinstance(told, list):
-        return "; ".join(filter(None, map(_texts, told[:5])))
-    if isinstance(told, dict):
-        where = ".".join(str(step) for step in told["loc"]) if isinstance(told.get("loc"), list) else ""
-        what = text(told.get("msg")) or text(told.get("message")) or ""
-        return f"{where}: {what}" if where and what else what
-    return text(told) or ""
-
-
-def _reason(error: Mapping[str, object]) -> str:
-    """The reason in Google's details, where it counts for more than the status, e.g. API_KEY_INVALID."""
-    details = error.get("details")
-    reasons = [_name(mapping(detail).get("reason")) for detail in (details if isinstance(details, list) else [])]
-    return next((reason for reason in reasons if reason.lower() in _SAYS_STATUS), "")
-
-
-def _name(told: object) -> str:
-    if isinstance(told, int) and not isinstance(told, bool):
-        return str(told)
-    return told[:64] if isinstance(told, str) else ""
-
-
-def _plain(words: str) -> str:
-    """The words, without HTML, on one line."""
-    if "<" in words and (title := _TITLE.search(words)):
-        words = title[1]
-    elif words.lstrip().startswith("<"):
-        words = _TAG.sub(" ", words)
-    words = _BLANKS.sub(" ", words).strip()
-    return words if len(words) <= LONGEST_MESSAGE else f"{words[: LONGEST_MESSAGE - 1]}…"
 
 
 def _seconds(duration: str) -> float | None:

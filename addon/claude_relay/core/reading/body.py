@@ -16,6 +16,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 
 import msgspec
@@ -152,6 +153,12 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         long=LONG_CONTEXT in headers.get("anthropic-beta", ""),
         body=body,
     )
+
+
+def as_message(facts: Facts, model: str) -> Facts:
+    """The plain message that the client of another request would send for a model: without tools, thinking or a stream."""
+    background = _is_background(facts.headers, model, tools=False)
+    return replace(facts, endpoint=Endpoint.MESSAGES, model=model, background=background)
 
 
 def _project(system: bytes) -> str | None:
