@@ -82,6 +82,7 @@ NO_KEY = (
     "The relay has no key for {} and the client sent only a placeholder. "
     "Set ANTHROPIC_API_KEYS (or keys in relay.yaml) and start the relay again, or send a real key."
 )
+STRANGER = RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)
 ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
 
@@ -193,6 +194,8 @@ class RelayHooks:
             relayed.counts = True
             facts, runtime = relayed.facts, relayed.runtime
             relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
+            if facts.endpoint is Endpoint.MODELS and not is_loopback(flow.client_conn.peername):
+                refuse_strangers(runtime)  # a list is asked for with the pool's keys, before any attempt
             owner = await self.books.owner_of(relayed)
             hops, own = await self.served(relayed)
             if own is not None:
@@ -390,7 +393,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if attempt.key is None and relayed.placeholder_only:
         raise RelayError(401, NO_KEY.format(attempt.provider), final=True)
     if attempt.key is not None and not is_loopback(flow.client_conn.peername):
-        raise RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)
+        raise STRANGER
     relayed.begin_try(attempt)
     crossing = relayed.crossing
     if isinstance(crossing, Translated):
@@ -410,6 +413,12 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     else:
         alias = f"relay:{attempt.provider}/{attempt.key.alias}"
         relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
+
+
+def refuse_strangers(runtime: Runtime) -> None:
+    """Raises RelayError 403 as soon as there is a key that could be lent."""
+    if any(pool.keys for pool in runtime.pools.values()):
+        raise STRANGER
 
 
 def reword(request: http.Request, relayed: Relayed, attempt: Attempt) -> None:
