@@ -88,6 +88,10 @@ class ClaudeRelay(RelayHooks):
         if self.starting is None:
             self.opening = Opening()
             self.default_listener.install()
+        if self.ending is None:
+            self.ending = Ending(ctx.master, self.connections, self.patience_at_the_end, self.end_begins)
+            if threading.current_thread() is threading.main_thread():  # the process is the relay's own
+                self.ending.install()
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration when its place is (newly) known."""
@@ -123,7 +127,8 @@ class ClaudeRelay(RelayHooks):
     def running(self) -> None:
         """Everything is loaded: open the ledger, listen where the configuration says, watch the file."""
         self.mitmproxy_runs = True
-        if self.runtime is None or self.starting is not None:
+        ends = ctx.master.should_exit.is_set() or (self.ending is not None and self.ending.begun)
+        if self.runtime is None or self.starting is not None or ends:
             return
         config = self.runtime.config
         self.index = HookIndex(ctx.master.addons)
@@ -134,9 +139,6 @@ class ClaudeRelay(RelayHooks):
         self.books.ledger = ledger
         self.books.stored = self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
         self.books.reporting = Reporting(self.running_runtime, ledger, os.environ)
-        self.ending = Ending(ctx.master, self.connections, self.patience_at_the_end, self.end_begins)
-        if threading.current_thread() is threading.main_thread():  # the process is the relay's own
-            self.ending.install()
         work = self.start(config, ledger, self.stored, self.books.reporting)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
         self.watch()
@@ -241,7 +243,7 @@ class ClaudeRelay(RelayHooks):
 
     def patience_at_the_end(self) -> float:
         """Seconds for which requests may still run when the relay is to end."""
-        return self.running_runtime().config.shutdown
+        return self.runtime.config.shutdown if self.runtime is not None else 0.0
 
     def end_begins(self) -> None:
         """Requests that wait for the start need wait no longer, and nothing is opened any more."""
