@@ -20,6 +20,7 @@ from . import claude, steps
 from .clients import H2Client, RawClient, messages_body
 from .forked import Breeder, ForkedRelay
 from .relay import PATIENCE, SCRIPT, RelayProcess, config, free_ports, rows
+from .relay import Relay as InProcess
 from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
@@ -277,20 +278,20 @@ def test_a_client_that_leaves_is_not_waited_for(begin: Start, upstream: FakeUpst
     assert [row["finished"] for row in rows(relay.database)] == ["client_closed"]
 
 
-def test_a_key_is_free_again_after_the_end(begin: Start, upstream: FakeUpstream) -> None:
-    """What was cut off counts as no failure of its key: the next relay uses it at once."""
-    relay = begin(keys=KEYS[:1], shutdown=0)
-    for _ in range(3):
-        upstream.script(steps.stream([*EARLY, steps.stall]))
-        with RawClient(relay.base_port) as client:
-            client.post(stream=True)
-            begins(client)
-            relay.signal(signal.SIGTERM)
-            relay.wait_until_gone(3)
-        relay.start()
-    with RawClient(relay.base_port) as client:
-        answer = client.ask("POST", "/v1/messages", body=messages_body())
-    assert (answer.status, answer.header("x-relay-attempts")) == (200, "1")
+def test_an_abrupt_end_writes_down_what_runs(
+    tmp_path: Path, confdir: Path, upstream: FakeUpstream, base_client: Callable[..., RawClient]
+) -> None:
+    """mitmproxy ends without asking the relay, as it does when its main task is cancelled."""
+    upstream.script(steps.stream([*EARLY, steps.stall]), steps.stall_before_head)
+    with InProcess(tmp_path, confdir, config(upstream.url, KEYS)) as relay:
+        streaming, silent = base_client(relay), base_client(relay)
+        streaming.post(stream=True)
+        begins(streaming)
+        silent.post()
+        upstream.wait_for_requests(2)
+    found = {(row["finished"], row["status"], row["attempts"], row["input_tokens"]) for row in rows(relay.database)}
+    assert found == {("error", 200, 1, 25), ("error", None, 1, None)}
+    assert [row["verdict"] for row in rows(relay.database, "attempts")] == ["relay_ended"] * 2
 
 
 @pytest.mark.parametrize("program", ["mitmdump", "mitmweb"])

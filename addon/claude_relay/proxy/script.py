@@ -276,7 +276,7 @@ class ClaudeRelay(RelayHooks):
 
     def let_go_of_mitmproxy(self) -> None:
         """Nothing begins any more."""
-        starting, self.starting = self.starting, None
+        starting, self.starting, self.announced = self.starting, None, False
         if starting is not None:
             starting.cancel()  # a relay that is ended while it starts
         self.opening.finish()
