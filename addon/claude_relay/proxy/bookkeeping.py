@@ -24,7 +24,7 @@ from .costs import NO_USAGE, batch_price, billed, price
 from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
 from .relay_layer import ENDING
-from .relayed import Relayed, Try
+from .relayed import RELAYED, Relayed, Try
 from .reporting import Reporting
 from .rows import attempt_rows, close_tries, how_it_finished, request_row
 from .stored import Stored
@@ -152,6 +152,16 @@ class Bookkeeper:
         finally:  # the client need not wait for the rest: it comes when the answer has left
             if not self.closed:
                 asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows, now)
+
+    def close(self) -> None:
+        """The relay ends: nothing is settled any more but what runs, at once."""
+        self.closed = True
+        for flow, relayed in list(RELAYED.items()):
+            if not relayed.settled:
+                try:
+                    self.write_off(flow, relayed)
+                except Exception:
+                    logger.exception("the row of %s could not be written", relayed.id)
 
     def write_off(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The relay ends at once, and this request in the middle: its row, without waiting for anything."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from mitmproxy import ctx
 from mitmproxy.log import ALERT
@@ -36,6 +37,16 @@ class DefaultListenerFilter(logging.Filter):
             errors[:] = [record for record in errors if self.filter(record)]
             if self.dropped:
                 logger.log(ALERT, "That does not matter: the relay listens where its configuration says.")
+
+    async def replace(self, modes: Sequence[str]) -> bool:
+        """Listen as the relay's configuration says, unless the user named modes. False when that is not possible everywhere."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        if not ctx.options.has_changed("mode"):
+            self.replaced = True
+            ctx.options.update(mode=list(modes))
+        await proxyserver.setup_servers()  # waits for the update that the option began
+        self.remove()
+        return all(server.is_running for server in proxyserver.servers)
 
     def remove(self) -> None:
         """Stop filtering."""

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mitmproxy import http
@@ -99,7 +100,7 @@ class Ending:
 
     async def _stop_listening(self) -> None:
         servers = self._master.addons.get("proxyserver").servers
-        await asyncio.wait([asyncio.ensure_future(servers.update([]))], timeout=LISTENERS)
+        await asyncio.wait([errand(partial(servers.update, []), "letting go of the ports")], timeout=LISTENERS)
 
     async def _let_end(self, seconds: float) -> None:
         count = len(self._connections.running())

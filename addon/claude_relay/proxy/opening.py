@@ -7,14 +7,34 @@ locked is given up after 5 s by the slowest of its readers, and nothing else of 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from functools import partial
 
+from claude_relay.store.ledger import Ledger
+
+from .loops import Complaints
 from .relayed import Relayed
+from .reporting import Reporting
+from .stored import Stored
 
 logger = logging.getLogger(__name__)
 PATIENCE = 10.0
 """Seconds that a start may take before requests are decided with what is there."""
+
+
+async def load(ledger: Ledger, stored: Stored, reporting: Reporting) -> None:
+    """Take over what is stored. What fails is said, and the relay goes on with what it has."""
+    for what, part in (
+        ("opening the ledger", partial(asyncio.to_thread, ledger.open)),
+        ("loading stored keys, cooldowns and sessions", stored.start),
+        ("starting metrics, budgets and notices", reporting.start),
+    ):
+        try:
+            await part()
+        except Exception as error:  # whatever it is
+            Complaints(what).say(error)
 
 
 class Opening:

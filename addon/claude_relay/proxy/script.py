@@ -18,7 +18,6 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +41,8 @@ from .default_listener import DefaultListenerFilter
 from .ending import Ending
 from .hookindex import HookIndex
 from .inspection import View
-from .loops import Complaints, errand
-from .opening import Opening
-from .relayed import RELAYED
+from .loops import errand
+from .opening import Opening, load
 from .reporting import Reporting
 from .runtime import Draft, Runtime
 from .stored import Lent, Stored
@@ -145,27 +143,9 @@ class ClaudeRelay(RelayHooks):
 
     async def start(self, config: Config, ledger: Ledger, stored: Stored, reporting: Reporting) -> None:
         """Load what is stored, then listen."""
-        for what, load in (
-            ("opening the ledger", partial(asyncio.to_thread, ledger.open)),
-            ("loading stored keys, cooldowns and sessions", stored.start),
-            ("starting metrics, budgets and notices", reporting.start),
-        ):
-            try:
-                await load()
-            except Exception as e:  # whatever it is: the relay goes on with what it has
-                Complaints(what).say(e)
+        await load(ledger, stored, reporting)
         self.opening.finish()
-        await self.listen(config)
-
-    async def listen(self, config: Config) -> None:
-        """Replace mitmproxy's default listener by the configured ones, unless the user named some."""
-        proxyserver = ctx.master.addons.get("proxyserver")
-        if not ctx.options.has_changed("mode"):
-            self.default_listener.replaced = True
-            ctx.options.update(mode=modes(config))
-        await proxyserver.setup_servers()  # waits for the update that the option began
-        self.default_listener.remove()
-        if all(server.is_running for server in proxyserver.servers):
+        if await self.default_listener.replace(modes(config)):
             self.announced = True
             for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
@@ -271,7 +251,7 @@ class ClaudeRelay(RelayHooks):
             if self.books.reporting is not None:
                 stack.callback(self.books.reporting.close)
             if self.books.ledger is not None:
-                stack.callback(self.write_off)
+                stack.callback(self.books.close)
             self.let_go_of_mitmproxy()
 
     def let_go_of_mitmproxy(self) -> None:
@@ -290,16 +270,6 @@ class ClaudeRelay(RelayHooks):
             self.index.remove()
             self.index = None
             shortcuts.remove()
-
-    def write_off(self) -> None:
-        """The rows of requests that end with the relay."""
-        self.books.closed = True
-        for flow, relayed in list(RELAYED.items()):
-            if not relayed.settled:
-                try:
-                    self.books.write_off(flow, relayed)
-                except Exception:
-                    logger.exception("the row of %s could not be written", relayed.id)
 
     # -- connections
 
