@@ -89,6 +89,7 @@ def test_early_requests_wait_and_are_decided_with_everything(
         client.post()
     h2 = stack.enter_context(H2Client.through(relay.proxy_port, relay.ca_file))
     stream = h2.request(body=messages_body(stream=True))
+    wait_for_waiting(relay, 3)
     assert base.quiet()
     assert through.quiet()
     assert not upstream.requests
@@ -122,7 +123,8 @@ def test_a_client_that_leaves_early(
     relay = start(text, relay=with_modes())
     with RawClient(relay.base_port) as client:
         client.post()
-        assert client.quiet()
+        wait_for_waiting(relay, 1)
+    wait_for_waiting(relay, 0)
     relay.wait_until_clients_left()
     assert not addon_of(relay).opening.over
     unlock()
@@ -219,6 +221,14 @@ def test_a_relay_that_is_ended_while_it_starts(
         assert time.monotonic() < until
     assert not upstream.requests
     assert "Traceback" not in relay.output()
+
+
+def wait_for_waiting(relay: Relay, count: int) -> None:
+    """Until so many requests are held back."""
+    until = time.monotonic() + PATIENCE
+    while relay.on_loop(lambda: len(addon_of(relay).opening._waiting)) != count:
+        assert time.monotonic() < until, relay.log_text()
+        time.sleep(0.002)
 
 
 def addon_of(relay: Relay) -> Any:
