@@ -28,7 +28,7 @@ from . import steps
 from .clients import H2Client, RawClient, messages_body
 from .conftest import StartRelay
 from .forked import Breeder, ForkedRelay
-from .relay import PATIENCE, ROOT, SCRIPT, Relay, RelayProcess, config, free_ports, rows
+from .relay import PATIENCE, ROOT, SCRIPT, Relay, RelayProcess, config, free_ports, provider, rows
 from .upstream import FakeUpstream
 
 OUT, GOOD = "sk-ant-api03-out", "sk-ant-api03-good"
@@ -165,9 +165,13 @@ def test_keys_of_the_file_serve_when_the_vault_hangs(
 ) -> None:
     monkeypatch.setattr(opening, "PATIENCE", 0.1)
     stack.enter_context(locked(database))
-    relay = start(config(upstream.url, ["sk-ant-of-the-file"]), relay=with_modes())
+    providers = {"file": provider(upstream.url, ["sk-ant-of-the-file"]), "vault": provider(upstream.url)}
+    routes = [{"match": {"model": "claude-haiku-*"}, "to": ["vault"]}, {"to": ["file"]}]
+    relay = start(config(providers=providers, routes=routes), relay=with_modes())
     with RawClient(relay.base_port) as client:
         assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
+        answer = client.ask("POST", "/v1/messages", body=messages_body(model="claude-haiku-5"))
+    assert (answer.status, answer.header("retry-after"), answer.header("x-should-retry")) == (503, "5", None)
     assert upstream.used_keys() == ["sk-ant-of-the-file"]
 
 

@@ -194,7 +194,12 @@ class RelayHooks:
             if relayed.next_attempt is not None:
                 point(flow, relayed, relayed.next_attempt)
         except RelayError as error:
-            refuse(flow, relayed, error)
+            refuse(flow, relayed, self.unless_unread(error))
+
+    def unless_unread(self, error: RelayError) -> RelayError:
+        """A key that is missing because the vault cannot be read is missing for now only."""
+        why = self.books.stored.keys_unread if self.books.stored is not None else None
+        return error if why is None or error.status != 401 else RelayError(503, UNREAD.format(why), retry_after=5.0)
 
     def admit(self, relayed: Relayed) -> None:
         """Raises RelayError for a request that cannot be decided: the relay ends, or all its keys are in a vault that cannot be read."""
