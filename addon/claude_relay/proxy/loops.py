@@ -24,9 +24,10 @@ _errands: set[asyncio.Task[None]] = set()
 class Complaints:
     """Errors that were said already."""
 
-    def __init__(self, what: str) -> None:
-        """`what` fails, for people."""
+    def __init__(self, what: str, level: int = logging.ERROR) -> None:
+        """`what` fails, for people. An error that is logged while mitmproxy starts ends it: then `level` is a warning."""
         self.what = what
+        self.level = level
         self._said: set[tuple[type[BaseException], str, int]] = set()
 
     def say(self, error: Exception) -> None:
@@ -34,7 +35,7 @@ class Complaints:
         kind = type(error), *_place(error)
         if kind not in self._said:
             self._said.add(kind)
-            logger.error("%s: an unexpected %s", self.what, type(error).__name__, exc_info=error)
+            logger.log(self.level, "%s: an unexpected %s", self.what, type(error).__name__, exc_info=error)
 
 
 class Loop:

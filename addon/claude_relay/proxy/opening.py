@@ -34,7 +34,7 @@ async def load(ledger: Ledger, stored: Stored, reporting: Reporting) -> None:
         try:
             await part()
         except Exception as error:  # whatever it is
-            Complaints(what).say(error)
+            Complaints(what, logging.WARNING).say(error)
 
 
 class Opening:
