@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
 import socket
 import sqlite3
+import struct
+import subprocess
 import sys
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,7 +207,8 @@ def test_what_takes_too_long_is_ended(begin: Start, upstream: FakeUpstream) -> N
 def test_at_once(begin: Start, upstream: FakeUpstream, how: str) -> None:
     relay = begin(**({"shutdown": 0} if how == "shutdown: 0" else {}))
     upstream.script(steps.stream([*EARLY, steps.stall]), steps.stall_before_head)
-    with RawClient(relay.base_port) as streaming, RawClient(relay.base_port) as silent:
+    through = RawClient.through(relay.proxy_port, relay.ca_file)
+    with RawClient(relay.base_port) as streaming, through as silent:
         streaming.post(stream=True)
         begins(streaming)
         silent.post()
@@ -316,3 +323,46 @@ def test_a_process_ends_well(tmp_path: Path, confdir: Path, upstream: FakeUpstre
         assert relay.process.wait(PATIENCE) == 0
     assert "Traceback" not in relay.output()
     assert [row["finished"] for row in rows(relay.database)] == ["complete"]
+
+
+def test_mitmproxys_console(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> None:
+    """It needs a terminal; SIGTERM is obeyed there as well."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    relay = RelayProcess(tmp_path, confdir, config(upstream.url, KEYS, shutdown="100ms"))
+    at = relay.command.index("-s")
+    command = [sys.executable, "-c", "from mitmproxy.tools.main import mitmproxy; mitmproxy()", *relay.command[at:]]
+    environ = relay.environ | {"TERM": "xterm", "LANG": "C.UTF-8"}
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env=environ, cwd=tmp_path, start_new_session=True
+    )
+    os.close(terminal)
+    shown = threading.Thread(target=read_all, args=[controller], daemon=True)
+    shown.start()
+    try:
+        until = time.monotonic() + PATIENCE
+        while refused(relay.base_port):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        upstream.script(steps.stream([*EARLY, steps.stall]))
+        with RawClient(relay.base_port) as client:
+            client.post(stream=True)
+            begins(client)
+            process.send_signal(signal.SIGTERM)
+            while client.piece() is not None:
+                pass
+            assert b"event: error" in client.current.body
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        shown.join(PATIENCE)
+        os.close(controller)
+    assert [row["finished"] for row in rows(relay.database)] == ["error"]
+
+
+def read_all(terminal: int) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 65536):
+            pass
