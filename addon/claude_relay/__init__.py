@@ -20,6 +20,8 @@ One request, through the modules:
            ◄── response | error  proxy/addon         settle what is not settled yet; let go of the flow and its secrets
 
 The nouns of all this are in core/exchange, the errors that a client may see in core/errors.
+A request that comes before all is loaded waits in its first hook (proxy/opening); when the relay ends, those that run may end before
+it (proxy/ending).
 What a flow may show is decided in proxy/redaction; keys of the vault, rests and sessions come and go by proxy/stored (store/vault,
 store/state).
 

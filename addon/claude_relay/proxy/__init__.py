@@ -1,6 +1,11 @@
 """The floor that touches mitmproxy; nothing else in the package imports it.
 
 script       what mitmproxy loads: sets the relay up, refuses on a broken configuration
+opening      the start: what is loaded, and the requests that wait for it
+ending       the end: SIGTERM and Ctrl-C, requests that may still run, those that are cut off
+connections  the clients' connections and the requests on them, for the end
+loops        what runs beside the requests and goes on whatever happens
+stored       keys of the vault, cooldowns and sessions, shared with the database
 addon        the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error
 replay       one stream: a request and its answer, through as many attempts as it takes
 relay_layer  the HTTP layer that owns such streams, with its connections and alarms
@@ -29,5 +34,6 @@ hookindex    which addon listens to which hook, so that silent ones cost nothing
 shortcuts    what mitmproxy does for every message, done in less time
 options      mitmproxy options of ours, and those of mitmproxy's that the relay needs
 banner       what the relay says to the person who started it
+default_listener  mitmproxy's default listener, replaced by the relay's own
 reload       relay.yaml, read again when it changes
 """

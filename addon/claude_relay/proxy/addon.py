@@ -58,10 +58,13 @@ from .bookkeeping import Bookkeeper
 from .clock import NOW
 from .crossing import Translated
 from .discovery import Discovery
+from .ending import Ending, ending_error
 from .modelspage import models_answer
+from .opening import Opening
 from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
+from .rows import ENDED
 from .runtime import Runtime
 from .wire import (
     address,
@@ -77,6 +80,10 @@ logger = logging.getLogger(__name__)
 
 BROKEN = RelayError(
     503, "relay.yaml cannot be used; the relay's log names the lines. Mend it and start the relay again.", final=True
+)
+UNREAD = (
+    "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
+    "`scripts/doctor` says what is wrong with the database."
 )
 NO_KEY = (
     "The relay has no key for {} and the client sent only a placeholder. "
@@ -115,6 +122,8 @@ class RelayHooks:
         self.books = books
         self.translator = books.translator
         self.discovery = Discovery()
+        self.opening = Opening()
+        self.ending: Ending | None = None
         self.default: str | None = None
         """What the command `relay.default` has set in the place of relay.yaml's."""
 
@@ -128,7 +137,7 @@ class RelayHooks:
 
     @guarded
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Claim a request to an intercepted host."""
+        """Claim a request to an intercepted host. One that comes early waits until the relay can decide it."""
         runtime, request = self.runtime, flow.request
         if runtime is None:
             flow.response = error_answer(BROKEN, new_request_id())
@@ -156,6 +165,11 @@ class RelayHooks:
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
         relayed.own_secrets = own_secrets(relayed.client_signature.fields)
+        if not self.opening.over:
+            await self.opening.wait(relayed)
+            relayed.runtime = self.runtime or runtime
+        if relayed.ended is None and self.ending is not None and self.ending.begun:
+            relayed.ended = ending_error(flow)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
@@ -177,11 +191,28 @@ class RelayHooks:
             return
         try:
             if relayed.policy is None and relayed.next_attempt is None:
+                self.admit(relayed)
                 await self.begin(flow, relayed)
             if relayed.next_attempt is not None:
                 point(flow, relayed, relayed.next_attempt)
         except RelayError as error:
-            refuse(flow, relayed, error)
+            refuse(flow, relayed, self.unless_unread(error))
+
+    def unless_unread(self, error: RelayError) -> RelayError:
+        """A key that is missing because the vault cannot be read is missing for now only."""
+        why = self.books.stored.keys_unread if self.books.stored is not None else None
+        return error if why is None or error.status != 401 else RelayError(503, UNREAD.format(why), retry_after=5.0)
+
+    def admit(self, relayed: Relayed) -> None:
+        """Raises RelayError for a request that cannot be decided: the relay ends, or all its keys are in a vault that cannot be read."""
+        if relayed.ended is not None:
+            raise relayed.ended
+        why = self.books.stored.keys_unread if self.books.stored is not None else None
+        if why is None or relayed.facts.endpoint is Endpoint.SIDE:
+            return
+        pools = relayed.runtime.pools.values()
+        if not any(pool.keys or (pool.passthrough and not relayed.placeholder_only) for pool in pools):
+            raise RelayError(503, UNREAD.format(why), retry_after=5.0)
 
     async def begin(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The first attempt of a request."""
@@ -278,9 +309,9 @@ class RelayHooks:
             step = policy.send(outcome)
             while isinstance(step, Wait):
                 await relayed.wait(step.seconds)
-                if relayed.gone:
+                if relayed.gone or relayed.ended is not None:
                     policy.close()
-                    return Refused(RelayError(502, "the client left"), step.because)
+                    return Refused(relayed.ended or RelayError(502, "the client left"), step.because)
                 step = policy.send(None)
         except StopIteration as end:
             conclusion: Conclusion = end.value
@@ -294,6 +325,11 @@ class RelayHooks:
         answer, outcome = flow.response, relayed.outcome or Outcome()
         relayed.tries[-1].ended_at = time.time()  # what follows may be a wait, which belongs to no attempt
         outcome = self.books.redacted(outcome, relayed)
+        if relayed.ended is not None:
+            relayed.end_try(outcome, None)
+            relayed.tries[-1].verdict = ENDED
+            refuse(flow, relayed, relayed.ended)
+            return
         if relayed.facts.endpoint is Endpoint.SIDE:
             relayed.end_try(outcome, None)
             if outcome.failure is not None or outcome.status is None:

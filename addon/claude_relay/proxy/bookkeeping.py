@@ -13,6 +13,7 @@ from mitmproxy import http
 
 from claude_relay.core.accounting.batches import BatchMeter
 from claude_relay.core.accounting.usage import Usage
+from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Accepted, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.reading.decode import Decoder
@@ -23,7 +24,8 @@ from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, price
 from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
-from .relayed import Relayed, Try
+from .relay_layer import ENDING
+from .relayed import RELAYED, Relayed, Try
 from .reporting import Reporting
 from .rows import attempt_rows, close_tries, how_it_finished, request_row
 from .stored import Stored
@@ -151,6 +153,36 @@ class Bookkeeper:
         finally:  # the client need not wait for the rest: it comes when the answer has left
             if not self.closed:
                 asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows)
+
+    def close(self) -> None:
+        """The relay ends: nothing is settled any more but what runs, at once."""
+        self.closed = True
+        for flow, relayed in list(RELAYED.items()):
+            if not relayed.settled:
+                try:
+                    self.write_off(flow, relayed)
+                except Exception:
+                    logger.exception("the row of %s could not be written", relayed.id)
+
+    def write_off(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
+        """The relay ends at once, and this request in the middle: its row, without waiting for anything."""
+        now = time.time()
+        relayed.settled = True
+        if relayed.policy is not None:
+            relayed.policy.close()
+        if self.ledger is None or not relayed.counts:
+            return
+        if not relayed.gone:
+            relayed.broken = relayed.broken or ENDING
+            relayed.ended = relayed.ended or RelayError(503, ENDING)
+        finished = how_it_finished(flow, relayed)
+        close_tries(relayed, finished, now)
+        if relayed.meter is not None and relayed.tries and not relayed.own_answer:
+            relayed.count(relayed.meter)
+        for tried in relayed.tries:
+            tried.priced = price(relayed, tried, tried.usage)
+        self.ledger.put(request_row(flow, relayed, billed(relayed), finished, now), attempt_rows(relayed))
+        self.tell_pool(relayed)
 
     async def usage_of(self, relayed: Relayed) -> Usage:
         """What all attempts have used, each of them priced."""

@@ -57,6 +57,6 @@ def apply(config: Config) -> None:
         changes["allow_hosts"] = patterns
     if changes:
         ctx.options.update(**changes)
-    if ctx.options.termlog_verbosity == "alert":
+    if "termlog_verbosity" in ctx.options and ctx.options.termlog_verbosity == "alert":  # the console has none
         for name in CHATTY:
             logging.getLogger(name).setLevel(ALERT)

@@ -9,7 +9,8 @@ import copy
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events, layer
@@ -23,7 +24,15 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Client
 
-from .replay import Commands, Expired, RelayStream
+from .relayed import RELAYED
+from .replay import Commands, Ended, Expired, RelayStream
+
+ENDING: Final = "the relay was ended"
+
+
+@dataclass
+class Ending(events.Event):
+    """The relay ends: requests that are still running end now."""
 
 
 class RelayLayer(HttpLayer):
@@ -49,6 +58,9 @@ class RelayLayer(HttpLayer):
         if isinstance(event, events.Wakeup) and event.command in self.alarms:
             self.command_sources.pop(event.command, None)
             yield from self.alarm_rang(event.command)
+            return
+        if isinstance(event, Ending):
+            yield from self.end_streams(event)
             return
         if isinstance(event, events.ConnectionEvent) and event.connection in self.abandoned:
             if isinstance(event, events.ConnectionClosed):
@@ -108,9 +120,23 @@ class RelayLayer(HttpLayer):
     def expire(self, stream: RelayStream) -> Commands[None]:
         """Tell a stream that its time is over, also when it is still waiting for a connection."""
         why = stream.relayed.deadline_message() if stream.relayed is not None else "timed out"
-        waiting = stream._paused.command if stream._paused else None
+        yield from self.give_up(stream, Expired(stream.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+
+    def end_streams(self, event: Ending) -> Commands[None]:
+        """Tell the streams of relayed requests, also those within tunnels of this layer."""
+        for stream in list(self.streams.values()):
+            if stream.child_layer is not None:
+                if layer_within(stream.child_layer) is not None:
+                    yield from self.event_to_child(stream, event)
+            elif isinstance(stream, RelayStream) and (stream.relayed is not None or stream.flow in RELAYED):
+                stream.deadline = None
+                yield from self.give_up(stream, Ended(stream.stream_id, ENDING, ErrorCode.GENERIC_SERVER_ERROR))
+
+    def give_up(self, stream: RelayStream, event: Expired | Ended) -> Commands[None]:
+        """Tell a stream, also when it is still waiting for a connection. While a hook runs it is not told."""
+        why, waiting = event.message, stream._paused.command if stream._paused else None
         if waiting is None:
-            yield from self.event_to_child(stream, Expired(stream.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+            yield from self.event_to_child(stream, event)
         elif isinstance(waiting, GetHttpConnection):
             self.command_sources.pop(waiting, None)
             for server in self.stop_waiting(waiting):
@@ -127,6 +153,13 @@ class RelayLayer(HttpLayer):
                     self.connections.pop(server, None)
                     self.abandoned.add(server)
                     yield server
+
+
+def layer_within(found: layer.Layer | None) -> RelayLayer | None:
+    """The HTTP layer at a stack of layers or in it."""
+    while found is not None and not isinstance(found, RelayLayer):
+        found = found.layer if isinstance(found, layer.NextLayer) else getattr(found, "child_layer", None)
+    return found
 
 
 class _WithoutTrailers(layer.Layer):

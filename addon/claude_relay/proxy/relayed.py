@@ -126,6 +126,8 @@ class Relayed:
     """The answer to a request that makes something (a file, a batch), for the id in it."""
     last_bytes: bytes = b""
     broken: str | None = None
+    ended: RelayError | None = None
+    """What it gets that has nothing yet, when the relay ends before the request does."""
     settled: bool = False
 
     # the client

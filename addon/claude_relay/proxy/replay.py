@@ -86,6 +86,14 @@ class Expired(ResponseProtocolError):
     """The deadline of the running attempt has passed."""
 
 
+@dataclass
+class Ended(ResponseProtocolError):
+    """The relay ends, and with it the request."""
+
+
+GIVEN_UP: Final = (Expired, Ended)
+
+
 class RelayStream(HttpStream):
     """One request and its answer, through as many attempts as it takes."""
 
@@ -99,10 +107,12 @@ class RelayStream(HttpStream):
     """The layer that owns this stream."""
 
     def handle_event(self, event: events.Event) -> Commands[None]:
-        if isinstance(event, RequestProtocolError) and self.relayed is not None:
-            if self.server_state == self.state_gate:
+        if isinstance(event, RequestProtocolError):
+            if self.relayed is not None and self.server_state == self.state_gate:
                 self.relayed.discarded(b"".join(self.held))
-            self.relayed.client_left()
+            relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
+            if relayed is not None:
+                relayed.client_left()
         return super().handle_event(event)
 
     # -- the request
@@ -342,16 +352,19 @@ class RelayStream(HttpStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
         relayed = self.relayed
-        if relayed is None or isinstance(event, RequestProtocolError) or self.client_state == self.state_errored:
+        if relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
+            self.client_state = self.state_done  # the rest of the upload goes nowhere
+            yield from self.send_own_answer()
+        elif relayed is None or isinstance(event, RequestProtocolError) or self.client_state == self.state_errored:
             yield from super().handle_protocol_error(event)
         elif self.server_state == self.state_stream_response_body:
-            if isinstance(event, Expired):
+            if isinstance(event, GIVEN_UP):
                 yield from self.abandon(event.message)
             yield from self.break_off(event.message)
         elif self.server_state == self.state_gate:
             yield from self.gate_broke(relayed, event)
         elif self.server_state == self.state_wait_for_response_headers:
-            if isinstance(event, Expired):
+            if isinstance(event, GIVEN_UP):
                 yield from self.abandon(event.message)
             yield from self.failed(Outcome(failure=failure_of(event), message=event.message), whole=False)
         elif self.server_state != self.state_attempt_over:
@@ -364,7 +377,7 @@ class RelayStream(HttpStream):
             if self.server_state == self.state_gate:
                 yield from self.set_deadline(relayed.limits.idle)
             return
-        if isinstance(event, Expired):
+        if isinstance(event, GIVEN_UP):
             yield from self.abandon(event.message)
         relayed.gate.cut(failure_of(event), event.message)
         yield from self.failed(relayed.found(relayed.gate), whole=True)

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.metrics import Metrics
@@ -29,7 +30,9 @@ from claude_relay.store.database import StoreError
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 from claude_relay.store.upkeep import Upkeep
 
+from .clock import NOW
 from .jsonlog import JsonLog
+from .loops import Loop, errand
 from .metrics import gauges
 from .notices import Notifier
 from .runtime import Runtime
@@ -60,37 +63,43 @@ class Reporting:
         # Until there is a panel, its port tells what the port for status tells.
         places = (config.listen.status, config.listen.panel)
         self.servers = [StatusServer(place, self.render) for place in places if place is not None]
-        self.task: asyncio.Task[None] | None = None
+        self.loop = Loop("reading what was spent", self.look, lambda: INTERVAL)
 
     async def start(self) -> None:
         """Learn what was spent, then begin."""
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(None, self.runtime().prices.warm)
-        await self.look()
-        self.notifier.start()
-        self.upkeep.start()
-        self._apply(self.config)
+        errand(partial(asyncio.to_thread, self.runtime().prices.warm), "loading the prices")
+        try:
+            await self.look()
+        finally:
+            self.notifier.start()
+            self.upkeep.start()
+            self._keep_bodies(self.config)
+            self._write_json(self.config)
+            self.loop.start()
         for server in self.servers:
             await server.start()
-        self.task = loop.create_task(self.watch(), name="relay budgets")
 
     def change(self, config: Config) -> None:
         """Follow a changed relay.yaml."""
-        before, self.config = self.config, config
-        if config.budgets != before.budgets:
-            self.budgets = self.budgets.renewed(config.budgets)
-            self.looking = asyncio.get_running_loop().create_task(self.look(), name="relay budgets anew")
+        before = self.config
+        budgets = self.budgets if config.budgets == before.budgets else self.budgets.renewed(config.budgets)
+        upkeep = self.upkeep if config.ledger == before.ledger else self._upkeep(config)
+        self.config = config
         self.notifier.change(config.notices)
-        if config.ledger != before.ledger:
+        if budgets is not self.budgets:
+            self.budgets = budgets
+            errand(self.look, "reading what was spent")
+        if upkeep is not self.upkeep:
             self.upkeep.close(0.0)
-            self.upkeep = self._upkeep(config)
+            self.upkeep = upkeep
             self.upkeep.start()
-        self._apply(config)
+        if config.ledger.bodies != before.ledger.bodies:
+            self._keep_bodies(config)
+        self._write_json(config)
 
     def close(self) -> None:
         """Stop all of it; a few seconds at most."""
-        if self.task is not None:
-            self.task.cancel()
+        self.loop.stop()
         for server in self.servers:
             with contextlib.suppress(RuntimeError):  # the loop is gone, and its connections with it
                 server.close()
@@ -144,16 +153,10 @@ class Reporting:
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""
-        return self.metrics.render(gauges(self.runtime(), self.ledger, time.time()))
-
-    async def watch(self) -> None:
-        """Other relays over the same database spend as well."""
-        while True:
-            await asyncio.sleep(INTERVAL)
-            await self.look()
+        return self.metrics.render(gauges(self.runtime(), self.ledger, NOW()))
 
     async def look(self) -> None:
-        """Read what was spent in each budget's period."""
+        """Read what was spent in each budget's period: other relays over the same database spend as well."""
         if not self.config.budgets:
             return
         try:
@@ -164,13 +167,15 @@ class Reporting:
         self.budgets.restore(spent)
         self.tell(self.budgets.due_notices())
 
-    def _apply(self, config: Config) -> None:
+    def _keep_bodies(self, config: Config) -> None:
         wanted = config.ledger.bodies
         if self.bodies is not None:
             self.bodies.close(0.0)
         self.bodies = Bodies(self.ledger.path, wanted.limit, report=say) if wanted is not None else None
         if self.bodies is not None:
-            asyncio.get_running_loop().run_in_executor(None, self.bodies.open)
+            errand(partial(asyncio.to_thread, self.bodies.open), "opening the stored bodies")
+
+    def _write_json(self, config: Config) -> None:
         (self.jsonlog.install if config.log.as_json else self.jsonlog.remove)()
 
     def _upkeep(self, config: Config) -> Upkeep:

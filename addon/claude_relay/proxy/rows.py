@@ -10,11 +10,14 @@ from claude_relay.store.ledger import AttemptRow, Finished, RequestRow
 from .costs import NO_USAGE, whole_price
 from .relayed import Relayed
 
+ENDED = "relay_ended"
+"""In the place of a verdict: what became of the try says nothing of its key."""
+
 
 def how_it_finished(flow: http.HTTPFlow, relayed: Relayed) -> Finished:
     """`complete` only for a whole answer below 400."""
     if relayed.broken is not None:
-        return "upstream_closed"
+        return "error" if relayed.ended is not None else "upstream_closed"
     meter = relayed.meter
     if relayed.gone and not (meter is not None and (meter.complete or meter.error)):
         return "client_closed"
@@ -33,7 +36,7 @@ def close_tries(relayed: Relayed, finished: str, now: float) -> None:
     if finished == "client_closed":
         last.verdict, last.error = last.verdict or "client_closed", last.error or "the client left"
     elif relayed.broken is not None:
-        last.verdict, last.error = "broken", relayed.broken
+        last.verdict, last.error = "broken" if relayed.ended is None else ENDED, relayed.broken
     elif relayed.meter is not None and relayed.meter.error:
         last.verdict, last.error = "error_event", relayed.meter.error
 

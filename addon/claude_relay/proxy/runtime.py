@@ -42,6 +42,29 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """All of a configuration that may turn out to be of no use. Making one changes nothing that runs."""
+
+    config: Config
+    upstreams: dict[str, Upstream]
+    formats: Mapping[str, Format]
+    prices: Prices
+    hosts: re.Pattern[str]
+
+    @classmethod
+    def of(cls, config: Config) -> Draft:
+        """Raises ConfigError. Runs the code of format modules that are new: not on the event loop while requests run."""
+        providers = config.providers.items()
+        return cls(
+            config=config,
+            upstreams={name: Upstream.of(provider) for name, provider in providers},
+            formats={name: found for name, p in providers if (found := format_of(p.format)) is not None},
+            prices=Prices(config.prices),
+            hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """Everything a request needs to know of the configuration."""
 
@@ -60,27 +83,18 @@ class Runtime:
     def of(
         cls, config: Config, before: Runtime | None = None, lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT
     ) -> Runtime:
-        """Build from a configuration. Pools and sessions of the one before live on, so that rests and counters do.
+        """Build from a configuration, or raise ConfigError with nothing changed."""
+        return cls.from_draft(Draft.of(config), before, lent)
+
+    @classmethod
+    def from_draft(
+        cls, draft: Draft, before: Runtime | None = None, lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT
+    ) -> Runtime:
+        """Put a draft into force. Pools and sessions of the one before live on, so that rests and counters do. Cannot fail.
 
         lent  keys of the vault by provider, used beside those of the configuration
         """
-        pools = {} if before is None else dict(before.pools)
-        kept: dict[str, Pool] = {}
-        upstreams: dict[str, Upstream] = {}
-        for name, provider in config.providers.items():
-            own = provider.key_list(name)
-            known = {key.secret for key in own}
-            vaults = tuple(key for key in lent.get(name, ()) if key.secret not in known)
-            keys = (*(key for key in own if key.secret != NO_KEY or not vaults), *vaults)
-            passthrough = provider.empty_pool == "passthrough"
-            pool = pools.get(name)
-            if pool is None:
-                pool = Pool(name, keys, strategy=provider.strategy, passthrough=passthrough)
-            else:
-                pool.replace(keys, strategy=provider.strategy, passthrough=passthrough)
-            kept[name] = pool
-            upstreams[name] = Upstream.of(provider)
-        retry = config.retry
+        config, retry = draft.config, draft.config.retry
         side = min(SIDE_CALL_SECONDS, retry.first_byte)
         sessions = before.sessions if before is not None else None
         if config.sessions.sticky:
@@ -88,16 +102,36 @@ class Runtime:
             sessions.ttl = config.sessions.ttl
         return cls(
             config=config,
-            pools=Pools(kept.values()),
-            upstreams=upstreams,
+            pools=Pools(pool_of(name, config, before, lent) for name in config.providers),
+            upstreams=draft.upstreams,
             limits=Limits(retry.first_byte, retry.whole, retry.idle, retry.progress),
             side_limits=Limits(side, side, retry.idle, retry.progress),
             sessions=sessions if config.sessions.sticky else None,
-            formats={name: found for name, p in config.providers.items() if (found := format_of(p.format)) is not None},
-            prices=Prices(config.prices),
-            hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
+            formats=draft.formats,
+            prices=draft.prices,
+            hosts=draft.hosts,
         )
+
+    def lend(self, lent: Mapping[str, tuple[Key, ...]]) -> None:
+        """The vault's keys are other ones; nothing else changes. Cannot fail."""
+        for name in self.config.providers:
+            pool_of(name, self.config, self, lent)
 
     def claims(self, host: str, port: int) -> bool:
         """Whether requests to this host are the relay's."""
         return self.hosts.match(f"{host}:{port}") is not None
+
+
+def pool_of(name: str, config: Config, before: Runtime | None, lent: Mapping[str, tuple[Key, ...]]) -> Pool:
+    """The pool that a provider has already, with the keys and settings that are now in force; else a new one."""
+    provider = config.providers[name]
+    own = provider.key_list(name)
+    known = {key.secret for key in own}
+    vaults = tuple(key for key in lent.get(name, ()) if key.secret not in known)
+    keys = (*(key for key in own if key.secret != NO_KEY or not vaults), *vaults)
+    passthrough = provider.empty_pool == "passthrough"
+    pool = before.pools.get(name) if before is not None else None
+    if pool is None:
+        return Pool(name, keys, strategy=provider.strategy, passthrough=passthrough)
+    pool.replace(keys, strategy=provider.strategy, passthrough=passthrough)
+    return pool

@@ -1,5 +1,10 @@
 """What mitmproxy loads: one addon that sets the relay up, tears it down, and carries the hooks of its requests.
 
+    load, configure   options; relay.yaml is read
+    running           the relay starts: what is stored is loaded, then requests are decided (`opening`), then the listeners are changed
+    done, load, …     the script's file was touched: nothing is torn down, all goes on
+    shutdown, done    somebody ends mitmproxy: requests may end (`ending`), then everything is written down and closed
+
 `configure`, `running` and `done` are synchronous because mitmproxy's hot reload needs them so.
 """
 
@@ -12,12 +17,14 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from mitmproxy import addonmanager, ctx, exceptions
 from mitmproxy.connection import Client
 from mitmproxy.log import ALERT
+from mitmproxy.proxy import layer
 from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
@@ -29,10 +36,15 @@ from . import banner, options, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .commands import RelayCommands
+from .connections import Connections
+from .default_listener import DefaultListenerFilter
+from .ending import Ending
 from .hookindex import HookIndex
 from .inspection import View
+from .loops import errand
+from .opening import Opening, load
 from .reporting import Reporting
-from .runtime import Runtime
+from .runtime import Draft, Runtime
 from .stored import Lent, Stored
 
 logger = logging.getLogger(__name__)
@@ -54,14 +66,30 @@ class ClaudeRelay(RelayHooks):
         self.lent: Lent = {}
         self.announced = False
         self.stored: Stored | None = None
-        self.listening: asyncio.Task[None] | None = None
+        self.mitmproxy_runs = False
+        self.starting: asyncio.Task[None] | None = None
+        """What `running` has begun; None while the relay does not run."""
+        self.closing: asyncio.Handle | None = None
+        """The end of a relay whose script went away, unless it comes back at once."""
+        self.connections = Connections(lambda: ctx.master.addons.get("proxyserver").connections)
         self.default_listener = DefaultListenerFilter()
         self.addons = [RelayCommands(lambda: self.runtime, self.read_again, self.set_default)]
 
+    # -- coming
+
     def load(self, loader: addonmanager.Loader) -> None:
-        """Declare the options."""
+        """Declare the options. When the script's file was touched, the relay runs already and goes on."""
         options.declare(loader)
-        self.default_listener.install()
+        if self.closing is not None:
+            self.closing.cancel()
+            self.closing = None
+        if self.starting is None:
+            self.opening = Opening()
+            self.default_listener.install()
+        if self.ending is None:
+            self.ending = Ending(ctx.master, self.connections, self.patience_at_the_end, self.end_begins)
+            if threading.current_thread() is threading.main_thread():  # the process is the relay's own
+                self.ending.install()
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration when its place is (newly) known."""
@@ -72,61 +100,52 @@ class ClaudeRelay(RelayHooks):
             self.books.view.keep_bodies = max(0, ctx.options.relay_keep_bodies)
 
     def read_config(self) -> None:
-        """Read relay.yaml, or do without."""
-        self.path = locate(ctx.options.relay_config or None, os.environ, Path.cwd())
+        """Read relay.yaml, or do without. The file that is in force already is looked after by its watcher."""
+        path = locate(ctx.options.relay_config or None, os.environ, Path.cwd())
+        if self.runtime is not None and path == self.path:
+            return
         try:
-            self.seen = reload.stamp(self.path) if self.path is not None else None
-            config = reload.read(self.path) if self.path is not None else default(os.environ)
+            seen = reload.stamp(path) if path is not None else None
+            config = reload.read(path) if path is not None else default(os.environ)
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
-            self.runtime = Runtime.of(config, self.runtime, self.lent)
+            self.put_into_force(Draft.of(config))
         except ConfigError as e:
             if self.runtime is not None:
                 raise exceptions.OptionsError(str(e)) from None
             # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
             logger.error("The relay cannot start:\n%s", e)
             return
-        options.apply(config)
-        if self.listening is not None:
+        self.path, self.seen = path, seen
+        if self.starting is not None:
             self.watch()
+        elif self.mitmproxy_runs:
+            self.running()
 
     def running(self) -> None:
         """Everything is loaded: open the ledger, listen where the configuration says, watch the file."""
-        if self.runtime is None:
+        self.mitmproxy_runs = True
+        ends = ctx.master.should_exit.is_set() or (self.ending is not None and self.ending.begun)
+        if self.runtime is None or self.starting is not None or ends:
             return
         config = self.runtime.config
         self.index = HookIndex(ctx.master.addons)
         self.index.install()
         shortcuts.install()
-        self.books.ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
-        self.books.ledger.open()
+        self.books.closed = False
+        ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
+        self.books.ledger = ledger
         self.books.stored = self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
-        self.books.reporting = Reporting(self.running_runtime, self.books.ledger, os.environ)
-        self.listening = asyncio.get_running_loop().create_task(self.listen(config), name="relay listeners")
+        self.books.reporting = Reporting(self.running_runtime, ledger, os.environ)
+        work = self.start(config, ledger, self.stored, self.books.reporting)
+        self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
         self.watch()
 
-    def watch(self) -> None:
-        """Look at the file that counts now, and at no other."""
-        if self.watcher is not None:
-            self.watcher.stop()
-            self.watcher = None
-        if self.path is not None:
-            self.watcher = reload.Watcher(self.path, self.seen, self.reconfigure)
-            self.watcher.start()
-
-    async def listen(self, config: Config) -> None:
-        """Replace mitmproxy's default listener by the configured ones, unless the user named some."""
-        assert self.stored is not None
-        assert self.books.reporting is not None
-        await self.stored.start()
-        await self.books.reporting.start()
-        proxyserver = ctx.master.addons.get("proxyserver")
-        if not ctx.options.has_changed("mode"):
-            self.default_listener.replaced = True
-            ctx.options.update(mode=modes(config))
-        await proxyserver.setup_servers()  # waits for the update that the option began
-        self.default_listener.remove()
-        if all(server.is_running for server in proxyserver.servers):
+    async def start(self, config: Config, ledger: Ledger, stored: Stored, reporting: Reporting) -> None:
+        """Load what is stored, then listen."""
+        await load(ledger, stored, reporting)
+        self.opening.finish()
+        if await self.default_listener.replace(modes(config)):
             self.announced = True
             for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
@@ -138,22 +157,51 @@ class ClaudeRelay(RelayHooks):
             )
             raise SystemExit(1)
 
-    def reconfigure(self, config: Config) -> None:
-        """An edit of relay.yaml applies to the requests that come from now on."""
-        assert self.runtime is not None
-        for what in needs_restart(self.runtime.config, config):
+    # -- changes
+
+    def watch(self) -> None:
+        """Look at the file that counts now, and at no other."""
+        if self.watcher is not None:
+            self.watcher.stop()
+            self.watcher = None
+        if self.path is not None:
+            in_force = lambda: self.running_runtime().config  # noqa: E731
+            self.watcher = reload.Watcher(self.path, self.seen, self.reconfigure, in_force)
+            self.watcher.start()
+
+    async def reconfigure(self, config: Config) -> None:
+        """An edit of relay.yaml applies to the requests that come from now on. Raises ConfigError, OptionsError: nothing has changed."""
+        before = self.running_runtime().config
+        draft = await asyncio.to_thread(Draft.of, running(before, config))
+        for what in needs_restart(before, config):
             logger.warning("%s changes when the relay is started again", what)
-        config = running(self.runtime.config, config)
-        self.runtime = Runtime.of(config, self.runtime, self.lent)
-        if self.books.reporting is not None:
-            self.books.reporting.change(config)
-        options.apply(config)
+        self.put_into_force(draft)
+
+    def put_into_force(self, draft: Draft) -> None:
+        """All of a configuration or nothing: what can be refused comes first, then what cannot."""
+        before, reporting = self.runtime, self.books.reporting
+        options.apply(draft.config)
+        if before is not None and reporting is not None:
+            try:
+                reporting.change(draft.config)
+            except Exception:
+                options.apply(before.config)
+                with suppress(Exception):
+                    reporting.change(before.config)
+                raise
+        self.runtime = Runtime.from_draft(draft, before, self.lent)
+        if self.stored is not None:
+            self.stored.ask_anew()
+        if self.default is not None and self.default.partition("/")[0] not in draft.config.providers:
+            logger.warning(
+                "relay.default %s: there is no such provider any more; relay.yaml says what comes first", self.default
+            )
+            self.default = None
 
     def lend(self, lent: Lent) -> None:
         """The vault's keys changed."""
-        assert self.runtime is not None
+        self.running_runtime().lend(lent)
         self.lent = lent
-        self.runtime = Runtime.of(self.runtime.config, self.runtime, lent)
         if self.announced:
             logger.log(ALERT, "the vault now lends %d keys", sum(map(len, lent.values())))
 
@@ -165,30 +213,70 @@ class ClaudeRelay(RelayHooks):
     def read_again(self) -> None:
         """The command `relay.reload`."""
         if self.watcher is not None:
-            asyncio.get_running_loop().create_task(self.watcher.reload(), name="relay.reload")
+            errand(self.watcher.reload, "relay.reload")
 
     def set_default(self, target: str | None) -> None:
         """The command `relay.default`."""
         self.default = target
 
+    # -- going
+
+    def patience_at_the_end(self) -> float:
+        """Seconds for which requests may still run when the relay is to end."""
+        return self.runtime.config.shutdown if self.runtime is not None else 0.0
+
+    def end_begins(self) -> None:
+        """Requests that wait for the start need wait no longer, and nothing is opened any more."""
+        if self.starting is not None:
+            self.starting.cancel()
+        self.opening.finish()
+
     def done(self) -> None:
-        """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back."""
+        """mitmproxy ends, or it loads the script again: then `load` follows before anything else can happen."""
+        if self.starting is not None and not ctx.master.should_exit.is_set():
+            with suppress(RuntimeError):  # without a loop there is nothing to wait for
+                self.closing = asyncio.get_running_loop().call_soon(self.close)
+                return
+        self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back. The ledger comes last, whatever fails."""
+        self.closing = None
         self.default_listener.remove()
-        if self.listening is not None:
-            self.listening.cancel()  # a relay that is ended while it starts
+        with ExitStack() as stack:
+            if self.books.ledger is not None:
+                stack.callback(self.books.ledger.close)
+            if self.stored is not None:
+                stack.callback(self.stored.close)
+            if self.books.reporting is not None:
+                stack.callback(self.books.reporting.close)
+            if self.books.ledger is not None:
+                stack.callback(self.books.close)
+            self.let_go_of_mitmproxy()
+
+    def let_go_of_mitmproxy(self) -> None:
+        """Nothing begins any more."""
+        starting, self.starting, self.announced = self.starting, None, False
+        if starting is not None:
+            starting.cancel()  # a relay that is ended while it starts
+        self.opening.finish()
         if self.watcher is not None:
             self.watcher.stop()
+            self.watcher = None
+        if self.ending is not None:
+            self.ending.remove()
+            self.ending = None
         if self.index is not None:
             self.index.remove()
+            self.index = None
             shortcuts.remove()
-        if self.books.ledger is not None:
-            self.books.closed = True
-        if self.books.reporting is not None:
-            self.books.reporting.close()
-        if self.stored is not None:
-            self.stored.close()
-        if self.books.ledger is not None:
-            self.books.ledger.close()
+
+    # -- connections
+
+    def next_layer(self, next_layer: layer.NextLayer) -> None:
+        """Every HTTP layer is one of the relay's, which remembers it."""
+        super().next_layer(next_layer)
+        self.connections.saw(next_layer.layer)
 
     def client_connected(self, client: Client) -> None:
         """mitmproxy opens at most five connections to one upstream for a client; over HTTP/2 a client may well want more at once."""
@@ -199,38 +287,6 @@ class ClaudeRelay(RelayHooks):
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""
         banner.explain_tls_failure(data)
-
-
-class DefaultListenerFilter(logging.Filter):
-    """mitmproxy binds its default port while the script is loaded. The relay's listeners replace it, so its failure is no error."""
-
-    LOGGER = "mitmproxy.addons.proxyserver"
-    replaced = False
-    """Whether the modes are the relay's by now. Even then mitmproxy may still be trying the default port."""
-    dropped = False
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Drop the complaint about a listener that nobody asked for."""
-        message = record.getMessage()
-        if "failed to listen on *:" in message and (self.replaced or not ctx.options.has_changed("mode")):
-            self.dropped = True
-            return False
-        # Stopping the listener that never came up is reported once more, as an error without words.
-        return bool(message) or not self.dropped
-
-    def install(self) -> None:
-        """Begin to filter. What mitmproxy has complained of before is forgotten, or it would end for it."""
-        logging.getLogger(self.LOGGER).addFilter(self)
-        check = ctx.master.addons.get("errorcheck")
-        if check is not None:
-            errors = check.logger.has_errored
-            errors[:] = [record for record in errors if self.filter(record)]
-            if self.dropped:
-                logger.log(ALERT, "That does not matter: the relay listens where its configuration says.")
-
-    def remove(self) -> None:
-        """Stop filtering."""
-        logging.getLogger(self.LOGGER).removeFilter(self)
 
 
 def say_loudly(message: str) -> None:

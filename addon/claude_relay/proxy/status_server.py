@@ -26,6 +26,8 @@ from tornado import httpserver, web
 from claude_relay.core.accounting.metrics import CONTENT_TYPE
 from claude_relay.core.config.values import Address
 
+from .loops import errand
+
 logger = logging.getLogger(__name__)
 SLICE = 20
 """Pieces of the text that are made before other requests have their turn: at most half a millisecond."""
@@ -55,7 +57,6 @@ class StatusServer:
             log_function=lambda handler: None,
         )
         self._server: httpserver.HTTPServer | None = None
-        self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen. When that is not possible it is said in one line, and the relay goes on without."""
@@ -84,7 +85,7 @@ class StatusServer:
         server, self._server, self.port = self._server, None, None
         if server is not None:
             server.stop()
-            self._closing = asyncio.get_running_loop().create_task(server.close_all_connections(), name="status server")
+            errand(server.close_all_connections, "closing the status server")
 
 
 class Handler(web.RequestHandler):

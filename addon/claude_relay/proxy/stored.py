@@ -16,12 +16,14 @@ from pathlib import Path
 
 from claude_relay.core.exchange import Key
 from claude_relay.core.keys.sessions import MOST
-from claude_relay.core.keys.sharing import Shared, absorbing, collect
+from claude_relay.core.keys.sharing import Shared, absorbing, clamped, collect, shifted
 from claude_relay.core.reading.resources import LASTS, Owner, lasts
 from claude_relay.store.database import StoreError
 from claude_relay.store.state import State
 from claude_relay.store.vault import Vault, VaultError
 
+from .clock import NOW
+from .loops import Loop
 from .runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ INTERVAL = 0.4
 """Seconds between two looks. One look of each process, and what one did is known to the other: within a second."""
 TIDY = 600.0
 """Seconds between two times of dropping what is over."""
+CLOSING = 8.0
+"""Seconds that the last word may take: what is at work may wait 5 s for somebody's lock, and the last word itself for 2 s."""
 MEMORY = 15 * 86400.0
 """Seconds that a conversation may be silent and still go on where a provider needs its own words back."""
 
@@ -55,34 +59,50 @@ class Stored:
         """Whether some key has made something: otherwise no request need be searched for the names of such."""
         self.made = 0
         self.complaints: dict[str, str] = {}
-        self.task: asyncio.Task[None] | None = None
+        self.anew = False
+        """Whether the next exchange is to bring everything: keys came that nobody asked about before."""
+        self.loop = Loop("looking at stored keys and rests", self.turn, lambda: INTERVAL)
         self.tidy_at = 0.0
         self.thread = ThreadPoolExecutor(1, "relay-stored")
         """One thread for all of it, so that at the end nothing is still at work on what is closed."""
 
     async def start(self) -> None:
         """Take over what is stored, then keep looking."""
-        await self.look()
-        self.task = asyncio.get_running_loop().create_task(self.watch(), name="stored keys and rests")
-
-    async def watch(self) -> None:
-        """One look after the other."""
-        while True:
-            await asyncio.sleep(INTERVAL)
+        try:
             await self.look()
-            if time.monotonic() >= self.tidy_at:
-                self.tidy_at = time.monotonic() + TIDY
-                await self.tidy()
+        finally:
+            self.loop.start()
+
+    async def turn(self) -> None:
+        """One look, and from time to time what comes with it."""
+        await self.look()
+        if time.monotonic() >= self.tidy_at:
+            self.tidy_at = time.monotonic() + TIDY
+            await self.tidy()
+
+    @property
+    def keys_unread(self) -> str | None:
+        """Why it is not known which keys the vault lends; None: it is known."""
+        return None if self.generation is not None else self.complaints.get("keys") or "it is not read yet"
+
+    def ask_anew(self) -> None:
+        """The relay has keys now that it had not: their rests may have been stored long ago."""
+        self.anew = True
 
     async def look(self) -> None:
         """Keys first, for rests hang on them."""
-        lent = await self.in_thread(self.changed_keys)
-        if lent is not None:
+        found = await self.in_thread(self.changed_keys)
+        if found is not None:
+            generation, lent = found
             self.lend(lent)
+            self.generation = generation  # only now: else keys that could not be lent would never be
+            self.anew = True
+        if self.anew:
+            self.anew = False
             self.state.forget_position()
         await self.trade()
 
-    def changed_keys(self) -> Lent | None:
+    def changed_keys(self) -> tuple[int, Lent] | None:
         """The vault's keys when they changed since the last look. In a thread."""
         try:
             generation = self.vault.changed()
@@ -92,15 +112,14 @@ class Stored:
         except (VaultError, StoreError) as e:
             self.complain("keys", str(e))
             return None
-        self.generation = generation
         damaged = ", ".join(self.vault.damaged)
         self.complain("keys", f"these were changed by somebody else and are left out: {damaged}" if damaged else "")
-        return lent
+        return generation, lent
 
     async def trade(self) -> None:
         """Give the database what changed here, take from it what changed elsewhere."""
-        runtime, now = self.runtime(), time.time()
-        mine = self.unsent or collect(runtime.pools, runtime.sessions, now)
+        runtime, now = self.runtime(), NOW.wall()
+        mine = self.unsent or self.collected(runtime)
         self.unsent, made = mine, self.made
         try:
             theirs, has_resources = await self.in_thread(self.exchanged, mine, now)
@@ -112,8 +131,14 @@ class Stored:
             self.has_resources = has_resources
         self.complain("rests", "")
         runtime = self.runtime()
-        for _ in absorbing(runtime.pools, runtime.sessions, theirs, time.time()):
+        theirs = shifted(clamped(theirs, NOW.wall()), NOW.ahead())
+        for _ in absorbing(runtime.pools, runtime.sessions, theirs, NOW()):
             await asyncio.sleep(0)
+
+    @staticmethod
+    def collected(runtime: Runtime) -> Shared:
+        """What changed here, in the terms of the system's clock."""
+        return shifted(collect(runtime.pools, runtime.sessions, NOW()), -NOW.ahead())
 
     def exchanged(self, mine: Shared, now: float) -> tuple[Shared, bool]:
         """What others have changed, and whether there are resources. In a thread."""
@@ -123,7 +148,7 @@ class Stored:
         """Drop what is over, here and in the database."""
         runtime, now = self.runtime(), time.time()
         if runtime.sessions is not None:
-            runtime.sessions.prune(now)
+            runtime.sessions.prune(NOW())
         try:
             await self.in_thread(partial(self.state.prune, now, ttl=runtime.config.sessions.ttl, most=MOST))
         except StoreError as e:
@@ -190,12 +215,15 @@ class Stored:
 
     def close(self) -> None:
         """The last word: what changed since the last look. At the relay's end, maybe without a running loop."""
-        if self.task is not None:
-            self.task.cancel()
+        self.loop.stop()
         runtime, now = self.runtime(), time.time()
-        last = collect(runtime.pools, runtime.sessions, now)
-        self.thread.submit(self.last_word, last, now)
-        self.thread.shutdown(wait=True)
+        last = self.collected(runtime)
+        said = self.thread.submit(self.last_word, last, now)
+        self.thread.shutdown(wait=False)
+        try:
+            said.result(CLOSING)
+        except TimeoutError:
+            logger.warning("stored rests: the database does not answer; what changed last is not in it")
 
     def last_word(self, last: Shared, now: float) -> None:
         """Store it, let go of the file."""

@@ -108,8 +108,12 @@ class Telemetry:
                 self._recorder.record(request, attempts, stop_reason)
             except Exception:
                 logger.exception("no telemetry of %s", request.id)
-        self._recorder.close()
-        self._ended.set()
+        try:
+            self._recorder.close()
+        except Exception:
+            logger.exception("telemetry could not be closed")
+        finally:
+            self._ended.set()
 
     def close(self, timeout: float = 2.0) -> None:
         """Send what is left, for at most `timeout` seconds, whether or not the collector answers."""
