@@ -19,9 +19,9 @@ from typing import NoReturn
 import click
 
 from claude_relay.core.config import Config, ConfigError, Problem, default, parse
-from claude_relay.core.config.locate import ADDON, locate
+from claude_relay.core.config.locate import ADDON, base, is_checkout, locate, usual_file
 
-CONFIG_HELP = "The configuration. Default: RELAY_CONFIG, else ./relay.yaml, else the one beside addon/."
+CONFIG_HELP = f"The configuration. Default: RELAY_CONFIG, else {'the one beside addon/' if is_checkout() else usual_file(os.environ)}."
 CONFDIR = "~/.mitmproxy"
 
 
@@ -48,7 +48,7 @@ def read_config(path: str | None) -> Source:
     """Find, read and check the configuration. Raises ConfigError."""
     found = find_config(path)
     if found is None:
-        return Source(default(os.environ, folder=Path.cwd()), None, b"")
+        return Source(default(os.environ, folder=base(None, os.environ)), None, b"")
     try:
         text = found.read_bytes()
     except OSError as error:

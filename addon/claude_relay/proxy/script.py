@@ -22,7 +22,7 @@ from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
 from claude_relay.core.config.listening import modes
-from claude_relay.core.config.locate import locate
+from claude_relay.core.config.locate import base, locate
 from claude_relay.store.ledger import Ledger
 
 from . import banner, options, reload, shortcuts
@@ -76,7 +76,9 @@ class ClaudeRelay(RelayHooks):
         self.path = locate(ctx.options.relay_config or None, os.environ, Path.cwd())
         try:
             self.seen = reload.stamp(self.path) if self.path is not None else None
-            config = reload.read(self.path) if self.path is not None else default(os.environ)
+            config = (
+                reload.read(self.path) if self.path is not None else default(os.environ, folder=base(None, os.environ))
+            )
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
             self.runtime = Runtime.of(config, self.runtime, self.lent)

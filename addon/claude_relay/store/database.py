@@ -157,6 +157,19 @@ def _create_private(path: Path) -> None:
     except FileExistsError:
         pass
     except FileNotFoundError as error:
+        from claude_relay.core.config.locate import state_folder  # half a second, for what happens once
+
+        if path.parent == state_folder(os.environ) and not path.parent.exists():  # nobody else makes that one
+            _make_private(path.parent)
+            _create_private(path)
+            return
         raise StoreError(
             f"{path}: its folder does not exist – create {path.parent}, or set `database` in relay.yaml to another file"
         ) from error
+
+
+def _make_private(folder: Path) -> None:
+    """With what is missing above it, for this user alone, as the base directory specification wants it."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
