@@ -22,7 +22,7 @@ from claude_relay.store.database import MissingDatabase, StoreError, explain, re
 from claude_relay.store.export import FORMATS, TABLES
 from claude_relay.store.export import export as export_rows
 
-from .common import CONFIG_HELP, load_config, shown_path
+from .common import CONFIG_HELP, load_config, load_database, shown_path
 from .when import When
 
 VISIBLE = {
@@ -82,7 +82,7 @@ def backup(file: Path, database: Path | None, config: str | None) -> None:
     Example:
       scripts/ledger backup /backups/relay.db
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path), _progress("Copying") as told:
         size = back_up(path, file, progress=told)
     click.echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
@@ -114,7 +114,7 @@ def export(
       scripts/ledger export attempts.parquet --table attempts
       scripts/ledger export - --format jsonl --since 1h | jq .served_model
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path), _progress("Writing rows") as told:
         written = export_rows(path, file, table=table, form=form, since=since, until=until, progress=_summed(told))
     click.echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
@@ -165,7 +165,7 @@ def vacuum(database: Path | None, config: str | None) -> None:
     Example:
       scripts/ledger vacuum
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path):
         try:
             with _progress("Rewriting"):
@@ -189,7 +189,7 @@ def bodies(request: str, database: Path | None, config: str | None) -> None:
     Example:
       scripts/ledger bodies req_relay_0199f3c2
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path), closing(read_only(path)) as connection:
         found = read_bodies(connection, request)
     if not found:

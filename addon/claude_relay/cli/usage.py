@@ -14,7 +14,7 @@ from claude_relay.store.lookups import NotOne, find
 from claude_relay.store.lookups import sessions as sessions_of
 from claude_relay.store.reports import GROUPS, Only, Report, summarise
 
-from .common import CONFIG_HELP, load_config
+from .common import CONFIG_HELP, load_database
 from .spending.forms import FORMS
 from .spending.sessions import FORMS as SESSION_FORMS
 from .spending.single import none_or_several, print_json, print_request
@@ -110,7 +110,7 @@ def usage(
         return
     if watch and form:
         raise click.UsageError("--watch shows a table; leave out --json and --csv.")
-    path = database or load_config(config).database
+    path = database or load_database(config)
 
     def read() -> Report:
         with reading(path) as connection:
@@ -125,7 +125,7 @@ def usage(
 def _path(context: click.Context, database: Path | None, config: str | None) -> Path:
     """The ledger that a sub-command names, or the one that was named before it."""
     outer_database, outer_config = context.obj or (None, None)
-    chosen: Path = database or outer_database or load_config(config or outer_config).database
+    chosen: Path = database or outer_database or load_database(config or outer_config)
     return chosen
 
 

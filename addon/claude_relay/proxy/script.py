@@ -25,12 +25,13 @@ from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate
 from claude_relay.store.ledger import Ledger
 
-from . import banner, options, reload, shortcuts
+from . import banner, confdir, options, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .commands import RelayCommands
 from .hookindex import HookIndex
 from .inspection import View
+from .presence import Presence
 from .reporting import Reporting
 from .runtime import Runtime
 from .stored import Lent, Stored
@@ -54,6 +55,7 @@ class ClaudeRelay(RelayHooks):
         self.lent: Lent = {}
         self.announced = False
         self.stored: Stored | None = None
+        self.presence: Presence | None = None
         self.listening: asyncio.Task[None] | None = None
         self.default_listener = DefaultListenerFilter()
         self.addons = [RelayCommands(lambda: self.runtime, self.read_again, self.set_default)]
@@ -61,6 +63,8 @@ class ClaudeRelay(RelayHooks):
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options."""
         options.declare(loader)
+        if problem := confdir.problem(ctx.options.confdir):
+            logger.error("The relay cannot start: %s", problem)
         self.default_listener.install()
 
     def configure(self, updated: set[str]) -> None:
@@ -129,6 +133,9 @@ class ClaudeRelay(RelayHooks):
         await proxyserver.setup_servers()  # waits for the update that the option began
         self.default_listener.remove()
         if all(server.is_running for server in proxyserver.servers):
+            servers = self.books.reporting.servers
+            self.presence = Presence(config.database, self.running_runtime, lambda: self.path, servers)
+            self.presence.start()
             self.announced = True
             for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
@@ -178,6 +185,8 @@ class ClaudeRelay(RelayHooks):
         self.default_listener.remove()
         if self.listening is not None:
             self.listening.cancel()  # a relay that is ended while it starts
+        if self.presence is not None:
+            self.presence.close()
         if self.watcher is not None:
             self.watcher.stop()
         if self.index is not None:

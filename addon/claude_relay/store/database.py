@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .folders import make_private
+
 # WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
 # the last commits but never damages the file. https://www.sqlite.org/wal.html
 # The checkpoint is the writer's to do, in a quiet moment; the automatic one (pages) is only the net below.
@@ -160,16 +162,9 @@ def _create_private(path: Path) -> None:
         from claude_relay.core.config.locate import state_folder  # half a second, for what happens once
 
         if path.parent == state_folder(os.environ) and not path.parent.exists():  # nobody else makes that one
-            _make_private(path.parent)
+            make_private(path.parent)
             _create_private(path)
             return
         raise StoreError(
             f"{path}: its folder does not exist – create {path.parent}, or set `database` in relay.yaml to another file"
         ) from error
-
-
-def _make_private(folder: Path) -> None:
-    """With what is missing above it, for this user alone, as the base directory specification wants it."""
-    if not folder.is_dir():
-        _make_private(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)

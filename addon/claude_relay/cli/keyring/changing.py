@@ -11,7 +11,7 @@ from claude_relay.store.keys import LIMITS, StoredKey
 
 from . import options, showing
 from .options import given
-from .selecting import CHOICE, in_use, in_vault, meant, not_removed, removed
+from .selecting import CHOICE, in_hand, in_use, in_vault, meant, removed
 
 
 @click.command()
@@ -108,7 +108,7 @@ def reset(**said: Any) -> None:
       scripts/keys reset v1
       scripts/keys reset --all --status resting
     """
-    room, found = meant(said, not_removed)
+    room, found = meant(said, in_hand)
     count = room.vault.reset([key.id for key in found])
     click.echo(f"{count} rest{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
 

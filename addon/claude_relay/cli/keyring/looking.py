@@ -27,7 +27,7 @@ def list_(
     config: str | None,
     database: Path | None,
 ) -> None:
-    """Show keys, those of relay.yaml too.
+    """Show keys, those of relay.yaml too, as the running relay has them.
 
     \b
     Examples:
@@ -36,6 +36,8 @@ def list_(
     """
     room, now = Room.enter(config, database), time.time()
     every = room.keys()
+    if room.relay.row is None:
+        click.echo(room.relay.why, err=True)
     objection = anything if with_removed or status == "removed" or words else not_removed
     found = choose(every, Choice(words, not words, provider, status), objection, now=now)
     if as_json:

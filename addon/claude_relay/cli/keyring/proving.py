@@ -15,7 +15,7 @@ from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, Stored
 from . import checking, options, showing
 from .changing import say
 from .room import Room
-from .selecting import in_use, meant, not_removed
+from .selecting import in_hand, in_use, meant
 
 
 @click.command()
@@ -33,7 +33,7 @@ def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
       scripts/keys check --all
       scripts/keys check v1 --json
     """
-    room, found = meant(said, not_removed)
+    room, found = meant(said, in_hand)
     results, now = _check(room, found, parallel, timeout), time.time()
     told = [(key, results[key.id]) for key in found]
     if as_json:

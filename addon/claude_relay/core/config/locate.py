@@ -12,6 +12,7 @@ its own with the user's keys.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def locate(
     environ: Mapping[str, str],
     cwd: Path,
     *,
-    is_file: Callable[[Path], bool] = Path.is_file,
+    is_file: Callable[[Path], bool] = os.path.isfile,
     addon: Path = ADDON,
 ) -> Path | None:
     """The file to read, absolute; None when there is none and the defaults hold.
@@ -61,7 +62,7 @@ def database_folder(folder: Path, environ: Mapping[str, str]) -> Path:
 def overlooked(path: Path | None, cwd: Path) -> Path | None:
     """The relay.yaml of the working directory, if there is one and it is not the file in force. Looks at the disk."""
     here = cwd / NAME
-    other = here.is_file() and (path is None or here.resolve() != path.resolve())
+    other = os.path.isfile(here) and (path is None or here.resolve() != path.resolve())
     return here if other else None
 
 
