@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -87,4 +88,5 @@ def show(found: Iterable[Check]) -> None:
     for check in found:
         remedy = f"\n[dim]→[/] {escape(check.remedy)}" if check.remedy else ""
         table.add_row(MARKS[check.status], escape(check.name), escape(check.found) + remedy)
-    Console(highlight=False).print(table)
+    roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200  # a pipe has no edge
+    Console(highlight=False, width=roomy).print(table)

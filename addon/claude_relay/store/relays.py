@@ -95,8 +95,9 @@ class Relays:
             with transaction(connection):
                 if not connection.execute(_UPDATE, asdict(row)).rowcount:
                     connection.execute(_INSERT, asdict(row))
-                    before = moment((seconds_of(row.seen_at) or 0.0) - FORGOTTEN)
-                    connection.execute("DELETE FROM relays WHERE seen_at < ?", [before])
+                    now = seconds_of(row.seen_at) or 0.0
+                    limits = [moment(now - FORGOTTEN), moment(now + FORGOTTEN)]
+                    connection.execute("DELETE FROM relays WHERE NOT seen_at BETWEEN ? AND ?", limits)
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreError(explain(self.path, error)) from error
