@@ -131,7 +131,7 @@ def relay(found: Found) -> Iterator[Check]:
     """The relay that runs, and how its keys are."""
     if found.row is None:
         text, _, remedy = found.why.partition("; ")
-        yield Check("relay", WARN, text, remedy)
+        yield Check("relay", WARN, text, remedy.replace("start it: ", "start it:\n"))
     else:
         row = found.row
         where = f"{row.config or 'defaults'}, process {row.pid}" + ("" if found.is_here else f" on {row.host}")
@@ -204,13 +204,15 @@ def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:
     used = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
     if not proxy or used.rstrip("/") != proxy.url:
         found = "programs of this shell do not go through the relay"
-        return Check("shell", WARN, found, 'eval "$(scripts/env)", or run one: scripts/env -- claude')
+        return Check(
+            "shell", WARN, found, f'eval "$({command("env")})"\nor for one program: {command("env")} -- claude'
+        )
     distrusting = [
         name for name in (*certificates.ADDING, *certificates.REPLACING) if not _trusts(environ, name, confdir)
     ]
     if distrusting:
         found = f"HTTPS_PROXY leads to the relay, but its CA is not in {', '.join(distrusting)}"
-        return Check("shell", FAIL, found, 'eval "$(scripts/env)"')
+        return Check("shell", FAIL, found, f'eval "$({command("env")})"')
     return Check("shell", OK, "HTTPS_PROXY leads to the relay, and its CA is trusted")
 
 

@@ -86,7 +86,8 @@ def show(found: Iterable[Check]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for check in found:
-        remedy = f"\n[dim]→[/] {escape(check.remedy)}" if check.remedy else ""
+        marked = zip(["[dim]→[/]", *" " * len(check.remedy)], check.remedy.splitlines(), strict=False)
+        remedy = "".join(f"\n{mark} {escape(line)}" for mark, line in marked)
         table.add_row(MARKS[check.status], escape(check.name), escape(check.found) + remedy)
     roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200  # a pipe has no edge
     Console(highlight=False, width=roomy).print(table)

@@ -69,7 +69,7 @@ def ledger() -> None:
     """
 
 
-@ledger.command()
+@ledger.command(short_help="Copy the database as it is now to a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 def backup(file: Path, database: Path | None, config: str | None) -> None:
@@ -88,7 +88,7 @@ def backup(file: Path, database: Path | None, config: str | None) -> None:
     click.echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
 
 
-@ledger.command()
+@ledger.command(short_help="Write rows to a file: CSV, JSON lines or Parquet.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--table", type=click.Choice(list(TABLES)), default="requests", show_default=True, help="Which rows.")
 @click.option("--since", type=When(), help="Only requests since then: 24h, 7d, 2w, 2026-11-01, 2026-11-01T08:00.")
@@ -120,7 +120,7 @@ def export(
     click.echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
 
 
-@ledger.command()
+@ledger.command(short_help="Delete old requests, with their attempts and bodies.")
 @click.option(
     "--keep", type=Period(), help="Delete what is older: 90d, 2w. Default: `ledger.keep` of the configuration."
 )
@@ -177,7 +177,7 @@ def vacuum(database: Path | None, config: str | None) -> None:
     click.echo(f"{shown_path(path)}: {_room(room)}")
 
 
-@ledger.command()
+@ledger.command(short_help="Print what was sent and answered for one request.")
 @click.argument("request")
 @database_options
 def bodies(request: str, database: Path | None, config: str | None) -> None:

@@ -36,7 +36,7 @@ def changes(wanted: Mapping[str, str], environ: Mapping[str, str]) -> Changes:
     """What leads from this environment to its original one with `wanted` in it; what was there before is written down."""
     before = original(environ)
     record = {name: [value, before.get(name)] for name, value in wanted.items()}
-    return {**taken_back(environ), **wanted, RECORD: json.dumps(record)}
+    return {**taken_back(environ), **wanted, RECORD: json.dumps(record, separators=(",", ":"))}
 
 
 def taken_back(environ: Mapping[str, str]) -> Changes:

@@ -40,11 +40,12 @@ def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
         count = len(pool.keys)
         yield f"  pool      {name}: {f'{count} key{"" if count == 1 else "s"}' if count else without_keys(pool.passthrough)}"
     if not any(pool.keys for pool in runtime.pools.values()):
-        yield f"            to lend some: {command('keys')} add, or {VARIABLE}=key1,key2"
+        yield f"            to lend keys: {command('keys')} add, or {VARIABLE}"
     if (web := ctx.master.addons.get("webauth")) is not None:
         yield f"  mitmweb   {web.web_url}"
-    which = "" if path is None or path == usual_file(os.environ) else f"RELAY_CONFIG={shlex.quote(str(path))} "
-    yield f"  next      {which}{command('env')} -- claude   (or another program)"
+    usual = path is None or path == usual_file(os.environ)
+    which, where = ("", "   (in another terminal)") if usual else (f"RELAY_CONFIG={shlex.quote(str(path))} ", "")
+    yield f"  next      {which}{command('env')} -- claude{where}"
 
 
 def without_keys(passthrough: bool) -> str:

@@ -98,7 +98,7 @@ def restore(**said: Any) -> None:
     say("restored", found, room.vault.restore([key.id for key in found]))
 
 
-@click.command()
+@click.command(short_help="Lift the rests of keys, so that they are used at once.")
 @options.selection
 def reset(**said: Any) -> None:
     """Lift the rests of keys, those of relay.yaml too, so that the relay uses them at once.

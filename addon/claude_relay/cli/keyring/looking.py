@@ -12,7 +12,7 @@ from .room import Room
 from .selecting import Choice, anything, choose, not_removed
 
 
-@click.command("list")
+@click.command("list", short_help="Show keys, those of relay.yaml too.")
 @options.words
 @options.filters
 @click.option("--removed", "with_removed", is_flag=True, help="Removed keys, too.")
@@ -52,7 +52,7 @@ def list_(
         click.echo(f"{hidden} removed; see them with --removed.", err=True)
 
 
-@click.command()
+@click.command(short_help="Print what is known of keys, as JSON or CSV.")
 @options.words
 @options.filters
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV in place of JSON.")

@@ -18,7 +18,7 @@ from .room import Room
 from .selecting import in_hand, in_use, meant
 
 
-@click.command()
+@click.command(short_help="Ask the provider about each key.")
 @options.selection
 @options.checking
 @options.as_json
@@ -45,7 +45,7 @@ def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
     raise SystemExit(any(result.status not in (VALID, LIMITED) for _, result in told))
 
 
-@click.command()
+@click.command(short_help="Check keys, then remove those that are revoked.")
 @options.selection
 @options.checking
 @click.option("--dry-run", is_flag=True, help="Only say which.")
