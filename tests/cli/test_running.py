@@ -165,6 +165,7 @@ def test_the_relay_knows_where_it_listens_better_than_the_file(tmp_path: Path, c
         assert (done.returncode, done.stderr) == (0, "")
         assert f"export HTTPS_PROXY=http://127.0.0.1:{proxy}" in done.stdout
         assert "export ANTHROPIC_AUTH_TOKEN=" in done.stdout
+        assert "p/k1" in second_terminal(relay, "keys", "list").stdout
         doctor = json.loads(second_terminal(relay, "doctor", "--json").stdout)["checks"]
         assert [c["status"] for c in doctor if c["name"] == "relay"] == ["ok"]
     done = second_terminal(relay, "env")

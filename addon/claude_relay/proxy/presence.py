@@ -20,7 +20,9 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -95,7 +97,6 @@ class Presence:
         self.runtime, self.path, self.servers = runtime, path, servers
         self.relays = Relays(database)
         self.id, self.started_at = secrets.token_hex(8), time.time()
-        self.version = version()
         self.complaint = ""
         self.described: tuple[Mapping[str, PoolSight], str] = {}, "{}"
         self.task: asyncio.Task[None] | None = None
@@ -143,7 +144,7 @@ class Presence:
                 id=self.id,
                 pid=os.getpid(),
                 host=socket.gethostname(),
-                version=self.version,
+                version=version(),
                 started_at=str(moment(self.started_at)),
                 seen_at=str(moment(time.time())),
                 in_flight=sight.in_flight,
@@ -238,10 +239,12 @@ def as_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
+@cache
 def version() -> str:
-    """This relay's version."""
+    """This relay's version. Reads files."""
     if is_checkout():
-        return str(tomllib.loads((ADDON.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+        with suppress(OSError, ValueError, KeyError):  # somebody may have taken addon/ alone
+            return str(tomllib.loads((ADDON.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"])
     for name in DISTRIBUTIONS:
         try:
             return importlib.metadata.version(name)

@@ -34,7 +34,7 @@ def list_(
       scripts/keys list
       scripts/keys list --status limited --json
     """
-    room, now = Room.enter(config, database), time.time()
+    room, now = Room.enter(config, database, to_look=True), time.time()
     every = room.keys()
     if room.relay.row is None:
         click.echo(room.relay.why, err=True)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from claude_relay.cli import running
-from claude_relay.cli.common import load_source
+from claude_relay.cli.common import load_source, read_config, read_for_clients
 from claude_relay.cli.running import Found
 from claude_relay.core.config import Config
 from claude_relay.core.config.problems import shown, suggest
@@ -33,11 +33,15 @@ class Room:
     relay: Found
 
     @classmethod
-    def enter(cls, config: str | None, database: Path | None) -> Room:
-        """Load the configuration; ends with status 2 when it is broken."""
-        source = load_source(config)
-        path = database or source.config.database
-        return cls(source.config, Vault(path, environ=os.environ), running.find(source, path))
+    def enter(cls, config: str | None, database: Path | None, *, to_look: bool = False) -> Room:
+        """Load the configuration; ends with status 2 when it is broken.
+
+        to_look  do with the running relay's providers where this shell lacks variables that the configuration needs
+        """
+        source = load_source(config, read_for_clients if to_look else read_config)
+        known = source.config if source.lacks is None else source.config.model_copy(update={"providers": {}})
+        path = database or known.database
+        return cls(known, Vault(path, environ=os.environ), running.find(source, path))
 
     def keys(self) -> tuple[StoredKey, ...]:
         """Those of the vault, then those of the configuration: as this shell has them, but where the running relay has others."""
