@@ -6,6 +6,7 @@ No finding holds a secret: of keys it gives numbers and lines.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import sqlite3
@@ -19,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from claude_relay.core.config import LOOPBACK, Config, ConfigError, literals
-from claude_relay.core.config.locate import ADDON, command, overlooked
+from claude_relay.core.config.locate import ADDON, command, overlooked, state_folder, usual_file
 from claude_relay.store import database as store
 from claude_relay.store.folders import unwritable
 from claude_relay.store.migrations import MIGRATIONS
@@ -104,7 +105,7 @@ def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
     """Which file is in force, how many keys there are with those of the vault or in the running relay, and what is allowed but unwise."""
     config = source.config
     keys = dict.fromkeys(config.providers, 0) | dict(pools.counts(config, relay.row))
-    place = shown_path(source.path) if source.path else "defaults, as there is no relay.yaml"
+    place = shown_path(source.path) if source.path else f"defaults, as there is no {usual_file(os.environ)}"
     counts = ", ".join(f"{name}: {_keys(count)}" for name, count in keys.items())
     yield Check("configuration", OK, f"{place}; {counts}")
     if other := overlooked(source.path, Path.cwd()):
@@ -269,9 +270,10 @@ def _secret_place(file: SecretFile, keys: str, place: str) -> Check:
 
 
 def _new_database(path: Path, remedy: str) -> Check:
-    import os
-
-    if path.parent.is_dir() and os.access(path.parent, os.W_OK):
+    folder = path.parent
+    if folder == state_folder(os.environ):  # made at the first start, with what is missing above it
+        folder = next(above for above in (folder, *folder.parents) if above.exists())
+    if folder.is_dir() and os.access(folder, os.W_OK):
         return Check("database", OK, f"{path} will be made at the first start")
     return Check("database", FAIL, f"{path} cannot be made: its folder is missing or may not be written to", remedy)
 

@@ -39,7 +39,7 @@ def create_batches(db: Database | sqlite3.Connection) -> None:
 
 
 def create_relays(db: Database | sqlite3.Connection) -> None:
-    """`relays`. With a rowid, and times of one length: where only `seen_at` is another one, only its page is written."""
+    """`relays`. Its times are of one length: where only `seen_at` is another one, SQLite writes only that page."""
     db.execute("""
         CREATE TABLE relays (
             id TEXT NOT NULL PRIMARY KEY,
