@@ -17,7 +17,7 @@ from claude_relay.cli.checks import FAIL, OK, WARN
 from claude_relay.cli.common import Source
 from claude_relay.cli.doctor import doctor
 from claude_relay.core.config import Address, Config, parse
-from claude_relay.store.database import connect
+from claude_relay.store.database import StoreError, connect
 from claude_relay.store.keys import NewKey
 from claude_relay.store.migrations import MIGRATIONS, migrate
 from claude_relay.store.vault import Vault
@@ -224,6 +224,20 @@ def test_the_database(tmp_path: Path) -> None:
         assert (checks.database(path).status, "change" in checks.database(path).found) == (OK, False)
         connection.execute("UPDATE _sqlite_migrations SET name = name || '_from_the_future'")
         assert checks.database(path).found.endswith("was written by a newer version")
+
+
+def test_a_database_in_the_users_folder_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "none" / "yet"))
+    path = tmp_path / "none" / "yet" / "claude-relay" / "relay.db"
+    assert checks.database(path).found.endswith("will be made at the first start")
+    with closing(connect(path, patience=1)):
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.parent.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert checks.database(tmp_path / "file" / "claude-relay" / "relay.db").status == FAIL
+    with pytest.raises(StoreError, match="its folder does not exist"):
+        connect(tmp_path / "other" / "relay.db", patience=1)
 
 
 def test_a_database_that_cannot_be_used(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli import certificates
 from claude_relay.cli.common import mitm_option
-from claude_relay.cli.env import PLACEHOLDER, credential, env, lines, no_proxy, with_lower_case
+from claude_relay.cli.env import credential, env, no_proxy, with_lower_case
+from claude_relay.cli.shells import lines
+from claude_relay.cli.taking_back import PLACEHOLDER, RECORD
 from claude_relay.core.config import default, parse
 from claude_relay.store.keys import NewKey
 from claude_relay.store.vault import Vault
@@ -23,7 +25,8 @@ RUN = Path(__file__).parents[2] / "scripts" / "lib" / "run.py"
 NASTY = ["plain", "it's", 'a "b" $HOME `id` \\ !x', "two\nlines", "", "* ? [a]", "é; rm -rf ~", "--flag=x"]
 CLEAN = dict.fromkeys(
     (
-        *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEYS", "NO_PROXY", "no_proxy", "https_proxy"),
+        *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEYS"),
+        *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ANTHROPIC_BASE_URL", "RELAY_ENV"),
         *(*certificates.ADDING, *certificates.REPLACING, "RELAY_CONFIG"),
     )
 )
@@ -50,7 +53,7 @@ def assigned(result: Result) -> dict[str, str]:
     script = f"{result.stdout}\n{shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
     done = subprocess.run(["sh", "-c", script], env={"PATH": os.defpath}, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(done.stdout)
-    return {name: value for name, value in found.items() if name in result.stdout}
+    return {name: value for name, value in found.items() if name in result.stdout and name != RECORD}
 
 
 def test_the_lines_of_the_proxy(confdir: Path) -> None:
@@ -70,16 +73,20 @@ def test_the_lines_of_the_base_url(confdir: Path) -> None:
     [
         ({}, False),
         ({"ANTHROPIC_API_KEYS": "k"}, True),
+        ({"ANTHROPIC_API_KEYS": "k", "ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": ""}, True),
+        ({"ANTHROPIC_API_KEYS": "k", "ANTHROPIC_AUTH_TOKEN": PLACEHOLDER}, True),
         ({"ANTHROPIC_API_KEYS": "k", "ANTHROPIC_API_KEY": "own"}, False),
         ({"ANTHROPIC_API_KEYS": "k", "ANTHROPIC_AUTH_TOKEN": "own"}, False),
+        ({"ANTHROPIC_API_KEYS": "k", "CLAUDE_CODE_OAUTH_TOKEN": "own"}, False),
     ],
 )
 def test_a_placeholder_only_where_the_relay_has_keys_and_the_client_none(
     confdir: Path, environ: dict[str, str], expected: bool
 ) -> None:
     result = run(confdir, **environ)
-    assert ("ANTHROPIC_API_KEY=sk-ant-placeholder-relay" in result.stdout) is expected
-    assert "own" not in result.stdout
+    assert ("export ANTHROPIC_AUTH_TOKEN=sk-ant-placeholder-relay" in result.stdout) is expected
+    assert "export ANTHROPIC_API_KEY=" not in result.stdout
+    assert "own" not in result.output
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
@@ -95,6 +102,8 @@ def test_values_survive_the_shell(shell: str, confdir: Path) -> None:
 def test_other_shells_quote_in_their_own_way() -> None:
     assert lines({"A": "it's \\ $x"}, "fish") == [r"set -gx A 'it\'s \\ $x'"]
     assert lines({"A": "it's \\ $x"}, "powershell") == [r"$env:A = 'it''s \ $x'"]
+    assert lines({"A": None}, "fish") == ["set -e A"]
+    assert lines({"A": None}, "pwsh") == ["Remove-Item Env:A -ErrorAction SilentlyContinue"]
 
 
 def test_the_bundle_holds_the_worlds_cas_and_ours(confdir: Path) -> None:
@@ -184,7 +193,7 @@ def test_a_command_gets_the_variables_and_its_status_comes_back(confdir: Path) -
 
 def test_a_command_that_does_not_exist(confdir: Path) -> None:
     done = command("--", "no-such-program-here", confdir=confdir)
-    assert (done.returncode, done.stderr) == (127, "no-such-program-here: no such program\n")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (127, "no-such-program-here: no such program")
 
 
 def test_options_of_mitmproxy_in_a_command_line() -> None:
@@ -203,6 +212,145 @@ def test_mitmproxys_commands_are_where_they_are_looked_for() -> None:
     assert callable(scripts["mitmweb"].load())
 
 
+# -- taking it back
+
+COMPANY = {
+    "HTTPS_PROXY": "http://me:secret@proxy.example:3128",
+    "https_proxy": "http://me:secret@proxy.example:3128",
+    "NO_PROXY": "intra.example",
+    "SSL_CERT_FILE": "",
+    "UNTOUCHED": "it's\nmine",
+}
+
+
+def evaluated(confdir: Path, script: str, environ: dict[str, str], shell: str = "sh") -> dict[str, str]:
+    """The environment of a shell that was told this; `ENV` in it stands for scripts/env."""
+    file = confdir.parent / "evaluated.yaml"
+    file.write_text("listen: {proxy: '127.0.0.1:9'}")
+    call = shlex.join([sys.executable, str(RUN), "env", "--config", str(file), "--set", f"confdir={confdir}"])
+    dump = f"{shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    own = {"PATH": os.environ["PATH"], "HOME": str(confdir.parent), **environ}
+    words = [shell, "-c", f"{script.replace('ENV', call)}\n{dump}"]
+    done = subprocess.run(words, env=own, capture_output=True, text=True, cwd=confdir, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return {name: value for name, value in found.items() if name not in ("PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE")}
+
+
+@pytest.mark.parametrize("environ", [{}, COMPANY, {"ANTHROPIC_API_KEYS": "k"}])
+def test_everything_is_as_it_was_after_unset(environ: dict[str, str], confdir: Path) -> None:
+    before = evaluated(confdir, "", environ)
+    during = evaluated(confdir, 'eval "$(ENV)"', environ)
+    assert during["HTTPS_PROXY"] == "http://127.0.0.1:9"
+    for script in ("ENV", "ENV; eval ENV", "ENV --base-url"):
+        twice = f'eval "$(ENV)"; eval "$({script})"; eval "$(ENV --unset)"'
+        assert evaluated(confdir, twice, environ) == before
+    assert evaluated(confdir, 'eval "$(ENV --unset)"', environ) == before
+
+
+def test_the_second_time_knows_what_was_before_the_first(confdir: Path, tmp_path: Path) -> None:
+    (tmp_path / "company.pem").write_text("-----COMPANY-----")
+    environ = COMPANY | {"NODE_EXTRA_CA_CERTS": str(tmp_path / "company.pem")}
+    once, twice = (evaluated(confdir, 'eval "$(ENV)";' * n, environ) for n in (1, 2))
+    assert once == twice
+    assert once["NO_PROXY"].endswith(",intra.example")
+    assert "-----COMPANY-----" in Path(once["NODE_EXTRA_CA_CERTS"]).read_text()
+    other = evaluated(confdir, 'eval "$(ENV)"; eval "$(ENV --base-url)"', environ)
+    assert (other["HTTPS_PROXY"], other["ANTHROPIC_BASE_URL"]) == (COMPANY["HTTPS_PROXY"], "http://127.0.0.1:8082")
+
+
+def test_what_the_person_changed_since_is_left_alone(confdir: Path) -> None:
+    script = 'eval "$(ENV)"; export HTTPS_PROXY=http://own:1; unset NO_PROXY; eval "$(ENV --unset)"'
+    after = evaluated(confdir, script, {})
+    assert after["HTTPS_PROXY"] == "http://own:1"
+    assert not {"NO_PROXY", "SSL_CERT_FILE", RECORD} & after.keys()
+
+
+def test_a_placeholder_goes_when_the_relay_has_no_keys_any_more(confdir: Path) -> None:
+    script = 'eval "$(ANTHROPIC_API_KEYS=k ENV)"'
+    assert evaluated(confdir, script, {})["ANTHROPIC_AUTH_TOKEN"] == PLACEHOLDER
+    assert "ANTHROPIC_AUTH_TOKEN" not in evaluated(confdir, script + '; eval "$(ENV)"', {})
+
+
+def test_unset_needs_no_configuration_and_runs_commands_too(confdir: Path) -> None:
+    result = CliRunner().invoke(env, ["--unset"], env=CLEAN | {"RELAY_CONFIG": "/no/such/file"})
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "nothing to take back" in result.stderr
+    inner = shlex.join([sys.executable, str(RUN), "env", "--unset", "--", "sh", "-c", 'echo "[$HTTPS_PROXY]"'])
+    done = command("--", "sh", "-c", inner, confdir=confdir, HTTPS_PROXY="http://company.example:1")
+    assert done.stdout == "[http://company.example:1]\n"
+
+
+@pytest.mark.parametrize("record", ["", "x", "[]", '{"A": 1}', '{"A": ["b"]}', "null"])
+def test_a_record_of_somebody_elses_is_none(confdir: Path, record: str) -> None:
+    found = assigned(run(confdir, RELAY_ENV=record, A="b"))
+    assert found["HTTPS_PROXY"] == "http://127.0.0.1:8080"
+
+
+def test_powershells_lines_take_back_too(confdir: Path) -> None:
+    set_by = json.dumps({"HTTPS_PROXY": ["http://127.0.0.1:9", "http://it's:1"], "NO_PROXY": ["x", None]})
+    environ = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "x", RECORD: set_by}
+    result = CliRunner().invoke(env, ["--unset", "--shell", "pwsh"], env=CLEAN | environ)
+    assert sorted(result.stdout.splitlines()) == [
+        "$env:HTTPS_PROXY = 'http://it''s:1'",
+        "Remove-Item Env:NO_PROXY -ErrorAction SilentlyContinue",
+        "Remove-Item Env:RELAY_ENV -ErrorAction SilentlyContinue",
+    ]
+
+
+# -- what it says
+
+
+def test_a_companys_proxy_is_named_without_its_password(confdir: Path) -> None:
+    result = run(confdir, HTTPS_PROXY="http://me:secret@proxy.example:3128")
+    assert "HTTPS_PROXY (http://proxy.example:3128) is replaced by the relay's" in result.stderr
+    assert "secret" not in result.stderr
+    for same in ({}, {"HTTPS_PROXY": "http://127.0.0.1:8080/"}, {"HTTPS_PROXY": ""}):
+        assert "replaced" not in run(confdir, **same).stderr
+    assert "replaced" not in run(confdir, "--base-url", HTTPS_PROXY="http://proxy.example:3128").stderr
+    done = command("--", "true", confdir=confdir, https_proxy="proxy.example:3128")
+    assert "https_proxy (http://proxy.example:3128) is replaced by the relay's; for this program only" in done.stderr
+
+
+def test_without_a_relay_the_lines_are_printed_and_that_is_said(confdir: Path) -> None:
+    result = run(confdir, config="listen: {proxy: '127.0.0.1:9'}")
+    file = shlex.quote(str(confdir.parent / "relay.yaml"))
+    assert result.stderr == f"no relay runs at http://127.0.0.1:9; start it: RELAY_CONFIG={file} scripts/relay\n"
+    assert "export HTTPS_PROXY=http://127.0.0.1:9" in result.stdout
+
+
+def test_a_login_that_a_provider_without_key_needs_is_not_hidden(confdir: Path) -> None:
+    text = "providers: {anthropic: {preset: anthropic, keys: ['${A}']}, local: {preset: ollama}}\nroutes: [{to: [%s]}]"
+    result = run(confdir, config=text % "local, anthropic")
+    assert "ANTHROPIC_AUTH_TOKEN" not in result.stdout
+    assert "anthropic has no key: a client's own login goes there" in result.stderr
+    assert "ANTHROPIC_AUTH_TOKEN" in run(confdir, config=text % "local").stdout
+    assert "ANTHROPIC_AUTH_TOKEN" in run(confdir, config=text % "local, anthropic", A="k").stdout
+
+
+def test_variables_that_only_the_relay_needs_may_be_missing(confdir: Path) -> None:
+    text = "listen: {proxy: '127.0.0.1:9'}\nproviders: {p: {base_url: '${WHERE}'}}"
+    result = run(confdir, config=text)
+    assert assigned(result)["HTTPS_PROXY"] == "http://127.0.0.1:9"
+    for needed in ("database: '${DB}/x.db'", "listen: {proxy: '127.0.0.1:${PORT}'}"):
+        result = run(confdir, config=needed)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "is not set" in result.stderr
+        assert "as in the terminal where the relay runs" in result.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--", "true")])
+def test_a_home_that_cannot_be_written_to(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "file")}
+    done = subprocess.run(
+        [sys.executable, str(RUN), "env", *words], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{tmp_path / 'file' / '.mitmproxy'} cannot be used: Not a directory" in done.stderr
+    assert "--set confdir=DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_intercepted_host_of_ones_own_does_not_bypass() -> None:
     config = parse("intercept: {hosts: [h.example]}", environ={})
     assert no_proxy(config, {"NO_PROXY": "h.example"}) == "localhost,127.0.0.1,::1"
@@ -214,7 +362,7 @@ def test_keys_of_the_vault_count_for_the_placeholder(tmp_path: Path) -> None:
     assert credential(config, {}) == {}
     vault = Vault(config.database, environ={"RELAY_SECRET": "a long secret of the tests"})
     (key,) = vault.import_many([NewKey("anthropic", "sk-ant-api03-vault-of-the-tests")]).added
-    assert credential(config, {}) == {"ANTHROPIC_API_KEY": PLACEHOLDER}
+    assert credential(config, {}) == {"ANTHROPIC_AUTH_TOKEN": PLACEHOLDER}
     assert credential(config, {"ANTHROPIC_AUTH_TOKEN": "mine"}) == {}
     vault.disable([key.id])
     assert credential(config, {}) == {}

@@ -24,6 +24,7 @@ DAY = 86400.0
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A ledger with a request of today, one of ten days ago and one of 500 days ago."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RELAY_CONFIG", "relay.yaml")
     monkeypatch.setattr(upkeep, "PAUSE", 0)
     Path("relay.yaml").write_text("database: relay.db\n")
     path = tmp_path / "relay.db"

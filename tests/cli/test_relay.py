@@ -102,10 +102,10 @@ def test_other_commands_read_the_same_file(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "relay.yaml").write_text("retry: {attempts: 3}")
     monkeypatch.delenv("RELAY_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
+    assert load_config(None).retry.attempts == 5  # the one beside addon/
+    monkeypatch.setenv("RELAY_CONFIG", "./relay.yaml")
     config = load_config(None)
     assert (config.retry.attempts, config.database) == (3, tmp_path / "relay.db")
-    monkeypatch.chdir(tmp_path.parent)
-    assert load_config(None).retry.attempts == 5  # the one beside addon/
     (tmp_path / "other.yaml").write_text("retry: {attempts: 4}")
     assert load_config(str(tmp_path / "other.yaml")).retry.attempts == 4
 
@@ -114,10 +114,13 @@ def test_other_commands_read_the_same_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 @contextmanager
-def running(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+def running(
+    folder: Path, *words: str, run: Path = RUN, **environ: str
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """The relay as scripts/relay starts it; its lines, at least up to the first of the banner's end."""
-    environ = os.environ | {"PYTHONUNBUFFERED": "1", "HOME": str(folder), "RELAY_CONFIG": "", "ANTHROPIC_API_KEYS": ""}
-    start = [sys.executable, str(RUN), "relay", "--set", f"confdir={folder / 'conf'}", *words]
+    own = {"PYTHONUNBUFFERED": "1", "HOME": str(folder), "RELAY_CONFIG": "", "ANTHROPIC_API_KEYS": ""}
+    environ = os.environ | own | environ
+    start = [sys.executable, str(run), "relay", "--set", f"confdir={folder / 'conf'}", *words]
     process = subprocess.Popen(
         start, cwd=folder, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -143,8 +146,10 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
     proxy, base_url = free_ports(2)
     text = f"listen: {{proxy: '127.0.0.1:{proxy}', base_url: '127.0.0.1:{base_url}', panel: null, status: null}}\n"
     (folder / "relay.yaml").write_text(text)
-    with running(folder) as (process, lines):
+    with running(folder, RELAY_CONFIG="relay.yaml") as (process, lines):
         said = "\n".join(lines)
+        assert "is not in force" not in said
+        assert f"next      RELAY_CONFIG='{folder / 'relay.yaml'}' scripts/env -- claude" in said
         assert f"http://127.0.0.1:{proxy}" in said
         assert f"http://127.0.0.1:{base_url}" in said
         assert is_relay("proxy", Address("127.0.0.1", proxy), "api.anthropic.com")
@@ -152,6 +157,66 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
         assert (folder / "relay.db").is_file()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A program that finds the package as an installed one: not below a folder `addon`."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "claude_relay").symlink_to(ROOT / "addon" / "claude_relay")
+    program = tmp_path / "claude-relay.py"
+    program.write_text(
+        f"import sys; sys.path[0] = {str(packages)!r}\nfrom claude_relay.cli.main import main; main(prog_name='claude-relay')\n"
+    )
+    return program
+
+
+def test_installed_it_uses_the_users_folders_and_nothing_of_the_working_directory(
+    tmp_path: Path, installed: Path
+) -> None:
+    """A relay.yaml of a cloned repository could run Python of its own."""
+    proxy, base_url = free_ports(2)
+    listen = f"listen: {{proxy: '127.0.0.1:{proxy}', base_url: '127.0.0.1:{base_url}', panel: null, status: null}}\n"
+    mine = tmp_path / ".config" / "claude-relay" / "relay.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(listen)
+    (tmp_path / "stranger.py").write_text("import pathlib; pathlib.Path('witness').touch()\n")
+    (tmp_path / "relay.yaml").write_text("providers: {p: {format: stranger.py, base_url: 'http://127.0.0.1:9'}}\n")
+    xdg = {"XDG_CONFIG_HOME": "", "XDG_STATE_HOME": "state", "PYTHONPATH": ""}
+    with running(tmp_path, run=installed, **xdg) as (_, lines):
+        said = "\n".join(lines)
+        assert f"config    {mine}" in said
+        assert "./relay.yaml is not in force; to use it: RELAY_CONFIG=./relay.yaml" in said
+        assert "next      claude-relay env -- claude" in said
+        folder = tmp_path / ".local" / "state" / "claude-relay"
+        assert (folder / "relay.db").is_file()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        words = [sys.executable, str(installed), "env", "--base-url"]
+        environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": ""} | xdg
+        done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        assert f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{base_url}" in done.stdout
+        assert done.stderr == ""
+    assert not (tmp_path / "witness").exists()
+    assert not (tmp_path / "relay.db").exists()
+
+
+MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
+
+
+@pytest.mark.parametrize(
+    "start", [[str(RUN), "relay"], ["-c", MITMDUMP, "-s", str(ROOT / "addon" / "relay.py"), "-p", "0"]]
+)
+def test_a_home_that_cannot_be_written_to(tmp_path: Path, start: list[str]) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "r.yaml").write_text("listen: {proxy: '127.0.0.1:0', base_url: null, panel: null, status: null}\n")
+    environ = os.environ | {"HOME": str(tmp_path / "file"), "RELAY_CONFIG": str(tmp_path / "r.yaml")}
+    words = [sys.executable, *start]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert f"no CA can be made in {tmp_path / 'file' / '.mitmproxy'}: Not a directory" in done.stdout
+    assert "--set confdir=DIR" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 # -- the group of commands

@@ -22,6 +22,7 @@ from claude_relay.core.config import (
     Price,
     Provider,
     default,
+    lacks_variables,
     literals,
     needs_restart,
     parse,
@@ -29,7 +30,7 @@ from claude_relay.core.config import (
     running,
 )
 from claude_relay.core.config.durations import seconds
-from claude_relay.core.config.locate import locate
+from claude_relay.core.config.locate import base, locate
 from claude_relay.core.config.schema import text as schema_text
 
 ROOT = Path(__file__).parents[2]
@@ -658,19 +659,88 @@ def test_what_needs_a_restart() -> None:
     ("explicit", "environ", "files", "expected"),
     [
         (None, {}, set(), None),
-        (None, {}, {"/cwd/relay.yaml", "/root/relay.yaml"}, "/cwd/relay.yaml"),
-        (None, {}, {"/root/relay.yaml"}, "/root/relay.yaml"),
+        (None, {}, {"/cwd/relay.yaml"}, None),
+        (None, {}, {"/cwd/relay.yaml", "/root/relay.yaml"}, "/root/relay.yaml"),
+        (None, {"HOME": "/home/me"}, {"/home/me/.config/claude-relay/relay.yaml"}, None),
         (None, {"RELAY_CONFIG": "x.yaml"}, {"/cwd/relay.yaml"}, "/cwd/x.yaml"),
-        (None, {"RELAY_CONFIG": ""}, {"/cwd/relay.yaml"}, "/cwd/relay.yaml"),
+        (None, {"RELAY_CONFIG": "./relay.yaml"}, {"/cwd/relay.yaml"}, "/cwd/relay.yaml"),
+        (None, {"RELAY_CONFIG": ""}, {"/cwd/relay.yaml"}, None),
         ("/abs/y.yaml", {"RELAY_CONFIG": "x.yaml"}, set(), "/abs/y.yaml"),
         ("~/y.yaml", {"HOME": "/home/me"}, set(), "/home/me/y.yaml"),
     ],
 )
-def test_which_file_counts(
+def test_which_file_counts_in_a_checkout(
     explicit: str | None, environ: dict[str, str], files: set[str], expected: str | None
 ) -> None:
     found = locate(explicit, environ, Path("/cwd"), is_file=lambda path: str(path) in files, addon=Path("/root/addon"))
     assert found == (Path(expected) if expected else None)
+
+
+MINE, PACKAGES = Path("/home/me/.config/claude-relay/relay.yaml"), Path("/venv/lib/python3.13/site-packages")
+
+
+@pytest.mark.parametrize(
+    ("environ", "file", "expected"),
+    [
+        ({"HOME": "/home/me"}, MINE, MINE),
+        ({"HOME": "/home/me", "XDG_CONFIG_HOME": ""}, MINE, MINE),
+        ({"HOME": "/home/me", "XDG_CONFIG_HOME": ".config"}, MINE, MINE),
+        ({"HOME": "/home/me", "XDG_CONFIG_HOME": "/c"}, MINE, None),
+        ({"HOME": "/home/me", "XDG_CONFIG_HOME": "/c"}, Path("/c/claude-relay/relay.yaml"), ...),
+        ({"HOME": "/home/me"}, Path("/cwd/relay.yaml"), None),
+        ({"HOME": "/home/me"}, PACKAGES / "relay.yaml", None),
+        ({"HOME": "/home/me"}, PACKAGES.parent / "relay.yaml", None),
+        ({"HOME": "."}, Path(".config/claude-relay/relay.yaml"), None),
+        ({"HOME": "/home/me", "RELAY_CONFIG": "x.yaml"}, MINE, Path("/cwd/x.yaml")),
+    ],
+)
+def test_which_file_counts_where_the_package_is_installed(environ: dict[str, str], file: Path, expected: Path) -> None:
+    found = locate(None, environ, Path("/cwd"), is_file=lambda path: path == file, addon=PACKAGES)
+    assert found == (file if expected is ... else expected)
+
+
+def test_where_the_database_is_when_nobody_says_so() -> None:
+    home = {"HOME": "/home/me"}
+    state = Path("/home/me/.local/state/claude-relay")
+    assert base(None, home, addon=Path("/root/addon")) == Path("/root")
+    assert base(None, home, addon=PACKAGES) == state
+    assert base(None, home | {"XDG_STATE_HOME": "/s"}, addon=PACKAGES) == Path("/s/claude-relay")
+    assert default(home, folder=base(None, home, addon=PACKAGES)).database == state / "relay.db"
+    assert parse("", environ=home, folder=MINE.parent).database == state / "relay.db"
+    assert parse("database: null", environ=home, folder=MINE.parent).database == state / "relay.db"
+    assert parse("database: relay.db", environ=home, folder=MINE.parent).database == MINE.parent / "relay.db"
+    assert parse("", environ=home, folder=Path("/elsewhere")).database == Path("/elsewhere/relay.db")
+
+
+# -- a part of the file
+
+
+def test_sections_by_themselves() -> None:
+    text = "listen: {proxy: '127.0.0.1:${PORT}'}\nproviders: {p: {base_url: '${WHERE}'}}\ndatabase: x.db\nnotices: {secret: a}"
+    found = parse(text, environ={"PORT": "7"}, only=("listen", "database"))
+    assert (str(found.listen.proxy), found.database, list(found.providers)) == (
+        "127.0.0.1:7",
+        Path("x.db"),
+        ["anthropic"],
+    )
+    with pytest.raises(ConfigError) as error:
+        parse(text, environ={}, only=("listen", "database"))
+    assert lacks_variables(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("providers: {p: {base_url: '${WHERE}', keys: ['${K}']}}\nnotices: {webhook: '${HOOK}'}", True),
+        ("database: '${DB}'\nretry: {attempts: 0}", True),
+        ("retry: {attempts: 0}", False),
+        ("wat: 1", False),
+    ],
+)
+def test_whether_variables_are_missing(text: str, expected: bool) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(text, environ={})
+    assert lacks_variables(error.value) is expected
 
 
 # -- lengths of time

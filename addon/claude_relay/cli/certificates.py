@@ -17,10 +17,15 @@ from pathlib import Path
 import certifi
 import click
 
+from claude_relay.store.folders import unwritable
+
 ADDING = ("NODE_EXTRA_CA_CERTS",)
 REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CA = "mitmproxy-ca-cert.pem"
 BUNDLE = "relay-ca-bundle.pem"
+NO_ROOM = (
+    "mitmproxy's folder {} cannot be used: {}. Name one of your own with: --set confdir=DIR (the same for the relay)"
+)
 _MAKE = "import sys; from mitmproxy.certs import CertStore; CertStore.from_store(sys.argv[1], 'mitmproxy', 2048)"
 """What mitmproxy does at its first start: https://docs.mitmproxy.org/stable/concepts/certificates/"""
 
@@ -28,7 +33,9 @@ _MAKE = "import sys; from mitmproxy.certs import CertStore; CertStore.from_store
 def ensure_ca(confdir: Path) -> Path:
     """mitmproxy's CA certificate, made now if mitmproxy never ran. Raises ClickException when that fails."""
     path = confdir / CA
-    if not path.is_file():
+    if not os.path.isfile(path):
+        if reason := unwritable(confdir):
+            raise click.ClickException(NO_ROOM.format(confdir, reason))
         made = subprocess.run([sys.executable, "-c", _MAKE, str(confdir)], capture_output=True, text=True, check=False)
         if made.returncode or not path.is_file():
             reason = (made.stderr.strip().splitlines() or ["mitmproxy-ca.pem is there, its certificate is not"])[-1]
@@ -41,8 +48,11 @@ def ensure_bundle(confdir: Path, foreign: Sequence[Path] = ()) -> Path:
     sources = [Path(certifi.where()), *foreign, ensure_ca(confdir)]
     content = b"\n".join(source.read_bytes().strip() for source in sources) + b"\n"
     path = confdir / BUNDLE
-    if not path.is_file() or path.read_bytes() != content:
-        _replace(path, content)
+    if not os.path.isfile(path) or path.read_bytes() != content:
+        try:
+            _replace(path, content)
+        except OSError as error:
+            raise click.ClickException(NO_ROOM.format(confdir, error.strerror)) from None
     return path
 
 
@@ -50,7 +60,7 @@ def foreign_bundles(environ: Mapping[str, str], confdir: Path) -> list[Path]:
     """CA files that this shell trusts already, a company's for example; they must stay trusted."""
     named = [Path(environ[name]) for name in (*ADDING, *REPLACING) if environ.get(name)]
     ours = {confdir / CA, confdir / BUNDLE}
-    return [path for path in dict.fromkeys(named) if path not in ours and path.is_file()]
+    return [path for path in dict.fromkeys(named) if path not in ours and os.path.isfile(path)]
 
 
 def variables(environ: Mapping[str, str], confdir: Path) -> dict[str, str]:

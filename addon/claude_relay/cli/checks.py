@@ -5,7 +5,8 @@ No finding holds a secret: of keys it gives numbers and lines.
 
 from __future__ import annotations
 
-import http.client
+import json
+import os
 import platform
 import re
 import sqlite3
@@ -18,25 +19,24 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, literals
-from claude_relay.core.config.locate import ADDON
+from claude_relay.core.config import LOOPBACK, Config, ConfigError, literals
+from claude_relay.core.config.locate import ADDON, command, overlooked, state_folder, usual_file
 from claude_relay.store import database as store
+from claude_relay.store.folders import unwritable
 from claude_relay.store.migrations import MIGRATIONS
 from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
 from claude_relay.store.vault import Vault, VaultError
 
-from . import certificates
+from . import certificates, pools
 from .common import Source, shown_path
-from .env import PLACEHOLDER
 from .ports import listeners, why_not
+from .running import NONE, Found, is_relay
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))
 LOCK = ADDON.parent / "requirements.lock"
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)(.*)$", re.MULTILINE)
 PLACES = {ENVIRONMENT: VARIABLE, KEYRING: "the system's keyring"}
-PROBE = "/api/relay-doctor"
-"""A path outside the API: the relay answers it itself, at once, and sends a placeholder nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +101,15 @@ def broken(error: ConfigError) -> Iterator[Check]:
         yield Check("configuration", FAIL, str(problem))
 
 
-def vault_keys(path: Path) -> Counter[str]:
-    """How many keys of the vault may be lent, by provider; needs no secret. Empty when the file cannot be read: `vault` says why."""
-    try:
-        keys = Vault(path).list()
-    except VaultError:
-        return Counter()
-    return Counter(key.provider for key in keys if key.enabled and key.removed_at is None)
-
-
-def configuration(source: Source) -> Iterator[Check]:
-    """Where it comes from, how many keys there are with those of the vault, and what is allowed but unwise."""
+def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
+    """Which file is in force, how many keys there are with those of the vault or in the running relay, and what is allowed but unwise."""
     config = source.config
-    lent = vault_keys(config.database)
-    keys = {name: len(provider.keys) + lent[name] for name, provider in config.providers.items()}
-    place = shown_path(source.path) if source.path else "defaults, as there is no relay.yaml"
+    keys = dict.fromkeys(config.providers, 0) | dict(pools.counts(config, relay.row))
+    place = shown_path(source.path) if source.path else f"defaults, as there is no {usual_file(os.environ)}"
     counts = ", ".join(f"{name}: {_keys(count)}" for name, count in keys.items())
     yield Check("configuration", OK, f"{place}; {counts}")
+    if other := overlooked(source.path, Path.cwd()):
+        yield Check("configuration", WARN, f"./{other.name} is not in force", f"to use it: RELAY_CONFIG=./{other.name}")
     for line, name, where in literals(source.text):
         what = f"a key of {name}" if name else where
         write = f'keys: ["${{{_variable(name)}_API_KEYS}}"]' if name else f'{where}: "${{RELAY_{_variable(where)}}}"'
@@ -134,6 +126,25 @@ def configuration(source: Source) -> Iterator[Check]:
         if address.host not in LOOPBACK:
             found = f"listen.{name} is open to the network: whoever reaches {address} spends the keys"
             yield Check("listeners", WARN, found, "listen on 127.0.0.1")
+
+
+def relay(found: Found) -> Iterator[Check]:
+    """The relay that runs, and how its keys are."""
+    if found.row is None:
+        text, _, remedy = found.why.partition("; ")
+        yield Check("relay", WARN, text, remedy.replace("start it: ", "start it:\n"))
+    else:
+        row = found.row
+        where = f"{row.config or 'defaults'}, process {row.pid}" + ("" if found.is_here else f" on {row.host}")
+        yield Check("relay", OK, f"runs since {row.started_at[:16].replace('T', ' ')} UTC with {where}")
+        for name, keys in row.keys().items():
+            if trouble := Counter(key["state"] for key in keys if key["state"] != "ready"):
+                states = ", ".join(f"{count} {state}" for state, count in trouble.items())
+                status = WARN if trouble["out"] else OK
+                yield Check("relay", status, f"{name}: of {_keys(len(keys))} {states}", f"see: {command('keys')} list")
+    for row in found.others:
+        at = " and ".join(json.loads(row.listeners).values())
+        yield Check("relay", OK, f"another one runs over this database: {row.config or 'defaults'}, at {at}")
 
 
 def _variable(name: str) -> str:
@@ -160,18 +171,6 @@ def listening(source: Source) -> Iterator[Check]:
             yield Check(name, FAIL, f"{address}: {reason}", f"or change listen.{name}")
 
 
-def is_relay(name: str, address: Address, host: str) -> bool:
-    """Ask whoever listens there for a path that only a relay answers, with a request-id of its own."""
-    target = f"http://{host}{PROBE}" if name == "proxy" else PROBE
-    with closing(http.client.HTTPConnection(address.host, address.port, timeout=2)) as connection:
-        try:
-            connection.request("GET", target, headers={"Host": host, "x-api-key": PLACEHOLDER})
-            answer = connection.getresponse()
-        except (OSError, http.client.HTTPException):
-            return False
-        return answer.getheader("request-id", "").startswith("req_relay_")
-
-
 def authority(confdir: Path, *, now: datetime | None = None) -> Check:
     """mitmproxy's CA certificate."""
     from cryptography import x509
@@ -179,8 +178,16 @@ def authority(confdir: Path, *, now: datetime | None = None) -> Check:
     path = confdir / certificates.CA
     try:
         expires = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-    except FileNotFoundError:
-        return Check("ca", WARN, f"{path} does not exist yet", "scripts/env makes it, and so does the first start")
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if reason := unwritable(confdir):
+            return Check(
+                "ca", FAIL, f"no CA can be made in {confdir}: {reason}", "name another folder: --set confdir=DIR"
+            )
+        if isinstance(error, PermissionError):
+            return Check("ca", FAIL, f"{path} may not be read", "name another folder: --set confdir=DIR")
+        return Check(
+            "ca", WARN, f"{path} does not exist yet", f"{command('env')} makes it, and so does the first start"
+        )
     except (OSError, ValueError):
         remedy = f"delete the files mitmproxy-ca* in {confdir}; the next start makes new ones"
         return Check("ca", FAIL, f"{path} is no readable certificate", remedy)
@@ -198,13 +205,15 @@ def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:
     used = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
     if not proxy or used.rstrip("/") != proxy.url:
         found = "programs of this shell do not go through the relay"
-        return Check("shell", WARN, found, 'eval "$(scripts/env)", or run one: scripts/env -- claude')
+        return Check(
+            "shell", WARN, found, f'eval "$({command("env")})"\nor for one program: {command("env")} -- claude'
+        )
     distrusting = [
         name for name in (*certificates.ADDING, *certificates.REPLACING) if not _trusts(environ, name, confdir)
     ]
     if distrusting:
         found = f"HTTPS_PROXY leads to the relay, but its CA is not in {', '.join(distrusting)}"
-        return Check("shell", FAIL, found, 'eval "$(scripts/env)"')
+        return Check("shell", FAIL, found, f'eval "$({command("env")})"')
     return Check("shell", OK, "HTTPS_PROXY leads to the relay, and its CA is trusted")
 
 
@@ -261,9 +270,10 @@ def _secret_place(file: SecretFile, keys: str, place: str) -> Check:
 
 
 def _new_database(path: Path, remedy: str) -> Check:
-    import os
-
-    if path.parent.is_dir() and os.access(path.parent, os.W_OK):
+    folder = path.parent
+    if folder == state_folder(os.environ):  # made at the first start, with what is missing above it
+        folder = next(above for above in (folder, *folder.parents) if above.exists())
+    if folder.is_dir() and os.access(folder, os.W_OK):
         return Check("database", OK, f"{path} will be made at the first start")
     return Check("database", FAIL, f"{path} cannot be made: its folder is missing or may not be written to", remedy)
 

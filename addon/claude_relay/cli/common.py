@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import pairwise
@@ -18,20 +19,26 @@ from typing import NoReturn
 
 import click
 
-from claude_relay.core.config import Config, ConfigError, Problem, default, parse
-from claude_relay.core.config.locate import ADDON, locate
+from claude_relay.core.config import Config, ConfigError, Problem, default, lacks_variables, parse
+from claude_relay.core.config.locate import ADDON, base, is_checkout, locate, usual_file
 
-CONFIG_HELP = "The configuration. Default: RELAY_CONFIG, else ./relay.yaml, else the one beside addon/."
+CONFIG_HELP = f"The configuration. Default: RELAY_CONFIG, else {'the one beside addon/' if is_checkout() else usual_file(os.environ)}."
 CONFDIR = "~/.mitmproxy"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A configuration and where it came from; `path` None: the defaults."""
+    """A configuration and where it came from; `path` None: the defaults.
+
+    lacks    why only the sections that concern clients could be read
+    listens  whether `listen` was among them
+    """
 
     config: Config
     path: Path | None
     text: bytes
+    lacks: ConfigError | None = None
+    listens: bool = True
 
 
 def find_config(path: str | None) -> Path | None:
@@ -48,7 +55,7 @@ def read_config(path: str | None) -> Source:
     """Find, read and check the configuration. Raises ConfigError."""
     found = find_config(path)
     if found is None:
-        return Source(default(os.environ, folder=Path.cwd()), None, b"")
+        return Source(default(os.environ, folder=base(None, os.environ)), None, b"")
     try:
         text = found.read_bytes()
     except OSError as error:
@@ -57,15 +64,54 @@ def read_config(path: str | None) -> Source:
     return Source(parse(text, environ=os.environ, where=shown_path(found), folder=found.parent), found, text)
 
 
-def load_source(path: str | None) -> Source:
-    """As `read_config`, for commands that cannot go on without: prints every problem and ends with status 2."""
+PARTS = (("listen", "database", "intercept"), ("listen", "database"), ("database", "intercept"), ("database",))
+"""Sections that concern clients; the first of these that need no variable which is unset."""
+
+
+def read_for_clients(path: str | None) -> Source:
+    """As `read_config`, but where variables are unset that only the relay's own terminal has, without the sections that need them.
+
+    Raises ConfigError when even `database` needs one, or something else is wrong.
+    """
     try:
         return read_config(path)
     except ConfigError as error:
-        click.secho("The configuration cannot be used:", err=True, bold=True)
-        for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
-        raise SystemExit(2) from None
+        found = find_config(path)
+        if found is None or not lacks_variables(error):
+            raise
+        return _part_of(found, error)
+
+
+def _part_of(found: Path, why: ConfigError) -> Source:
+    text = found.read_bytes()
+    for sections in PARTS:
+        with suppress(ConfigError):
+            config = parse(text, environ=os.environ, where=shown_path(found), folder=found.parent, only=sections)
+            return Source(config, found, text, why, "listen" in sections)
+    raise why
+
+
+def load_source(path: str | None, read: Callable[[str | None], Source] = read_config) -> Source:
+    """For commands that cannot go on without: prints every problem and ends with status 2."""
+    try:
+        return read(path)
+    except ConfigError as error:
+        give_up(error)
+
+
+def give_up(error: ConfigError) -> NoReturn:
+    """Print every problem and end with status 2."""
+    click.secho("The configuration cannot be used:", err=True, bold=True)
+    for problem in error.problems:
+        click.echo(f"  {problem}", err=True)
+    if lacks_variables(error):
+        click.echo("Set these variables here as in the terminal where the relay runs.", err=True)
+    raise SystemExit(2)
+
+
+def load_database(path: str | None) -> Path:
+    """The configuration's database, for commands that need nothing else of it."""
+    return load_source(path, read_for_clients).config.database
 
 
 def load_config(path: str | None) -> Config:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 import click
 
 from claude_relay.core.config import ConfigError
 
-from . import checks, reach
+from . import checks, reach, running
 from .checks import FAIL, OK, WARN, Check
-from .common import CONFIG_HELP, confdir, read_config
+from .common import CONFIG_HELP, confdir, read_config, read_for_clients
+from .env import of_relay
 
 MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
 
@@ -51,14 +54,25 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
         source = read_config(config)
     except ConfigError as error:
         yield from checks.broken(error)
+        yield from _running_anyway(config)
         return
-    yield from checks.configuration(source)
+    relay = running.find(source, source.config.database)
+    yield from checks.configuration(source, relay)
+    yield from checks.relay(relay)
     yield from checks.listening(source)
-    yield checks.authority(confdir(settings))
-    yield checks.shell(source.config, confdir(settings), os.environ)
+    folder = confdir([*of_relay(relay, settings), *settings])
+    yield checks.authority(folder)
+    yield checks.shell(source.config, folder, os.environ)
     yield checks.database(source.config.database)
     yield checks.vault(source.config.database, os.environ)
     yield from reach.providers(source.config)
+
+
+def _running_anyway(config: str | None) -> Iterator[Check]:
+    """A relay may run although this shell lacks variables that its configuration needs."""
+    with suppress(ConfigError):
+        source = read_for_clients(config)
+        yield from checks.relay(running.find(source, source.config.database))
 
 
 def show(found: Iterable[Check]) -> None:
@@ -72,6 +86,8 @@ def show(found: Iterable[Check]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for check in found:
-        remedy = f"\n[dim]→[/] {escape(check.remedy)}" if check.remedy else ""
+        marked = zip(["[dim]→[/]", *" " * len(check.remedy)], check.remedy.splitlines(), strict=False)
+        remedy = "".join(f"\n{mark} {escape(line)}" for mark, line in marked)
         table.add_row(MARKS[check.status], escape(check.name), escape(check.found) + remedy)
-    Console(highlight=False).print(table)
+    roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200  # a pipe has no edge
+    Console(highlight=False, width=roomy).print(table)

@@ -1,119 +1,157 @@
 """`env`: what a client's environment must hold so that it goes through the relay.
 
+The running relay is asked where it listens, whether it has keys and where its CA is; when none runs, relay.yaml and the vault say it.
 A shell's own settings are respected: a company's CA stays trusted, hosts that bypass proxies still do, a credential that is there is
-never replaced.
+never replaced, and `--unset` brings back all that was.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 import click
 
-from claude_relay.core.config import Config
+from claude_relay.core.config import Address, Config, locate
+from claude_relay.store.relays import RelayRow
 
-from . import certificates
-from .common import CONFIG_HELP, become, confdir, load_config
+from . import certificates, pools, running
+from .common import CONFIG_HELP, Source, become, confdir, give_up, load_source, mitm_option, read_for_clients
+from .running import Found
+from .shells import SAME, SHELLS, lines
+from .taking_back import PLACEHOLDER, Changes, applied, changes, original, taken_back
 
-PLACEHOLDER = "sk-ant-placeholder-relay"
-"""Never leaves the relay, for it contains the word placeholder; the client merely needs something to send."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-def _fish(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _powershell(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-SHELLS: dict[str, tuple[str, Callable[[str], str]]] = {
-    "sh": ("export {}={}", shlex.quote),
-    "fish": ("set -gx {} {}", _fish),
-    "powershell": ("$env:{} = {}", _powershell),
-}
-EVALUATE = {
-    "sh": 'eval "$(scripts/env)"',
-    "fish": "scripts/env --shell fish | source",
-    "powershell": "scripts/env --shell powershell | Out-String | Invoke-Expression",
-}
-SAME = {"bash": "sh", "zsh": "sh", "dash": "sh", "ksh": "sh", "pwsh": "powershell"}
+OWN = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+"""Where a client's own credential may be."""
 
 
 @click.command(context_settings={"allow_interspersed_args": False, "help_option_names": ["-h", "--help"]})
 @click.option("--base-url", is_flag=True, help="Set ANTHROPIC_BASE_URL instead of HTTPS_PROXY and the CA variables.")
+@click.option("--unset", is_flag=True, help="Take back what was set, and bring back what was there before.")
 @click.option(
     "--shell", type=click.Choice([*SHELLS, *SAME]), default="sh", show_default=True, help="Whose syntax to print."
 )
 @click.option("--config", metavar="FILE", help=CONFIG_HELP)
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="As for mitmdump; confdir=DIR says where its CA is."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="As for mitmdump; confdir=DIR says where its CA is. Default: as the running relay says.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
-def env(base_url: bool, shell: str, config: str | None, settings: tuple[str, ...], command: tuple[str, ...]) -> None:
+def env(
+    base_url: bool, unset: bool, shell: str, config: str | None, settings: tuple[str, ...], command: tuple[str, ...]
+) -> None:
     """Print the lines that lead this shell's programs through the relay, or run one COMMAND that way.
 
     \b
     Examples:
       eval "$(scripts/env)"
+      eval "$(scripts/env --unset)"
       scripts/env -- claude
       scripts/env --base-url -- claude
     """
-    loaded = load_config(config)
-    found = through_base_url(loaded) if base_url else through_proxy(loaded, os.environ, settings)
-    found |= {"NO_PROXY": no_proxy(loaded, os.environ)} | credential(loaded, os.environ)
-    found = with_lower_case(found, os.environ)
+    found = taken_back(os.environ) if unset else through_relay(base_url, config, settings, once=bool(command))
     if command:
-        become(command, {name: value for name, value in os.environ.items() if name != "RELAY_SECRET"} | found)
-    kind = SAME.get(shell, shell)
-    click.echo("\n".join(lines(found, kind)))
-    if sys.stdout.isatty():
-        click.secho(f"To set them in this shell: {EVALUATE[kind]}", err=True, dim=True)
+        after = applied(found, os.environ)
+        after.pop("RELAY_SECRET", None)
+        become(command, after)
+    if found:
+        # As bytes: a value that was there before need not be text.
+        click.echo(os.fsencode("\n".join(lines(found, shell))))
+    elif unset:
+        say("nothing to take back: scripts/env has set nothing in this shell")
+    if sys.stdout.isatty() and found:
+        form = SHELLS[SAME.get(shell, shell)].evaluate
+        words = locate.command("env") + (" --unset" if unset else " --base-url" if base_url else "")
+        click.secho(
+            f"To {'take them back' if unset else 'set them'} in this shell: {form.format(command=words)}",
+            err=True,
+            dim=True,
+        )
 
 
-def lines(variables: Mapping[str, str], shell: str) -> list[str]:
-    """One assignment a line, safe to evaluate whatever the values hold."""
-    form, quote = SHELLS[shell]
-    return [form.format(name, quote(value)) for name, value in variables.items()]
+def through_relay(base_url: bool, config: str | None, settings: Sequence[str], *, once: bool) -> Changes:
+    """The changes that lead programs through the relay; says on stderr what a person should know. `once`: for one command."""
+    source = load_source(config, read_for_clients)
+    relay = running.find(source, source.config.database)
+    if relay.row is None:
+        if source.lacks is not None and not source.listens:
+            give_up(source.lacks)
+        say(relay.why)
+    before = original(os.environ)
+    if base_url:
+        found = {"ANTHROPIC_BASE_URL": place("base_url", source, relay.row).url}
+    else:
+        found = {"HTTPS_PROXY": place("proxy", source, relay.row).url}
+        found |= certificates.variables(before, confdir([*of_relay(relay, settings), *settings]))
+        tell_of_other_proxy(before, found["HTTPS_PROXY"], once=once)
+    found |= {"NO_PROXY": no_proxy(source.config, before)} | credential(source.config, before, relay.row)
+    return changes(with_lower_case(found, before), os.environ)
 
 
-def through_proxy(config: Config, environ: Mapping[str, str], settings: Sequence[str]) -> dict[str, str]:
-    """HTTPS_PROXY and what makes clients trust the relay's certificates."""
-    if config.listen.proxy is None:
-        raise click.ClickException("listen.proxy is off in relay.yaml; set it, or use: scripts/env --base-url")
-    return {"HTTPS_PROXY": config.listen.proxy.url} | certificates.variables(environ, confdir(settings))
+def say(text: str) -> None:
+    """A line for the person, where nothing evaluates it."""
+    click.echo(text, err=True)
 
 
-def through_base_url(config: Config) -> dict[str, str]:
-    """ANTHROPIC_BASE_URL alone: no TLS, hence no CA."""
-    if config.listen.base_url is None:
-        raise click.ClickException("listen.base_url is off in relay.yaml; set it, or leave out --base-url")
-    return {"ANTHROPIC_BASE_URL": config.listen.base_url.url}
+def place(name: str, source: Source, row: RelayRow | None) -> Address:
+    """Where the running relay listens; when none runs, where it would. Raises ClickException when that listener is off."""
+    listener = row.listener(name) if row is not None else None
+    address: Address | None = getattr(source.config.listen, name) if row is None else None
+    if listener is not None:
+        address = Address.parse(listener)
+    if address is None:
+        of = "relay.yaml" if row is None else "the running relay"
+        other = "leave out --base-url" if name == "base_url" else f"use: {locate.command('env')} --base-url"
+        raise click.ClickException(f"listen.{name} is off in {of}; set it, or {other}")
+    return address
 
 
-def credential(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
-    """A placeholder, where the client has no credential and the relay has keys.
-
-    Without a key of the relay's the client's own login must go through, and a placeholder would hide it.
-    """
-    has_own = environ.get("ANTHROPIC_API_KEY") or environ.get("ANTHROPIC_AUTH_TOKEN")
-    has_keys = any(provider.keys for provider in config.providers.values()) or vault_has_keys(config)
-    return {"ANTHROPIC_API_KEY": PLACEHOLDER} if has_keys and not has_own else {}
+def of_relay(relay: Found, settings: Sequence[str]) -> list[str]:
+    """The running relay's folder of mitmproxy's, unless another one is named here."""
+    words = [word for setting in settings for word in ("--set", setting)]
+    named = mitm_option(words, "confdir") is not None
+    return [f"confdir={relay.row.confdir}"] if relay.row is not None and relay.is_here and not named else []
 
 
-def vault_has_keys(config: Config) -> bool:
-    """Whether the vault has a key for one of the providers; needs no secret. A file that cannot be read has none."""
-    from claude_relay.store.vault import Vault, VaultError
+def tell_of_other_proxy(environ: Mapping[str, str], ours: str, *, once: bool) -> None:
+    """Say that a proxy which the shell had is replaced."""
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        other = environ.get(name, "")
+        if other and other.rstrip("/") != ours:
+            back = "for this program only" if once else f"{locate.command('env')} --unset brings it back"
+            say(f"{name} ({without_password(other)}) is replaced by the relay's; {back}")
+            return
 
+
+def without_password(url: str) -> str:
+    """A proxy's address as it may be shown."""
     try:
-        keys = Vault(config.database, environ={}).list()
-    except VaultError:
-        return False
-    return any(key.enabled and not key.removed_at and key.provider in config.providers for key in keys)
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    except ValueError:
+        return "…"
+
+
+def credential(config: Config, environ: Mapping[str, str], row: RelayRow | None = None) -> dict[str, str]:
+    """A placeholder, where the client has no credential and needs none; an empty variable counts as none.
+
+    As a token and not as an API key: about that Claude Code asks a question and wants to reach Anthropic first. Where a provider has no
+    key of the relay's the client's own login must go through, and a placeholder would hide it.
+    """
+    if any(environ.get(name) for name in OWN):
+        return {}
+    if pools.needs_none(config, row):
+        return {"ANTHROPIC_AUTH_TOKEN": PLACEHOLDER}
+    if any(pools.counts(config, row).values()):
+        names = ", ".join(pools.wants_own(config, row))
+        say(f"{names} has no key: a client's own login goes there, so no placeholder is set")
+    return {}
 
 
 def no_proxy(config: Config, environ: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ from claude_relay.store.database import MissingDatabase, StoreError, explain, re
 from claude_relay.store.export import FORMATS, TABLES
 from claude_relay.store.export import export as export_rows
 
-from .common import CONFIG_HELP, load_config, shown_path
+from .common import CONFIG_HELP, load_config, load_database, shown_path
 from .when import When
 
 VISIBLE = {
@@ -69,7 +69,7 @@ def ledger() -> None:
     """
 
 
-@ledger.command()
+@ledger.command(short_help="Copy the database as it is now to a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 def backup(file: Path, database: Path | None, config: str | None) -> None:
@@ -82,13 +82,13 @@ def backup(file: Path, database: Path | None, config: str | None) -> None:
     Example:
       scripts/ledger backup /backups/relay.db
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path), _progress("Copying") as told:
         size = back_up(path, file, progress=told)
     click.echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
 
 
-@ledger.command()
+@ledger.command(short_help="Write rows to a file: CSV, JSON lines or Parquet.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--table", type=click.Choice(list(TABLES)), default="requests", show_default=True, help="Which rows.")
 @click.option("--since", type=When(), help="Only requests since then: 24h, 7d, 2w, 2026-11-01, 2026-11-01T08:00.")
@@ -114,13 +114,13 @@ def export(
       scripts/ledger export attempts.parquet --table attempts
       scripts/ledger export - --format jsonl --since 1h | jq .served_model
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path), _progress("Writing rows") as told:
         written = export_rows(path, file, table=table, form=form, since=since, until=until, progress=_summed(told))
     click.echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
 
 
-@ledger.command()
+@ledger.command(short_help="Delete old requests, with their attempts and bodies.")
 @click.option(
     "--keep", type=Period(), help="Delete what is older: 90d, 2w. Default: `ledger.keep` of the configuration."
 )
@@ -165,7 +165,7 @@ def vacuum(database: Path | None, config: str | None) -> None:
     Example:
       scripts/ledger vacuum
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path):
         try:
             with _progress("Rewriting"):
@@ -177,7 +177,7 @@ def vacuum(database: Path | None, config: str | None) -> None:
     click.echo(f"{shown_path(path)}: {_room(room)}")
 
 
-@ledger.command()
+@ledger.command(short_help="Print what was sent and answered for one request.")
 @click.argument("request")
 @database_options
 def bodies(request: str, database: Path | None, config: str | None) -> None:
@@ -189,7 +189,7 @@ def bodies(request: str, database: Path | None, config: str | None) -> None:
     Example:
       scripts/ledger bodies req_relay_0199f3c2
     """
-    path = database or load_config(config).database
+    path = database or load_database(config)
     with _explained(path), closing(read_only(path)) as connection:
         found = read_bodies(connection, request)
     if not found:

@@ -21,7 +21,7 @@ from .common import CONFIG_HELP, load_config
 from .when import When
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, short_help="Work out anew what requests cost.")
 @click.option("--since", type=When(), help="Requests since then: 24h, 7d, 2w, 2026-11-01, 2026-11-01T08:00.")
 @click.option("--until", type=When(), help="Requests before then.")
 @click.option("--all", "everything", is_flag=True, help="All requests.")

@@ -14,7 +14,7 @@ from claude_relay.store.lookups import NotOne, find
 from claude_relay.store.lookups import sessions as sessions_of
 from claude_relay.store.reports import GROUPS, Only, Report, summarise
 
-from .common import CONFIG_HELP, load_config
+from .common import CONFIG_HELP, load_database
 from .spending.forms import FORMS
 from .spending.sessions import FORMS as SESSION_FORMS
 from .spending.single import none_or_several, print_json, print_request
@@ -72,7 +72,14 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=HELP)
-@click.option("--by", type=click.Choice(list(GROUPS)), default="model", show_default=True, help="One line for each …")
+@click.option(
+    "--by",
+    type=click.Choice(list(GROUPS)),
+    metavar="WHAT",
+    default="model",
+    show_default=True,
+    help=f"One line for each {', '.join(GROUPS)}.",
+)
 @click.option("--since", type=When(), help=SINCE_HELP)
 @click.option("--until", type=When(), help="Only requests before then.")
 @filter_options
@@ -99,7 +106,7 @@ def usage(
     \b
     Examples:
       scripts/usage --since 7d
-      scripts/usage --by day --model 'claude-opus-*' --since 2026-11-01 --until 2026-12-01
+      scripts/usage --by day --model 'claude-opus-*' --since 2026-11-01
       scripts/usage --by error --watch
       scripts/usage --by hour --csv > usage.csv
       scripts/usage sessions --since 7d
@@ -110,7 +117,7 @@ def usage(
         return
     if watch and form:
         raise click.UsageError("--watch shows a table; leave out --json and --csv.")
-    path = database or load_config(config).database
+    path = database or load_database(config)
 
     def read() -> Report:
         with reading(path) as connection:
@@ -125,11 +132,11 @@ def usage(
 def _path(context: click.Context, database: Path | None, config: str | None) -> Path:
     """The ledger that a sub-command names, or the one that was named before it."""
     outer_database, outer_config = context.obj or (None, None)
-    chosen: Path = database or outer_database or load_config(config or outer_config).database
+    chosen: Path = database or outer_database or load_database(config or outer_config)
     return chosen
 
 
-@usage.command(context_settings=HELP)
+@usage.command(context_settings=HELP, short_help="Show one request: its attempts, and what it cost.")
 @click.argument("request_id", metavar="REQUEST")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @source_options
@@ -151,7 +158,7 @@ def show(context: click.Context, request_id: str, as_json: bool, database: Path 
     (print_json if as_json else print_request)(found)
 
 
-@usage.command(context_settings=HELP)
+@usage.command(context_settings=HELP, short_help="Show what each session of Claude Code cost.")
 @click.option("--since", type=When(), help="Only sessions with a request since then: 24h, 7d, 2w, 2026-11-01.")
 @click.option("--project", metavar="NAME", help="Only sessions of this project.")
 @form_options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import time
 from collections.abc import Iterator
@@ -11,41 +12,45 @@ from pathlib import Path
 from mitmproxy import ctx
 from mitmproxy.tls import TlsData
 
-from claude_relay.core.config.locate import locate
+from claude_relay.core.config.locate import command, overlooked, usual_file
 
 from .runtime import Runtime
 
 logger = logging.getLogger(__name__)
 QUIET_SECONDS = 10.0
 """One explanation per client name in so many seconds."""
+VARIABLE = "ANTHROPIC_API_KEYS"
 _explained: dict[str, float] = {}
 
 
 def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
-    """What is listening, how many keys there are, and what to type next."""
+    """Which files are in force, what is listening, how many keys there are, and what to type next: 65 columns, with the time before."""
     assert runtime is not None
     config = runtime.config
-    yield f"Claude Relay · {path or 'no relay.yaml, defaults apply'} · ledger {config.database}"
+    yield "Claude Relay"
+    yield f"  config    {path or f'the defaults: there is no {usual_file(os.environ)}'}"
+    if (other := overlooked(path, Path.cwd())) is not None:
+        yield f"            ./{other.name} is not in force; to use it: RELAY_CONFIG=./{other.name}"
+    yield f"  ledger    {config.database}"
     if config.listen.proxy is not None:
         yield f"  proxy     http://{config.listen.proxy}   for HTTPS_PROXY"
     if config.listen.base_url is not None:
         yield f"  base URL  http://{config.listen.base_url}   for ANTHROPIC_BASE_URL"
     for name, pool in runtime.pools.items():
         count = len(pool.keys)
-        yield f"  pool      {name}: {count} key{'' if count == 1 else 's'}" + (
-            "" if count else without_keys(pool.passthrough)
-        )
+        yield f"  pool      {name}: {f'{count} key{"" if count == 1 else "s"}' if count else without_keys(pool.passthrough)}"
+    if not any(pool.keys for pool in runtime.pools.values()):
+        yield f"            to lend keys: {command('keys')} add, or {VARIABLE}"
     if (web := ctx.master.addons.get("webauth")) is not None:
         yield f"  mitmweb   {web.web_url}"
-    which = "" if path is None or path == locate(None, {}, Path.cwd()) else f"RELAY_CONFIG={shlex.quote(str(path))} "
-    yield f"  next      {which}scripts/env -- claude      (or any other program in the place of claude)"
+    usual = path is None or path == usual_file(os.environ)
+    which, where = ("", "   (in another terminal)") if usual else (f"RELAY_CONFIG={shlex.quote(str(path))} ", "")
+    yield f"  next      {which}{command('env')} -- claude{where}"
 
 
 def without_keys(passthrough: bool) -> str:
     """What an empty pool means."""
-    if passthrough:
-        return "; the client's own key goes through. Set ANTHROPIC_API_KEYS=key1,key2 to lend keys"
-    return "; requests to it are refused until keys are set"
+    return "no key; the client's own goes through" if passthrough else "no key; requests to it are refused"
 
 
 def explain_tls_failure(data: TlsData) -> None:

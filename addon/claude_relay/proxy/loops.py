@@ -39,11 +39,13 @@ class Complaints:
 
 
 class Loop:
-    """Calls `turn` again and again, `pause()` seconds after the one before was done."""
+    """Calls `turn` again and again, `pause()` seconds after the one before was done. `at_once`: without a pause before the first."""
 
-    def __init__(self, what: str, turn: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
+    def __init__(
+        self, what: str, turn: Callable[[], Awaitable[None]], pause: Callable[[], float], *, at_once: bool = False
+    ) -> None:
         """Nothing runs before `start`. `what`: what it does, for people."""
-        self._turn, self._pause = turn, pause
+        self._turn, self._pause, self._at_once = turn, pause, at_once
         self._complaints = Complaints(what)
         self._task: asyncio.Task[None] | None = None
 
@@ -53,7 +55,7 @@ class Loop:
         return self._task is not None and not self._task.done()
 
     def start(self) -> None:
-        """Begin with a pause; needs a running loop. Twice does no harm."""
+        """Begin; needs a running loop. Twice does no harm."""
         if not self.runs:
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"relay: {self._complaints.what}")
 
@@ -64,12 +66,14 @@ class Loop:
             task.cancel()
 
     async def _run(self) -> None:
-        while True:
+        if not self._at_once:
             await asyncio.sleep(self._pause())
+        while True:
             try:
                 await self._turn()
             except Exception as error:  # whatever it is: the next turn may be better
                 self._complaints.say(error)
+            await asyncio.sleep(self._pause())
 
 
 def errand(work: Callable[[], Awaitable[Any]], what: str) -> asyncio.Task[None]:

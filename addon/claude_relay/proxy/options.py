@@ -16,7 +16,12 @@ from mitmproxy.log import ALERT
 from claude_relay.core.config import Config
 
 OURS: tuple[tuple[str, type, Any, str], ...] = (
-    ("relay_config", str, "", "Path of relay.yaml. Default: relay.yaml in the working directory, else beside addon/."),
+    (
+        "relay_config",
+        str,
+        "",
+        "Path of relay.yaml. Default: RELAY_CONFIG, else beside addon/, installed: ~/.config/claude-relay/relay.yaml.",
+    ),
     ("relay_keep_flows", int, 2000, "How many finished flows mitmweb keeps; older ones are removed from its list."),
     ("relay_keep_bodies", int, 200, "How many of the newest flows keep their bodies in mitmweb."),
 )

@@ -29,10 +29,10 @@ from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
 from claude_relay.core.config.listening import modes
-from claude_relay.core.config.locate import locate
+from claude_relay.core.config.locate import base, locate
 from claude_relay.store.ledger import Ledger
 
-from . import banner, options, reload, shortcuts
+from . import banner, confdir, options, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .commands import RelayCommands
@@ -43,6 +43,7 @@ from .hookindex import HookIndex
 from .inspection import View
 from .loops import errand
 from .opening import Opening, load
+from .presence import Presence
 from .reporting import Reporting
 from .runtime import Draft, Runtime
 from .stored import Lent, Stored
@@ -66,6 +67,7 @@ class ClaudeRelay(RelayHooks):
         self.lent: Lent = {}
         self.announced = False
         self.stored: Stored | None = None
+        self.presence: Presence | None = None
         self.mitmproxy_runs = False
         self.starting: asyncio.Task[None] | None = None
         """What `running` has begun; None while the relay does not run."""
@@ -80,6 +82,8 @@ class ClaudeRelay(RelayHooks):
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options. When the script's file was touched, the relay runs already and goes on."""
         options.declare(loader)
+        if problem := confdir.problem(ctx.options.confdir):
+            logger.error("The relay cannot start: %s", problem)
         if self.closing is not None:
             self.closing.cancel()
             self.closing = None
@@ -106,7 +110,7 @@ class ClaudeRelay(RelayHooks):
             return
         try:
             seen = reload.stamp(path) if path is not None else None
-            config = reload.read(path) if path is not None else default(os.environ)
+            config = reload.read(path) if path is not None else default(os.environ, folder=base(None, os.environ))
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
             self.put_into_force(Draft.of(config))
@@ -146,6 +150,8 @@ class ClaudeRelay(RelayHooks):
         await load(ledger, stored, reporting)
         self.opening.finish()
         if await self.default_listener.replace(modes(config)):
+            self.presence = Presence(config.database, self.running_runtime, lambda: self.path, reporting.servers)
+            self.presence.start()
             self.announced = True
             for line in banner.lines(self.runtime, self.path):
                 logger.log(ALERT, line)
@@ -252,6 +258,8 @@ class ClaudeRelay(RelayHooks):
                 stack.callback(self.books.reporting.close)
             if self.books.ledger is not None:
                 stack.callback(self.books.close)
+            if self.presence is not None:
+                stack.callback(self.presence.close)
             self.let_go_of_mitmproxy()
 
     def let_go_of_mitmproxy(self) -> None:

@@ -1,6 +1,7 @@
 """The floor that remembers: one SQLite file, written by one thread, read by anybody.
 
     database    opens the file, for writing (private, WAL) and for reading
+    folders     made for this user alone
     migrations  brings its tables up to date, whoever starts first
     writer      the thread that commits whatever queued up, keeps rows while the disk does not play along
     tables      requests and attempts as rows; sink: what the writers' sinks share
@@ -10,6 +11,7 @@
     bodies      redacted bodies, where the configuration asks for them, by a writer of their own
     upkeep      what is old leaves, and the room goes back
     backup      a copy of one moment; export: rows for other programs; replacing: a file that takes another's place at once
+    relays      a row for each running relay, for commands and panel
     vault       keys, sealed: what may be told of them, and `lend`, the one way by which they come out
       keys        what goes in and what is shown; keyrows, sealedrows: as rows; vaultfile, watch: the file, and its changes
       locking     which secret opens it; secret: where that is kept; sealing: how texts are sealed

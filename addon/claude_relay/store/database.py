@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .folders import make_private
+
 # WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
 # the last commits but never damages the file. https://www.sqlite.org/wal.html
 # The checkpoint is the writer's to do, in a quiet moment; the automatic one (pages) is only the net below.
@@ -157,6 +159,12 @@ def _create_private(path: Path) -> None:
     except FileExistsError:
         pass
     except FileNotFoundError as error:
+        from claude_relay.core.config.locate import state_folder  # half a second, for what happens once
+
+        if path.parent == state_folder(os.environ) and not path.parent.exists():  # nobody else makes that one
+            make_private(path.parent)
+            _create_private(path)
+            return
         raise StoreError(
             f"{path}: its folder does not exist – create {path.parent}, or set `database` in relay.yaml to another file"
         ) from error

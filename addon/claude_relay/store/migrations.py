@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import rollups
 from .database import NewerDatabase, file_of, transaction
-from .statetables import create_batches, create_probes, create_state
+from .statetables import create_batches, create_probes, create_relays, create_state
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
     from sqlite_utils import Database
@@ -206,6 +206,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_bodies,
     add_rollups,
     create_batches,
+    create_relays,
 )
 
 

@@ -6,6 +6,7 @@
     probes     the keys that a process probes after a long rest
     resources  which key has made a file, a batch, a container
     batches    those whose results were counted
+    relays     one row a running relay, see `relays`
 
 Joining is the same as in `core.rest` and `core.sessions`, whatever the order of the rows. Times are seconds since the epoch as
 REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
@@ -35,6 +36,25 @@ def create_probes(db: Database | sqlite3.Connection) -> None:
 def create_batches(db: Database | sqlite3.Connection) -> None:
     """`batches`: those whose results were counted; `until`: when the provider forgets them."""
     db.execute("CREATE TABLE batches (id TEXT NOT NULL PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID")
+
+
+def create_relays(db: Database | sqlite3.Connection) -> None:
+    """`relays`. Its times are of one length: where only `seen_at` is another one, SQLite writes only that page."""
+    db.execute("""
+        CREATE TABLE relays (
+            id TEXT NOT NULL PRIMARY KEY,
+            pid INTEGER NOT NULL,
+            host TEXT NOT NULL,
+            version TEXT NOT NULL,
+            started_at TEXT NOT NULL,
+            seen_at TEXT NOT NULL,
+            in_flight INTEGER NOT NULL,
+            config TEXT,
+            confdir TEXT NOT NULL,
+            listeners TEXT NOT NULL,
+            pools TEXT NOT NULL,
+            load TEXT NOT NULL
+        )""")
 
 
 TABLES = (

@@ -11,7 +11,7 @@ from claude_relay.store.keys import LIMITS, StoredKey
 
 from . import options, showing
 from .options import given
-from .selecting import CHOICE, in_use, in_vault, meant, not_removed, removed
+from .selecting import CHOICE, in_hand, in_use, in_vault, meant, removed
 
 
 @click.command()
@@ -98,7 +98,7 @@ def restore(**said: Any) -> None:
     say("restored", found, room.vault.restore([key.id for key in found]))
 
 
-@click.command()
+@click.command(short_help="Lift the rests of keys, so that they are used at once.")
 @options.selection
 def reset(**said: Any) -> None:
     """Lift the rests of keys, those of relay.yaml too, so that the relay uses them at once.
@@ -108,7 +108,7 @@ def reset(**said: Any) -> None:
       scripts/keys reset v1
       scripts/keys reset --all --status resting
     """
-    room, found = meant(said, not_removed)
+    room, found = meant(said, in_hand)
     count = room.vault.reset([key.id for key in found])
     click.echo(f"{count} rest{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
 

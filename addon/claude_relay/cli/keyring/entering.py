@@ -61,7 +61,7 @@ def add(
     click.echo(f"Added {showing.names(done.added)} {done.added[0].mask}")
 
 
-@click.command("import")
+@click.command("import", short_help="Add keys from a file or standard input.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="-")
 @options.provider_of
 @click.option("--format", "form", type=click.Choice([*FORMS]), help="Default: seen from the contents.")

@@ -12,7 +12,7 @@ from .room import Room
 from .selecting import Choice, anything, choose, not_removed
 
 
-@click.command("list")
+@click.command("list", short_help="Show keys, those of relay.yaml too.")
 @options.words
 @options.filters
 @click.option("--removed", "with_removed", is_flag=True, help="Removed keys, too.")
@@ -27,15 +27,17 @@ def list_(
     config: str | None,
     database: Path | None,
 ) -> None:
-    """Show keys, those of relay.yaml too.
+    """Show keys, those of relay.yaml too, as the running relay has them.
 
     \b
     Examples:
       scripts/keys list
       scripts/keys list --status limited --json
     """
-    room, now = Room.enter(config, database), time.time()
+    room, now = Room.enter(config, database, to_look=True), time.time()
     every = room.keys()
+    if room.relay.row is None:
+        click.echo(room.relay.why, err=True)
     objection = anything if with_removed or status == "removed" or words else not_removed
     found = choose(every, Choice(words, not words, provider, status), objection, now=now)
     if as_json:
@@ -50,7 +52,7 @@ def list_(
         click.echo(f"{hidden} removed; see them with --removed.", err=True)
 
 
-@click.command()
+@click.command(short_help="Print what is known of keys, as JSON or CSV.")
 @options.words
 @options.filters
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV in place of JSON.")

@@ -15,10 +15,10 @@ from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, Stored
 from . import checking, options, showing
 from .changing import say
 from .room import Room
-from .selecting import in_use, meant, not_removed
+from .selecting import in_hand, in_use, meant
 
 
-@click.command()
+@click.command(short_help="Ask the provider about each key.")
 @options.selection
 @options.checking
 @options.as_json
@@ -33,7 +33,7 @@ def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
       scripts/keys check --all
       scripts/keys check v1 --json
     """
-    room, found = meant(said, not_removed)
+    room, found = meant(said, in_hand)
     results, now = _check(room, found, parallel, timeout), time.time()
     told = [(key, results[key.id]) for key in found]
     if as_json:
@@ -45,7 +45,7 @@ def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
     raise SystemExit(any(result.status not in (VALID, LIMITED) for _, result in told))
 
 
-@click.command()
+@click.command(short_help="Check keys, then remove those that are revoked.")
 @options.selection
 @options.checking
 @click.option("--dry-run", is_flag=True, help="Only say which.")

@@ -20,7 +20,7 @@ AFTERWARDS = {
 }
 
 
-@click.command("rotate-secret")
+@click.command("rotate-secret", short_help="Seal all keys anew with another secret.")
 @click.option(
     "--to",
     "place",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from claude_relay.cli.common import load_config
+from claude_relay.cli import running
+from claude_relay.cli.common import load_source, read_config, read_for_clients
+from claude_relay.cli.running import Found
 from claude_relay.core.config import Config
 from claude_relay.core.config.problems import shown, suggest
 from claude_relay.core.exchange import Key
-from claude_relay.store.keys import StoredKey, mask
+from claude_relay.store.keys import Resting, StoredKey, mask, seconds_of
 from claude_relay.store.vault import Vault
 
-CONFIGURED = "relay.yaml"
+CONFIGURED, RUNNING, VAULT = "relay.yaml", "running relay", "vault"
+"""Where a key comes from; the second: only the running relay has it, from the variables of its own terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +30,43 @@ class Room:
 
     config: Config
     vault: Vault
+    relay: Found
 
     @classmethod
-    def enter(cls, config: str | None, database: Path | None) -> Room:
-        """Load the configuration; ends with status 2 when it is broken."""
-        loaded = load_config(config)
-        return cls(loaded, Vault(database or loaded.database, environ=os.environ))
+    def enter(cls, config: str | None, database: Path | None, *, to_look: bool = False) -> Room:
+        """Load the configuration; ends with status 2 when it is broken.
+
+        to_look  do with the running relay's providers where this shell lacks variables that the configuration needs
+        """
+        source = load_source(config, read_for_clients if to_look else read_config)
+        known = source.config if source.lacks is None else source.config.model_copy(update={"providers": {}})
+        path = database or known.database
+        return cls(known, Vault(path, environ=os.environ), running.find(source, path))
 
     def keys(self) -> tuple[StoredKey, ...]:
-        """Those of the vault, then those of the configuration."""
+        """Those of the vault, then those of the configuration: as this shell has them, but where the running relay has others."""
         rests = self.vault.rests()
-        return self.vault.list() + tuple(
-            StoredKey(key.id, name, key.alias, mask(key.secret), rests=rests.get((name, key.id), ()), source=CONFIGURED)
+        own = {
+            (name, key.alias): StoredKey(
+                key.id, name, key.alias, mask(key.secret), rests=rests.get((name, key.id), ()), source=CONFIGURED
+            )
             for name, provider in self.config.providers.items()
             for key in provider.key_list(name)
-        )
+        }
+        others = {(key.provider, key.alias): key for key in self._of_relay()}
+        others = {place: key for place, key in others.items() if place not in own or own[place].mask != key.mask}
+        return self.vault.list() + tuple((own | others).values())
+
+    def _of_relay(self) -> Iterator[StoredKey]:
+        """The running relay's keys of its configuration."""
+        pools = self.relay.row.keys() if self.relay.row is not None else {}
+        for name, keys in pools.items():
+            yield from (_running(name, key) for key in keys if key["source"] == CONFIGURED)
 
     def secrets(self, keys: Collection[StoredKey]) -> dict[str, Key]:
         """The very keys, by id; damaged ones are missing."""
         wanted = {key.id for key in keys}
-        sealed = {key.id for key in keys if key.source != CONFIGURED}
+        sealed = {key.id for key in keys if key.source == VAULT}
         lent = [key for group in self.vault.lend(sealed).values() for key in group] if sealed else []
         listed = [key for name, provider in self.config.providers.items() for key in provider.key_list(name)]
         return {key.id: key for key in (*listed, *lent) if key.id in wanted}
@@ -59,3 +81,11 @@ class Room:
         if name not in known:
             raise click.UsageError(f"relay.yaml has no provider '{shown(name)}'; {suggest(name, known)}")
         return name
+
+
+def _running(provider: str, key: Mapping[str, Any]) -> StoredKey:
+    """A key as the relay's row tells it; it has no id here, for ids come from secrets."""
+    ends = {"out": math.inf, "resting": seconds_of(key["until"]) or math.inf}
+    rests = (Resting("", ends[key["state"]], key["reason"]),) if key["state"] in ends else ()
+    id = f"relay:{provider}/{key['alias']}"
+    return StoredKey(id, provider, key["alias"], key["mask"], attempts=key["used"], rests=rests, source=RUNNING)

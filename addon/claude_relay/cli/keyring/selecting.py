@@ -19,7 +19,7 @@ import click
 from claude_relay.core.verdicts import clean
 from claude_relay.store.keys import StoredKey
 
-from .room import CONFIGURED, Room
+from .room import CONFIGURED, RUNNING, VAULT, Room
 
 type Objection = Callable[[StoredKey], str]
 """Why a command cannot do anything with a key; empty when it can."""
@@ -56,9 +56,15 @@ def not_removed(key: StoredKey) -> str:
     return "was removed; bring it back with restore" if key.removed_at else ""
 
 
+def in_hand(key: StoredKey) -> str:
+    """For what needs the key itself, wherever it comes from."""
+    here = "is known to the running relay alone; do this in a terminal that has the same variables"
+    return here if key.source == RUNNING else not_removed(key)
+
+
 def in_vault(key: StoredKey) -> str:
     """For what changes rows of the vault, removed or not."""
-    return f"comes from {CONFIGURED}; change it there" if key.source == CONFIGURED else ""
+    return f"comes from {CONFIGURED}; change it there" if key.source != VAULT else ""
 
 
 def in_use(key: StoredKey) -> str:

@@ -9,8 +9,9 @@ import csv
 import json
 import math
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ import click
 from claude_relay.store.keyrows import moment
 from claude_relay.store.keys import LIMITED, CheckResult, StoredKey, seconds_of
 
+PIPE = 200
 NAMED = 10
 """As many keys are named in a line; of more the number is said."""
 STYLES = {
@@ -36,10 +38,13 @@ STYLES = {
 
 
 def table(keys: Sequence[StoredKey], now: float) -> None:
-    """Print keys as a table."""
+    """Print keys as a table: the columns in which something stands, as far as there is room."""
     cells = {title: [cell(key, now) for key in keys] for title, cell in CELLS.items()}
     filled = {title: column for title, column in cells.items() if title in ALWAYS or any(column)}
-    _print(list(filled), list(zip(*filled.values(), strict=True)))
+    shown = _fitting(filled, _width())
+    _print(list(shown), list(zip(*shown.values(), strict=True)))
+    if left_out := [title for title in filled if title not in shown]:
+        click.echo(f"No room for: {', '.join(left_out)}. --json has them.", err=True)
 
 
 def results(found: Sequence[tuple[StoredKey, CheckResult]], now: float) -> None:
@@ -93,6 +98,25 @@ def _cell(value: object) -> object:
     return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@")) else text
 
 
+def _fitting(columns: Mapping[str, Sequence[str]], room: int) -> dict[str, Sequence[str]]:
+    """Without the columns for which there is no room, those that one can do without first."""
+    needed = {
+        title: min(max(map(len, (title, *column))), WRAPS.get(title, room)) + 3 for title, column in columns.items()
+    }
+    left_out: set[str] = set()
+    for title in EXPENDABLE:
+        if sum(width for each, width in needed.items() if each not in left_out) <= room:
+            break
+        left_out.add(title)
+    return {title: column for title, column in columns.items() if title not in left_out}
+
+
+def _width() -> int:
+    """Columns of the terminal; a pipe has no edge."""
+    edge = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return shutil.get_terminal_size().columns if edge else PIPE
+
+
 def _print(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -104,8 +128,7 @@ def _print(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
         grid.add_column(title, overflow="fold", no_wrap=title in ("key", "mask"))
     for row in rows:
         grid.add_row(*(Text(cell, style=_style(title, cell)) for title, cell in zip(titles, row, strict=True)))
-    roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200  # a pipe has no edge
-    Console(highlight=False, width=roomy).print(grid)
+    Console(highlight=False, width=_width()).print(grid)
 
 
 def _style(title: str, cell: str) -> str:
@@ -155,6 +178,10 @@ def _ago(key: StoredKey, now: float) -> str:
 
 
 ALWAYS = ("key", "mask", "state")
+EXPENDABLE = ("notes", "last used", "proxy", "limits", "used", "weight", "tier", "label", "why")
+"""In this order, where room is short."""
+WRAPS = {"label": 14, "state": 16, "why": 20, "notes": 20, "limits": 16}
+"""Columns that stay readable in this width."""
 CELLS: dict[str, Callable[[StoredKey, float], str]] = {
     "key": lambda key, now: key.name,
     "label": lambda key, now: key.label,

@@ -41,6 +41,8 @@ PIPE: Final = 160
 """Columns where nothing limits the width."""
 NAME: Final = 10
 """Columns that a name has at least."""
+LONGEST_NAME: Final = 20
+"""For names up to this length columns are left out rather than that they are folded."""
 BAR: Final = 4
 LISTED: Final = 3
 """Models without a price that are named."""
@@ -111,7 +113,7 @@ def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[Ren
         return [Text(_nothing(report, path), overflow="fold")]
     bars = pictures and report.by not in TIMES
     short = _shortened(report)
-    shown = _fitting(short, width - NAME - (BAR + 1) * bars) if pictures else list(CELLS)
+    shown = _fitting(short, width - _name_width(short) - (BAR + 1) * bars) if pictures else list(CELLS)
     found: list[RenderableType] = [_table(short, shown, bars=bars)]
     if pictures and report.by in TIMES:
         found.append(Text(_sparks(report, width)))
@@ -147,6 +149,11 @@ def _cut(report: Report) -> str:
     most = "cost" if _weight(report)[0] == "cost" else "requests"
     which = "the last" if report.by in TIMES else f"those with most {most}"
     return f"{ROWS} of {len(report.lines):,} lines: {which}. The total is of all; --json and --csv have each."
+
+
+def _name_width(report: Report) -> int:
+    """What the names take, as far as that leaves most columns their room; longer ones are folded."""
+    return max(NAME, min(LONGEST_NAME, max(len(line.name or "") for line in report.lines)))
 
 
 def _fitting(report: Report, room: int) -> list[str]:

@@ -15,7 +15,7 @@ Pure: the text and the environment are given. It knows nothing of mitmproxy, of 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from functools import cache
 from importlib.resources import files
 from os.path import normpath
@@ -25,8 +25,9 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
-from .expand import expand, is_literal
+from .expand import UNSET, expand, is_literal
 from .explain import explain
+from .locate import database_folder
 from .models import (
     NATIVE,
     Bodies,
@@ -73,6 +74,7 @@ __all__ = [
     "Route",
     "Sessions",
     "default",
+    "lacks_variables",
     "literals",
     "needs_restart",
     "parse",
@@ -92,19 +94,26 @@ _AT_RESTART = ("proxy", "base_url", "panel", "status")
 
 
 def parse(
-    text: str | bytes, *, environ: Mapping[str, str], where: str = "relay.yaml", folder: Path | None = None
+    text: str | bytes,
+    *,
+    environ: Mapping[str, str],
+    where: str = "relay.yaml",
+    folder: Path | None = None,
+    only: Collection[str] | None = None,
 ) -> Config:
     """The configuration that the text describes. Raises ConfigError with every problem.
 
     where   how messages name the file
     folder  what a relative `database` or path of a format starts from; default: the folder of `where`
+    only    sections to look at; the others count as left out, whatever they hold
     """
     try:
         document = read(text)
     except YamlError as error:
         raise ConfigError([Problem(where, bad.line, dotted(bad.place), bad.what) for bad in error.complaints]) from None
     found: dict[Place, str] = {}
-    config = _build(document.data, environ, found)
+    data = document.data if only is None else {name: document.data[name] for name in only if name in document.data}
+    config = _build(data, environ, found)
     if config is None or found:
         raise ConfigError(
             [Problem(where, document.line(place), dotted(place), what) for place, what in _in_order(found, document)]
@@ -115,6 +124,11 @@ def parse(
 def default(environ: Mapping[str, str], *, folder: Path | None = None) -> Config:
     """What an empty file means: Anthropic, with ANTHROPIC_API_KEYS or else the client's own credential."""
     return parse("", environ=environ, folder=folder)
+
+
+def lacks_variables(error: ConfigError) -> bool:
+    """Whether variables are unset, which may be all that is wrong: the same file may well be right in another shell."""
+    return any(problem.what.startswith(UNSET) for problem in error.problems)
 
 
 def needs_restart(old: Config, new: Config) -> tuple[str, ...]:
@@ -309,7 +323,8 @@ def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
         else provider
         for name, provider in config.providers.items()
     }
-    return config.model_copy(update={"database": _path(config.database, folder, environ), "providers": providers})
+    start = folder if "database" in config.model_fields_set else database_folder(folder, environ)
+    return config.model_copy(update={"database": _path(config.database, start, environ), "providers": providers})
 
 
 def _path(path: Path, folder: Path, environ: Mapping[str, str]) -> Path:

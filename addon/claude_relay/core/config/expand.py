@@ -13,6 +13,9 @@ from .problems import Place
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<inside>[^}]*)(?P<end>\}?)")
 _INSIDE = re.compile(r"(?P<name>[A-Za-z_]\w*)(?::-(?P<default>.*))?", re.DOTALL | re.ASCII)
 
+UNSET = "the environment variable "
+"""What complaints about unset variables begin with."""
+
 type Complain = Callable[[Place, str], object]
 
 
@@ -43,7 +46,7 @@ def _replacement(found: re.Match[str], environ: Mapping[str, str], complain: Com
     if default is not None:
         return environ.get(name) or default
     if name not in environ and not _is_key(place):
-        complain(place, f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}")
+        complain(place, f"{UNSET}{name} is not set; set it, or write ${{{name}:-default}}")
     return environ.get(name, "")
 
 

@@ -1,4 +1,4 @@
-"""The listeners of a configuration, in mitmproxy's words."""
+"""What a configuration says of ways: its listeners in mitmproxy's words, and the providers that its routes lead to."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ def modes(config: Config) -> list[str]:
     if config.listen.base_url is not None:
         found.append(f"reverse:http://{config.intercept.hosts[0]}:443@{_place(config.listen.base_url)}")
     return found
+
+
+def routed(config: Config) -> frozenset[str]:
+    """The providers that requests may reach.
+
+    >>> from claude_relay.core.config import default
+    >>> sorted(routed(default({})))
+    ['anthropic']
+    """
+    first = {config.default.partition("/")[0]} if config.default else set()
+    return frozenset(first.union(*(route.to for route in config.routes)))
 
 
 def _place(address: Address) -> str:

@@ -315,6 +315,16 @@ class Pool:
         self._now = now
         return PoolState.of(self.provider, [self._key_state(key, now) for key in self.keys])
 
+    def notable(self, now: float) -> Iterator[KeyState]:
+        """The states of the keys that are not just ready, idle and unused, one after another: it costs little, and may be paused."""
+        self._now = now
+        load, resting, room = self.load, self.rests.known(), self._rooms.of
+        for key in self.keys:
+            if key.id in resting or not load.takes(key.id, now):
+                yield self._key_state(key, now)
+            elif used := load.used(key.id):
+                yield KeyState(key.alias, "ready", None, "", load.busy(key.id), used, room(key.id, now))
+
     def _key_state(self, key: Key, now: float) -> KeyState:
         load, why_full = self.load, self.load.why_full(key.id, now)
         counts = load.busy(key.id), load.used(key.id), self.room(key)
