@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from claude_relay.asking import listed
-from claude_relay.core.config import FIRST, NO_KEY
+from claude_relay.core.config import FIRST, NO_KEY, led
 from claude_relay.core.exchange import Hop, Key
 
 from .runtime import Runtime
@@ -71,7 +71,8 @@ class Discovery:
         try:
             pool = runtime.pools[name]
             key = pool.keys[0] if pool.keys else Key(name, "", NO_KEY, "")
-            names = await asyncio.to_thread(listed, runtime.config.providers[name], key, timeout=PATIENCE)
+            provider = led(runtime.config.providers[name], runtime.way)
+            names = await asyncio.to_thread(listed, provider, key, timeout=PATIENCE)
             model = next((name for name in names if not any(word in name.lower() for word in OF_ANOTHER_KIND)), None)
             known = self._found.get(place)
             if model is None and known is not None:  # it may only be busy with loading

@@ -5,12 +5,13 @@ A new configuration replaces it in one step; requests under way keep what they b
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from claude_relay.core.accounting.pricing import Prices
-from claude_relay.core.config import NO_KEY, Config
+from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
 from claude_relay.core.keys.pool import Pool, Pools
@@ -55,18 +56,26 @@ class Runtime:
     formats: Mapping[str, Format]
     """By provider; those of Claude's own format are not in it."""
     prices: Prices
+    way: WayOut
+    """What the environment says of the way out."""
 
     @classmethod
     def of(
-        cls, config: Config, before: Runtime | None = None, lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT
+        cls,
+        config: Config,
+        before: Runtime | None = None,
+        lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT,
+        environ: Mapping[str, str] = os.environ,
     ) -> Runtime:
         """Build from a configuration. Pools and sessions of the one before live on, so that rests and counters do.
 
-        lent  keys of the vault by provider, used beside those of the configuration
+        lent     keys of the vault by provider, used beside those of the configuration
+        environ  what names the proxies on the way out
         """
         pools = {} if before is None else dict(before.pools)
         kept: dict[str, Pool] = {}
         upstreams: dict[str, Upstream] = {}
+        way = way_out(config, environ)
         for name, provider in config.providers.items():
             own = provider.key_list(name)
             known = {key.secret for key in own}
@@ -79,7 +88,7 @@ class Runtime:
             else:
                 pool.replace(keys, strategy=provider.strategy, passthrough=passthrough)
             kept[name] = pool
-            upstreams[name] = Upstream.of(provider)
+            upstreams[name] = Upstream.of(provider, way)
         retry = config.retry
         side = min(SIDE_CALL_SECONDS, retry.first_byte)
         sessions = before.sessions if before is not None else None
@@ -95,6 +104,7 @@ class Runtime:
             sessions=sessions if config.sessions.sticky else None,
             formats={name: found for name, p in config.providers.items() if (found := format_of(p.format)) is not None},
             prices=Prices(config.prices),
+            way=way,
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
         )
 

@@ -79,7 +79,7 @@ class ClaudeRelay(RelayHooks):
             config = reload.read(self.path) if self.path is not None else default(os.environ)
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
-            self.runtime = Runtime.of(config, self.runtime, self.lent)
+            self.change(Runtime.of(config, self.runtime, self.lent))
         except ConfigError as e:
             if self.runtime is not None:
                 raise exceptions.OptionsError(str(e)) from None
@@ -144,10 +144,18 @@ class ClaudeRelay(RelayHooks):
         for what in needs_restart(self.runtime.config, config):
             logger.warning("%s changes when the relay is started again", what)
         config = running(self.runtime.config, config)
-        self.runtime = Runtime.of(config, self.runtime, self.lent)
+        self.change(Runtime.of(config, self.runtime, self.lent))
         if self.books.reporting is not None:
             self.books.reporting.change(config)
         options.apply(config)
+
+    def change(self, runtime: Runtime) -> None:
+        """Another configuration holds from now on. What cannot be followed of what the environment says of the way out is said once."""
+        known = () if self.runtime is None else self.runtime.way.warnings
+        for warning in runtime.way.warnings:
+            if warning not in known:
+                logger.warning("%s", warning)
+        self.runtime = runtime
 
     def lend(self, lent: Lent) -> None:
         """The vault's keys changed."""
