@@ -137,6 +137,14 @@ def test_nothing_is_declared_that_nobody_imports() -> None:
     assert used >= ALWAYS
 
 
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_locks_name_all_that_is_declared(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert {name_of(found) for found in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} >= ALWAYS
+    assert "(pyproject.toml" in text
+    assert not re.search(r"(via|#) +claude-relay", text), "made of an earlier pyproject.toml"
+
+
 def test_the_standard_library_takes_the_place_of_a_package() -> None:
     """From 3.14 on nothing of `backports` is installed."""
     [zstd] = [Requirement(text) for text in PROJECT["dependencies"] if text.startswith("backports")]
