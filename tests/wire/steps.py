@@ -82,9 +82,9 @@ class Packer:
             self.pack = lambda data: br.process(data) + br.flush()
             self.finish = br.finish
         elif encoding == "zstd":
-            zstandard = zstd.ZstdCompressor()
-            self.pack = lambda data: zstandard.compress(data, zstandard.FLUSH_BLOCK)
-            self.finish = zstandard.flush
+            compressor = zstd.ZstdCompressor()
+            self.pack = lambda data: compressor.compress(data, compressor.FLUSH_BLOCK)
+            self.finish = compressor.flush
         else:
             raise ValueError(encoding)
 
