@@ -20,7 +20,7 @@ from mitmproxy.connection import Client
 from mitmproxy.log import ALERT
 from mitmproxy.tls import TlsData
 
-from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
+from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import locate
 from claude_relay.store.ledger import Ledger
@@ -150,10 +150,10 @@ class ClaudeRelay(RelayHooks):
         options.apply(config)
 
     def change(self, runtime: Runtime) -> None:
-        """Another configuration holds from now on. What cannot be followed of what the environment says of the way out is said once."""
-        known = () if self.runtime is None else self.runtime.way.warnings
-        for warning in runtime.way.warnings:
-            if warning not in known:
+        """Another configuration holds from now on. What is not followed of what the environment says of the way out is said once."""
+        before = WayOut() if self.runtime is None else self.runtime.way
+        for warning in (*runtime.way.warnings, *runtime.way.circles):
+            if warning not in (*before.warnings, *before.circles):
                 logger.warning("%s", warning)
         self.runtime = runtime
 

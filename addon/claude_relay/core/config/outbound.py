@@ -71,21 +71,25 @@ class WayOut:
     https, http  the proxy on the way to hosts with and without TLS; None: none
     exempt       what goes directly all the same
     warnings     what is said there and cannot be followed, each with its remedy; no secrets
+    circles      what leads back to the relay and is not followed, as variables do that are meant for its clients
     """
 
     https: OutboundProxy | None = None
     http: OutboundProxy | None = None
     exempt: tuple[Exempt, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    circles: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, environ: Mapping[str, str], listeners: Iterable[Address] = ()) -> WayOut:
         """Read the environment. `listeners`: where the relay listens; a proxy there would be a circle and does not count."""
-        places, warnings = tuple(listeners), dict[str, None]()
-        found = {scheme: _proxy(scheme, environ, places, warnings) for scheme in PORTS}
+        places = tuple(listeners)
+        found = {scheme: _found(scheme, environ, places) for scheme in PORTS}
         names = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
         exempt = tuple(Exempt.parse(entry) for entry in re.split(r"[,\s]+", names.lower()) if entry)
-        return cls(found["https"], found["http"], exempt, tuple(warnings))
+        warnings, circles = ([getattr(of, name) for of in found.values()] for name in ("warning", "circle"))
+        said = (tuple(dict.fromkeys(filter(None, texts))) for texts in (warnings, circles))
+        return cls(found["https"].proxy, found["http"].proxy, exempt, *said)
 
     def to(self, scheme: str, host: str, port: int) -> OutboundProxy | None:
         """The proxy on the way to a place; None: it is reached directly, as everything on this machine is."""
@@ -156,29 +160,33 @@ def _odd_ip(host: str) -> IPv4Address | None:
     return IPv4Address(sum(number << 8 * (3 - place) for place, number in enumerate(first)) + last)
 
 
-def _proxy(
-    scheme: str, environ: Mapping[str, str], listeners: tuple[Address, ...], warnings: dict[str, None]
-) -> OutboundProxy | None:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a variable comes to: a proxy, or why there is none."""
+
+    proxy: OutboundProxy | None = None
+    warning: str = ""
+    circle: str = ""
+
+
+def _found(scheme: str, environ: Mapping[str, str], listeners: tuple[Address, ...]) -> _Found:
     variable, text = _said(scheme, environ)
     if not text:
-        return None
+        return _Found()
     kind = "other connections" if variable.lower() == "all_proxy" else f"connections to {scheme}:// hosts"
     remedy = f"set {variable} to an http:// or https:// proxy, or unset it"
     if "://" not in text:
         text = f"http://{text}"
     elif (named := text.partition("://")[0].lower()) not in PORTS:
         what = "a SOCKS proxy" if named.startswith("socks") else "a kind of proxy that the relay cannot use"
-        warnings[f"{variable} names {what} ({_shown(text)}): {kind} go past it, directly; {remedy}"] = None
-        return None
+        return _Found(warning=f"{variable} names {what} ({_shown(text)}): {kind} go past it, directly; {remedy}")
     try:
         proxy = replace(OutboundProxy.parse(text), variable=variable)
     except ValueError:
-        warnings[f"{variable} is no URL of a proxy: {kind} go directly; {remedy}"] = None
-        return None
+        return _Found(warning=f"{variable} is no URL of a proxy: {kind} go directly; {remedy}")
     if any(leads_to(address, proxy.host, proxy.port) for address in listeners):
-        warnings[f"{variable} names this relay itself ({proxy}) and is ignored: {kind} go directly"] = None
-        return None
-    return proxy
+        return _Found(circle=f"{variable} names this relay itself ({proxy}) and is ignored: {kind} go directly")
+    return _Found(proxy)
 
 
 def _said(scheme: str, environ: Mapping[str, str]) -> tuple[str, str]:
