@@ -491,6 +491,18 @@ def test_check(room: Path, upstream: Upstream) -> None:
     assert states(room) == list(EXPECTED.values())
 
 
+def test_check_goes_out_as_the_relay_does(room: Path) -> None:
+    text = f"listen: {{proxy: '127.0.0.1:9'}}\nproviders: {{p: {{base_url: 'https://h.invalid', keys: [{secret('valid')}]}}}}"
+    (room / "relay.yaml").write_text(text)
+    with tunnelling(status="407 Who are you?") as (port, heard):
+        url = f"http://user:hunter2@127.0.0.1:{port}"
+        [found] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY=url).stdout)
+        [near] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY="http://localhost:9").stdout)
+    assert found["reason"] == f"connect: the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert near["reason"] == "connect: no such host"  # the proxy is the relay itself: the way was a direct one
+    assert len(heard) == 1
+
+
 def test_check_shows_a_table(room: Path) -> None:
     result = run(room, "check", "v1", "v2", "p/v5", "--provider", "p")
     assert result.exit_code == 1

@@ -46,6 +46,10 @@ class CompanyProxy:
         self.port: int = self.listener.getsockname()[1]
         self.sockets: list[socket.socket] = []
         self.threads: list[threading.Thread] = []
+        self.silent = False
+        """It takes what is said and says nothing."""
+        self.closed = 0
+        self.changed = threading.Condition()
 
     @property
     def url(self) -> str:
@@ -54,6 +58,18 @@ class CompanyProxy:
     def url_for(self, user: str) -> str:
         """With that user's name and password."""
         return self.url.replace("://", f"://{quote(user)}:{quote(self.users[user], safe='')}@")
+
+    def wait_until_closed(self, count: int) -> None:
+        """Until clients have ended so many connections."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.closed >= count, PATIENCE), (
+                f"{self.closed} of {count} were closed"
+            )
+
+    def _over(self) -> None:
+        with self.changed:
+            self.closed += 1
+            self.changed.notify_all()
 
     def __enter__(self) -> CompanyProxy:
         self._begin(self._accept)
@@ -89,8 +105,9 @@ class CompanyProxy:
                 client.close()
                 return
             self.sockets.append(server)
-            self._begin(_pump, client, server)
-            _pump(server, client)
+            self._begin(_pump, server, client)
+            _pump(client, server)
+            self._over()
 
     def _answer(self, client: socket.socket) -> socket.socket | None:
         head = b""
@@ -102,6 +119,11 @@ class CompanyProxy:
         method, target, _ = line.split(" ")
         user = self._user(dict(field.lower().split(": ", 1) for field in fields if field), head)
         self.asked.append(Asked(target, user or ""))
+        if self.silent:
+            with suppress(OSError):
+                client.recv(1)
+            self._over()
+            return None
         if self.says is not None:
             client.sendall(self.says)
             return None

@@ -19,13 +19,13 @@ from claude_relay.core.config import WayOut
 from claude_relay.proxy.notices import PostError, post
 from claude_relay.store.vault import NewKey, Vault
 
-from . import steps
+from . import claude, steps
 from .certs import Authority
 from .clients import H2Client, RawClient, connect, connect_through, messages_body
 from .company import Asked, CompanyProxy
 from .conftest import StartRelay
 from .relay import Relay, config, free_ports, provider, rows
-from .upstream import FakeUpstream, refusing_port
+from .upstream import FakeUpstream, Signal, blackhole_port, refusing_port, silent_port
 
 CLAUDE = "api.anthropic.com:443"
 NAMED = "https://api.anthropic.com"
@@ -343,12 +343,55 @@ def test_a_failing_proxy_is_named(start: StartRelay, stack: ExitStack, name: str
     assert "pa:ss" not in said
 
 
-def test_a_proxy_that_keeps_silent(start: StartRelay, stack: ExitStack) -> None:
-    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    text = config(NAMED, ["good-1"], retry=QUICK | {"attempts": 1, "first_byte": "300ms"})
+@pytest.mark.parametrize("port", [silent_port, blackhole_port])
+def test_a_proxy_that_keeps_silent(start: StartRelay, stack: ExitStack, port: Any) -> None:
+    """Whether it takes the connection or not."""
+    url = f"http://127.0.0.1:{stack.enter_context(port())}"
+    text = config(NAMED, ["good-1"], retry=QUICK | {"attempts": 2, "first_byte": "300ms"})
     said = str(ask(through(start, {"HTTPS_PROXY": url}, text)).json()["error"]["message"])
     assert f"no first byte within 0.3 s, through {url} (HTTPS_PROXY)" in said
+
+
+GIVEN_UP = {
+    "head": steps.stall_before_head,
+    "body": steps.stall_before_body(),
+    "error": steps.stream([claude.error_event("api_error", "no"), steps.stall]),
+}
+
+
+@pytest.mark.parametrize("bad", GIVEN_UP)
+@pytest.mark.parametrize("client", [RawClient, H2Client])
+def test_an_attempt_that_is_given_up_is_not_blamed_on_the_next(
+    start: StartRelay,
+    company: CompanyProxy,
+    claude_host: FakeUpstream,
+    stack: ExitStack,
+    client: Any,
+    bad: str,
+) -> None:
+    """The tunnel of the first is closed while the second is under way."""
+    text = config(NAMED, ["good-1"], retry=QUICK | {"first_byte": "300ms"})
+    relay = through(start, {"HTTPS_PROXY": company.url_for("me")}, text)
+    go = Signal()
+    claude_host.script(GIVEN_UP[bad], steps.stream([*claude.events()[:3], go, *claude.events()[3:]]))
+    talker = stack.enter_context(client.through(relay.proxy_port, relay.ca_file))
+    asked = talker.request("POST", "/v1/messages", body=messages_body(stream=True))
+    company.wait_until_closed(1)
+    go.set()
+    answer = talker.answer() if asked is None else talker.answer(asked)
+    assert (answer.status, answer.complete, answer.header("x-relay-attempts")) == (200, True, "2")
+    assert b"message_stop" in answer.body
+    assert talker.ask("GET", "/v1/models").status == 200
+
+
+def test_a_proxy_that_keeps_silent_keeps_no_connection(start: StartRelay, stack: ExitStack) -> None:
+    company = stack.enter_context(CompanyProxy({}, says=b""))
+    company.silent = True
+    text = config(NAMED, ["good-1"], retry=QUICK | {"first_byte": "200ms"})
+    relay = through(start, {"HTTPS_PROXY": company.url}, text)
+    with RawClient(relay.base_port) as client:
+        assert client.ask("POST", "/v1/messages", body=messages_body()).status >= 500
+        company.wait_until_closed(2)
 
 
 def test_another_provider_takes_over(
