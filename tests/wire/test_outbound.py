@@ -266,16 +266,6 @@ def test_a_tunnel_to_an_address(start: StartRelay, upstream: FakeUpstream, stack
     assert company.asked == [Asked("[fd00::1]:80"), Asked("192.0.2.7:80")]
 
 
-@pytest.mark.parametrize("host", ["a..b.example", "x" * 64 + ".example"])
-def test_a_name_that_can_be_none(start: StartRelay, company: CompanyProxy, stack: ExitStack, host: str) -> None:
-    relay = through(start, {"ALL_PROXY": company.url})
-    with connect(relay.proxy_port) as sock:
-        sock.sendall(f"CONNECT {host}:80 HTTP/1.1\r\nHost: {host}:80\r\n\r\nGET / HTTP/1.1\r\n\r\n".encode())
-        assert RawClient(sock=sock).line() is not None
-    relay.wait_until_clients_left()
-    assert company.asked == []
-
-
 def test_a_tunnel_that_no_proxy_lets_go_directly(
     start: StartRelay, other: FakeUpstream, authority: Authority, stack: ExitStack
 ) -> None:

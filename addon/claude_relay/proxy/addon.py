@@ -135,7 +135,7 @@ class RelayHooks:
         if request.method == "CONNECT":
             return
         if not runtime.claims(request.host, request.port):
-            outbound.lead(flow, outbound.proxy_to(runtime.way, request.scheme, request.host, request.port))
+            outbound.lead(flow, runtime.way.to(request.scheme, request.host, request.port))
             return
         host = base = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):

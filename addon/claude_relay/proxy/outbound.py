@@ -86,15 +86,6 @@ def lead(flow: http.HTTPFlow, proxy: OutboundProxy | None) -> None:
         flow.server_conn.via = way
 
 
-def proxy_to(way: WayOut, scheme: str, host: str, port: int) -> OutboundProxy | None:
-    """The proxy on the way to a place that a client named. What can be no name is left to fail by itself: no CONNECT could say it."""
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        return None
-    return way.to(scheme, host, port)
-
-
 def authorize(flow: http.HTTPFlow, proxies: Iterable[OutboundProxy | None]) -> None:
     """Give the proxy that a CONNECT goes to its credential, if it is one of these. Releases of mitmproxy before 12.3 forget brackets."""
     host, port = flow.request.data.host, flow.request.data.port
@@ -136,7 +127,7 @@ def through(built: layer.Layer, way: WayOut) -> layer.Layer:
     if not isinstance(around.client.proxy_mode, RegularMode):
         return built
     host, port = server.address[:2]
-    proxy = proxy_to(way, "http" if port == PLAIN_PORT else "https", host, port)
+    proxy = way.to("http" if port == PLAIN_PORT else "https", host, port)
     if proxy is None:
         return built
     server.via = via(proxy)
