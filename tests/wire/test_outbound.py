@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ from mitmproxy.io import FlowReader
 from pydantic import SecretStr
 
 from claude_relay.core.config import WayOut
+from claude_relay.proxy import outbound
 from claude_relay.proxy.notices import PostError, post
 from claude_relay.store.vault import NewKey, Vault
 
@@ -50,6 +52,10 @@ def through(start: StartRelay, environ: dict[str, str], text: Any = None, **rela
 def ask(relay: Relay, path: str = "/v1/messages", body: bytes | None = None) -> Any:
     with RawClient(relay.base_port) as client:
         return client.ask("POST", path, body=messages_body() if body is None else body, key=MINE)
+
+
+def test_examples_in_the_documentation() -> None:
+    assert doctest.testmod(outbound).failed == 0
 
 
 # -- what the environment says

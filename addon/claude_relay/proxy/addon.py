@@ -135,7 +135,7 @@ class RelayHooks:
         if request.method == "CONNECT":
             return
         if not runtime.claims(request.host, request.port):
-            outbound.lead(flow, runtime.way.to(request.scheme, request.host, request.port))
+            outbound.lead_on(flow, runtime.way)
             return
         host = base = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
@@ -379,8 +379,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if relayed.facts.endpoint is Endpoint.SIDE:
         relayed.begin_try(attempt)
         relayed.signature = original
-        relayed.proxy = relayed.runtime.way.to(flow.request.scheme, flow.request.data.host, flow.request.data.port)
-        outbound.lead(flow, relayed.proxy)
+        relayed.proxy = outbound.lead_on(flow, relayed.runtime.way)
         return
     upstream = relayed.runtime.upstreams[attempt.provider]
     if attempt.key is None and relayed.placeholder_only:

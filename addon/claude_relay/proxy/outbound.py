@@ -1,6 +1,6 @@
 """Connections through an outbound proxy, in mitmproxy's words.
 
-    lead(flow, proxy)                         this flow's connection goes through it
+    lead(flow, proxy), lead_on(flow, way)     this flow's connection goes through it
     through(tunnel.layer, way)                so does one that is tunnelled, unread
     authorize(flow, proxies)                  hook http_connect_upstream: the CONNECT gets the credential of its proxy
     told(outcome, proxy)                      what went wrong on that way, with the proxy's name in it
@@ -84,6 +84,15 @@ def lead(flow: http.HTTPFlow, proxy: OutboundProxy | None) -> None:
     if flow.server_conn.via != way:
         flow.server_conn = Server(address=(flow.request.data.host, flow.request.data.port))
         flow.server_conn.via = way
+
+
+def lead_on(flow: http.HTTPFlow, way: WayOut) -> OutboundProxy | None:
+    """Have a request that goes where the client meant it leave as the environment says, and say through what. If that says nothing, it
+    leaves as mitmproxy has it."""
+    proxy = way.to(flow.request.scheme, flow.request.data.host, flow.request.data.port)
+    if proxy is not None:
+        lead(flow, proxy)
+    return proxy
 
 
 def authorize(flow: http.HTTPFlow, proxies: Iterable[OutboundProxy | None]) -> None:
