@@ -17,6 +17,9 @@ from hypothesis import settings
 from claude_relay.store import sealing
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+for scheme in ("http", "https", "all", "no"):  # the way out of whoever runs the tests is none of theirs
+    os.environ.pop(f"{scheme}_proxy", None)
+    os.environ.pop(f"{scheme.upper()}_PROXY", None)
 sys.dont_write_bytecode = False
 
 with warnings.catch_warnings():

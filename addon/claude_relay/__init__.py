@@ -22,6 +22,7 @@ One request, through the modules:
 The nouns of all this are in core/exchange, the errors that a client may see in core/errors.
 A request that comes before all is loaded waits in its first hook (proxy/opening); when the relay ends, those that run may end before
 it (proxy/ending).
+Through which proxy a request leaves is decided in core/config/outbound, and done in proxy/outbound.
 What a flow may show is decided in proxy/redaction; keys of the vault, rests and sessions come and go by proxy/stored (store/vault,
 store/state).
 
@@ -31,7 +32,7 @@ Four floors and a side room, each importing only those to its left:
 
     core    pure: values in, values out; no mitmproxy, no files, no clock or randomness of its own
     store   the SQLite file
-    asking  a request of the relay's own to a provider, for its list of models
+    asking  a request of the relay's own to a provider, for its list of models; through an outbound proxy too
     proxy   the only importer of mitmproxy; proxy/script is what addon/relay.py loads
     cli     the commands behind scripts/; starts mitmproxy as a program
 """

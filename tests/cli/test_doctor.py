@@ -343,7 +343,41 @@ def test_a_provider_through_a_proxy() -> None:
     assert SECRET not in found
     with server(says("")) as port:
         found = reached(f"base_url: 'https://h.example', proxy: 'http://127.0.0.1:{port}'")[1]
-    assert found.endswith("the proxy answered nothing sensible")
+    assert found.endswith("no proxy is there")
+
+
+def test_the_proxy_that_the_environment_names_is_tested() -> None:
+    text = "providers: {p: {base_url: 'https://h.example'}, near: {base_url: 'https://h.example', proxy: direct}}"
+    heard: list[bytes] = []
+
+    def refuse(connection: socket.socket) -> None:
+        heard.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 407 Who are you?\r\n\r\n")
+
+    with server(refuse) as port:
+        environ = {"HTTPS_PROXY": f"http://u:{SECRET}@127.0.0.1:{port}", "HTTP_PROXY": "socks5://h:1"}
+        warned, check, near = reach.providers(parse(text, environ={}), 2.0, environ)
+    assert (warned.name, warned.status) == ("way out", WARN)
+    assert (
+        warned.found
+        == "HTTP_PROXY names a SOCKS proxy (socks5://h:1): connections to http:// hosts go past it, directly"
+    )
+    assert warned.remedy.startswith("set HTTP_PROXY to an http:// or https:// proxy")
+    way = f"https://h.example through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert (check.status, check.found) == (FAIL, f"{way}: the proxy answered 407")
+    assert check.remedy.startswith("check HTTPS_PROXY ")
+    assert b"CONNECT h.example:443 HTTP/1.1" in heard[0]
+    assert "through" not in near.found
+    assert len(heard) == 1
+    environ["NO_PROXY"] = ".example"
+    assert all("through" not in check.found for check in reach.providers(parse(text, environ={}), 0.2, environ))
+
+
+def test_a_proxy_that_is_the_relay_itself() -> None:
+    """As in a client's shell: nothing is wrong there, and the relay is not in its own way."""
+    environ = {"https_proxy": "http://localhost:8080"}
+    [check] = reach.providers(parse("providers: {p: {base_url: 'https://h.invalid'}}", environ={}), 1.0, environ)
+    assert check.found == "https://h.invalid: no such host"
 
 
 def test_all_providers_together_take_no_longer_than_one() -> None:

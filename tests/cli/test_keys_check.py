@@ -362,6 +362,25 @@ def test_through_a_proxy(authority: Authority, outer: bool, inner: bool) -> None
         assert b"sk-ant" not in asked
 
 
+def test_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tunnelling(status="407 Who are you?") as (port, heard):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{port}")
+        outcome = ask(provider("https://h.example"), lent(), timeout=4)
+        near = ask(provider("https://h.invalid", proxy="direct"), lent(), timeout=4)
+        of_key = ask(provider("https://h.invalid"), lent(proxy="direct"), timeout=4)
+    assert outcome.message == f"the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert near.message == of_key.message == "no such host"
+    assert len(heard) == 1
+
+
+def test_a_proxy_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    outcome = ask(provider("https://h.example", proxy=address), lent(), timeout=4)
+    assert outcome.failure is Failure.CONNECT
+    assert outcome.message == f"the proxy cannot be reached: Connection refused, through {address}"
+
+
 def test_a_proxy_in_the_way_of_a_certificate(authority: Authority, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "other").server_context()
     with serving(Upstream(stranger)) as upstream, tunnelling(authority.server_context()) as (port, _):
@@ -377,10 +396,11 @@ def test_a_proxy_that_refuses(status: str) -> None:
     with tunnelling(status=status) as (port, _):
         outcome = ask(provider("https://h.example", proxy=f"http://u:hunter2@127.0.0.1:{port}"), lent(), timeout=4)
     assert outcome.failure is Failure.CONNECT
-    assert outcome.message == (f"the proxy answered {status[:3]}" if status[0].isdigit() else "no proxy is there")
+    what = f"the proxy answered {status[:3]}" if status[0].isdigit() else "no proxy is there"
+    assert outcome.message == f"{what}, through http://127.0.0.1:{port}"
     with raw(answering()) as address:
         outcome = ask(provider("http://h.example", proxy=f"http://{address}"), lent(), timeout=4)
-    assert outcome.message == "the proxy said nothing sensible"
+    assert outcome.message == f"the proxy said nothing sensible, through http://{address}"
 
 
 # -- many at once
@@ -469,6 +489,18 @@ def test_check(room: Path, upstream: Upstream) -> None:
     assert found["p/v2"]["until"].endswith("Z")
     assert len(upstream.asked) == 13
     assert states(room) == list(EXPECTED.values())
+
+
+def test_check_goes_out_as_the_relay_does(room: Path) -> None:
+    text = f"listen: {{proxy: '127.0.0.1:9'}}\nproviders: {{p: {{base_url: 'https://h.invalid', keys: [{secret('valid')}]}}}}"
+    (room / "relay.yaml").write_text(text)
+    with tunnelling(status="407 Who are you?") as (port, heard):
+        url = f"http://user:hunter2@127.0.0.1:{port}"
+        [found] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY=url).stdout)
+        [near] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY="http://localhost:9").stdout)
+    assert found["reason"] == f"connect: the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert near["reason"] == "connect: no such host"  # the proxy is the relay itself: the way was a direct one
+    assert len(heard) == 1
 
 
 def test_check_shows_a_table(room: Path) -> None:

@@ -11,9 +11,9 @@ from mitmproxy import addonmanager, hooks
 from mitmproxy.addons import default_addons, script
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import commands, events, layer, tunnel
 from mitmproxy.proxy.layers import http
-from mitmproxy.proxy.layers.http import _http1, _http2
+from mitmproxy.proxy.layers.http import _http1, _http2, _upstream_proxy
 
 from claude_relay.proxy.relay_layer import RelayLayer
 from claude_relay.proxy.replay import RelayStream
@@ -106,6 +106,35 @@ def test_wakeups_are_routed_by_their_source() -> None:
 def test_waiting_for_a_connection_can_be_called_off() -> None:
     assert "self.waiting_for_establishment.pop(command.connection)" in source(http.HttpLayer.register_connection)
     assert [f.name for f in dataclasses.fields(http.GetHttpConnectionCompleted)] == ["command", "reply"]
+
+
+def test_outbound_proxies_are_told_apart_by_their_addresses() -> None:
+    """The very object that a server's `via` holds becomes the address of the connection to the proxy, and is compared for pooling."""
+    text = source(_upstream_proxy.HttpUpstreamProxy.make)
+    assert "scheme, address = ctx.server.via" in text
+    assert "http_proxy = connection.Server(address=address)" in text
+    assert "self.via == connection.via" in source(http.GetHttpConnection.connection_spec_matches)
+    assert "flow = http.HTTPFlow(self.context.client, self.tunnel_connection)" in source(
+        _upstream_proxy.HttpUpstreamProxy.start_handshake
+    )
+
+
+def test_a_tunnel_learns_in_one_place_what_became_of_its_connection() -> None:
+    text = source(tunnel.TunnelLayer)
+    assert text.count("self.event_to_child( events.OpenConnectionCompleted(") == 2
+    assert text.count("OpenConnectionCompleted(") == 2
+
+
+def test_the_words_for_a_proxy_that_refuses() -> None:
+    text = source(_upstream_proxy.HttpUpstreamProxy.receive_handshake_data)
+    assert "Upstream proxy {proxyaddr} refused HTTP CONNECT request: {response.status_code} " in text
+    assert "Error connecting to {proxyaddr}: " in text
+
+
+def test_the_connection_to_a_proxy_belongs_to_the_layer_of_the_one_behind_it() -> None:
+    """Both are keys of the same handler, which is how they are dropped together."""
+    assert "self.connections[command.connection] = child" in source(http.HttpLayer.event_to_child)
+    assert "self.connections[context.server] = stack[0]" in source(http.HttpLayer.get_connection)
 
 
 def test_http2_stream_ids_are_mapped_both_ways() -> None:

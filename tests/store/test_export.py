@@ -134,7 +134,7 @@ def test_parquet_without_pyarrow_says_how_to_get_it(
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(StoreError, match=r"pip install 'claude-relay\[parquet\]'"):
+    with pytest.raises(StoreError, match=r"pip install 'mitmproxy-claude-relay\[parquet\]'"):
         export(path, tmp_path / "out.parquet")
     assert not (tmp_path / "out.parquet").exists()
 

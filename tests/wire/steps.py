@@ -16,7 +16,8 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import brotli
-import zstandard
+
+from claude_relay.core.zstd import zstd
 
 from . import claude
 from .upstream import Exchange, Headers, Signal, Step, _Answer1, _Answer2
@@ -81,9 +82,9 @@ class Packer:
             self.pack = lambda data: br.process(data) + br.flush()
             self.finish = br.finish
         elif encoding == "zstd":
-            zstd = zstandard.ZstdCompressor().compressobj()
-            self.pack = lambda data: zstd.compress(data) + zstd.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
-            self.finish = zstd.flush
+            compressor = zstd.ZstdCompressor()
+            self.pack = lambda data: compressor.compress(data, compressor.FLUSH_BLOCK)
+            self.finish = compressor.flush
         else:
             raise ValueError(encoding)
 

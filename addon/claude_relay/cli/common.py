@@ -145,7 +145,7 @@ def become_mitmproxy(program: str, arguments: Sequence[str]) -> NoReturn:
         entries = distribution("mitmproxy").entry_points
     except PackageNotFoundError:
         raise click.ClickException(
-            "mitmproxy is not installed; scripts/relay installs it, else: pip install claude-relay"
+            "mitmproxy is not installed; scripts/relay installs it, else: pip install mitmproxy-claude-relay"
         ) from None
     entry = next(entry for entry in entries if entry.group == "console_scripts" and entry.name == program)
     sys.argv = [program, *arguments]

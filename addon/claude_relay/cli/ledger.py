@@ -106,7 +106,7 @@ def export(
 ) -> None:
     """Write rows to FILE: .csv, .jsonl or .parquet; the first two packed when .gz follows. `-`: the standard output.
 
-    Attempts go by the time of their request. Parquet needs pyarrow: pip install 'claude-relay[parquet]'.
+    Attempts go by the time of their request. Parquet needs pyarrow: pip install 'mitmproxy-claude-relay[parquet]'.
 
     \b
     Examples:

@@ -54,11 +54,11 @@ def load(name: str) -> click.Command:
 def _missing(command: str, module: str, name: str) -> str:
     if name == module:
         return f"'{command}' is not part of this version."
-    return f"The Python package '{name}' is missing. In a checkout, scripts/relay installs it; else: pip install claude-relay"
+    return f"The Python package '{name}' is missing. In a checkout, scripts/relay installs it; else: pip install mitmproxy-claude-relay"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="claude-relay")
+@click.version_option(package_name="mitmproxy-claude-relay")
 def main() -> None:
     """Claude Relay gives every Claude request a key from a pool, tries again until it succeeds, and writes down what it used.
 

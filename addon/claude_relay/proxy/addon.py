@@ -20,11 +20,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from mitmproxy import ctx, http
-from mitmproxy.connection import Server
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from claude_relay.core.config import Address, OutboundProxy
+from claude_relay.core.config import Address, WayOut, way_to
 from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
@@ -46,6 +45,7 @@ from claude_relay.core.policy import attempts
 from claude_relay.core.reading.body import read_facts, rename_model
 from claude_relay.core.routing import route
 
+from . import outbound
 from .answers import (
     claude_error,
     cors_headers,
@@ -72,7 +72,6 @@ from .wire import (
     lower_headers,
     mask_client,
     pass_through,
-    via,
     write_anew,
 )
 
@@ -133,6 +132,8 @@ class RelayHooks:
         """Let mitmproxy decide first, then make its HTTP layers able to replay."""
         if next_layer.layer is None:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        if next_layer.layer is not None and self.runtime is not None:
+            next_layer.layer = outbound.through(next_layer.layer, self.runtime.way)
         RelayLayer.adopt(next_layer.layer)
 
     @guarded
@@ -142,7 +143,10 @@ class RelayHooks:
         if runtime is None:
             flow.response = error_answer(BROKEN, new_request_id())
             return
-        if request.method == "CONNECT" or not runtime.claims(request.host, request.port):
+        if request.method == "CONNECT":
+            return
+        if not runtime.claims(request.host, request.port):
+            outbound.lead_on(flow, runtime.way)
             return
         host = base = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
@@ -158,7 +162,6 @@ class RelayHooks:
             limits=runtime.side_limits if side else runtime.limits,
             started_at=time.time(),
             method=request.method,
-            client_id=flow.client_conn.id,
             base=base,
             keep_body=self.books.keeps_bodies and not side,
         )
@@ -173,13 +176,9 @@ class RelayHooks:
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
-        place = flow.server_conn.address
-        for relayed in RELAYED.values():  # those under way; connections are opened for them alone
-            proxy = relayed.proxy
-            if proxy is not None and (proxy.host, proxy.port) == place and relayed.client_id == flow.client_conn.id:
-                if proxy.authorization:
-                    flow.request.headers["proxy-authorization"] = proxy.authorization
-                return
+        if self.runtime is not None:
+            under_way = (relayed.proxy for relayed in RELAYED.values())
+            outbound.authorize(flow, (*under_way, *self.runtime.way.proxies))
 
     # -- attempts
 
@@ -323,6 +322,7 @@ class RelayHooks:
         """An attempt failed and nothing has reached the client."""
         relayed = RELAYED[flow]
         answer, outcome = flow.response, relayed.outcome or Outcome()
+        outcome = outbound.told(outcome, relayed.proxy)
         relayed.tries[-1].ended_at = time.time()  # what follows may be a wait, which belongs to no attempt
         outcome = self.books.redacted(outcome, relayed)
         if relayed.ended is not None:
@@ -424,6 +424,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if relayed.facts.endpoint is Endpoint.SIDE:
         relayed.begin_try(attempt)
         relayed.signature = original
+        relayed.proxy = outbound.lead_on(flow, relayed.runtime.way)
         return
     upstream = relayed.runtime.upstreams[attempt.provider]
     if attempt.key is None and relayed.placeholder_only:
@@ -437,13 +438,10 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     else:
         reword(flow.request, relayed, attempt)
         address(flow.request, upstream, identity=relayed.facts.stream or crossing is not None)
-    proxy = (
-        upstream.proxy if attempt.key is None or attempt.key.proxy is None else OutboundProxy.parse(attempt.key.proxy)
-    )
-    relayed.proxy = proxy
-    if flow.server_conn.via != via(proxy):
-        flow.server_conn = Server(address=(upstream.host, upstream.port))
-        flow.server_conn.via = via(proxy)
+    relayed.proxy = upstream.proxy
+    if attempt.key is not None and attempt.key.proxy:
+        relayed.proxy = way_to("", WayOut(), attempt.key.proxy)
+    outbound.lead(flow, relayed.proxy)
     if attempt.key is None:
         relayed.signature = pass_through(flow.request, original)
     else:

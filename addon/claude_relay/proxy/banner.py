@@ -36,6 +36,8 @@ def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
         yield f"  proxy     http://{config.listen.proxy}   for HTTPS_PROXY"
     if config.listen.base_url is not None:
         yield f"  base URL  http://{config.listen.base_url}   for ANTHROPIC_BASE_URL"
+    for proxy in dict.fromkeys(proxy.told for proxy in runtime.way.proxies):
+        yield f"  way out   through {proxy}"
     for name, pool in runtime.pools.items():
         count = len(pool.keys)
         yield f"  pool      {name}: {f'{count} key{"" if count == 1 else "s"}' if count else without_keys(pool.passthrough)}"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,10 +20,11 @@ from typing import Final
 
 from claude_relay.asking import listed
 from claude_relay.core.catalogue import Lists, Models
-from claude_relay.core.config import FIRST, NO_KEY
+from claude_relay.core.config import FIRST, NO_KEY, led
 from claude_relay.core.exchange import Hop, Key
 from claude_relay.core.keys.pool import Pool
 
+from .clock import NOW
 from .listing import listing
 from .remembering import Remembered
 from .runtime import Runtime
@@ -60,7 +60,7 @@ class Discovery:
 
     async def first(self, runtime: Runtime, name: str) -> str | None:
         """The provider's first model; None when it does not tell. A later look happens while requests go on with what was known."""
-        provider, pool = runtime.config.providers[name], runtime.pools[name]
+        provider, pool = led(runtime.config.providers[name], runtime.way), runtime.pools[name]
         key = pool.keys[0] if pool.keys else Key(name, "", NO_KEY, "")
 
         def ask() -> str | None:
@@ -75,9 +75,9 @@ class Discovery:
         return {name: models for name, models in zip(names, told, strict=True) if models}
 
     async def _list(self, runtime: Runtime, name: str, own: Mapping[str, str]) -> Models | None:
-        provider, pool = runtime.config.providers[name], runtime.pools[name]
+        provider, pool = led(runtime.config.providers[name], runtime.way), runtime.pools[name]
         if pool.keys:
-            keys, place = to_ask(pool, time.time()), (name, provider.base_url)
+            keys, place = to_ask(pool, NOW()), (name, provider.base_url)
             return await self._lists.get(place, partial(listing, provider, keys, timeout=PATIENCE))
         if not own or not pool.passthrough:
             return None

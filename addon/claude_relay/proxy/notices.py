@@ -18,24 +18,22 @@ from __future__ import annotations
 import hashlib
 import heapq
 import hmac
-import http.client
 import os
 import signal
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import count
 from urllib.parse import urlsplit
 
-import certifi
 from pydantic import SecretStr
 
-from ..core.config import Notices
+from claude_relay.asking.connection import FAILURES, Connection, Refused, said
+
+from ..core.config import Notices, WayOut
 from ..core.notices import Notice, Throttle
 
 MOST = 100
@@ -44,6 +42,7 @@ PAUSES = (1.0, 3.0, 9.0, 27.0, 60.0)
 PATIENCE = 10.0
 """Seconds for the webhook to answer, and for the command to end."""
 LAST_WORDS = 2.0
+DIRECTLY = WayOut()
 TRY_AGAIN = frozenset({408, 429})
 
 
@@ -76,11 +75,13 @@ class Notifier:
         *,
         pauses: tuple[float, ...] = PAUSES,
         patience: float = PATIENCE,
+        way: WayOut = DIRECTLY,
     ) -> None:
         self._settings = settings
         self._report = report
         self._pauses = pauses
         self._patience = patience
+        self._way = way
         self._throttle = Throttle(settings.at_most)
         self._waiting: list[_Delivery] = []
         self._numbers = count()
@@ -148,7 +149,7 @@ class Notifier:
             self._report(f"notice {notice.kind}: the command {trouble}")
         if settings.webhook:
             try:
-                post(settings.webhook, settings.secret, body, self._patience)
+                post(settings.webhook, settings.secret, body, self._patience, self._way)
             except PostError as error:
                 self._again(delivery, error)
 
@@ -167,32 +168,28 @@ def signature(secret: SecretStr, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
 
 
-def post(url: SecretStr, secret: SecretStr | None, body: bytes, patience: float = PATIENCE) -> None:
+def post(
+    url: SecretStr, secret: SecretStr | None, body: bytes, patience: float = PATIENCE, way: WayOut = DIRECTLY
+) -> None:
     """Post a body. Raises PostError."""
     headers = {"content-type": "application/json", "user-agent": "claude-relay"}
     if secret:
         headers["x-relay-signature"] = signature(secret, body)
     parts = urlsplit(url.get_secret_value())
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    proxy = way.to_url(url.get_secret_value())
+    connection = Connection(url.get_secret_value(), proxy, patience)
     try:
-        with closing(_connection(parts.scheme, parts.hostname or "", parts.port, patience)) as connection:
-            connection.request("POST", target, body, headers)
-            status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+        connection.request("POST", target, body, headers)
+        status = connection.getresponse().status
+    except Refused as error:
+        raise PostError(f"gave no answer ({said(error, proxy)})") from None
+    except FAILURES as error:
         raise PostError(f"gave no answer ({type(error).__name__})") from None
+    finally:
+        connection.hang_up()
     if not 200 <= status < 300:
         raise PostError(f"answered {status}", final=status < 500 and status not in TRY_AGAIN)
-
-
-def _connection(scheme: str, host: str, port: int | None, patience: float) -> http.client.HTTPConnection:
-    if scheme == "https":
-        return http.client.HTTPSConnection(host, port or 443, timeout=patience, context=_trust())
-    return http.client.HTTPConnection(host, port or 80, timeout=patience)
-
-
-@cache
-def _trust() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certifi.where())
 
 
 def run(command: tuple[str, ...], body: bytes, patience: float = PATIENCE) -> str | None:

@@ -150,9 +150,16 @@ class RelayLayer(HttpLayer):
                 waiting.remove(command)
                 if not waiting:
                     # The empty list stays: the connect that is now called off still reports to it.
-                    self.connections.pop(server, None)
-                    self.abandoned.add(server)
-                    yield server
+                    yield from self.drop(server)
+
+    def drop(self, server: Connection) -> Iterator[Connection]:
+        """Forget a connection that is not established; yields it, and the one to the outbound proxy that it is to go through."""
+        handler = self.connections.pop(server, None)
+        ways = [other for other, held in self.connections.items() if held is handler]
+        for connection in ways:
+            del self.connections[connection]
+        self.abandoned.update([server, *ways])
+        yield from [server, *ways]
 
 
 def layer_within(found: layer.Layer | None) -> RelayLayer | None:

@@ -66,7 +66,6 @@ class Relayed:
     limits: Limits
     started_at: float
     method: str = "POST"
-    client_id: str = ""
     base: str | None = None
     """The relay's own address, for a client that uses it as its base URL."""
     proxy: OutboundProxy | None = None

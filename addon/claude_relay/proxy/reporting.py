@@ -55,7 +55,7 @@ class Reporting:
         self.metrics = Metrics()
         self.budgets = Budgets(config.budgets)
         self.sums = BudgetSums(ledger.path)
-        self.notifier = Notifier(config.notices, say)
+        self.notifier = Notifier(config.notices, say, way=runtime().way)
         self.jsonlog = JsonLog()
         self.telemetry = Telemetry.of(environ)
         self.bodies: Bodies | None = None

@@ -5,12 +5,13 @@ A new configuration replaces it in one step; requests under way keep what they b
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from claude_relay.core.accounting.pricing import Prices
-from claude_relay.core.config import NO_KEY, Config
+from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
 from claude_relay.core.keys.pool import Pool, Pools
@@ -50,17 +51,23 @@ class Draft:
     formats: Mapping[str, Format]
     prices: Prices
     hosts: re.Pattern[str]
+    way: WayOut
+    """What the environment says of the way out."""
 
     @classmethod
-    def of(cls, config: Config) -> Draft:
-        """Raises ConfigError. Runs the code of format modules that are new: not on the event loop while requests run."""
-        providers = config.providers.items()
+    def of(cls, config: Config, environ: Mapping[str, str] = os.environ) -> Draft:
+        """Raises ConfigError. Runs the code of format modules that are new: not on the event loop while requests run.
+
+        environ  what names the proxies on the way out
+        """
+        providers, way = config.providers.items(), way_out(config, environ)
         return cls(
             config=config,
-            upstreams={name: Upstream.of(provider) for name, provider in providers},
+            upstreams={name: Upstream.of(provider, way) for name, provider in providers},
             formats={name: found for name, p in providers if (found := format_of(p.format)) is not None},
             prices=Prices(config.prices),
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
+            way=way,
         )
 
 
@@ -78,13 +85,19 @@ class Runtime:
     formats: Mapping[str, Format]
     """By provider; those of Claude's own format are not in it."""
     prices: Prices
+    way: WayOut
+    """What the environment says of the way out."""
 
     @classmethod
     def of(
-        cls, config: Config, before: Runtime | None = None, lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT
+        cls,
+        config: Config,
+        before: Runtime | None = None,
+        lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT,
+        environ: Mapping[str, str] = os.environ,
     ) -> Runtime:
         """Build from a configuration, or raise ConfigError with nothing changed."""
-        return cls.from_draft(Draft.of(config), before, lent)
+        return cls.from_draft(Draft.of(config, environ), before, lent)
 
     @classmethod
     def from_draft(
@@ -110,6 +123,7 @@ class Runtime:
             formats=draft.formats,
             prices=draft.prices,
             hosts=draft.hosts,
+            way=draft.way,
         )
 
     def lend(self, lent: Mapping[str, tuple[Key, ...]]) -> None:

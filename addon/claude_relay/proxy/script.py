@@ -27,7 +27,7 @@ from mitmproxy.log import ALERT
 from mitmproxy.proxy import layer
 from mitmproxy.tls import TlsData
 
-from claude_relay.core.config import Config, ConfigError, default, needs_restart, running
+from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate
 from claude_relay.store.ledger import Ledger
@@ -195,6 +195,7 @@ class ClaudeRelay(RelayHooks):
                 with suppress(Exception):
                     reporting.change(before.config)
                 raise
+        self.warn(draft.way)
         self.runtime = Runtime.from_draft(draft, before, self.lent)
         if self.stored is not None:
             self.stored.ask_anew()
@@ -203,6 +204,13 @@ class ClaudeRelay(RelayHooks):
                 "relay.default %s: there is no such provider any more; relay.yaml says what comes first", self.default
             )
             self.default = None
+
+    def warn(self, way: WayOut) -> None:
+        """What is not followed of what the environment says of the way out, each once."""
+        before = WayOut() if self.runtime is None else self.runtime.way
+        for warning in (*way.warnings, *way.circles):
+            if warning not in (*before.warnings, *before.circles):
+                logger.warning("%s", warning)
 
     def lend(self, lent: Lent) -> None:
         """The vault's keys changed."""

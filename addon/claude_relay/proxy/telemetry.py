@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SCOPE = "claude_relay"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-MISSING = "No telemetry: OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages are missing: pip install 'claude-relay[telemetry]'"
+MISSING = "No telemetry: OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages are missing: pip install 'mitmproxy-claude-relay[telemetry]'"
 MOST_WAITING = 2048
 """Requests that wait for the thread; later ones are lost."""
 TOKEN_BOUNDS = tuple(4**power for power in range(14))

@@ -11,11 +11,10 @@ import copy
 import urllib.parse
 from collections.abc import Set
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mitmproxy import http
 
-from claude_relay.core.config import Auth, OutboundProxy, Provider
+from claude_relay.core.config import Auth, OutboundProxy, Provider, WayOut, way_to
 from claude_relay.core.endpoints import normalise_path
 
 type Fields = tuple[tuple[bytes, bytes], ...]
@@ -101,7 +100,7 @@ class Upstream:
     prefix  path in front of the API's own, without a slash at its end
     auth    which header, cookie or query parameter takes the key
     headers sent beside the client's own
-    proxy   outbound HTTP proxy
+    proxy   on the way there, where a key has none of its own
     """
 
     scheme: str
@@ -113,23 +112,19 @@ class Upstream:
     headers: Fields = ()
 
     @classmethod
-    def of(cls, provider: Provider) -> Upstream:
-        """Where a provider of the configuration is."""
+    def of(cls, provider: Provider, way: WayOut) -> Upstream:
+        """Where a provider of the configuration is. `way`: what the environment says of the way there."""
         url = urllib.parse.urlsplit(provider.base_url)
         port = url.port or (443 if url.scheme == "https" else 80)
         headers = tuple((name.encode(), value.encode()) for name, value in provider.headers.items())
-        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, provider.proxy, headers)
+        proxy = way_to(provider.base_url, way, provider.proxy)
+        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, proxy, headers)
 
     @property
     def authority(self) -> str:
         """Host and port as a Host header names them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
-
-
-def via(proxy: OutboundProxy | None) -> tuple[Literal["http", "https"], tuple[str, int]] | None:
-    """An outbound proxy as mitmproxy names it."""
-    return None if proxy is None else (proxy.scheme, (proxy.host, proxy.port))
 
 
 def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signature, bool]:

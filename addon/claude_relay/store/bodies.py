@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import zstandard
+from claude_relay.core.zstd import zstd
 
 from .database import StoreError, file_of, transaction
 from .sink import DatabaseSink
@@ -110,11 +110,10 @@ class _Table(DatabaseSink):
     def write(self, rows: Sequence[BodyRow]) -> None:
         """Compress outside of transactions, so that none is longer than the disk takes for PIECE bytes."""
         connection = self.connection()
-        compressor = zstandard.ZstdCompressor()
         piece: list[tuple[object, ...]] = []
         size = 0
         for row in rows:
-            packed = compressor.compress(row.body)
+            packed = zstd.compress(row.body)
             truncated = len(row.body) < row.size
             piece.append((row.request, row.n, row.kind, row.at, row.size, truncated, packed))
             size += len(packed)
@@ -144,5 +143,5 @@ def read(connection: sqlite3.Connection, request: str) -> list[StoredBody]:
 
 
 def _stored(n: int, kind: Kind, at: str, size: int, truncated: int, packed: bytes) -> StoredBody:
-    body = zstandard.ZstdDecompressor().decompress(packed)
+    body = zstd.decompress(packed)
     return StoredBody(n, kind, datetime.fromisoformat(at).astimezone(UTC), size, bool(truncated), body)

@@ -42,9 +42,7 @@ TABLES = {
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 FORMATS = ("csv", "jsonl", "parquet")
 STDOUT = Path("-")
-GET_PYARROW = (
-    "Parquet needs the package pyarrow – install it into the relay's Python: pip install 'claude-relay[parquet]'"
-)
+GET_PYARROW = "Parquet needs the package pyarrow – install it into the relay's Python: pip install 'mitmproxy-claude-relay[parquet]'"
 
 type Row = tuple[Any, ...]
 type Rows = Iterator[Sequence[Row]]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import brotli
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from claude_relay.core.accounting import usage as usage_module
 from claude_relay.core.accounting.usage import BODY_LIMIT, Meter, Usage
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading import lenient, sniff
+from claude_relay.core.zstd import zstd
 
 HERE = Path(__file__).parents[1] / "transcripts"
 SONNET, OPUS = "claude-sonnet-4-5-20250929", "claude-opus-4-5-20251101"
@@ -54,7 +54,7 @@ ENDPOINTS = {
     "count_tokens.json": Endpoint.COUNT_TOKENS,
     "models.json": Endpoint.MODELS,
 }
-ENCODE = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstandard.compress}
+ENCODE = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstd.compress}
 
 everything = pytest.mark.parametrize("name", TRANSCRIPTS)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import brotli
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,12 +17,13 @@ from claude_relay.core.reading import answers
 from claude_relay.core.reading import gate as gate_module
 from claude_relay.core.reading.answers import HELD, HELD_JSON
 from claude_relay.core.reading.gate import Decision, Gate
+from claude_relay.core.zstd import zstd
 
 HOLD, PASS, FAIL = Decision.HOLD, Decision.PASS, Decision.FAIL
 HERE = Path(__file__).parents[1] / "transcripts"
 HTML = b"<!DOCTYPE html><html><title>502 Bad Gateway</title></html>"
 ERROR = (HERE / "error.json").read_bytes()
-ENCODE = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstandard.compress}
+ENCODE = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress, "zstd": zstd.compress}
 
 START = b'event: message_start\ndata: {"type": "message_start", "message": {}}\n\n'
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'

@@ -94,7 +94,7 @@ _OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
     "requests-per-minute": (Field("requests_per_minute"), "Use it no more often."),
     "tokens-per-minute": (Field("tokens_per_minute"), "Use no more tokens."),
     "concurrent": (Field("concurrent"), "Use it for no more requests at once."),
-    "proxy": (Proxy(), "Its own outbound proxy: a URL, or '${VARIABLE}' for one with a password."),
+    "proxy": (Proxy(), "Its own outbound proxy: a URL, '${VARIABLE}' for one with a password, or direct."),
     "notes": (Field("notes"), "Whatever you want to remember; everybody may read it."),
 }
 fields = _together(

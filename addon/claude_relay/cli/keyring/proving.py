@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from claude_relay.core.config import led, way_out
 from claude_relay.store.keyrows import moment
 from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, StoredKey
 
@@ -73,7 +75,8 @@ def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float)
     from rich.progress import MofNCompleteColumn, Progress
 
     results: dict[str, CheckResult] = {}
-    secrets = room.secrets(keys)
+    secrets, way = room.secrets(keys), way_out(room.config, os.environ)
+    providers = {name: led(provider, way) for name, provider in room.config.providers.items()}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     silent = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=silent) as bar:
@@ -84,9 +87,7 @@ def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float)
             bar.advance(task)
 
         try:
-            checking.check(
-                keys, secrets, room.config.providers, parallel=parallel, timeout=timeout, clock=time.time, done=done
-            )
+            checking.check(keys, secrets, providers, parallel=parallel, timeout=timeout, clock=time.time, done=done)
         finally:
             if results:
                 room.vault.record(results)

@@ -46,9 +46,10 @@ from .models import (
     Route,
     Sessions,
 )
+from .outbound import WayOut, leads_to, way_to
 from .problems import ConfigError, Place, Problem, dotted, shown, suggest
 from .spending import LOOPBACK, strangers
-from .values import Address, Auth, OutboundProxy, is_module, says_too_much, split_keys
+from .values import DIRECT, Address, Auth, OutboundProxy, is_module, says_too_much, split_keys
 from .yaml import Document, YamlError, read
 
 __all__ = [
@@ -73,12 +74,16 @@ __all__ = [
     "Retry",
     "Route",
     "Sessions",
+    "WayOut",
     "default",
     "lacks_variables",
+    "led",
     "literals",
     "needs_restart",
     "parse",
     "running",
+    "way_out",
+    "way_to",
 ]
 
 DEFAULT_PROVIDER = {"anthropic": {"preset": "anthropic", "keys": ["${ANTHROPIC_API_KEYS}"]}}
@@ -141,6 +146,16 @@ def running(old: Config, new: Config) -> Config:
     """`new` as far as it can apply without a restart: listeners and database stay as they are."""
     listen = new.listen.model_copy(update={name: getattr(old.listen, name) for name in _AT_RESTART})
     return new.model_copy(update={"listen": listen, "database": old.database})
+
+
+def way_out(config: Config, environ: Mapping[str, str]) -> WayOut:
+    """What the environment says of the way out; proxies that are this relay's own listeners do not count."""
+    return WayOut.of(environ, _listeners(config))
+
+
+def led(provider: Provider, way: WayOut) -> Provider:
+    """The provider with the environment's word on its way out filled in where it says nothing of it itself."""
+    return provider.model_copy(update={"proxy": way_to(provider.base_url, way, provider.proxy) or DIRECT})
 
 
 class Literal(NamedTuple):
@@ -300,19 +315,18 @@ def _in_order(found: dict[Place, str], document: Document) -> list[tuple[Place, 
 
 def _circles(config: Config) -> Iterator[tuple[Place, str]]:
     """Providers that are this relay: what it sends there would come in again, and again."""
-    listeners = [address for name in _AT_RESTART if (address := getattr(config.listen, name)) is not None]
+    listeners = _listeners(config)
     for name, provider in config.providers.items():
         url, proxy = urlsplit(provider.base_url), provider.proxy
         port = url.port or (443 if url.scheme == "https" else 80)
-        if any(_leads_to(address, url.hostname or "", port) for address in listeners):
+        if any(leads_to(address, url.hostname or "", port) for address in listeners):
             yield ("providers", name, "base_url"), "is this relay's own address; requests would go round in a circle"
-        if proxy and any(_leads_to(address, proxy.host, proxy.port) for address in listeners):
+        if proxy and any(leads_to(address, proxy.host, proxy.port) for address in listeners):
             yield ("providers", name, "proxy"), "is this relay's own address; requests would go round in a circle"
 
 
-def _leads_to(address: Address, host: str, port: int) -> bool:
-    same = host == address.host or {host, address.reachable.host} <= LOOPBACK
-    return same and port == address.port
+def _listeners(config: Config) -> list[Address]:
+    return [address for name in _AT_RESTART if (address := getattr(config.listen, name)) is not None]
 
 
 def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:

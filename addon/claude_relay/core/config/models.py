@@ -196,7 +196,8 @@ class Provider(Section):
         default={}, description="peculiarities of the provider, by the names its format knows; over those of the preset"
     )
     proxy: Outbound | None = Field(
-        default=None, description="HTTP proxy on the way out: http://user:password@host:port"
+        default=None,
+        description="HTTP proxy on the way out: http://user:password@host:port, or direct; default: as the environment says",
     )
     preset: str | None = Field(default=None, description="fills in format, base_url, auth, options, headers and models")
 

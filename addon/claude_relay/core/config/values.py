@@ -117,22 +117,29 @@ def _header_auth(name: str, prefix: object) -> Auth:
 
 @dataclass(frozen=True, slots=True)
 class OutboundProxy:
-    """The HTTP proxy on the way to a provider. `str()` leaves the credential out."""
+    """The HTTP proxy on the way to a provider, or none at all (`DIRECT`). `str()` leaves the credential out.
 
-    scheme: Literal["http", "https"]
+    variable  the variable of the environment that names it; empty: relay.yaml or the key does
+    """
+
+    scheme: Literal["http", "https", "direct"]
     host: str
     port: int
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    variable: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, value: object) -> OutboundProxy:
-        """From `http://user:password@host:port`."""
+        """From `http://user:password@host:port`, or the word `direct`."""
         if isinstance(value, OutboundProxy):
             return value
-        if isinstance(value, str) and value.strip().lower().startswith("socks"):
+        text = value.strip().lower() if isinstance(value, str) else ""
+        if text == "direct":
+            return DIRECT
+        if text.startswith("socks"):
             raise ValueError("a SOCKS proxy is not available in this version; use an http:// or https:// one")
-        parts = _url(value, "http://user:password@host:port")
+        parts = _url(value, "http://user:password@host:port, or the word direct")
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError("must end after the port, as in http://user:password@host:port")
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -146,9 +153,18 @@ class OutboundProxy:
             return None
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
+    @property
+    def told(self) -> str:
+        """`http://proxy:3128 (HTTPS_PROXY)`: the address, and which variable it comes from."""
+        return f"{self} ({self.variable})" if self.variable else str(self)
+
     def __str__(self) -> str:
         """The address alone, safe to show."""
-        return f"{self.scheme}://{Address(self.host, self.port)}"
+        return f"{self.scheme}://{Address(self.host, self.port)}" if self.host else self.scheme
+
+
+DIRECT = OutboundProxy("direct", "", 0)
+"""No proxy, whatever the environment says."""
 
 
 def choice[T](known: dict[str, T], value: object) -> T:

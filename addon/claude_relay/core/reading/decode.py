@@ -17,20 +17,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import brotli  # type: ignore[import-untyped]  # ships no types
-import zstandard
+
+from claude_relay.core.zstd import zstd
 
 PIECE = 64 * 1024
-"""Output of one step, in bytes, where the library can be told."""
+"""Output of one step, in bytes."""
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """What one call may unfold to, in bytes: 256 times a chunk of 64 KiB. Text in a stream that is flushed event by event stays far below."""
 
 MAX_STACKED = 3
 
-# The zstandard library has no limit for its output, but 256 bytes of input hold at most 64 blocks of 128 KiB (RFC 8878, section 3.1.1.2).
-_ZSTD_INPUT = 256
 # RFC 9659: over HTTP a window is at most 8 MiB.
-_ZSTD_WINDOW = 8 * 1024 * 1024
+_ZSTD_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
 class Codec(Protocol):
@@ -40,7 +39,7 @@ class Codec(Protocol):
         """What `data` adds to the output. Raises one of BROKEN."""
 
 
-BROKEN = (zlib.error, brotli.error, zstandard.ZstdError)
+BROKEN = (zlib.error, brotli.error, zstd.ZstdError)
 
 
 class _Zlib:
@@ -108,19 +107,19 @@ class _Zstd:
         self._frame = self._new_frame()
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), _ZSTD_INPUT):
-            rest = data[start : start + _ZSTD_INPUT]
-            while rest:
-                if self._frame.eof:
-                    self._frame = self._new_frame()
-                piece = self._frame.decompress(rest)
-                rest = self._frame.unused_data if self._frame.eof else b""
-                if piece:
-                    yield piece
+        full = False
+        while data or full:
+            if self._frame.eof:
+                self._frame = self._new_frame()
+            piece = self._frame.decompress(data, PIECE)
+            data = self._frame.unused_data if self._frame.eof else b""
+            full = not self._frame.eof and not self._frame.needs_input
+            if piece:
+                yield piece
 
     @staticmethod
-    def _new_frame() -> zstandard.ZstdDecompressionObj:
-        return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+    def _new_frame() -> zstd.ZstdDecompressor:
+        return zstd.ZstdDecompressor(options=_ZSTD_WINDOW)
 
 
 _CODECS: dict[str, Callable[[], Codec]] = {
