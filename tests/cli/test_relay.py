@@ -16,7 +16,8 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from claude_relay.cli import main
 from claude_relay.cli.checks import is_relay
 from claude_relay.cli.common import addon_script, load_config
-from claude_relay.cli.relay import has_mode, relay
+from claude_relay.cli.relay import has_mode, relay, undo_env
+from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Address, parse
 from claude_relay.core.config.listening import modes
 
@@ -256,3 +257,10 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     result = CliRunner().invoke(main.main, ["env"])
     assert result.exit_code == 1
     assert "'certifi' is missing" in result.stderr
+
+
+def test_a_relay_in_a_shell_that_is_led_through_it_goes_out_as_the_shell_did_before() -> None:
+    shell = {"HTTPS_PROXY": "http://company:3128", "PATH": "/bin"}
+    led = applied(changes({"HTTPS_PROXY": "http://127.0.0.1:8080", "SSL_CERT_FILE": "/ours"}, shell), shell)
+    undo_env(led)
+    assert led == shell

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import MutableMapping, Sequence
 
 import click
 
@@ -11,6 +12,7 @@ from claude_relay.core.config.yaml import read
 
 from .common import Source, addon_script, become_mitmproxy, load_source, mitm_option, shown_path
 from .ports import listeners, why_not
+from .taking_back import taken_back
 
 ANSWERS = frozenset({"--version", "--options", "--commands"})
 """Arguments with which mitmdump only prints something."""
@@ -28,6 +30,7 @@ def relay(web: bool, mitmproxy: tuple[str, ...]) -> None:
       scripts/relay --web
       scripts/relay --set relay_config=other.yaml
     """
+    undo_env(os.environ)
     if ANSWERS.isdisjoint(mitmproxy):
         source = load_source(mitm_option(mitmproxy, "relay_config"))
         mode = [] if has_mode(mitmproxy) else [word for spec in modes(source.config) for word in ("--mode", spec)]
@@ -36,6 +39,15 @@ def relay(web: bool, mitmproxy: tuple[str, ...]) -> None:
     else:
         mode = []
     become_mitmproxy("mitmweb" if web else "mitmdump", ["-s", str(addon_script()), *mode, *mitmproxy])
+
+
+def undo_env(environ: MutableMapping[str, str]) -> None:
+    """A relay that is started in a shell led through it goes out as the shell did before: through a company's proxy, say."""
+    for name, value in taken_back(environ).items():
+        if value is None:
+            environ.pop(name, None)
+        else:
+            environ[name] = value
 
 
 def has_mode(arguments: Sequence[str]) -> bool:
