@@ -283,7 +283,7 @@ class RelayHooks:
         """An attempt failed and nothing has reached the client."""
         relayed = RELAYED[flow]
         answer, outcome = flow.response, relayed.outcome or Outcome()
-        relayed.tries[-1].ended_at = time.time()  # what follows may be a wait, which belongs to no attempt
+        relayed.tries[-1].ended_at = time.monotonic()  # what follows may be a wait, which belongs to no attempt
         outcome = self.books.redacted(outcome, relayed)
         if relayed.facts.endpoint is Endpoint.SIDE:
             relayed.end_try(outcome, None)

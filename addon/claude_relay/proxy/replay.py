@@ -4,6 +4,7 @@ One relayed request walks through `RelayStream` like this:
 
     state_consume_request_body   the body is whole: the `request` hook chooses an upstream, a signed copy of the head goes out
     state_wait_for_response_headers ─► state_gate     a `Gate` holds the answer's start until it is known to be good
+        the connection had died unseen ─► resend()   the same attempt on a fresh one, once
         FAIL  ─► failed()   the `relay_attempt` hook decides ─┬─► replay()    back to the top, nothing has reached the client
                                                               └─► the error, or an answer of the relay's own, is sent
         PASS  ─► accept()   the `responseheaders` hook, then
@@ -19,13 +20,14 @@ from __future__ import annotations
 import collections
 import copy
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy import flow, http
 from mitmproxy.net.http.validate import validate_headers
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
     HttpStream,
@@ -51,6 +53,8 @@ from mitmproxy.proxy.layers.http._hooks import (
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.reading.gate import Decision
 
+from .connections import Commands, GetConnection, Unanswered
+from .patience import Patience
 from .redaction import for_client, for_show, unmasked
 from .relayed import RELAYED, Relayed
 from .wire import Fields, headers_of
@@ -63,8 +67,6 @@ logger = logging.getLogger(__name__)
 HOLD_SECONDS: Final = 2.0
 """How long the start of a stream is held after `message_start`, waiting for content."""
 RESPONSE_EVENTS: Final = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
-
-type Commands[T] = layer.CommandGenerator[T]
 
 
 @dataclass
@@ -83,7 +85,17 @@ class RelaySettleHook(commands.StartHook):
 
 @dataclass
 class Expired(ResponseProtocolError):
-    """The deadline of the running attempt has passed."""
+    """A limit of the running attempt has passed."""
+
+
+@dataclass
+class HeldEnough(Expired):
+    """The start of a stream has been held long enough."""
+
+
+@dataclass
+class ConnectExpired(ResponseProtocolError):
+    """There was no connection in time."""
 
 
 class RelayStream(HttpStream):
@@ -91,7 +103,16 @@ class RelayStream(HttpStream):
 
     relayed: Relayed | None = None
     deadline: float | None = None
-    """Monotonic time at which the running attempt is given up, or at which a held stream is let go."""
+    """Monotonic time at which to look whether the running attempt is to be given up, or a held stream let go."""
+    patience: Patience
+    hold_until: float = math.inf
+    moves: int = 0
+    """How often the answer had moved on when it was last looked at."""
+    sent_at: float = 0.0
+    fresh: bool = True
+    """Whether the attempt's connection was opened for it."""
+    replaced: bool = False
+    """Whether the attempt has had a dead connection replaced."""
     held: list[bytes]
     tail: bytes = b""
     """The last byte of a body of announced length; it leaves after the request is settled."""
@@ -129,10 +150,36 @@ class RelayStream(HttpStream):
         if self.flow.response is not None:
             yield from self.send_own_answer()
             return
-        yield from self.set_deadline(self.relayed.limits.first_byte)
-        if not (yield from self.make_server_connection()) or (yield from self.client_is_gone()):
+        self.patience, self.replaced = self.relayed.patience(), False
+        yield from self.connect_and_send(self.relayed)
+
+    def connect_and_send(self, relayed: Relayed, *, since: float = 0.0) -> Commands[None]:
+        """`since`: on a connection that was opened after this monotonic time."""
+        self.hold_until, self.moves = math.inf, 0
+        self.patience.connect(time.monotonic())
+        yield from self.watch()
+        if not (yield from self.get_connection(since)) or (yield from self.client_is_gone()):
             return
-        yield from self.send_request(self.relayed)
+        yield from self.send_request(relayed)
+        self.sent_at = time.monotonic()
+        self.patience.sent(self.sent_at)
+        yield from self.watch()
+
+    def get_connection(self, since: float) -> Commands[bool]:
+        """As `make_server_connection`, but for connections that are known to be dead."""
+        request, server = self.flow.request, self.flow.server_conn
+        wanted = GetConnection(
+            (request.host, request.port), request.scheme == "https", server.via, server.transport_protocol
+        )
+        wanted.lender, wanted.since = self.http_layer, since
+        connection, why = yield wanted
+        if connection is None:
+            kind = ConnectExpired if wanted.expired else ResponseProtocolError
+            yield from self.handle_protocol_error(kind(self.stream_id, why, ErrorCode.CONNECT_FAILED))
+            return False
+        self.fresh = wanted.fresh
+        self.context.server = self.flow.server_conn = connection
+        return True
 
     def send_request(self, relayed: Relayed) -> Commands[None]:
         """The flow keeps the alias; what goes on the wire is a signed copy."""
@@ -175,11 +222,11 @@ class RelayStream(HttpStream):
             self.held.append(data)
             was_started = gate.started
             decision = gate.feed(data) if data else gate.decision
+            now = self.note_bytes(self.relayed)
             if decision is Decision.HOLD:
                 if gate.started and not was_started:
-                    yield from self.set_deadline(HOLD_SECONDS)
-                elif not gate.started:
-                    yield from self.set_deadline(self.relayed.limits.idle)
+                    self.hold_until = now + HOLD_SECONDS
+                yield from self.watch()
             yield from self.act_on(decision, whole=False)
         elif isinstance(event, ResponseTrailers):
             assert self.flow.response is not None
@@ -222,10 +269,12 @@ class RelayStream(HttpStream):
             yield from self.send_whole(body)
             return
         assert self.relayed is not None
+        self.hold_until = math.inf
         yield from self.start_response_stream()
-        yield from self.set_deadline(self.relayed.limits.idle)
         if body:
             yield from self.deliver(self.relayed, body)
+            self.note_bytes(self.relayed)
+        yield from self.watch()
 
     def send_whole(self, body: bytes) -> Commands[None]:
         """Send an answer that was read to its end. What the flow shows of it may differ from what the client gets."""
@@ -270,9 +319,11 @@ class RelayStream(HttpStream):
             yield from super().state_stream_response_body(event)
         elif isinstance(event, ResponseData):
             relayed.saw_byte()
-            yield from self.set_deadline(relayed.limits.idle)
             if data := relayed.read(event.data):
                 yield from self.deliver(relayed, data)
+            if self.server_state == self.state_stream_response_body:
+                self.note_bytes(relayed)
+                yield from self.watch()
         elif isinstance(event, ResponseTrailers):
             assert self.flow.response is not None
             self.flow.response.trailers = event.trailers
@@ -346,39 +397,49 @@ class RelayStream(HttpStream):
             yield from super().handle_protocol_error(event)
         elif self.server_state == self.state_stream_response_body:
             if isinstance(event, Expired):
-                yield from self.abandon(event.message)
+                yield from self.give_up(event.message)
             yield from self.break_off(event.message)
         elif self.server_state == self.state_gate:
             yield from self.gate_broke(relayed, event)
         elif self.server_state == self.state_wait_for_response_headers:
+            if isinstance(event, Unanswered) and not (self.fresh or self.replaced):
+                yield from self.resend(relayed, event.message)
+                return
             if isinstance(event, Expired):
-                yield from self.abandon(event.message)
+                yield from self.give_up(event.message)
             yield from self.failed(Outcome(failure=failure_of(event), message=event.message), whole=False)
-        elif self.server_state != self.state_attempt_over:
+        elif self.server_state not in (self.state_attempt_over, self.state_done):
             yield from super().handle_protocol_error(event)
+
+    def resend(self, relayed: Relayed, why: str) -> Commands[None]:
+        """The connection had died since it was last used, and nobody had noticed: the same attempt goes again on a fresh one."""
+        logger.info("%s: the connection was dead (%s); the request goes again on a fresh one", relayed.id, why)
+        self.replaced = True
+        self.forget_answers()
+        yield from self.connect_and_send(relayed, since=self.sent_at)
 
     def gate_broke(self, relayed: Relayed, event: ResponseProtocolError) -> Commands[None]:
         assert relayed.gate is not None
-        if isinstance(event, Expired) and relayed.gate.started:
+        if isinstance(event, HeldEnough):
             yield from self.act_on(relayed.gate.expire(), whole=False)
-            if self.server_state == self.state_gate:
-                yield from self.set_deadline(relayed.limits.idle)
             return
         if isinstance(event, Expired):
-            yield from self.abandon(event.message)
+            yield from self.give_up(event.message)
         relayed.gate.cut(failure_of(event), event.message)
         yield from self.failed(relayed.found(relayed.gate), whole=True)
+
+    def give_up(self, why: str) -> Commands[None]:
+        """A limit is over: the exchange ends, and so does a connection that has been silent for as long."""
+        if self.patience.silent_since is not None:
+            self.http_layer.retire(self.context.server, self.patience.silent_since)
+        yield from self.abandon(why)
 
     def abandon(self, why: str) -> Commands[None]:
         """Stop the running upstream exchange: closes an HTTP/1 connection, resets an HTTP/2 stream."""
         server = self.context.server
         self.server_state = self.state_attempt_over
-        if server not in self.http_layer.connections:
-            return
-        if server.alpn != b"h2" and server.connected:
-            # The connection reports its own close later, which must not be taken for the next attempt's.
-            self.http_layer.abandoned.add(server)
-        yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), server)
+        if server in self.http_layer.connections:
+            yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), server)
 
     def state_done(self, _: events.Event) -> Commands[None]:
         """An attempt that was given up may still have something to say when the request is answered."""
@@ -415,14 +476,17 @@ class RelayStream(HttpStream):
     def replay(self) -> Commands[None]:
         """The same flow once more from its whole request, as the client sent it."""
         assert self.relayed is not None
-        # What was queued while the hook ran belongs to the attempt that is over.
+        self.forget_answers()
+        self.relayed.restore_request(self.flow)
+        self.flow.response = self.flow.error = None
+        yield from self.try_once()
+
+    def forget_answers(self) -> None:
+        """What has come, or is still to come, belongs to an exchange that is over."""
         self._paused_event_queue = collections.deque(
             e for e in self._paused_event_queue if not isinstance(e, RESPONSE_EVENTS)
         )
-        self.relayed.restore_request(self.flow)
-        self.flow.response = self.flow.error = None
         self.http_layer.forget_attempt(self.stream_id, self.context.server)
-        yield from self.try_once()
 
     def send_own_answer(self) -> Commands[None]:
         """An answer that the addon wrote, sent as mitmproxy sends one that a script set."""
@@ -440,12 +504,30 @@ class RelayStream(HttpStream):
             yield from self.abandon("the client left")
         return (yield from self.check_killed(True))
 
-    # -- deadlines
+    # -- limits
 
-    def set_deadline(self, seconds: float) -> Commands[None]:
-        """Give the attempt so many seconds from now. One alarm of the layer serves all its streams."""
-        self.deadline = time.monotonic() + seconds
+    def note_bytes(self, relayed: Relayed) -> float:
+        """Bytes of the body came and were read. Returns the monotonic time."""
+        now, moves = time.monotonic(), relayed.moves
+        self.patience.byte(now, moved=moves != self.moves, quiet=relayed.quiet)
+        self.moves = moves
+        return now
+
+    def watch(self) -> Commands[None]:
+        """Have the attempt looked at when something may be over. One alarm of the layer serves all its streams."""
+        self.deadline = min(self.patience.due, self.hold_until)
         yield from self.http_layer.alarm_for(self.deadline)
+
+    def rings(self, now: float) -> Expired | None:
+        """What is over by now, if anything is; else `deadline` says when to look again."""
+        unsent = self.http_layer.unsent(self) if self.patience.uploading else 0
+        if (why := self.patience.look(now, unsent)) is not None:
+            return Expired(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
+        if now >= self.hold_until:
+            self.hold_until = math.inf
+            return HeldEnough(self.stream_id, "held", ErrorCode.GENERIC_SERVER_ERROR)
+        self.deadline = min(self.patience.due, self.hold_until)
+        return None
 
 
 def wire_head(response: http.Response, fields: Fields, length: int | None) -> http.Response:
@@ -469,10 +551,10 @@ def invalid_head(response: http.Response) -> str | None:
 
 def failure_of(event: ResponseProtocolError) -> Failure:
     """The kind of failure that a protocol error stands for."""
-    if isinstance(event, Expired):
+    if isinstance(event, (Expired, ConnectExpired)):
         return Failure.TIMEOUT
     if event.code is ErrorCode.CONNECT_FAILED:
-        if "timed out" in event.message or "no first byte" in event.message:
+        if "timed out" in event.message:
             return Failure.TIMEOUT
         return Failure.TLS if any(w in event.message for w in ("TLS", "ertificate", "SSL")) else Failure.CONNECT
     return Failure.RESET
