@@ -1,11 +1,13 @@
-"""Connections to upstreams, as a layer that replays needs them.
+"""Connections, as a layer that replays needs them.
 
-mitmproxy's own HTTP/1 and HTTP/2 clients, each turned into one of these once it is open (`adopt`). Beyond what they do, these
+mitmproxy's own HTTP/1 and HTTP/2 clients of an upstream, each turned into one of these once it is open (`adopt`). Beyond what they do, these
 
 - tell a stream that no byte of an answer has come (`Unanswered`), so that the request can go again on a fresh connection
 - say nothing more once the exchange on them was given up
 - HTTP/2: let running streams end after GOAWAY, take no new ones on a connection that is going away or dead (`retired`), and tell
   streams that were still waiting for their turn
+
+and a client's HTTP/2 connection, which tells of every reset (`adopt_client`).
 
 tests/proxy/test_contract.py says which of mitmproxy's and h2's internals this stands on. It must not know flows nor limits.
 """
@@ -31,7 +33,7 @@ from mitmproxy.proxy.layers.http import (
 )
 from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client
-from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
+from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 
 from .unsent import drop, unsent, waits_to_be_sent
 
@@ -247,6 +249,23 @@ class Http2(Http2Client):
             yield from self.lost(stream_id, msg)
         self.turn_away_queued()
         self.end()
+
+
+class Http2OfClients(Http2Server):
+    """A client's HTTP/2 connection."""
+
+    def handle_h2_event(self, event: Event) -> Commands[bool]:
+        """A request and its reset in one read: mitmproxy has forgotten the stream when the reset's turn comes."""
+        if isinstance(event, h2.events.StreamReset) and event.stream_id not in self.streams:
+            yield ReceiveHttp(RequestProtocolError(event.stream_id or 0, "stream reset by client", ErrorCode.CANCEL))
+            return False
+        return (yield from super().handle_h2_event(event))
+
+
+def adopt_client(connection: layer.Layer | None) -> None:
+    """Turn the server that mitmproxy has made for a client's connection into one of these."""
+    if type(connection) is Http2Server:
+        connection.__class__ = Http2OfClients
 
 
 def adopt(connection: layer.Layer, now: float) -> None:

@@ -22,7 +22,7 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 
-from .connections import Commands, GetConnection, Http2, adopt, client_of
+from .connections import Commands, GetConnection, Http2, adopt, adopt_client, client_of
 from .replay import RelayStream
 
 
@@ -53,6 +53,10 @@ class RelayLayer(HttpLayer):
         if isinstance(event, events.ConnectionEvent) and event.connection in self.abandoned:
             if isinstance(event, events.ConnectionClosed):
                 self.abandoned.discard(event.connection)
+            return
+        if isinstance(event, events.Start):
+            yield from super()._handle_event(event)
+            adopt_client(self.connections.get(self.context.client))
             return
         try:
             yield from super()._handle_event(event)
