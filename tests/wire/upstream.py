@@ -397,8 +397,15 @@ class _Http2:
     def on_data_received(self, event: h2.events.DataReceived) -> None:
         assert event.stream_id is not None
         self.bodies[event.stream_id] += event.data or b""
+        if pause := self.connection.upstream.window_pause:
+            asyncio.get_running_loop().call_later(pause, self.make_room, event)
+        else:
+            self.make_room(event)
+
+    def make_room(self, event: h2.events.DataReceived) -> None:
         with contextlib.suppress(h2.exceptions.ProtocolError):
-            self.h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+            self.h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+            self.flush()
 
     def on_trailers_received(self, event: h2.events.TrailersReceived) -> None:
         assert event.stream_id is not None
@@ -505,14 +512,20 @@ class FakeUpstream:
 
     tls         a context (see `certs.Authority.server_context`) whose ALPN decides on HTTP/2
     concurrent  streams that an HTTP/2 connection may carry at once
+    window_pause  seconds after which an HTTP/2 connection makes room for what it has read
     """
 
     def __init__(
-        self, tls: ssl.SSLContext | None = None, *, default: Step | None = None, concurrent: int | None = None
+        self,
+        tls: ssl.SSLContext | None = None,
+        *,
+        default: Step | None = None,
+        concurrent: int | None = None,
+        window_pause: float = 0.0,
     ) -> None:
         from . import steps
 
-        self.concurrent = concurrent
+        self.concurrent, self.window_pause = concurrent, window_pause
 
         self.tls = tls
         self.default = default or steps.claude_default()

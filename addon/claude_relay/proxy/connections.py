@@ -1,6 +1,7 @@
 """Connections, as a layer that replays needs them.
 
-mitmproxy's own HTTP/1 and HTTP/2 clients of an upstream, each turned into one of these once it is open (`adopt`). Beyond what they do, these
+mitmproxy's own HTTP/1 and HTTP/2 clients of an upstream, each turned into one of these once it is open (`adopt`). Beyond what they do,
+these
 
 - tell a stream that no byte of an answer has come (`Unanswered`), so that the request can go again on a fresh connection
 - say nothing more once the exchange on them was given up
