@@ -22,7 +22,10 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 
-from .connections import Commands, GetConnection, Http2, adopt, adopt_client, client_of
+from .adopting import adopt, adopt_client, client_of
+from .answering import AnsweringStream
+from .connections import Commands, GetConnection
+from .http2 import Http2
 from .replay import RelayStream
 
 
@@ -102,7 +105,7 @@ class RelayLayer(HttpLayer):
         client = client_of(self.connections.get(connection))
         return client is None or (client.opened_at > since and client.usable)
 
-    def unsent(self, stream: RelayStream) -> int:
+    def unsent(self, stream: AnsweringStream) -> int:
         """Bytes of the stream's request that have not left."""
         client = client_of(self.connections.get(stream.context.server))
         return 0 if client is None else client.pending(stream.stream_id)
