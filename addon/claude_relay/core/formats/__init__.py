@@ -4,6 +4,7 @@ reading       Claude's request, checked ──► conversation.Conversation
 openai_chat, openai_responses, gemini       Conversation ──► the provider's request; its answers ──► Writer
 writer        the answer in Claude's form, streamed or whole
 translation   bytes of an answer ──► the format's reader ──► bytes in Claude's form
+alive         which events say that the answer moves on, and which are signs of life
 anthropic     Claude's own format, which passes byte for byte
 """
 
