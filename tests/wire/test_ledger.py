@@ -168,7 +168,7 @@ SITUATIONS: dict[str, tuple[Asked, list[Step], dict[str, Any], list[dict[str, An
     ),
     "retried": (
         STREAM,
-        [FAILED_401, FAILED_500, steps.reset_before_head, steps.sse_error_first(), steps.stream()],
+        [FAILED_401, FAILED_500, steps.raw(b"HTTP/1.1 200"), steps.sse_error_first(), steps.stream()],
         {"stream": 1, "attempts": 5, "key": "k2"},  # where the session sits: failures of the route do not move it
         [
             {"key": "k1", "status": 401, "verdict": "unauthorized"},
