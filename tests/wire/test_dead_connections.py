@@ -345,3 +345,32 @@ def test_streams_that_wait_for_their_turn_move_with_the_others(
         found = [client.answer(stream) for stream in streams]
         assert [(a.status, a.header("x-relay-attempts")) for a in found] == [(200, "1")] * 3
         assert upstream2.connections == 2
+
+
+def test_a_stream_that_waits_for_its_turn_moves_at_a_goaway(
+    start: StartRelay, h2_client: Over2, authority: Authority
+) -> None:
+    going, go, events = Signal("goaway"), Signal("the rest"), claude.events()
+
+    async def run(exchange: Exchange) -> None:
+        assert isinstance(exchange, _Answer2)
+        await exchange.wait(going)
+        exchange.announce_going_away()
+        await exchange.wait(go)
+        for event in events[3:]:
+            await exchange.send(event)
+
+    with FakeUpstream(authority.server_context(alpn=("h2",)), concurrent=1) as upstream2:
+        upstream2.script(steps.message(), steps.stream([*events[:3], run]))
+        client = h2_client(start(config(upstream2.url, KEYS, retry=QUICK | {"first_byte": "4s"})))
+        client.ask(body=messages_body())
+        one = client.request(body=messages_body(stream=True))
+        client.until(one, events[2])
+        two = client.request(body=messages_body())
+        client.ping()
+        going.set()
+        answer = client.answer(two)
+        assert (answer.status, answer.header("x-relay-attempts")) == (200, "1")
+        go.set()
+        assert client.until(one, claude.STOP).body == STREAM
+        assert [r.connection for r in upstream2.requests] == [1, 1, 2]
