@@ -7,14 +7,15 @@ One request, through the modules:
            ──► request           proxy/addon         what is it about? (core/reading/body) where may it go? (core/routing, proxy/discovery)
                                                      with which key? (core/policy, asking core/keys/pool and core/keys/rests)
                                                      in which format? (proxy/translating, core/formats/base)
-           ~~► wire              proxy/replay        a COPY is signed with the real key (proxy/wire) and sent
+           ~~► wire              proxy/replay        a COPY is signed with the real key (proxy/wire) and sent (proxy/connections);
+                                                     how long it may take: proxy/patience
            ◄~~ the answer        proxy/crossing      from a provider of another format: brought into Claude's form first
                                  core/reading/gate   its start is held until it is known to be good
                relay_attempt     proxy/addon         it is not: core/verdicts judges, core/policy says
                ▲                                     wait | another key | another provider | give up   ─┐ replay
                ╰────────────────────────────────────────────────────────────────────────────────────────╯ the flow
            ◄── responseheaders   proxy/addon         it is: say by whom (proxy/bookkeeping), begin to count (core/accounting/usage)
-           ◄── chunks            proxy/replay        pass on at once, counted
+           ◄── chunks            proxy/answering     pass on at once, counted
                relay_settle      proxy/bookkeeping   all but the last event has left: comment (proxy/inspection),
                                                      rows (proxy/rows, store/ledger); then the pool and proxy/reporting
            ◄── response | error  proxy/addon         settle what is not settled yet; let go of the flow and its secrets

@@ -6,14 +6,16 @@ import dataclasses
 import inspect
 import re
 
+import h2.connection
 import mitmproxy.http
+from hyperframe.frame import GoAwayFrame
 from mitmproxy import addonmanager, hooks
 from mitmproxy.addons import default_addons, script
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.proxy import commands, events, layer, tunnel
+from mitmproxy.proxy import commands, events, layer, mode_servers, server, tunnel
 from mitmproxy.proxy.layers import http
-from mitmproxy.proxy.layers.http import _http1, _http2, _upstream_proxy
+from mitmproxy.proxy.layers.http import _http1, _http2, _http_h2, _upstream_proxy
 
 from claude_relay.proxy.relay_layer import RelayLayer
 from claude_relay.proxy.replay import RelayStream
@@ -139,6 +141,53 @@ def test_the_connection_to_a_proxy_belongs_to_the_layer_of_the_one_behind_it() -
 
 def test_http2_stream_ids_are_mapped_both_ways() -> None:
     assert {"our_stream_id", "their_stream_id", "stream_queue"} <= set(_http2.Http2Client.__annotations__)
+
+
+def test_clients_are_made_open_and_then_registered() -> None:
+    text = source(http.HttpClient._handle_event)
+    assert "self.child_layer = Http2Client(self.context)" in text
+    assert "self.child_layer = Http1Client(self.context)" in text
+    assert text.index("yield from self._handle_event(event)") < text.index("yield RegisterHttpConnection(")
+    assert "self.state = self.read_headers" in source(_http1.Http1Connection.start)
+
+
+def test_the_layers_of_a_connection_follow_its_http_layer() -> None:
+    text = source(http.HttpLayer.get_connection)
+    assert "context = self.context.fork()" in text
+    assert "self.connections[context.server] = stack[0]" in text
+    assert "connection_suitable = event.connection_spec_matches(connection)" in text
+    assert "elif connection.connected:" in text
+    assert "tunnel_connection" in source(tunnel.TunnelLayer.__init__)
+
+
+def test_the_end_of_an_http1_connection_before_an_answer() -> None:
+    text = source(_http1.Http1Client.read_headers)
+    assert 'if self.buf: yield ReceiveHttp( ResponseProtocolError( self.stream_id, f"unexpected server response' in text
+    assert '"server closed connection"' in text
+
+
+def test_http2_streams_are_told_of_their_connections_end() -> None:
+    close = source(_http2.Http2Connection.close_connection)
+    assert "yield CloseConnection(self.conn) for stream_id in self.streams" in close
+    assert "self._handle_event = self.done" in close
+    assert "yield from self.close_connection(message)" in source(_http2.Http2Connection.protocol_error)
+    assert "cmd.event.stream_id = self.their_stream_id[cmd.event.stream_id]" in source(_http2.Http2Client._handle_event)
+    assert "if event.stream_id in self.streams:" in source(_http2.Http2Connection.handle_h2_event)
+    assert "stream_buffers" in source(_http_h2.BufferedH2Connection.__init__)
+
+
+def test_h2_takes_nothing_more_after_a_goaway_that_it_reads_itself() -> None:
+    connection = h2.connection.H2Connection()
+    assert GoAwayFrame in connection._frame_dispatch_table
+    assert "self._frame_dispatch_table[frame.__class__](frame)" in source(h2.connection.H2Connection._receive_frame)
+
+
+def test_sockets_are_found_through_their_handlers() -> None:
+    assert "register_connection(handler.layer.context.client.id, handler)" in source(
+        mode_servers.ServerInstance.handle_stream
+    )
+    assert {"writer", "handler"} <= set(server.ConnectionIO.__annotations__)
+    assert "transports" in server.ConnectionHandler.__annotations__
 
 
 def test_giving_up_closes_http1_and_resets_http2() -> None:

@@ -360,6 +360,14 @@ class H2Client:
         self.h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
         self.flush()
 
+    def ping(self) -> None:
+        """Returns when all that was sent before has been read."""
+        self.pinged = False
+        self.h2.ping(bytes(8))
+        self.flush()
+        while not self.pinged:
+            self.pump()
+
     def pump(self) -> None:
         """Reads once and notes what came."""
         data = self.sock.recv(65536)
@@ -385,6 +393,8 @@ class H2Client:
             answer.complete = True
         elif isinstance(event, h2.events.StreamReset):
             self.resets[event.stream_id or 0] = int(event.error_code or 0)
+        elif isinstance(event, h2.events.PingAckReceived):
+            self.pinged = True
         elif isinstance(event, h2.events.ConnectionTerminated):
             self.ended = True
 

@@ -367,6 +367,14 @@ class Relay:
             assert time.monotonic() < until, f"clients are still there\n{self.log_text()}"
             time.sleep(0.005)
 
+    def wait_until_upstreams_left(self, timeout: float = PATIENCE) -> None:
+        """Waits until mitmproxy has noticed that every upstream has closed its connection."""
+        server = self.master.addons.get("proxyserver")
+        until = time.monotonic() + timeout
+        while self.on_loop(lambda: any(len(handler.transports) > 1 for handler in server.connections.values())):
+            assert time.monotonic() < until, "upstreams are still there"
+            time.sleep(0.005)
+
     @property
     def dialled(self) -> list[str]:
         """Where the relay has tried to connect to: "host:port"."""

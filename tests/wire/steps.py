@@ -42,6 +42,12 @@ async def go_away(exchange: Exchange) -> None:
     await (exchange.go_away() if isinstance(exchange, _Answer2) else exchange.close())
 
 
+async def refuse(exchange: Exchange) -> None:
+    """REFUSED_STREAM; HTTP/2 only."""
+    assert isinstance(exchange, _Answer2)
+    await exchange.refuse()
+
+
 async def stall(exchange: Exchange) -> None:
     """Says nothing more until the client leaves."""
     await exchange.until_gone()
@@ -203,6 +209,7 @@ close_before_head = Step(cut)
 reset_at_accept = Step(reset, when="accept")
 close_at_accept = Step(cut, when="accept")
 go_away_before_head = Step(go_away)
+refuse_before_head = Step(refuse)
 
 
 def early(step: Step) -> Step:

@@ -98,7 +98,7 @@ def test_another_retry(start: StartRelay, upstream: FakeUpstream, base_client: B
     assert len(upstream.requests) == 3
     upstream.default = steps.stall_before_head
     began = time.monotonic()
-    ask(client)
+    ask(client, stream=True)
     assert time.monotonic() - began < 2.9
 
 

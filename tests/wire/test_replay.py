@@ -256,7 +256,9 @@ def test_five_failures_in_a_row(
         )
         client = dial(start(config(upstream.url, KEYS, retry=QUICK)))
         answer = client.ask("POST", "/v1/messages?beta=true", body=body)
-        assert (answer.status, answer.body, attempts(answer)) == (200, STREAM, 6)
+        # Over HTTP/1 the connection is one that was used before: its reset costs no attempt.
+        counted = 6 if isinstance(client, H2Client) else 5
+        assert (answer.status, answer.body, attempts(answer)) == (200, STREAM, counted)
         assert [r.body for r in upstream.requests] == [body] * 6
         assert upstream.paths() == ["/v1/messages?beta=true"] * 6
         assert KEYS[0] in upstream.used_keys()
@@ -449,11 +451,3 @@ def test_an_upstream_connection_is_used_again(
     assert attempts(client.ask("POST", "/v1/messages", body=messages_body())) == 3
     assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
     assert upstream.connections == 1
-
-
-def test_a_connection_that_died_meanwhile_costs_nothing_visible(
-    start: StartRelay, upstream: FakeUpstream, base_client: Callable[[Relay], RawClient]
-) -> None:
-    upstream.script(steps.message(), steps.close_before_head, steps.message())
-    client = base_client(start(keys=KEYS))
-    assert [client.ask("POST", "/v1/messages", body=messages_body()).status for _ in range(2)] == [200, 200]

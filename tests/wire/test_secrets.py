@@ -25,7 +25,7 @@ MINE, MY_TOKEN, MY_COOKIE = "sk-ant-api03-CLIENTSECRET-xyz", "sk-ant-oat01-CLIEN
 MY_PROXY, OUTBOUND = "PROXYPASSWORD-client", "OUTBOUNDPASSWORD-xyz"
 REFRESH, ACCESS = "sk-ant-ort01-REFRESHTOKEN-xyz", "sk-ant-oat01-ACCESSTOKEN-xyz"
 SECRETS = [*POOL, BEARER, COOKIE, QUERY, HEADER, MINE, MY_TOKEN, MY_COOKIE, MY_PROXY, OUTBOUND, REFRESH, ACCESS]
-QUICK = {"attempts": 8, "max_wait": "500ms", "first_byte": "2s", "idle": "2s"}
+QUICK = {"attempts": 8, "max_wait": "500ms", "first_byte": "2s", "whole": "2s", "idle": "2s"}
 CREDENTIALS = [("x-api-key", MINE), ("Cookie", f"session={MY_COOKIE}"), ("Proxy-Authorization", f"Basic {MY_PROXY}")]
 
 

@@ -32,6 +32,8 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
+from hyperframe.frame import GoAwayFrame
 
 Headers = list[tuple[str, str]]
 PATIENCE = 5.0
@@ -345,6 +347,8 @@ class _Http2:
         self.bodies: dict[int, bytearray] = {}
         self.window = asyncio.Event()
         self.h2.initiate_connection()
+        if (most := connection.upstream.concurrent) is not None:
+            self.h2.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: most})
         self.flush()
 
     def flush(self) -> None:
@@ -393,8 +397,15 @@ class _Http2:
     def on_data_received(self, event: h2.events.DataReceived) -> None:
         assert event.stream_id is not None
         self.bodies[event.stream_id] += event.data or b""
+        if pause := self.connection.upstream.window_pause:
+            asyncio.get_running_loop().call_later(pause, self.make_room, event)
+        else:
+            self.make_room(event)
+
+    def make_room(self, event: h2.events.DataReceived) -> None:
         with contextlib.suppress(h2.exceptions.ProtocolError):
-            self.h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+            self.h2.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+            self.flush()
 
     def on_trailers_received(self, event: h2.events.TrailersReceived) -> None:
         assert event.stream_id is not None
@@ -470,6 +481,18 @@ class _Answer2(Exchange):
         self.speaker.h2.reset_stream(self.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
         self.speaker.flush()
 
+    async def refuse(self) -> None:
+        """RST_STREAM that says that nothing was done."""
+        self.over = True
+        self.request.answered.set()
+        self.speaker.h2.reset_stream(self.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        self.speaker.flush()
+
+    def announce_going_away(self) -> None:
+        """GOAWAY that disowns later streams; this one goes on. h2's own would end the connection for both sides."""
+        self.speaker.flush()
+        self.speaker.connection.transport.write(GoAwayFrame(0, last_stream_id=self.stream_id).serialize())
+
     async def go_away(self) -> None:
         """GOAWAY that disowns this stream and all later ones, then the end of the connection."""
         self.over = True
@@ -485,10 +508,24 @@ class _Answer2(Exchange):
 
 
 class FakeUpstream:
-    """A scripted server. `tls`: a context (see `certs.Authority.server_context`) whose ALPN decides on HTTP/2."""
+    """A scripted server.
 
-    def __init__(self, tls: ssl.SSLContext | None = None, *, default: Step | None = None) -> None:
+    tls         a context (see `certs.Authority.server_context`) whose ALPN decides on HTTP/2
+    concurrent  streams that an HTTP/2 connection may carry at once
+    window_pause  seconds after which an HTTP/2 connection makes room for what it has read
+    """
+
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None = None,
+        *,
+        default: Step | None = None,
+        concurrent: int | None = None,
+        window_pause: float = 0.0,
+    ) -> None:
         from . import steps
+
+        self.concurrent, self.window_pause = concurrent, window_pause
 
         self.tls = tls
         self.default = default or steps.claude_default()

@@ -3,12 +3,15 @@
 script       what mitmproxy loads: sets the relay up, refuses on a broken configuration
 opening      the start: what is loaded, and the requests that wait for it
 ending       the end: SIGTERM and Ctrl-C, requests that may still run, those that are cut off
-connections  the clients' connections and the requests on them, for the end
+client_connections  the clients' connections and the requests on them, for the end
 loops        what runs beside the requests and goes on whatever happens
 stored       keys of the vault, cooldowns and sessions, shared with the database
 addon        the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error
 replay       one stream: a request and its answer, through as many attempts as it takes
+answering    its other half: what of an accepted answer leaves, and the limits that watch over it
+patience     how long an attempt may take, and which limit of relay.yaml says so; unsent: what of its request has not left
 relay_layer  the HTTP layer that owns such streams, with its connections and alarms
+connections  those connections: which may be used again, and what is said of dead ones (http2, adopting)
 relayed      what is known of one relayed flow, from its first header to its settlement
 runtime      the configuration as it is right now: pools, upstreams, limits
 wire         the request as it leaves: host, path, alias in the flow, key on the wire

@@ -323,7 +323,7 @@ class RelayHooks:
         relayed = RELAYED[flow]
         answer, outcome = flow.response, relayed.outcome or Outcome()
         outcome = outbound.told(outcome, relayed.proxy)
-        relayed.tries[-1].ended_at = time.time()  # what follows may be a wait, which belongs to no attempt
+        relayed.tries[-1].ended_at = time.monotonic()  # what follows may be a wait, which belongs to no attempt
         outcome = self.books.redacted(outcome, relayed)
         if relayed.ended is not None:
             relayed.end_try(outcome, None)

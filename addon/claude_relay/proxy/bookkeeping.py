@@ -126,13 +126,13 @@ class Bookkeeper:
 
     async def settle(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The request is over, or all but its last bytes: line and ledger, then the pool and those who want to know."""
-        now = time.time()
+        ended = time.monotonic()
         finished = how_it_finished(flow, relayed)
         if relayed.policy is not None:
             relayed.policy.close()
         if relayed.facts.endpoint is Endpoint.SIDE:
             return
-        close_tries(relayed, finished, now)
+        close_tries(relayed, finished, ended)
         if relayed.meter is not None and relayed.tries and not relayed.own_answer:
             relayed.count(relayed.meter)
         rows = None
@@ -141,13 +141,13 @@ class Bookkeeper:
             await self.remember_made(relayed)
             if isinstance(relayed.translation, Translation):
                 await self.after_translation(relayed, relayed.translation)
-            flow.comment = summary(relayed, usage, finished, now - relayed.started_at)
+            flow.comment = summary(relayed, usage, finished, ended - relayed.began_at)
             flow.marked = marker(relayed, finished)
             if self.closed:
                 # The relay is ending and cannot write any more: an answer without a row must not look complete.
                 await asyncio.get_running_loop().create_future()
             if self.ledger is not None and relayed.counts:
-                rows = request_row(flow, relayed, usage, finished, now), attempt_rows(relayed)
+                rows = request_row(flow, relayed, usage, finished, ended), attempt_rows(relayed)
                 self.keep_bodies(flow, relayed)
                 await self.ledger.write(*rows)
         finally:  # the client need not wait for the rest: it comes when the answer has left
@@ -166,7 +166,7 @@ class Bookkeeper:
 
     def write_off(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The relay ends at once, and this request in the middle: its row, without waiting for anything."""
-        now = time.time()
+        ended = time.monotonic()
         relayed.settled = True
         if relayed.policy is not None:
             relayed.policy.close()
@@ -176,12 +176,12 @@ class Bookkeeper:
             relayed.broken = relayed.broken or ENDING
             relayed.ended = relayed.ended or RelayError(503, ENDING)
         finished = how_it_finished(flow, relayed)
-        close_tries(relayed, finished, now)
+        close_tries(relayed, finished, ended)
         if relayed.meter is not None and relayed.tries and not relayed.own_answer:
             relayed.count(relayed.meter)
         for tried in relayed.tries:
             tried.priced = price(relayed, tried, tried.usage)
-        self.ledger.put(request_row(flow, relayed, billed(relayed), finished, now), attempt_rows(relayed))
+        self.ledger.put(request_row(flow, relayed, billed(relayed), finished, ended), attempt_rows(relayed))
         self.tell_pool(relayed)
 
     async def usage_of(self, relayed: Relayed) -> Usage:

@@ -1,135 +1,109 @@
-"""The clients' connections, and the requests that run on them, as the relay's end needs to know them.
+"""Connections to upstreams, as a layer that replays needs them: asking for one, and HTTP/1.
 
-    connections.saw(layer)          each HTTP layer, as mitmproxy makes it
-    connections.running()           streams of requests that are the relay's and not over
-    connections.close_idle()        connections without any request
-    connections.cut(error_for)      the requests that run, told to end now
-
-A tunnel to a host that is not intercepted is neither: it is cut with the process. Must not know why anything ends.
+mitmproxy's own HTTP/1 client, turned into this one once it is open (`adopting`). Beyond what that does, it tells a stream that no byte of
+an answer has come (`Unanswered`), so that the request can go again on a fresh connection, and says nothing more once the exchange on it
+was given up. It must not know flows nor limits.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import copy
-import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
-from mitmproxy import http
-from mitmproxy.proxy import layer
-from mitmproxy.proxy.layers.http._http1 import Http1Server
-from mitmproxy.proxy.server import ConnectionHandler
+from mitmproxy.connection import Connection
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
+from mitmproxy.proxy.layers.http._http1 import Http1Client
 
-from claude_relay.core.errors import RelayError
+from .unsent import drop, unsent, waits_to_be_sent
 
-from .answers import error_answer
-from .relay_layer import Ending, RelayLayer, layer_within
-from .relayed import RELAYED, Relayed
-from .replay import RelayStream
-
-POLL = 0.01
-"""Seconds between two looks whether all bytes have left."""
+type Commands[T] = layer.CommandGenerator[T]
 
 
-class Connections:
-    """`handlers`: mitmproxy's, by the id of their client."""
-
-    def __init__(self, handlers: Callable[[], Mapping[object, ConnectionHandler]]) -> None:
-        self._handlers = handlers
-        self._layers: weakref.WeakSet[RelayLayer] = weakref.WeakSet()
-
-    def saw(self, built: layer.Layer | None) -> None:
-        """A stack of layers that mitmproxy built."""
-        while built is not None:
-            if isinstance(built, RelayLayer):
-                self._layers.add(built)
-            built = getattr(built, "child_layer", None)
-
-    def running(self) -> list[RelayStream]:
-        """The streams of requests that are not answered to their end."""
-        streams = (stream for found in self._alive() for stream in found.streams.values())
-        return [s for s in streams if isinstance(s, RelayStream) and relayed_of(s) is not None]
-
-    def close_after_answers(self) -> None:
-        """HTTP/1 connections end with the answer that is under way, so that no further request gets in just before."""
-        for stream in self.running():
-            connection = stream.http_layer.connections.get(stream.context.client)
-            if isinstance(connection, Http1Server) and connection.request is not None:
-                connection.request = closing(connection.request)
-
-    def close_idle(self) -> None:
-        """Hang up on clients that wait for nothing. What was written for them still leaves."""
-        busy = {found.context.client.id for found in self._alive() if not is_idle(found)}
-        for client in {found.context.client for found in self._alive()}:
-            handler = self._handlers()[client.id]
-            if client.id not in busy and client in handler.transports:
-                task = handler.transports[client].handler
-                if task is not None:
-                    task.cancel("the relay is ending")
-
-    async def cut(self, error: Callable[[http.HTTPFlow], RelayError]) -> int:
-        """Tell every running request to end, as far as it can be told at this moment. Returns how many are running.
-
-        error  what a client gets that has nothing yet
-        """
-        running = self.running()
-        for stream in running:
-            relayed = relayed_of(stream)
-            assert relayed is not None
-            if relayed.ended is None:
-                relayed.ended = error(stream.flow)
-            if stream.relayed is None and stream.flow.response is None:  # still being uploaded: no hook will answer it
-                relayed.refusal, relayed.own_answer = relayed.ended, True
-                stream.flow.response = error_answer(relayed.ended, relayed.id)
-            if relayed.waker is not None:
-                relayed.waker.set()
-        for client_id in {stream.context.client.id for stream in running}:
-            handler = self._handlers().get(client_id)
-            if handler is not None:
-                await handler.server_event(Ending())
-        return len(running)
-
-    async def flush(self, seconds: float) -> None:
-        """Wait until what was written for clients has left, for so many seconds at most."""
-        until = time.monotonic() + seconds
-        while any(map(unsent, list(self._handlers().values()))) and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(POLL)
-
-    def _alive(self) -> Iterator[RelayLayer]:
-        handlers = self._handlers()
-        return (found for found in list(self._layers) if found.context.client.id in handlers)
+class Unanswered(ResponseProtocolError):
+    """The connection ended, or refused the request, before any byte of an answer."""
 
 
-def relayed_of(stream: RelayStream) -> Relayed | None:
-    """What is known of a stream's request, while that is not over; None: it is none of ours, or over."""
-    found = getattr(stream, "flow", None)
-    if found is None or not found.live or stream.child_layer is not None:
-        return None
-    return stream.relayed or RELAYED.get(found)
+class Lender(Protocol):
+    """Who knows which connections may be used."""
+
+    def lends(self, connection: Connection, since: float) -> bool:
+        """Whether an open connection may carry a new request; `since`: only one that was opened after that monotonic time."""
 
 
-def closing(request: http.Request) -> http.Request:
-    """The request's head, as if the client had asked for the connection to be closed; the flow's own stays as it is."""
-    head = http.Request.__new__(http.Request)
-    head.data = copy.copy(request.data)
-    head.data.headers = request.data.headers.copy()
-    head.headers["connection"] = "close"
-    return head
+class GetConnection(GetHttpConnection):
+    """Asks for a connection.
+
+    lender   says which open ones will do
+    since    only one that was opened after this monotonic time
+    fresh    it was opened for this request
+    expired  it was not open in time
+    """
+
+    lender: Lender
+    since: float = 0.0
+    fresh: bool = False
+    expired: bool = False
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def connection_spec_matches(self, connection: Connection) -> bool:
+        """Whether this connection leads there and may be used."""
+        if not super().connection_spec_matches(connection):
+            return False
+        return not connection.connected or self.lender.lends(connection, self.since)
 
 
-def is_idle(found: RelayLayer) -> bool:
-    """Whether nothing goes on: no request, and no tunnel but those whose inside is an HTTP layer that is asked by itself."""
-    return all(
-        stream.child_layer is not None and layer_within(stream.child_layer) is not None
-        for stream in found.streams.values()
-    )
+class Http1(Http1Client):
+    """One HTTP/1 connection."""
+
+    opened_at: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can carry another request: not while the last one's body, which was answered early, still fills it."""
+        stuck = waits_to_be_sent(self.context.client, socket_of(self))
+        if stuck:
+            drop(self.context.client, socket_of(self))
+        return not stuck
+
+    def is_silent(self, since: float) -> bool:
+        """It is closed when its exchange is given up."""
+        return False
+
+    def pending(self, stream_id: int) -> int:
+        """Bytes of the stream's request that have not left."""
+        return unsent(self.context.client, socket_of(self))
+
+    def send(self, event: Any) -> Commands[None]:
+        """What is given up has nothing more to say: what still comes must not be taken for the next attempt's."""
+        yield from super().send(event)
+        if isinstance(event, RequestProtocolError):
+            drop(self.context.client, socket_of(self))
+            self.state = self.given_up
+
+    def given_up(self, _: events.Event) -> Commands[None]:
+        """Swallows the goodbye."""
+        yield from ()
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
+        """The end of the connection in the place of an answer."""
+        unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
+        for command in super().read_headers(event):
+            if unanswered and isinstance(command, ReceiveHttp):
+                command.event = as_unanswered(command.event)
+            yield command
 
 
-def unsent(handler: ConnectionHandler) -> int:
-    """Bytes for the client that wait in this process."""
-    found = handler.transports.get(handler.client)
-    with contextlib.suppress(AttributeError):  # no connection, or one that is no TCP
-        return int(found.writer.transport.get_write_buffer_size())  # type: ignore[union-attr]
-    return 0
+def socket_of(client: HttpConnection) -> Connection:
+    """The connection that has a socket: an outbound proxy's where there is one."""
+    layers = client.context.layers
+    last = max(place for place, found in enumerate(layers) if isinstance(found, HttpLayer))
+    found: Connection = getattr(layers[last + 1], "tunnel_connection", client.conn)
+    return found
+
+
+def as_unanswered(error: Any) -> Unanswered:
+    """The same error, known to have come before any answer."""
+    return Unanswered(error.stream_id, error.message, error.code)

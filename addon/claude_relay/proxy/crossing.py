@@ -38,6 +38,14 @@ class Bytes(Protocol):
     def served_model(self) -> str | None:
         """The model that the provider names in it."""
 
+    @property
+    def moves(self) -> int | None:
+        """How often the answer has moved on, beyond signs of life; None: as what `feed` returns does."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the provider may say nothing for long now."""
+
     def feed(self, data: bytes) -> bytes:
         """The next bytes; returns what can leave."""
 
@@ -102,14 +110,17 @@ class ResultsHere:
     """The bytes of such an answer."""
 
     served_model: str | None = None
+    quiet = False
 
     def __init__(self, base: str) -> None:
         self._base = base
         self._body = bytearray()
+        self.moves: int | None = 0
 
     def feed(self, data: bytes) -> bytes:
         """Nothing leaves before it is whole, unless it is larger than any list of batches."""
         self._body += data
+        self.moves = len(self._body)
         return self.end() if len(self._body) > BATCHES_LIMIT else b""
 
     def end(self) -> bytes:
@@ -173,8 +184,10 @@ class Counted:
     """The answer of a provider that counted tokens."""
 
     served_model: str | None = None
+    quiet = False
 
     def __init__(self, format: Format, headers: dict[str, str]) -> None:
+        self.moves: int | None = 0
         self._counted = format.counted
         self._decoder = Decoder(headers.get("content-encoding", ""))
         self._body = bytearray()
@@ -183,6 +196,7 @@ class Counted:
         """Nothing leaves before it is whole."""
         if len(self._body) < COUNT_LIMIT:
             self._body += self._decoder.feed(data)
+        self.moves = len(self._body)
         return b""
 
     def end(self) -> bytes:

@@ -23,7 +23,7 @@ from mitmproxy.log import ALERT
 
 from claude_relay.core.errors import RelayError, error_object
 
-from .connections import Connections
+from .client_connections import Connections
 from .loops import errand
 from .relayed import json_bytes
 

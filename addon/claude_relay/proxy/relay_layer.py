@@ -19,13 +19,17 @@ from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
     HttpLayer,
+    RegisterHttpConnection,
 )
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
-from mitmproxy.proxy.layers.http._http2 import Http2Client
 
+from .adopting import adopt, adopt_client, client_of
+from .answering import AnsweringStream, Ended, Expired
+from .connections import Commands, GetConnection
+from .http2 import Http2
 from .relayed import RELAYED
-from .replay import Commands, Ended, Expired, RelayStream
+from .replay import RelayStream
 
 ENDING: Final = "the relay was ended"
 
@@ -66,6 +70,10 @@ class RelayLayer(HttpLayer):
             if isinstance(event, events.ConnectionClosed):
                 self.abandoned.discard(event.connection)
             return
+        if isinstance(event, events.Start):
+            yield from super()._handle_event(event)
+            adopt_client(self.connections.get(self.context.client))
+            return
         try:
             yield from super()._handle_event(event)
         except NotImplementedError:
@@ -83,18 +91,43 @@ class RelayLayer(HttpLayer):
 
     def forget_attempt(self, stream_id: int, server: Connection) -> None:
         """Make room for a second request of the same stream: a new HTTP/2 stream upstream, and no memory of a failed connect."""
-        inner: Any = self.connections.get(server)
-        while inner is not None and not isinstance(inner, Http2Client):
-            inner = getattr(inner, "child_layer", None)
-        if inner is not None and (ours := inner.our_stream_id.pop(stream_id, None)) is not None:
-            inner.their_stream_id[ours] = -ours  # late frames of the old stream go nowhere
-        if inner is not None:
-            inner.stream_queue.pop(stream_id, None)
+        if isinstance(client := client_of(self.connections.get(server)), Http2):
+            client.forget(stream_id)
         for connection in [c for c in self.connections if c.error]:
             if connection is not self.context.client and connection not in self.waiting_for_establishment:
                 del self.connections[connection]
                 self.abandoned.add(connection)
         self.context.server.error = None
+
+    # -- connections
+
+    def register_connection(self, command: RegisterHttpConnection) -> Commands[None]:
+        """A connection is open, or is not to be had."""
+        opened = self.connections.get(command.connection)
+        if opened is not None and not command.err:
+            adopt(opened, time.monotonic())
+            for waiting in self.waiting_for_establishment[command.connection]:
+                if isinstance(waiting, GetConnection):
+                    waiting.fresh = (
+                        command.connection is not self.context.server
+                    )  # which mitmproxy may have opened before
+        yield from super().register_connection(command)
+
+    def lends(self, connection: Connection, since: float) -> bool:
+        """Whether an open connection may carry a new request; `since`: only one that was opened after that monotonic time."""
+        client = client_of(self.connections.get(connection))
+        return client is None or (client.opened_at > since and client.usable)
+
+    def unsent(self, stream: AnsweringStream) -> int:
+        """Bytes of the stream's request that have not left."""
+        client = client_of(self.connections.get(stream.context.server))
+        return 0 if client is None else client.pending(stream.stream_id)
+
+    def retire(self, server: Connection, silent_since: float) -> None:
+        """Lend this connection to nobody any more if it has been silent as a whole; streams that run on it may end."""
+        client = client_of(self.connections.get(server))
+        if isinstance(client, Http2) and client.is_silent(silent_since):
+            client.retired = True
 
     # -- alarms
 
@@ -112,15 +145,21 @@ class RelayLayer(HttpLayer):
         for stream in [s for s in self.streams.values() if isinstance(s, RelayStream)]:
             if stream.deadline is not None and stream.deadline <= now + 0.001:
                 stream.deadline = None
-                yield from self.expire(stream)
+                yield from self.expire(stream, now + 0.001)
         pending = [s.deadline for s in self.streams.values() if isinstance(s, RelayStream) and s.deadline is not None]
         if pending:
             yield from self.alarm_for(min(pending))
 
-    def expire(self, stream: RelayStream) -> Commands[None]:
+    def expire(self, stream: RelayStream, now: float) -> Commands[None]:
         """Tell a stream that its time is over, also when it is still waiting for a connection."""
-        why = stream.relayed.deadline_message() if stream.relayed is not None else "timed out"
-        yield from self.give_up(stream, Expired(stream.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+        waiting = stream._paused.command if stream._paused else None
+        if waiting is not None and not isinstance(waiting, GetConnection):
+            return  # a hook runs, which has time of its own
+        over = stream.rings(now)
+        if over is not None:
+            if waiting is not None:
+                waiting.expired = True
+            yield from self.tell(stream, over)
 
     def end_streams(self, event: Ending) -> Commands[None]:
         """Tell the streams of relayed requests, also those within tunnels of this layer."""
@@ -130,18 +169,18 @@ class RelayLayer(HttpLayer):
                     yield from self.event_to_child(stream, event)
             elif isinstance(stream, RelayStream) and (stream.relayed is not None or stream.flow in RELAYED):
                 stream.deadline = None
-                yield from self.give_up(stream, Ended(stream.stream_id, ENDING, ErrorCode.GENERIC_SERVER_ERROR))
+                yield from self.tell(stream, Ended(stream.stream_id, ENDING, ErrorCode.GENERIC_SERVER_ERROR))
 
-    def give_up(self, stream: RelayStream, event: Expired | Ended) -> Commands[None]:
-        """Tell a stream, also when it is still waiting for a connection. While a hook runs it is not told."""
-        why, waiting = event.message, stream._paused.command if stream._paused else None
+    def tell(self, stream: RelayStream, event: Expired | Ended) -> Commands[None]:
+        """Tell a stream that its exchange is over, also when it is still waiting for a connection. While a hook runs it is not told."""
+        waiting = stream._paused.command if stream._paused else None
         if waiting is None:
             yield from self.event_to_child(stream, event)
         elif isinstance(waiting, GetHttpConnection):
             self.command_sources.pop(waiting, None)
             for server in self.stop_waiting(waiting):
                 yield commands.CloseConnection(server)
-            yield from self.event_to_child(stream, GetHttpConnectionCompleted(waiting, (None, why)))
+            yield from self.event_to_child(stream, GetHttpConnectionCompleted(waiting, (None, event.message)))
 
     def stop_waiting(self, command: GetHttpConnection) -> Iterator[Connection]:
         """Take a stream off the list of those that wait for a connection; yields connections that nobody waits for any more."""

@@ -30,6 +30,7 @@ from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
 
 from .crossing import Bytes, Crossing
+from .patience import Patience
 from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
 from .wire import Pristine, Signature, lower_headers
@@ -41,10 +42,11 @@ KEPT_BODY_LIMIT = 4 * 1024 * 1024
 
 @dataclass(slots=True)
 class Try:
-    """One attempt as the ledger will know it. Times are Unix seconds."""
+    """One attempt as the ledger will know it. `started_at` is in Unix seconds, the other times are those of the monotonic clock."""
 
     attempt: Attempt
     started_at: float
+    began_at: float
     first_byte_at: float | None = None
     ended_at: float | None = None
     status: int | None = None
@@ -65,6 +67,9 @@ class Relayed:
     runtime: Runtime
     limits: Limits
     started_at: float
+    """Unix seconds."""
+    began_at: float = field(default_factory=time.monotonic)
+    """The same moment by the monotonic clock, by which everything is measured."""
     method: str = "POST"
     base: str | None = None
     """The relay's own address, for a client that uses it as its base URL."""
@@ -178,10 +183,32 @@ class Relayed:
         )
         return self.gate
 
+    def patience(self) -> Patience:
+        """How long an attempt may take."""
+        endpoint = self.facts.endpoint
+        whole = endpoint in MESSAGE_STREAMS and not self.facts.stream
+        return Patience(self.limits, whole=whole, named=endpoint is not Endpoint.SIDE)
+
+    @property
+    def moves(self) -> int:
+        """How often the running attempt's answer has moved on: grows with everything but signs of life."""
+        if self.translation is not None and self.translation.moves is not None:
+            return self.translation.moves
+        if self.meter is not None:
+            return self.meter.moves
+        return 0 if self.gate is None else self.gate.moves
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the model may be silent for long now."""
+        return (self.translation is not None and self.translation.quiet) or (
+            self.meter is not None and self.meter.quiet
+        )
+
     def saw_byte(self) -> None:
         """A byte of the answer's body arrived."""
         if self.tries and self.tries[-1].first_byte_at is None:
-            self.tries[-1].first_byte_at = time.time()
+            self.tries[-1].first_byte_at = time.monotonic()
 
     def read(self, data: bytes) -> bytes:
         """The upstream's bytes in Claude's form, as far as they can leave."""
@@ -281,18 +308,12 @@ class Relayed:
         finally:
             self.waker = None
 
-    def deadline_message(self) -> str:
-        """What to say of an attempt that took too long."""
-        if self.tries and self.tries[-1].first_byte_at is not None:
-            return f"silent for {self.limits.idle:g} s"
-        return f"no first byte within {self.limits.first_byte:g} s"
-
     # -- the attempts
 
     def begin_try(self, attempt: Attempt) -> None:
         """An attempt starts."""
         self.again = self.own_answer = False
-        self.tries.append(Try(attempt, time.time()))
+        self.tries.append(Try(attempt, time.time(), time.monotonic()))
 
     def discarded(self, held: bytes) -> None:
         """An answer that will not be the client's: what it says of tokens is billed all the same."""

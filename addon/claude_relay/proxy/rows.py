@@ -28,7 +28,7 @@ def how_it_finished(flow: http.HTTPFlow, relayed: Relayed) -> Finished:
 
 
 def close_tries(relayed: Relayed, finished: str, now: float) -> None:
-    """The last try ends with the request."""
+    """The last try ends with the request. `now`: of the monotonic clock."""
     if not relayed.tries or relayed.tries[-1].ended_at is not None:
         return
     last = relayed.tries[-1]
@@ -42,7 +42,7 @@ def close_tries(relayed: Relayed, finished: str, now: float) -> None:
 
 
 def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: Finished, now: float) -> RequestRow:
-    """The row of `requests`. `usage`: of all its attempts."""
+    """The row of `requests`. `usage`: of all its attempts; `now`: of the monotonic clock."""
     facts = relayed.facts
     last = relayed.tries[-1] if relayed.tries else None
     priced, response = whole_price(relayed), flow.response
@@ -65,8 +65,8 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: F
         error_type=error_type_of(relayed, finished),
         attempts=len(relayed.tries),
         **usage.columns(),
-        ttft_ms=milliseconds(relayed.started_at, last.first_byte_at if last else None),
-        duration_ms=milliseconds(relayed.started_at, now),
+        ttft_ms=milliseconds(relayed.began_at, last.first_byte_at if last else None),
+        duration_ms=milliseconds(relayed.began_at, now),
         request_bytes=relayed.request_bytes,
         response_bytes=relayed.response_bytes,
         finished=finished,
@@ -109,8 +109,8 @@ def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
             verdict=tried.verdict,
             error=tried.error or None,
             started_at=tried.started_at,
-            first_byte_ms=milliseconds(tried.started_at, tried.first_byte_at),
-            duration_ms=milliseconds(tried.started_at, tried.ended_at),
+            first_byte_ms=milliseconds(tried.began_at, tried.first_byte_at),
+            duration_ms=milliseconds(tried.began_at, tried.ended_at),
             model=tried.served_model or tried.attempt.model or None,
             cost_usd=tried.priced.usd if tried.priced is not None else None,
             **(tried.usage or NO_USAGE).columns(),

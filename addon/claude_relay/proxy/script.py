@@ -35,8 +35,8 @@ from claude_relay.store.ledger import Ledger
 from . import banner, confdir, options, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
+from .client_connections import Connections
 from .commands import RelayCommands
-from .connections import Connections
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
 from .hookindex import HookIndex

@@ -511,3 +511,90 @@ def test_examples_in_the_documentation():
     assert doctest.testmod(tokens, optionflags=flags).failed == 0
     assert doctest.testmod(lenient, optionflags=flags).failed == 0
     assert doctest.testmod(sniff, optionflags=flags).failed == 0
+
+
+# -- does it move, and may it be silent?
+
+PING, COMMENT = b'event: ping\ndata: {"type": "ping"}\n\n', b": alive\n\n"
+
+
+def sse(kind, **more):
+    return f"event: {kind}\ndata: {json.dumps({'type': kind} | more)}\n\n".encode()
+
+
+def begins(kind, **more):
+    return sse("content_block_start", index=0, content_block={"type": kind} | more)
+
+
+DELTA = sse("content_block_delta", index=0, delta={"type": "text_delta", "text": "a"})
+STOPS = sse("content_block_stop", index=0)
+
+
+@pytest.mark.parametrize(
+    "sign", [PING, COMMENT, b"\n\n", b'data: {"type": "ping"}\n\n', b"event: ping\ndata: {}\r\n\r\n"]
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_signs_of_life_are_no_moves(sign, size):
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    stream = sign + sse("message_start", message={}) + sign * 3 + begins("text") + sign + DELTA + DELTA + sign * 9
+    for at in range(0, len(stream), size):
+        meter.feed(stream[at : at + size])
+    assert meter.moves == 4
+    meter.feed(sign)
+    assert meter.moves == 4
+    meter.feed(DELTA)
+    assert meter.moves == 5
+
+
+def test_moves_of_a_compressed_stream():
+    packer = zlib.compressobj(wbits=31)
+    meter = Meter({"content-encoding": "gzip"}, endpoint=Endpoint.MESSAGES)
+    for part, moves in ((DELTA, 1), (PING, 1), (COMMENT, 1), (DELTA, 2)):
+        meter.feed(packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH))
+        assert meter.moves == moves
+
+
+def test_every_piece_of_what_is_no_stream_is_a_move():
+    for headers, endpoint, piece in (
+        ({"content-encoding": "unknown"}, Endpoint.MESSAGES, b"x"),
+        ({}, Endpoint.RESOURCE, PING),
+        ({}, Endpoint.MESSAGES, b'{"a": 1'),
+    ):
+        meter = Meter(headers, endpoint=endpoint)
+        meter.feed(piece)
+        before = meter.moves
+        meter.feed(piece)
+        assert (before, meter.moves) == (1, 2)
+    meter.feed(b"\n\n")
+    assert meter.moves == 2
+
+
+SILENT = ["thinking", "redacted_thinking", "compaction", "server_tool_use", "mcp_tool_use", "web_search_tool_result"]
+
+
+@pytest.mark.parametrize("kind", [*SILENT, "mcp_tool_result", "bash_code_execution_tool_result"])
+def test_where_a_model_may_be_silent(kind):
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    meter.feed(sse("message_start", message={}))
+    assert not meter.quiet
+    meter.feed(begins(kind, content=[{"type": "text", "text": "x" * 10_000}]))
+    meter.feed(PING)
+    assert meter.quiet
+    meter.feed(STOPS)
+    assert meter.quiet is kind.endswith("tool_use")  # its result is still to come
+    meter.feed(begins("text"))
+    assert not meter.quiet
+
+
+@pytest.mark.parametrize("kind", ["text", "tool_use", "unheard_of"])
+def test_where_it_may_not(kind):
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    meter.feed(begins(kind))
+    assert not meter.quiet
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b'{"content_block": 7}', b'{"content_block": {"type": 7}}', b"\xff"])
+def test_a_block_that_cannot_be_read(data):
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    meter.feed(b"event: content_block_start\ndata: " + data + b"\n\n")
+    assert (meter.quiet, meter.moves) == (False, 1)

@@ -469,3 +469,14 @@ def test_examples_in_the_documentation():
     known = {"Endpoint": Endpoint}
     assert doctest.testmod(gate_module, extraglobs=known).failed == 0
     assert doctest.testmod(answers, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_what_moves_a_held_answer_on():
+    gate = new_gate(stream=True)
+    for part, moves in ((PING, 0), (b": alive\n\n", 0), (b"\n\n", 0), (START, 1), (PING, 1), (DELTA, 2)):
+        gate.feed(part)
+        assert gate.moves == moves
+    gate = new_gate(stream=False)
+    for part, moves in ((b"\n", 0), (b" ", 0), (b'{"type"', 1), (b"\n", 1), (b": 1", 2)):
+        gate.feed(part)
+        assert gate.moves == moves

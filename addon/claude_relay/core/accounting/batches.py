@@ -97,6 +97,7 @@ class BatchMeter(Meter):
 
     def feed(self, data: bytes) -> None:
         """Count the next bytes; there is no final event."""
+        self._pieces += 1
         for piece in self._decoder.pieces(data):
             first, *others = piece.split(b"\n")
             self._line += first

@@ -8,8 +8,8 @@ r"""Counts what an answer uses while it passes, and tells where its end begins.
     (True, 3)
 
 Works on raw wire bytes in any pieces, compressed or not, and never raises: an answer is passed on whatever this makes
-of it. Only the four events that carry usage or an end are read as JSON. Knows nothing of status codes, keys or the
-ledger.
+of it. Only the four events that carry usage or an end are read as JSON, and what kind of block begins. Knows nothing of
+status codes, keys or the ledger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading.decode import Decoder
-from claude_relay.core.reading.lenient import error_name, mapping, parse_answer, parse_object, text, value
+from claude_relay.core.reading.lenient import block_type, error_name, mapping, parse_answer, parse_object, text, value
 from claude_relay.core.reading.resources import MOST_NAMED, containers
 from claude_relay.core.reading.sniff import Shape, event_kind, sniff
 from claude_relay.core.reading.sse import Event, SseParser
@@ -33,6 +33,8 @@ BODY_LIMIT = 8 * 1024 * 1024
 _UNCOUNTED = frozenset({Endpoint.RESOURCE, Endpoint.SIDE})
 _DELTA = b"event: content_block_delta\ndata: "
 _ENDS = frozenset({"message_stop", "error"})
+_SILENT = frozenset({"thinking", "redacted_thinking", "compaction"})
+_AT_SERVERS = frozenset({"server_tool_use", "mcp_tool_use"})
 
 
 class Meter:
@@ -46,6 +48,7 @@ class Meter:
     events        events of a stream so far, pings too
     content       True once an event with content was seen, or a byte of a JSON answer
     containers    ids of the containers that the answer says it ran in
+    quiet         True where a model may say nothing but pings for long: while it thinks, and while a tool works at the provider
     """
 
     def __init__(self, headers: Mapping[str, str], *, endpoint: Endpoint) -> None:
@@ -56,6 +59,7 @@ class Meter:
         self.events = 0
         self.content = False
         self.containers: tuple[str, ...] = ()
+        self.quiet = False
         self._headers = headers
         self._tally = Tally()
         self._decoder = Decoder(headers.get("content-encoding", ""))
@@ -67,11 +71,19 @@ class Meter:
         self._steady = False  # an uncompressed stream without its final event
         self._final = False
         self._ended = False
+        self._pings = 0
+        self._pieces = 0  # of bodies that are no stream of events, or cannot be looked into
+        self._awaited = False  # a tool at the provider, whose result comes as the next block
 
     @property
     def usage(self) -> Usage:
         """What is known by now."""
         return self._tally.usage
+
+    @property
+    def moves(self) -> int:
+        """How often the answer has moved on: grows with everything but pings, comments and blank lines."""
+        return self.events - self._pings + self._pieces
 
     def feed(self, data: bytes) -> int | None:
         """Count the next bytes; returns where in them the final event (`message_stop` or `error`) begins, else None.
@@ -85,6 +97,7 @@ class Meter:
         if self._final:
             return 0
         if self._blind:
+            self._pieces += 1
             return None
         if self._decoder.identity:
             return self._read(data)
@@ -138,7 +151,20 @@ class Meter:
                 self.events += 1
                 self._final = _EVENTS[kind](self, event)
 
-    def _skip(self, event: Event) -> bool:
+    def _ping(self, event: Event) -> bool:
+        self._pings += 1
+        return False
+
+    def _block_start(self, event: Event) -> bool:
+        kind = block_type(event.data)
+        self.content = True
+        self._awaited = kind in _AT_SERVERS
+        self.quiet = self._awaited or kind in _SILENT or kind.endswith("_tool_result")
+        return False
+
+    def _block_stop(self, event: Event) -> bool:
+        self.content = True
+        self.quiet = self._awaited
         return False
 
     def _message_start(self, event: Event) -> bool:
@@ -180,6 +206,7 @@ class Meter:
 
     def _read_json(self, data: bytes) -> int | None:
         self.content = True
+        self._pieces += bool(data.strip())
         if len(self._body) + len(data) > BODY_LIMIT:
             self._blind = True
             self._body.clear()
@@ -202,6 +229,7 @@ class Meter:
         self._note_containers(body)
 
     def _read_other(self, data: bytes) -> int | None:
+        self._pieces += 1
         return None
 
     def _end_other(self) -> None:
@@ -229,8 +257,10 @@ _EVENTS: dict[str, Callable[[Meter, Event], bool]] = {
     "message_stop": Meter._message_stop,
     "error": Meter._error,
     "completion": Meter._completion,
-    "ping": Meter._skip,
-    "": Meter._skip,
+    "content_block_start": Meter._block_start,
+    "content_block_stop": Meter._block_stop,
+    "ping": Meter._ping,
+    "": Meter._ping,
 }
 
 

@@ -5,6 +5,7 @@ openai_chat, openai_responses, gemini       Conversation ──► the provider'
 writer        the answer in Claude's form, streamed or whole
 translation   bytes of an answer ──► the format's reader ──► bytes in Claude's form
 telling       what error answers say, in whatever shape; problems: what that means in Claude's words
+alive         which events say that the answer moves on, and which are signs of life
 anthropic     Claude's own format, which passes byte for byte
 """
 

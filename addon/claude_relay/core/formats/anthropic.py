@@ -150,6 +150,8 @@ class ModelBack:
 
     def __init__(self, client_model: str, *, stream: bool) -> None:
         self.served_model: str | None = None
+        self.moves: int | None = None  # what it gives shows that
+        self.quiet = False
         self._model = client_model
         self._held = bytearray()
         self._events = SseParser() if stream else None

@@ -30,6 +30,7 @@ from claude_relay.core.reading.lenient import BAD_JSON, BOM
 from claude_relay.core.reading.sniff import Shape, sniff
 from claude_relay.core.reading.sse import Event, SseParser
 
+from .alive import grows_silent, says_something
 from .base import Format
 from .conversation import Json
 from .writer import Writer
@@ -62,6 +63,7 @@ class Translation:
         self._opaque = self._decoder.dead  # an unknown coding
         self._body: _Body | None = None
         self._told = False
+        self._opaque_moves = 0
 
     @property
     def served_model(self) -> str | None:
@@ -73,9 +75,20 @@ class Translation:
         """What is to be kept for the conversation's next turns, by the ids of calls."""
         return self._writer.memories
 
+    @property
+    def moves(self) -> int:
+        """How often the answer has moved on: grows with everything but pings, comments and blank lines."""
+        return self._opaque_moves if self._body is None else self._body.moves
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the provider may say nothing for long now: it reasons, or a tool works at it."""
+        return self._body is not None and self._body.quiet
+
     def feed(self, data: bytes) -> bytes:
         """What the next bytes of the answer add. Never raises."""
         if self._opaque:
+            self._opaque_moves += 1
             return data
         if self._writer.finished:
             return b""
@@ -137,7 +150,13 @@ class Translation:
 class _Garbage:
     """What cannot be translated."""
 
+    quiet = False
+
+    def __init__(self) -> None:
+        self.moves = 0
+
     def feed(self, data: bytes) -> bytes:
+        self.moves += 1
         return data
 
     def end(self) -> bytes:
@@ -147,11 +166,15 @@ class _Garbage:
 class _Object:
     """A JSON object: the whole answer."""
 
+    quiet = False
+
     def __init__(self, format: Format, writer: Writer, headers: Mapping[str, str]) -> None:
         self._format, self._writer, self._headers = format, writer, headers
         self._body = bytearray()
+        self.moves = 0
 
     def feed(self, data: bytes) -> bytes:
+        self.moves += bool(data.strip())
         self._body += data
         if len(self._body) > MAX_BODY:
             self._writer.fail("api_error", f"the provider's answer is larger than {MAX_BODY >> 20} MiB")
@@ -183,11 +206,16 @@ class _Stream:
         self._writer = writer
         self._reader = format.stream(writer)
         self._over = False
+        self.moves = 0
+        self.quiet = False
 
     def _event(self, name: str, data: bytes) -> None:
         """Give the reader an event. An array in its place is several (Gemini wraps errors so); what is broken is skipped."""
         for item in _objects(_decoded(data)):
             if not self._writer.finished:
+                if says_something(name, item):
+                    self.moves += 1
+                    self.quiet = grows_silent(item, self.quiet)
                 self._reader.event(name, item)
 
     def _end(self, *, done: bool) -> None:

@@ -56,6 +56,10 @@ class Reader(Protocol):
     def started(self) -> bool:
         """Whether a message has begun, without content so far."""
 
+    @property
+    def moves(self) -> int:
+        """How often the body has moved on: grows with everything but pings, comments and blank lines."""
+
     def feed(self, data: bytes) -> Finding | None:
         """The next bytes; None as long as nothing is decided."""
 
@@ -77,9 +81,11 @@ class ErrorBody:
         self._failure = failure
         self._message = message
         self._body = bytearray()
+        self.moves = 0
 
     def feed(self, data: bytes) -> Finding | None:
         """Take the next bytes, up to HELD."""
+        self.moves += bool(data.strip())
         self._body += data
         return self.end() if len(self._body) >= HELD else None
 
@@ -100,6 +106,10 @@ class _Sniffing:
     @property
     def started(self) -> bool:
         return self._reader is not None and self._reader.started
+
+    @property
+    def moves(self) -> int:
+        return 0 if self._reader is None else self._reader.moves
 
     def feed(self, data: bytes) -> Finding | None:
         if self._reader is not None:
@@ -126,9 +136,11 @@ class _Json:
 
     def __init__(self) -> None:
         self._body = bytearray()
+        self.moves = 0
 
     def feed(self, data: bytes) -> Finding | None:
         self._body += data
+        self.moves += bool(data.strip())
         return PASSED if len(self._body) > HELD_JSON else None
 
     def end(self) -> Finding:
@@ -146,6 +158,7 @@ class _Events:
 
     def __init__(self) -> None:
         self.started = False
+        self.moves = 0
         self._stopping = False
         self._parser = SseParser()
         self._size = 0
@@ -170,6 +183,8 @@ class _Events:
 
     def _read(self, event: Event) -> Finding | None:
         read = _EVENTS.get(event.name or event_kind(event))
+        if read is not _Events._skip:
+            self.moves += 1
         return PASSED if read is None else read(self, event)
 
     def _skip(self, event: Event) -> None:

@@ -61,6 +61,11 @@ class Gate:
         """True once `message_start` was seen: from there the caller's clock runs, and then says `expire`."""
         return self._reader.started
 
+    @property
+    def moves(self) -> int:
+        """How often the answer has moved on: grows with everything but pings, comments and blank lines."""
+        return self._reader.moves
+
     def feed(self, data: bytes) -> Decision:
         """The next bytes of the body, as they came."""
         if self._finding is not None:

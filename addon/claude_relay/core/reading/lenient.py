@@ -45,7 +45,18 @@ class Answer(msgspec.Struct):
         return kind == "error" or (kind is None and bool(value(self.error)))
 
 
+class _Block(msgspec.Struct, frozen=True):
+    type: str = ""
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A `content_block_start` as far as anything looks at it: the results of a provider's tools come to megabytes in it."""
+
+    content_block: _Block = _Block()
+
+
 _decode_answer = msgspec.json.Decoder(Answer).decode
+_decode_begun = msgspec.json.Decoder(_Begun).decode
 
 
 def parse_answer(data: bytes) -> Answer | None:
@@ -54,6 +65,14 @@ def parse_answer(data: bytes) -> Answer | None:
         return _decode_answer(data.removeprefix(BOM))
     except BAD_JSON:
         return None
+
+
+def block_type(data: bytes) -> str:
+    """The type of the content block that a `content_block_start` begins; empty when it names none."""
+    try:
+        return _decode_begun(data).content_block.type
+    except BAD_JSON:
+        return ""
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

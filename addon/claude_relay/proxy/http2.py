@@ -1,0 +1,178 @@
+"""HTTP/2 connections, as a layer that replays needs them.
+
+mitmproxy's own HTTP/2 client of an upstream, turned into this one once it is open (`adopting`). Beyond what that does, it
+
+- tells a stream that no byte of an answer has come (`Unanswered`), so that the request can go again on a fresh connection
+- lets running streams end after GOAWAY, and takes no new ones when it is going away or dead (`retired`)
+- tells streams that are still waiting for their turn when there will be none
+
+A client's HTTP/2 connection (`Http2OfClients`) tells of every reset. tests/proxy/test_contract.py says which of mitmproxy's and h2's
+internals this stands on. It must not know flows nor limits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import h2.errors
+import h2.events
+from hyperframe.frame import GoAwayFrame
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import ErrorCode, RequestData, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
+
+from .connections import Commands, as_unanswered, socket_of
+from .unsent import drop, unsent
+
+if TYPE_CHECKING:
+    from h2.events import Event
+
+_OF_SETTINGS = (h2.events.RemoteSettingsChanged, h2.events.SettingsAcknowledged)
+
+
+class GoingAway(h2.events.Event):
+    """GOAWAY. h2's own event comes with a connection that takes nothing more, from streams that may still end neither."""
+
+    def __init__(self, frame: GoAwayFrame) -> None:
+        self.last_stream_id: int = frame.last_stream_id
+        self.error_code: int = frame.error_code
+
+
+class Http2(Http2Client):
+    """One HTTP/2 connection."""
+
+    opened_at: float = 0.0
+    retired: bool = False
+    """No new stream may use it."""
+    over: bool = False
+    garbled: bool = False
+    heard_at: float = 0.0
+    """When the peer last sent anything but what every connection begins with; monotonic."""
+    _heard_before: float = 0.0
+    _turned_away: tuple[int, ...] = ()
+    _why: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can carry another request."""
+        return not self.retired
+
+    def is_silent(self, since: float) -> bool:
+        """Whether nothing has come since this monotonic time."""
+        return self.heard_at <= since
+
+    def pending(self, stream_id: int) -> int:
+        """Bytes of the stream's request that have not left; those of other streams among them, as they share a socket."""
+        if (queued := self.stream_queue.get(stream_id)) is not None:
+            return 1 + sum(len(event.data) for event in queued if isinstance(event, RequestData))
+        held = self.h2_conn.stream_buffers.get(self.our_stream_id.get(stream_id, -1), ())
+        return sum(len(part.data) for part in held) + len(held) + unsent(self.context.client, socket_of(self))
+
+    def forget(self, stream_id: int) -> None:
+        """Make room for a second request of the same stream; late frames of the first go nowhere."""
+        if (ours := self.our_stream_id.pop(stream_id, None)) is not None:
+            self.their_stream_id[ours] = -ours
+        self.stream_queue.pop(stream_id, None)
+
+    def _handle_event(self, event: events.Event) -> Commands[None]:
+        if isinstance(event, RequestProtocolError) and event.stream_id not in self.our_stream_id:
+            self.stream_queue.pop(event.stream_id, None)  # it was still waiting for its turn
+            return
+        if isinstance(event, events.DataReceived):
+            self._heard_before, self.heard_at = self.heard_at, time.monotonic()
+        yield from super()._handle_event(event)
+        if self._turned_away or self.retired:
+            yield from self.wind_up()
+
+    def handle_h2_event(self, event: Event | Exception) -> Commands[bool]:
+        """GOAWAY and refusals as they are meant; all else as mitmproxy does it."""
+        if isinstance(event, GoingAway):
+            yield from self.goes_away(event)
+            return False
+        if isinstance(event, h2.events.StreamReset) and event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM:
+            yield from self.refused(event.stream_id or 0)
+            return False
+        if isinstance(event, _OF_SETTINGS):
+            self.heard_at = self._heard_before
+        stop = yield from super().handle_h2_event(event)  # type: ignore[arg-type]
+        if isinstance(event, h2.events.StreamEnded) and self.h2_conn.stream_buffers.get(event.stream_id or 0):
+            self.h2_conn.reset_stream(
+                event.stream_id, h2.errors.ErrorCodes.CANCEL
+            )  # answered early: the rest is not wanted
+            self.streams.pop(event.stream_id, None)
+        return stop
+
+    def goes_away(self, event: GoingAway) -> Commands[None]:
+        """Streams after the last one that the peer will answer never happened; those before it may end."""
+        self.retired = True
+        self._why = f"HTTP/2 connection is going away (error {event.error_code})"
+        self.turn_away_queued()
+        for stream_id in [ours for ours in self.streams if ours > event.last_stream_id]:
+            if not self.is_closed(stream_id):
+                self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
+            yield from self.lost(stream_id, self._why)
+
+    def refused(self, stream_id: int) -> Commands[None]:
+        """The peer says that it has done nothing with this request."""
+        self.retired = True
+        if stream_id in self.streams:
+            yield from self.lost(stream_id, "stream refused (REFUSED_STREAM)")
+
+    def lost(self, stream_id: int, why: str) -> Commands[None]:
+        """This stream gets no answer any more."""
+        state = self.streams.pop(stream_id)
+        error = ResponseProtocolError(stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
+        yield ReceiveHttp(error if self.garbled or state is not StreamState.EXPECTING_HEADERS else as_unanswered(error))
+
+    def turn_away_queued(self) -> None:
+        """Streams that wait for their turn will not have one."""
+        self._turned_away += tuple(self.stream_queue)
+        self.stream_queue.clear()
+
+    def wind_up(self) -> Commands[None]:
+        """Tell those who waited, and close a connection that is no longer used by anyone."""
+        turned_away, self._turned_away = self._turned_away, ()
+        for stream_id in turned_away:
+            error = ResponseProtocolError(stream_id, self._why, ErrorCode.GENERIC_SERVER_ERROR)
+            yield ReceiveHttp(as_unanswered(error))
+        if self.retired and not self.over and not self.h2_conn.open_outbound_streams and not self.stream_queue:
+            self.end()
+            yield commands.CloseConnection(self.conn)
+            drop(self.context.client, socket_of(self))
+
+    def end(self) -> None:
+        """Nothing more is said here."""
+        self.retired = self.over = True
+        self._handle_event = self.done  # type: ignore[method-assign]
+
+    def protocol_error(self, message: str, error_code: int = h2.errors.ErrorCodes.PROTOCOL_ERROR) -> Commands[None]:
+        """What came cannot be read: something did come."""
+        self.garbled = True
+        yield from super().protocol_error(message, error_code)
+
+    def close_connection(self, msg: str) -> Commands[None]:
+        """Tell all streams, those in the queue too."""
+        yield commands.CloseConnection(self.conn)
+        self._why = msg
+        for stream_id in list(self.streams):
+            yield from self.lost(stream_id, msg)
+        self.turn_away_queued()
+        self.end()
+
+
+class Http2OfClients(Http2Server):
+    """A client's HTTP/2 connection."""
+
+    def handle_h2_event(self, event: Event) -> Commands[bool]:
+        """A request and its reset in one read: mitmproxy has forgotten the stream when the reset's turn comes."""
+        if isinstance(event, h2.events.StreamReset) and event.stream_id not in self.streams:
+            yield ReceiveHttp(RequestProtocolError(event.stream_id or 0, "stream reset by client", ErrorCode.CANCEL))
+            return False
+        return (yield from super().handle_h2_event(event))
+
+
+def received_goaway(frame: GoAwayFrame) -> tuple[list[Any], list[Event]]:
+    """In the place of h2's own reading of the frame, after which it takes nothing more from streams that may still end."""
+    return [], [GoingAway(frame)]

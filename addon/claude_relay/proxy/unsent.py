@@ -1,0 +1,57 @@
+"""What of a request has not left this machine: bytes that wait in asyncio, and on Linux those that wait in the kernel, too.
+
+mitmproxy's layers hand bytes to a connection handler and never hear of them again; its sockets are found through the addon that owns
+the handlers. It must not know requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import sys
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client, Connection
+
+_LINUX = sys.platform == "linux"
+if _LINUX:
+    import fcntl
+    import termios
+
+
+def unsent(client: Client, connection: Connection) -> int:
+    """Bytes written to a connection that its peer has not got so far; on other systems than Linux, that the kernel has not taken."""
+    transport = _transport(client, connection)
+    return 0 if transport is None else transport.get_write_buffer_size() + _in_kernel(transport)
+
+
+def waits_to_be_sent(client: Client, connection: Connection) -> bool:
+    """Whether bytes wait that not even the kernel has taken."""
+    transport = _transport(client, connection)
+    return transport is not None and transport.get_write_buffer_size() > 0
+
+
+def drop(client: Client, connection: Connection) -> None:
+    """End a connection without sending what waits: a peer that does not read it would keep the socket for ever."""
+    transport = _transport(client, connection)
+    if transport is not None and transport.get_write_buffer_size() > 0:
+        transport.abort()
+
+
+def _transport(client: Client, connection: Connection) -> asyncio.WriteTransport | None:
+    handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+    held = handler.transports.get(connection) if handler is not None else None
+    writer = held.writer if held is not None else None
+    return writer.transport if isinstance(writer, asyncio.StreamWriter) else None
+
+
+def _in_kernel(transport: asyncio.WriteTransport) -> int:
+    """Bytes that the kernel holds: not sent, or not acknowledged."""
+    sock = transport.get_extra_info("socket")
+    if not _LINUX or sock is None or sock.family == getattr(socket, "AF_UNIX", None):
+        return 0
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    except (OSError, ValueError):  # closed meanwhile
+        return 0
