@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,16 +35,12 @@ def upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> Iterator[Callable[..., Relay]]:
-    """start(keys) runs the relay before the upstream."""
-    with ExitStack() as stack:
-
-        def run(keys: tuple[str, ...] = (KEY,)) -> Relay:
-            folder = tmp_path / "relay"
-            folder.mkdir()
-            return stack.enter_context(Relay(folder, confdir, upstream.url, keys))
-
-        yield run
+def relay(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> Iterator[Relay]:
+    """A relay with one good key."""
+    folder = tmp_path / "relay"
+    folder.mkdir()
+    with Relay(folder, confdir, upstream.url, [KEY]) as found:
+        yield found
 
 
 @pytest.fixture(params=WAYS)
@@ -55,6 +50,6 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, start: Callable[..., Relay], way: str) -> Shell:
-    """A person's shell beside a relay with one good key."""
-    return Shell(tmp_path, start(), way)
+def shell(tmp_path: Path, relay: Relay, way: str) -> Shell:
+    """A person's shell beside it."""
+    return Shell(tmp_path, relay, way)

@@ -13,8 +13,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from wire.relay import ROOT, RelayProcess
 
@@ -25,12 +26,15 @@ WAYS = {"proxy": [], "base url": ["--base-url"]}
 """The ways to the relay, as options of `scripts/env`."""
 PLACEHOLDER = "sk-ant-placeholder-relay"
 PATIENCE = 60.0
-QUIET = {
-    "DISABLE_AUTOUPDATER": "1",
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-    "ANTHROPIC_AUTH_TOKEN": PLACEHOLDER,
-}
-"""Keeps Claude Code from its own errands, which would leave the machine."""
+QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+"""Keeps Claude Code from its own errands, some of which would leave the machine."""
+
+
+class Running(Protocol):
+    """What a shell must know of a relay."""
+
+    config_file: Path
+    confdir: Path
 
 
 class Relay(RelayProcess):
@@ -48,20 +52,15 @@ class Shell:
     """A terminal of a person's: an empty HOME, a project to work in, and none of the relay's variables.
 
     way    "proxy" or "base url"
+    quiet  without Claude Code's own errands
     """
 
-    def __init__(self, folder: Path, relay: Relay, way: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, relay: Running, way: str, *, quiet: bool = True) -> None:
         self.home, self.work = folder / "home", folder / "project"
         for made in (self.home, self.work):
             made.mkdir(exist_ok=True)
-        self.relay = relay
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.home),
-            "LANG": "C.UTF-8",
-            **QUIET,
-            **(environ or {}),
-        }
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8"}
+        self.environ = own | (QUIET if quiet else {})
         where = ["--config", str(relay.config_file), "--set", f"confdir={relay.confdir}"]
         self.env = [*RUN, "env", *WAYS[way], *where]
 
@@ -83,9 +82,9 @@ class Shell:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            assert fails, f"{program} does not end\n{self.relay.output()}"
+            assert fails, f"{program} does not end"
             return f"no end within {PATIENCE} s"
-        assert fails or done.returncode == 0, f"{program} failed\n{done.stdout}\n{done.stderr}\n{self.relay.output()}"
+        assert fails or done.returncode == 0, f"{program} failed\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def variables(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ from wire.upstream import FakeUpstream
 
 from . import packages
 from .conftest import KEY
-from .stage import Shell
+from .stage import Relay, Shell
 
 pytestmark = packages.needed()
 
@@ -26,19 +26,19 @@ ANSWERS = {
 }
 
 
-def test_python(shell: Shell, upstream: FakeUpstream) -> None:
+def test_python(shell: Shell, relay: Relay, upstream: FakeUpstream) -> None:
     said = json.loads(shell.run(sys.executable, str(HERE / "ask.py")))
     assert said == ANSWERS | {"async whole": "answer 3", "async streamed": "answer 4"}
     assert set(upstream.used_keys()) == {KEY}
-    assert all_complete(shell)
+    assert all_complete(relay)
 
 
-def test_typescript(shell: Shell, upstream: FakeUpstream) -> None:
+def test_typescript(shell: Shell, relay: Relay, upstream: FakeUpstream) -> None:
     assert json.loads(shell.run("node", str(HERE / "ask.mjs"))) == ANSWERS
     assert set(upstream.used_keys()) == {KEY}
-    assert all_complete(shell)
+    assert all_complete(relay)
 
 
-def all_complete(shell: Shell) -> bool:
-    found = {(row["status"], row["finished"]) for row in rows(shell.relay.database)}
+def all_complete(relay: Relay) -> bool:
+    found = {(row["status"], row["finished"]) for row in rows(relay.database)}
     return found == {(200, "complete")}

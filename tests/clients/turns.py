@@ -16,37 +16,44 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
-from wire import claude, steps
+from wire import steps
 from wire.relay import make_confdir, rows
 from wire.upstream import FakeUpstream, Step
 
 from . import mind
 from .stage import PATIENCE, WAYS, Relay, Shell
 
-GOOD = "sk-ant-api03-the-good-one"
+RUN = ("-p", "--allowedTools=Bash")
+GOOD = "good"
 BAD: dict[str, Step] = {
-    "sk-ant-api03-refused": steps.status(401, "authentication_error", "invalid x-api-key"),
-    "sk-ant-api03-limited": steps.status(
+    "refused": steps.status(401, "authentication_error", "invalid x-api-key"),
+    "limited": steps.status(
         429,
         "rate_limit_error",
         "This request would exceed your organization's rate limit",
         headers=[("retry-after", "60")],
     ),
-    "sk-ant-api03-overloaded": steps.status(529, "overloaded_error", "Overloaded"),
-    "sk-ant-api03-penniless": steps.status(
+    "overloaded": steps.status(529, "overloaded_error", "Overloaded"),
+    "penniless": steps.status(
         400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API."
     ),
-    "sk-ant-api03-cut": steps.stream([claude.start(), claude.PING, steps.cut]),
-    "sk-ant-api03-error-first": steps.sse_error_first(),
+    "cut": steps.cut_before_content(),
+    "cut-late": steps.cut_after_content(),
+    "error-first": steps.sse_error_first(),
 }
-"""What each bad key is answered, always."""
+"""What each bad kind of key is answered, always."""
+
+
+def key_of(kind: str) -> str:
+    """A key as the provider's look."""
+    return f"sk-ant-api03-{kind}-of-the-tests"
 
 
 @dataclass
@@ -58,7 +65,7 @@ class Report:
     failures: dict[int, str] = field(default_factory=dict)
     """Turn → what Claude Code said instead of the answer."""
     keys: Counter[str] = field(default_factory=Counter)
-    """Requests the upstream had, by key."""
+    """Requests the upstream had, by the kind of their key."""
     statuses: Counter[str] = field(default_factory=Counter)
     """What the relay answered Claude Code, by status and how it ended."""
 
@@ -70,14 +77,21 @@ class Report:
 
 
 @contextmanager
-def pool(folder: Path, confdir: Path, strategy: str) -> Iterator[tuple[Relay, FakeUpstream]]:
+def pool(folder: Path, confdir: Path, kinds: Sequence[str], strategy: str) -> Iterator[tuple[Relay, FakeUpstream]]:
     """A relay with its usual settings but for the strategy; the good key is the last of its pool."""
     (folder / "relay").mkdir()
     with FakeUpstream(default=mind.step()) as upstream:
-        for key, step in BAD.items():
-            upstream.for_key(key, step)
-        with Relay(folder / "relay", confdir, upstream.url, [*BAD, GOOD], strategy) as relay:
+        for kind in kinds:
+            upstream.for_key(key_of(kind), BAD[kind])
+        with Relay(folder / "relay", confdir, upstream.url, [*map(key_of, kinds), key_of(GOOD)], strategy) as relay:
             yield relay, upstream
+
+
+def prompt_of(turn: int) -> tuple[str, str]:
+    """What is asked and what must be answered; every third turn takes tools."""
+    if turn % 3 == 1:
+        return f"run `echo {turn}a`, `echo {turn}b`", f"It said: {turn}a, {turn}b"
+    return f"question #{turn}", f"answer {turn}"
 
 
 def session(shell: Shell, prompts: Iterable[str], each: int) -> Iterator[str]:
@@ -87,7 +101,7 @@ def session(shell: Shell, prompts: Iterable[str], each: int) -> Iterator[str]:
 
 
 def _conversation(shell: Shell, prompts: Iterable[str]) -> Iterator[str]:
-    words = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
+    words = [*RUN, "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
     with subprocess.Popen(
         shell.command("claude", *words),
         env=shell.environ,
@@ -99,8 +113,11 @@ def _conversation(shell: Shell, prompts: Iterable[str]) -> Iterator[str]:
         for prompt in prompts:
             patience = threading.Timer(PATIENCE, process.kill)
             patience.start()
-            yield _turn(process, prompt)
-            patience.cancel()
+            try:
+                answer = _turn(process, prompt)
+            finally:
+                patience.cancel()
+            yield answer
 
 
 def _turn(process: subprocess.Popen[str], prompt: str) -> str:
@@ -117,7 +134,7 @@ def _turn(process: subprocess.Popen[str], prompt: str) -> str:
 def runs(shell: Shell, prompts: Iterable[str], each: int) -> Iterator[str]:
     """The answer to each prompt, each by a process of its own."""
     for prompt in prompts:
-        yield shell.run("claude", "-p", prompt, fails=True).rstrip("\n")
+        yield shell.run("claude", *RUN, prompt, fails=True).rstrip("\n")
 
 
 MODES: dict[str, Callable[[Shell, Iterable[str], int], Iterator[str]]] = {"session": session, "runs": runs}
@@ -128,21 +145,29 @@ def drive(
     confdir: Path,
     turns: int,
     *,
+    kinds: Sequence[str] = tuple(BAD),
     way: str = "base url",
     mode: str = "session",
     strategy: str = "headroom",
     each: int = 10,
+    tell: Callable[[str], object] = lambda said: None,
 ) -> Report:
-    """So many turns in one way and one mode; `each`: turns of one process."""
+    """So many turns in one way and one mode.
+
+    each   turns of one process
+    tell   is told of every turn that failed as soon as it has
+    """
     report = Report(turns)
     begun = time.monotonic()
-    with pool(folder, confdir, strategy) as (relay, upstream):
+    with pool(folder, confdir, kinds, strategy) as (relay, upstream):
         shell = Shell(folder, relay, way)
-        answers = MODES[mode](shell, (f"question #{turn}" for turn in range(turns)), each)
-        for turn, answer in enumerate(answers):
-            if answer != f"answer {turn}":
+        prompts = [prompt_of(turn) for turn in range(turns)]
+        answers = MODES[mode](shell, (asked for asked, _ in prompts), each)
+        for turn, ((_, expected), answer) in enumerate(zip(prompts, answers, strict=True)):
+            if answer != expected:
                 report.failures[turn] = answer
-        report.keys = Counter(upstream.used_keys())
+                tell(f"turn {turn} of {turns} failed")
+        report.keys = Counter(key.split("-", 3)[3].removesuffix("-of-the-tests") for key in upstream.used_keys())
         report.statuses = Counter(f"{row['status']} {row['finished']}" for row in rows(relay.database))
     report.seconds = time.monotonic() - begun
     return report
@@ -150,20 +175,21 @@ def drive(
 
 @click.command()
 @click.argument("turns", type=int, default=50)
+@click.option(
+    "--bad", "kinds", multiple=True, type=click.Choice(list(BAD)), default=list(BAD), help="Kinds of bad keys."
+)
 @click.option("--way", type=click.Choice(list(WAYS)), default="base url", show_default=True)
 @click.option("--mode", type=click.Choice(list(MODES)), default="session", show_default=True)
 @click.option(
-    "--strategy",
-    default="headroom",
-    show_default=True,
-    help="How the relay chooses keys; priority: the bad ones first.",
+    "--strategy", default="headroom", show_default=True, help="How the relay takes keys; priority: bad ones first."
 )
-def main(turns: int, way: str, mode: str, strategy: str) -> None:
+def main(turns: int, kinds: tuple[str, ...], way: str, mode: str, strategy: str) -> None:
     """Drive Claude Code through the pool for TURNS turns and say how many were answered."""
     with tempfile.TemporaryDirectory() as name:
         confdir = Path(name) / "mitmproxy"
         confdir.mkdir()
-        report = drive(Path(name), make_confdir(confdir), turns, way=way, mode=mode, strategy=strategy)
+        ca = make_confdir(confdir)
+        report = drive(Path(name), ca, turns, kinds=kinds, way=way, mode=mode, strategy=strategy, tell=click.echo)
     click.echo(report.text())
     sys.exit(bool(report.failures))
 
