@@ -101,6 +101,46 @@ def events(*texts: str, model: str = MODEL, output_tokens: int = 15) -> list[byt
     return [start(model=model), BLOCK_START, PING, *map(delta, words), BLOCK_STOP, message_delta(output_tokens), STOP]
 
 
+def streamed(whole: dict[str, object], *, piece: int = 12) -> list[bytes]:
+    """A whole message as its stream, with blocks of any kind; texts and JSON in pieces of so many characters, pings in between."""
+    usage = dict(whole["usage"])  # type: ignore[call-overload]
+    begun = whole | {"content": [], "stop_reason": None, "usage": usage | {"output_tokens": 1}}
+    found = [event("message_start", {"type": "message_start", "message": begun})]
+    for index, block in enumerate(whole["content"]):  # type: ignore[arg-type, var-annotated]
+        found += [*block_events(index, block, piece), PING]
+    last = {"stop_reason": whole["stop_reason"], "stop_sequence": whole["stop_sequence"]}
+    ending = {"type": "message_delta", "delta": last, "usage": {"output_tokens": usage["output_tokens"]}}
+    return [*found, event("message_delta", ending), STOP]
+
+
+def block_events(index: int, block: dict[str, object], piece: int = 12) -> list[bytes]:
+    """One content block: text, thinking or tool_use."""
+    empty, deltas = {
+        "text": lambda: ({"text": ""}, _pieces("text_delta", "text", str(block["text"]), piece)),
+        "thinking": lambda: (
+            {"thinking": "", "signature": ""},
+            [
+                *_pieces("thinking_delta", "thinking", str(block["thinking"]), piece),
+                {"type": "signature_delta", "signature": block["signature"]},
+            ],
+        ),
+        "tool_use": lambda: (
+            {"input": {}},
+            _pieces("input_json_delta", "partial_json", json.dumps(block["input"]), piece),
+        ),
+    }[str(block["type"])]()
+    begin = {"type": "content_block_start", "index": index, "content_block": block | empty}
+    return [
+        event("content_block_start", begin),
+        *(event("content_block_delta", {"type": "content_block_delta", "index": index, "delta": d}) for d in deltas),
+        event("content_block_stop", {"type": "content_block_stop", "index": index}),
+    ]
+
+
+def _pieces(kind: str, name: str, text: str, size: int) -> list[dict[str, object]]:
+    return [{"type": kind, name: text[at : at + size]} for at in range(0, len(text), size)]
+
+
 def error_event(kind: str = "overloaded_error", text: str = "Overloaded") -> bytes:
     return event("error", {"type": "error", "error": {"type": kind, "message": text}})
 

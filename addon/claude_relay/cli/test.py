@@ -1,10 +1,17 @@
-"""`test`: linters, types and tests of a checkout, in this order so that the tests' own last line stays last."""
+"""`test`: linters, types and tests of a checkout, in this order so that the tests' own last line stays last.
+
+Before them the npm packages of the real clients that tests/clients drives, as the Python packages before the start: what the lock file
+names, and only after that changed.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -21,6 +28,10 @@ CHECKS = (
 SIDE_BY_SIDE = ("-n", str(min(2 * (os.cpu_count() or 1), 8)), "--dist", "worksteal")
 
 
+CLIENTS = Path("tests", "clients")
+NPM_CI = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+
+
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]…")
 def test(pytest: tuple[str, ...]) -> None:
@@ -34,11 +45,56 @@ def test(pytest: tuple[str, ...]) -> None:
     root = ADDON.parent
     if not (root / "tests").is_dir():
         raise click.ClickException("the tests are not part of the installed package; run scripts/test in a checkout")
-    failed = [check for check in CHECKS if not pytest and _run(root, *check)]
+    failed: list[tuple[str, ...]] = (
+        [NPM_CI] if concerns_clients(root, pytest) and not install_clients(root / CLIENTS) else []
+    )
+    failed += [check for check in CHECKS if not pytest and _run(root, *check)]
     status = _run(root, "pytest", *(pytest or SIDE_BY_SIDE))
     for check in failed:
         click.secho(f"failed: {' '.join(check)}", err=True, fg="red")
     sys.exit(status or bool(failed))
+
+
+def concerns_clients(root: Path, arguments: Sequence[str]) -> bool:
+    """Whether pytest, given these arguments, comes to the tests with real clients. Nothing is fetched for the others."""
+    named = [Path(argument.partition("::")[0]) for argument in arguments if not argument.startswith("-")]
+    paths = [(root / path).resolve() for path in named if (root / path).exists()]
+    mine = (root / CLIENTS).resolve()
+    return not paths or any(path.is_relative_to(mine) or mine.is_relative_to(path) for path in paths)
+
+
+def install_clients(folder: Path) -> bool:
+    """False: npm failed. The copy of the lock file that says "installed" is written last; two of these at once take turns.
+
+    Without Node nothing is installed, and the tests with real clients say themselves what that means.
+    """
+    lock, stamp = folder / "package-lock.json", folder / "node_modules" / "installed-lock.json"
+    if not (shutil.which("npm") and shutil.which("node")):
+        return True
+    with alone(folder):
+        if stamp.is_file() and stamp.read_bytes() == lock.read_bytes():
+            return True
+        click.secho(f"» {' '.join(NPM_CI)}    (in {folder})", err=True, bold=True)
+        if subprocess.run(NPM_CI, cwd=folder, stdin=subprocess.DEVNULL, check=False).returncode:
+            return False
+        shutil.copyfile(lock, stamp)
+        return True
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder; the system lets go of it when this process ends, however it ends. Windows has no locks on folders."""
+    if os.name == "nt":
+        yield
+        return
+    import fcntl
+
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _run(root: Path, module: str, *arguments: str) -> int:
