@@ -368,7 +368,7 @@ def test_a_proxy_that_keeps_silent(start: StartRelay, stack: ExitStack, port: An
     url = f"http://127.0.0.1:{stack.enter_context(port())}"
     text = config(NAMED, ["good-1"], retry=QUICK | {"attempts": 2, "first_byte": "300ms"})
     said = str(ask(through(start, {"HTTPS_PROXY": url}, text)).json()["error"]["message"])
-    assert f"no first byte within 0.3 s, through {url} (HTTPS_PROXY)" in said
+    assert f"no connection within 0.3 s (retry.first_byte), through {url} (HTTPS_PROXY)" in said
 
 
 GIVEN_UP = {
