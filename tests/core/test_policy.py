@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -766,3 +767,22 @@ def test_no_disabled_key_and_none_that_is_out_is_ever_chosen(world, moves):
     for steps, _ in running.values():
         steps.close()
     assert world.busy == 0
+
+
+@pytest.mark.parametrize("behind", [0.0, 1e-7, 0.4, 7200.123])
+def test_a_clock_that_was_set_back_neither_lengthens_nor_ends_a_cooldown(behind):
+    world = World(a=1, now=1795305600.7)
+    world.wall = lambda: world.now - behind
+    by_date = {
+        "anthropic-ratelimit-requests-remaining": "0",
+        "anthropic-ratelimit-requests-reset": stamp(world.wall() + 40.0),
+    }
+    refused(world.ask([Outcome(429, by_date)]), 429, pytest.approx(40.0, abs=1.0))
+    world.pools["a"].rests.lift("a-1")
+    refused(world.ask([limited(50)]), 429, 50)
+    world.pools["a"].rests.lift("a-1")
+    refused(world.ask([Outcome(403)]), 429, 1.05)
+
+
+def stamp(seconds):
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

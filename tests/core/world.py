@@ -51,6 +51,7 @@ class World:
         self.owner = None
         self.log = []
         self.waited = 0.0
+        self.wall = None
 
     @staticmethod
     def keys(provider, number):
@@ -66,6 +67,7 @@ class World:
             random=self.random,
             sessions=self.sessions,
             owner=self.owner,
+            wall=self.wall,
         )
 
     def ask(self, answer, facts=FACTS):

@@ -402,13 +402,13 @@ def test_the_crash_of_a_hook_says_no_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A traceback names lines and types, no values."""
-    from claude_relay.proxy import addon
+    from claude_relay.proxy import pointing
 
     def broken(*_: object, **__: object) -> None:
         raise LookupError("on purpose")
 
     scene = everything(web=True)
-    monkeypatch.setattr(addon, "address", broken)
+    monkeypatch.setattr(pointing, "address", broken)
     scene.relay.expect_error("on purpose")
     assert scene.ask().status == 502
     assert scene.upstream.requests == []

@@ -45,6 +45,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 
+from .endings import asked_for, give_up
 from .exchange import (
     Accepted,
     Attempt,
@@ -52,21 +53,17 @@ from .exchange import (
     Conclusion,
     Endpoint,
     Facts,
-    Failure,
     Hop,
     Outcome,
     PassedOn,
-    Refused,
     Verdict,
     Wait,
 )
 from .keys.kinds import kind_of
-from .keys.limits import retry_at
 from .keys.pool import Pool
 from .keys.seating import Seating
 from .keys.sessions import Sessions
 from .reading.resources import Owner
-from .refusals import all_rest, no_answer, overloaded, silent
 from .table import AtEnd, Then
 from .trip import NOBODY, Last, RetryLike, Trip, Try, add
 from .verdicts import MEANINGS, judge
@@ -123,12 +120,12 @@ def _next_step(trip: Trip) -> Try | Wait | Conclusion:
     """The next attempt, a wait before it, or the end."""
     step: Try | Wait | None = trip.settled_on()
     if step is None and trip.is_over:
-        return _give_up(trip)
+        return give_up(trip)
     step = step or trip.candidate()
     if isinstance(step, Wait):
         return step
     if step is None:
-        return _wait_for_key(trip) or trip.another_round() or trip.denied() or _give_up(trip)
+        return _wait_for_key(trip) or trip.another_round() or trip.denied() or give_up(trip)
     if trip.last and step.hop == trip.last.step.hop:
         trip.forced = step
         return trip.take_pause() or step
@@ -172,8 +169,9 @@ def _begin(trip: Trip, step: Try) -> Attempt:
 
 def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
     """Take in an outcome: what it does to the key, and what follows."""
-    now, today = trip.clock(), trip.wall()
-    verdict = _in_terms_of(now - today, judge(outcome, _facts_at(trip, step), now=today))
+    now = trip.clock()
+    today = trip.today(now)
+    verdict = _in_terms_of(now, today, judge(outcome, _facts_at(trip, step), now=today))
     then = MEANINGS[verdict.name].then
     if step.key and then is Then.ACCEPT and trip.facts.endpoint in INFERENCE:
         step.pool.succeeded(step.key, step.hop.kind, outcome.headers, now, probe=attempt.probe, today=today)
@@ -185,9 +183,12 @@ def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclus
     return AFTER[then](trip, trip.last)
 
 
-def _in_terms_of(ahead: float, verdict: Verdict) -> Verdict:
-    """The verdict by a clock that is so many seconds ahead."""
-    return replace(verdict, rest_until=verdict.rest_until + ahead) if ahead and verdict.rest_until else verdict
+def _in_terms_of(now: float, today: float, verdict: Verdict) -> Verdict:
+    """A verdict of `today`, by the clock that says `now`."""
+    until = verdict.rest_until
+    if until is None or now == today:
+        return verdict
+    return replace(verdict, rest_until=now if until <= today else until + (now - today))
 
 
 def _facts_at(trip: Trip, step: Try) -> Facts:
@@ -247,7 +248,7 @@ def _any_key(trip: Trip, last: Last) -> Conclusion | None:
 
 def _same_key(trip: Trip, last: Last) -> Conclusion | None:
     """No capacity for this key: its cache is warm, so it gets a second try, if its provider does not want a longer wait than there is."""
-    step, seconds = last.step, _asked_for(trip, last)
+    step, seconds = last.step, asked_for(trip, last)
     trip.failures.append(last)
     if step.key:
         step.pool.overloaded(step.key, trip.clock())
@@ -261,13 +262,6 @@ def _same_key(trip: Trip, last: Last) -> Conclusion | None:
     if not trip.count_fresh(step.hop) and seconds <= trip.left():
         trip.pause = max(trip.pause, seconds)
     return None
-
-
-def _asked_for(trip: Trip, last: Last) -> float:
-    """Seconds that the provider asked to wait; 0.0 when it did not."""
-    today = trip.wall()
-    asked = retry_at(last.outcome.headers, today)
-    return 0.0 if asked is None else asked - today
 
 
 def _next_route(trip: Trip, last: Last) -> Conclusion | None:
@@ -299,50 +293,4 @@ AFTER: Mapping[Then, Callable[[Trip, Last], Conclusion | None]] = {
     Then.NEXT_PROVIDER: _next_provider,
     Then.REPAIR: _repair,
     Then.PASS_ON: _pass_on,
-}
-
-
-# --- when no attempt is left ---
-
-
-def _give_up(trip: Trip) -> Conclusion:
-    if trip.last is None:
-        return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred))
-    return AT_END[MEANINGS[trip.last.verdict.name].at_end](trip, trip.last)
-
-
-def _end_as_it_is(trip: Trip, last: Last) -> Conclusion:
-    return PassedOn(last.verdict)
-
-
-def _end_resting(trip: Trip, last: Last) -> Conclusion:
-    """Keys are to blame; when a provider failed as well, so that keys are ready but of no use, it is."""
-    if any(_still_ready(trip, failed.step) for failed in trip.failures):
-        return _end_down(trip, last)
-    return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred), last.verdict)
-
-
-def _still_ready(trip: Trip, step: Try) -> bool:
-    return step.key is None or step.pool.is_ready(step.key, step.hop.kind, trip.clock())
-
-
-def _end_down(trip: Trip, last: Last) -> Conclusion:
-    """The upstream's own error where that came last; otherwise what all failures have in common."""
-    came_last = MEANINGS[last.verdict.name].at_end is AtEnd.DOWN
-    if came_last and last.status:
-        return PassedOn(last.verdict)
-    busy = next((failed for failed in reversed(trip.failures) if failed.verdict.name == "overloaded"), None)
-    if busy:
-        return Refused(overloaded(trip.hops, busy, trip.sent, _asked_for(trip, busy)), last.verdict)
-    if came_last and last.outcome.failure is Failure.ERROR_EVENT:
-        return PassedOn(last.verdict)
-    failures = trip.failures or [last]
-    all_silent = all(failed.outcome.failure is Failure.TIMEOUT for failed in failures)
-    return Refused((silent if all_silent else no_answer)(trip.hops, failures[-1], trip.sent), last.verdict)
-
-
-AT_END: Mapping[AtEnd, Callable[[Trip, Last], Conclusion]] = {
-    AtEnd.PASS_ON: _end_as_it_is,
-    AtEnd.REST: _end_resting,
-    AtEnd.DOWN: _end_down,
 }

@@ -24,6 +24,7 @@ from typing import Protocol
 from .exchange import Facts, Hop, Key, Outcome, Verdict, Wait
 from .keys.pool import Pool
 from .keys.seating import Seating
+from .steady import SLACK
 
 STRIKES = 2
 """Failures at one provider before the next is tried."""
@@ -288,6 +289,11 @@ class Trip:
             self.gone.add(step.hop.provider)
 
     # --- waiting ---
+
+    def today(self, now: float) -> float:
+        """Now, in the terms in which providers name dates: the same, unless the system's clock was set back."""
+        wall = self.wall()
+        return wall if now - wall > SLACK else now
 
     def left(self) -> float:
         """Seconds that may still be waited."""

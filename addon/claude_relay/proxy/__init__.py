@@ -14,7 +14,8 @@ relay_layer  the HTTP layer that owns such streams, with its connections and ala
 connections  those connections: which may be used again, and what is said of dead ones (http2, adopting)
 relayed      what is known of one relayed flow, from its first header to its settlement
 runtime      the configuration as it is right now: pools, upstreams, limits
-wire         the request as it leaves: host, path, alias in the flow, key on the wire
+pointing     the request of one attempt: where to, in whose words, with whose key
+wire         its parts as they leave: host, path, alias in the flow, key on the wire
 translating  a request for a provider of another format: read, recalled, translated
 crossing     such an attempt: its request, its answer brought into Claude's form
 discovery    which models providers have, as they say: for `models: first`, and for the list of models
@@ -40,5 +41,7 @@ confdir      mitmproxy's own folder
 presence     this relay's row in the table of running relays
 banner       what the relay says to the person who started it
 default_listener  mitmproxy's default listener, replaced by the relay's own
+clock        what cooldowns and waits go by
+outbound     the way out through a company's proxy
 reload       relay.yaml, read again when it changes
 """

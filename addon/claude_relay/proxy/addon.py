@@ -13,7 +13,6 @@ Every hook of the request path is wrapped: an exception in it becomes an error i
 from __future__ import annotations
 
 import functools
-import ipaddress
 import logging
 import random
 import time
@@ -23,7 +22,7 @@ from mitmproxy import ctx, http
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from claude_relay.core.config import Address, WayOut, way_to
+from claude_relay.core.config import Address
 from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
@@ -40,9 +39,8 @@ from claude_relay.core.exchange import (
     Verdict,
     Wait,
 )
-from claude_relay.core.formats.anthropic import without_foreign_thinking, without_thinking
 from claude_relay.core.policy import attempts
-from claude_relay.core.reading.body import read_facts, rename_model
+from claude_relay.core.reading.body import read_facts
 from claude_relay.core.routing import route
 
 from . import outbound
@@ -61,18 +59,15 @@ from .discovery import Discovery
 from .ending import Ending, ending_error
 from .modelspage import models_answer
 from .opening import Opening
+from .pointing import is_loopback, point, refuse_strangers
 from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
 from .rows import ENDED
 from .runtime import Runtime
 from .wire import (
-    address,
-    lend_key,
     lower_headers,
     mask_client,
-    pass_through,
-    write_anew,
 )
 
 logger = logging.getLogger(__name__)
@@ -84,11 +79,6 @@ UNREAD = (
     "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
     "`scripts/doctor` says what is wrong with the database."
 )
-NO_KEY = (
-    "The relay has no key for {} and the client sent only a placeholder. "
-    "Set ANTHROPIC_API_KEYS (or keys in relay.yaml) and start the relay again, or send a real key."
-)
-STRANGER = RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)
 ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
 
@@ -416,61 +406,6 @@ def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | Non
     return None
 
 
-def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
-    """Turn the flow's request into this attempt's."""
-    relayed.next_attempt = None
-    original = relayed.client_signature
-    assert original is not None
-    if relayed.facts.endpoint is Endpoint.SIDE:
-        relayed.begin_try(attempt)
-        relayed.signature = original
-        relayed.proxy = outbound.lead_on(flow, relayed.runtime.way)
-        return
-    upstream = relayed.runtime.upstreams[attempt.provider]
-    if attempt.key is None and relayed.placeholder_only:
-        raise RelayError(401, NO_KEY.format(attempt.provider), final=True)
-    if attempt.key is not None and not is_loopback(flow.client_conn.peername):
-        raise STRANGER
-    relayed.begin_try(attempt)
-    crossing = relayed.crossing
-    if isinstance(crossing, Translated):
-        write_anew(flow.request, upstream, crossing.sent.path, crossing.sent.body)
-    else:
-        reword(flow.request, relayed, attempt)
-        address(flow.request, upstream, identity=relayed.facts.stream or crossing is not None)
-    relayed.proxy = upstream.proxy
-    if attempt.key is not None and attempt.key.proxy:
-        relayed.proxy = way_to("", WayOut(), attempt.key.proxy)
-    outbound.lead(flow, relayed.proxy)
-    if attempt.key is None:
-        relayed.signature = pass_through(flow.request, original)
-    else:
-        alias = f"relay:{attempt.provider}/{attempt.key.alias}"
-        relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
-
-
-def refuse_strangers(runtime: Runtime) -> None:
-    """Raises RelayError 403 as soon as there is a key that could be lent."""
-    if any(pool.keys for pool in runtime.pools.values()):
-        raise STRANGER
-
-
-def reword(request: http.Request, relayed: Relayed, attempt: Attempt) -> None:
-    """What a native body must lose: another provider's thoughts, and its model's name where the provider has another one for it."""
-    facts, body = relayed.facts, request.data.content or b""
-    if facts.endpoint is Endpoint.MESSAGES:
-        if attempt.repaired:
-            body = without_thinking(body)
-        elif relayed.runtime.formats:  # else no other model has answered, or not lately: what is left of it is repaired
-            body = without_foreign_thinking(body)
-    if attempt.model != facts.model:
-        body = rename_model(body, attempt.model)
-    if body is not request.data.content and body != request.data.content:
-        request.data.content = body
-        if "content-length" in request.headers:
-            request.headers["content-length"] = str(len(body))
-
-
 def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:
     """The relay answers with an error of its own."""
     relayed.again, relayed.own_answer, relayed.next_attempt = False, True, None
@@ -500,11 +435,3 @@ def pass_on(flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome) -> None:
     if translated or outcome.failure is not None or claude_error(outcome.body) is None:
         relayed.own_answer = True
         flow.response = recast(outcome, relayed.id)
-
-
-def is_loopback(peer: tuple[str, int] | tuple[str, int, int, int] | None) -> bool:
-    """Whether a client is on this machine."""
-    if peer is None:
-        return False
-    host = peer[0]
-    return host.startswith("127.") or ipaddress.ip_address(host.partition("%")[0]).is_loopback
