@@ -256,7 +256,7 @@ def _same_key(trip: Trip, last: Last) -> Conclusion | None:
         trip.exclude(step)
     elif step.key_id not in trip.repeated.get(step.hop.provider, NOBODY):
         add(trip.repeated, step)
-        trip.forced, trip.pause = step, max(trip.jitter(), seconds)
+        trip.forced, trip.pause = step, max(trip.jitter(step), seconds)
         return None
     trip.uncertain(step)
     if not trip.count_fresh(step.hop) and seconds <= trip.left():

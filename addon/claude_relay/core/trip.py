@@ -17,6 +17,7 @@ good key is found whatever the others do:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -109,7 +110,6 @@ class Trip:
     waited: float = 0.0
     pause: float = 0.0
     """Due before the same provider is asked again."""
-    pauses: int = 0
     probed: bool = False
     repaired: bool = False
     """Whether the request goes on without the thoughts of earlier turns."""
@@ -129,6 +129,8 @@ class Trip:
     """Keys that know nothing of what the request is about."""
     avoided: Table = field(default_factory=dict)
     """Keys that failed: others first."""
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How often a key (provider, id) failed in ways that say nothing certain of it."""
     repeated: Table = field(default_factory=dict)
     """Keys that had their second try at once."""
     strikes: dict[str, int] = field(default_factory=dict)
@@ -269,12 +271,14 @@ class Trip:
         self.spent += 1
         self.strikes[step.hop.provider] = self.strikes.get(step.hop.provider, 0) + 1
         if pause:
-            self.pause = self.jitter()
+            self.pause = self.jitter(step)
 
-    def jitter(self) -> float:
-        """The pause before a provider that failed is asked again, in seconds (full jitter, doubling)."""
-        self.pauses += 1
-        return self.random() * min(self.short_wait, FIRST_PAUSE * 2.0 ** (self.pauses - 1))
+    def jitter(self, step: Try) -> float:
+        """The pause before a provider that failed is asked again, in seconds: full jitter, doubling with each failure of the same key."""
+        key = step.hop.provider, step.key_id
+        times, self.failed[key] = self.failed[key], self.failed[key] + 1
+        longest = FIRST_PAUSE if self.count_fresh(step.hop) else FIRST_PAUSE * 2.0 ** min(times, 10)
+        return self.random() * min(self.short_wait, longest)
 
     def exclude(self, step: Try) -> None:
         """Not this key again."""
