@@ -184,7 +184,9 @@ def test_the_goodbye_of_a_tunnel_is_not_taken_for_the_next_attempts(
 GARBLED = {
     "head": steps.raw(b"HTTP/1.1 two hundred\r\n\r\n"),
     "length": steps.raw(b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n"),
-    "chunks": steps.raw(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+    "chunks": steps.raw(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    ),
 }
 
 
