@@ -483,6 +483,29 @@ def test_a_429_without_a_reason_is_not_exchanged_for_what_a_denied_key_says():
     ends(world.ask([LIMITED]), PassedOn, "unexplained_429")
 
 
+SILENT = Outcome(None, failure=Failure.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "says"),
+    [
+        ({"a": DOWN, "b": OK}, 502, "a gave no usable answer (2 tries)"),
+        ({"a": SILENT, "b": OK}, 504, "a did not answer in time (2 tries)"),
+        ({"a": limited(600), "b": SILENT}, 504, "b did not answer in time (2 tries)"),
+        ({"a": DENIED, "b": DOWN}, 502, "b gave no usable answer (2 tries)"),
+    ],
+)
+def test_the_last_message_names_those_who_failed_so(answers, status, says):
+    world = World(retry=Retry(attempts=2), a=2, b=2)
+    assert says in refused(world.ask(lambda attempt: answers[attempt.provider]), status)
+
+
+def test_only_who_said_so_is_called_overloaded():
+    world = World(retry=Retry(attempts=3), a=1, b=2)
+    error = world.ask(lambda attempt: BUSY if attempt.provider == "a" else DOWN).error
+    assert (error.status, error.message.partition(" overloaded")[0]) == (529, "a")
+
+
 def test_keys_of_a_provider_that_cannot_take_the_request_promise_nothing():
     world = World(a=2, b=1)
     refused(world.ask([BLOCKED, limited(600)]), 429, 600)

@@ -51,14 +51,14 @@ def _end_down(trip: Trip, last: Last) -> Conclusion:
     came_last = MEANINGS[last.verdict.name].at_end is AtEnd.DOWN
     if came_last and last.status:
         return PassedOn(last.verdict)
-    busy = next((failed for failed in reversed(trip.failures) if failed.verdict.name == "overloaded"), None)
+    busy = [failed for failed in trip.failures if failed.verdict.name == "overloaded"]
     if busy:
-        return Refused(overloaded(trip.hops, busy, trip.sent, asked_for(trip, busy)), last.verdict)
+        return Refused(overloaded(busy, asked_for(trip, busy[-1])), last.verdict)
     if came_last and last.outcome.failure is Failure.ERROR_EVENT:
         return PassedOn(last.verdict)
     failures = trip.failures or [last]
     all_silent = all(failed.outcome.failure is Failure.TIMEOUT for failed in failures)
-    return Refused((silent if all_silent else no_answer)(trip.hops, failures[-1], trip.sent), last.verdict)
+    return Refused((silent if all_silent else no_answer)(failures), last.verdict)
 
 
 AT_END: Mapping[AtEnd, Callable[[Trip, Last], Conclusion]] = {
