@@ -465,6 +465,55 @@ def test_a_denied_model_is_passed_on_at_once():
     assert len(world.tries) == 1, "while the pairs rest, one key is asked so that the client hears it from the provider"
 
 
+@pytest.mark.parametrize("bad", [DENIED, Outcome(402), BUSY, Outcome(500), DOWN, Outcome(200, failure=Failure.CUT)])
+@pytest.mark.parametrize("providers", [{"a": 4}, {"a": 2, "b": 2}])
+def test_one_request_that_all_keys_are_denied_spoils_them_for_no_other(bad, providers):
+    world = World(**providers)
+    for name, count in providers.items():
+        for number in range(count):
+            world.rest(name, number + 1, NO_MODEL)
+    good = list(providers)[-1], f"k{providers[list(providers)[-1]]}"
+    ends(world.ask(lambda attempt: OK if (attempt.provider, attempt.key.alias) == good else bad), Accepted, "ok")
+    assert world.busy == 0
+
+
+def test_a_429_without_a_reason_is_not_exchanged_for_what_a_denied_key_says():
+    world = World(a=2)
+    world.rest("a", 1, NO_MODEL)
+    ends(world.ask([LIMITED]), PassedOn, "unexplained_429")
+
+
+SILENT = Outcome(None, failure=Failure.TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "says"),
+    [
+        ({"a": DOWN, "b": OK}, 502, "a gave no usable answer (2 tries)"),
+        ({"a": SILENT, "b": OK}, 504, "a did not answer in time (2 tries)"),
+        ({"a": limited(600), "b": SILENT}, 504, "b did not answer in time (2 tries)"),
+        ({"a": DENIED, "b": DOWN}, 502, "b gave no usable answer (2 tries)"),
+    ],
+)
+def test_the_last_message_names_those_who_failed_so(answers, status, says):
+    world = World(retry=Retry(attempts=2), a=2, b=2)
+    assert says in refused(world.ask(lambda attempt: answers[attempt.provider]), status)
+
+
+def test_only_who_said_so_is_called_overloaded():
+    world = World(retry=Retry(attempts=3), a=1, b=2)
+    error = world.ask(lambda attempt: BUSY if attempt.provider == "a" else DOWN).error
+    assert (error.status, error.message.partition(" overloaded")[0]) == (529, "a")
+
+
+def test_keys_of_a_provider_that_cannot_take_the_request_promise_nothing():
+    world = World(a=2, b=1)
+    refused(world.ask([BLOCKED, limited(600)]), 429, 600)
+    world = World(a=2, b=1)
+    message = refused(world.ask([BLOCKED, DENIED]), 503, final=True)
+    assert "a/k1" not in message
+
+
 def test_a_key_that_waits_hinders_no_denied_model():
     world = World(a=2)
     world.rest("a", 1, limited(10))

@@ -92,6 +92,8 @@ ROWS = [
     (Outcome(403, body=b"Access denied by policy"), "blocked", Blame.ROUTE, "none"),
     (Outcome(403, body=b'{"success":false,"errors":[{"code":1020}]}'), "blocked", Blame.ROUTE, "none"),
     (Outcome(403, body=b'{"message":"Forbidden"}'), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=b'{"status":403,"error":"Forbidden","path":"/v1/messages"}'), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=b'{"code":"denied","error":"The team may not do this."}'), "forbidden", Blame.KEY, "pool"),
     (Outcome(403, body=error("no", "permission_error"), foreign=True), "blocked", Blame.ROUTE, "none"),
     # a 400 about the key's tier or organisation
     *(
@@ -103,6 +105,13 @@ ROWS = [
             "Web search is disabled by your organization settings.",
             "Fast mode is not enabled for your organization.",
             "This feature is not available on your plan.",
+            "The 1M context window is not available with your subscription.",
+            "Extra usage is required for long context requests.",
+            "Your current plan does not include this tool.",
+            "Your organization's data retention does not allow this feature.",
+            "Your organisation's settings do not permit this tool.",
+            "This workspace is not allowed to use that region.",
+            "Code execution has been turned off by your administrator.",
         )
     ),
     (

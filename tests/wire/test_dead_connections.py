@@ -181,6 +181,26 @@ def test_the_goodbye_of_a_tunnel_is_not_taken_for_the_next_attempts(
     assert attempts_of(relay) == [["timeout", "timeout", "ok"]]
 
 
+GARBLED = {
+    "head": steps.raw(b"HTTP/1.1 two hundred\r\n\r\n"),
+    "length": steps.raw(b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n"),
+    "chunks": steps.raw(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("step", GARBLED.values(), ids=GARBLED)
+def test_the_goodbye_of_a_connection_that_garbled_its_answer_is_not_the_next_attempts(
+    start: StartRelay, base_client: Base, upstream: FakeUpstream, step: Step
+) -> None:
+    client = base_client(start(keys=KEYS, retry=QUICK | {"max_wait": 0}))
+    for _ in range(20):  # it comes while the next attempt is on its way, if it comes
+        upstream.script(step, steps.stream())
+        answer = client.ask("POST", "/v1/messages", body=messages_body(stream=True))
+        assert (answer.body, answer.header("x-relay-attempts")) == (STREAM, "2")
+
+
 # -- HTTP/2
 
 

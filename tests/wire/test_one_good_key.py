@@ -216,3 +216,15 @@ def test_a_translated_providers_keys_are_all_refused(start: StartRelay, upstream
     two = OPENAI | {"base_url": upstream.url, "keys": ["sk-1", "sk-2"]}
     answer = ask(start(config(providers={"openai": two}, retry=QUICK)), claude.MODEL)
     assert (answer.status, answer.error_type, answer.header("x-should-retry")) == (503, "api_error", "false")
+
+
+@pytest.mark.parametrize("told", [[], [foreign.CHAT_START]], ids=["nothing", "a role"])
+def test_a_translated_stream_that_says_nothing_but_its_end(
+    start: StartRelay, upstream: FakeUpstream, told: list[bytes]
+) -> None:
+    upstream.default = by_key({"sk-empty": foreign.events([*told, foreign.DONE])}, foreign.chat_stream())
+    two = OPENAI | {"base_url": upstream.url, "keys": ["sk-empty", GOOD], "strategy": "priority"}
+    relay = start(config(providers={"openai": two}, retry=QUICK))
+    answer = ask(relay, claude.MODEL)
+    assert (answer.status, answer.header("x-relay-attempts"), b"lo!" in answer.body) == (200, "2", True)
+    assert [row["verdict"] for row in rows(relay.database, "attempts")] == ["empty", "ok"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .errors import RelayError
 from .exchange import Conclusion, Failure, PassedOn, Refused
 from .keys.limits import retry_at
 from .refusals import all_rest, no_answer, overloaded, silent
@@ -20,7 +21,7 @@ from .verdicts import MEANINGS
 def give_up(trip: Trip) -> Conclusion:
     """What the client gets."""
     if trip.last is None:
-        return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred))
+        return Refused(_all_rest(trip))
     return AT_END[MEANINGS[trip.last.verdict.name].at_end](trip, trip.last)
 
 
@@ -32,7 +33,13 @@ def _end_resting(trip: Trip, last: Last) -> Conclusion:
     """Keys are to blame; when a provider failed as well, so that keys are ready but of no use, it is."""
     if any(_still_ready(trip, failed.step) for failed in trip.failures):
         return _end_down(trip, last)
-    return Refused(all_rest(trip.hops, trip.pools, trip.clock(), trip.barred), last.verdict)
+    return Refused(_all_rest(trip), last.verdict)
+
+
+def _all_rest(trip: Trip) -> RelayError:
+    """Of the providers that the request can be sent to: that others have keys to spare is no reason to come again."""
+    hops = tuple(hop for hop in trip.hops if hop.provider not in trip.gone) or trip.hops
+    return all_rest(hops, trip.pools, trip.clock(), trip.barred)
 
 
 def _still_ready(trip: Trip, step: Try) -> bool:
@@ -44,14 +51,14 @@ def _end_down(trip: Trip, last: Last) -> Conclusion:
     came_last = MEANINGS[last.verdict.name].at_end is AtEnd.DOWN
     if came_last and last.status:
         return PassedOn(last.verdict)
-    busy = next((failed for failed in reversed(trip.failures) if failed.verdict.name == "overloaded"), None)
+    busy = [failed for failed in trip.failures if failed.verdict.name == "overloaded"]
     if busy:
-        return Refused(overloaded(trip.hops, busy, trip.sent, asked_for(trip, busy)), last.verdict)
+        return Refused(overloaded(busy, asked_for(trip, busy[-1])), last.verdict)
     if came_last and last.outcome.failure is Failure.ERROR_EVENT:
         return PassedOn(last.verdict)
     failures = trip.failures or [last]
     all_silent = all(failed.outcome.failure is Failure.TIMEOUT for failed in failures)
-    return Refused((silent if all_silent else no_answer)(trip.hops, failures[-1], trip.sent), last.verdict)
+    return Refused((silent if all_silent else no_answer)(failures), last.verdict)
 
 
 AT_END: Mapping[AtEnd, Callable[[Trip, Last], Conclusion]] = {

@@ -125,7 +125,7 @@ def _next_step(trip: Trip) -> Try | Wait | Conclusion:
     if isinstance(step, Wait):
         return step
     if step is None:
-        return _wait_for_key(trip) or trip.another_round() or trip.denied() or give_up(trip)
+        return _wait_for_key(trip) or trip.another_round() or _ask_denied(trip) or give_up(trip)
     if trip.last and step.hop == trip.last.step.hop:
         trip.forced = step
         return trip.take_pause() or step
@@ -137,6 +137,15 @@ def _wait_for_key(trip: Trip) -> Wait | None:
     """An error that is passed on when no other key is left is passed on at once."""
     at_end = MEANINGS[trip.last.verdict.name].at_end if trip.last else AtEnd.REST
     return None if at_end is AtEnd.PASS_ON else trip.wait_for_key()
+
+
+def _ask_denied(trip: Trip) -> Try | None:
+    """Keys that rest for this model are asked all the same, until one is refused it again, which speaks for all; an error that is passed
+    on when no other key is left is not exchanged for theirs.
+    """
+    last = trip.last.verdict if trip.last else None
+    ends = last and (last.blame is Blame.KEY_MODEL or MEANINGS[last.name].at_end is AtEnd.PASS_ON)
+    return None if ends else trip.denied()
 
 
 def _attempt(trip: Trip, step: Try) -> Generator[Attempt, Outcome | None, Conclusion | None]:

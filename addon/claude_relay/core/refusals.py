@@ -3,7 +3,7 @@
 Aliases and reasons only, never a secret; it must not decide anything.
 
 all_rest(hops, pools, now)      -> RelayError(429, "…", retry_after=42.0), or 503 when no key comes back by itself
-overloaded, silent, no_answer   -> RelayError(529 | 504 | 502, "anthropic …"): the provider, not the keys
+overloaded, silent, no_answer   -> RelayError(529 | 504 | 502, "anthropic …"): the providers that failed so, not the keys
 """
 
 from __future__ import annotations
@@ -54,37 +54,44 @@ def no_keys(hops: Sequence[Hop]) -> RelayError:
     )
 
 
-def overloaded(hops: Sequence[Hop], failed: Last, tries: int, asked: float) -> RelayError:
-    """A provider said that it has no capacity. `asked`: the seconds that it asked for."""
+def overloaded(failures: Sequence[Last], asked: float) -> RelayError:
+    """Providers said that they have no capacity, in these tries. `asked`: the seconds that the last of them asked for."""
     wait = max(SOON, asked)
-    text = f"{_names(hops)} overloaded after {_tries(tries)}: {failed.verdict.reason}. Try again in {wait:.0f} s."
+    text = (
+        f"{_names(failures)} overloaded after {_tries(failures)}: {failures[-1].verdict.reason}. "
+        f"Try again in {wait:.0f} s."
+    )
     return RelayError(529, text, retry_after=wait)
 
 
-def silent(hops: Sequence[Hop], failed: Last, tries: int) -> RelayError:
+def silent(failures: Sequence[Last]) -> RelayError:
     """Nobody answered in time."""
-    text = (
-        f"{_names(hops)} did not answer in time ({_tries(tries)}); the last was {failed.step.hop.provider}: "
-        f"{failed.verdict.reason}. Try again, or allow more time under `retry` in relay.yaml."
+    return RelayError(
+        504,
+        f"{_names(failures)} did not answer in time ({_tries(failures)}); the last was {_last(failures)}. "
+        "Try again, or allow more time under `retry` in relay.yaml.",
     )
-    return RelayError(504, text)
 
 
-def no_answer(hops: Sequence[Hop], failed: Last, tries: int) -> RelayError:
+def no_answer(failures: Sequence[Last]) -> RelayError:
     """Nobody could be reached, or no answer was whole."""
-    text = (
-        f"{_names(hops)} gave no usable answer ({_tries(tries)}); the last was {failed.step.hop.provider}: "
-        f"{failed.verdict.reason}. Check the network, and `base_url` and `proxy` of the provider in relay.yaml; scripts/doctor tries them."
+    return RelayError(
+        502,
+        f"{_names(failures)} gave no usable answer ({_tries(failures)}); the last was {_last(failures)}. Check the network, "
+        "and `base_url` and `proxy` of the provider in relay.yaml; scripts/doctor tries them.",
     )
-    return RelayError(502, text)
 
 
-def _names(hops: Sequence[Hop]) -> str:
-    return " and ".join(dict.fromkeys(hop.provider for hop in hops))
+def _names(failures: Sequence[Last]) -> str:
+    return " and ".join(dict.fromkeys(failed.step.hop.provider for failed in failures))
 
 
-def _tries(count: int) -> str:
-    return f"{count} tr{'y' if count == 1 else 'ies'}"
+def _last(failures: Sequence[Last]) -> str:
+    return f"{failures[-1].step.hop.provider}: {failures[-1].verdict.reason}"
+
+
+def _tries(failures: Sequence[Last]) -> str:
+    return f"{len(failures)} tr{'y' if len(failures) == 1 else 'ies'}"
 
 
 def _reasons(pools: Sequence[Pool], now: float, barred: Mapping[str, frozenset[str]]) -> str:

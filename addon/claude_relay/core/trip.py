@@ -216,12 +216,15 @@ class Trip:
         return pool.choose(hop.kind, now, exclude, self.random, probe=probe)
 
     def denied(self) -> Try | None:
-        """Nobody was asked yet, and keys rest for nothing but this model: ask one, so that the client hears it from the provider."""
-        if self.last or self.soonest(self.clock()) is not None:
+        """A key not asked yet that rests for nothing but this model, when no other is back soon: the request that it was refused for may
+        have been another one, and otherwise the client hears it from the provider.
+        """
+        if self.soonest(self.clock()) is not None:
             return None
-        for hop in self.hops:
-            pool = self.pools.get(hop.provider)
-            key = pool.choose_denied(hop.kind, self.clock(), self.random, self.excluded(hop)) if pool else None
+        for hop in sorted(self.hops, key=self.is_down):
+            pool = None if hop.provider in self.gone else self.pools.get(hop.provider)
+            useless = self.excluded(hop) | self.asked.get(hop.provider, NOBODY)
+            key = pool.choose_denied(hop.kind, self.clock(), self.random, useless) if pool else None
             if pool and key:
                 return Try(hop, pool, key)
         return None

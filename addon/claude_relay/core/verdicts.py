@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import msgspec
 
@@ -29,6 +30,9 @@ LONGEST_MESSAGE = 200
 
 # Some providers repeat the credential they refuse in the message. Whatever looks like one never reaches a log or a table.
 SECRET = re.compile(r"\b(?:sk-|AIza|gsk_|xai-|eyJ)[\w.*-]+|[\w-]{32,}", re.ASCII)
+
+# A gateway that has nothing to say repeats the status: {"timestamp": …, "status": 403, "error": "Forbidden", "path": …}.
+PHRASES = frozenset(status.phrase.lower() for status in HTTPStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,8 @@ def clean(text: str) -> str:
 
 
 def _error_in(body: bytes) -> tuple[str, str, str] | None:
-    """(type, code, message) of an error body, each empty where it is missing or no string; None when there is no error in it.
+    """(type, code, message) of an error body, each empty where it is missing or no string; None when there is no error in it,
+    or nothing but its status in words.
 
     Claude: {"type": "error", "error": {"type", "message", "details": {"error_code"}}}; others put a `code` beside, or a bare string.
     """
@@ -153,7 +158,7 @@ def _error_in(body: bytes) -> tuple[str, str, str] | None:
         return None
     error = decoded.get("error") if isinstance(decoded, dict) else None
     if isinstance(error, str):
-        return "", "", error
+        return None if error.lower() in PHRASES else ("", "", error)
     if not isinstance(error, dict):
         return None
     details = error.get("details")

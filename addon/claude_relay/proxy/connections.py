@@ -90,9 +90,20 @@ class Http1(Http1Client):
     def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
         """The end of the connection in the place of an answer."""
         unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
-        for command in super().read_headers(event):
+        for command in self.until_an_error(super().read_headers(event)):
             if unanswered and isinstance(command, ReceiveHttp):
                 command.event = as_unanswered(command.event)
+            yield command
+
+    def read_body(self, event: events.Event) -> Commands[None]:
+        """An answer that breaks off, or is none."""
+        yield from self.until_an_error(super().read_body(event))
+
+    def until_an_error(self, found: Commands[None]) -> Commands[None]:
+        """An error is the last that a stream hears of this connection: its end, which follows, would be the next attempt's error."""
+        for command in found:
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
+                self.state = self.given_up
             yield command
 
 

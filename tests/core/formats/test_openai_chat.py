@@ -688,7 +688,7 @@ def test_no_answer_can_break_the_reader(body: dict[str, Any], streams: bool):
     reader.event("", {"choices": [body]})
     reader.event("", {"choices": [{"delta": body}]})
     reader.end(done=True)
-    assert writer.finished
+    assert writer.finished or not writer.has_content
 
 
 # -- errors

@@ -96,8 +96,8 @@ class ChatReader:
             self._finish(choice.get("finish_reason"))
 
     def end(self, *, done: bool) -> None:
-        """The stream is over: the answer is whole when it said so, by a reason or by `[DONE]`."""
-        if (done or self._reason) and not self._writer.finished:
+        """The stream is over: the answer is whole when it said so, by a reason, or by `[DONE]` after anything was told."""
+        if (self._reason or (done and self._writer.has_content)) and not self._writer.finished:
             self._writer.stop("refusal" if self._refused else STOPS.get(self._reason, "end_turn"))
             self._writer.finish()
 
