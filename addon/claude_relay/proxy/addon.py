@@ -130,6 +130,8 @@ class RelayHooks:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Claim a request to an intercepted host. One that comes early waits until the relay can decide it."""
         runtime, request = self.runtime, flow.request
+        if not flow.live:  # read from a file: it was relayed, and counted, long ago
+            return
         if runtime is None:
             flow.response = error_answer(BROKEN, new_request_id())
             return
