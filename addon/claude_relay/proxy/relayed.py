@@ -30,6 +30,7 @@ from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
 
 from .crossing import Bytes, Crossing
+from .hops import onward
 from .patience import Patience
 from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
@@ -169,11 +170,11 @@ class Relayed:
         self.hidden.clear()
         mask_headers(response, self)
         self.upstream_headers = lower_headers(response)
+        response.data.headers.fields = onward(response.data.headers.fields)
         crossing, good = self.crossing, 200 <= response.status_code < 300
         self.translation = crossing.open(response) if crossing is not None and good else None
-        changed = self.translation is not None
         self.answered_well = good
-        self.response_headers = lower_headers(response) if changed else self.upstream_headers
+        self.response_headers = lower_headers(response)
         self.gate = Gate(
             response.status_code,
             self.response_headers,
