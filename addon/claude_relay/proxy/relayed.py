@@ -22,7 +22,7 @@ from claude_relay.core.accounting.batches import BatchMeter, batch_of
 from claude_relay.core.accounting.pricing import Priced
 from claude_relay.core.accounting.usage import Meter, Usage
 from claude_relay.core.config import OutboundProxy
-from claude_relay.core.endpoints import normalise_path
+from claude_relay.core.endpoints import Page, normalise_path
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
@@ -74,6 +74,8 @@ class Relayed:
     method: str = "POST"
     base: str | None = None
     """The relay's own address, for a client that uses it as its base URL."""
+    page: Page | None = None
+    """The page of the relay's own that it asks for."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False
