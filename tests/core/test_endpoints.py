@@ -157,5 +157,81 @@ def test_a_key_of_the_pool_leaves_only_on_plain_paths_below_v1(path):
         assert not {"%", ";"} & set(route)
 
 
+AT_BASE = {
+    "/api/v1/messages": "/v1/messages",
+    "/api/v1/messages?beta=true&x=/api/v1": "/v1/messages?beta=true&x=/api/v1",
+    "//api/./v1//messages/count_tokens/": "/v1/messages/count_tokens",
+    "/api/v1/models/claude-x?limit=1": "/v1/models/claude-x?limit=1",
+    "/api/v1/messages/batches/b/results": "/v1/messages/batches/b/results",
+    "/%61pi/v1/files": "/v1/files",
+    "/api/v1": "/v1",
+    "/api/api/v1/messages": "/api/api/v1/messages",
+    "/api/v10/messages": "/api/v10/messages",
+    "/api/hello?x=1": "/api/hello?x=1",
+    "/apiv1/messages": "/apiv1/messages",
+    "/api/v1/../x//y/": "/api/v1/../x//y/",
+    "//v1/messages/": "//v1/messages/",
+    "/api/v1;/messages": "/api/v1;/messages",
+}
+
+
+@pytest.mark.parametrize(("path", "meant"), AT_BASE.items())
+def test_what_a_path_at_the_base_url_means(path, meant):
+    assert endpoints.at_base_url(path) == meant
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/health", "//v1/health/?x=1", "/V1/Health", "/v1/x/../%68ealth"])
+def test_the_page_health(path):
+    assert endpoints.own_page(path) is endpoints.Page.HEALTH
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource/v1",
+        "/oauth/token",
+        "/oauth",
+        "/OAuth/authorize?x",
+        "/device",
+        "/device/code",
+        "/api/oauth/usage",
+        "/managed/settings",
+        "/v1/metrics",
+        "/v1/logs/",
+        "//v1/%74races",
+        "/v1/health/live",
+        "/relay/clients",
+    ],
+)
+def test_pages_that_are_not_there_yet(path):
+    assert endpoints.own_page(path) is endpoints.Page.UNBUILT
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1/messages",
+        "/v1/oauth/token",
+        "/healthy",
+        "/api/oauth/profile",
+        "/.well-known/x",
+        "/relayed",
+        "/v1/metricsx",
+    ],
+)
+def test_pages_of_others(path):
+    assert endpoints.own_page(path) is None
+
+
+@given(PATHS)
+def test_no_spelling_of_the_base_url_gets_a_key_that_its_meaning_does_not(path):
+    meant = endpoints.at_base_url(path)
+    assert endpoints.at_base_url(meant) == meant or meant.startswith("/v1")
+    assert meant == path or meant.startswith("/v1")
+    assert endpoints.own_page(path) is endpoints.own_page(normalise_path(path))
+
+
 def test_examples_in_the_documentation():
     assert doctest.testmod(endpoints).failed == 0

@@ -33,6 +33,7 @@ def test_streams_are_made_in_one_place() -> None:
 
 def test_every_state_that_is_overridden_still_exists() -> None:
     for name in (
+        "state_wait_for_request_headers",
         "state_consume_request_body",
         "state_wait_for_response_headers",
         "state_stream_response_body",
@@ -245,3 +246,16 @@ def test_headers_are_nothing_but_their_fields() -> None:
     fields = ((b"Host", b"a"), (b"x", b"1"), (b"X", b"2"))
     assert vars(headers_of(fields)) == vars(mitmproxy.http.Headers(fields))
     assert headers_of(fields).get_all("x") == ["1", "2"]
+
+
+def test_interim_answers_are_seen_before_mitmproxy_reads_them() -> None:
+    """`connections.Http1` looks at the start of the buffer, and takes whole heads out of it."""
+    buffer = _http1.ReceiveBuffer()
+    buffer += b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 2"
+    assert bytes(buffer._data[:12]) == b"HTTP/1.1 100"
+    assert buffer.maybe_extract_lines()
+    assert bytes(buffer._data) == b"HTTP/1.1 2"
+    assert buffer.maybe_extract_lines() is None
+    assert "self.buf.maybe_extract_lines()" in source(_http1.Http1Client.read_headers)
+    assert "InformationalResponseReceived" in source(_http2.Http2Client.handle_h2_event)
+    assert "self.request = http1.read_request_head" in source(_http1.Http1Server.read_headers)

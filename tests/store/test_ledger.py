@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ import pytest
 
 from claude_relay.store import tables
 from claude_relay.store.database import connect
-from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow, decode, encode
 from claude_relay.store.migrations import USAGE as USED
 from claude_relay.store.migrations import migrate
 
@@ -285,7 +287,7 @@ def test_a_locked_database_holds_nobody_up_and_loses_nothing(path: Path, heard: 
             before = loop.time()
             assert [await ledger.write(row, [attempt(row)]) for row in rows[1:]] == [False] * 29
             assert loop.time() - before < 1  # known to fail: nobody waits for it any more
-            assert ledger.pending == 30
+            assert ledger.pending == 0  # they are in the journal
         await asyncio.to_thread(heard.wait, "writing works again")
         assert ledger.pending == 0
         assert await ledger.write(request(id="req_relay_later"), [])
@@ -456,3 +458,65 @@ def test_the_write_ahead_log_does_not_grow_for_ever(path: Path, heard: Heard, mo
     with opened(path, heard) as ledger:
         asyncio.run(main(ledger))
         assert log.stat().st_size < 2_000_000  # 400 commits of five pages or so: four times as much
+
+
+def test_texts_of_rows_are_bounded() -> None:
+    """Whoever makes the row, and wherever the text is from; a row out of the journal, too."""
+    huge = "é" * 1_000_000
+    names = [f.name for f in dataclasses.fields(RequestRow) if "str" in str(f.type)]
+    assert {"requested_model", "served_model", "user_agent", "session", "project", "path", "error_type", "notes"} < {
+        *names
+    }
+    row = request(**dict.fromkeys(names, huge))
+    assert {len(getattr(row, name)) for name in names} == {255}
+    tried = attempt(row, verdict=huge, model=huge, error=huge, key=huge, provider=huge)
+    assert (len(tried.verdict or ""), len(tried.model or ""), len(tried.error or "")) == (255, 255, 2000)
+    text = encode((row, (tried,))).replace(b'"method":"', b'"method":"' + b"x" * 1000)
+    assert len(decode(text)[0].method) == 255
+    assert request(user_agent="x" * 255).user_agent == "x" * 255
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
+def test_a_locked_database_is_waited_for_once(path: Path, heard: Heard, together: bool) -> None:
+    """And each row is on the disk before its request is answered: a killed process loses none."""
+    rows, waits = [request() for _ in range(8)], list[float]()
+
+    async def ask(ledger: Ledger, row: RequestRow) -> None:
+        began = time.monotonic()
+        assert not await ledger.write(row, [attempt(row)])
+        waits.append(time.monotonic() - began)
+        assert row.id in "".join(spill.read_text() for spill in path.parent.glob("relay.db.spill-*"))
+
+    async def main(ledger: Ledger) -> None:
+        if together:
+            await asyncio.gather(*(ask(ledger, row) for row in rows))
+        else:
+            for row in rows:
+                await ask(ledger, row)
+
+    with opened(path, heard, patience=0.6) as ledger, contextlib.closing(sqlite3.connect(path)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN EXCLUSIVE")
+        asyncio.run(main(ledger))
+        other.execute("ROLLBACK")
+        heard.wait("writing works again")
+        assert ids(path) == [row.id for row in rows]
+    assert max(waits) < 1.0
+    if not together:
+        assert sum(waits) < 1.0
+    assert "kept in" in heard.texts[0]
+    assert "in memory" not in heard.texts[0]
+    assert list(path.parent.glob("relay.db.spill-*")) == []
+
+
+def test_a_row_that_the_journal_does_not_take_waits_in_memory(path: Path, heard: Heard) -> None:
+    with opened(path, heard, patience=0.2) as ledger, contextlib.closing(sqlite3.connect(path)) as other:
+        other.isolation_level = None
+        other.execute("BEGIN EXCLUSIVE")
+        ledger._writer._spill.limit = 0
+        for name in "abc":
+            assert not asyncio.run(ledger.write(request(id=name), []))
+        heard.wait("cannot be kept in")
+        other.execute("ROLLBACK")
+        heard.wait("writing works again")
+    assert ids(path) == ["a", "b", "c"]

@@ -18,6 +18,19 @@ from .rows import STARTED, Heard, attempt, ids, read, request
 
 DAY = 86400.0
 
+TEXTS = (
+    "user_agent",
+    "session",
+    "project",
+    "notes",
+    "error_type",
+    "served_model",
+    "requested_model",
+    "priced_by",
+    "client",
+)
+"""With 255 characters each a row is large."""
+
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +44,10 @@ def path(tmp_path: Path) -> Path:
 
 def fill(path: Path, ages: list[float], *, attempts: int = 1, size: int = 10) -> None:
     """One request for each age in seconds, named by it."""
-    rows = [request(id=f"aged_{age:g}", started_at=STARTED - age, user_agent="x" * size) for age in ages]
+    rows = [
+        request(id=f"aged_{age:g}", started_at=STARTED - age, **dict.fromkeys(TEXTS[: size // 255], "x" * 255))
+        for age in ages
+    ]
     tables = Tables(path, 2.0)
     tables.open()
     tables.write([(row, tuple(attempt(row, n + 1) for n in range(attempts))) for row in rows])

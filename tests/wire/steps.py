@@ -217,9 +217,12 @@ def early(step: Step) -> Step:
     return Step(step.run, when="head")
 
 
-def informational_first(step: Step, code: int = 100) -> Step:
+def informational_first(step: Step, *codes: int) -> Step:
+    """By default a 100."""
+
     async def run(exchange: Exchange) -> None:
-        await exchange.informational(code)
+        for code in codes or (100,):
+            await exchange.informational(code)
         await step.run(exchange)
 
     return Step(run, step.when)

@@ -207,16 +207,6 @@ def test_answers_with_trailers(start: StartRelay, upstream: FakeUpstream, dial: 
     assert (answer.complete, answer.body) == (True, b"".join(claude.events()))
 
 
-@pytest.mark.parametrize("code", [102, 103])
-def test_informational_answers_of_the_upstream(
-    start: StartRelay, upstream: FakeUpstream, base_client: Base, code: int
-) -> None:
-    upstream.default = steps.informational_first(steps.message("good"), code)
-    relay = start(keys=KEYS, retry={"attempts": 2, "max_wait": "500ms", "first_byte": "300ms", "idle": "300ms"})
-    answer = base_client(relay).ask("POST", "/v1/messages", body=messages_body())
-    assert b"good" in answer.body or answer.error_type
-
-
 def test_pipelined_requests(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     upstream.script(
         steps.status(500), steps.message("one"), steps.sse_error_first(), steps.stream(), steps.message("three")

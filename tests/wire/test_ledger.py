@@ -760,7 +760,7 @@ def test_a_full_disk(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> N
         while "writing works again" not in relay.output():
             assert time.monotonic() < until, relay.output()
             time.sleep(0.02)
-        assert [r["user_agent"] for r in rows(relay.database)] == agents
+        assert [r["user_agent"] for r in rows(relay.database)] == [agent[:255] for agent in agents]
         assert "make sure that the disk has room" in relay.output()
         assert "Traceback" not in relay.output()
 
@@ -830,3 +830,44 @@ def test_many_at_once(start: StartRelay, upstream: FakeUpstream, authority: Any)
     assert sorted(r["user_agent"] for r in found) == sorted(f"agent {n}" for n in range(50))
     assert {r["finished"] for r in found} == {"complete"}
     assert len(attempts_of(relay)) == 50
+
+
+def test_a_lock_held_for_long_makes_one_answer_wait(
+    start: StartRelay, base_client: Callable[[Relay], RawClient]
+) -> None:
+    """The rows of all of them are on the disk before their answers are whole, and in the ledger when the lock is gone."""
+    relay = start(keys=KEYS)
+    relay.expect_error("ledger")
+    client, waits = base_client(relay), list[float]()
+    with closing(sqlite3.connect(relay.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for n in range(6):
+            began = time.monotonic()
+            assert client.ask("POST", "/v1/messages", body=messages_body(stream=n % 2 == 0)).status == 200
+            waits.append(time.monotonic() - began)
+            kept = b"".join(file.read_bytes() for file in relay.folder.glob("relay.db.spill-*"))
+            assert kept.count(b"\n") == n + 1
+        other.execute("ROLLBACK")
+    assert sum(waits) < 2.5
+    relay.wait_for_log("writing works again")
+    assert len(rows(relay.database)) == 6
+
+
+def test_names_as_long_as_a_book(
+    start: StartRelay, upstream: FakeUpstream, base_client: Callable[[Relay], RawClient]
+) -> None:
+    """Rows, cooldowns and what is remembered of models hold 255 characters of one; the upstream gets all of it."""
+    huge = "m" * 1_000_000
+    relay = start(keys=KEYS)
+    client = base_client(relay)
+    assert client.ask("POST", "/v1/messages", body=messages_body(model=huge)).status == 200
+    upstream.default = steps.status(404, "not_found_error", "no such model")
+    assert client.ask("POST", "/v1/messages", body=messages_body(model=huge)).status == 404
+    assert huge.encode() in upstream.requests[0].body
+    client.close()
+    relay.wait_until_clients_left()
+    found = rows(relay.database)
+    assert [(len(row["requested_model"]), len(row["served_model"])) for row in found[:2]] == [(255, 255)] * 2
+    pools = relay.master.addons.get("claude_relay").runtime.pools
+    assert max(len(kind) for kind in pools["anthropic"]._ready._ready) == 255
+    assert relay.database.stat().st_size + relay.database.with_name("relay.db-wal").stat().st_size < 1_000_000

@@ -38,6 +38,7 @@ from hyperframe.frame import GoAwayFrame
 Headers = list[tuple[str, str]]
 PATIENCE = 5.0
 """Seconds a test waits for something that should have happened long ago."""
+NOT_IN_H2 = ("transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade")
 LINGER_RESET = struct.pack("ii", 1, 0)
 
 
@@ -448,7 +449,7 @@ class _Answer2(Exchange):
 
     async def head(self, status: int, headers: Headers) -> None:
         self.check()
-        kept = [(n.lower(), v) for n, v in headers if n.lower() not in ("transfer-encoding", "connection")]
+        kept = [(n.lower(), v) for n, v in headers if n.lower() not in NOT_IN_H2]
         self.speaker.h2.send_headers(self.stream_id, [(":status", str(status)), *kept])
         self.speaker.flush()
 

@@ -11,10 +11,16 @@ A path is judged in its normal form, and the normal form is what goes upstream w
 cannot read another path than the one that was judged. Where two servers might still disagree (an escape that does not
 vanish, a `;`, a control or non-ASCII character), the path is SIDE: the pool's key stays at home. Knows nothing of
 hosts, methods, headers or credentials.
+
+At the base URL there is more: `/api/v1/…` is `/v1/…` (`at_base_url`), and some paths are the relay's own (`own_page`).
+
+    >>> at_base_url("/api/v1/messages?beta=true"), own_page("/v1/health")
+    ('/v1/messages?beta=true', <Page.HEALTH: 'health'>)
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from .exchange import Endpoint
@@ -25,6 +31,32 @@ _EXACT = {
     "/v1/models": Endpoint.MODELS,
     "/v1/complete": Endpoint.COMPLETE,
 }
+
+_ALSO = "/api"
+"""What clients of other gateways have before `/v1`."""
+
+
+class Page(StrEnum):
+    """What the relay itself has at its base URL: never lent a key, never sent upstream."""
+
+    HEALTH = "health"
+    UNBUILT = "unbuilt"
+    """There is nothing at it yet."""
+
+
+_PAGES = {
+    "/health": Page.HEALTH,
+    "/v1/health": Page.HEALTH,
+    "/api/oauth/usage": Page.UNBUILT,
+    "/device": Page.UNBUILT,
+    "/managed/settings": Page.UNBUILT,
+    "/oauth": Page.UNBUILT,
+    "/relay": Page.UNBUILT,
+    "/v1/logs": Page.UNBUILT,
+    "/v1/metrics": Page.UNBUILT,
+    "/v1/traces": Page.UNBUILT,
+}
+_WELL_KNOWN = "/.well-known/oauth-"
 
 # What a path segment may hold unescaped by RFC 3986, section 3.3, but for ";": some servers cut a segment there ("..;" is then "..").
 _SAFE = "!$&'()*+,:=@"
@@ -44,6 +76,26 @@ def classify(path: str) -> Endpoint:
     """What a path is, with or without its query string; case-sensitive, as Claude's paths are."""
     normal = _normal(path.partition("?")[0])
     return _EXACT.get(normal) or _by_prefix(normal)
+
+
+def at_base_url(path: str) -> str:
+    """The path that a client of the base URL means; the query string stays as it is, and so does a path that means itself."""
+    route, mark, query = path.partition("?")
+    normal = _normal(route)
+    below = normal.removeprefix(_ALSO)
+    return below + mark + query if below != normal and f"{below}/".startswith("/v1/") else path
+
+
+def own_page(path: str) -> Page | None:
+    """Which page of the relay's own a path at the base URL is, in whatever case it is written; None: none of them.
+
+    What lies below one of them is the relay's own, too.
+    """
+    normal = _normal(path.partition("?")[0]).lower()
+    if normal in _PAGES:
+        return _PAGES[normal]
+    below = normal.startswith(_WELL_KNOWN) or any(normal.startswith(f"{page}/") for page in _PAGES)
+    return Page.UNBUILT if below else None
 
 
 def _by_prefix(normal: str) -> Endpoint:

@@ -16,6 +16,7 @@ relayed      what is known of one relayed flow, from its first header to its set
 runtime      the configuration as it is right now: pools, upstreams, limits
 pointing     the request of one attempt: where to, in whose words, with whose key
 wire         its parts as they leave: host, path, alias in the flow, key on the wire
+hops         header fields that are for one hop only
 translating  a request for a provider of another format: read, recalled, translated
 crossing     such an attempt: its request, its answer brought into Claude's form
 discovery    which models providers have, as they say: for `models: first`, and for the list of models
@@ -36,7 +37,7 @@ jsonlog      the log as JSON lines
 notices      notices on their way to a webhook and a command
 hookindex    which addon listens to which hook, so that silent ones cost nothing
 shortcuts    what mitmproxy does for every message, done in less time
-options      mitmproxy options of ours, and those of mitmproxy's that the relay needs
+options      mitmproxy options of ours, and those of mitmproxy's that the relay needs; rulings: what becomes of each of mitmproxy's
 confdir      mitmproxy's own folder
 presence     this relay's row in the table of running relays
 banner       what the relay says to the person who started it

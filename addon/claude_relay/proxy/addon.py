@@ -23,7 +23,7 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from claude_relay.core.config import Address
-from claude_relay.core.endpoints import classify
+from claude_relay.core.endpoints import at_base_url, classify, own_page
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
     Attempt,
@@ -49,6 +49,7 @@ from .answers import (
     cors_headers,
     error_answer,
     estimate_answer,
+    own_answer,
     preflight,
     recast,
 )
@@ -130,6 +131,8 @@ class RelayHooks:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Claim a request to an intercepted host. One that comes early waits until the relay can decide it."""
         runtime, request = self.runtime, flow.request
+        if not flow.live:  # read from a file: it was relayed, and counted, long ago
+            return
         if runtime is None:
             flow.response = error_answer(BROKEN, new_request_id())
             return
@@ -138,12 +141,14 @@ class RelayHooks:
         if not runtime.claims(request.host, request.port):
             outbound.lead_on(flow, runtime.way)
             return
-        host = base = None
+        host = base = page = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
             base = Address(*flow.client_conn.sockname[:2]).url
+            request.path = at_base_url(request.path)
+            page = own_page(request.path)
             # A request to the base URL means the intercepted host, which speaks TLS.
             request.data.scheme, host = b"https", request.data.host.encode()
-        endpoint = classify(request.path)
+        endpoint = classify(request.path) if page is None else Endpoint.SIDE
         side = endpoint is Endpoint.SIDE
         relayed = Relayed(
             id=new_request_id(),
@@ -153,6 +158,7 @@ class RelayHooks:
             started_at=time.time(),
             method=request.method,
             base=base,
+            page=page,
             keep_body=self.books.keeps_bodies and not side,
         )
         RELAYED[flow] = relayed
@@ -391,7 +397,7 @@ class RelayHooks:
 
 
 def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | None:
-    """Answers that need no upstream: preflights, and refusals for who asks or with what."""
+    """Answers that need no upstream: preflights, the relay's own pages, and refusals for who asks or with what."""
     headers, allowed = relayed.facts.headers, relayed.runtime.config.listen.cors
     origin = headers.get("origin")
     if origin is not None and isinstance(flow.client_conn.proxy_mode, ReverseMode):
@@ -400,6 +406,8 @@ def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | Non
             raise RelayError(403, why)
         if flow.request.method == "OPTIONS" and "access-control-request-method" in headers:
             return preflight(origin, allowed, headers.get("access-control-request-headers", ""))
+    if relayed.page is not None:
+        return own_answer(relayed.page, relayed.method, relayed.id)
     if relayed.facts.endpoint is Endpoint.SIDE and relayed.placeholder_only:
         why = "This path is not part of the API that the relay serves, and a placeholder key does not leave it."
         raise RelayError(404, why)

@@ -30,6 +30,7 @@ def adopt(connection: layer.Layer, now: float) -> None:
     if isinstance(client, Http1):
         client.state = client.read_headers
     elif isinstance(client, Http2):
+        client.answering = set()
         client.h2_conn._frame_dispatch_table[GoAwayFrame] = received_goaway
 
 

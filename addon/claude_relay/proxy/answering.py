@@ -27,10 +27,11 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeadersHook, HttpResponseHook
 
 from .connections import Commands
+from .hops import Fields
 from .patience import Patience
 from .redaction import for_client, for_show, unmasked
 from .relayed import Relayed
-from .wire import Fields, headers_of
+from .wire import headers_of
 
 if TYPE_CHECKING:
     from .relay_layer import RelayLayer
@@ -135,10 +136,15 @@ class AnsweringStream(HttpStream):
                 self.note_bytes(relayed)
                 yield from self.watch()
         elif isinstance(event, ResponseTrailers):
-            assert self.flow.response is not None
-            self.flow.response.trailers = event.trailers
+            self.note_trailers(event)
         else:
             yield from self.end_of_stream(relayed)
+
+    def note_trailers(self, event: ResponseTrailers) -> None:
+        """They go on where they can be written: mitmproxy's HTTP/1 has none."""
+        assert self.flow.response is not None
+        if self.context.client.alpn == b"h2":
+            self.flow.response.trailers = event.trailers
 
     def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
         """Pass bytes on at once; only the final event waits until the request is settled."""

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from mitmproxy import http
 
+from claude_relay.core.endpoints import Page
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Outcome
 from claude_relay.core.formats.problems import OVERFLOW, claude_problem, claude_type
@@ -92,6 +93,18 @@ def estimate_answer(tokens: int, request_id: str) -> http.Response:
     """The relay's own answer to a count that no provider of the route can make."""
     body = msgspec.json.encode({"input_tokens": tokens})
     return http.Response.make(200, body, {"content-type": JSON, "request-id": request_id})
+
+
+def own_answer(page: Page, method: str, request_id: str) -> http.Response:
+    """A page of the relay's own at its base URL. Raises RelayError for one that is not there, and for what it cannot be asked."""
+    if page is not Page.HEALTH:
+        raise RelayError(
+            404, "This path is the relay's own, and there is nothing at it; it is not sent on.", final=True
+        )
+    if method not in ("GET", "HEAD"):
+        raise RelayError(405, "This path answers GET and HEAD only.", final=True, headers={"allow": "GET, HEAD"})
+    headers = {"content-type": JSON, "cache-control": "no-store", "request-id": request_id}
+    return http.Response.make(200, msgspec.json.encode({"ok": True}), headers)
 
 
 def preflight(origin: str, allowed: tuple[str, ...], asked: str) -> http.Response:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from .answers import error_answer
 from .relay_layer import Ending, RelayLayer, layer_within
 from .relayed import RELAYED, Relayed
 from .replay import RelayStream
+from .wire import own_request
 
 POLL = 0.01
 """Seconds between two looks whether all bytes have left."""
@@ -112,9 +112,7 @@ def relayed_of(stream: RelayStream) -> Relayed | None:
 
 def closing(request: http.Request) -> http.Request:
     """The request's head, as if the client had asked for the connection to be closed; the flow's own stays as it is."""
-    head = http.Request.__new__(http.Request)
-    head.data = copy.copy(request.data)
-    head.data.headers = request.data.headers.copy()
+    head = own_request(request)
     head.headers["connection"] = "close"
     return head
 

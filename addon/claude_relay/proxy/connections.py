@@ -1,21 +1,33 @@
 """Connections to upstreams, as a layer that replays needs them: asking for one, and HTTP/1.
 
 mitmproxy's own HTTP/1 client, turned into this one once it is open (`adopting`). Beyond what that does, it tells a stream that no byte of
-an answer has come (`Unanswered`), so that the request can go again on a fresh connection, and says nothing more once the exchange on it
-was given up. It must not know flows nor limits.
+an answer has come (`Unanswered`), so that the request can go again on a fresh connection, skips interim answers, and says nothing more
+once the exchange on it was given up. It must not know flows nor limits.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mitmproxy.connection import Connection
-from mitmproxy.proxy import events, layer
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    GetHttpConnection,
+    HttpLayer,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from .unsent import drop, unsent, waits_to_be_sent
+
+SWITCHING: Final = 101
+SWITCHED: Final = "the upstream switched to another protocol (101), which nobody asked for"
+STATUS_WITHIN: Final = 32
+"""Bytes of an answer in which its status is looked for."""
 
 type Commands[T] = layer.CommandGenerator[T]
 
@@ -59,6 +71,8 @@ class Http1(Http1Client):
     """One HTTP/1 connection."""
 
     opened_at: float = 0.0
+    answering: bool = False
+    """An interim answer has come, so that the peer is known to have the request."""
 
     @property
     def usable(self) -> bool:
@@ -78,6 +92,7 @@ class Http1(Http1Client):
 
     def send(self, event: Any) -> Commands[None]:
         """What is given up has nothing more to say: what still comes must not be taken for the next attempt's."""
+        self.answering = self.answering and not isinstance(event, RequestHeaders)
         yield from super().send(event)
         if isinstance(event, RequestProtocolError):
             drop(self.context.client, socket_of(self))
@@ -88,10 +103,13 @@ class Http1(Http1Client):
         yield from ()
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
-        """The end of the connection in the place of an answer."""
+        """Skip interim answers; tell of the end of the connection in the place of an answer."""
+        if self.request is not None and isinstance(event, events.DataReceived) and not self.skip_interim():
+            yield from self.switched()
+            return
         unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
         for command in self.until_an_error(super().read_headers(event)):
-            if unanswered and isinstance(command, ReceiveHttp):
+            if unanswered and not self.answering and isinstance(command, ReceiveHttp):
                 command.event = as_unanswered(command.event)
             yield command
 
@@ -105,6 +123,31 @@ class Http1(Http1Client):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
                 self.state = self.given_up
             yield command
+
+    def skip_interim(self) -> bool:
+        """Take whole heads with a status of 1xx out of what has come; mitmproxy takes them for the answer. False at a 101 unasked for."""
+        assert self.request is not None
+        while (status := interim_status(bytes(self.buf._data[:STATUS_WITHIN]))) is not None:
+            if status == SWITCHING:
+                return "upgrade" in self.request.headers
+            if not self.buf.maybe_extract_lines():
+                break
+            self.answering = True
+        return True
+
+    def switched(self) -> Commands[None]:
+        """Whatever follows is no HTTP."""
+        assert self.stream_id is not None
+        yield commands.CloseConnection(self.conn)
+        self.state = self.given_up
+        yield ReceiveHttp(ResponseProtocolError(self.stream_id, SWITCHED, ErrorCode.GENERIC_SERVER_ERROR))
+
+
+def interim_status(start: bytes) -> int | None:
+    """The status in the first line of an answer, as far as it is there and that of an interim one (RFC 9110, section 15.2)."""
+    words = start.split(None, 2)
+    found = words[1] if len(words) > 1 and words[0].startswith(b"HTTP/") else b""
+    return int(found) if len(found) == 3 and found.isdigit() and found.startswith(b"1") else None
 
 
 def socket_of(client: HttpConnection) -> Connection:

@@ -23,7 +23,7 @@ from mitmproxy.proxy.layers.http import ErrorCode, RequestData, RequestProtocolE
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 
-from .connections import Commands, as_unanswered, socket_of
+from .connections import SWITCHED, Commands, as_unanswered, socket_of
 from .unsent import drop, unsent
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Http2(Http2Client):
     garbled: bool = False
     heard_at: float = 0.0
     """When the peer last sent anything but what every connection begins with; monotonic."""
+    answering: set[int]
+    """Streams of which an interim answer has come."""
     _heard_before: float = 0.0
     _turned_away: tuple[int, ...] = ()
     _why: str = ""
@@ -74,6 +76,7 @@ class Http2(Http2Client):
         """Make room for a second request of the same stream; late frames of the first go nowhere."""
         if (ours := self.our_stream_id.pop(stream_id, None)) is not None:
             self.their_stream_id[ours] = -ours
+            self.answering.discard(ours)
         self.stream_queue.pop(stream_id, None)
 
     def _handle_event(self, event: events.Event) -> Commands[None]:
@@ -94,8 +97,13 @@ class Http2(Http2Client):
         if isinstance(event, h2.events.StreamReset) and event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM:
             yield from self.refused(event.stream_id or 0)
             return False
+        if isinstance(event, h2.events.InformationalResponseReceived):
+            yield from self.interim(event)
+            return False
         if isinstance(event, _OF_SETTINGS):
             self.heard_at = self._heard_before
+        if isinstance(event, (h2.events.ResponseReceived, h2.events.StreamReset)):
+            self.answering.discard(event.stream_id or 0)
         stop = yield from super().handle_h2_event(event)  # type: ignore[arg-type]
         if isinstance(event, h2.events.StreamEnded) and self.h2_conn.stream_buffers.get(event.stream_id or 0):
             self.h2_conn.reset_stream(
@@ -114,6 +122,16 @@ class Http2(Http2Client):
                 self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
             yield from self.lost(stream_id, self._why)
 
+    def interim(self, event: h2.events.InformationalResponseReceived) -> Commands[None]:
+        """An answer of 1xx is skipped: the peer has the request. 101 does not exist in HTTP/2 (RFC 9113, section 8.6)."""
+        stream_id = event.stream_id or 0
+        if stream_id not in self.streams:
+            return
+        self.answering.add(stream_id)
+        if dict(event.headers or ()).get(b":status") == b"101":
+            self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            yield from self.lost(stream_id, SWITCHED)
+
     def refused(self, stream_id: int) -> Commands[None]:
         """The peer says that it has done nothing with this request."""
         self.retired = True
@@ -124,7 +142,9 @@ class Http2(Http2Client):
         """This stream gets no answer any more."""
         state = self.streams.pop(stream_id)
         error = ResponseProtocolError(stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
-        yield ReceiveHttp(error if self.garbled or state is not StreamState.EXPECTING_HEADERS else as_unanswered(error))
+        came = self.garbled or state is not StreamState.EXPECTING_HEADERS or stream_id in self.answering
+        self.answering.discard(stream_id)
+        yield ReceiveHttp(error if came else as_unanswered(error))
 
     def turn_away_queued(self) -> None:
         """Streams that wait for their turn will not have one."""

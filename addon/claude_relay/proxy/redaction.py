@@ -14,7 +14,8 @@ from mitmproxy import http
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading.decode import Decoder
 
-from .wire import CLIENT_ALIAS, CREDENTIALS, MASKED, Fields
+from .hops import Fields
+from .wire import CLIENT_ALIAS, CREDENTIALS, MASKED
 
 if TYPE_CHECKING:
     from .relayed import Relayed

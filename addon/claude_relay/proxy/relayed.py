@@ -22,7 +22,7 @@ from claude_relay.core.accounting.batches import BatchMeter, batch_of
 from claude_relay.core.accounting.pricing import Priced
 from claude_relay.core.accounting.usage import Meter, Usage
 from claude_relay.core.config import OutboundProxy
-from claude_relay.core.endpoints import normalise_path
+from claude_relay.core.endpoints import Page, normalise_path
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
@@ -30,6 +30,7 @@ from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
 
 from .crossing import Bytes, Crossing
+from .hops import onward
 from .patience import Patience
 from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
@@ -73,6 +74,8 @@ class Relayed:
     method: str = "POST"
     base: str | None = None
     """The relay's own address, for a client that uses it as its base URL."""
+    page: Page | None = None
+    """The page of the relay's own that it asks for."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False
@@ -169,11 +172,11 @@ class Relayed:
         self.hidden.clear()
         mask_headers(response, self)
         self.upstream_headers = lower_headers(response)
+        response.data.headers.fields = onward(response.data.headers.fields)
         crossing, good = self.crossing, 200 <= response.status_code < 300
         self.translation = crossing.open(response) if crossing is not None and good else None
-        changed = self.translation is not None
         self.answered_well = good
-        self.response_headers = lower_headers(response) if changed else self.upstream_headers
+        self.response_headers = lower_headers(response)
         self.gate = Gate(
             response.status_code,
             self.response_headers,

@@ -52,6 +52,7 @@ from claude_relay.core.reading.gate import Decision
 from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
 from .connections import Commands, GetConnection, Unanswered
 from .relayed import RELAYED, Relayed
+from .wire import own_request, own_response
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,11 @@ class RelayStream(AnsweringStream):
         return super().handle_event(event)
 
     # -- the request
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
+        """The client's connection goes by the head as it came, whatever becomes of the flow's."""
+        event.request = own_request(event.request)
+        yield from super().state_wait_for_request_headers(event)
 
     def state_consume_request_body(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestEndOfMessage) and (relayed := RELAYED.get(self.flow)) is not None:
@@ -165,14 +171,14 @@ class RelayStream(AnsweringStream):
         if self.relayed is None:
             yield from super().state_wait_for_response_headers(event)
             return
-        self.flow.response = event.response
+        self.flow.response = own_response(event.response)  # the connection keeps its own, by which it may end or go on
         if (why := invalid_head(event.response)) and self.context.options.validate_inbound_headers:
             yield from self.abandon(why)
             yield from self.failed(
                 Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False
             )
             return
-        gate = self.relayed.open_gate(event.response)
+        gate = self.relayed.open_gate(self.flow.response)
         self.server_state = self.state_gate
         yield from self.act_on(gate.decision, whole=False)
 
@@ -194,8 +200,7 @@ class RelayStream(AnsweringStream):
                 yield from self.watch()
             yield from self.act_on(decision, whole=False)
         elif isinstance(event, ResponseTrailers):
-            assert self.flow.response is not None
-            self.flow.response.trailers = event.trailers
+            self.note_trailers(event)
         else:
             if rest := self.relayed.read_end():
                 self.held.append(rest)

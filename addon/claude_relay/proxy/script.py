@@ -45,6 +45,7 @@ from .loops import errand
 from .opening import Opening, load
 from .presence import Presence
 from .reporting import Reporting
+from .rulings import REFUSED
 from .runtime import Draft, Runtime
 from .stored import Lent, Stored
 
@@ -63,6 +64,9 @@ class ClaudeRelay(RelayHooks):
         self.path: Path | None = None
         self.seen: reload.Stamp = None
         self.watcher: reload.Watcher | None = None
+        self.options = options.Options()
+        self.problem = ""
+        """Why it does not run, as it was said last."""
         self.index: HookIndex | None = None
         self.lent: Lent = {}
         self.announced = False
@@ -96,9 +100,13 @@ class ClaudeRelay(RelayHooks):
                 self.ending.install()
 
     def configure(self, updated: set[str]) -> None:
-        """Read the configuration when its place is (newly) known."""
-        if "relay_config" in updated:
+        """Read the configuration when its place is (newly) known. Raises OptionsError for what the relay cannot run with."""
+        if self.options.applying:
+            return
+        if "relay_config" in updated or (self.runtime is None and updated & REFUSED):
             self.read_config()
+        if self.runtime is not None:
+            self.options.check(updated)
         if updated & {"relay_keep_flows", "relay_keep_bodies"}:
             self.books.view.keep_flows = max(1, ctx.options.relay_keep_flows)
             self.books.view.keep_bodies = max(0, ctx.options.relay_keep_bodies)
@@ -114,13 +122,15 @@ class ClaudeRelay(RelayHooks):
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
             self.put_into_force(Draft.of(config))
-        except ConfigError as e:
+        except (ConfigError, exceptions.OptionsError) as e:
             if self.runtime is not None:
                 raise exceptions.OptionsError(str(e)) from None
             # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
-            logger.error("The relay cannot start:\n%s", e)
+            if str(e) != self.problem:
+                logger.error("The relay cannot start:\n%s", e)
+            self.problem = str(e)
             return
-        self.path, self.seen = path, seen
+        self.path, self.seen, self.problem = path, seen, ""
         if self.starting is not None:
             self.watch()
         elif self.mitmproxy_runs:
@@ -186,12 +196,12 @@ class ClaudeRelay(RelayHooks):
     def put_into_force(self, draft: Draft) -> None:
         """All of a configuration or nothing: what can be refused comes first, then what cannot."""
         before, reporting = self.runtime, self.books.reporting
-        options.apply(draft.config)
+        self.options.apply(draft.config)
         if before is not None and reporting is not None:
             try:
                 reporting.change(draft.config)
             except Exception:
-                options.apply(before.config)
+                self.options.apply(before.config)
                 with suppress(Exception):
                     reporting.change(before.config)
                 raise

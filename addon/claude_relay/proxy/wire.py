@@ -17,14 +17,14 @@ from mitmproxy import http
 from claude_relay.core.config import Auth, OutboundProxy, Provider, WayOut, way_to
 from claude_relay.core.endpoints import normalise_path
 
-type Fields = tuple[tuple[bytes, bytes], ...]
+from .hops import Fields, onward
 
 CREDENTIALS = frozenset({b"x-api-key", b"authorization", b"api-key", b"x-goog-api-key"})
 """Headers that carry a client's key; a pool's key takes their place."""
 MASKED = CREDENTIALS | {b"cookie", b"proxy-authorization"}
 """Headers that no flow may show."""
 NOT_SENT = frozenset({b"expect", b"proxy-connection", b"proxy-authorization"})
-"""`Expect` would make the upstream answer 100, which ends mitmproxy's reading of the answer."""
+"""The relay has the whole body before it sends any: nobody need be asked (`Expect`) whether to go on."""
 TELL_LENGTH = frozenset({b"content-length", b"transfer-encoding"})
 CLIENT_ALIAS = b"relay:client"
 PLACEHOLDER = b"placeholder"
@@ -86,6 +86,24 @@ def headers_of(fields: Fields) -> http.Headers:
     return headers
 
 
+def own_request(request: http.Request) -> http.Request:
+    """A copy of a request's head that changes neither with it nor otherwise than it."""
+    own = http.Request.__new__(http.Request)
+    own.data = copy.copy(request.data)
+    own.data.headers = headers_of(request.data.headers.fields)
+    return own
+
+
+def own_response(response: http.Response) -> http.Response:
+    """A copy of an answer's head, for the next hop: the relay's own version of HTTP/1, and free to be changed."""
+    own = http.Response.__new__(http.Response)
+    own.data = copy.copy(response.data)
+    own.data.headers = headers_of(response.data.headers.fields)
+    if own.data.http_version == b"HTTP/1.0":
+        own.data.http_version = b"HTTP/1.1"
+    return own
+
+
 def length_of(fields: Fields, content: bytes | None) -> Fields:
     """The length of a body that says nothing of it: HTTP/2 needs none, an HTTP/1 upstream could not find the body's end."""
     if not content or not TELL_LENGTH.isdisjoint([name.lower() for name, _ in fields]):
@@ -128,8 +146,9 @@ class Upstream:
 
 
 def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signature, bool]:
-    """Take the client's credentials out of the flow; the signature puts them back on the wire, placeholders excepted.
+    """Take the client's credentials out of the flow, and all that is for this hop only.
 
+    The signature puts the credentials back on the wire, placeholders excepted.
     The second value is True when the client has nothing but a placeholder. `host`: what the Host header should have said.
     """
     real: list[tuple[bytes, bytes]] = []
@@ -153,8 +172,8 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     if has_credential:
         for place in reversed(placeholders):
             del shown[place]
-    request.data.headers.fields = tuple(shown)
-    return Signature(tuple(real)), bool(placeholders) and not has_credential
+    request.data.headers.fields = onward(tuple(shown))
+    return Signature(onward(tuple(real))), bool(placeholders) and not has_credential
 
 
 def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:

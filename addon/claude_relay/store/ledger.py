@@ -6,8 +6,9 @@
     ledger.close()
 
 With durability `strict`, `write` waits for the commit, so the caller can hold back the last byte of the answer until
-then; it never waits longer than `patience`, and not at all while the database is known to fail. A row that could not be
-written yet stays queued: in memory, and when these get many or the process ends, in a file beside the database (`journal`).
+then. It never waits longer than `patience`; a row that the database does not take, or that comes while it is known to fail, goes at
+once into a file beside it (`journal`), so that a killed process loses none that was answered. With `relaxed` it stays in memory
+first, and goes there when these get many or the process ends.
 
 What this module must not know: SQL (`tables`), where the figures come from, and what they are used for (`reports`).
 """
@@ -30,8 +31,10 @@ __all__ = ["AttemptRow", "Finished", "Ledger", "RequestRow"]
 
 KEPT = 100_000
 """Rows held in memory while neither the database nor the journal takes them."""
-SPILL_BEYOND = 10_000
-"""Rows held in memory while the database fails; beyond that they go into the journal."""
+SPILL_BEYOND = {"strict": 0, "relaxed": 10_000}
+"""Rows held in memory while the database fails, by durability; beyond that they go into the journal."""
+NOTICED_WITHIN = 0.75
+"""The part of `patience` after which a lock of somebody else's is a failure: there must be time left to put the rows elsewhere."""
 
 decode: Callable[[bytes], Record] = msgspec.json.Decoder(tuple[RequestRow, tuple[AttemptRow, ...]]).decode
 
@@ -57,7 +60,8 @@ class Ledger:
     report      told what a person must know (failing, working again, rows lost), once each; called in any thread
     patience    seconds that `write` waits for a commit at most
     durability  `strict`: `write` waits for the commit; `relaxed`: it does not, and a killed process loses a few rows
-    kept, spill_beyond  rows held in memory at most, and beyond how many they go into the journal while the database fails
+    kept, spill_beyond  rows held in memory at most, and beyond how many they go into the journal while the database fails; by default
+                as the durability says
     """
 
     def __init__(
@@ -68,19 +72,21 @@ class Ledger:
         patience: float = 2.0,
         durability: str = "strict",
         kept: int = KEPT,
-        spill_beyond: int = SPILL_BEYOND,
+        spill_beyond: int | None = None,
     ) -> None:
         """Nothing is touched before `open`."""
         self.path = path
         self.patience = patience
         self.durability = durability
+        beyond = SPILL_BEYOND[durability] if spill_beyond is None else spill_beyond
+        self._at_once = beyond == 0
         self._writer: Writer[Record] = Writer(
-            Tables(path, patience),
+            Tables(path, NOTICED_WITHIN * patience),
             spill=Journal(path, encode=encode, decode=decode, report=lambda text: report(f"ledger: {text}")),
             name="ledger",
             report=report,
             limit=kept,
-            spill_beyond=spill_beyond,
+            spill_beyond=beyond,
         )
 
     @property
@@ -98,18 +104,25 @@ class Ledger:
         self._writer.start()
 
     async def write(self, request: RequestRow, attempts: Iterable[AttemptRow]) -> bool:
-        """Write a request down; True: it is committed. False: it is queued and will be as soon as possible.
+        """Write a request down; True: it is committed. False: it is kept elsewhere and will be as soon as possible.
 
         False comes after `patience` seconds without a commit, at once while the database fails, always when relaxed.
         An id that is in the ledger already is left as it is.
         """
-        if self.durability == "relaxed" or self._writer.failing:
-            self.put(request, attempts)
+        record = request, tuple(attempts)
+        if self.durability == "relaxed":
+            self._writer.put(Entry(record))
+            return False
+        if self._writer.failing:
+            if not (self._at_once and await asyncio.to_thread(self._writer.keep, record)):
+                self._writer.put(Entry(record))
             return False
         loop = asyncio.get_running_loop()
         done: asyncio.Future[bool] = loop.create_future()
         timer = loop.call_later(self.patience, settle, (done,), False)
-        self._writer.put(Entry((request, tuple(attempts)), done))
+        self._writer.put(Entry(record, done))
+        if self._writer.failing:  # since a moment ago: nobody answers any more
+            settle((done,), False)
         try:
             return await done
         finally:

@@ -19,6 +19,11 @@ from typing import Any, Literal
 from .database import transaction
 from .sink import DatabaseSink
 
+LONGEST_TEXT = 255
+"""Characters of a text in a row: clients and upstreams choose many of them."""
+LONGEST_ERROR = 2000
+"""Characters of an error message in a row."""
+
 type Finished = Literal["complete", "client_closed", "upstream_closed", "error"]
 
 
@@ -63,6 +68,10 @@ class RequestRow:
     notes: str | None = None
     project: str | None = None
 
+    def __post_init__(self) -> None:
+        """No text is longer than a row may hold."""
+        _bound(self, REQUEST_TEXTS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
@@ -91,6 +100,23 @@ class AttemptRow:
     server_tool_requests: int | None = None
     cost_usd: float | None = None
 
+    def __post_init__(self) -> None:
+        """No text is longer than a row may hold."""
+        _bound(self, ATTEMPT_TEXTS)
+
+
+def _bound(row: Any, texts: tuple[str, ...]) -> None:
+    for name in texts:
+        value = getattr(row, name)
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            object.__setattr__(row, name, value[: LONGEST_ERROR if name == "error" else LONGEST_TEXT])
+
+
+def _texts(row: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(row) if str(field.type).startswith(("str", "Finished")))
+
+
+REQUEST_TEXTS, ATTEMPT_TEXTS = _texts(RequestRow), _texts(AttemptRow)
 
 type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
 

@@ -118,7 +118,7 @@ class Writer[T]:
     report        is told, in whatever thread it happens, what a person must know; once per failure and once per recovery
     limit         rows kept in memory while they cannot be written
     spill         None: what cannot be written stays in memory, and is lost at the end
-    spill_beyond  rows in memory beyond which, while the sink fails, they are spilled
+    spill_beyond  rows in memory beyond which, while the sink fails, they are spilled; 0: at once
     """
 
     def __init__(
@@ -174,6 +174,25 @@ class Writer[T]:
             self._drop_oldest()
         if self._asleep:
             self._bell.put(None)
+
+    def keep(self, row: T) -> bool:
+        """Spill a row past the queue. False: it cannot be, and belongs into the queue. It takes as long as the disk: not on an event loop.
+
+        It may be in the queue, too: a row that is there already is left as it is.
+        """
+        with self._spilling:
+            if self._spill is None or self._stop_at is not None:
+                return False
+            try:
+                refused = self._spill.append([row])
+            except Exception:  # said when the queue cannot be spilled
+                return False
+            self._left_over = True
+        for error in refused:
+            self._refuse(error)
+        if self._asleep:  # the sink works again meanwhile
+            self._bell.put(None)
+        return True
 
     def close(self, timeout: float) -> None:
         """Write what is queued and end the thread; for at most `timeout` seconds. What is left over is spilled, and said."""
@@ -260,7 +279,7 @@ class Writer[T]:
         """The oldest rows; waits while there are none, nor any to be brought back; empty else, and at the end."""
         while not self._rows and not self._spilled and self._stop_at is None:
             self._asleep = True
-            if not self._rows:  # looked at again: a row that came in between did not ring
+            if not self._rows and not self._spilled:  # looked at again: a row that came in between did not ring
                 self._bell.get()
             self._asleep = False
         self._in_hand = batch = self._oldest(BATCH)
@@ -309,7 +328,8 @@ class Writer[T]:
             with self._spilling:
                 spill.forget()
         if self._brought_back and not spill.waiting:
-            self._say(f"{self._brought_back:,} rows that were kept in {spill.place} are written")
+            if self._spill_beyond or not self.failing:  # else it is said that what was kept is written
+                self._say(f"{self._brought_back:,} rows that were kept in {spill.place} are written")
             self._brought_back = 0
 
     def _halves(self, piece: list[Entry[T]], error: Exception) -> list[list[Entry[T]]]:
@@ -328,16 +348,22 @@ class Writer[T]:
     def _fail(self, error: Exception) -> None:
         self._sink.close()
         self._in_hand = ()
-        if not self.failing:
-            self.failing = True
-            room = f"{self._spill_beyond:,} and then in {self._place}" if self._spill else f"{self._limit:,}"
+        first, self.failing = not self.failing, True
+        if first:
             self._say(
                 f"cannot write. {self._sink.explain(error)}. Requests go on; "
-                f"their rows are kept in memory, up to {room}, and written as soon as it works again"
+                f"their rows are kept in {self._room()}, and written as soon as it works again"
             )
-            _answer(self._rows.copy(), False)  # a copy is made in one step, whatever `put` does meanwhile
         if len(self._rows) > self._spill_beyond:
             self._spill_all()
+        if first:
+            _answer(self._rows.copy(), False)  # a copy is made in one step, whatever `put` does meanwhile
+
+    def _room(self) -> str:
+        """Where rows are kept while the sink fails, for people."""
+        if self._spill is None:
+            return f"memory, up to {self._limit:,}"
+        return f"memory, up to {self._spill_beyond:,} and then in {self._place}" if self._spill_beyond else self._place
 
     def _spill_all(self) -> None:
         """Everything in memory, the oldest first; what cannot be spilled goes back."""

@@ -598,3 +598,17 @@ def test_a_block_that_cannot_be_read(data):
     meter = Meter({}, endpoint=Endpoint.MESSAGES)
     meter.feed(b"event: content_block_start\ndata: " + data + b"\n\n")
     assert (meter.quiet, meter.moves) == (False, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_names_of_the_upstreams_are_kept_up_to_a_length(stream):
+    huge = "m" * 1_000_000
+    message = {"type": "message", "model": huge, "stop_reason": huge, "content": [], "usage": {"output_tokens": 1}}
+    start = {"type": "message_start", "message": message}
+    delta = {"type": "message_delta", "delta": {"stop_reason": huge}, "usage": {"output_tokens": 1}}
+    events = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in (start, delta))
+    kind = "text/event-stream" if stream else "application/json"
+    meter = Meter({"content-type": kind}, endpoint=Endpoint.MESSAGES)
+    meter.feed((events if stream else json.dumps(message)).encode())
+    meter.end()
+    assert (meter.served_model, meter.stop_reason) == (huge[:255], huge[:255])

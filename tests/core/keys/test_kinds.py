@@ -27,3 +27,11 @@ def test_the_long_context_has_no_limits_of_its_own_but_may_be_refused():
 def test_a_name_cannot_pretend_to_be_a_kind():
     assert scopes_of(kind_of(Facts(Endpoint.MESSAGES), "a\0fast")) == ("", "model:afast", "family:afast")
     assert scopes_of(kind_of(Facts(Endpoint.MESSAGES, speed="fast"), "a\0b"))[1] == "model:ab/fast"
+
+
+def test_names_are_remembered_up_to_a_length():
+    """Cooldowns are stored by them, and a client chooses them."""
+    facts = Facts(Endpoint.MESSAGES, tier="t" * 1_000_000)
+    kind = kind_of(facts, "m" * 1_000_000)
+    assert len(kind) < 600
+    assert sum(map(len, scopes_of(kind))) < 3000

@@ -41,6 +41,8 @@ DIGITS = 9
 BATCH = {"processing": "batch"}
 """How genai-prices names the prices of a batch."""
 OWN = "relay.yaml"
+LONGEST_NAME = 255
+"""Characters of a model's name that count: thousands are remembered, and clients choose them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +309,7 @@ class Library:
 
     def cost(self, model: str, base_url: str, usage: Usage, at: datetime, batch: bool) -> Priced | None:
         """As `Prices.cost`, without own prices; may raise."""
-        found = self._found(base_url, model)
+        found = self._found(base_url, model[:LONGEST_NAME])
         if found is None:
             return None
         provider, known = found

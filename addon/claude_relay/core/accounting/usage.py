@@ -30,6 +30,9 @@ __all__ = ["Meter", "Usage"]
 BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of a JSON answer that are kept to read its usage; a larger one's stays unknown."""
 
+LONGEST_NAME = 255
+"""Characters of a model's name or a stop reason that are kept."""
+
 _UNCOUNTED = frozenset({Endpoint.RESOURCE, Endpoint.SIDE})
 _DELTA = b"event: content_block_delta\ndata: "
 _ENDS = frozenset({"message_stop", "error"})
@@ -169,14 +172,14 @@ class Meter:
 
     def _message_start(self, event: Event) -> bool:
         message = mapping(parse_object(event.data).get("message"))
-        self.served_model = text(message.get("model")) or self.served_model
+        self.served_model = name(message.get("model")) or self.served_model
         self._tally.absorb(message.get("usage"))
         self._note_containers(event.data)
         return False
 
     def _message_delta(self, event: Event) -> bool:
         data = parse_object(event.data)
-        self.stop_reason = text(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
+        self.stop_reason = name(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
         self._tally.absorb(data.get("usage"))
         self._note_containers(event.data)
         return False
@@ -193,8 +196,8 @@ class Meter:
         """An event of the old text completions; the one with a stop reason is the last."""
         data = parse_object(event.data)
         self.content = True
-        self.served_model = text(data.get("model")) or self.served_model
-        self.stop_reason = text(data.get("stop_reason"))
+        self.served_model = name(data.get("model")) or self.served_model
+        self.stop_reason = name(data.get("stop_reason"))
         self.complete = self.stop_reason is not None
         return self.complete
 
@@ -223,8 +226,8 @@ class Meter:
             self.error = error_name(value(answer.error))
             return
         self.complete = True
-        self.served_model = text(value(answer.model))
-        self.stop_reason = text(value(answer.stop_reason))
+        self.served_model = name(value(answer.model))
+        self.stop_reason = name(value(answer.stop_reason))
         self._tally.absorb(value(answer.usage))
         self._note_containers(body)
 
@@ -262,6 +265,12 @@ _EVENTS: dict[str, Callable[[Meter, Event], bool]] = {
     "ping": Meter._ping,
     "": Meter._ping,
 }
+
+
+def name(value: object) -> str | None:
+    """A text of the upstream's as far as it is kept; None: it is none."""
+    found = text(value)
+    return found[:LONGEST_NAME] if found is not None else None
 
 
 def _is_one_event(data: bytes) -> bool:

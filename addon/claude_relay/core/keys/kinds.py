@@ -19,6 +19,8 @@ from .limits import family_of
 
 MARK = "\0"
 """Between the parts of a kind."""
+LONGEST_NAME = 255
+"""Characters of a client's names that count: thousands of kinds are remembered, and cooldowns are stored by them."""
 
 type Scopes = tuple[str, ...]
 """The names of the cooldowns that concern a request: the key's own, that with the model, that with its family; and, where the request
@@ -27,8 +29,8 @@ has limits of its own, that with those."""
 
 def kind_of(facts: Facts, model: str) -> str:
     """The kind of a request for a model by the provider's name for it."""
-    model = model.replace(MARK, "")
-    limits = "/".join(filter(None, (facts.speed, facts.tier)))
+    model = model[:LONGEST_NAME].replace(MARK, "")
+    limits = "/".join(name[:LONGEST_NAME] for name in (facts.speed, facts.tier) if name)
     long = "long" if facts.long else ""
     return MARK.join((model, limits, long)) if limits or long else model
 
