@@ -152,8 +152,8 @@ RAW: Final = """
         output_tokens * 1000.0 / (duration_ms - ttft_ms), NULL) FROM requests {where}"""
 """Ranked in Python: SQLite's window functions take three times as long."""
 
-OF_MODELS: Final = ("model", "served")
-"""Groups in which a charge is that of its own model."""
+OF_MODELS: Final[Mapping[str, str]] = {"model": "requested_model, served_model", "served": "served_model"}
+"""Groups in which a charge is that of its own model → the models whose charges are in a request's own group."""
 KNOWN: Final[Mapping[str, str]] = {
     "input_tokens": "with_input",
     "output_tokens": "with_output",
@@ -170,7 +170,7 @@ MOVED: Final = """
     FROM charges CROSS JOIN (
         SELECT id, requested_model, served_model, requests.cost_usd FROM requests {where}
     ) AS requests ON requests.id = charges.request
-    WHERE charges.model NOT IN (coalesce(requested_model, ''), coalesce(served_model, ''))
+    WHERE charges.model NOT IN (SELECT value FROM json_each(json_array({own})) WHERE value IS NOT NULL)
     GROUP BY 1, 2"""
 """A cost that the request's own sum does not have, since some part of it has no price, moves nowhere."""
 
@@ -381,7 +381,7 @@ def _move_charges(
     connection: sqlite3.Connection, by: str, part: Part, groups: dict[str | None, Group], width: int
 ) -> None:
     """What other models were billed for, beside the answers of a request's own: from its group to theirs. The total stays as it is."""
-    query = MOVED.format(group=GROUPS[by], where=part.where)
+    query = MOVED.format(group=GROUPS[by], where=part.where, own=OF_MODELS[by])
     for name, model, *sums in connection.execute(query, part.values):
         moved = {measure: number for measure, number in zip(KNOWN, sums, strict=True) if number is not None}
         less = {measure: -number for measure, number in moved.items()}

@@ -28,7 +28,7 @@ def output_tokens(passed: Passed, model: str) -> int:
     tokens = counting.count_text(passed.sample()) * passed.share
     if CLAUDES in model.lower():
         tokens *= CLAUDES_SHARE
-    return math.ceil(tokens) + passed.calls * counting.BLOCK
+    return math.ceil(round(tokens, 6)) + passed.calls * counting.BLOCK  # 6 * 7/6 is a little more than 7
 
 
 def roughly(passed: Passed) -> int:
