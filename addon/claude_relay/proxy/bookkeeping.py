@@ -48,6 +48,7 @@ class Bookkeeper:
         self.translator = Translator()
         self.reporting: Reporting | None = None
         self._stored: Stored | None = None
+        self._estimating: set[Relayed] = set()
 
     @property
     def stored(self) -> Stored | None:
@@ -158,7 +159,7 @@ class Bookkeeper:
         """The relay ends: nothing is settled any more but what runs, at once."""
         self.closed = True
         for flow, relayed in list(RELAYED.items()):
-            if not relayed.settled:
+            if not relayed.settled or relayed in self._estimating:
                 try:
                     self.write_off(flow, relayed)
                 except Exception:
@@ -166,13 +167,12 @@ class Bookkeeper:
 
     def write_off(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The relay ends at once, and this request in the middle: its row, without waiting for anything."""
-        ended = time.monotonic()
-        relayed.settled = True
+        ended, over, relayed.settled = time.monotonic(), relayed.settled, True
         if relayed.policy is not None:
             relayed.policy.close()
         if self.ledger is None or not relayed.counts:
             return
-        if not relayed.gone:
+        if not relayed.gone and not over:
             relayed.broken = relayed.broken or ENDING
             relayed.ended = relayed.ended or RelayError(503, ENDING)
         finished = how_it_finished(flow, relayed)
@@ -186,7 +186,11 @@ class Bookkeeper:
 
     async def usage_of(self, relayed: Relayed) -> Usage:
         """What all attempts have used, each of them priced; what an answer did not come to tell is estimated."""
-        await estimate(relayed)
+        self._estimating.add(relayed)
+        try:
+            await estimate(relayed)
+        finally:
+            self._estimating.discard(relayed)
         price_all(relayed)
         await self.count_batch(relayed)
         return billed(relayed)
