@@ -7,7 +7,6 @@ import re
 import shlex
 import sqlite3
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -19,8 +18,8 @@ from claude_relay.core.config import Config, default, parse, presets
 from claude_relay.core.config.models import STRATEGIES
 from claude_relay.core.verdicts import MEANINGS
 from claude_relay.proxy.options import OURS
-from claude_relay.store.ledger import AttemptRow, RequestRow
 from claude_relay.store.migrations import migrate
+from claude_relay.store.tables import ATTEMPT, CHARGE, REQUEST
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -187,10 +186,10 @@ def test_verdicts() -> None:
 
 
 def test_columns() -> None:
-    listed = dict(re.findall(r"^- `(requests|attempts)`: ((?:[\w, ]|\n  )+)", section("The ledger"), re.MULTILINE))
-    for table, row in (("requests", RequestRow), ("attempts", AttemptRow)):
+    listed = dict(re.findall(r"^- `(\w+)`: ((?:[\w, ]|\n  )+)", section("The ledger"), re.MULTILINE))
+    for table, names in (("requests", REQUEST), ("attempts", ATTEMPT), ("charges", CHARGE)):
         assert re.split(r",\s+", listed[table].strip()) == DESIGN_ORDER[table]
-        assert set(DESIGN_ORDER[table]) == {field.name for field in fields(row)}
+        assert set(DESIGN_ORDER[table]) == set(names)
 
 
 def columns(table: str) -> list[str]:
@@ -199,7 +198,7 @@ def columns(table: str) -> list[str]:
         return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
 
 
-DESIGN_ORDER = {table: columns(table) for table in ("requests", "attempts")}
+DESIGN_ORDER = {table: columns(table) for table in ("requests", "attempts", "charges")}
 
 
 def test_queries_run() -> None:

@@ -176,6 +176,7 @@ def test_json(path: Path) -> None:
         "ttft_p95_ms": 1234.5,
         "speed_p50": 50.0,
         "speed_p95": 50.0,
+        "estimated": 0,
     }
     assert found["rows"] == [{"name": "claude-sonnet-5"} | sums]
     assert found["total"] == sums

@@ -12,7 +12,7 @@ from claude_relay.core.accounting.budgets import Budgets, span
 from claude_relay.core.config import Budget
 from claude_relay.store.budgetsums import AGAIN, BudgetSums, sums
 from claude_relay.store.database import StoreError
-from claude_relay.store.ledger import Ledger
+from claude_relay.store.ledger import ChargeRow, Ledger
 
 from .rows import attempt, request
 
@@ -109,3 +109,18 @@ def test_a_damaged_ledger_is_said_to_be_one(tmp_path: Path) -> None:
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(StoreError, match=r"relay\.db"):
         BudgetSums(path).read(RULES, NOW)
+
+
+def test_what_was_billed_beside_an_answer_counts_under_its_own_model(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    row = request(started_at=DAY + 1)
+    beside = [
+        ChargeRow(request=row.id, attempt=1, n=n, kind="advisor", model=model, cost_usd=usd)
+        for n, (model, usd) in enumerate((("claude-opus-5", 2.0), ("claude-haiku-5-5", 4.0)), 1)
+    ]
+    ledger.put(row, [attempt(row, 1, model="claude-sonnet-5", cost_usd=1.0, charges=tuple(beside))])
+    ledger.close()
+    found = {one.rule: one.usd for one in BudgetSums(path, TOKYO).read(RULES, NOW)}
+    assert (found["day"], found["opus"]) == (7.0, 2.0)

@@ -15,7 +15,7 @@ import pytest
 from claude_relay.store import export as module
 from claude_relay.store.database import MissingDatabase, StoreError
 from claude_relay.store.export import export, format_of
-from claude_relay.store.tables import Tables
+from claude_relay.store.tables import ChargeRow, RequestRow, Tables
 
 from .rows import STARTED, attempt, read, request
 
@@ -33,9 +33,18 @@ def path(tmp_path: Path) -> Path:
     rows[3] = request(id="r3", started_at=STARTED + 3 * 3600, user_agent='é, "\n', input_tokens=None)
     tables = Tables(path, 2.0)
     tables.open()
-    tables.write([(row, (attempt(row, 1, started_at=row.started_at + 0.5), attempt(row, 2))) for row in reversed(rows)])
+    tables.write(
+        [
+            (row, (attempt(row, 1, started_at=row.started_at + 0.5), attempt(row, 2, charges=(beside(row),))))
+            for row in reversed(rows)
+        ]
+    )
     tables.close()
     return path
+
+
+def beside(row: RequestRow) -> ChargeRow:
+    return ChargeRow(request=row.id, attempt=2, n=1, kind="advisor", model="o", input_tokens=3, cost_usd=0.5)
 
 
 def from_csv(text: str) -> list[dict[str, Any]]:
@@ -54,13 +63,13 @@ def stored(path: Path, sql: str) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("table", ["requests", "attempts"])
+@pytest.mark.parametrize("table", ["requests", "attempts", "charges"])
 def test_json_lines_hold_every_column_as_it_is(path: Path, tmp_path: Path, table: str) -> None:
     target = tmp_path / "out.jsonl"
     count = export(path, target, table=table)
     order = "started_at" if table == "requests" else "request, n"
     assert from_jsonl(target.read_text()) == stored(path, f"SELECT * FROM {table} ORDER BY {order}")
-    assert count == {"requests": 10, "attempts": 20}[table]
+    assert count == {"requests": 10, "attempts": 20, "charges": 10}[table]
 
 
 def test_csv_leaves_unknown_values_empty(path: Path, tmp_path: Path) -> None:
@@ -172,3 +181,10 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 )
 def test_names_say_the_format(name: str, form: str | None) -> None:
     assert format_of(name) == form
+
+
+def test_charges_as_parquet_have_no_time(path: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    target = tmp_path / "charges.parquet"
+    assert export(path, target, table="charges") == 10
+    assert parquet.read_table(target).to_pylist() == stored(path, "SELECT * FROM charges ORDER BY request")

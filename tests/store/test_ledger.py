@@ -7,13 +7,14 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from claude_relay.store import tables
 from claude_relay.store.database import connect
-from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow, decode, encode
+from claude_relay.store.ledger import AttemptRow, ChargeRow, Ledger, RequestRow, decode, encode
 from claude_relay.store.migrations import USAGE as USED
 from claude_relay.store.migrations import migrate
 
@@ -80,15 +81,20 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
         "finished": "upstream_closed",
         "notes": "top_k: left out",
         "project": "relay",
+        "estimated": True,
     }
     row = request(id="req_relay_full", **full)
     with opened(path, heard) as ledger:
         first = attempt(row, 1, key="k1", status=429, verdict="rate limit", first_byte_ms=12.34, duration_ms=56.78)
         used = dict(zip(USED, (11, 12, 13, 14, 15, 16, 17), strict=True))
         second = attempt(row, 2, key=None, error="reset", started_at=STARTED + 1.5, model="m", cost_usd=0.5, **used)
+        one = ChargeRow(
+            request=row.id, attempt=2, n=1, kind="advisor", model="o", terms="inference_geo=us", cost_usd=0.25, **used
+        )
+        second = replace(second, terms="speed=fast", charges=(one, replace(one, n=2, kind="compaction", model=None)))
         assert write(ledger, row, first, second)
     names = ", ".join([*full, "id", "started_at", "method", "path", "requested_model", "provider", "key", "status"])
-    expected = full | {"stream": 1, "ttft_ms": 345.7}
+    expected = full | {"stream": 1, "ttft_ms": 345.7, "estimated": 1}
     assert read(path, f"SELECT {names} FROM requests") == [
         (
             *expected.values(),
@@ -127,10 +133,30 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
         None,
     )
     assert read(path, "SELECT * FROM attempts ORDER BY n") == [
-        (*first_told, *(None,) * (2 + len(USED))),
-        (*second_told, "m", 11, 12, 13, 14, 15, 16, 17, 0.5),
+        (*first_told, *(None,) * (3 + len(USED))),
+        (*second_told, "m", 11, 12, 13, 14, 15, 16, 17, 0.5, "speed=fast"),
+    ]
+    beside = (11, 12, 13, 14, 15, 16, 17, "inference_geo=us", 0.25)
+    assert read(path, "SELECT * FROM charges ORDER BY n") == [
+        ("req_relay_full", 2, 1, "o", "advisor", *beside),
+        ("req_relay_full", 2, 2, None, "compaction", *beside),
     ]
     assert heard.texts == []
+
+
+def test_charges_survive_the_journal_and_are_written_once(path: Path) -> None:
+    row = request(id="req_relay_beside")
+    beside = ChargeRow(request=row.id, attempt=1, n=1, kind="advisor", model="o", input_tokens=5)
+    record = (row, (replace(attempt(row), charges=(beside,)),))
+    assert decode(encode(record)) == record
+    sink = tables.Tables(path, patience=1)
+    sink.open()
+    for _ in range(2):
+        sink.write([record])
+    sink.close()
+    assert read(path, "SELECT request, attempt, n, kind, model, input_tokens FROM charges") == [
+        ("req_relay_beside", 1, 1, "advisor", "o", 5)
+    ]
 
 
 def test_unknown_is_null(path: Path, heard: Heard) -> None:

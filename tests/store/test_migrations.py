@@ -14,7 +14,7 @@ import sqlite_utils
 
 from claude_relay.store import migrations
 from claude_relay.store.database import NewerDatabase, connect
-from claude_relay.store.ledger import AttemptRow, RequestRow
+from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
 from claude_relay.store.migrations import MIGRATIONS, migrate
 
 REQUESTS = [
@@ -49,6 +49,7 @@ REQUESTS = [
     "finished",
     "notes",
     "project",
+    "estimated",
 ]
 ATTEMPTS = [
     "request",
@@ -69,6 +70,23 @@ ATTEMPTS = [
     "cache_write_1h_tokens",
     "reasoning_tokens",
     "server_tool_requests",
+    "cost_usd",
+    "terms",
+]
+CHARGES = [
+    "request",
+    "attempt",
+    "n",
+    "model",
+    "kind",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "server_tool_requests",
+    "terms",
     "cost_usd",
 ]
 
@@ -100,12 +118,14 @@ def test_tables_are_as_the_design_says(tmp_path: Path) -> None:
         migrate(connection)
         assert columns(connection, "requests") == REQUESTS
         assert columns(connection, "attempts") == ATTEMPTS
+        assert columns(connection, "charges") == CHARGES
         assert connection.execute("PRAGMA foreign_key_list(attempts)").fetchone()[2] == "requests"
 
 
 def test_rows_have_one_field_a_column() -> None:
     assert {field.name for field in fields(RequestRow)} == set(REQUESTS)
-    assert {field.name for field in fields(AttemptRow)} == set(ATTEMPTS)
+    assert {field.name for field in fields(AttemptRow)} - {"charges"} == set(ATTEMPTS)
+    assert {field.name for field in fields(ChargeRow)} == set(CHARGES)
 
 
 def test_a_second_call_changes_nothing(tmp_path: Path) -> None:

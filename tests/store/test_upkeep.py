@@ -10,6 +10,7 @@ import pytest
 
 from claude_relay.store import upkeep
 from claude_relay.store.database import MissingDatabase, connect
+from claude_relay.store.ledger import ChargeRow, Ledger
 from claude_relay.store.migrations import migrate
 from claude_relay.store.tables import Tables
 from claude_relay.store.upkeep import GOAL, INCREMENTAL, InUse, Pruned, Upkeep, give_back, prune, vacuum
@@ -251,3 +252,16 @@ def test_the_thread_ends_at_once_while_it_waits(path: Path) -> None:
     worker.start()
     worker.close()
     assert not worker._thread.is_alive()
+
+
+def test_what_was_billed_beside_an_answer_goes_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    for age in (1, 20):
+        row = request(started_at=STARTED - age * DAY)
+        beside = ChargeRow(request=row.id, attempt=1, n=1, kind="advisor")
+        ledger.put(row, [attempt(row, charges=(beside,))])
+    ledger.close()
+    assert prune(path, keep=10 * DAY, now=STARTED) == Pruned(requests=1, attempts=1)
+    assert read(path, "SELECT count(*) FROM charges") == [(1,)]

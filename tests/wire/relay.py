@@ -105,7 +105,11 @@ def rows(database: Path, table: str = "requests") -> list[dict[str, Any]]:
     """What the ledger holds, oldest first; read as any other program would read it."""
     with contextlib.closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
-        order = {"requests": "started_at, rowid", "attempts": "started_at, request, n"}[table]
+        order = {
+            "requests": "started_at, rowid",
+            "attempts": "started_at, request, n",
+            "charges": "request, attempt, n",
+        }[table]
         return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {order}")]
 
 

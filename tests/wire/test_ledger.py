@@ -90,6 +90,7 @@ def expected(**changed: Any) -> dict[str, Any]:
         **TOKENS,
         "cost_usd": None,
         "priced_by": None,
+        "estimated": 0,
         "finished": "complete",
     } | changed
 
@@ -195,13 +196,19 @@ SITUATIONS: dict[str, tuple[Asked, list[Step], dict[str, Any], list[dict[str, An
     "an error event after content": (
         STREAM,
         [steps.stream([*EARLY, claude.error_event("overloaded_error", "Overloaded")])],
-        {"stream": 1, "error_type": "overloaded_error", "finished": "error", "output_tokens": 1},
+        {"stream": 1, "error_type": "overloaded_error", "finished": "error", "output_tokens": 2, "estimated": 1},
         [{"key": "k1", "status": 200, "verdict": "error_event"}],
     ),
     "cut after content": (
         STREAM,
         [steps.cut_after_content()],
-        {"stream": 1, "error_type": "upstream_closed", "finished": "upstream_closed", "output_tokens": 1},
+        {
+            "stream": 1,
+            "error_type": "upstream_closed",
+            "finished": "upstream_closed",
+            "output_tokens": 5,
+            "estimated": 1,
+        },
         [{"key": "k1", "status": 200, "verdict": "broken"}],
     ),
     "ended without a stop": (
@@ -213,7 +220,13 @@ SITUATIONS: dict[str, tuple[Asked, list[Step], dict[str, Any], list[dict[str, An
     "silent after content": (
         STREAM,
         [steps.stall_after_content()],
-        {"stream": 1, "error_type": "upstream_closed", "finished": "upstream_closed", "output_tokens": 1},
+        {
+            "stream": 1,
+            "error_type": "upstream_closed",
+            "finished": "upstream_closed",
+            "output_tokens": 5,
+            "estimated": 1,
+        },
         [{"key": "k1", "status": 200, "verdict": "broken"}],
     ),
 }
@@ -452,7 +465,7 @@ def test_a_client_that_leaves(start: StartRelay, upstream: FakeUpstream, kind: s
     assert {name: row[name] for name in wanted} == wanted
     assert attempt["n"] == 1
     if when == "while content":
-        assert (row["status"], row["input_tokens"], row["output_tokens"]) == (200, 25, 1)
+        assert (row["status"], row["input_tokens"], row["output_tokens"], row["estimated"]) == (200, 25, 5, 1)
         assert row["response_bytes"] > 0
     else:
         assert (row["status"], row["response_bytes"]) == (None, 0)

@@ -21,11 +21,11 @@ from claude_relay.core.reading.resources import Owner, made, named
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
 from .clock import NOW
-from .costs import NO_USAGE, batch_price, billed, price
+from .costs import NO_USAGE, batch_price, billed, counts, estimate, estimate_now, price_all
 from .inspection import View, marker, name_of, summary, total_input
 from .redaction import redact_all
 from .relay_layer import ENDING
-from .relayed import RELAYED, Relayed, Try
+from .relayed import RELAYED, Charged, Relayed, Try
 from .reporting import Reporting
 from .rows import attempt_rows, close_tries, how_it_finished, request_row
 from .stored import Stored
@@ -48,6 +48,7 @@ class Bookkeeper:
         self.translator = Translator()
         self.reporting: Reporting | None = None
         self._stored: Stored | None = None
+        self._estimating: set[Relayed] = set()
 
     @property
     def stored(self) -> Stored | None:
@@ -133,7 +134,7 @@ class Bookkeeper:
         if relayed.facts.endpoint is Endpoint.SIDE:
             return
         close_tries(relayed, finished, ended)
-        if relayed.meter is not None and relayed.tries and not relayed.own_answer:
+        if relayed.meter is not None and counts(relayed):
             relayed.count(relayed.meter)
         rows = None
         try:
@@ -158,7 +159,7 @@ class Bookkeeper:
         """The relay ends: nothing is settled any more but what runs, at once."""
         self.closed = True
         for flow, relayed in list(RELAYED.items()):
-            if not relayed.settled:
+            if not relayed.settled or relayed in self._estimating:
                 try:
                     self.write_off(flow, relayed)
                 except Exception:
@@ -166,45 +167,52 @@ class Bookkeeper:
 
     def write_off(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """The relay ends at once, and this request in the middle: its row, without waiting for anything."""
-        ended = time.monotonic()
-        relayed.settled = True
+        ended, over, relayed.settled = time.monotonic(), relayed.settled, True
         if relayed.policy is not None:
             relayed.policy.close()
         if self.ledger is None or not relayed.counts:
             return
-        if not relayed.gone:
+        if not relayed.gone and not over:
             relayed.broken = relayed.broken or ENDING
             relayed.ended = relayed.ended or RelayError(503, ENDING)
         finished = how_it_finished(flow, relayed)
         close_tries(relayed, finished, ended)
-        if relayed.meter is not None and relayed.tries and not relayed.own_answer:
+        if relayed.meter is not None and counts(relayed):
             relayed.count(relayed.meter)
-        for tried in relayed.tries:
-            tried.priced = price(relayed, tried, tried.usage)
+        estimate_now(relayed)
+        price_all(relayed)
         self.ledger.put(request_row(flow, relayed, billed(relayed), finished, ended), attempt_rows(relayed))
         self.tell_pool(relayed)
 
     async def usage_of(self, relayed: Relayed) -> Usage:
-        """What all attempts have used, each of them priced."""
-        for tried in relayed.tries:
-            tried.priced = price(relayed, tried, tried.usage)
+        """What all attempts have used, each of them priced; what an answer did not come to tell is estimated."""
+        self._estimating.add(relayed)
+        try:
+            await estimate(relayed)
+        finally:
+            self._estimating.discard(relayed)
+        price_all(relayed)
         await self.count_batch(relayed)
         return billed(relayed)
 
     async def count_batch(self, relayed: Relayed) -> None:
         """What a batch has used, when its results are fetched for the first time: a line of `attempts` for each of its models."""
         meter, batch = relayed.meter, relayed.batch
-        if not isinstance(meter, BatchMeter) or not meter.complete or not meter.used or batch is None:
+        if not isinstance(meter, BatchMeter) or not meter.complete or not meter.parts or batch is None:
             return
         if self.stored is not None and not await self.stored.first_results(batch):
             return
         fetched = relayed.tries[-1]
-        others = [
-            dataclasses.replace(fetched.attempt, n=fetched.attempt.n + more) for more in range(1, len(meter.used))
-        ]
-        relayed.shares = [dataclasses.replace(fetched, attempt=other) for other in others]
-        for tried, (model, used) in zip((fetched, *relayed.shares), meter.used.items(), strict=True):
-            tried.usage, tried.served_model = Usage.total(used), model or None
+        answers = [(part, used) for part, used in meter.parts.items() if part.beside is None]
+        others = [dataclasses.replace(fetched.attempt, n=fetched.attempt.n + more) for more in range(1, len(answers))]
+        relayed.shares = [dataclasses.replace(fetched, attempt=other, charges=[]) for other in others]
+        for tried, (part, used) in zip((fetched, *relayed.shares), answers, strict=True):
+            tried.usage, tried.served_model, tried.terms = Usage.total(used), part.model or None, part.terms
+            tried.charges = [
+                Charged(beside.kind, beside.model, beside.terms, portions)
+                for beside, portions in meter.parts.items()
+                if beside.beside == part
+            ]
             tried.priced = await asyncio.to_thread(batch_price, relayed, tried, used)
 
     def tell_others(self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None) -> None:

@@ -1,13 +1,17 @@
-"""What a request has used, and what that costs: the sums of its tries."""
+"""What a request has used, and what that costs: the sums of its tries, and of what is billed beside them."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+from claude_relay.core.accounting.estimates import filled, output_tokens, roughly
 from claude_relay.core.accounting.pricing import Priced, together
+from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.usage import Usage
+from claude_relay.core.estimate import estimate_tokens
 
 from .relayed import Relayed, Try
 
@@ -15,25 +19,78 @@ NO_USAGE: Final = Usage()
 
 
 def billed(relayed: Relayed) -> Usage:
-    """What all attempts of the request have used, those too whose answers the client never saw."""
-    return Usage.total(tried.usage for tried in relayed.spending if tried.usage is not None)
+    """What all attempts of the request have used, those too whose answers the client never saw, with all that was billed beside."""
+    used = [tried.usage for tried in relayed.spending if tried.usage is not None]
+    beside = [portion for tried in relayed.spending for charge in tried.charges for portion in charge.usage]
+    return Usage.total(used + beside if beside else used)
+
+
+async def estimate(relayed: Relayed) -> None:
+    """Fill in what the answer did not come to tell. Counted in a thread: the first time takes 0.3 s."""
+    if (meter := relayed.meter) is None or not counts(relayed) or not meter.uncounted:
+        return
+    last = relayed.tries[-1]
+    model = last.served_model or last.attempt.model
+    output = await asyncio.to_thread(output_tokens, meter.passed, model) if meter.passed else 0
+    fill(relayed, output)
+
+
+def estimate_now(relayed: Relayed) -> None:
+    """The same roughly, without waiting for anything."""
+    if relayed.meter is not None and counts(relayed) and relayed.meter.uncounted:
+        fill(relayed, roughly(relayed.meter.passed))
+
+
+def counts(relayed: Relayed) -> bool:
+    """Whether what the meter saw was the last try's answer."""
+    return bool(relayed.tries) and not relayed.own_answer
+
+
+def fill(relayed: Relayed, output: int) -> None:
+    """The last try has used so many tokens of output, by an estimate."""
+    last = relayed.tries[-1]
+    body = relayed.facts.body or (relayed.pristine.content if relayed.pristine is not None else None) or b""
+    last.usage = filled(last.usage or NO_USAGE, output, estimate_tokens(body))
+    last.estimated = True
+
+
+def price_all(relayed: Relayed) -> None:
+    """Price each try, and what is billed beside it."""
+    for tried in relayed.tries:
+        tried.priced = price(relayed, tried, tried.usage)
+        price_charges(relayed, tried)
 
 
 def price(relayed: Relayed, tried: Try, usage: Usage | None, *, batch: bool = False) -> Priced | None:
     """What a try cost; None when it used nothing that is known, or when nobody knows its price."""
-    if usage is None or usage == NO_USAGE:
-        return None
-    runtime, name = relayed.runtime, tried.attempt.provider
-    at = datetime.fromtimestamp(tried.started_at, UTC)
-    model = tried.served_model or tried.attempt.model
-    return runtime.prices.cost(model, name, runtime.config.providers[name].base_url, usage, at, batch=batch)
+    return _priced(relayed, tried, tried.served_model or tried.attempt.model, usage, tried.terms, batch)
+
+
+def price_charges(relayed: Relayed, tried: Try, *, batch: bool = False) -> None:
+    """Price what is billed beside a try."""
+    for charge in tried.charges:
+        charge.priced = together(
+            _priced(relayed, tried, charge.model, portion, charge.terms, batch) for portion in charge.usage
+        )
 
 
 def batch_price(relayed: Relayed, tried: Try, used: Iterable[Usage]) -> Priced | None:
-    """What one model's part of a batch cost: a thousand portions take some 20 ms."""
+    """What one model's part of a batch cost, itself and beside it: a thousand portions take some 20 ms."""
+    price_charges(relayed, tried, batch=True)
     return together(price(relayed, tried, portion, batch=True) for portion in used if portion != NO_USAGE)
 
 
 def whole_price(relayed: Relayed) -> Priced | None:
     """What all tries cost together."""
-    return together(tried.priced for tried in relayed.spending if tried.usage is not None and tried.usage != NO_USAGE)
+    spending = [tried for tried in relayed.spending if tried.usage is not None and tried.usage != NO_USAGE]
+    beside = [charge.priced for tried in relayed.spending for charge in tried.charges]
+    return together([*(tried.priced for tried in spending), *beside])
+
+
+def _priced(relayed: Relayed, tried: Try, model: str, usage: Usage | None, terms: Terms, batch: bool) -> Priced | None:
+    if usage is None or usage == NO_USAGE:
+        return None
+    runtime, name = relayed.runtime, tried.attempt.provider
+    at = datetime.fromtimestamp(tried.started_at, UTC)
+    url = runtime.config.providers[name].base_url
+    return runtime.prices.cost(model, name, url, usage, at, batch=batch, terms=terms)

@@ -26,11 +26,12 @@ from typing import Any, BinaryIO
 import msgspec
 
 from claude_relay.core.verdicts import SECRET
-from claude_relay.store.ledger import AttemptRow, RequestRow
-from claude_relay.store.tables import ATTEMPT, REQUEST
+from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
+from claude_relay.store.tables import ATTEMPT, CHARGE, REQUEST
 
 OURS = "claude_relay"
 OF_THE_ATTEMPT = tuple(name for name in ATTEMPT if name != "request")
+OF_THE_CHARGE = tuple(name for name in CHARGE if name != "request")
 OWN_ID = re.compile(r"req_relay_[0-9a-f]{24}")
 
 type Line = dict[str, Any]
@@ -72,6 +73,8 @@ class JsonLog(logging.Handler):
         line = head(time.time(), "info", f"{OURS}.requests", "request")
         line["request"] = columns(request, REQUEST)
         line["attempts"] = [columns(attempt, OF_THE_ATTEMPT) for attempt in attempts]
+        if charges := [columns(charge, OF_THE_CHARGE) for attempt in attempts for charge in attempt.charges]:
+            line["charges"] = charges
         self.acquire()
         try:
             with suppress(OSError, ValueError):
@@ -90,7 +93,7 @@ def head(at: float, level: str, logger: str, message: str) -> Line:
     return {"time": moment, "level": level.lower(), "logger": logger, "message": message}
 
 
-def columns(row: RequestRow | AttemptRow, names: Sequence[str]) -> Line:
+def columns(row: RequestRow | AttemptRow | ChargeRow, names: Sequence[str]) -> Line:
     """A row without what is unknown."""
     return {name: value for name in names if (value := getattr(row, name)) is not None}
 

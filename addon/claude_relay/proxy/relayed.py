@@ -12,7 +12,7 @@ import dataclasses
 import secrets
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -20,6 +20,7 @@ from mitmproxy import http
 
 from claude_relay.core.accounting.batches import BatchMeter, batch_of
 from claude_relay.core.accounting.pricing import Priced
+from claude_relay.core.accounting.terms import ORDINARY, Terms
 from claude_relay.core.accounting.usage import Meter, Usage
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.endpoints import Page, normalise_path
@@ -42,6 +43,17 @@ KEPT_BODY_LIMIT = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
+class Charged:
+    """What is billed beside an attempt's own model. `usage`: in portions, each priced by itself."""
+
+    kind: str
+    model: str
+    terms: Terms
+    usage: Sequence[Usage]
+    priced: Priced | None = None
+
+
+@dataclass(slots=True)
 class Try:
     """One attempt as the ledger will know it. `started_at` is in Unix seconds, the other times are those of the monotonic clock."""
 
@@ -56,7 +68,12 @@ class Try:
     usage: Usage | None = None
     """What the upstream has told of tokens, also in an answer that was discarded or broken off."""
     served_model: str | None = None
+    terms: Terms = ORDINARY
     priced: Priced | None = None
+    estimated: bool = False
+    """Whether the output, or more, was not told but estimated."""
+    charges: list[Charged] = field(default_factory=list)
+    """What is billed beside the answer's own model."""
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -329,8 +346,14 @@ class Relayed:
     def count(self, meter: Meter) -> None:
         """What the running attempt has used."""
         translation = self.translation.served_model if self.translation is not None else None
-        named = translation or (meter.served_model if self.crossing is None else None)
-        self.tries[-1].usage, self.tries[-1].served_model = meter.usage, named
+        named = meter.took_over or translation or (meter.served_model if self.crossing is None else None)
+        now = self.tries[-1]
+        now.usage, now.served_model, now.terms = meter.usage, named, meter.terms(self.facts.speed)
+        own = named or now.attempt.model
+        now.charges = [
+            Charged(charge.kind, charge.model or own, charge.terms(now.terms), (charge.usage,))
+            for charge in meter.charges
+        ]
 
     @property
     def spending(self) -> list[Try]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from mitmproxy import http
 
 from claude_relay.core.accounting.usage import Usage
-from claude_relay.store.ledger import AttemptRow, Finished, RequestRow
+from claude_relay.store.ledger import AttemptRow, ChargeRow, Finished, RequestRow
 
 from .costs import NO_USAGE, whole_price
-from .relayed import Relayed
+from .relayed import Relayed, Try
 
 ENDED = "relay_ended"
 """In the place of a verdict: what became of the try says nothing of its key."""
@@ -74,6 +74,7 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: F
         project=facts.project,
         cost_usd=priced.usd if priced is not None else None,
         priced_by=priced.by if priced is not None else None,
+        estimated=any(tried.estimated for tried in relayed.spending),
     )
 
 
@@ -113,10 +114,29 @@ def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
             duration_ms=milliseconds(tried.began_at, tried.ended_at),
             model=tried.served_model or tried.attempt.model or None,
             cost_usd=tried.priced.usd if tried.priced is not None else None,
+            terms=str(tried.terms) or None,
+            charges=charge_rows(relayed, tried) if tried.charges else (),
             **(tried.usage or NO_USAGE).columns(),
         )
         for tried in relayed.spending
     ]
+
+
+def charge_rows(relayed: Relayed, tried: Try) -> tuple[ChargeRow, ...]:
+    """The rows of `charges` of one try."""
+    return tuple(
+        ChargeRow(
+            request=relayed.id,
+            attempt=tried.attempt.n,
+            n=n,
+            model=charge.model or None,
+            kind=charge.kind,
+            terms=str(charge.terms) or None,
+            cost_usd=charge.priced.usd if charge.priced is not None else None,
+            **Usage.total(charge.usage).columns(),
+        )
+        for n, charge in enumerate(tried.charges, 1)
+    )
 
 
 def milliseconds(start: float, end: float | None) -> int | None:

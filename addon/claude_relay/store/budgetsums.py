@@ -20,11 +20,16 @@ from pathlib import Path
 from ..core.accounting.budgets import RuleLike, Span, Sum, covers, span
 from .database import MissingDatabase, StoreError, explain, read_only
 
-# The order of the tables is given: from the requests by their time to the attempts by their key.
+# The order of the tables is given: from the requests by their time to the attempts by their key, and from the charges, which are few.
 SPENT = """
     SELECT attempts.provider, coalesce(attempts.model, requests.served_model), total(attempts.cost_usd)
     FROM requests CROSS JOIN attempts ON attempts.request = requests.id
-    WHERE requests.started_at >= ? AND requests.started_at < ? AND attempts.cost_usd > 0 GROUP BY 1, 2"""
+    WHERE requests.started_at >= ?1 AND requests.started_at < ?2 AND attempts.cost_usd > 0 GROUP BY 1, 2
+    UNION ALL
+    SELECT attempts.provider, charges.model, total(charges.cost_usd)
+    FROM charges CROSS JOIN requests ON requests.id = charges.request
+        JOIN attempts ON attempts.request = charges.request AND attempts.n = charges.attempt
+    WHERE requests.started_at >= ?1 AND requests.started_at < ?2 AND charges.cost_usd > 0 GROUP BY 1, 2"""
 AGAIN = 3600.0
 SETTLED = 3600.0
 """Seconds after which all days are read anew, and from its end until a day counts as over."""

@@ -36,8 +36,10 @@ TABLES = {
     "requests": "SELECT requests.* FROM requests {where} ORDER BY requests.started_at, requests.rowid",
     "attempts": "SELECT attempts.* FROM requests JOIN attempts ON attempts.request = requests.id {where} "
     "ORDER BY requests.started_at, requests.rowid, attempts.n",
+    "charges": "SELECT charges.* FROM requests JOIN charges ON charges.request = requests.id {where} "
+    "ORDER BY requests.started_at, requests.rowid, charges.attempt, charges.n",
 }
-"""Attempts are chosen by the time of their request, so that the files of both tables belong together."""
+"""Attempts and charges are chosen by the time of their request, so that the files of all tables belong together."""
 
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 FORMATS = ("csv", "jsonl", "parquet")
@@ -189,9 +191,10 @@ def _parquet(path: Path, types: dict[str, str], rows: Rows) -> None:
     kinds = {"TEXT": pa.string(), "INTEGER": pa.int64(), "REAL": pa.float64()}
     times = pa.timestamp("ms", tz="UTC")
     schema = pa.schema([(name, times if name == "started_at" else kinds[kind]) for name, kind in types.items()])
-    moment = schema.get_field_index("started_at")
+    moment = schema.get_field_index("started_at")  # -1: there is none
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for group in batched(rows, GROUP // ROWS):
             columns = [list(column) for column in zip(*(row for batch in group for row in batch), strict=True)]
-            columns[moment] = [datetime.fromisoformat(text) for text in columns[moment]]
+            if moment >= 0:
+                columns[moment] = [datetime.fromisoformat(text) for text in columns[moment]]
             writer.write_table(pa.table(columns, schema=schema))

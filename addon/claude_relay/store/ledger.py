@@ -24,10 +24,10 @@ from typing import Any
 import msgspec
 
 from .journal import Journal
-from .tables import AttemptRow, Finished, Record, RequestRow, Tables
+from .tables import AttemptRow, ChargeRow, Finished, Record, RequestRow, Tables
 from .writer import Entry, Writer, settle
 
-__all__ = ["AttemptRow", "Finished", "Ledger", "RequestRow"]
+__all__ = ["AttemptRow", "ChargeRow", "Finished", "Ledger", "RequestRow"]
 
 KEPT = 100_000
 """Rows held in memory while neither the database nor the journal takes them."""

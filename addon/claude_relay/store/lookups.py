@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from .reports import LAST, condition, explained, moment
-from .tables import ATTEMPT, REQUEST
+from .tables import ATTEMPT, CHARGE, REQUEST
 
 PREFIX: Final = "req_relay_"
 SHOWN: Final = 5
@@ -24,10 +24,11 @@ SHOWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A row of `requests` and its rows of `attempts`, in order; times as the ledger has them."""
+    """A row of `requests` and its rows of `attempts` and `charges`, in order; times as the ledger has them."""
 
     request: Mapping[str, Any]
     attempts: tuple[Mapping[str, Any], ...]
+    charges: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Session:
 
     first, last  when these started, UTC as the ledger has them
     project      the last in the alphabet when there are several
+    estimated    requests whose tokens the provider did not come to tell
     """
 
     id: str
@@ -51,6 +53,7 @@ class Session:
     cache_write_tokens: int | None
     cache_hit_rate: float | None
     cost_usd: float | None
+    estimated: int = 0
 
 
 class NotOne(LookupError):
@@ -80,7 +83,8 @@ def _find(connection: sqlite3.Connection, name: str) -> Found:
         raise NotOne(name, tuple(chosen))
     (request,) = _rows(connection, f"SELECT {', '.join(REQUEST)} FROM requests WHERE id = ?", chosen[0])
     attempts = _rows(connection, f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE request = ? ORDER BY n", chosen[0])
-    return Found(request, tuple(attempts))
+    beside = f"SELECT {', '.join(CHARGE)} FROM charges WHERE request = ? ORDER BY attempt, n"
+    return Found(request, tuple(attempts), tuple(_rows(connection, beside, chosen[0])))
 
 
 def _rows(connection: sqlite3.Connection, query: str, name: str) -> list[dict[str, Any]]:
@@ -99,7 +103,7 @@ SPENT: Final = """
         iif(sum(with_cache_read), sum(cache_read_tokens), NULL),
         iif(sum(with_cache_write), sum(cache_write_tokens), NULL),
         sum(cache_hits) * 1.0 / nullif(sum(cache_asked), 0),
-        iif(sum(with_cost), sum(cost_usd), NULL)
+        iif(sum(with_cost), sum(cost_usd), NULL), sum(estimated)
     FROM rollups {where} GROUP BY session {having} ORDER BY last DESC, session"""
 
 COLUMNS: Final = tuple(field.name for field in fields(Session))

@@ -183,7 +183,26 @@ def create_bodies(db: Database) -> None:
 
 def add_rollups(db: Database) -> None:
     """`rollups`: sums of `requests` by the hour, kept true by triggers."""
-    rollups.create(db)
+    rollups.create(db, rollups.FIRST)
+
+
+def add_charges(db: Database) -> None:
+    """`charges`: what is billed beside an attempt's own model, and the terms of its price; and which requests are estimated."""
+    db.execute(f"""
+        CREATE TABLE charges (
+            request TEXT NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
+            attempt INTEGER NOT NULL,
+            n INTEGER NOT NULL,
+            model TEXT,
+            kind TEXT NOT NULL,
+            {", ".join(f"{name} INTEGER" for name in USAGE)},
+            terms TEXT,
+            cost_usd REAL,
+            PRIMARY KEY (request, attempt, n)
+        ) WITHOUT ROWID""")
+    db.execute("ALTER TABLE attempts ADD COLUMN terms TEXT")
+    db.execute("ALTER TABLE requests ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0 CHECK (estimated IN (0, 1))")
+    rollups.add_estimated(db)
 
 
 USAGE = (
@@ -207,6 +226,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_rollups,
     create_batches,
     create_relays,
+    add_charges,
 )
 
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from .database import StoreError, file_of
-from .rollups import COUNTED, MEASURES, columns_of, measured, middles, unpacked
+from .rollups import COUNTED, LATER, MEASURES, columns_of, measured, middles, unpacked
 
 GROUPS: Final[Mapping[str, str]] = {
     "model": "nullif(requested_model, '')",
@@ -101,6 +101,7 @@ class Line:
               requests of which input and cache reads are known
     ttft_…    milliseconds until the first byte of content; half (p50) and 95 % (p95) of the requests had it sooner
     speed_…   tokens a second of streamed answers, after the first token; half and 95 % of them were slower
+    estimated  requests of which some tokens were not told by the provider
     """
 
     name: str | None
@@ -117,6 +118,7 @@ class Line:
     ttft_p95_ms: float | None
     speed_p50: float | None = None
     speed_p95: float | None = None
+    estimated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Report:
 
 COLUMNS: Final = tuple(name.name for name in fields(Line))
 
-NAMES: Final = tuple(MEASURES)
+NAMES: Final = (*COUNTED, *LATER, *columns_of("ttft"), *columns_of("speed"))
 AT: Final[Mapping[str, int]] = {name: n for n, name in enumerate(NAMES)}
 TTFT: Final = slice(AT[columns_of("ttft")[0]], AT[columns_of("ttft")[-1]] + 1)
 SPEED: Final = slice(AT[columns_of("speed")[0]], AT[columns_of("speed")[-1]] + 1)
@@ -150,6 +152,28 @@ RAW: Final = """
         output_tokens * 1000.0 / (duration_ms - ttft_ms), NULL) FROM requests {where}"""
 """Ranked in Python: SQLite's window functions take three times as long."""
 
+OF_MODELS: Final[Mapping[str, str]] = {"model": "requested_model, served_model", "served": "served_model"}
+"""Groups in which a charge is that of its own model → the models whose charges are in a request's own group."""
+KNOWN: Final[Mapping[str, str]] = {
+    "input_tokens": "with_input",
+    "output_tokens": "with_output",
+    "cache_read_tokens": "with_cache_read",
+    "cache_write_tokens": "with_cache_write",
+    "cost_usd": "with_cost",
+}
+"""Sum → the measure that says whether anything is known of it."""
+MOVED: Final = """
+    SELECT {group}, nullif(charges.model, ''), sum(charges.input_tokens), sum(charges.output_tokens), sum(charges.cache_read_tokens),
+        sum(coalesce(charges.cache_write_5m_tokens, charges.cache_write_1h_tokens)
+            + iif(charges.cache_write_5m_tokens IS NULL, 0, coalesce(charges.cache_write_1h_tokens, 0))),
+        sum(iif(requests.cost_usd IS NULL, NULL, charges.cost_usd))
+    FROM charges CROSS JOIN (
+        SELECT id, requested_model, served_model, requests.cost_usd FROM requests {where}
+    ) AS requests ON requests.id = charges.request
+    WHERE charges.model NOT IN (SELECT value FROM json_each(json_array({own})) WHERE value IS NOT NULL)
+    GROUP BY 1, 2"""
+"""A cost that the request's own sum does not have, since some part of it has no price, moves nowhere."""
+
 LINES: Final = """
     SELECT name, sum(requests), sum(errors), sum(retried),
         iif(sum(with_input), sum(input_tokens), NULL),
@@ -157,7 +181,7 @@ LINES: Final = """
         iif(sum(with_cache_read), sum(cache_read_tokens), NULL),
         iif(sum(with_cache_write), sum(cache_write_tokens), NULL),
         sum(cache_hits) * 1.0 / nullif(sum(cache_asked), 0),
-        iif(sum(with_cost), sum(cost_usd), NULL), NULL, NULL
+        iif(sum(with_cost), sum(cost_usd), NULL), NULL, NULL, NULL, NULL, sum(estimated)
     FROM ({rows}) GROUP BY name ORDER BY 2 DESC, name"""
 """A Line without percentiles: for tens of thousands of groups SQLite finishes each in half the time that Python takes."""
 
@@ -173,7 +197,7 @@ class Part:
 
 @dataclass(slots=True)
 class Group:
-    """Rows of sums, in the order of MEASURES, of one group; and where requests are read one by one, their times and speeds."""
+    """Rows of sums, in the order of NAMES, of one group; and where requests are read one by one, their times and speeds."""
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -228,7 +252,7 @@ def _summarise(
 ) -> Report:
     exact = only.session is not None or _few(connection, since, until) or (by in TIMES and not _whole_hours())
     parts = [_span("requests", since, until, only)] if exact else list(_parts(since, until, only))
-    many = by in MANY and not exact
+    many, width = by in MANY and not exact, len(SUMS_ONLY if exact else NAMES)
     groups: dict[str | None, Group] = {}
     unpriced: dict[str | None, int] = {}
     for part in parts:
@@ -236,8 +260,10 @@ def _summarise(
             _count_unpriced(connection, part, unpriced)
     if exact:
         _rank(connection, by, parts[0], groups)
+    total = _line(None, _total(groups.values(), width))
+    if by in OF_MODELS:
+        _move_charges(connection, by, _span("requests", since, until, only), groups, width)
     lines = _many_lines(connection, by, parts) if many else _lines(by, groups)
-    total = _line(None, _total(groups.values(), len(SUMS_ONLY if exact else NAMES)))
     listed = dict(sorted(unpriced.items(), key=lambda item: (-item[1], item[0] or "")))
     return Report(by, since, tuple(lines), total, until, listed, exact)
 
@@ -351,6 +377,20 @@ def _count_unpriced(connection: sqlite3.Connection, part: Part, unpriced: dict[s
         unpriced[name] = unpriced.get(name, 0) + missing
 
 
+def _move_charges(
+    connection: sqlite3.Connection, by: str, part: Part, groups: dict[str | None, Group], width: int
+) -> None:
+    """What other models were billed for, beside the answers of a request's own: from its group to theirs. The total stays as it is."""
+    query = MOVED.format(group=GROUPS[by], where=part.where, own=OF_MODELS[by])
+    for name, model, *sums in connection.execute(query, part.values):
+        moved = {measure: number for measure, number in zip(KNOWN, sums, strict=True) if number is not None}
+        less = {measure: -number for measure, number in moved.items()}
+        more = moved | {KNOWN[measure]: 1 for measure in moved}
+        for place, change in ((name, less), (model, more)):
+            row = tuple(change.get(measure, 0) for measure in NAMES[:width])
+            groups.setdefault(place or None, Group()).rows.append(row)
+
+
 # -- lines
 
 
@@ -367,7 +407,7 @@ def _many_lines(connection: sqlite3.Connection, by: str, parts: Sequence[Part]) 
 
 def _rows(by: str, part: Part) -> str:
     single = part.table == "requests"
-    sums = (f"{COUNTED[name].format(row='')} AS {name}" if single else name for name in SUMS_ONLY)
+    sums = (f"{MEASURES[name].format(row='')} AS {name}" if single else name for name in SUMS_ONLY)
     return f"SELECT {_group(by, part.table)} AS name, {', '.join(sums)} FROM {part.table} {part.where}"
 
 
@@ -391,6 +431,7 @@ def _line(name: str | None, group: Group) -> Line:
         known("cost_usd", "with_cost"),
         *(_percentiles(group.times) if group.times else _of_histogram("ttft", row[TTFT])),
         *(_percentiles(group.speeds) if group.speeds else _of_histogram("speed", row[SPEED])),
+        estimated=of["estimated"],
     )
 
 

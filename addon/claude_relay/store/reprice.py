@@ -3,7 +3,8 @@
     reprice(Path("relay.db"), Prices(own), since=None, provider_urls={"anthropic": "https://api.anthropic.com"})
     -> Repriced(requests=1204, changed=17, unpriced_models=(Unpriced("local", "qwen3", 12),))
 
-Each try is priced by itself, at the time it began, and a request costs what its tries do; where no try says what it used, as in
+Each try is priced by itself, at the time it began and the terms it was served at, and so is what was billed beside it; a request
+costs what its tries and charges do; where no try says what it used, as in
 rows of older relays, the request's own tokens count. Without a price for one of them there is none for the whole. Requests of a
 provider that is not in `provider_urls` any more keep what they have, and so do batches that have a price: nobody could say it again.
 
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..core.accounting.batches import portions
 from ..core.accounting.pricing import Priced, together
+from ..core.accounting.terms import ORDINARY, Terms
 from ..core.accounting.tokens import Usage
 from .database import MissingDatabase, StoreError, connect, explain, transaction
 from .migrations import migrate
@@ -37,9 +39,17 @@ class PricesLike(Protocol):
     """What `core.pricing.Prices` is here."""
 
     def cost(
-        self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime, *, batch: bool = False
+        self,
+        model: str,
+        provider: str | None,
+        base_url: str,
+        usage: Usage,
+        at: datetime,
+        *,
+        batch: bool = False,
+        terms: Terms = ORDINARY,
     ) -> Priced | None:
-        """What `usage` cost, or would in a batch; None: no price."""
+        """What `usage` cost at these terms, or would in a batch; None: no price."""
 
 
 class Unpriced(NamedTuple):
@@ -70,7 +80,14 @@ _OF_REQUEST = (
     "path GLOB '/v1/messages/batches/*/results*'",
     *USED,
 )
-_OF_ATTEMPT = ("request", "n", "started_at", "provider", "model", "cost_usd", *USED)
+_OF_ATTEMPT = ("request", "n", "started_at", "provider", "model", "terms", "cost_usd", *USED)
+_OF_CHARGE = (
+    "charges.request",
+    "charges.attempt",
+    "attempts.started_at",
+    "attempts.provider",
+    *(f"charges.{name}" for name in ("model", "terms", "cost_usd", *USED, "n")),
+)
 _KNOWN = f"coalesce({', '.join(USED)}) IS NOT NULL"
 
 COUNT = "SELECT count(*) FROM requests WHERE started_at >= ? AND started_at < ?"
@@ -78,11 +95,16 @@ REQUESTS = f"""
     SELECT rowid, {", ".join(_OF_REQUEST)} FROM requests
     WHERE (started_at, rowid) > (?, ?) AND started_at < ? ORDER BY started_at, rowid LIMIT {BATCH}"""
 ATTEMPTS = f"SELECT {', '.join(_OF_ATTEMPT)} FROM attempts WHERE request IN ({{}}) AND {_KNOWN} ORDER BY request, n"
+CHARGES = f"""
+    SELECT {", ".join(_OF_CHARGE)} FROM charges
+    JOIN attempts ON attempts.request = charges.request AND attempts.n = charges.attempt
+    WHERE charges.request IN ({{}}) ORDER BY charges.request, charges.attempt, charges.n"""
 UNPRICED = f"""
     SELECT provider, coalesce(served_model, requested_model) AS model, count(*) AS requests FROM requests
     WHERE cost_usd IS NULL AND {_KNOWN} {{}} GROUP BY 1, 2 ORDER BY requests DESC, 1, 2"""
 SET_REQUEST = "UPDATE requests SET cost_usd = ?, priced_by = ? WHERE id = ?"
 SET_ATTEMPT = "UPDATE attempts SET cost_usd = ? WHERE request = ? AND n = ?"
+SET_CHARGE = "UPDATE charges SET cost_usd = ? WHERE request = ? AND attempt = ? AND n = ?"
 
 FIRST, LAST = "", "~"
 """Before and after every time in the ledger."""
@@ -121,7 +143,10 @@ def unpriced(connection: sqlite3.Connection, since: datetime | None) -> list[Unp
 
 
 class Spent(NamedTuple):
-    """What a try, or a request without tries that say it, used; `cost` is what the ledger has by now."""
+    """What a try, or a request without tries that say it, used; `cost` is what the ledger has by now.
+
+    n, charge  of the attempt, and of the charge beside it; None: it is none
+    """
 
     n: int | None
     started_at: str
@@ -129,6 +154,8 @@ class Spent(NamedTuple):
     model: str | None
     cost: float | None
     usage: Usage
+    terms: Terms = ORDINARY
+    charge: int | None = None
 
 
 class _Request(NamedTuple):
@@ -170,6 +197,7 @@ class _Work:
         tries = self._tries([request.id for request in batch])
         requests: list[tuple[Any, ...]] = []
         attempts: list[tuple[Any, ...]] = []
+        charges: list[tuple[Any, ...]] = []
         for request in batch:
             spent = tries.get(request.id) or ([request.own] if request.own.usage != Usage() else [])
             if (
@@ -183,33 +211,43 @@ class _Work:
             now = _columns(together(cost for _, cost in costs))
             if now != (request.cost, request.priced_by):
                 requests.append((*now, request.id))
-            usd_now = ((one, _columns(cost)[0]) for one, cost in costs if one.n is not None)
-            attempts += [(usd, request.id, one.n) for one, usd in usd_now if usd != one.cost]
-        self._write(requests, attempts)
+            changed = [
+                (one, usd) for one, cost in costs if (usd := _columns(cost)[0]) != one.cost and one.n is not None
+            ]
+            attempts += [(usd, request.id, one.n) for one, usd in changed if one.charge is None]
+            charges += [(usd, request.id, one.n, one.charge) for one, usd in changed if one.charge is not None]
+        self._write(requests, attempts, charges)
         self._changed += len(requests)
 
     def _tries(self, ids: Sequence[str]) -> dict[str, list[Spent]]:
+        """What the tries of each request used, and what was billed beside them."""
         found: dict[str, list[Spent]] = {}
-        for request, *rest in self._connection.execute(ATTEMPTS.format(", ".join("?" * len(ids))), ids):
+        marks = ", ".join("?" * len(ids))
+        for request, *rest in self._connection.execute(ATTEMPTS.format(marks), ids):
             found.setdefault(request, []).append(_spent(rest))
+        for request, *rest, n in self._connection.execute(CHARGES.format(marks), ids):
+            found.setdefault(request, []).append(_spent(rest)._replace(charge=n))
         return found
 
     def _cost(self, spent: Spent, batch: bool) -> Priced | None:
-        url = self._urls[spent.provider or ""]
-        at = _time(spent.started_at)
-        if batch:  # its row has the sum of many results
-            parts = list(portions(spent.usage))
-            return together(
-                self._prices.cost(spent.model or "", spent.provider, url, part, at, batch=True) for part in parts
-            )
-        return self._prices.cost(spent.model or "", spent.provider, url, spent.usage, at)
+        url, at = self._urls[spent.provider or ""], _time(spent.started_at)
+        special: dict[str, Any] = {"batch": True} if batch else {}
+        if spent.terms != ORDINARY:
+            special["terms"] = spent.terms
+        parts = (
+            list(portions(spent.usage)) if batch else [spent.usage]
+        )  # the row of a batch has the sum of many results
+        return together(
+            self._prices.cost(spent.model or "", spent.provider, url, part, at, **special) for part in parts
+        )
 
-    def _write(self, requests: Sequence[tuple[Any, ...]], attempts: Sequence[tuple[Any, ...]]) -> None:
-        if not requests and not attempts:
+    def _write(self, *changed: Sequence[tuple[Any, ...]]) -> None:
+        """What SET_REQUEST, SET_ATTEMPT and SET_CHARGE take."""
+        if not any(changed):
             return
         with transaction(self._connection):
-            self._connection.executemany(SET_REQUEST, requests)
-            self._connection.executemany(SET_ATTEMPT, attempts)
+            for statement, rows in zip((SET_REQUEST, SET_ATTEMPT, SET_CHARGE), changed, strict=True):
+                self._connection.executemany(statement, rows)
 
 
 def _columns(priced: Priced | None) -> tuple[float | None, str | None]:
@@ -223,8 +261,8 @@ def _request(row: Sequence[Any]) -> _Request:
 
 
 def _spent(row: Sequence[Any]) -> Spent:
-    n, started_at, provider, model, cost, *used = row
-    return Spent(n, started_at, provider, model, cost, Usage(*used))
+    n, started_at, provider, model, terms, cost, *used = row
+    return Spent(n, started_at, provider, model, cost, Usage(*used), Terms.parse(terms))
 
 
 def _time(text: str) -> datetime:

@@ -14,7 +14,7 @@ What this module must not know: what is asked of the sums (`reports`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -112,8 +112,10 @@ def _packed(histogram: str) -> dict[str, str]:
     }
 
 
-MEASURES: Final[Mapping[str, str]] = dict(COUNTED) | _packed("ttft") | _packed("speed")
-"""Column of `rollups` → what a request adds to it."""
+FIRST: Final[Mapping[str, str]] = dict(COUNTED) | _packed("ttft") | _packed("speed")
+LATER: Final[Mapping[str, str]] = {"estimated": "{row}estimated"}
+MEASURES: Final[Mapping[str, str]] = dict(FIRST) | dict(LATER)
+"""Column of `rollups` → what a request adds to it: those that the table began with, and those that came later."""
 
 
 def measured(table: str) -> dict[str, str]:
@@ -123,23 +125,42 @@ def measured(table: str) -> dict[str, str]:
     return {name: f"sum({value.format(row='')})" for name, value in MEASURES.items()}
 
 
-def create(db: Database) -> None:
-    """The table, filled from what is there, and the triggers. The SQL is part of a migration: to change it takes a new one."""
-    key = ("hour", *DIMENSIONS)
-    sums = ", ".join(f"{name} {'REAL' if name == 'cost_usd' else 'INTEGER'} NOT NULL" for name in MEASURES)
+def create(db: Database, names: Iterable[str] = MEASURES) -> None:
+    """The table, filled from what is there, and the triggers. The SQL is part of a migration: to change it takes a new one.
+
+    names  columns that the table has; what is left out is a later migration's
+    """
+    names, key = tuple(names), ("hour", *DIMENSIONS)
+    sums = ", ".join(f"{name} {'REAL' if name == 'cost_usd' else 'INTEGER'} NOT NULL" for name in names)
     db.execute(
         f"CREATE TABLE rollups ({', '.join(f'{name} TEXT NOT NULL' for name in key)}, {sums}, "
         f"PRIMARY KEY ({', '.join(key)})) WITHOUT ROWID"
     )
     groups = ", ".join(str(n) for n in range(1, len(key) + 1))
-    totals = ", ".join(measured("requests").values())
+    totals = ", ".join(value for name, value in measured("requests").items() if name in names)
     db.execute(f"INSERT INTO rollups SELECT {', '.join(_key(''))}, {totals} FROM requests GROUP BY {groups}")
-    counted = ", ".join(dict.fromkeys((*DIMENSIONS, "started_at", *READ)))
-    db.execute(f"CREATE TRIGGER rollups_added AFTER INSERT ON requests BEGIN {_add()} END")
-    db.execute(f"CREATE TRIGGER rollups_changed AFTER UPDATE OF {counted} ON requests BEGIN {_take()} {_add()} END")
-    db.execute(f"CREATE TRIGGER rollups_taken AFTER DELETE ON requests BEGIN {_take()} END")
+    _create_triggers(db, names)
 
 
+def add_estimated(db: Database) -> None:
+    """The column for estimated requests, of which there were none before."""
+    for name in TRIGGERS:
+        db.execute(f"DROP TRIGGER {name}")
+    db.execute("ALTER TABLE rollups ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0")
+    _create_triggers(db, tuple(MEASURES))
+
+
+def _create_triggers(db: Database, names: Sequence[str]) -> None:
+    read = [name for name in READ if name not in LATER or name in names]
+    counted = ", ".join(dict.fromkeys((*DIMENSIONS, "started_at", *read)))
+    added, changed, taken = TRIGGERS
+    add, take = _add(names), _take(names)
+    db.execute(f"CREATE TRIGGER {added} AFTER INSERT ON requests BEGIN {add} END")
+    db.execute(f"CREATE TRIGGER {changed} AFTER UPDATE OF {counted} ON requests BEGIN {take} {add} END")
+    db.execute(f"CREATE TRIGGER {taken} AFTER DELETE ON requests BEGIN {take} END")
+
+
+TRIGGERS: Final = ("rollups_added", "rollups_changed", "rollups_taken")
 READ: Final = (
     "finished",
     "attempts",
@@ -152,6 +173,7 @@ READ: Final = (
     "stream",
     "ttft_ms",
     "duration_ms",
+    "estimated",
 )
 """Columns of `requests` that the measures read."""
 
@@ -160,15 +182,15 @@ def _key(row: str) -> list[str]:
     return [SLOT.format(row=row), *(f"ifnull({row}{name}, '')" for name in DIMENSIONS)]
 
 
-def _add() -> str:
-    values = ", ".join([*_key("new."), *(value.format(row="new.") for value in MEASURES.values())])
-    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in MEASURES)
-    return (
-        f"INSERT INTO rollups VALUES ({values}) ON CONFLICT ({', '.join(('hour', *DIMENSIONS))}) DO UPDATE SET {sums};"
-    )
+def _add(names: Sequence[str]) -> str:
+    columns = ", ".join(("hour", *DIMENSIONS, *names))
+    values = ", ".join([*_key("new."), *(MEASURES[name].format(row="new.") for name in names)])
+    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
+    key = ", ".join(("hour", *DIMENSIONS))
+    return f"INSERT INTO rollups ({columns}) VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {sums};"
 
 
-def _take() -> str:
+def _take(names: Sequence[str]) -> str:
     where = " AND ".join(f"{name} = {value}" for name, value in zip(("hour", *DIMENSIONS), _key("old."), strict=True))
-    sums = ", ".join(f"{name} = {name} - ({value.format(row='old.')})" for name, value in MEASURES.items())
+    sums = ", ".join(f"{name} = {name} - ({MEASURES[name].format(row='old.')})" for name in names)
     return f"UPDATE rollups SET {sums} WHERE {where}; DELETE FROM rollups WHERE {where} AND requests = 0;"

@@ -1,4 +1,4 @@
-"""Requests and attempts as rows, and the sink that commits them.
+"""Requests, attempts and charges as rows, and the sink that commits them.
 
     tables = Tables(Path("relay.db"), patience=2.0)
     tables.open()
@@ -33,7 +33,8 @@ class RequestRow:
 
     `key` is the alias, never the key. `attempts` counts every try. Token counts follow Anthropic's meaning:
     `input_tokens` excludes what was read from or written to the cache. `cost_usd` and `priced_by` are for whoever knows
-    the prices. `notes`: what was left out or changed for a provider of another format.
+    the prices. `notes`: what was left out or changed for a provider of another format. `estimated`: some of the tokens were not
+    told by the provider, since the answer broke off or was left before it did.
     """
 
     id: str
@@ -67,6 +68,31 @@ class RequestRow:
     response_bytes: int | None = None
     notes: str | None = None
     project: str | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRow:
+    """A row of `charges`: the `n`th (from 1) of what was billed beside the own model of an attempt, at a price of its own.
+
+    kind   `advisor`, `compaction`, `declined` (a model that had begun to answer when another took over), or what the provider calls it
+    terms  at which it was served; see core/accounting/terms
+    """
+
+    request: str
+    attempt: int
+    n: int
+    kind: str
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    server_tool_requests: int | None = None
+    terms: str | None = None
+    cost_usd: float | None = None
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
@@ -77,7 +103,8 @@ class RequestRow:
 class AttemptRow:
     """A row of `attempts`: the `n`th try (from 1) of the request with that id. `error`: one line, no secrets.
 
-    Tokens and cost are what the upstream billed for this try; those of a request are the sum of its attempts.
+    Tokens and cost are what the upstream billed for this try's own model; those of a request are the sum of its attempts and of their
+    `charges`, which have a table of their own. `terms`: at which it was served, where these were not the usual ones.
     """
 
     request: str
@@ -99,6 +126,15 @@ class AttemptRow:
     reasoning_tokens: int | None = None
     server_tool_requests: int | None = None
     cost_usd: float | None = None
+    terms: str | None = None
+    charges: tuple[ChargeRow, ...] = ()
+
+    @property
+    def costs(self) -> Iterator[tuple[str | None, float | None]]:
+        """What the try cost, by model: itself, and what was billed beside it."""
+        yield self.model, self.cost_usd
+        for charge in self.charges:
+            yield charge.model, charge.cost_usd
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
@@ -122,7 +158,8 @@ type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
 
 
 REQUEST = tuple(field.name for field in fields(RequestRow))
-ATTEMPT = tuple(field.name for field in fields(AttemptRow))
+ATTEMPT = tuple(field.name for field in fields(AttemptRow) if field.name != "charges")
+CHARGE = tuple(field.name for field in fields(ChargeRow))
 GIVEN = (1,)
 NO_REQUEST, NO_ATTEMPT = (None,) * (1 + len(REQUEST)), (None,) * (1 + len(ATTEMPT))
 EMPTY = NO_REQUEST + NO_ATTEMPT
@@ -163,6 +200,10 @@ INCOMING = (
 
 _request: Callable[[RequestRow], tuple[Any, ...]] = attrgetter(*REQUEST)
 _attempt: Callable[[AttemptRow], tuple[Any, ...]] = attrgetter(*ATTEMPT)
+_charge: Callable[[ChargeRow], tuple[Any, ...]] = attrgetter(*CHARGE)
+
+CHARGES = f"INSERT INTO charges ({', '.join(CHARGE)}) VALUES ({', '.join('?' * len(CHARGE))}) ON CONFLICT DO NOTHING"
+"""Few requests have any: they are no part of the statement that all go through."""
 
 
 class Tables(DatabaseSink):
@@ -179,8 +220,11 @@ class Tables(DatabaseSink):
         """Commit the records in one transaction; a request that is there already stays as it is."""
         connection = self.connection()
         lines = [line for record in rows for line in _lines(record)]
-        insert = _insert if len(lines) <= LONGEST else _insert_many
-        insert(connection, lines)
+        if charges := [_charge(charge) for _, attempts in rows for attempt in attempts for charge in attempt.charges]:
+            _insert_many(connection, lines, charges)
+        else:
+            insert = _insert if len(lines) <= LONGEST else _insert_many
+            insert(connection, lines)
         self._since_checkpoint += len(lines)
 
     def tidy(self, *, idle: bool) -> None:
@@ -209,10 +253,14 @@ def _insert(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) ->
         connection.executemany(STATEMENTS[size], ([_storable(value) for value in values],))
 
 
-def _insert_many(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:
+def _insert_many(
+    connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]], charges: Sequence[tuple[Any, ...]] = ()
+) -> None:
     with transaction(connection):
         for start in range(0, len(lines), LONGEST):
             _insert(connection, lines[start : start + LONGEST])
+        if charges:
+            connection.executemany(CHARGES, charges)
 
 
 def _storable(value: Any) -> Any:

@@ -45,6 +45,7 @@ INCREMENTAL = 2
 
 OLD = "SELECT {0} FROM requests WHERE started_at < :before ORDER BY started_at LIMIT :batch"
 OLD_REQUESTS = (
+    f"DELETE FROM charges WHERE request IN ({OLD.format('id')})",
     f"DELETE FROM attempts WHERE request IN ({OLD.format('id')})",
     f"DELETE FROM bodies WHERE request IN ({OLD.format('id')})",
     f"DELETE FROM requests WHERE rowid IN ({OLD.format('rowid')})",
@@ -105,7 +106,7 @@ def prune(
             (bodies,) = work.run(OLD_BODIES, _moment(now - bodies_keep))
         if keep is not None:
             before = _moment(now - keep)
-            attempts, more, requests = work.run(OLD_REQUESTS, before)
+            _, attempts, more, requests = work.run(OLD_REQUESTS, before)
             (alone,) = work.run(OLD_BODIES, before)  # those whose request never came
             bodies += more + alone
     return Pruned(requests, attempts, bodies)

@@ -9,11 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.accounting import batches
-from claude_relay.core.accounting.batches import SHORT, BatchMeter, batch_of, fetched_here, portions, tells_of_batches
+from claude_relay.core.accounting.batches import (
+    SHORT,
+    BatchMeter,
+    Part,
+    batch_of,
+    fetched_here,
+    portions,
+    tells_of_batches,
+)
+from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.usage import Usage
 
 
-def line(number: int, model: str = "claude-sonnet-5", **usage: int) -> bytes:
+def line(number: int, model: str = "claude-sonnet-5", **usage: object) -> bytes:
     message = {"type": "message", "model": model, "content": [{"type": "text", "text": 'a "b"\n' * 9}], "usage": usage}
     return json.dumps({"custom_id": f"c{number}", "result": {"type": "succeeded", "message": message}}).encode()
 
@@ -54,6 +63,25 @@ def test_results_are_counted_by_model_however_they_are_cut(end: bytes) -> None:
     for pieces in cuts:
         meter = counted(*pieces)
         assert (meter.used, meter.complete) == (USED, True)
+
+
+def test_results_at_other_terms_and_what_is_billed_beside_them_are_counted_apart() -> None:
+    advisor = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 7, "output_tokens": 8}
+    compaction = {"type": "compaction", "input_tokens": 90, "output_tokens": 9}
+    lines = [
+        line(1, input_tokens=10, output_tokens=5, service_tier="batch"),
+        line(2, input_tokens=1, output_tokens=2, inference_geo="us", iterations=[advisor, compaction]),
+        line(3, input_tokens=3, output_tokens=4, inference_geo="us", iterations=[advisor]),
+    ]
+    meter = counted(b"\n".join(lines))
+    usual, here = Part("claude-sonnet-5", Terms()), Part("claude-sonnet-5", Terms(geo="us"))
+    assert meter.parts == {
+        usual: [Usage(10, 5)],
+        here: [Usage(4, 6)],
+        Part("claude-opus-5", Terms(geo="us"), "advisor", here): [Usage(14, 16)],
+        Part("claude-sonnet-5", Terms(geo="us"), "compaction", here): [Usage(90, 9)],
+    }
+    assert meter.used == {"claude-sonnet-5": [Usage(10, 5), Usage(4, 6)]}
 
 
 def test_portions_are_short_but_for_single_long_results() -> None:

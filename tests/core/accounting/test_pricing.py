@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_relay.core.accounting.pricing import Priced, Prices, together
+from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.tokens import Usage
 
 ANTHROPIC = "https://api.anthropic.com"
@@ -150,6 +151,56 @@ def test_a_request_costs_what_it_did_then(at: datetime, price: float) -> None:
 def test_a_batch_costs_half_but_its_searches_do_not(at: datetime) -> None:
     used = {"input_tokens": 1000, "output_tokens": 500, "cache_write_1h_tokens": 3000, "server_tool_requests": 2}
     assert usd(at=at, batch=True, **used) == round((0.002 + 0.005 + 0.012) / 2 + 0.02, 9)
+
+
+@pytest.mark.parametrize(
+    ("model", "terms", "times", "said"),
+    [
+        ("claude-opus-4-6", "speed=fast", 6, ", fast"),
+        ("claude-opus-4-7", "speed=fast", 6, ", fast"),
+        ("claude-opus-4-8", "speed=fast", 2, ", fast"),
+        ("claude-opus-5", "speed=fast", 2, ", fast"),
+        ("claude-opus-5-5", "speed=fast", 2, ", fast"),
+        ("claude-opus-5", "speed=fast inference_geo=us", 2.2, ", fast, us"),
+        ("claude-sonnet-5", "speed=fast", 1, ", fast at list price"),
+        ("claude-opus-4-6", "inference_geo=us", 1.1, ", us"),
+        ("claude-haiku-5-5", "inference_geo=us", 1.1, ", us"),
+        ("claude-haiku-4-5-20251001", "inference_geo=us", 1, ""),
+        ("claude-opus-4-1-20250805", "inference_geo=us", 1, ""),
+        ("claude-opus-5", "inference_geo=eu", 1, ", eu at list price"),
+        ("claude-opus-5", "service_tier=priority", 1, ", priority at list price"),
+        ("claude-opus-5", "inference_geo=us service_tier=priority", 1.1, ", us, priority at list price"),
+        ("claude-opus-5", "service_tier=batch", 0.5, ""),
+        ("claude-opus-5", "unbilled", 0, ", refused before any output"),
+    ],
+)
+def test_terms_have_their_price_as_far_as_one_is_known(model: str, terms: str, times: float, said: str) -> None:
+    used = Usage(1000, 2000, 3000, 4000, 5000)
+    usual = PRICES.cost(model, "p", ANTHROPIC, used, AT)
+    priced = PRICES.cost(model, "p", ANTHROPIC, used, AT, terms=Terms.parse(terms))
+    assert priced.usd == pytest.approx(times * usual.usd, abs=1e-9)
+    assert priced.by == usual.by + said
+
+
+def test_searches_cost_the_same_at_any_terms() -> None:
+    priced = PRICES.cost("claude-opus-5", "p", ANTHROPIC, Usage(server_tool_requests=3), AT, terms=Terms(speed="fast"))
+    assert priced.usd == 0.03
+
+
+def test_elsewhere_the_terms_of_anthropic_have_no_price_of_their_own() -> None:
+    at = "https://openrouter.ai/api/v1"
+    usual = PRICES.cost("anthropic/claude-opus-5", "p", at, Usage(ONE), AT)
+    terms = Terms(speed="fast", geo="us", unbilled=True)
+    priced = PRICES.cost("anthropic/claude-opus-5", "p", at, Usage(ONE), AT, terms=terms)
+    assert (priced.usd, priced.by) == (usual.usd, f"{usual.by}, fast at list price, us at list price")
+
+
+def test_an_own_price_is_taken_as_it_is() -> None:
+    prices = Prices([Own("*", 3, 15)])
+    for terms in ("speed=fast", "inference_geo=us", "service_tier=priority", "unbilled"):
+        assert prices.cost("claude-opus-5", "p", ANTHROPIC, Usage(ONE), AT, terms=Terms.parse(terms)) == Priced(
+            3.0, "relay.yaml"
+        )
 
 
 def test_without_a_known_discount_a_batch_costs_the_full_price() -> None:

@@ -16,6 +16,10 @@ from hypothesis import strategies as st
 
 from claude_relay.core.accounting import tokens
 from claude_relay.core.accounting import usage as usage_module
+from claude_relay.core.accounting.estimates import filled, output_tokens, roughly
+from claude_relay.core.accounting.passed import SAMPLE, Passed
+from claude_relay.core.accounting.terms import Terms
+from claude_relay.core.accounting.tokens import Charge, Tally
 from claude_relay.core.accounting.usage import BODY_LIMIT, Meter, Usage
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading import lenient, sniff
@@ -40,7 +44,7 @@ TRANSCRIPTS = {
     "crlf.sse": ((25, 4096, 0, 0, 0, None, None), SONNET, "max_tokens", None, True, True),
     "pings.sse": ((25, 5, 0, 0, 0, None, None), SONNET, "end_turn", None, True, True),
     "cut.sse": ((900, 1, 0, 300, 0, None, None), SONNET, None, None, False, True),
-    "compaction.sse": ((203000, 4500, 500, 0, 0, None, None), SONNET, "end_turn", None, True, True),
+    "compaction.sse": ((23000, 1000, 0, 0, 0, None, None), SONNET, "end_turn", None, True, True),
     "completion.sse": ((None,) * 7, "claude-2.1", "stop_sequence", None, True, True),
     "message.json": ((25, 12, 0, 0, 0, None, None), OPUS, "end_turn", None, True, True),
     "tool_use.json": ((345, 60, 1800, 0, 248, 20, 3), OPUS, "tool_use", None, True, True),
@@ -250,15 +254,212 @@ def test_searches_are_counted_and_what_is_free_is_not():
     assert use({"server_tool_use": None}).server_tool_requests is None
 
 
-def test_compactions_are_billed_beside_the_totals():
+def tallied(*usages: object) -> Tally:
+    tally = Tally()
+    for usage in usages:
+        tally.absorb(usage)
+    return tally
+
+
+def test_compactions_and_advisors_are_billed_beside_the_totals():
     compaction = {"type": "compaction", "input_tokens": 100, "output_tokens": 10, "cache_creation_input_tokens": 5}
-    advisor = {"type": "advisor_message", "model": "other", "input_tokens": 1000, "output_tokens": 1000}
+    advisor = {"type": "advisor_message", "model": "other", "input_tokens": 1000, "output_tokens": 2000}
     usage = {
         "input_tokens": 1,
         "output_tokens": 2,
-        "iterations": [compaction, advisor, compaction, {"type": "message"}, 7],
+        "iterations": [compaction, advisor, compaction, {"type": "message", "input_tokens": 1}, 7],
     }
-    assert use(usage, {"output_tokens": 3}) == Usage(201, 23, None, 10, 0)
+    tally = tallied(usage, {"output_tokens": 3})
+    assert tally.usage == Usage(1, 3)
+    beside = Charge("compaction", None, Usage(100, 10, None, 5, 0))
+    assert tally.charges == (beside, Charge("advisor", "other", Usage(1000, 2000)), beside)
+
+
+def test_a_list_that_is_told_again_takes_the_place_of_the_first():
+    one = {"type": "advisor_message", "model": "m", "output_tokens": 5}
+    assert len(tallied({"iterations": [one]}, {"iterations": [one, one]}, {"output_tokens": 9}).charges) == 2
+
+
+FABLE, OPUS_48 = "claude-fable-5-2", "claude-opus-4-8"
+
+
+@pytest.mark.parametrize(("declined", "charges"), [(0, 0), (7, 1)])
+def test_a_model_that_declined_is_billed_for_what_it_had_written(declined: int, charges: int):
+    runs = [
+        {"type": "message", "model": FABLE, "input_tokens": 535, "output_tokens": declined},
+        {"type": "message", "model": OPUS_48, "input_tokens": 12, "output_tokens": 4},
+        {"type": "fallback_message", "model": OPUS_48, "input_tokens": 400, "output_tokens": 260},
+    ]
+    final = {"input_tokens": 412, "output_tokens": 264, "cache_read_input_tokens": 0, "iterations": runs}
+    tally = tallied({"input_tokens": 35, "cache_read_input_tokens": 500, "output_tokens": 1}, final)
+    assert (tally.served, tally.usage) == (OPUS_48, Usage(412, 264, 0))  # the cache that was read was the first model's
+    assert tally.charges == (Charge("declined", FABLE, Usage(535, declined)),) * charges
+
+
+def test_the_model_that_took_over_is_the_one_that_served():
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    meter.feed(claude_event("message_start", message={"model": FABLE, "usage": {"input_tokens": 5}}))
+    runs = [{"type": "fallback_message", "model": OPUS_48, "output_tokens": 3}]
+    delta = {"stop_reason": "end_turn"}
+    meter.feed(claude_event("message_delta", delta=delta, usage={"output_tokens": 3, "iterations": runs}))
+    assert (meter.served_model, meter.charges) == (OPUS_48, ())
+
+
+@pytest.mark.parametrize("model", [None, "m"])
+def test_an_unknown_run_is_billed_beside_the_answer_only_under_another_model(model: str | None):
+    """Runs of the answer's own model are in its totals."""
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    runs = [{"type": "new_run", "model": name, "output_tokens": 3} for name in (model, "other")]
+    meter.feed(claude_event("message_start", message={"model": "m", "usage": {"iterations": runs}}))
+    assert meter.charges == (Charge("new_run", "other", Usage(None, 3)),)
+
+
+def test_a_later_count_counts_when_it_is_above_nothing():
+    first = {"input_tokens": 12, "cache_read_input_tokens": 5, "output_tokens": 1}
+    split = {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4}
+    first |= {"cache_creation_input_tokens": 7, "cache_creation": split, "server_tool_use": {"web_search_requests": 2}}
+    zeros = dict.fromkeys(("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"), 0)
+    zeros |= {"cache_creation": dict.fromkeys(split, 0), "server_tool_use": {"web_search_requests": 0}}
+    expected = Usage(12, 30, 5, 3, 4, None, 2)
+    for later in (zeros, dict.fromkeys(zeros), {}):
+        assert use(later | {"output_tokens": 20}, later | {"output_tokens": 30}, first=first) == expected
+    assert use(
+        {"input_tokens": 12, "output_tokens": 3}, first=dict.fromkeys(("input_tokens", "output_tokens"), 0)
+    ) == Usage(12, 3)
+    assert use({"input_tokens": 0}) == Usage(0)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "expected"),
+    [
+        ({}, "", ""),
+        ({}, "fast", "speed=fast"),
+        ({"speed": "standard"}, "fast", ""),
+        ({"speed": "fast"}, "", "speed=fast"),
+        ({"service_tier": "standard", "inference_geo": "global"}, "", ""),
+        ({"service_tier": "priority", "inference_geo": "us"}, "", "inference_geo=us service_tier=priority"),
+        ({"service_tier": "batch", "inference_geo": "not_available"}, "", "service_tier=batch"),
+        ({"service_tier": "two words", "inference_geo": 7, "speed": "x" * 99}, "", ""),
+    ],
+)
+def test_terms_are_those_that_the_answer_names(said: dict, asked: str, expected: str):
+    terms = tallied({"output_tokens": 1} | said, {"output_tokens": 2}).terms(asked)
+    assert str(terms) == expected
+    assert Terms.parse(expected) == terms
+
+
+def test_a_refusal_before_any_output_is_not_billed():
+    def terms(output: int, *between: bytes) -> Terms:
+        meter = Meter({}, endpoint=Endpoint.MESSAGES)
+        meter.feed(claude_event("message_start", message={"model": "m", "usage": {"input_tokens": 5}}))
+        for event in between:
+            meter.feed(event)
+        meter.feed(claude_event("message_delta", delta={"stop_reason": "refusal"}, usage={"output_tokens": output}))
+        return meter.terms()
+
+    text = claude_event("content_block_delta", delta={"type": "text_delta", "text": "Well"})
+    assert terms(0) == Terms.parse("unbilled") == Terms(unbilled=True)
+    assert not terms(5).unbilled
+    assert not terms(0, text).unbilled
+
+
+def claude_event(name: str, **data: object) -> bytes:
+    return f"event: {name}\ndata: {json.dumps({'type': name} | data)}\n\n".encode()
+
+
+def spoken(*texts: str, kind: str = "text") -> list[bytes]:
+    names = {"text": "text_delta", "thinking": "thinking_delta", "partial_json": "input_json_delta"}
+    return [claude_event("content_block_delta", delta={"type": names[kind], kind: text}) for text in texts]
+
+
+def begun(*events: bytes) -> Meter:
+    meter = Meter({}, endpoint=Endpoint.MESSAGES)
+    meter.feed(claude_event("message_start", message={"model": "m", "usage": {"input_tokens": 5, "output_tokens": 1}}))
+    for event in events:
+        meter.feed(event)
+    return meter
+
+
+@pytest.mark.parametrize("kind", ["text", "thinking", "partial_json"])
+@pytest.mark.parametrize("compact", [True, False])
+def test_what_passed_is_known_to_the_letter(kind: str, compact: bool):
+    texts = ["Hello, ", '"text": "quoted" ', "\\ and \n", "äöü 漢字 \U0001f600", " end"]
+    events = spoken(*texts, kind=kind)
+    if compact:
+        events = [event.replace(b'": ', b'":').replace(b', "', b',"') for event in events]
+        texts = [json.loads(event.partition(b"data: ")[2])["delta"][kind] for event in events]
+    for pieces in (events, by_bytes(b"".join(events))):
+        meter = begun(*pieces)
+        assert meter.passed.sample() == "".join(texts)
+        assert meter.passed.share == 1
+
+
+def test_the_end_of_a_long_answer_is_judged_by_its_beginning():
+    meter = begun(*spoken(*["word " * 20] * 4000))
+    assert len(meter.passed.sample()) < SAMPLE
+    assert len(meter.passed.sample()) * meter.passed.share == pytest.approx(400_000, rel=0.01)
+    huge = begun(*spoken("word " * 100_000))
+    assert len(huge.passed.sample()) * huge.passed.share == pytest.approx(500_000, rel=0.01)
+
+
+def test_signatures_and_what_servers_tools_found_are_no_output():
+    found = {"type": "web_search_tool_result", "content": [{"type": "text", "text": "found"}]}
+    signed = claude_event("content_block_delta", delta={"type": "signature_delta", "signature": "x" * 500})
+    meter = begun(claude_event("content_block_start", content_block=found), signed)
+    assert meter.passed.sample() == ""
+
+
+END = claude_event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 9})
+MIDDLE = claude_event("message_delta", delta={"stop_reason": None}, usage={"output_tokens": 9})
+STOP = claude_event("message_stop")
+
+
+@pytest.mark.parametrize(
+    ("events", "uncounted"),
+    [
+        ([], True),
+        (spoken("a"), True),
+        ([*spoken("a"), MIDDLE], True),
+        ([*spoken("a"), MIDDLE, *spoken("b"), END], False),
+        ([*spoken("a"), END], False),
+        ([*spoken("a"), END, STOP], False),
+        ([*spoken("a"), STOP], True),
+        ([STOP], False),
+        ([claude_event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 0}), STOP], False),
+        ([*spoken("a"), claude_event("error", error={"type": "api_error"})], True),
+    ],
+)
+def test_which_streams_have_not_told_their_last_count(events: list[bytes], uncounted: bool):
+    meter = begun(*events)
+    meter.end()
+    assert meter.uncounted is uncounted
+
+
+@pytest.mark.parametrize("name", ["completion.sse", "completion.json"])
+def test_an_old_text_completion_never_tells(name: str):
+    meter = Meter({}, endpoint=Endpoint.COMPLETE)
+    whole = (
+        b'{"type": "completion", "completion": " Hello there", "stop_reason": "stop_sequence", "model": "claude-2.1"}'
+    )
+    meter.feed((HERE / name).read_bytes() if name.endswith(".sse") else whole)
+    meter.end()
+    assert (meter.uncounted, meter.complete) == (True, True)
+    assert meter.passed.sample().startswith(" Hello")
+
+
+def test_an_estimate_adds_what_is_missing():
+    passed = Passed()
+    passed.event(b"".join(spoken("word " * 500)))
+    assert output_tokens(passed, "claude-opus-5") == pytest.approx(500 * 7 / 6, abs=2)
+    assert output_tokens(passed, "gpt-6") == pytest.approx(500, abs=1)
+    assert roughly(passed) == 625
+    passed.calls += 2
+    assert output_tokens(passed, "gpt-6") == pytest.approx(512, abs=1)
+    assert filled(Usage(25, 1), 480, 30) == Usage(25, 480)
+    assert filled(Usage(25, 700), 480, 30) == Usage(25, 700)
+    assert filled(Usage(0, 1, 90), 480, 30) == Usage(0, 480, 90)
+    assert filled(Usage(0, 1, 0), 480, 30) == Usage(30, 480, 0)
+    assert filled(Usage(), 480, 30) == Usage(30, 480)
 
 
 NONSENSE = [

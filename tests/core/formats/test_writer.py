@@ -263,3 +263,21 @@ def test_a_stream_keeps_no_text_and_many_small_pieces_are_cheap():
         writer.take()
     assert time.process_time() - begun < 3
     assert not any(block.pieces for block in writer._blocks)
+
+
+TOLD = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+
+
+@pytest.mark.parametrize(
+    ("tellings", "expected"),
+    [
+        ([(9, 0, 0, 5), (0, 0, 0, 0)], (9, 0, 0, 5)),
+        ([(9, 0, 0, 5), (None, None, None, 8)], (9, 0, 0, 8)),
+        ([(9, 0, 0, 5), (0, 9, 0, 6)], (0, 9, 0, 6)),  # all of it came from the cache, as a later event knows
+        ([(0, 9, None, 5)], (0, 9, 0, 5)),  # nothing of the estimate is left
+        ([(0, 0, 0, 0), (9, 0, 0, 5)], (9, 0, 0, 5)),
+    ],
+)
+def test_a_later_count_counts_when_it_is_above_nothing(tellings, expected):
+    message = message_of(step("text", "a"), *(step("usage", **dict(zip(TOLD, told, strict=True))) for told in tellings))
+    assert tuple(message["usage"].get(name, 0) for name in TOLD) == expected

@@ -38,6 +38,21 @@ def dollars(cost: float | None) -> str:
     return "—" if cost is None else f"${cost:,.2f}" if cost >= 1 else f"${cost:.4f}"
 
 
+ABOUT: Final = "~"
+"""Before a cost that is estimated in part."""
+
+
+def about(estimated: int) -> str:
+    """The mark of a sum with so many estimated requests in it."""
+    return ABOUT if estimated else ""
+
+
+def estimates(number: int) -> str:
+    """What the mark means."""
+    told = "1 request estimated: it" if number == 1 else f"{number:,} requests estimated: they"
+    return f"{ABOUT} {told} ended before the provider told how many tokens it took."
+
+
 def duration(milliseconds: float | None) -> str:
     """Milliseconds, or seconds."""
     if milliseconds is None:
@@ -56,7 +71,7 @@ CELLS: Final[Mapping[str, Callable[[Line], str]]] = {
     "cache\nread": lambda line: count(line.cache_read_tokens),
     "cache\nwrite": lambda line: count(line.cache_write_tokens),
     "cache\nhit": lambda line: percent(line.cache_hit_rate),
-    "cost": lambda line: dollars(line.cost_usd),
+    "cost": lambda line: about(line.estimated) + dollars(line.cost_usd),
     "ttft\np50": lambda line: duration(line.ttft_p50_ms),
     "ttft\np95": lambda line: duration(line.ttft_p95_ms),
     "tok/s\np50": lambda line: count(line.speed_p50),

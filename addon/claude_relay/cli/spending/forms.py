@@ -18,7 +18,7 @@ import click
 from claude_relay.store.reports import COLUMNS, TIMES, Line, Report
 
 from ..common import shown_path
-from .cells import CELLS, EXPENDABLE
+from .cells import CELLS, EXPENDABLE, estimates
 from .charts import bar, sparkline, squeezed
 from .source import FIRST_REQUEST
 
@@ -121,6 +121,8 @@ def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[Ren
         found.append(Text(_cut(report), style="dim"))
     if left_out := [title.replace("-\n", "").replace("\n", " ") for title in CELLS if title not in shown]:
         found.append(Text(f"No room for: {', '.join(left_out)}. --json has them.", style="dim"))
+    if report.total.estimated:
+        found.append(Text(estimates(report.total.estimated), style="dim"))
     if report.unpriced:
         found.append(Text(_unpriced(report), style="yellow"))
     return found

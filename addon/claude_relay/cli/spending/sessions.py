@@ -16,7 +16,7 @@ import click
 from claude_relay.store.lookups import COLUMNS, Session
 
 from ..common import shown_path
-from .cells import count, dollars, percent
+from .cells import about, count, dollars, estimates, percent
 from .forms import ROWS, console
 from .source import FIRST_REQUEST
 
@@ -27,7 +27,7 @@ CELLS: Final[Mapping[str, Callable[[Session], str]]] = {
     "tok.\nin": lambda one: count(_in(one)),
     "tok.\nout": lambda one: count(one.output_tokens),
     "cache\nhit": lambda one: percent(one.cache_hit_rate),
-    "cost": lambda one: dollars(one.cost_usd),
+    "cost": lambda one: about(one.estimated) + dollars(one.cost_usd),
 }
 """A table's columns after session and project. Here what went in includes what the cache held."""
 
@@ -73,6 +73,8 @@ def as_table(found: list[Session], path: Path) -> None:
         table.add_row(Text(one.id), Text(one.project or "—"), *(cell(one) for cell in CELLS.values()))
     screen = console()
     screen.print(table)
+    if estimated := sum(one.estimated for one in found):
+        screen.print(estimates(estimated), style="dim")
     if len(found) > ROWS:
         screen.print(f"{ROWS} of {len(found):,} sessions: the latest. --json and --csv have each.", style="dim")
 

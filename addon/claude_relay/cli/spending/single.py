@@ -11,7 +11,7 @@ import click
 
 from claude_relay.store.lookups import Found, NotOne
 
-from .cells import count, dollars, duration
+from .cells import about, count, dollars, duration, estimates
 from .forms import console
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 LINE: Final = 20
 """Columns of the time line."""
+
+BESIDE: Final = "+"
+"""Before what was billed beside an attempt's own model."""
 
 TOKENS: Final[Mapping[str, tuple[str, ...]]] = {
     "tok.\nin": ("input_tokens",),
@@ -39,8 +42,9 @@ def none_or_several(error: NotOne) -> click.ClickException:
 
 
 def print_json(found: Found) -> None:
-    """Both tables' columns, as they are."""
-    click.echo(json.dumps(dict(found.request) | {"attempts": found.attempts}, indent=2, ensure_ascii=False))
+    """The columns of all tables, as they are."""
+    rows = dict(found.request) | {"attempts": found.attempts, "charges": found.charges}
+    click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
 
 
 def print_request(found: Found) -> None:
@@ -74,7 +78,9 @@ def _facts(row: Row) -> Iterator[RenderableType]:
         if row[name]:
             yield _text(f"{name:8} {row[name]}")
     price = f" by {row['priced_by']}" if row["priced_by"] else ""
-    yield _text(f"cost     {dollars(row['cost_usd'])}{price}")
+    yield _text(f"cost     {about(row['estimated'])}{dollars(row['cost_usd'])}{price}")
+    if row["estimated"]:
+        yield _text(estimates(1))
 
 
 def _attempts(found: Found) -> RenderableType:
@@ -93,11 +99,16 @@ def _attempts(found: Found) -> RenderableType:
     for attempt in found.attempts:
         where = f"{attempt['n']} {attempt['provider']}/{attempt['key'] or '—'}"
         what = " ".join(str(part) for part in (attempt["status"], attempt["verdict"]) if part is not None)
-        tokens = (count(_sum(attempt, names)) for names in TOKENS.values())
-        table.add_row(
-            Text(where), Text(what), _line(found.request, attempt, span), *tokens, dollars(attempt["cost_usd"])
-        )
+        drawn = _line(found.request, attempt, span)
+        table.add_row(Text(where), Text(what), drawn, *_tokens(attempt), dollars(attempt["cost_usd"]))
+        for charge in (one for one in found.charges if one["attempt"] == attempt["n"]):
+            beside = Text(f"{BESIDE} {charge['kind']} {charge['model'] or ''}".rstrip())
+            table.add_row(beside, Text(), "", *_tokens(charge), dollars(charge["cost_usd"]))
     return table
+
+
+def _tokens(row: Row) -> list[str]:
+    return [count(_sum(row, names)) for names in TOKENS.values()]
 
 
 def _sum(row: Row, names: tuple[str, ...]) -> int | None:

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -28,8 +30,9 @@ from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.reading.lenient import ABSENT, BAD_JSON, text, value
 
+from .terms import Terms
 from .tokens import Tally, Usage
-from .usage import Meter
+from .usage import Meter, terms_of
 
 LONGEST_LINE = 32 * 1024 * 1024
 """Bytes of one result; a longer one makes the sum unknown."""
@@ -47,6 +50,7 @@ _RESULTS_URL = re.compile(rb'("results_url"\s*:\s*")[^"\\]*?(/v1/messages/batche
 class _Message(msgspec.Struct):
     model: Raw = ABSENT
     usage: Raw = ABSENT
+    stop_reason: Raw = ABSENT
 
 
 class _Result(msgspec.Struct):
@@ -76,24 +80,41 @@ def fetched_here(answer: bytes, base: str) -> bytes:
     return _RESULTS_URL.sub(lambda found: found[1] + base.encode() + found[2], answer)
 
 
+class Part(NamedTuple):
+    """What is alike in price within a batch: results of one model at the same terms, and what is billed beside them.
+
+    kind    of such a charge; its model may be another one
+    beside  the results that such a charge belongs to; None: the results themselves
+    """
+
+    model: str
+    terms: Terms
+    kind: str = ""
+    beside: Part | None = None
+
+
 class BatchMeter(Meter):
     """The meter of a batch's results.
 
-    used      by the model that answered, in portions
+    parts     what was used, in portions
     complete  whether every line was read to the end of the answer
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__(headers, endpoint=Endpoint.RESOURCE)
         self._decoder = Decoder(headers.get("content-encoding", ""), limit=UNFOLDED)
-        self._used: dict[str, list[Usage]] = {}
+        self.parts: dict[Part, list[Usage]] = {}
         self._line = bytearray()
         self._lost = False
 
     @property
     def used(self) -> Mapping[str, Sequence[Usage]]:
-        """What is known by now."""
-        return self._used
+        """What the results themselves have used, by the model that answered, in portions."""
+        found: dict[str, list[Usage]] = {}
+        for part, used in self.parts.items():
+            if part.beside is None:
+                found.setdefault(part.model, []).extend(used)
+        return found
 
     def feed(self, data: bytes) -> None:
         """Count the next bytes; there is no final event."""
@@ -124,12 +145,21 @@ class BatchMeter(Meter):
             self._lost = True
             return
         if message is not None:
-            tally = Tally()
-            tally.absorb(value(message.usage))
-            self._add(text(value(message.model)) or "", tally.usage)
+            self._count(message)
 
-    def _add(self, model: str, usage: Usage) -> None:
-        portions = self._used.setdefault(model, [])
+    def _count(self, message: _Message) -> None:
+        tally = Tally()
+        tally.absorb(value(message.usage))
+        model, usage = tally.served or text(value(message.model)) or "", tally.usage
+        terms = replace(terms_of(tally, text(value(message.stop_reason))), tier="")  # that of a batch is known without
+        results = Part(model, terms)
+        self._add(results, usage)
+        for charge in tally.charges:
+            beside = Part(charge.model or model, charge.terms(terms), charge.kind, results)
+            self._add(beside, charge.usage)
+
+    def _add(self, part: Part, usage: Usage) -> None:
+        portions = self.parts.setdefault(part, [])
         if portions and _input(portions[-1]) + _input(usage) <= SHORT:
             portions[-1] = Usage.total((portions[-1], usage))
         else:

@@ -38,13 +38,9 @@ DURATION_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0,
 type Labels = tuple[str, ...]
 
 
-class Attempted(Protocol):
-    """What counts of one try: a row of `attempts`. Tokens and cost are what its provider billed for it."""
+class Billed(Protocol):
+    """What was billed at the price of one model: a try, or a charge beside it."""
 
-    @property
-    def provider(self) -> str: ...
-    @property
-    def verdict(self) -> str | None: ...
     @property
     def model(self) -> str | None: ...
     @property
@@ -59,6 +55,17 @@ class Attempted(Protocol):
     def cache_write_1h_tokens(self) -> int | None: ...
     @property
     def cost_usd(self) -> float | None: ...
+
+
+class Attempted(Billed, Protocol):
+    """What counts of one try: a row of `attempts`. Tokens and cost are what its provider billed for it."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def verdict(self) -> str | None: ...
+    @property
+    def charges(self) -> Sequence[Billed]: ...
 
 
 class Settled(Protocol):
@@ -180,7 +187,7 @@ KINDS = {
     "cache_write_1h": "cache_write_1h_tokens",
 }
 _KINDS = tuple(KINDS)
-_tokens: Callable[[Attempted], tuple[int | None, ...]] = attrgetter(*KINDS.values())
+_tokens: Callable[[Billed], tuple[int | None, ...]] = attrgetter(*KINDS.values())
 
 
 class Metrics:
@@ -217,18 +224,20 @@ class Metrics:
             self._duration.observe(pair, request.duration_ms / 1000)
         for attempt in attempts:
             self._attempts.add((attempt.provider, attempt.verdict or NONE), 1)
-            self._spent(attempt, request.served_model)
+            self._spent(attempt.provider, attempt, request.served_model)
+            for charge in attempt.charges:
+                self._spent(attempt.provider, charge, request.served_model)
 
-    def _spent(self, attempt: Attempted, served: str | None) -> None:
-        tokens = _tokens(attempt)
-        if attempt.cost_usd is None and not any(tokens):
+    def _spent(self, provider: str, billed: Billed, served: str | None) -> None:
+        tokens = _tokens(billed)
+        if billed.cost_usd is None and not any(tokens):
             return
-        pair = attempt.provider, self.names.label(attempt.model or served, served=True)
+        pair = provider, self.names.label(billed.model or served, served=True)
         for kind, amount in zip(_KINDS, tokens, strict=True):
             if amount:
                 self._tokens.add((*pair, kind), amount)
-        if attempt.cost_usd is not None:
-            self._cost.add(pair, attempt.cost_usd)
+        if billed.cost_usd is not None:
+            self._cost.add(pair, billed.cost_usd)
 
     def render(self, gauges: Gauges) -> Iterator[str]:
         """Prometheus' text in pieces of a few lines; whoever asks may do other things between two of them."""

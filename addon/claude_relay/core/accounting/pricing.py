@@ -7,9 +7,9 @@
 
 A price belongs to whoever is paid: the library's provider is found by the host of `base_url`, and its model by the name that the
 model has there. An unknown host, such as a server of one's own, or an unknown model has no price: None, never 0. Only the
-library's lists are used: its own sum takes 0.2 ms and leaves out what has no price. What the lists lack is in
-data/extra_prices.json. Nothing is ever fetched: the lists come with the package. Not known here, because `Usage` does not say it:
-faster or slower service tiers and surcharges for a region.
+library's lists are used: its own sum takes 0.2 ms and leaves out what has no price. What the lists lack, such as the prices of fast speed
+and of data residency, is in data/extra_prices.json. Nothing is ever fetched: the lists come with the package. Terms whose price nobody
+knows cost what is usual, and `Priced.by` says so.
 
 It must not know requests, attempts, tables or configuration files.
 """
@@ -23,6 +23,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
+from math import prod
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ import msgspec
 
 from claude_relay.core.routing import fits
 
+from .terms import ORDINARY, Terms
 from .tokens import Usage
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ DIGITS = 9
 """Decimal places of a cost in USD."""
 BATCH = {"processing": "batch"}
 """How genai-prices names the prices of a batch."""
+UNBILLED = frozenset({"anthropic"})
+"""Providers that take nothing for an answer that was refused before it began."""
 OWN = "relay.yaml"
 LONGEST_NAME = 255
 """Characters of a model's name that count: thousands are remembered, and clients choose them."""
@@ -127,7 +131,15 @@ class Prices:
         library()
 
     def cost(
-        self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime, *, batch: bool = False
+        self,
+        model: str,
+        provider: str | None,
+        base_url: str,
+        usage: Usage,
+        at: datetime,
+        *,
+        batch: bool = False,
+        terms: Terms = ORDINARY,
     ) -> Priced | None:
         """What `usage` cost at `at` (without a time zone: UTC). None when there is no price, or nothing is known of the usage.
 
@@ -135,21 +147,23 @@ class Prices:
         provider  its name in relay.yaml; only own prices look at it
         base_url  where the request went
         batch     in a batch of messages, at half the price; own prices too
+        terms     at which it was served; an own price is taken as it is
         Never raises. Takes about 20 µs, a new name up to 3 ms.
         """
         try:
-            return self._cost(model, provider, base_url, usage, at if at.tzinfo else at.replace(tzinfo=UTC), batch)
+            when = at if at.tzinfo else at.replace(tzinfo=UTC)
+            return self._cost(model, provider, base_url, usage, when, batch or terms.tier == "batch", terms)
         except Exception:  # no slip in a price list is worth an answer
             return None
 
     def _cost(
-        self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime, batch: bool
+        self, model: str, provider: str | None, base_url: str, usage: Usage, at: datetime, batch: bool, terms: Terms
     ) -> Priced | None:
         if usage == Usage():
             return None
         if sheet := self._own_sheet(model, provider, at):
             return _priced(sheet, usage, extra().batch.share if batch else None, OWN)
-        return library().cost(model, base_url, usage, at, batch)
+        return library().cost(model, base_url, usage, at, batch, terms)
 
     def _own_sheet(self, model: str, provider: str | None, at: datetime) -> Sheet | None:
         if not self._own:
@@ -216,7 +230,7 @@ def _exact(price: float) -> Decimal:
 
 
 def _priced(sheet: Sheet, usage: Usage, share: Decimal | None, by: str) -> Priced | None:
-    """`share`: of the token prices; None: all of it."""
+    """`share`: of the token prices, which may be more than 1; None: just those."""
     tokens = _tokens(sheet, usage)
     if tokens is None or (sheet.input is None and sheet.output is None):
         return None
@@ -274,12 +288,23 @@ class _Batch(msgspec.Struct, frozen=True):
     providers: frozenset[str]
 
 
+class _Fast(msgspec.Struct, frozen=True):
+    times: dict[str, Decimal]
+
+
+class _Geographies(msgspec.Struct, frozen=True):
+    times: dict[str, Decimal]
+    older: tuple[str, ...] = msgspec.field(name="except")
+
+
 class Extra(msgspec.Struct, frozen=True):
     """data/extra_prices.json."""
 
     cache_writes: _CacheWrites
     server_tools: dict[str, _Tool]
     batch: _Batch
+    fast: dict[str, _Fast]
+    geographies: dict[str, _Geographies]
 
 
 @cache
@@ -307,22 +332,31 @@ class Library:
         self._found = lru_cache(maxsize=4096)(self._find)  # bounded: clients choose the names
         self._sheets: dict[int, Sheet] = {}
 
-    def cost(self, model: str, base_url: str, usage: Usage, at: datetime, batch: bool) -> Priced | None:
+    def cost(
+        self, model: str, base_url: str, usage: Usage, at: datetime, batch: bool, terms: Terms = ORDINARY
+    ) -> Priced | None:
         """As `Prices.cost`, without own prices; may raise."""
         found = self._found(base_url, model[:LONGEST_NAME])
         if found is None:
             return None
         provider, known = found
         by = f"{self._by} {provider.id}/{known.id}"
+        times: Decimal | None = None
+        if terms is not ORDINARY:
+            if terms.unbilled and provider.id in UNBILLED:
+                return Priced(0.0, f"{by}, refused before any output")
+            times, marks = _special(terms, provider.id, known.id)
+            by += marks
         prices = known.get_prices(at)
         if not batch:
             sheet = self._sheets.get(id(prices)) or self._kept(prices, provider.id, known.id)
-            return _priced(sheet, usage, None, by)
+            return _priced(sheet, usage, times, by)
         special = known.get_prices(at, BATCH) if any(known is model for model in provider.models) else prices
         sheet = _sheet(special, provider.id, known.id)
         discount = extra().batch
-        half = special == prices and provider.id in discount.providers
-        return _priced(sheet, usage, discount.share if half else None, by)
+        if special == prices and provider.id in discount.providers:
+            times = discount.share if times is None else times * discount.share
+        return _priced(sheet, usage, times, by)
 
     def _kept(self, prices: ModelPrice, provider: str, model: str) -> Sheet:
         # The lists are never let go of, so an id names the same prices for ever.
@@ -344,6 +378,21 @@ class Library:
             if found and (found.end() >= len(site) or found.group().endswith(".")):
                 return provider
         return None
+
+
+def _special(terms: Terms, provider: str, model: str) -> tuple[Decimal | None, str]:
+    """How many times the usual token prices the terms cost (None: once), and what there is to say of them."""
+    fast, geographies = extra().fast.get(provider), extra().geographies.get(provider)
+    known: list[tuple[str, Decimal | None]] = []
+    if terms.speed:
+        known.append((terms.speed, fast.times.get(model) if fast and terms.speed == "fast" else None))
+    if terms.geo and not (geographies and any(fits(glob, model) for glob in geographies.older)):
+        known.append((terms.geo, geographies.times.get(terms.geo) if geographies else None))
+    if terms.tier and terms.tier != "batch":
+        known.append((terms.tier, None))
+    times = [factor for _, factor in known if factor is not None]
+    marks = "".join(f", {word}{'' if factor is not None else ' at list price'}" for word, factor in known)
+    return prod(times, start=Decimal(1)) if times else None, marks
 
 
 def _sheet(prices: ModelPrice, provider: str, model: str) -> Sheet:

@@ -6,19 +6,34 @@
     >>> tally.usage.output_tokens, tally.usage.cache_write_5m_tokens
     (42, 5)
 
-The numbers of Claude's API are cumulative: a later one takes the place of an earlier one, and what is absent, null or
-nonsense changes nothing. So a stream that was broken off keeps what its beginning told. Shapes: `Usage`,
-`MessageDeltaUsage` and `BetaUsage` of the official Python SDK. Knows nothing of streams or prices.
+The numbers of Claude's API are cumulative: a later one takes the place of an earlier one. What is absent, null or nonsense changes
+nothing, nor does a 0 after a number, which servers send for what they do not count again. So a stream that was broken off keeps what
+its beginning told. Shapes: `Usage`, `MessageDeltaUsage` and `BetaUsage` of the official Python SDK. Knows nothing of streams or prices.
+
+`usage.iterations` lists the runs of models behind one answer; what the totals leave out of them is billed beside these, as `Charge`s:
+
+    compaction                    never in the totals
+    advisor_message               never in the totals, at its own model's price
+    message                       in the totals; but where another model took over, those of the models that declined are not, and are
+                                  billed if they had begun to answer
+    fallback_message              in the totals: the model that took over
+    another one with a model      beside the totals, as its model has a price of its own
+
+https://docs.claude.com/en/docs/agents-and-tools/tool-use/advisor-tool#usage-and-billing
+https://docs.claude.com/en/docs/build-with-claude/compaction, …/refusals-and-fallback
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Final
 
-from claude_relay.core.reading.lenient import count, mapping
+from claude_relay.core.reading.lenient import count, mapping, text
+
+from .terms import NAMES, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +79,81 @@ _COUNTS = {
 }
 
 
+LONGEST_NAME: Final = 255
+"""Characters of a model's name."""
+MOST_CHARGES: Final = 100
+COMPACTION, ADVISOR, DECLINED = "compaction", "advisor", "declined"
+_OWN_RUNS = frozenset({"message", "fallback_message"})
+_KINDS: Final = {"compaction": COMPACTION, "advisor_message": ADVISOR}
+_KIND = re.compile(r"[a-z0-9_]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is billed beside the totals of an answer. `model` None: that of the answer."""
+
+    kind: str
+    model: str | None
+    usage: Usage
+
+    def terms(self, answers: Terms) -> Terms:
+        """At which terms it was served: a compaction at those of its answer, what another model did at no more than where that ran."""
+        return replace(answers, unbilled=False) if self.kind == COMPACTION else Terms(geo=answers.geo)
+
+
 class Tally:
-    """Takes the usage objects of one answer in their order."""
+    """Takes the usage objects of one answer in their order. `served`: the model that took over from the one that was asked."""
 
     def __init__(self) -> None:
+        self.served: str | None = None
         self._counts: dict[str, int] = {}
-        self._compactions: list[dict[str, int]] = []
+        self._runs: list[dict[str, object]] = []
+        self._said: dict[str, object] = {}
 
     def absorb(self, usage: object) -> None:
         """Take one `usage` object; anything else is ignored."""
         told = mapping(usage)
-        self._counts |= _read(told)
-        iterations = told.get("iterations")
-        if isinstance(iterations, list):
-            # The SDK says of BetaUsage.iterations: the tokens of compactions are not in the totals. An advisor's are left
-            # out: they belong to another model.
-            self._compactions = [
-                _read(entry) for entry in map(mapping, iterations) if entry.get("type") == "compaction"
-            ]
+        self._said |= {name: said for name, long in NAMES.items() if (said := text(told.get(long)))}
+        runs = told.get("iterations")
+        if isinstance(runs, list):
+            self._runs = [run for run in map(mapping, runs) if run][:MOST_CHARGES]
+            took_over = [_name(run.get("model")) for run in self._runs if run.get("type") == "fallback_message"]
+            self.served = next(filter(None, reversed(took_over)), self.served)
+        counts = _read(told)
+        if self.served is None:
+            counts = {name: number for name, number in counts.items() if number or name not in self._counts}
+        self._counts |= counts  # all of them where another model took over: earlier ones were those of the first
 
     @property
     def usage(self) -> Usage:
-        """What is known by now."""
-        if not self._compactions:
-            return _usage(self._counts)
-        return Usage.total(_usage(counts) for counts in (self._counts, *self._compactions))
+        """What is known by now of the answer's own model."""
+        return _usage(self._counts)
+
+    def terms(self, speed: str = "") -> Terms:
+        """At which terms it was served. `speed`: what was asked for, for an answer that does not say it."""
+        return Terms.told({"speed": speed} | self._said)
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """What is billed beside it."""
+        found = (self._charge(run) for run in self._runs)
+        return tuple(charge for charge in found if charge is not None and charge.usage != Usage())
+
+    def _charge(self, run: dict[str, object]) -> Charge | None:
+        told, model = text(run.get("type")) or "", _name(run.get("model"))
+        usage = _usage(_read(run))
+        if told in _OWN_RUNS:
+            declined = self.served is not None and model not in (None, self.served)
+            return Charge(DECLINED, model, usage) if declined and usage.output_tokens else None
+        if kind := _KINDS.get(told):
+            return Charge(kind, model, usage)
+        return Charge(told, model, usage) if model is not None and _KIND.fullmatch(told) else None
+
+
+def _name(model: object) -> str | None:
+    """A model's name as it can be stored."""
+    found = text(model)
+    return found[:LONGEST_NAME].encode("utf-8", "replace").decode() if found else None
 
 
 def _read(usage: dict[str, object]) -> dict[str, int]:

@@ -15,15 +15,27 @@ status codes, keys or the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading.decode import Decoder
-from claude_relay.core.reading.lenient import block_type, error_name, mapping, parse_answer, parse_object, text, value
+from claude_relay.core.reading.lenient import (
+    block_type,
+    count,
+    error_name,
+    mapping,
+    parse_answer,
+    parse_object,
+    text,
+    value,
+)
 from claude_relay.core.reading.resources import MOST_NAMED, containers
 from claude_relay.core.reading.sniff import Shape, event_kind, sniff
 from claude_relay.core.reading.sse import Event, SseParser
 
-from .tokens import Tally, Usage
+from .passed import Passed
+from .terms import Terms
+from .tokens import ADVISOR, COMPACTION, DECLINED, Charge, Tally, Usage
 
 __all__ = ["Meter", "Usage"]
 
@@ -38,6 +50,10 @@ _DELTA = b"event: content_block_delta\ndata: "
 _ENDS = frozenset({"message_stop", "error"})
 _SILENT = frozenset({"thinking", "redacted_thinking", "compaction"})
 _AT_SERVERS = frozenset({"server_tool_use", "mcp_tool_use"})
+_CALLS = frozenset({"tool_use", *_AT_SERVERS})
+_SPOKEN = frozenset({"text", "thinking"})
+_KNOWN_CHARGES = frozenset({ADVISOR, COMPACTION, DECLINED})
+REFUSAL = "refusal"
 
 
 class Meter:
@@ -52,6 +68,7 @@ class Meter:
     content       True once an event with content was seen, or a byte of a JSON answer
     containers    ids of the containers that the answer says it ran in
     quiet         True where a model may say nothing but pings for long: while it thinks, and while a tool works at the provider
+    passed        what it has said so far
     """
 
     def __init__(self, headers: Mapping[str, str], *, endpoint: Endpoint) -> None:
@@ -63,7 +80,9 @@ class Meter:
         self.content = False
         self.containers: tuple[str, ...] = ()
         self.quiet = False
+        self.passed = Passed()
         self._headers = headers
+        self._completes = endpoint is Endpoint.COMPLETE
         self._tally = Tally()
         self._decoder = Decoder(headers.get("content-encoding", ""))
         self._blind = endpoint in _UNCOUNTED or self._decoder.blind
@@ -77,11 +96,36 @@ class Meter:
         self._pings = 0
         self._pieces = 0  # of bodies that are no stream of events, or cannot be looked into
         self._awaited = False  # a tool at the provider, whose result comes as the next block
+        self._begun = False  # a message of a stream
+        self._counted = False  # its last count was told
 
     @property
     def usage(self) -> Usage:
-        """What is known by now."""
+        """What is known by now of the answer's own model."""
         return self._tally.usage
+
+    @property
+    def charges(self) -> tuple[Charge, ...]:
+        """What is billed beside it."""
+        found = self._tally.charges
+        return tuple(one for one in found if one.kind in _KNOWN_CHARGES or one.model != self.served_model)
+
+    @property
+    def took_over(self) -> str | None:
+        """The model that took over from one that declined."""
+        return self._tally.served
+
+    def terms(self, speed: str = "") -> Terms:
+        """At which terms it was served. `speed`: what was asked for, for an answer that does not say it."""
+        refused = self.stop_reason == REFUSAL and not self.passed
+        return terms_of(self._tally, self.stop_reason if refused else None, speed)
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether its output is known at best in part: a stream that has not told its last count, a text completion without any."""
+        if self._counted:
+            return False
+        return bool(self.passed) or (self._begun and not self.complete)
 
     @property
     def moves(self) -> int:
@@ -96,6 +140,7 @@ class Meter:
         if self._steady and data.startswith(_DELTA) and self._parser.idle and _is_one_event(data):
             self.events += 1  # the usual case by far: the whole of one delta
             self.content = True
+            self.passed.event(data)
             return None
         if self._final:
             return 0
@@ -161,6 +206,9 @@ class Meter:
     def _block_start(self, event: Event) -> bool:
         kind = block_type(event.data)
         self.content = True
+        self.passed.calls += kind in _CALLS
+        if kind in _SPOKEN:
+            self.passed.event(event.data)
         self._awaited = kind in _AT_SERVERS
         self.quiet = self._awaited or kind in _SILENT or kind.endswith("_tool_result")
         return False
@@ -170,17 +218,25 @@ class Meter:
         self.quiet = self._awaited
         return False
 
+    def _delta(self, event: Event) -> bool:
+        self.content = True
+        self.passed.event(event.data)
+        return False
+
     def _message_start(self, event: Event) -> bool:
+        self._begun = True
         message = mapping(parse_object(event.data).get("message"))
         self.served_model = name(message.get("model")) or self.served_model
-        self._tally.absorb(message.get("usage"))
+        self._absorb(message.get("usage"))
         self._note_containers(event.data)
         return False
 
     def _message_delta(self, event: Event) -> bool:
         data = parse_object(event.data)
         self.stop_reason = name(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
-        self._tally.absorb(data.get("usage"))
+        self._absorb(data.get("usage"))
+        # An event in the middle, after an advisor's answer, tells what was used until then.
+        self._counted = self.stop_reason is not None and bool(count(mapping(data.get("usage")).get("output_tokens")))
         self._note_containers(event.data)
         return False
 
@@ -196,10 +252,15 @@ class Meter:
         """An event of the old text completions; the one with a stop reason is the last."""
         data = parse_object(event.data)
         self.content = True
+        self.passed.event(event.data)
         self.served_model = name(data.get("model")) or self.served_model
         self.stop_reason = name(data.get("stop_reason"))
         self.complete = self.stop_reason is not None
         return self.complete
+
+    def _absorb(self, usage: object) -> None:
+        self._tally.absorb(usage)
+        self.served_model = self._tally.served or self.served_model
 
     def _note_containers(self, data: bytes) -> None:
         if found := containers(data):
@@ -228,8 +289,11 @@ class Meter:
         self.complete = True
         self.served_model = name(value(answer.model))
         self.stop_reason = name(value(answer.stop_reason))
-        self._tally.absorb(value(answer.usage))
+        self._absorb(value(answer.usage))
         self._note_containers(body)
+        if self._completes:
+            self.passed.event(body)
+        self._counted = self.usage.output_tokens is not None
 
     def _read_other(self, data: bytes) -> int | None:
         self._pieces += 1
@@ -240,6 +304,13 @@ class Meter:
 
     def _end_empty(self) -> None:
         self.complete = not self._head
+
+
+def terms_of(tally: Tally, stop_reason: str | None, speed: str = "") -> Terms:
+    """At which terms an answer was served that stopped for this reason. `speed`: what was asked for."""
+    terms = tally.terms(speed)
+    refused = stop_reason == REFUSAL and not tally.usage.output_tokens
+    return replace(terms, unbilled=True) if refused else terms
 
 
 _READ: dict[Shape, Callable[[Meter, bytes], int | None]] = {
@@ -261,6 +332,7 @@ _EVENTS: dict[str, Callable[[Meter, Event], bool]] = {
     "error": Meter._error,
     "completion": Meter._completion,
     "content_block_start": Meter._block_start,
+    "content_block_delta": Meter._delta,
     "content_block_stop": Meter._block_stop,
     "ping": Meter._ping,
     "": Meter._ping,

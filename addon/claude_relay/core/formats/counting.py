@@ -94,6 +94,11 @@ def _part(part: Part, texts: list[str]) -> int:
 # -- texts
 
 
+def count_text(text: str) -> int:
+    """Tokens of a text."""
+    return _count([text])
+
+
 @cache
 def _encoder() -> AnyTokenizer:
     # splintr is imported here because only relays that translate need it. Its compiler of patterns stays off: it gains

@@ -36,7 +36,8 @@ type _Kind = Literal["text", "thinking", "tool_use"]
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ID_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _SEED = 32  # characters, so that ids made of it stay within Claude's 64
-_USAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_USAGE = (("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"), ("output_tokens",))
+"""What is told together: tokens that the cache gave are none of the fresh ones any more."""
 _DELTAS: Mapping[_Kind, tuple[str, str]] = {
     "text": ("text_delta", "text"),
     "thinking": ("thinking_delta", "thinking"),
@@ -124,6 +125,7 @@ class Writer:
         self._model, self._seed, self._stream = model, _ID_UNFIT.sub("", seed)[-_SEED:], stream
         self._names = names or {}
         self._usage: dict[str, int] = {"input_tokens": estimate, "output_tokens": 0}
+        self._told: set[str] = set()
         self._thought = 0
         self._error: tuple[str, str] = ("", "")
         self._started = False
@@ -205,13 +207,16 @@ class Writer:
     def usage(self, **tokens: object) -> None:
         """Tokens so far, by the names of Claude's `usage` (`input_tokens` without cached ones); the last number of each counts.
 
+        All that went in is one number here, in parts. A 0 takes no number's place: providers send it for what they do not count again.
         `thinking_tokens` is a part of `output_tokens`.
         """
         if self.finished:
             return
-        for name in _USAGE:
-            if (number := count(tokens.get(name))) is not None:
-                self._usage[name] = number
+        for names in _USAGE:
+            told = {name: number for name in names if (number := count(tokens.get(name))) is not None}
+            if any(told.values()) or not self._told.issuperset(told):
+                self._usage |= told
+                self._told |= told.keys()
         self._thought = count(tokens.get("thinking_tokens")) or self._thought
 
     def stop(self, reason: str, sequence: str | None = None) -> None:
