@@ -10,6 +10,7 @@ from claude_relay.core.accounting.pricing import Priced, together
 from claude_relay.core.accounting.usage import Usage
 
 from .relayed import Relayed, Try
+from .runtime import Runtime
 
 NO_USAGE: Final = Usage()
 
@@ -27,6 +28,13 @@ def price(relayed: Relayed, tried: Try, usage: Usage | None, *, batch: bool = Fa
     at = datetime.fromtimestamp(tried.started_at, UTC)
     model = tried.served_model or tried.attempt.model
     return runtime.prices.cost(model, name, runtime.config.providers[name].base_url, usage, at, batch=batch)
+
+
+def price_at(runtime: Runtime, provider: str, model: str, usage: Usage, batch: bool) -> float | None:
+    """USD that this would cost now."""
+    url, at = runtime.config.providers[provider].base_url, datetime.now(UTC)
+    priced = runtime.prices.cost(model, provider, url, usage, at, batch=batch)
+    return None if priced is None else priced.usd
 
 
 def batch_price(relayed: Relayed, tried: Try, used: Iterable[Usage]) -> Priced | None:
