@@ -7,6 +7,8 @@ import gc
 import gzip
 import json
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,12 @@ from claude_relay.core.config import Config
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Attempt, Facts, Hop
 from claude_relay.proxy import reserving
+from claude_relay.proxy.bookkeeping import Bookkeeper
+from claude_relay.proxy.inspection import View
 from claude_relay.proxy.relayed import Relayed
 from claude_relay.proxy.reporting import Reporting
 from claude_relay.proxy.runtime import Runtime
-from claude_relay.store.ledger import Ledger
+from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
 MODEL = "claude-opus-4-5"
 HOPS = (Hop("anthropic", MODEL),)
@@ -70,6 +74,25 @@ def test_it_is_let_go_of_once(reporting: Reporting) -> None:
     assert len(reporting.holds) == 1
     reserving.over(other)
     assert len(reporting.holds) == 0
+
+
+@pytest.mark.parametrize("slip", ["", "tell_pool", "tell_onlookers"])
+def test_what_is_counted_is_reserved_no_longer(
+    reporting: Reporting, monkeypatch: pytest.MonkeyPatch, slip: str
+) -> None:
+    """In the same step, whatever becomes of it."""
+    books = Bookkeeper(None, View(1, 1))
+    books.reporting = reporting
+    request = relayed(reporting, "/v1/messages", b"{}")
+    admit(reporting, request)
+    row = RequestRow(id="r", started_at=time.time(), method="POST", path="/", finished="complete", attempts=1)
+    tries = [AttemptRow(request="r", n=1, provider="anthropic", started_at=time.time(), model=MODEL, cost_usd=3.0)]
+    if slip:
+        monkeypatch.setattr(Bookkeeper, slip, lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) if slip else nullcontext():
+        books.tell_others(request, (row, tries), written=True)
+    assert len(reporting.holds) == 0
+    assert reporting.budgets.state(time.time())[0][1] == (0 if slip else 3)
 
 
 def test_a_slip_while_the_answer_runs_does_not_reach_it(

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from claude_relay.proxy import reporting
+
 from . import steps
 from .budgets import (
     BATCHES,
@@ -127,8 +129,9 @@ def test_a_budget_leads_no_batch_to_a_provider_that_has_none(
 
 
 def test_what_is_priced_anew_counts_and_what_is_not_written_yet_does_too(
-    start: StartRelay, upstream: FakeUpstream, base_client: Base
+    start: StartRelay, upstream: FakeUpstream, base_client: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(reporting, "COMMITTING", 0.2)
     upstream.default = steps.message(usage=usage(20_000))  # 1.20
     relay = start(prices=PRICES, budgets=[{"per": "day", "usd": 2}])
     client = base_client(relay)

@@ -233,6 +233,14 @@ def test_the_wait_is_as_long_as_until_one_of_them_usually_ends() -> None:
     assert holds.wait() == LEAST
 
 
+def test_sums_of_rules_that_are_gone_are_not_kept() -> None:
+    desk = Desk(budget(provider="glm"))
+    desk.request().move("glm", "glm-4.6")
+    desk.budgets = desk.budgets.renewed([budget()])
+    assert desk.holds._sums == {}
+    assert desk.reserved() == 0.4
+
+
 # -- no leak
 
 
