@@ -6,6 +6,7 @@ One request, through the modules:
            ──► requestheaders    proxy/addon         ours? (core/endpoints) the client's credential leaves the flow (proxy/wire)
            ──► request           proxy/addon         what is it about? (core/reading/body) where may it go? (core/routing, proxy/discovery)
                                                      with which key? (core/policy, asking core/keys/pool and core/keys/rests)
+                                                     may it be paid for? (proxy/reserving, core/accounting/budgets)
                                                      in which format? (proxy/translating, core/formats/base)
            ~~► wire              proxy/replay        a COPY is signed with the real key (proxy/wire) and sent (proxy/connections);
                                                      how long it may take: proxy/patience

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from claude_relay.core.errors import RelayError
+from claude_relay.core.errors import BudgetError, RelayError
 from claude_relay.core.exchange import Blame, Verdict
 from claude_relay.core.notices import HOUR, MOST_KEYS, Kind, Notice, Throttle, login_needed, notices_of_attempt, refused
 from claude_relay.core.verdicts import MEANINGS
@@ -58,7 +58,8 @@ def test_reasons_lose_what_looks_like_a_key() -> None:
         (RelayError(429, "all rest", 5), Kind.ALL_RESTING),
         (RelayError(503, "all out", final=True), Kind.ALL_RESTING),
         (RelayError(529, "all down", 5), Kind.PROVIDER_DOWN),
-        (RelayError(429, "a budget", 5, final=True), None),
+        (BudgetError(429, "a budget is spent", 5, final=True), None),
+        (BudgetError(429, "a budget has no room", 5), None),
         (RelayError(404, "no route", final=True), None),
     ],
 )

@@ -74,15 +74,69 @@ def test_sums_of_each_rule_in_its_present_period(tmp_path: Path) -> None:
     assert [usd for _, usd, _ in budgets.state(NOW)] == [usd for *_, usd in found]
 
 
+MONTHLY = [rule("month", per="month", provider="glm")]
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def monthly(reader: BudgetSums, now: float = NOW) -> float:
+    [(_, _, usd)] = reader.read(MONTHLY, now)
+    return usd
+
+
 def test_a_day_that_is_over_is_read_once_an_hour_and_today_every_time(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     fill(path)
     reader = BudgetSums(path, TOKYO)
-    month = [rule("month", per="month", provider="glm")]
-    assert [usd for *_, usd in reader.read(month, NOW)] == [20]
-    fill(path, (WEEK, "glm", "glm-4.6", 100.0), (DAY, "glm", "glm-4.6", 1000.0))
-    assert [usd for *_, usd in reader.read(month, NOW + 60)] == [1020]
-    assert [usd for *_, usd in reader.read(month, NOW + AGAIN)] == [1120]
+    assert monthly(reader) == 20
+    # what nothing in the sums by the hour tells of
+    change(path, "UPDATE attempts SET cost_usd = cost_usd + 100 WHERE provider = 'glm'")
+    assert monthly(reader, NOW + 60) == 20
+    fill(path, (DAY, "glm", "glm-4.6", 1000.0))
+    assert monthly(reader, NOW + 60) == 1020
+    assert monthly(reader, NOW + AGAIN) == 1220
+
+
+def test_a_late_row_of_a_day_that_is_over(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    fill(path)
+    reader = BudgetSums(path, TOKYO)
+    assert monthly(reader) == 20
+    fill(path, (WEEK, "glm", "glm-4.6", 100.0))
+    assert monthly(reader, NOW + 60) == 120
+
+
+@pytest.mark.parametrize("factor", [0.25, 4])
+def test_days_that_are_over_are_priced_anew(tmp_path: Path, factor: float) -> None:
+    path = tmp_path / "relay.db"
+    fill(path)
+    reader = BudgetSums(path, TOKYO)
+    assert monthly(reader) == 20
+    for table in ("requests", "attempts"):
+        change(path, f"UPDATE {table} SET cost_usd = coalesce(cost_usd, 0.1) * {factor}")
+    assert monthly(reader, NOW + 60) == 20 * factor
+
+
+def test_what_was_spent_stays_spent_when_its_rows_are_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    fill(path)
+    reader = BudgetSums(path, TOKYO)
+    assert monthly(reader) == 20
+    old = f"strftime('%Y-%m-%dT%H:%M:%fZ', {WEEK}, 'unixepoch')"
+    change(path, "PRAGMA foreign_keys = ON", f"DELETE FROM requests WHERE started_at < {old}")
+    assert monthly(reader, NOW + 60) == 20
+    assert monthly(reader, NOW + 2 * AGAIN) == 20
+    fill(path, (DAY, "glm", "glm-4.6", 1000.0))
+    assert monthly(reader, NOW + 2 * AGAIN) == 1020
+    path.unlink()
+    assert monthly(reader, NOW + 3 * AGAIN) == 1020
+    fill(path, (DAY, "glm", "glm-4.6", 3.0))
+    assert monthly(reader, NOW + 3 * AGAIN) == 1023
+    assert monthly(BudgetSums(path, TOKYO)) == 3
 
 
 def test_yesterday_counts_as_over_only_after_an_hour(tmp_path: Path) -> None:

@@ -314,6 +314,7 @@ def test_a_locked_database_holds_nobody_up_and_loses_nothing(path: Path, heard: 
             assert [await ledger.write(row, [attempt(row)]) for row in rows[1:]] == [False] * 29
             assert loop.time() - before < 1  # known to fail: nobody waits for it any more
             assert ledger.pending == 0  # they are in the journal
+            assert not ledger.whole
         await asyncio.to_thread(heard.wait, "writing works again")
         assert ledger.pending == 0
         assert await ledger.write(request(id="req_relay_later"), [])

@@ -2,6 +2,7 @@
 
     RelayError                   carries the HTTP status, Claude's error type and what the reader should do
       ├─ ConfigError             relay.yaml cannot be used (never sent to a client in full; the log has the lines)
+      ├─ BudgetError             429: a budget has ended, or has no room beside the requests that run
       └─ raised or built where a decision ends a request: see `RelayError.claude_body`
 
 Claude's error types by status: https://docs.claude.com/en/api/errors
@@ -63,3 +64,7 @@ class RelayError(Exception):
     def claude_body(self, request_id: str) -> bytes:
         """The answer's body in Claude's error shape."""
         return json.dumps(error_object(self.status, self.message, request_id), ensure_ascii=False).encode()
+
+
+class BudgetError(RelayError):
+    """Nobody may be paid for the request. `final`: the budget is spent; else what is in the way ends with the requests that run."""

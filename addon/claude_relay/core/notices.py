@@ -18,7 +18,7 @@ from enum import StrEnum
 
 import msgspec
 
-from .errors import RelayError
+from .errors import BudgetError, RelayError
 from .exchange import Verdict
 from .verdicts import clean
 
@@ -136,7 +136,7 @@ def refused(error: RelayError, providers: Iterable[str], now: float) -> tuple[No
     """
     names = " and ".join(dict.fromkeys(providers))
     kind = REFUSALS.get(error.status)
-    if kind is None or not names or (error.status == 429 and error.final):
+    if kind is None or not names or isinstance(error, BudgetError) or (error.status == 429 and error.final):
         return ()
     text = clean(error.message)
     return (Notice(kind, names, text[:1].upper() + text[1:], now),)

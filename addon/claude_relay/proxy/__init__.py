@@ -29,6 +29,7 @@ bookkeeping  settles a request: pool, headers, the line that people see, the led
 rows         its rows in the ledger
 costs        what it used, and what that costs
 inspection   what mitmweb and the terminal show
+reserving    what a request may cost, reserved under the budgets while it runs
 reporting    who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, bodies
 metrics      how the relay is at this moment, for /metrics (counters: core/accounting/metrics)
 status_server  /metrics and /healthz on listen.status

@@ -12,6 +12,7 @@ Every hook of the request path is wrapped: an exception in it becomes an error i
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import random
@@ -24,7 +25,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from claude_relay.core.config import Address
 from claude_relay.core.endpoints import at_base_url, classify, own_page
-from claude_relay.core.errors import RelayError
+from claude_relay.core.errors import BudgetError, RelayError
 from claude_relay.core.exchange import (
     Attempt,
     Blame,
@@ -43,7 +44,7 @@ from claude_relay.core.policy import attempts
 from claude_relay.core.reading.body import read_facts
 from claude_relay.core.routing import route
 
-from . import outbound
+from . import outbound, reserving
 from .answers import (
     claude_error,
     cors_headers,
@@ -251,8 +252,7 @@ class RelayHooks:
         hops = route(facts, config.routes, config.providers, default=config.default)
         hops = await self.discovery.named(runtime, hops)
         if facts.endpoint is Endpoint.MESSAGES:
-            reporting = self.books.reporting
-            return (hops if reporting is None else reporting.admitted(hops, facts)), None
+            return await reserving.admitted(relayed, self.books.reporting, hops), None
         counting = facts.endpoint is Endpoint.COUNT_TOKENS
         able = tuple(hop for hop in hops if (f := runtime.formats.get(hop.provider)) is None or (counting and f.count))
         if not able and counting:
@@ -261,6 +261,8 @@ class RelayHooks:
         if not able:
             names = ", ".join(hop.provider for hop in hops)
             raise RelayError(404, f"{names}: only providers of Claude's own format have {facts.endpoint} requests.")
+        if reserving.is_paid(relayed):
+            able = await reserving.admitted(relayed, self.books.reporting, able)
         return able, None
 
     async def follow(self, flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome | None) -> Verdict | None:
@@ -277,6 +279,8 @@ class RelayHooks:
             relayed.next_attempt, relayed.again = step, True
             return verdict
         relayed.next_attempt = None
+        if isinstance(step, PassedOn) and relayed.no_room is not None:
+            step = Refused(relayed.no_room, step.because)
         if isinstance(step, Refused) and outcome is not None and sole_key_refused(relayed, step):
             step = PassedOn(step.because or Verdict("unauthorized", Blame.KEY))
         relayed.conclusion = step
@@ -287,11 +291,16 @@ class RelayHooks:
         return verdict
 
     async def cross(self, relayed: Relayed, attempt: Attempt) -> Outcome | None:
-        """Prepare the attempt's request where it is another one than the client's. Returns why it cannot be made, if it cannot."""
+        """Reserve what the attempt may cost, and prepare its request where it is another one than the client's.
+
+        Returns why it cannot be made, if it cannot.
+        """
         try:
-            relayed.notes = ()
+            relayed.notes, relayed.no_room = (), None
+            reserving.follow(relayed, attempt)
             relayed.crossing = await self.translator.cross(relayed, attempt)
         except RelayError as error:
+            relayed.no_room = error if isinstance(error, BudgetError) else None
             body = error.claude_body(relayed.id)
             return Outcome(error.status, body=body, failure=Failure.UNSUITED, message=error.message)
         return None
@@ -393,6 +402,7 @@ class RelayHooks:
         if relayed is not None:
             relayed.signature = relayed.client_signature = None
             relayed.own_secrets = ()
+            asyncio.get_running_loop().call_soon(reserving.over, relayed)  # after `tell_others`, if it comes at all
             self.books.view.finished(flow)
 
 

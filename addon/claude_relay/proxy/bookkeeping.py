@@ -20,6 +20,7 @@ from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.reading.resources import Owner, made, named
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
+from . import reserving
 from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, counts, estimate, estimate_now, price_all
 from .inspection import View, marker, name_of, summary, total_input
@@ -136,7 +137,7 @@ class Bookkeeper:
         close_tries(relayed, finished, ended)
         if relayed.meter is not None and counts(relayed):
             relayed.count(relayed.meter)
-        rows = None
+        rows, written = None, False
         try:
             usage = await self.usage_of(relayed)
             await self.remember_made(relayed)
@@ -150,10 +151,10 @@ class Bookkeeper:
             if self.ledger is not None and relayed.counts:
                 rows = request_row(flow, relayed, usage, finished, ended), attempt_rows(relayed)
                 self.keep_bodies(flow, relayed)
-                await self.ledger.write(*rows)
+                written = await self.ledger.write(*rows)
         finally:  # the client need not wait for the rest: it comes when the answer has left
             if not self.closed:
-                asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows)
+                asyncio.get_running_loop().call_soon(self.tell_others, relayed, rows, written)
 
     def close(self) -> None:
         """The relay ends: nothing is settled any more but what runs, at once."""
@@ -215,14 +216,29 @@ class Bookkeeper:
             ]
             tried.priced = await asyncio.to_thread(batch_price, relayed, tried, used)
 
-    def tell_others(self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None) -> None:
-        """The pool, and those who want to know what was written down."""
-        self.tell_pool(relayed)
-        if self.reporting is None or rows is None:
-            return
-        self.reporting.settled(*rows, relayed.meter.stop_reason if relayed.meter is not None else None)
+    def tell_others(
+        self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None, written: bool
+    ) -> None:
+        """The pool, and those who want to know what was written down; what the request has reserved is free when its cost is counted."""
+        try:
+            self.tell_pool(relayed)
+            if self.reporting is not None and rows is not None:
+                self.tell_onlookers(self.reporting, relayed, rows, written)
+        finally:
+            reserving.over(relayed)
+
+    @staticmethod
+    def tell_onlookers(
+        reporting: Reporting, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]], written: bool
+    ) -> None:
+        """Budgets, notices, metrics and the like."""
+        meter, conclusion = relayed.meter, relayed.conclusion
+        reporting.settled(*rows, meter.stop_reason if meter is not None else None, written=written)
+        if isinstance(conclusion, Accepted) and meter is not None and meter.complete and meter.usage.output_tokens:
+            attempt = relayed.tries[-1].attempt
+            reporting.outputs.learn(attempt.provider, attempt.model, meter.usage.output_tokens)
         if relayed.refusal is not None and relayed.policy is not None:
-            self.reporting.refused(relayed.refusal, [tried.attempt.provider for tried in relayed.tries])
+            reporting.refused(relayed.refusal, [tried.attempt.provider for tried in relayed.tries])
 
     def keep_bodies(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """Store what was asked and answered, as long as its secrets are known."""

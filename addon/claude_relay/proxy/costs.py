@@ -14,6 +14,7 @@ from claude_relay.core.accounting.usage import Usage
 from claude_relay.core.estimate import estimate_tokens
 
 from .relayed import Relayed, Try
+from .runtime import Runtime
 
 NO_USAGE: Final = Usage()
 
@@ -72,6 +73,13 @@ def price_charges(relayed: Relayed, tried: Try, *, batch: bool = False) -> None:
         charge.priced = together(
             _priced(relayed, tried, charge.model, portion, charge.terms, batch) for portion in charge.usage
         )
+
+
+def price_at(runtime: Runtime, provider: str, model: str, usage: Usage, batch: bool) -> float | None:
+    """USD that this would cost now."""
+    url, at = runtime.config.providers[provider].base_url, datetime.now(UTC)
+    priced = runtime.prices.cost(model, provider, url, usage, at, batch=batch)
+    return None if priced is None else priced.usd
 
 
 def batch_price(relayed: Relayed, tried: Try, used: Iterable[Usage]) -> Priced | None:

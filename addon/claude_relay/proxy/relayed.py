@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import secrets
+import sys
 import time
 import weakref
 from collections.abc import Generator, Sequence
@@ -20,11 +22,12 @@ from mitmproxy import http
 
 from claude_relay.core.accounting.batches import BatchMeter, batch_of
 from claude_relay.core.accounting.pricing import Priced
+from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.accounting.terms import ORDINARY, Terms
 from claude_relay.core.accounting.usage import Meter, Usage
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.endpoints import Page, normalise_path
-from claude_relay.core.errors import RelayError, error_object
+from claude_relay.core.errors import BudgetError, RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.reading.gate import Gate
@@ -37,6 +40,7 @@ from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
 from .wire import Pristine, Signature, lower_headers
 
+logger = logging.getLogger(__name__)
 MESSAGE_STREAMS = (Endpoint.MESSAGES, Endpoint.COMPLETE)
 KEPT_BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a streamed answer that are kept for mitmweb to show."""
@@ -121,6 +125,10 @@ class Relayed:
     tries: list[Try] = field(default_factory=list)
     shares: list[Try] = field(default_factory=list)
     """Beside the last try: what further models have used for its answer, the results of a batch."""
+    reserve: Reserve | None = None
+    """What it has reserved under the budgets."""
+    no_room: BudgetError | None = None
+    """Why the next attempt may not be paid for."""
     crossing: Crossing | None = None
     """How the running attempt differs from what the client asked."""
     translation: Bytes | None = None
@@ -285,7 +293,18 @@ class Relayed:
             self.brought.append(data)
         if self.can_append:
             self.last_bytes = (self.last_bytes + data)[-4:] if len(data) < 4 else data[-4:]
-        return self.meter.feed(data)
+        final = self.meter.feed(data)
+        if self.reserve is not None and self.response_bytes >= self.reserve.look_at:
+            self.top_up(self.reserve, self.meter)
+        return final
+
+    def top_up(self, reserve: Reserve, meter: Meter) -> None:
+        """Reserve more if what has passed comes to more. Never raises: the stream would hang."""
+        try:
+            reserve.passed(self.response_bytes, meter.events, meter.usage)
+        except Exception:
+            reserve.look_at = sys.maxsize
+            logger.exception("what %s has reserved could not be changed", self.id)
 
     def meter_end(self) -> bool:
         """The upstream ended the body; False when the stream was not complete."""

@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from claude_relay.core.accounting.budgets import Budgets
+from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
+from claude_relay.core.accounting.needs import Need, Outputs
+from claude_relay.core.accounting.reserve import Reserve, Terms
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Attempt, Facts, Hop, Verdict
+from claude_relay.core.exchange import Attempt, Verdict
 from claude_relay.core.notices import Notice, notices_of_attempt, refused
-from claude_relay.core.routing import model_at
 from claude_relay.store.bodies import Bodies, Kind
 from claude_relay.store.budgetsums import BudgetSums
 from claude_relay.store.database import StoreError
@@ -31,6 +33,7 @@ from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 from claude_relay.store.upkeep import Upkeep
 
 from .clock import NOW
+from .costs import price_at
 from .jsonlog import JsonLog
 from .loops import Loop, errand
 from .metrics import gauges
@@ -42,6 +45,8 @@ from .telemetry import Telemetry
 logger = logging.getLogger(__name__)
 INTERVAL = 60.0
 """Seconds between two looks at what other relays have spent."""
+COMMITTING, POLL = 2.0, 0.05
+"""Seconds that a look waits for rows which are on their way to the ledger, and between two tries."""
 
 
 class Reporting:
@@ -53,7 +58,11 @@ class Reporting:
         self.runtime, self.ledger = runtime, ledger
         self.config = config
         self.metrics = Metrics()
-        self.budgets = Budgets(config.budgets)
+        self.holds = Holds()
+        self.outputs = Outputs()
+        self.budgets = Budgets(config.budgets, holds=self.holds)
+        self.unwritten = False
+        self.looking = asyncio.Lock()
         self.sums = BudgetSums(ledger.path)
         self.notifier = Notifier(config.notices, say, way=runtime().way)
         self.jsonlog = JsonLog()
@@ -113,10 +122,14 @@ class Reporting:
 
     # -- what there is to hear
 
-    def settled(self, request: RequestRow, attempts: Sequence[AttemptRow], stop_reason: str | None) -> None:
-        """A request is over."""
+    def settled(
+        self, request: RequestRow, attempts: Sequence[AttemptRow], stop_reason: str | None, *, written: bool = True
+    ) -> None:
+        """A request is over. `written`: its rows are known to be in the database."""
+        self.unwritten = self.unwritten or not written
         for attempt in attempts:
-            self.budgets.spent(request.started_at, attempt.provider, attempt.model or "", attempt.cost_usd)
+            for model, usd in attempt.costs:
+                self.budgets.spent(request.started_at, attempt.provider, model or "", usd)
         self.tell(self.budgets.due_notices())
         self.metrics.settled(request, attempts)
         if self.telemetry is not None:
@@ -146,10 +159,10 @@ class Reporting:
 
     # -- what there is to ask
 
-    def admitted(self, hops: tuple[Hop, ...], facts: Facts) -> tuple[Hop, ...]:
-        """Those of the providers that the budgets let pay. Raises RelayError 429 when none is left."""
-        providers = self.runtime().config.providers
-        return self.budgets.admitted(hops, time.time(), lambda name: model_at(providers[name], facts.model))
+    def reserve(self, runtime: Runtime, need: Need, at: float) -> Reserve:
+        """What a request may cost, nothing of it reserved yet. `at`: when it began."""
+        terms = Terms(partial(price_at, runtime), self.outputs)
+        return Reserve(lambda: self.budgets, self.holds, need, terms, at=at, clock=time.time)
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""
@@ -157,15 +170,33 @@ class Reporting:
 
     async def look(self) -> None:
         """Read what was spent in each budget's period: other relays over the same database spend as well."""
+        async with self.looking:
+            await self._look()
+
+    async def _look(self) -> None:
         if not self.config.budgets:
             return
+        budgets, rules = self.budgets, self.config.budgets
+        known = not self.unwritten or await self.written()
+        mark, self.unwritten = budgets.mark(), not known
         try:
-            spent = await asyncio.to_thread(self.sums.read, self.config.budgets, time.time())
+            spent = await asyncio.to_thread(self.sums.read, rules, time.time())
         except StoreError as e:
             logger.warning("what was spent under the budgets cannot be read: %s", e)
             return
-        self.budgets.restore(spent)
-        self.tell(self.budgets.due_notices())
+        if budgets is not self.budgets:
+            return  # other rules are in force by now, and were read anew
+        budgets.restore(spent, mark if known else None)
+        self.tell(budgets.due_notices())
+
+    async def written(self) -> bool:
+        """Whether all that was settled is in the database; waits a moment for it."""
+        until = time.monotonic() + COMMITTING
+        while not self.ledger.whole:
+            if time.monotonic() >= until:
+                return False
+            await asyncio.sleep(POLL)
+        return True
 
     def _keep_bodies(self, config: Config) -> None:
         wanted = config.ledger.bodies

@@ -99,6 +99,11 @@ class Ledger:
         """True while the last try to use the database failed, and after `close`."""
         return self._writer.failing
 
+    @property
+    def whole(self) -> bool:
+        """Whether every row that was given is committed, none waiting in memory or in the journal."""
+        return not (self._writer.pending or self._writer.failing or self._writer.spilled)
+
     def open(self) -> None:
         """Open the database and start writing. When that fails it is reported and tried again in the background."""
         self._writer.start()

@@ -235,7 +235,7 @@ class Writer[T]:
                 self._spill.close()
 
     @property
-    def _spilled(self) -> bool:
+    def spilled(self) -> bool:
         """Whether something is to be brought back."""
         return self._spill is not None and self._spill.waiting
 
@@ -248,7 +248,7 @@ class Writer[T]:
         with self._spilling:
             if self._spill is not None:
                 self._spill.adopt()
-        if not self._rows and not self._spilled:
+        if not self._rows and not self.spilled:
             self._recover()  # otherwise only a commit proves it
         return self._state_writing
 
@@ -260,7 +260,7 @@ class Writer[T]:
             return None
         if self._spill is not None and self._spill.waiting:
             self._bring_back(self._spill)
-        if len(self._rows) < BATCH and not self._spilled:  # before that, a new row would wait behind older ones
+        if len(self._rows) < BATCH and not self.spilled:  # before that, a new row would wait behind older ones
             self._recover()
         self._sink.tidy(idle=not self._rows)
         return self._state_writing
@@ -277,9 +277,9 @@ class Writer[T]:
 
     def _take(self) -> list[Entry[T]]:
         """The oldest rows; waits while there are none, nor any to be brought back; empty else, and at the end."""
-        while not self._rows and not self._spilled and self._stop_at is None:
+        while not self._rows and not self.spilled and self._stop_at is None:
             self._asleep = True
-            if not self._rows and not self._spilled:  # looked at again: a row that came in between did not ring
+            if not self._rows and not self.spilled:  # looked at again: a row that came in between did not ring
                 self._bell.get()
             self._asleep = False
         self._in_hand = batch = self._oldest(BATCH)

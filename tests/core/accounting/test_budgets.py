@@ -114,6 +114,29 @@ def test_the_ledger_is_believed_only_where_it_says_more() -> None:
     assert made.state(NOON)[0][1] == 9
 
 
+def test_what_was_counted_before_the_mark_is_what_the_ledger_says_more_or_less() -> None:
+    made = budgets(rule(name="a"))
+    start = span("day", NOON, BERLIN).start
+    made.spent(NOON, "anthropic", OPUS, 3)
+    mark = made.mark()
+    made.spent(NOON, "anthropic", OPUS, 1)  # while the ledger is read
+    made.restore([Sum("a", start, 0.5)], mark)  # priced anew
+    assert made.state(NOON)[0][1] == 1.5
+    made.restore([Sum("a", start, 7)], made.mark())
+    assert made.state(NOON)[0][1] == 7
+
+
+def test_a_mark_of_the_period_before_takes_nothing_away() -> None:
+    made = budgets(rule(name="a"))
+    made.spent(NOON, "anthropic", OPUS, 3)
+    mark = made.mark()
+    tomorrow = NOON + 86400
+    made.spent(tomorrow, "anthropic", OPUS, 2)
+    made.restore([Sum("a", span("day", tomorrow, BERLIN).start, 1)], mark)
+    made.restore([Sum("a", span("day", NOON, BERLIN).start, 9)], mark)
+    assert made.state(tomorrow)[0][1] == 3
+
+
 def test_new_rules_keep_the_sums_of_what_they_still_count() -> None:
     old = budgets(rule(provider="anthropic"), rule(per="month"))
     old.spent(NOON, "anthropic", OPUS, 5)

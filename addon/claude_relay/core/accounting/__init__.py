@@ -2,6 +2,7 @@
 
 usage    counts while an answer passes (tokens: what its `usage` objects say; batches: the results of a batch)
 pricing  what that cost
-budgets  how much may be spent, and what happens then
+budgets  how much may be spent, and what happens then (accounts: one budget and its period)
+reserve  what a request that runs may still cost, held under the budgets (needs: before its answer is known; holds: all of them)
 metrics  counters of settled requests, for Prometheus
 """

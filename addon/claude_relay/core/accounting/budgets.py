@@ -1,8 +1,9 @@
 """How much may be spent, and what happens at the end: sums in memory, so that a request costs no query.
 
     budgets = Budgets(config.budgets)
-    budgets.restore(sums.read(config.budgets, now))                 # store.budgetsums, at start and every minute: others spend too
-    hops = budgets.admitted(hops, now, lambda provider: model_at(providers[provider], facts.model))
+    mark = budgets.mark()
+    budgets.restore(sums.read(config.budgets, now), mark)           # store.budgetsums, at start and every minute: others spend too
+    hops = budgets.admitted(hops, now, name_at, reserve.asks)       # what is spent and what is reserved (`reserve`) count
     budgets.spent(started_at, "anthropic", "claude-opus-4-5", 0.42) # what an attempt cost
     for notice in budgets.due_notices(): ...
 
@@ -13,134 +14,55 @@ writes the sums down, nor who is told. All methods are quick and may be called f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, tzinfo
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import NamedTuple
 
-from claude_relay.core.errors import RelayError
+from claude_relay.core.errors import BudgetError
 from claude_relay.core.exchange import Hop
 from claude_relay.core.notices import Kind, Notice
-from claude_relay.core.routing import fits
+
+from .accounts import NANO, Account, Counted, RuleLike, Span, Sum, covers, span
+from .holds import Holds
+
+__all__ = ["Ask", "Budgets", "Exhausted", "RuleLike", "Span", "Sum", "covers", "span"]
 
 STOP, WARN = "stop", "warn"
 
 
-class RuleLike(Protocol):
-    """A budget of relay.yaml."""
+class Ask(NamedTuple):
+    """What a request may cost for one model, in billionths of a USD; 0: there is no price."""
 
-    @property
-    def name(self) -> str:
-        """Unique."""
-
-    @property
-    def provider(self) -> str | None:
-        """None: all."""
-
-    @property
-    def model(self) -> str | None:
-        """A glob of the name at the provider; None: any."""
-
-    @property
-    def per(self) -> str:
-        """`day`, `week` or `month`."""
-
-    @property
-    def usd(self) -> float:
-        """How much."""
-
-    @property
-    def warn(self) -> float:
-        """The share at which to warn, 0: never."""
-
-    @property
-    def then(self) -> str:
-        """`stop`, `warn` or the name of a provider."""
+    model: str
+    nano: int
 
 
-class Span(NamedTuple):
-    """A period: from `start` until just before `end`, seconds since the epoch."""
-
-    start: float
-    end: float
-
-
-NEVER = Span(0.0, 0.0)
-
-
-class Sum(NamedTuple):
-    """What was spent under a rule in the period that began then."""
-
-    rule: str
-    start: float
-    usd: float
+type Mark = Mapping[str, Counted]
+"""By the name of the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """A budget that has ended. `until`: when all that stand in the way begin anew, seconds since the epoch."""
+    """A budget that has no room. `until`: when all that stand in the way may have, seconds since the epoch.
+
+    spent     that is when they begin anew; False: what is in the way is reserved, and ends with the requests that run
+    reserved  USD
+    """
 
     rule: RuleLike
     until: float
-
-
-def span(per: str, at: float, zone: tzinfo | None = None) -> Span:
-    """The day, week (from Monday) or month around a moment, on the calendar of `zone`; None: this machine's."""
-    today = datetime.fromtimestamp(at, zone).date()
-    first = FIRST[per](today)
-    return Span(_midnight(first, zone), _midnight(NEXT[per](first), zone))
-
-
-FIRST: dict[str, Callable[[date], date]] = {
-    "day": lambda today: today,
-    "week": lambda today: today - timedelta(days=today.weekday()),
-    "month": lambda today: today.replace(day=1),
-}
-NEXT: dict[str, Callable[[date], date]] = {
-    "day": lambda first: first + timedelta(days=1),
-    "week": lambda first: first + timedelta(days=7),
-    "month": lambda first: (first + timedelta(days=31)).replace(day=1),
-}
-
-
-def _midnight(day: date, zone: tzinfo | None) -> float:
-    return datetime.combine(day, time(), zone).timestamp()
-
-
-def covers(rule: RuleLike, provider: str | None, model: str | None) -> bool:
-    """Whether money spent there counts under a rule."""
-    return rule.provider in (None, provider) and (rule.model is None or fits(rule.model, model or ""))
-
-
-@dataclass(slots=True)
-class _Account:
-    """One rule with its present period."""
-
-    rule: RuleLike
-    now: Span = NEVER
-    usd: float = 0.0
-    said: set[Kind] = field(default_factory=set)
-
-    def turn(self, at: float, zone: tzinfo | None) -> None:
-        """Begin anew if the period is over."""
-        if at >= self.now.end:
-            self.now, self.usd, self.said = span(self.rule.per, at, zone), 0.0, set()
-
-    @property
-    def ended(self) -> bool:
-        return self.usd >= self.rule.usd
-
-    def in_the_way(self, provider: str) -> bool:
-        """Whether it keeps a request from a provider; the one that it leads to stays open."""
-        return self.ended and self.rule.then not in (WARN, provider)
+    spent: bool = True
+    reserved: float = 0.0
 
 
 class Budgets:
-    """The rules with what was spent. `zone`: whose midnight counts; None: this machine's."""
+    """The rules with what was spent. `zone`: whose midnight counts; None: this machine's. `holds`: what is reserved under any rules."""
 
-    def __init__(self, rules: Sequence[RuleLike] = (), zone: tzinfo | None = None) -> None:
+    def __init__(self, rules: Sequence[RuleLike] = (), zone: tzinfo | None = None, holds: Holds | None = None) -> None:
         self._zone = zone
-        self._accounts = [_Account(rule) for rule in rules]
+        self._holds = Holds() if holds is None else holds
+        self._accounts = [Account(rule) for rule in rules]
         self._due: list[Notice] = []
 
     def renewed(self, rules: Sequence[RuleLike]) -> Budgets:
@@ -148,25 +70,46 @@ class Budgets:
 
         A rule that is new begins at nothing: `restore` it.
         """
-        new = Budgets(rules, self._zone)
+        new = Budgets(rules, self._zone, self._holds)
+        self._holds.forget_rules()
         before = {_scope(account.rule): account for account in self._accounts}
         for account in new._accounts:
             if old := before.get(_scope(account.rule)):
-                account.now, account.usd = old.now, old.usd
+                account.now, account.usd, account.counted = old.now, old.usd, old.counted
                 account.said = (
                     set(old.said) if (old.rule.usd, old.rule.warn) == (account.rule.usd, account.rule.warn) else set()
                 )
         return new
 
-    def restore(self, spent: Iterable[Sum]) -> None:
-        """Take what the ledger says, as far as it says more: what was spent just now may not be in it yet."""
+    @property
+    def reserves(self) -> bool:
+        """Whether anything is to be reserved: a budget that only warns needs none."""
+        return any(account.rule.then != WARN for account in self._accounts)
+
+    def mark(self) -> Mark:
+        """What was counted here until now, for the next `restore`."""
+        return {account.rule.name: Counted(account.now.start, account.counted) for account in self._accounts}
+
+    def restore(self, spent: Iterable[Sum], since: Mark | None = None) -> None:
+        """Take what the ledger says.
+
+        since  a mark: all that was counted until then was in the ledger when it was read, so that it is believed, also where it
+               says less than before; what was counted after it is added. None: nobody knows what was in it, so that it is
+               believed as far as it says more.
+        """
         accounts = {account.rule.name: account for account in self._accounts}
         for name, start, usd in spent:
             if (account := accounts.get(name)) is None:
                 continue
             account.turn(start, self._zone)
-            if start == account.now.start:
+            if start != account.now.start:
+                continue
+            if since is None:
                 self._grow(account, max(usd, account.usd), start)
+            else:
+                before = since.get(name, Counted(0.0, 0.0))
+                known = before.usd if before.start == start else 0.0
+                self._grow(account, usd + account.counted - known, start)
 
     def spent(self, at: float, provider: str, model: str, usd: float | None) -> None:
         """Count what an attempt cost. `at`: when its request began; `usd` None: no price is known, nothing is counted."""
@@ -176,26 +119,55 @@ class Budgets:
             if covers(account.rule, provider, model):
                 account.turn(at, self._zone)
                 if at >= account.now.start:
+                    account.counted += usd
                     self._grow(account, account.usd + usd, at)
 
-    def verdict(self, at: float, provider: str, model: str) -> Exhausted | None:
-        """The budget that keeps a request from a provider, or None. One that leads elsewhere goes before one that stops."""
-        found = [account for account in self._accounts if covers(account.rule, provider, model)]
-        for account in found:
+    def verdict(self, at: float, provider: str, model: str, nano: int = 0) -> Exhausted | None:
+        """The budget that keeps a request from a provider, or None. `nano`: what it may cost, in billionths of a USD."""
+        return self._over(at, provider, (Ask(model, nano),))
+
+    def _over(self, at: float, provider: str, asks: Sequence[Ask]) -> Exhausted | None:
+        """One that leads elsewhere goes before one that stops."""
+        shut: list[tuple[RuleLike, float, bool, int]] = []
+        for account in self._accounts:
+            rule = account.rule
+            own = [ask.nano for ask in asks if covers(rule, provider, ask.model)]
+            if not own:
+                continue
             account.turn(at, self._zone)
-        shut = [account for account in found if account.in_the_way(provider)]
+            if rule.then in (WARN, provider):  # the provider that it leads to stays open
+                continue
+            reserved = self._holds.under(rule, account.now.start)
+            if account.is_full(sum(own), reserved):
+                until = account.now.end if account.ended else at + self._holds.wait()
+                shut.append((rule, until, account.ended, reserved))
         if not shut:
             return None
-        last = max(shut, key=lambda account: account.now.end)
-        elsewhere = next((account for account in shut if account.rule.then != STOP), last)
-        return Exhausted(elsewhere.rule, last.now.end)
+        last = max(shut, key=lambda one: one[1])
+        _, until, spent, _ = last
+        first = next((one for one in shut if one[0].then != STOP), last)
+        return Exhausted(first[0], until, spent, first[3] / NANO)
 
-    def admitted(self, hops: Sequence[Hop], at: float, name_at: Callable[[str], str]) -> tuple[Hop, ...]:
-        """The providers of a route that may be paid: what has ended is left out, or replaced by the one it leads to.
+    def check(self, at: float, provider: str, asks: Sequence[Ask]) -> None:
+        """Raises BudgetError when a request that may cost this has no room at a provider."""
+        if (over := self._over(at, provider, asks)) is not None:
+            raise self._error([over], at)
+
+    def admitted(
+        self,
+        hops: Sequence[Hop],
+        at: float,
+        name_at: Callable[[str], str],
+        asks: Callable[[str, str], Sequence[Ask]] | None = None,
+        able: Callable[[str], bool] = lambda provider: True,
+    ) -> tuple[Hop, ...]:
+        """The providers of a route that may be paid: what has no room is left out, or replaced by the one it leads to.
 
         name_at   the name of the model asked for, at a provider
+        asks      what the request may cost at a provider, where the model is called so; None: nothing that is known
+        able      whether a provider that a budget leads to can be asked this at all
 
-        Raises RelayError 429 (final, with `retry-after`) when none is left.
+        Raises BudgetError when none is left.
         """
         if not self._accounts:
             return tuple(hops)
@@ -206,12 +178,13 @@ class Budgets:
             seen: set[str] = set()
             while hop and hop.provider not in seen:
                 seen.add(hop.provider)
-                if (over := self.verdict(at, hop.provider, hop.model)) is None:
+                wanted = (Ask(hop.model, 0),) if asks is None else asks(hop.provider, hop.model)
+                if (over := self._over(at, hop.provider, wanted)) is None:
                     admitted.setdefault(hop.provider, hop)
                     break
                 refused.append(over)
                 then = over.rule.then
-                hop = None if then == STOP else Hop(then, name_at(then))
+                hop = None if then == STOP or not able(then) else Hop(then, name_at(then))
         if not admitted and refused:
             raise self._error(refused, at)
         return tuple(admitted.values())
@@ -227,7 +200,7 @@ class Budgets:
             account.turn(at, self._zone)
         return tuple((account.rule, account.usd, account.now) for account in self._accounts)
 
-    def _grow(self, account: _Account, usd: float, at: float) -> None:
+    def _grow(self, account: Account, usd: float, at: float) -> None:
         account.usd = usd
         rule = account.rule
         share = rule.warn * rule.usd
@@ -239,15 +212,18 @@ class Budgets:
         key = f"{rule.name} {self._day(account.now.start):%Y-%m-%d}"
         self._due.append(Notice(kind, key, text, at, account.now.end))
 
-    def _error(self, refused: Sequence[Exhausted], at: float) -> RelayError:
+    def _error(self, refused: Sequence[Exhausted], at: float) -> BudgetError:
         first = min(refused, key=lambda over: over.until)
-        text = (
-            f"the budget '{first.rule.name}' of ${first.rule.usd:,.2f} is used up until "
-            f"{self._day(first.until):%Y-%m-%d %H:%M}. Wait, or raise it under `budgets` in relay.yaml."
-        )
-        return RelayError(429, text, retry_after=max(1.0, first.until - at), final=True)
+        budget = f"the budget '{first.rule.name}' of ${first.rule.usd:,.2f}"
+        raised = "raise it under `budgets` in relay.yaml."
+        if first.spent:
+            text = f"{budget} is used up until {self._day(first.until):%Y-%m-%d %H:%M}. Wait, or {raised}"
+        else:
+            held = f"${first.reserved:,.2f} of it are reserved for requests that run"
+            text = f"{budget} has no room for this request now: {held}. Send it again in a moment, or {raised}"
+        return BudgetError(429, text, retry_after=max(1.0, first.until - at), final=first.spent)
 
-    def _next(self, account: _Account, kind: Kind) -> str:
+    def _next(self, account: Account, kind: Kind) -> str:
         until = f"until {self._day(account.now.end):%Y-%m-%d %H:%M}"
         if kind is Kind.BUDGET_WARN:
             return f"It lasts {until}."

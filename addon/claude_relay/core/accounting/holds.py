@@ -1,0 +1,101 @@
+"""What requests that run have reserved, under whatever budgets there are.
+
+    holds = Holds()
+    hold = Hold("anthropic", "claude-opus-4-5", at=started_at, nano=120_000_000)
+    holds.add(hold, now)
+    holds.under(rule, start)      -> billionths of a USD: all that counts under the rule in the period that began at `start`
+    holds.change(hold, nano)
+    holds.drop(hold, now)         a second time does nothing
+
+The holds are the truth; a sum is kept for each rule that was asked for, and found anew when its period is another one. So budgets
+may be exchanged while requests run, and none has to be told of the end of a request that began before it. It must not know prices
+or requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from claude_relay.core.routing import fits
+
+from .accounts import RuleLike, covers
+
+SOON = 2.0
+"""Seconds until a reservation ends, while none has."""
+LEAST, MOST = 1.0, 30.0
+"""What a client is told at least and at most, in seconds."""
+WEIGHT = 0.1
+"""Of the latest in the mean of how long reservations last."""
+
+type Scope = tuple[str | None, str | None, str]
+"""Provider, model and period of a rule."""
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """Money of one request at one provider, for one model. `at`: when the request began, seconds since the epoch."""
+
+    provider: str
+    model: str
+    at: float
+    nano: int
+
+
+class Holds:
+    """All that is reserved now. From any one thread at a time."""
+
+    def __init__(self) -> None:
+        self._live: dict[Hold, float] = {}
+        self._sums: dict[Scope, tuple[float, int]] = {}
+        self._lasts: float | None = None
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._live)
+
+    def add(self, hold: Hold, now: float) -> None:
+        """Reserve. Once for each hold."""
+        self._live[hold] = now
+        self._shift(hold, hold.nano)
+
+    def change(self, hold: Hold, nano: int) -> None:
+        """Reserve another amount in its place; nothing once it was dropped."""
+        if hold in self._live:
+            self._shift(hold, nano - hold.nano)
+            hold.nano = nano
+
+    def drop(self, hold: Hold, now: float) -> None:
+        """Let go of it; a second time does nothing."""
+        since = self._live.pop(hold, None)
+        if since is not None:
+            self._shift(hold, -hold.nano)
+            lasted = max(0.0, now - since)
+            self._lasts = lasted if self._lasts is None else self._lasts + WEIGHT * (lasted - self._lasts)
+
+    def under(self, rule: RuleLike, start: float) -> int:
+        """Billionths of a USD that are reserved under a rule by requests that began at `start` or later."""
+        scope = rule.provider, rule.model, rule.per
+        found = self._sums.get(scope)
+        if found is None or found[0] != start:
+            found = (
+                start,
+                sum(hold.nano for hold in self._live if hold.at >= start and covers(rule, hold.provider, hold.model)),
+            )
+            self._sums[scope] = found
+        return found[1]
+
+    def forget_rules(self) -> None:
+        """Other rules are in force: the sums of those that are gone need not be kept."""
+        self._sums.clear()
+
+    def wait(self) -> float:
+        """Seconds until one of them ends, as far as the earlier ones tell."""
+        if self._lasts is None or not self._live:
+            return SOON
+        return min(MOST, max(LEAST, self._lasts / len(self._live)))
+
+    def _shift(self, hold: Hold, nano: int) -> None:
+        for scope, (start, reserved) in self._sums.items():
+            provider, model, _ = scope
+            if hold.at >= start and provider in (None, hold.provider) and (model is None or fits(model, hold.model)):
+                self._sums[scope] = start, reserved + nano

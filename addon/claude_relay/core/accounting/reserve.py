@@ -1,0 +1,157 @@
+"""What one request has reserved under the budgets, from its first attempt to its end.
+
+    reserve = Reserve(lambda: budgets, holds, need, terms, at=started_at, clock=time.time)
+    reserve.asks("anthropic", "claude-opus-4-5")            # what it may cost there, model by model
+    reserve.move("anthropic", "claude-opus-4-5")            # an attempt begins there; raises BudgetError when there is no room any more
+    reserve.passed(size, events, usage)                     # its answer runs: topped up when it turns out longer or dearer than expected
+    reserve.release()                                       # however it ends; a second time does nothing
+
+It belongs to one request. It must not know flows, keys or how prices are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from .accounts import NANO
+from .budgets import Ask, Budgets
+from .holds import Hold, Holds
+from .needs import Need, Outputs, Part
+from .tokens import Usage
+
+LOOK = 16 * 1024
+"""Bytes of an answer between two looks at what it has come to."""
+FRAME = 115
+"""Bytes of a stream's event around its text."""
+BYTES_PER_TOKEN = 4
+AHEAD = LOOK // BYTES_PER_TOKEN
+"""Tokens that an answer may grow by until the next look."""
+
+type Price = Callable[[str, str, Usage, bool], float | None]
+"""USD for what is used of a model (the second) at a provider (the first), True: in a batch; None: there is no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the worth of a need is found by."""
+
+    price: Price
+    outputs: Outputs
+
+
+class Reserve:
+    """The reservation of one request.
+
+    budgets  those in force: other ones after an edit of relay.yaml
+    at       when the request began, seconds since the epoch
+    look_at  bytes of the answer from which `passed` wants to be asked again
+    """
+
+    def __init__(
+        self,
+        budgets: Callable[[], Budgets],
+        holds: Holds,
+        need: Need,
+        terms: Terms,
+        *,
+        at: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """Nothing is reserved before `move`."""
+        self.look_at = 0
+        self._budgets, self._holds, self._need, self._terms = budgets, holds, need, terms
+        self._at, self._clock = at, clock
+        self._asks: dict[tuple[str, str], tuple[Ask, ...]] = {}
+        self._place: tuple[str, str] | None = None
+        self._running: Sequence[Hold] = ()
+        self._spent: list[Hold] = []
+        self._output = 0
+        self._released = False
+
+    def asks(self, provider: str, model: str) -> tuple[Ask, ...]:
+        """What it may cost at a provider where the model is called so. About 30 µs the first time."""
+        found = self._asks.get((provider, model))
+        if found is None:
+            costs: dict[str, int] = {}
+            for part in self._need.parts:
+                name = part.model or model
+                usage = Usage(input_tokens=part.input_tokens, output_tokens=self._expected(part, provider, name))
+                costs[name] = costs.get(name, 0) + part.count * self._nano(provider, name, usage)
+            found = self._asks[provider, model] = tuple(Ask(*cost) for cost in costs.items())
+        return found
+
+    def move(self, provider: str, model: str, spent: float = 0.0) -> None:
+        """An attempt begins: what it may cost is reserved where it goes, and no longer where the one before went.
+
+        spent  USD that the attempt before has used for an answer that nobody gets; stays reserved there
+
+        Raises BudgetError when budgets that cover it have no room; then nothing but what was spent stays reserved.
+        """
+        if self._released:
+            return
+        now = self._clock()
+        if spent > 0 and self._place is not None:
+            self._spent.append(self._hold(*self._place, round(spent * NANO)))
+            self._holds.add(self._spent[-1], now)
+        if (provider, model) == self._place:
+            self._begin(provider, model)
+            return
+        self._stop(now)
+        asks = self.asks(provider, model)
+        self._budgets().check(now, provider, asks)
+        self._place = provider, model
+        self._running = [self._hold(provider, ask.model, ask.nano) for ask in asks]
+        for hold in self._running:
+            self._holds.add(hold, now)
+        self._begin(provider, model)
+
+    def passed(self, size: int, events: int, usage: Usage) -> None:
+        """So many bytes and events of the answer have passed, and `usage` is known: reserve more if that comes to more.
+
+        What is known of the input takes the place of its estimate, and output that exceeds what was expected is counted by its size.
+        """
+        self.look_at = size + LOOK
+        if len(self._running) != 1 or self._place is None or self._need.batch:
+            return
+        part, hold = self._need.parts[0], self._running[0]
+        so_far = max(usage.output_tokens or 0, (size - FRAME * events) // BYTES_PER_TOKEN)
+        if so_far > self._output:
+            self._output = so_far + AHEAD if part.most is None else max(so_far, min(so_far + AHEAD, part.most))
+        known = usage if _input(usage) else replace(usage, input_tokens=part.input_tokens)
+        nano = self._nano(hold.provider, hold.model, replace(known, output_tokens=self._output))
+        if nano > hold.nano:
+            self._holds.change(hold, nano)
+
+    def release(self) -> None:
+        """The request is over, and what it cost is counted: nothing of it is reserved any more, now or later."""
+        self._released = True
+        now = self._clock()
+        self._stop(now)
+        for hold in self._spent:
+            self._holds.drop(hold, now)
+        self._spent.clear()
+
+    def _begin(self, provider: str, model: str) -> None:
+        self.look_at = 0
+        self._output = self._expected(self._need.parts[0], provider, model)
+
+    def _stop(self, now: float) -> None:
+        running, self._running, self._place = self._running, (), None
+        for hold in running:
+            self._holds.drop(hold, now)
+
+    def _hold(self, provider: str, model: str, nano: int) -> Hold:
+        return Hold(provider, model, self._at, nano)
+
+    def _expected(self, part: Part, provider: str, model: str) -> int:
+        expected = self._terms.outputs.expected(provider, model)
+        return expected if part.most is None else min(expected, part.most)
+
+    def _nano(self, provider: str, model: str, usage: Usage) -> int:
+        return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)
+
+
+def _input(usage: Usage) -> int:
+    counts = (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
+    return sum(number or 0 for number in counts)

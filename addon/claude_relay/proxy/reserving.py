@@ -1,0 +1,91 @@
+"""What a request reserves under the budgets, step by step.
+
+    hops = await admitted(relayed, reporting, hops)   those that may be paid, or BudgetError
+    follow(relayed, attempt)                          an attempt begins: reserved where it goes, or BudgetError
+    over(relayed)                                     however it ended, after its cost was counted
+
+While its answer runs, `Relayed.meter_chunk` has the reservation topped up. It must not know what budgets there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+
+from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
+from claude_relay.core.exchange import Attempt, Endpoint, Hop
+from claude_relay.core.reading.decode import Decoder
+from claude_relay.core.routing import model_at
+
+from .costs import price
+from .relayed import Relayed
+from .reporting import Reporting
+
+PAID = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
+"""Endpoints that cost something by themselves."""
+BATCHES = "/v1/messages/batches"
+AT_ONCE = 256 * 1024
+"""Bytes of a batch that are read on the event loop; a larger one is read in a thread."""
+UNFOLDED = 64 * 1024 * 1024
+"""Bytes that a compressed batch may unfold to and still be read."""
+
+
+def is_paid(relayed: Relayed) -> bool:
+    """Whether budgets have a say in the request: it asks a model, or makes a batch."""
+    return relayed.facts.endpoint in PAID or makes_batch(relayed)
+
+
+def makes_batch(relayed: Relayed) -> bool:
+    """Whether the request makes a batch of messages."""
+    if relayed.method != "POST" or relayed.facts.endpoint is not Endpoint.RESOURCE:
+        return False
+    return relayed.path.partition("?")[0].endswith(BATCHES)
+
+
+async def admitted(relayed: Relayed, reporting: Reporting | None, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    """Those of the providers that the budgets let pay. Raises BudgetError when none is left."""
+    if reporting is None or not reporting.budgets.reserves:
+        return hops
+    need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await _need_of_batch(relayed)
+    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at)
+    weakref.finalize(relayed, reserve.release).atexit = False  # should its end never be heard of
+    runtime, facts = relayed.runtime, relayed.facts
+    providers, formats = runtime.config.providers, runtime.formats
+    return reporting.budgets.admitted(
+        hops,
+        time.time(),
+        lambda name: model_at(providers[name], facts.model),
+        reserve.asks,
+        lambda name: name in providers and (facts.endpoint is Endpoint.MESSAGES or name not in formats),
+    )
+
+
+async def _need_of_batch(relayed: Relayed) -> Need:
+    body = relayed.pristine.content or b"" if relayed.pristine is not None else b""
+    encoding = relayed.facts.headers.get("content-encoding", "")
+    if not encoding and len(body) <= AT_ONCE:
+        return need_of_batch(body)
+    return await asyncio.to_thread(_read_batch, body, encoding)
+
+
+def _read_batch(body: bytes, encoding: str) -> Need:
+    return need_of_batch(Decoder(encoding, limit=UNFOLDED).feed(body) if encoding else body)
+
+
+def follow(relayed: Relayed, attempt: Attempt) -> None:
+    """An attempt is about to begin. Raises BudgetError when it may not be paid for.
+
+    What the attempt before has used stays reserved until the request is over and it is counted.
+    """
+    if relayed.reserve is None:
+        return
+    before = relayed.tries[-1] if relayed.tries else None
+    priced = price(relayed, before, before.usage) if before is not None else None
+    relayed.reserve.move(attempt.provider, attempt.model, priced.usd if priced is not None else 0.0)
+
+
+def over(relayed: Relayed) -> None:
+    """The request is over, and what it cost is counted. A second time does nothing."""
+    if relayed.reserve is not None:
+        relayed.reserve.release()

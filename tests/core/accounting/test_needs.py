@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.accounting.needs import (
+    ENOUGH,
+    KEPT,
+    MODELS,
+    UNKNOWN,
+    Need,
+    Outputs,
+    Part,
+    most_output,
+    need_of,
+    need_of_batch,
+)
+from claude_relay.core.exchange import Endpoint, Facts
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        (b'{"model": "m", "max_tokens": 64}', 64),
+        (b'{"max_tokens_to_sample" :\n 300}', 300),
+        (b'{"max_tokens": null}', None),
+        (b'{"max_tokens": 1.5}', None),
+        (b'{"max_tokens": 1e9}', None),
+        (b'{"max_tokens": "64"}', None),
+        (b'{"messages": [{"content": "\\"max_tokens\\": 7"}]}', None),
+        # a nested one may make it larger, never smaller
+        (b'{"tools": [{"x": {"max_tokens": 5}}], "max_tokens": 64}', 64),
+        (b'{"max_tokens": 64, "tools": [{"x": {"max_tokens": 500}}]}', 500),
+        (b"no json", None),
+        (b"", None),
+    ],
+)
+def test_the_most_that_a_body_asks_for(body: bytes, most: int | None) -> None:
+    assert most_output(body) == most
+
+
+@given(st.dictionaries(st.text(max_size=12), st.integers(0, 10**6) | st.text(max_size=9)), st.integers(1, 10**6))
+def test_it_is_never_less_than_the_bodys_own(more: dict[str, object], most: int) -> None:
+    found = most_output(json.dumps(more | {"nested": more, "max_tokens": most}).encode())
+    assert found is not None
+    assert found >= most
+
+
+def test_a_message_needs_its_size_and_its_limit() -> None:
+    body = json.dumps({"max_tokens": 9, "messages": [{"role": "user", "content": "x" * 4000}]}).encode()
+    assert need_of(Facts(Endpoint.MESSAGES, body=body)) == Need((Part("", len(body) // 4, 9),))
+
+
+def test_a_batch_needs_what_its_requests_do() -> None:
+    params = [{"model": "a", "max_tokens": 10}, {"model": "b"}, {"model": "a", "max_tokens": 30}]
+    body = json.dumps({"requests": [{"custom_id": str(n), "params": one} for n, one in enumerate(params)]}).encode()
+    size = len(json.dumps(params[0])) // 4
+    assert need_of_batch(body) == Need((Part("a", size, 20, 2), Part("b", len('{"model": "b"}') // 4, UNKNOWN)), True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x" * 400,
+        b"[]",
+        b'{"requests": 5}',
+        b'{"requests": []}',
+        b'{"requests": [{"params": 5}]}',
+        b'{"requests": [7]}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_batch_that_cannot_be_read_is_as_large_as_it_is(body: bytes) -> None:
+    assert need_of_batch(body) == Need((Part("", len(body) // 4, None),), True)
+
+
+def test_output_without_history_and_with_one() -> None:
+    outputs = Outputs()
+    for n in range(ENOUGH - 1):
+        outputs.learn("p", "m", n)
+        assert outputs.expected("p", "m") == UNKNOWN
+    outputs.learn("p", "m", 1000)
+    assert outputs.expected("p", "m") == ENOUGH - 2  # the 19th of 20
+    assert outputs.expected("q", "m") == UNKNOWN
+
+
+@given(st.lists(st.integers(0, 100_000), min_size=ENOUGH, max_size=3 * KEPT))
+def test_what_is_expected_is_exceeded_by_one_in_twenty_at_most(tokens: list[int]) -> None:
+    outputs = Outputs()
+    for number in tokens:
+        outputs.learn("p", "m", number)
+    latest = tokens[-KEPT:]
+    expected = outputs.expected("p", "m")
+    assert expected in latest
+    assert sum(number > expected for number in latest) <= len(latest) / 20
+
+
+def test_the_history_is_bounded() -> None:
+    outputs = Outputs()
+    for n in range(2 * MODELS):
+        outputs.learn("p", str(n), 1)
+    assert len(outputs._of) == MODELS
+
+
+def test_a_large_batch_is_read_in_milliseconds() -> None:
+    one = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "word " * 200}]}
+    body = json.dumps({"requests": [{"custom_id": str(n), "params": one} for n in range(2000)]}).encode()
+    begun = time.perf_counter()
+    assert need_of_batch(body).parts[0].count == 2000
+    assert time.perf_counter() - begun < 0.5
