@@ -70,6 +70,10 @@ class RequestRow:
     project: str | None = None
     estimated: bool = False
 
+    def __post_init__(self) -> None:
+        """No text is longer than a row may hold."""
+        _bound(self, REQUEST_TEXTS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeRow:
@@ -96,7 +100,7 @@ class ChargeRow:
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
-        _bound(self, REQUEST_TEXTS)
+        _bound(self, CHARGE_TEXTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +156,7 @@ def _texts(row: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(row) if str(field.type).startswith(("str", "Finished")))
 
 
-REQUEST_TEXTS, ATTEMPT_TEXTS = _texts(RequestRow), _texts(AttemptRow)
+REQUEST_TEXTS, ATTEMPT_TEXTS, CHARGE_TEXTS = _texts(RequestRow), _texts(AttemptRow), _texts(ChargeRow)
 
 type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
 
