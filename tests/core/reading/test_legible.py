@@ -81,7 +81,7 @@ def translated(body):
     return found
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(mutated())
 def test_all_readers_agree(body):
     facts = read_facts(Endpoint.MESSAGES, {}, body)
@@ -116,7 +116,7 @@ def without_models(body):
     return [*kept, plain[done:]]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(mutated())
 def test_what_is_legible_is_as_long_and_stays(body):
     text = legible(body)
