@@ -38,6 +38,10 @@ MAX_MEMBERS = 100_000
 _ZSTD_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
+class TooLarge(Exception):
+    """A coding unfolds to more than it may, or takes too long to."""
+
+
 class Codec(Protocol):
     """One content coding being undone."""
 
@@ -46,7 +50,7 @@ class Codec(Protocol):
         """Whether the body's end was seen."""
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """What `data` adds to the output. Raises one of BROKEN."""
+        """What `data` adds to the output. Raises TooLarge or one of BROKEN."""
 
 
 BROKEN = (zlib.error, brotli.error, zstd.ZstdError)
@@ -81,7 +85,7 @@ class _Zlib:
             self._inflate = zlib.decompressobj(self._wbits)
             self._members += 1
             if self._members > MAX_MEMBERS:
-                raise zlib.error("too many members")
+                raise TooLarge
         return not self._over
 
 
@@ -144,7 +148,7 @@ class _Zstd:
                 self._frame = self._new_frame()
                 self._frames += 1
                 if self._frames > MAX_MEMBERS:
-                    raise zstd.ZstdError("too many frames")
+                    raise TooLarge
             piece = self._frame.decompress(data, PIECE)
             data = self._frame.unused_data if self._frame.eof else b""
             full = not self._frame.eof and not self._frame.needs_input
@@ -169,8 +173,8 @@ class Decoder:
     """Undoes the `Content-Encoding` of one body.
 
     dead      True: nothing more comes out, because the input is broken or for the reason in `blind`
-    blind     True: the coding is unknown, or the output passed `limit`; nothing is known against the body itself
-    large     True: the output passed `limit`
+    blind     True: the coding is unknown, or the body is `large`; nothing is known against the body itself
+    large     True: the output passed `limit`, or the body is in more than MAX_MEMBERS pieces
     identity  True: no coding; pieces are what was fed
     """
 
@@ -205,14 +209,10 @@ class Decoder:
         try:
             for start in range(0, len(data), SLICE):
                 yield from _through(self._codecs, data[start : start + SLICE], left)
-        except _TooLarge:
+        except TooLarge:
             self.large = self.blind = self.dead = True
         except BROKEN:
             self.dead = True
-
-
-class _TooLarge(Exception):
-    """A coding unfolds to more than it may."""
 
 
 def codings(content_encoding: str) -> list[str]:
@@ -229,5 +229,5 @@ def _through(codecs: Sequence[Codec], data: bytes, left: list[int], level: int =
     for piece in codecs[level].pieces(data):
         left[level] -= len(piece)
         if left[level] < 0:
-            raise _TooLarge
+            raise TooLarge
         yield from _through(codecs, piece, left, level + 1)

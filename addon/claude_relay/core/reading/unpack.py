@@ -27,7 +27,7 @@ def is_packed(content_encoding: str) -> bool:
 def unpack(body: bytes, content_encoding: str, *, limit: int = LIMIT) -> bytes | None:
     """The body uncompressed; None when its coding is unknown, or it is broken or cut off.
 
-    Raises RelayError 413 when it has more than `limit` bytes. Takes up to some hundred milliseconds: for a thread.
+    Raises RelayError 413 when it has more than `limit` bytes, or is made to take long. Takes up to some hundred milliseconds: for a thread.
     """
     decoder, output = Decoder(content_encoding, limit=limit), BytesIO()
     for piece in decoder.pieces(body):
