@@ -4,7 +4,7 @@ One request, through the modules:
 
     client ──► next_layer        proxy/replay        mitmproxy's HTTP layer becomes one that can replay
            ──► requestheaders    proxy/addon         ours? (core/endpoints) the client's credential leaves the flow (proxy/wire)
-           ──► request           proxy/addon         what is it about? (core/reading/body) where may it go? (core/routing, proxy/discovery)
+           ──► request           proxy/addon         what is it about? (proxy/bodies) where may it go? (core/routing, proxy/discovery)
                                                      with which key? (core/policy, asking core/keys/pool and core/keys/rests)
                                                      may it be paid for? (proxy/reserving, core/accounting/budgets)
                                                      in which format? (proxy/translating, core/formats/base)

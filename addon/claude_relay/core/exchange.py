@@ -43,7 +43,10 @@ class Facts:
     speed       `fast` when that is asked for; empty: the standard speed
     tier        the service tier that is asked for; empty: whatever there is
     long        whether the long context is asked for, by its beta
-    body        as the client sent it, where it holds messages
+    unread      nothing is known of what the body says, as it cannot be read: the fields above that stand in it are empty
+    stream_unknown  whether a stream is asked for is not known: the answer will tell by what it is
+    body        uncompressed, where it holds messages
+    tokens      those in the body, as estimated by who read it; None: nobody has
     """
 
     endpoint: Endpoint
@@ -62,12 +65,20 @@ class Facts:
     speed: str = ""
     tier: str = ""
     long: bool = False
+    unread: bool = False
+    stream_unknown: bool = False
     body: bytes = field(default=b"", repr=False, compare=False)
+    tokens: int | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def may_stream(self) -> bool:
+        """Whether the answer may be a stream."""
+        return self.stream or self.stream_unknown
 
     @property
     def input_estimate(self) -> int:
         """Tokens, estimated from the size of the body: right to about a third for text, no more than a hint for images and PDFs."""
-        return estimate_tokens(self.body)
+        return estimate_tokens(self.body) if self.tokens is None else self.tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ models in either case. It must not know keys, rests or how configuration is read
     route(facts, [Route(match=Match(model="claude-haiku-*"), to=("glm",))], {"glm": Provider(models={"claude-*": "glm-4.6"})})
         -> (Hop("glm", "glm-4.6"),)
 
-A request that names no model (a list of models, a file) fits no glob of models but `*`.
+A request that names no model (a list of models, a file) fits no glob of models but `*`. One whose body cannot be read fits no route that
+asks for anything that would stand in it.
 """
 
 from __future__ import annotations
@@ -135,11 +136,13 @@ def _headers_fit(match: MatchLike, facts: Facts) -> bool:
 
 CHECKS: tuple[Callable[[MatchLike, Facts], bool], ...] = (
     _model_fits,
-    lambda match, facts: match.stream is None or match.stream is facts.stream,
-    lambda match, facts: match.tools is None or match.tools is facts.tools,
-    lambda match, facts: match.thinking is None or match.thinking is facts.thinking,
+    lambda match, facts: match.stream is None or (match.stream is facts.stream and not facts.stream_unknown),
+    lambda match, facts: match.tools is None or (match.tools is facts.tools and not facts.unread),
+    lambda match, facts: match.thinking is None or (match.thinking is facts.thinking and not facts.unread),
     lambda match, facts: match.client is None or fits(match.client, facts.client),
-    lambda match, facts: match.min_input_tokens is None or match.min_input_tokens <= facts.input_estimate,
+    lambda match, facts: (
+        match.min_input_tokens is None or (match.min_input_tokens <= facts.input_estimate and not facts.unread)
+    ),
     lambda match, facts: match.background is None or match.background is facts.background,
     lambda match, facts: match.subagent is None or match.subagent is facts.subagent,
     _headers_fit,

@@ -41,7 +41,6 @@ from claude_relay.core.exchange import (
     Wait,
 )
 from claude_relay.core.policy import attempts
-from claude_relay.core.reading.body import read_facts
 from claude_relay.core.routing import route
 
 from . import outbound, reserving
@@ -54,6 +53,7 @@ from .answers import (
     preflight,
     recast,
 )
+from .bodies import facts_of, reworded, uncompressed
 from .bookkeeping import Bookkeeper
 from .clock import NOW
 from .crossing import Translated
@@ -189,8 +189,8 @@ class RelayHooks:
             if relayed.policy is None and relayed.next_attempt is None:
                 self.admit(relayed)
                 await self.begin(flow, relayed)
-            if relayed.next_attempt is not None:
-                point(flow, relayed, relayed.next_attempt)
+            if (attempt := relayed.next_attempt) is not None:
+                point(flow, relayed, attempt, await reworded(relayed, attempt))
         except RelayError as error:
             refuse(flow, relayed, self.unless_unread(error))
 
@@ -219,8 +219,9 @@ class RelayHooks:
             relayed.next_attempt = Attempt(1, "", None, "")
         else:
             relayed.counts = True
-            facts, runtime = relayed.facts, relayed.runtime
-            relayed.facts = facts = read_facts(facts.endpoint, facts.headers, flow.request.raw_content or b"")
+            runtime = relayed.runtime
+            relayed.body = await uncompressed(flow.request, relayed.facts.endpoint)
+            relayed.facts = facts = await facts_of(relayed)
             if facts.endpoint is Endpoint.MODELS and not is_loopback(flow.client_conn.peername):
                 refuse_strangers(runtime)  # a list is asked for with the pool's keys, before any attempt
             owner = await self.books.owner_of(relayed)

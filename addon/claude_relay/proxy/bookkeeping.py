@@ -21,6 +21,7 @@ from claude_relay.core.reading.resources import Owner, made, named
 from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
 
 from . import reserving
+from .bodies import at_leisure
 from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, counts, estimate, estimate_now, price_all
 from .inspection import View, marker, name_of, summary, total_input
@@ -64,8 +65,8 @@ class Bookkeeper:
         """The key that made what the request is about: a file, a batch, a container."""
         if self.stored is None or not self.stored.has_resources or relayed.pristine is None:
             return None
-        path, body = relayed.pristine.path.decode("utf-8", "replace"), relayed.pristine.content or b""
-        names = named(path, body, relayed.facts.container)
+        path = relayed.pristine.path.decode("utf-8", "replace")
+        names = await at_leisure(relayed.body or b"", lambda body: named(path, body, relayed.facts.container))
         return await self.stored.owner(names) if names else None
 
     async def remember_made(self, relayed: Relayed) -> None:
@@ -245,7 +246,7 @@ class Bookkeeper:
         reporting = self.reporting
         if reporting is None or reporting.bodies is None or relayed.pristine is None:
             return
-        reporting.body(relayed.id, 0, "request", redact_all(relayed.pristine.content or b"", relayed))
+        reporting.body(relayed.id, 0, "request", redact_all(relayed.body or b"", relayed))
         answer = b"".join(relayed.kept or ()) or (flow.response.data.content if flow.response is not None else b"")
         reporting.body(relayed.id, 0, "answer", redact_all(answer or b"", relayed))
 

@@ -65,21 +65,27 @@ class Crossing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A provider of Claude's format that knows the model under another name: the client gets its own back."""
+    """A provider of Claude's format that knows the model under another name: the client gets its own back.
+
+    stream  whether the answer is one; None: its head tells
+    """
 
     model: str
-    stream: bool
+    stream: bool | None
 
     def open(self, response: http.Response) -> Bytes | None:
         """Only the model's name changes, and with it a length that was announced."""
         headers = response.headers
         if headers.get("content-encoding", "identity") not in ("", "identity"):
             return None  # asked for otherwise; what cannot be read passes as it is
-        if self.stream and "content-length" in headers:
+        stream = self.stream
+        if stream is None:
+            stream = "text/event-stream" in headers.get("content-type", "").lower()
+        if stream and "content-length" in headers:
             return None
         if "content-length" in headers:
             headers["content-length"] = "0"  # until it is known
-        return ModelBack(self.model, stream=self.stream)
+        return ModelBack(self.model, stream=stream)
 
     def problem(self, outcome: Outcome, request_id: str) -> Outcome:
         """Errors are in Claude's form already."""

@@ -86,6 +86,13 @@ class Patience:
         """Why the attempt is to be given up now, if it is. `unsent`: bytes of the request that have not left, while it uploads."""
         return _LOOKS[self._phase](self, now, unsent)
 
+    def whole(self, now: float) -> None:
+        """The answer's head has come: what it announces comes when the model is done, which was not known before."""
+        self._first = (self._limits.whole, "whole")
+        if self._phase is Phase.FIRST_BYTE:
+            self._byte_at, self._first_due = now, now + self._first[0]
+            self.due = self._first_due
+
     def byte(self, now: float, *, moved: bool, quiet: bool = False) -> None:
         """Bytes of the answer's body came. `moved`: not only such that keep a connection alive. `quiet`: the model may be silent now."""
         if self._phase is not Phase.ANSWER:

@@ -14,10 +14,9 @@ from mitmproxy import http
 from claude_relay.core.config import WayOut, way_to
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Endpoint
-from claude_relay.core.formats.anthropic import without_foreign_thinking, without_thinking
-from claude_relay.core.reading.body import rename_model
 
 from . import outbound
+from .bodies import write_body
 from .crossing import Translated
 from .relayed import Relayed
 from .runtime import Runtime
@@ -29,8 +28,8 @@ NO_KEY = (
 )
 
 
-def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
-    """Turn the flow's request into this attempt's."""
+def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes | None = None) -> None:
+    """Turn the flow's request into this attempt's. `body`: uncompressed, where it is another one than the client's."""
     relayed.next_attempt = None
     original = relayed.client_signature
     assert original is not None
@@ -49,8 +48,9 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     if isinstance(crossing, Translated):
         write_anew(flow.request, upstream, crossing.sent.path, crossing.sent.body)
     else:
-        reword(flow.request, relayed, attempt)
-        address(flow.request, upstream, identity=relayed.facts.stream or crossing is not None)
+        if body is not None:
+            write_body(flow.request, body)
+        address(flow.request, upstream, identity=relayed.facts.may_stream or crossing is not None)
     relayed.proxy = upstream.proxy
     if attempt.key is not None and attempt.key.proxy:
         relayed.proxy = way_to("", WayOut(), attempt.key.proxy)
@@ -60,22 +60,6 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt) -> None:
     else:
         alias = f"relay:{attempt.provider}/{attempt.key.alias}"
         relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
-
-
-def reword(request: http.Request, relayed: Relayed, attempt: Attempt) -> None:
-    """What a native body must lose: another provider's thoughts, and its model's name where the provider has another one for it."""
-    facts, body = relayed.facts, request.data.content or b""
-    if facts.endpoint is Endpoint.MESSAGES:
-        if attempt.repaired:
-            body = without_thinking(body)
-        elif relayed.runtime.formats:  # else no other model has answered, or not lately: what is left of it is repaired
-            body = without_foreign_thinking(body)
-    if attempt.model != facts.model:
-        body = rename_model(body, attempt.model)
-    if body is not request.data.content and body != request.data.content:
-        request.data.content = body
-        if "content-length" in request.headers:
-            request.headers["content-length"] = str(len(body))
 
 
 def stranger() -> RelayError:

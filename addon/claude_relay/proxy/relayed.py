@@ -108,6 +108,8 @@ class Relayed:
     placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0
+    body: bytes | None = b""
+    """The request's body uncompressed, as all who read it have it; None: it cannot be uncompressed."""
     conversation: Conversation | None = None
     """What the client asked, once a provider of another format is to be asked."""
     notes: tuple[str, ...] = ()
@@ -174,6 +176,7 @@ class Relayed:
         request.data.content = b"" if self.facts.endpoint is Endpoint.SIDE else body
         self.side_body = body if self.facts.endpoint is Endpoint.SIDE else None
         self.request_bytes = len(body)
+        self.body = body
         self.pristine = Pristine.of(request)
 
     def restore_request(self, flow: http.HTTPFlow) -> None:
@@ -206,7 +209,7 @@ class Relayed:
             response.status_code,
             self.response_headers,
             endpoint=self.facts.endpoint,
-            stream=self.facts.stream,
+            stream=self.facts.may_stream,
             head=self.method == "HEAD",
         )
         return self.gate
@@ -214,8 +217,20 @@ class Relayed:
     def patience(self) -> Patience:
         """How long an attempt may take."""
         endpoint = self.facts.endpoint
-        whole = endpoint in MESSAGE_STREAMS and not self.facts.stream
+        whole = endpoint in MESSAGE_STREAMS and not self.facts.may_stream
         return Patience(self.limits, whole=whole, named=endpoint is not Endpoint.SIDE)
+
+    @property
+    def turned_out_whole(self) -> bool:
+        """Whether it was not known what is asked for, and the answer's head says that it is no stream."""
+        if not self.facts.stream_unknown or self.facts.endpoint not in MESSAGE_STREAMS:
+            return False
+        return "text/event-stream" not in self.response_headers.get("content-type", "").lower()
+
+    @property
+    def streams(self) -> bool:
+        """Whether a stream was asked for; where that is not known: whether the answer is one."""
+        return self.sse if self.facts.stream_unknown else self.facts.stream
 
     @property
     def moves(self) -> int:

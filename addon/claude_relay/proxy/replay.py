@@ -180,6 +180,9 @@ class RelayStream(AnsweringStream):
             return
         gate = self.relayed.open_gate(self.flow.response)
         self.server_state = self.state_gate
+        if self.relayed.turned_out_whole and gate.decision is Decision.HOLD:
+            self.patience.whole(time.monotonic())
+            yield from self.watch()
         yield from self.act_on(gate.decision, whole=False)
 
     def state_gate(self, event: events.Event) -> Commands[None]:

@@ -60,7 +60,7 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: F
         served_model=served_model(relayed),
         provider=last.attempt.provider if last else None,
         key=last.attempt.key.alias if last and last.attempt.key else None,
-        stream=facts.stream,
+        stream=relayed.streams,
         status=response.status_code if response is not None and (not relayed.gone or relayed.meter) else None,
         error_type=error_type_of(relayed, finished),
         attempts=len(relayed.tries),

@@ -20,7 +20,7 @@ from claude_relay.core.accounting.batches import tells_of_batches
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Attempt, Endpoint
 from claude_relay.core.formats import counting, reading
-from claude_relay.core.formats.base import Asked, Format, Sent
+from claude_relay.core.formats.base import Asked, Format, Sent, Unsuited
 from claude_relay.core.formats.conversation import Call, Conversation
 
 from .crossing import Crossing, Readdressed, Renamed, Translated
@@ -52,7 +52,7 @@ class Translator:
             if relayed.base is not None and facts.endpoint is Endpoint.RESOURCE and tells_of_batches(relayed.path):
                 return Readdressed(relayed.base)
             renamed = attempt.model != facts.model and facts.endpoint in WITH_MODEL
-            return Renamed(facts.model, facts.stream) if renamed else None
+            return Renamed(facts.model, None if facts.stream_unknown else facts.stream) if renamed else None
         conversation = await self.conversation(relayed)
         counts = facts.endpoint is Endpoint.COUNT_TOKENS
         provider = runtime.config.providers[attempt.provider]
@@ -66,7 +66,9 @@ class Translator:
     async def conversation(self, relayed: Relayed) -> Conversation:
         """The client's request, read once for all attempts."""
         if relayed.conversation is None:
-            body = (relayed.pristine.content if relayed.pristine else None) or b""
+            body = relayed.body
+            if body is None:
+                raise Unsuited("body", "its content-encoding cannot be undone")
             counts = relayed.facts.endpoint is Endpoint.COUNT_TOKENS
             relayed.conversation = await self.work(relayed, lambda: reading.read(body, count_only=counts))
         return relayed.conversation
@@ -78,7 +80,7 @@ class Translator:
 
     async def work[T](self, relayed: Relayed, what: Callable[[], T]) -> T:
         """Short work at once, long work in a thread."""
-        return what() if relayed.request_bytes < LONG else await asyncio.to_thread(what)
+        return what() if len(relayed.body or b"") < LONG else await asyncio.to_thread(what)
 
     async def recall(self, conversation: Conversation) -> Mapping[str, str]:
         """What providers wanted back with the calls of this conversation."""

@@ -173,13 +173,28 @@ MODELS = [
     (b'{"model":"a","model":"m"}', "m"),
     (b'{"x":{"model":"a"},"y":["model"],"model":"m","z":{"model":"b"}}', "m"),
     (b'{"x":123456789012345678901234567890,"y":1e400,"model":"m"}', "m"),
+    # not quite JSON
+    (b'{"model":"m","x":"\\ud800"}', "m"),
+    (b'\xef\xbb\xbf{"model":"m"}', "m"),
+    (b'{"model":"m","x":NaN,"y":[-Infinity,Infinity]}', "m"),
+    (b'{"model":"m","x":"a\nb\x00"}', "m"),
+    (b'{"\xff":1,"model":"m","\xed\xa0\x80":"\xc3"}', "m"),
+    ('{"model":"m","x":"\ud800é"}'.encode("utf-16-le", "surrogatepass"), "m"),
+    ('{"model":"m"}'.encode("utf-16"), "m"),
+    ('{"model":"m"}'.encode("utf-16-be"), "m"),
+    ('{"model":"m"}'.encode("utf-32"), "m"),
+    ('{"model":"m"}'.encode("utf-32-be"), "m"),
+    (b'{"model":"a","model":"m","x":NaN}', "m"),
+    (b'{"model":"m","x":"NaN","y":"\\\\ud800"}', "m"),
     # mistyped
+    (b'{"model":"a\nb"}', ""),
+    (b'{"x":NaN,"model":"a\\udfff"}', ""),
+    (b'{"x":NaN,"model":"\xff"}', ""),
     (b'{"model":null}', ""),
     (b'{"model":7}', ""),
     (b'{"model":["m"]}', ""),
     (b'{"model":{"a":1}}', ""),
     (b'{"model":"\\ud800"}', ""),
-    (b'{"model":"m","x":"\\ud800"}', ""),  # half a surrogate pair: Claude's API calls it invalid JSON too
     (b'{"model":"\xff"}', ""),
     (b'{"Model":"m"}', ""),
     # not an object, or broken
@@ -190,6 +205,13 @@ MODELS = [
     (b'{"model":"m"', ""),
     (b'{"model":"m"}}', ""),
     (b'{"model":"m",}', ""),
+    (b'{"model":"m","x":-NaN}', ""),
+    (b'{"model":"m","x":1NaN}', ""),
+    (b'{"model":"m",NaN:1}', ""),
+    (b'{"model":"m","x":nan}', ""),
+    ('{"model":"m"'.encode("utf-16"), ""),
+    (b"\xff\xfe{", ""),
+    (b"\xef\xbb\xbf" * 2 + b'{"model":"m"}', ""),
     (b"{'model':'m'}", ""),
     (b'{"model":"m","x":' + b"[" * 100_000, ""),
     (b"\x1f\x8b\x08\x00", ""),
@@ -419,6 +441,12 @@ RENAMED = [
     (b'{"x":["]","[","\\"]"],"x":"\\\\","model":"a"}', b'{"x":["]","[","\\"]"],"x":"\\\\","model":"b"}'),
     (b'{"x":-1.5e3,"x":true ,"model":false}', b'{"x":-1.5e3,"x":true ,"model":"b"}'),
     (b'{"x":"\xff\xe2\x80\xa8","model":"a"}', b'{"x":"\xff\xe2\x80\xa8","model":"b"}'),
+    (b'\xef\xbb\xbf{"x":["\\ud800\xff\n",NaN],"model":"a"} ', b'\xef\xbb\xbf{"x":["\\ud800\xff\n",NaN],"model":"b"} '),
+    (
+        '{"x":"\ud800é","model":"a"}'.encode("utf-16", "surrogatepass"),
+        '{"x":"\ud800é","model":"b"}'.encode("utf-16", "surrogatepass"),
+    ),
+    ('{"x":"é","model":"a"}'.encode("utf-32-be"), '{"x":"é","model":"b"}'.encode("utf-32-be")),
 ]
 
 

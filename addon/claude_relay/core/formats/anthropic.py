@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Raw
 
 from claude_relay.core.reading.body import members, rename_model
+from claude_relay.core.reading.legible import read_leniently, utf8, written_as
 from claude_relay.core.reading.lenient import BAD_JSON, parse_answer, text, value
 from claude_relay.core.reading.sse import SseParser
 
@@ -46,7 +47,12 @@ def without_foreign_thinking(body: bytes) -> bytes:
 
     A turn that held nothing else goes too. The same object when there are none.
     """
-    return _without(body, _is_foreign) if _FOREIGN in body else body
+    return _without(body, _is_foreign) if has_foreign_thinking(body) else body
+
+
+def has_foreign_thinking(body: bytes) -> bool:
+    """Whether there may be thoughts of other models in a request."""
+    return _FOREIGN in utf8(body)
 
 
 def without_thinking(body: bytes) -> bytes:
@@ -67,10 +73,12 @@ def _is_thinking(block: _Block) -> bool:
 
 
 def _without(body: bytes, goes: Callable[[_Block], bool]) -> bytes:
+    plain = utf8(body)
     try:
-        return _exchanged(body, "messages", lambda messages: _mapped(messages, lambda turn: _turn(turn, goes)))
+        found = _exchanged(plain, "messages", lambda messages: _mapped(messages, lambda turn: _turn(turn, goes)))
     except BAD_JSON:
         return body
+    return body if found is plain else written_as(body, found)
 
 
 def _turn(turn: bytes, goes: Callable[[_Block], bool]) -> bytes | None:
@@ -83,7 +91,7 @@ def _turn(turn: bytes, goes: Callable[[_Block], bool]) -> bytes | None:
 
 def _block(block: bytes, goes: Callable[[_Block], bool]) -> bytes | None:
     try:
-        return None if goes(_decode_block(block)) else block
+        return None if goes(read_leniently(_decode_block, block)[1]) else block
     except BAD_JSON:
         return block
 
@@ -110,26 +118,37 @@ def _spliced(data: bytes, changes: Iterable[tuple[int, int, bytes]]) -> bytes:
 def _mapped(data: bytes, change: Callable[[bytes], bytes | None]) -> bytes:
     """The JSON list with each element changed, or taken out where `change` says None; what is no list stays."""
     try:
-        elements = [bytes(element) for element in _decode_list(data)]
+        spans = _elements(data)
     except BAD_JSON:
         return data
+    elements = [data[start:end] for start, end in spans]
     changed = [change(element) for element in elements]
     if all(new is old for new, old in zip(changed, elements, strict=True)):
         return data
-    return b"".join(_joined(data, elements, changed))
+    return b"".join(_joined(data, spans, changed))
 
 
-def _joined(data: bytes, elements: Sequence[bytes], changed: Sequence[bytes | None]) -> Iterator[bytes]:
+def _elements(data: bytes) -> list[tuple[int, int]]:
+    """Where the elements of a list are."""
+    text, elements = read_leniently(_decode_list, data)
+    spans, position = [], 0
+    for element in map(bytes, elements):
+        start = text.index(element, position)
+        position = start + len(element)
+        spans.append((start, position))
+    return spans
+
+
+def _joined(data: bytes, spans: Sequence[tuple[int, int]], changed: Sequence[bytes | None]) -> Iterator[bytes]:
     """The pieces of the list: an element that goes takes the comma before it along, or the one after it when it is the first."""
-    position = data.index(elements[0])
+    position = spans[0][0]
     yield data[:position]
     begun = False
-    for old, new in zip(elements, changed, strict=True):
-        start = data.index(old, position)
+    for (start, end), new in zip(spans, changed, strict=True):
         if new is not None:
             yield data[position:start] * begun + new
             begun = True
-        position = start + len(old)
+        position = end
     yield data[position:]
 
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
+from claude_relay.core.reading.body import named_model
+from claude_relay.core.reading.legible import utf8, whole
 from claude_relay.core.reading.lenient import BAD_JSON, mapping
 
 from .base import Unsuited
@@ -92,12 +92,16 @@ def read(body: bytes, *, count_only: bool = False) -> Conversation:
 
 
 def _decoded(body: bytes) -> Json:
+    """As all readers of requests have it (`reading.legible`)."""
+    body = utf8(body)
     try:
-        decoded = msgspec.json.decode(body)
+        decoded, strictly = whole(body)
     except BAD_JSON as error:
         raise Unsuited("body", f"no valid JSON ({error})") from None
     if not isinstance(decoded, dict):
         raise Unsuited("body", "must be a JSON object")
+    if not strictly and "model" in decoded and isinstance(decoded["model"], str):
+        decoded["model"] = named_model(body)
     return decoded
 
 

@@ -1,5 +1,6 @@
 """What bodies and streams say, without building the rest of them.
 
+unpack     a compressed request, uncompressed; legible: one that is nearly JSON
 body       what routing needs to know of a request
 gate       whether an answer may reach the client (answers: its readers, sniff: what it is)
 sse        server-sent events from any pieces; decode: decompression from any pieces

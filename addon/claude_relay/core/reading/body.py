@@ -7,12 +7,12 @@
 
 The JSON is checked and skipped, never turned into objects: fields are kept raw, and only the few small ones are
 decoded. A native body is never written anew; `rename_model` exchanges the bytes of one value. Knows nothing of
-providers, and no reason to refuse a request: what is mistyped stays empty, and the upstream says what is wrong with it.
+providers, and no reason to refuse a request: what is mistyped stays empty, and the upstream says what is wrong with it. What is not
+quite JSON is read by the rules of `legible`, here and by all other readers of requests.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -24,6 +24,7 @@ from msgspec import Raw
 
 from claude_relay.core.exchange import Endpoint, Facts
 
+from .legible import read_leniently, utf8, written_as
 from .lenient import BAD_JSON
 
 SUBAGENT_HEADERS = ("x-claude-code-agent-id", "x-claude-code-parent-agent-id")
@@ -48,6 +49,7 @@ SESSION_HEADERS = ("x-relay-session", "x-claude-code-session-id")
 _WITH_BODY = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.COMPLETE})
 _THINKING = frozenset({"enabled", "adaptive"})
 _ABSENT = Raw(b"null")
+_STREAM = frozenset({b"true", b"false", b"null"})
 
 # Claude Code 1.x and early 2.x: user_<hash>_account_<id>_session_<uuid>
 _OLD_USER_ID = re.compile(r"user_.*_session_([^_]+)")
@@ -122,15 +124,16 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
-def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> Facts:
-    """The facts of a request. `headers` in lower case; never raises.
+def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes, *, leniently: bool = True) -> Facts:
+    """The facts of a request. `headers` in lower case, `body` uncompressed; never raises.
 
-    Costs 1 to 3 ms a megabyte: a caller that must not stop for so long reads large bodies elsewhere.
+    Costs 1 to 3 ms a megabyte, and up to 50 where something has to be mended, which is not done but `leniently`: a caller that must
+    not stop for so long reads large bodies elsewhere.
     """
-    if endpoint not in _WITH_BODY:
-        body = b""
+    body = utf8(body) if endpoint in _WITH_BODY else b""
     session = _session_of_headers(headers)
-    fields = _fields(body, messages=session is None and endpoint is Endpoint.MESSAGES)
+    read = _fields(body, messages=session is None and endpoint is Endpoint.MESSAGES, leniently=leniently)
+    fields = read or _Body()
     session = session or _session_of_user(fields.metadata)
     model = _text(fields.model)
     tools = _is_filled_list(fields.tools)
@@ -138,6 +141,8 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> F
         endpoint=endpoint,
         model=model,
         stream=bytes(fields.stream) == b"true",
+        stream_unknown=endpoint in _WITH_BODY and (read is None or bytes(fields.stream) not in _STREAM),
+        unread=endpoint in _WITH_BODY and read is None,
         tools=tools,
         thinking=fields.thinking is not _ABSENT and _thinks(fields.thinking),
         session=session,
@@ -178,29 +183,38 @@ def rename_model(body: bytes, model: str) -> bytes:
     All top-level members called "model" change, in whatever way their name is written, so it does not matter which one the reader takes.
     Raises ValueError when the body is no JSON object or has no such member.
     """
+    plain = utf8(body)
     try:
-        spans = [(start, end) for name, start, end in members(body) if name == "model"]
+        spans = [(start, end) for name, start, end in members(plain) if name == "model"]
     except BAD_JSON:
         raise ValueError("the body is not a JSON object") from None
     if not spans:
         raise ValueError("the body names no model")
     pieces, done = [], 0
     for start, end in spans:
-        pieces += [body[done:start], json.dumps(model).encode()]
+        pieces += [plain[done:start], json.dumps(model).encode()]
         done = end
-    return b"".join([*pieces, body[done:]])
+    return written_as(body, b"".join([*pieces, plain[done:]]))
 
 
-def _fields(body: bytes, *, messages: bool) -> _Body:
-    """`messages`: whether the messages are wanted too, which costs more the more there are."""
-    if messages:
-        with contextlib.suppress(*BAD_JSON):
-            return _decode_body(body)
-    try:  # the messages may be no list
-        fields = _decode_fields(body)
-        return _Body(**{name: getattr(fields, name) for name in fields.__struct_fields__})
-    except BAD_JSON:
-        return _Body()
+def named_model(body: bytes) -> str:
+    """The model that a body in UTF-8 names; empty when it names none, or one that is no proper text. Raises one of BAD_JSON."""
+    spans = [(start, end) for name, start, end in members(body) if name == "model"]
+    return _text(Raw(body[slice(*spans[-1])])) if spans else ""
+
+
+def _fields(body: bytes, *, messages: bool, leniently: bool) -> _Body | None:
+    """`messages`: whether the messages are wanted too, which costs more the more there are. None: the body is no JSON object."""
+    for decode in (_decode_body, _decode_fields) if messages else (_decode_fields,):  # the messages may be no list
+        try:
+            text, fields = read_leniently(decode, body) if leniently else (body, decode(body))
+        except BAD_JSON:
+            continue
+        found = fields if isinstance(fields, _Body) else _Body(**msgspec.structs.asdict(fields))
+        if text is not body:
+            found.model = Raw(json.dumps(named_model(body)).encode())
+        return found
+    return None
 
 
 def _text(value: Raw) -> str:
@@ -321,14 +335,14 @@ def _without_markers(part: bytes) -> bytes:
 
 
 def members(body: bytes) -> Iterator[tuple[str, int, int]]:
-    """Name, start and end of the value of each top-level member, in order and with duplicates. Raises one of BAD_JSON."""
-    values = _decode_members(body)
-    opening = _OPENING.match(body)
+    """Name, start and end of the value of each top-level member, in order and with duplicates; `body` in UTF-8. Raises one of BAD_JSON."""
+    text, values = read_leniently(_decode_members, body)
+    opening = _OPENING.match(text)
     position = opening.end() if opening else 0
-    while name := _NAME.match(body, position):
-        text = _decode_text(name[1])
-        position = _end_of_value(body, name.end(), bytes(values[text]))
-        yield text, name.end(), position
+    while name := _NAME.match(text, position):
+        called = _decode_text(name[1])
+        position = _end_of_value(text, name.end(), bytes(values[called]))
+        yield called, name.end(), position
 
 
 def _end_of_value(body: bytes, start: int, expected: bytes) -> int:

@@ -1,4 +1,4 @@
-r"""Decompressing an answer piece by piece, to look at it; what goes to the client stays as it came.
+r"""Decompressing a body piece by piece, to look at it; what goes on stays as it came.
 
     >>> packed = zlib.compress(b"event: ping")
     >>> decoder = Decoder("deflate")
@@ -26,17 +26,31 @@ PIECE = 64 * 1024
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """What one call may unfold to, in bytes: 256 times a chunk of 64 KiB. Text in a stream that is flushed event by event stays far below."""
 
+SLICE = 16 * 1024
+"""Bytes of input that a codec is given at once: what it has not used yet is copied with every step."""
+
 MAX_STACKED = 3
+
+MAX_MEMBERS = 100_000
+"""Gzip members or Zstandard frames of one body. Empty ones unfold to nothing and yet take their time."""
 
 # RFC 9659: over HTTP a window is at most 8 MiB.
 _ZSTD_WINDOW: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
 
 
+class TooLarge(Exception):
+    """A coding unfolds to more than it may, or takes too long to."""
+
+
 class Codec(Protocol):
     """One content coding being undone."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether the body's end was seen."""
+
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """What `data` adds to the output. Raises one of BROKEN."""
+        """What `data` adds to the output. Raises TooLarge or one of BROKEN."""
 
 
 BROKEN = (zlib.error, brotli.error, zstd.ZstdError)
@@ -50,6 +64,11 @@ class _Zlib:
         self._next_member = next_member
         self._inflate = zlib.decompressobj(wbits)
         self._over = False
+        self._members = 1
+
+    @property
+    def whole(self) -> bool:
+        return self._over or self._inflate.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         full = False
@@ -64,6 +83,9 @@ class _Zlib:
         if self._inflate.eof and data:
             self._over = self._over or not self._next_member or data[:1] != self._next_member
             self._inflate = zlib.decompressobj(self._wbits)
+            self._members += 1
+            if self._members > MAX_MEMBERS:
+                raise TooLarge
         return not self._over
 
 
@@ -73,6 +95,10 @@ class _Deflate:
     def __init__(self) -> None:
         self._head = b""
         self._codec: _Zlib | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self._codec is not None and self._codec.whole
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         if self._codec is None:
@@ -91,6 +117,10 @@ class _Brotli:
     def __init__(self) -> None:
         self._brotli = brotli.Decompressor()
 
+    @property
+    def whole(self) -> bool:
+        return bool(self._brotli.is_finished())
+
     def pieces(self, data: bytes) -> Iterator[bytes]:
         if data and self._brotli.is_finished():
             raise brotli.error("data after the end")
@@ -105,12 +135,20 @@ class _Zstd:
 
     def __init__(self) -> None:
         self._frame = self._new_frame()
+        self._frames = 1
+
+    @property
+    def whole(self) -> bool:
+        return self._frame.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         full = False
         while data or full:
             if self._frame.eof:
                 self._frame = self._new_frame()
+                self._frames += 1
+                if self._frames > MAX_MEMBERS:
+                    raise TooLarge
             piece = self._frame.decompress(data, PIECE)
             data = self._frame.unused_data if self._frame.eof else b""
             full = not self._frame.eof and not self._frame.needs_input
@@ -135,17 +173,24 @@ class Decoder:
     """Undoes the `Content-Encoding` of one body.
 
     dead      True: nothing more comes out, because the input is broken or for the reason in `blind`
-    blind     True: the coding is unknown, or the output passed `limit`; nothing is known against the body itself
+    blind     True: the coding is unknown, or the body is `large`; nothing is known against the body itself
+    large     True: the output passed `limit`, or the body is in more than MAX_MEMBERS pieces
     identity  True: no coding; pieces are what was fed
     """
 
     def __init__(self, content_encoding: str, *, limit: int = OUTPUT_LIMIT) -> None:
-        names = [name for part in content_encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+        names = codings(content_encoding)
         self.blind = len(names) > MAX_STACKED or not _CODECS.keys() >= set(names)
         self.dead = self.blind
+        self.large = False
         self.identity = not names
         self._limit = limit
         self._codecs = [] if self.dead else [_CODECS[name]() for name in reversed(names)]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that was fed came to its end, as its coding has it."""
+        return not self.dead and all(codec.whole for codec in self._codecs)
 
     def feed(self, data: bytes) -> bytes:
         """What `data` adds to the output: at most `limit` bytes. b"" once dead."""
@@ -156,21 +201,33 @@ class Decoder:
         """As `feed`, in pieces. A caller that has seen enough stops asking, and the rest is never unfolded; it must not feed again then."""
         if self.dead:
             return
-        left = self._limit
+        if self.identity:
+            yield data
+            return
+        # What lies between two codings is never kept, but has to be worked through.
+        left = [self._limit + PIECE] * (len(self._codecs) - 1) + [self._limit]
         try:
-            for piece in _through(self._codecs, data):
-                left -= len(piece)
-                if left < 0 and not self.identity:
-                    self.blind = self.dead = True
-                    return
-                yield piece
+            for start in range(0, len(data), SLICE):
+                yield from _through(self._codecs, data[start : start + SLICE], left)
+        except TooLarge:
+            self.large = self.blind = self.dead = True
         except BROKEN:
             self.dead = True
 
 
-def _through(codecs: Sequence[Codec], data: bytes) -> Iterator[bytes]:
-    if not codecs:
+def codings(content_encoding: str) -> list[str]:
+    """The codings of a `Content-Encoding`, in the order in which they were applied; without those that change nothing."""
+    names = (part.strip().lower() for part in content_encoding.split(","))
+    return [name for name in names if name not in ("", "identity")]
+
+
+def _through(codecs: Sequence[Codec], data: bytes, left: list[int], level: int = 0) -> Iterator[bytes]:
+    """`left`: how much each coding may still unfold to."""
+    if level == len(codecs):
         yield data
         return
-    for piece in codecs[0].pieces(data):
-        yield from _through(codecs[1:], piece)
+    for piece in codecs[level].pieces(data):
+        left[level] -= len(piece)
+        if left[level] < 0:
+            raise TooLarge
+        yield from _through(codecs, piece, left, level + 1)
