@@ -68,7 +68,9 @@ def test_bombs(coding):
     assert time.process_time() - begun < 3
 
 
-@pytest.mark.parametrize(("coding", "member"), [("gzip", gzip.compress(b"")), ("zstd", zstd.compress(b""))])
+@pytest.mark.parametrize(
+    ("coding", "member"), [("gzip", gzip.compress(b"")), ("zstd", zstd.compress(b""))], ids=["gzip", "zstd"]
+)
 def test_many_members_that_hold_nothing(coding, member):
     begun = time.process_time()
     assert unpack(member * 1000, coding) == b""
