@@ -61,7 +61,7 @@ class ClaudeRelay(RelayHooks):
     def __init__(self) -> None:
         super().__init__(Bookkeeper(None, View(2000, 200)))
         self.path: Path | None = None
-        self.seen: reload.Stamp = None
+        self.version = reload.Version()
         self.watcher: reload.Watcher | None = None
         self.index: HookIndex | None = None
         self.lent: Lent = {}
@@ -109,8 +109,10 @@ class ClaudeRelay(RelayHooks):
         if self.runtime is not None and path == self.path:
             return
         try:
-            seen = reload.stamp(path) if path is not None else None
-            config = reload.read(path) if path is not None else default(os.environ, folder=base(None, os.environ))
+            if path is not None:
+                version, config = reload.read(path)
+            else:
+                version, config = reload.Version(), default(os.environ, folder=base(None, os.environ))
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
             self.put_into_force(Draft.of(config))
@@ -120,7 +122,7 @@ class ClaudeRelay(RelayHooks):
             # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
             logger.error("The relay cannot start:\n%s", e)
             return
-        self.path, self.seen = path, seen
+        self.path, self.version = path, version
         if self.starting is not None:
             self.watch()
         elif self.mitmproxy_runs:
@@ -172,7 +174,7 @@ class ClaudeRelay(RelayHooks):
             self.watcher = None
         if self.path is not None:
             in_force = lambda: self.running_runtime().config  # noqa: E731
-            self.watcher = reload.Watcher(self.path, self.seen, self.reconfigure, in_force)
+            self.watcher = reload.Watcher(self.path, self.version, self.reconfigure, in_force)
             self.watcher.start()
 
     async def reconfigure(self, config: Config) -> None:
