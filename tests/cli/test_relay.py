@@ -160,6 +160,20 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
+def test_what_it_says_reaches_a_file_at_once(tmp_path: Path) -> None:
+    """Not when some pages are full: somebody looks at a service's log to see whether it runs."""
+    with running(tmp_path, PYTHONUNBUFFERED="", RELAY_CONFIG=str(quiet(tmp_path))) as (process, lines):
+        assert "next" in lines[-1]
+        assert process.poll() is None
+
+
+def quiet(folder: Path) -> Path:
+    """A relay.yaml without fixed ports."""
+    file = folder / "quiet.yaml"
+    file.write_text("listen: {proxy: '127.0.0.1:0', base_url: null, panel: null, status: null}\n")
+    return file
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A program that finds the package as an installed one: not below a folder `addon`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from mitmproxy import ctx
 from mitmproxy.tls import TlsData
@@ -48,6 +50,12 @@ def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
     usual = path is None or path == usual_file(os.environ)
     which, where = ("", "   (in another terminal)") if usual else (f"RELAY_CONFIG={shlex.quote(str(path))} ", "")
     yield f"  next      {which}{command('env')} -- claude{where}"
+
+
+def show_at_once(output: TextIO) -> None:
+    """Each line of the log when it is written, also where it goes to a file or a service manager: Python would keep some pages back."""
+    if isinstance(output, io.TextIOWrapper):
+        output.reconfigure(line_buffering=True)
 
 
 def without_keys(passthrough: bool) -> str:

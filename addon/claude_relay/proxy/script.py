@@ -15,6 +15,7 @@ import collections
 import gc
 import logging
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -82,6 +83,7 @@ class ClaudeRelay(RelayHooks):
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options. When the script's file was touched, the relay runs already and goes on."""
         options.declare(loader)
+        banner.show_at_once(sys.stdout)
         if problem := confdir.problem(ctx.options.confdir):
             logger.error("The relay cannot start: %s", problem)
         if self.closing is not None:
