@@ -151,6 +151,8 @@ def test_hosts_that_bypass_proxies_still_do_but_for_the_intercepted() -> None:
     assert no_proxy(config, {"NO_PROXY": "intra.example, .corp,localhost"}) == (
         "localhost,127.0.0.1,::1,intra.example,.corp"
     )
+    both = {"NO_PROXY": "intra.example", "no_proxy": ".corp intra.example"}  # some programs read only one
+    assert no_proxy(config, both) == "localhost,127.0.0.1,::1,intra.example,.corp"
     for entry in (
         "*",
         "api.anthropic.com",

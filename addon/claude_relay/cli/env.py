@@ -156,7 +156,7 @@ def credential(config: Config, environ: Mapping[str, str], row: RelayRow | None 
 
 def no_proxy(config: Config, environ: Mapping[str, str]) -> str:
     """This machine and what bypasses proxies already, but for the hosts that must come through the relay."""
-    old = (environ.get("NO_PROXY") or environ.get("no_proxy") or "").replace(",", " ").split()
+    old = ",".join(environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).replace(",", " ").split()
     kept = [entry for entry in old if not any(_covers(entry, host) for host in config.intercept.hosts)]
     return ",".join(dict.fromkeys([*LOCAL, *kept]))
 
