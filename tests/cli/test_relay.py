@@ -216,6 +216,19 @@ def test_installed_it_uses_the_users_folders_and_nothing_of_the_working_director
     assert not (tmp_path / "relay.db").exists()
 
 
+def test_installed_it_names_the_command_that_is_installed(tmp_path: Path, installed: Path) -> None:
+    """There is no folder `scripts`."""
+    environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": "", "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""}
+    said = {}
+    for words in ("env --help", "keys add --help", "keys list", "env --unset"):
+        start = [sys.executable, str(installed), *words.split()]
+        done = subprocess.run(start, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        said[words] = done.stdout + done.stderr
+    assert "claude-relay env -- claude" in said["env --help"]
+    assert "Add one: claude-relay keys add" in said["keys list"]
+    assert not [words for words, text in said.items() if "scripts/" in text]
+
+
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
 
 

@@ -64,7 +64,7 @@ def env(
         # As bytes: a value that was there before need not be text.
         click.echo(os.fsencode("\n".join(lines(found, shell))))
     elif unset:
-        say("nothing to take back: scripts/env has set nothing in this shell")
+        say(f"nothing to take back: {locate.command('env')} has set nothing in this shell")
     if sys.stdout.isatty() and found:
         form = SHELLS[SAME.get(shell, shell)].evaluate
         words = locate.command("env") + (" --unset" if unset else " --base-url" if base_url else "")

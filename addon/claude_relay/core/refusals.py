@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .config.locate import command
 from .errors import RelayError
 from .exchange import Hop
 from .keys.pool import Pool
@@ -74,7 +75,8 @@ def no_answer(hops: Sequence[Hop], failed: Last, tries: int) -> RelayError:
     """Nobody could be reached, or no answer was whole."""
     text = (
         f"{_names(hops)} gave no usable answer ({_tries(tries)}); the last was {failed.step.hop.provider}: "
-        f"{failed.verdict.reason}. Check the network, and `base_url` and `proxy` of the provider in relay.yaml; scripts/doctor tries them."
+        f"{failed.verdict.reason}. Check the network, and `base_url` and `proxy` of the provider in relay.yaml; "
+        f"{command('doctor')} tries them."
     )
     return RelayError(502, text)
 

@@ -73,8 +73,9 @@ def explain_tls_failure(data: TlsData) -> None:
     ca = Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
     logger.warning(
         "A client does not trust the relay's certificate for %s (%s). In the client's shell: "
-        'eval "$(scripts/env)" – or for Node programs: export NODE_EXTRA_CA_CERTS=%s',
+        'eval "$(%s)" – or for Node programs: export NODE_EXTRA_CA_CERTS=%s',
         name,
         data.conn.error or "no reason given",
+        command("env"),
         ca,
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from claude_relay.core.config.locate import command
 from claude_relay.core.verdicts import clean
 from claude_relay.store.keys import StoredKey
 
@@ -117,7 +118,7 @@ def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[S
             raise click.UsageError(f"'{word}' may be {' or '.join(key.name for key in found)}; say which.")
         if found and word:
             return found
-    raise click.UsageError(f"No key is called '{clean(word)}'. See: scripts/keys list")
+    raise click.UsageError(f"No key is called '{clean(word)}'. See: {command('keys')} list")
 
 
 def _fits(key: StoredKey, choice: Choice, now: float) -> bool:
