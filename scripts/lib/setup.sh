@@ -64,7 +64,9 @@ suits() {
 
 new_enough='import sys; sys.exit(sys.version_info < (3, 12))'
 can_do='
-import ctypes, ensurepip, sqlite3, ssl, sys, sysconfig, venv, zlib
+import sys
+sys.path = [folder for folder in sys.path if folder]  # nothing of the working directory runs
+import ctypes, ensurepip, sqlite3, ssl, sysconfig, venv, zlib
 standard = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 sys.exit(not (standard and sys.version_info >= (3, 12)))'
 

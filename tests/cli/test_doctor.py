@@ -16,6 +16,7 @@ from claude_relay.cli import certificates, checks, reach
 from claude_relay.cli.checks import FAIL, OK, WARN
 from claude_relay.cli.common import Source
 from claude_relay.cli.doctor import doctor
+from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Address, Config, parse
 from claude_relay.store.database import StoreError, connect
 from claude_relay.store.keys import NewKey
@@ -371,6 +372,17 @@ def test_the_proxy_that_the_environment_names_is_tested() -> None:
     assert len(heard) == 1
     environ["NO_PROXY"] = ".example"
     assert all("through" not in check.found for check in reach.providers(parse(text, environ={}), 0.2, environ))
+
+
+def test_a_shell_that_is_led_through_the_relay_goes_out_as_it_did_before() -> None:
+    text = "providers: {p: {base_url: 'https://h.example'}}"
+    with server(says("HTTP/1.1 407 Who are you?")) as port:
+        before = {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": "h.invalid"}
+        led = {"HTTPS_PROXY": "http://127.0.0.1:8080", "NO_PROXY": "localhost,h.invalid"}
+        environ = applied(changes(led, before), before)
+        [check] = reach.providers(parse(text, environ={}), 2.0, environ)
+    way = f"https://h.example through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert (check.status, check.found) == (FAIL, f"{way}: the proxy answered 407")
 
 
 def test_a_proxy_that_is_the_relay_itself() -> None:

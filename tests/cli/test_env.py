@@ -125,6 +125,18 @@ def test_the_bundle_follows_the_ca(confdir: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [certificates.CA, certificates.BUNDLE]
 
 
+def test_no_module_of_the_working_directory_runs_when_the_ca_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cloned repository may hold files with the names of modules."""
+    (tmp_path / "mitmproxy.py").write_text("open('witness', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    result = run(tmp_path / "conf")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "conf" / certificates.CA).is_file()
+    assert not (tmp_path / "witness").exists()
+
+
 def test_a_companys_ca_stays_trusted(confdir: Path, tmp_path: Path) -> None:
     (tmp_path / "company.pem").write_text("-----COMPANY-----")
     found = assigned(run(confdir, NODE_EXTRA_CA_CERTS=str(tmp_path / "company.pem"), SSL_CERT_FILE="/no/such/file"))
@@ -139,6 +151,8 @@ def test_hosts_that_bypass_proxies_still_do_but_for_the_intercepted() -> None:
     assert no_proxy(config, {"NO_PROXY": "intra.example, .corp,localhost"}) == (
         "localhost,127.0.0.1,::1,intra.example,.corp"
     )
+    both = {"NO_PROXY": "intra.example", "no_proxy": ".corp intra.example"}  # some programs read only one
+    assert no_proxy(config, both) == "localhost,127.0.0.1,::1,intra.example,.corp"
     for entry in (
         "*",
         "api.anthropic.com",

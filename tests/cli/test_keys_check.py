@@ -21,6 +21,7 @@ from claude_relay import asking
 from claude_relay.asking import ask
 from claude_relay.cli.keyring.checking import FACTS, MEANING, check, meaning
 from claude_relay.cli.keys import keys
+from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Failure, Key, Outcome
 from claude_relay.core.verdicts import MEANINGS, judge
@@ -497,10 +498,13 @@ def test_check_goes_out_as_the_relay_does(room: Path) -> None:
     with tunnelling(status="407 Who are you?") as (port, heard):
         url = f"http://user:hunter2@127.0.0.1:{port}"
         [found] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY=url).stdout)
+        led = applied(changes({"HTTPS_PROXY": "http://127.0.0.1:9"}, {"HTTPS_PROXY": url}), {"HTTPS_PROXY": url})
+        [from_led_shell] = json.loads(run(room, "check", "p/k1", "--json", **led).stdout)
         [near] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY="http://localhost:9").stdout)
     assert found["reason"] == f"connect: the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert from_led_shell["reason"] == found["reason"]
     assert near["reason"] == "connect: no such host"  # the proxy is the relay itself: the way was a direct one
-    assert len(heard) == 1
+    assert len(heard) == 2
 
 
 def test_check_shows_a_table(room: Path) -> None:

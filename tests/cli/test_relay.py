@@ -160,6 +160,20 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
+def test_what_it_says_reaches_a_file_at_once(tmp_path: Path) -> None:
+    """Not when some pages are full: somebody looks at a service's log to see whether it runs."""
+    with running(tmp_path, PYTHONUNBUFFERED="", RELAY_CONFIG=str(quiet(tmp_path))) as (process, lines):
+        assert "next" in lines[-1]
+        assert process.poll() is None
+
+
+def quiet(folder: Path) -> Path:
+    """A relay.yaml without fixed ports."""
+    file = folder / "quiet.yaml"
+    file.write_text("listen: {proxy: '127.0.0.1:0', base_url: null, panel: null, status: null}\n")
+    return file
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A program that finds the package as an installed one: not below a folder `addon`."""
@@ -200,6 +214,19 @@ def test_installed_it_uses_the_users_folders_and_nothing_of_the_working_director
         assert done.stderr == ""
     assert not (tmp_path / "witness").exists()
     assert not (tmp_path / "relay.db").exists()
+
+
+def test_installed_it_names_the_command_that_is_installed(tmp_path: Path, installed: Path) -> None:
+    """There is no folder `scripts`."""
+    environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": "", "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""}
+    said = {}
+    for words in ("env --help", "keys add --help", "keys list", "env --unset"):
+        start = [sys.executable, str(installed), *words.split()]
+        done = subprocess.run(start, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+        said[words] = done.stdout + done.stderr
+    assert "claude-relay env -- claude" in said["env --help"]
+    assert "Add one: claude-relay keys add" in said["keys list"]
+    assert not [words for words, text in said.items() if "scripts/" in text]
 
 
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"

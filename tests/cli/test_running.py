@@ -211,6 +211,13 @@ def test_what_needs_the_key_itself_says_so(relay: RelayProcess, words: tuple[str
     assert ("known to the running relay alone" in done.stderr) is (words != ("disable",))
 
 
+def test_all_keys_are_those_at_hand_and_the_others_are_named(relay: RelayProcess) -> None:
+    row_of(relay)
+    done = second_terminal(relay, "keys", "check", "--all")
+    assert (done.returncode, done.stdout) == (0, "There is no key to check.\n")
+    assert "Left out: anthropic/k1, anthropic/k2, anthropic/k3: known to the running relay alone" in done.stderr
+
+
 def test_doctor_counts_the_relays_keys(relay: RelayProcess) -> None:
     row_of(relay)
     checks = json.loads(second_terminal(relay, "doctor", "--json").stdout)["checks"]

@@ -192,6 +192,15 @@ def test_a_bad_choice_is_said(tmp_path: Path) -> None:
     assert "RELAY_PYTHON=/none is no Python 3.12" in stderr
 
 
+def test_nothing_of_the_working_directory_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloned repository may hold a file with the name of a module."""
+    stand_in(tmp_path / "bin" / "python3", REAL)
+    (tmp_path / "ensurepip.py").write_text("open('witness', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert find(tmp_path)[1] == str(tmp_path / "bin" / "python3")
+    assert not (tmp_path / "witness").exists()
+
+
 @elsewhere
 def test_none_at_all_is_explained(tmp_path: Path) -> None:
     stand_in(tmp_path / "bin" / "python3", TOO_OLD)

@@ -98,13 +98,13 @@ LINES = {
     "cut after content": (
         ("POST", "/v1/messages", messages_body(stream=True)),
         [steps.cut_after_content()],
-        rf"k1 · claude-sonnet-5 · 12\.3k→1 tok · upstream closed · {SECONDS}",
+        rf"k1 · claude-sonnet-5 · 12\.3k→~\d tok · upstream closed · {SECONDS}",
         FAILED,
     ),
     "an error event after content": (
         ("POST", "/v1/messages", messages_body(stream=True)),
         [steps.stream([*claude.events()[:4], claude.error_event()])],
-        rf"k1 · claude-sonnet-5 · 12\.3k→1 tok · error · {SECONDS}",
+        rf"k1 · claude-sonnet-5 · 12\.3k→~\d tok · error · {SECONDS}",
         FAILED,
     ),
     "nobody to ask": (
@@ -156,7 +156,7 @@ def test_a_client_that_left(begin: Callable[..., Relay], upstream: FakeUpstream,
     client.until(b"word 0")
     client.reset()
     (flow,) = finished(relay, 1)
-    assert re.fullmatch(rf"k1 · claude-sonnet-5 · 12\.3k→1 tok · client closed · {SECONDS}", flow["comment"])
+    assert re.fullmatch(rf"k1 · claude-sonnet-5 · 12\.3k→~\d tok · client closed · {SECONDS}", flow["comment"])
     assert flow["marked"] == FAILED
 
 

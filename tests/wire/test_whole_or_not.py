@@ -160,6 +160,74 @@ def test_a_truncated_file_is_not_read_before_it_is_written(running: Relay, upstr
     assert REFUSED not in running.log_text()
 
 
+BLOCKS = """\
+listen: {{proxy: 127.0.0.1:{proxy}, base_url: 127.0.0.1:{base}, panel: null, status: null}}
+providers:
+  first:
+    format: anthropic
+    base_url: {url}
+    keys:
+      - {keys[0]}
+      - {keys[1]}
+  second:
+    format: mine.py
+    base_url: {url}
+    keys: [k]
+routes:
+  - match: {{model: "nothing-*"}}
+    to: [second]
+  - to: [first]
+"""
+
+
+@pytest.fixture
+def blocks(running: Relay, upstream: FakeUpstream) -> str:
+    """The file in force, in the style in which people write."""
+    text = BLOCKS.format(proxy=running.proxy_port, base=running.base_port, url=upstream.url, keys=KEYS)
+    running.config_file.write_text(text)
+    running.wait_for_log(APPLIED, 1, SOON)
+    return text
+
+
+@pytest.mark.parametrize("lost", range(1, len(BLOCKS.splitlines())))
+def test_a_file_that_was_cut_off_is_refused(
+    running: Relay, blocks: str, upstream: FakeUpstream, base_client: Base, lost: int
+) -> None:
+    """Also where what is left is good YAML: its defaults would lead elsewhere."""
+    before, cut = in_force(running), "".join(blocks.splitlines(keepends=True)[:-lost])
+    running.config_file.write_text(cut)
+    running.wait_for_log(REFUSED, 1, SOON)
+    assert in_force(running) == before
+    assert ask(base_client(running)).header("x-relay-key") in ("k1", "k2")
+    running.config_file.write_text(blocks)
+    running.wait_for_log(APPLIED, 2, SOON)
+
+
+def test_lines_at_the_end_may_be_taken_away(running: Relay, blocks: str) -> None:
+    """Settings that lead no request elsewhere, and whatever was added before."""
+    more = blocks + "retry: {attempts: 3}\n"
+    whole = more + "sessions: {ttl: 120}\nshutdown: 4m\n"
+    for n, edit in enumerate((blocks + "  - to: [second]\n", blocks, whole, more)):
+        running.config_file.write_text(edit)
+        running.wait_for_log(APPLIED, n + 2, SOON)
+    assert in_force(running)["config"].retry.attempts == 3
+    running.config_file.write_text(whole)
+    running.wait_for_log(APPLIED, 6, SOON)
+    running.config_file.write_text(whole[: -len("m\n")])
+    assert "only the beginning" in running.wait_for_log(REFUSED, 1, SOON)
+    assert in_force(running)["config"].shutdown == 240
+
+
+def test_a_pipe_in_its_place_is_not_read(running: Relay, upstream: FakeUpstream) -> None:
+    """Nobody may ever write it: reading it would be the last that the watcher does."""
+    running.config_file.unlink()
+    os.mkfifo(running.config_file)
+    assert "is no file any more" in running.wait_for_log(REFUSED, 1, SOON)
+    running.config_file.unlink()
+    running.write_config(two_providers(upstream.url, KEYS[1]))
+    running.wait_for_log(APPLIED, 1, SOON)
+
+
 def test_an_empty_file_at_the_start_means_the_defaults(start: StartRelay, upstream: FakeUpstream) -> None:
     """It may stay empty, and be filled, but not be emptied again."""
     ports = free_ports(2)

@@ -36,7 +36,8 @@ def ensure_ca(confdir: Path) -> Path:
     if not os.path.isfile(path):
         if reason := unwritable(confdir):
             raise click.ClickException(NO_ROOM.format(confdir, reason))
-        made = subprocess.run([sys.executable, "-c", _MAKE, str(confdir)], capture_output=True, text=True, check=False)
+        words = [sys.executable, "-P", "-c", _MAKE, str(confdir)]  # -P: no module is taken from the working directory
+        made = subprocess.run(words, capture_output=True, text=True, check=False)
         if made.returncode or not path.is_file():
             reason = (made.stderr.strip().splitlines() or ["mitmproxy-ca.pem is there, its certificate is not"])[-1]
             raise click.ClickException(f"no CA could be made in {confdir}: {reason}")

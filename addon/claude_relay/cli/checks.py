@@ -118,7 +118,7 @@ def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
         )
     for name, provider in config.providers.items():
         if not keys[name] and provider.empty_pool == "reject":
-            remedy = f"set the variable that its keys name, or: scripts/keys add --provider {name}"
+            remedy = f"set the variable that its keys name, or: {command('keys')} add --provider {name}"
             yield Check("keys", WARN, f"{name} has no key and refuses its requests", remedy)
         if provider.base_url.startswith("http://") and not _is_local(provider.base_url):
             yield Check("keys", WARN, f"{name} gets its keys unencrypted", "use https:// in its base_url")
@@ -192,7 +192,7 @@ def authority(confdir: Path, *, now: datetime | None = None) -> Check:
         remedy = f"delete the files mitmproxy-ca* in {confdir}; the next start makes new ones"
         return Check("ca", FAIL, f"{path} is no readable certificate", remedy)
     if expires < (now or datetime.now(UTC)):
-        remedy = f"delete the files mitmproxy-ca* in {confdir}, run scripts/env again in every shell"
+        remedy = f"delete the files mitmproxy-ca* in {confdir}, run {command('env')} again in every shell"
         return Check("ca", FAIL, f"{path} ended on {expires:%Y-%m-%d}", remedy)
     return Check("ca", OK, f"{path}, until {expires:%Y-%m-%d}")
 
@@ -255,7 +255,7 @@ def vault(path: Path, environ: Mapping[str, str]) -> Check:
     if found.problem:
         return Check("vault", FAIL, found.problem)
     if found.damaged:
-        remedy = f"scripts/keys remove --forever {' '.join(found.damaged)}, then add them again"
+        remedy = f"{command('keys')} remove --forever {' '.join(found.damaged)}, then add them again"
         return Check("vault", FAIL, f"damaged: {', '.join(found.damaged)}", remedy)
     return _secret_place(SecretFile(path), _keys(found.keys), found.place or "")
 

@@ -18,6 +18,8 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from claude_relay.core.config.locate import command
+
 from .demonstration.asking import Doors, send
 from .demonstration.cast import ASKS, Ask
 from .demonstration.relaying import Relaying
@@ -27,16 +29,16 @@ from .simulation.command import keys
 from .usage import usage
 
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-NEXT = """\
+NEXT = f"""\
 Every request got its answer; no program has seen a failed try. The same with keys of yours:
 
   export ANTHROPIC_API_KEYS=sk-ant-…,sk-ant-…
-  scripts/relay
+  {command("relay")}
 
 and in another terminal (any other program can stand in the place of claude):
 
-  scripts/env -- claude
-  scripts/usage
+  {command("env")} -- claude
+  {command("usage")}
 """
 
 
@@ -94,7 +96,7 @@ def ask_all(asks: Sequence[Ask], teller: Teller, doors: Doors, ending: Ending) -
 
 def show_usage(console: Console, database: Path) -> None:
     """What the ledger says in sum, as `scripts/usage` shows it."""
-    console.print("\nWhat the ledger says (scripts/usage --by key):")
+    console.print(f"\nWhat the ledger says ({command('usage')} --by key):")
     usage.main(["--by", "key", "--database", str(database)], standalone_mode=False)
 
 

@@ -64,7 +64,7 @@ def env(
         # As bytes: a value that was there before need not be text.
         click.echo(os.fsencode("\n".join(lines(found, shell))))
     elif unset:
-        say("nothing to take back: scripts/env has set nothing in this shell")
+        say(f"nothing to take back: {locate.command('env')} has set nothing in this shell")
     if sys.stdout.isatty() and found:
         form = SHELLS[SAME.get(shell, shell)].evaluate
         words = locate.command("env") + (" --unset" if unset else " --base-url" if base_url else "")
@@ -156,7 +156,7 @@ def credential(config: Config, environ: Mapping[str, str], row: RelayRow | None 
 
 def no_proxy(config: Config, environ: Mapping[str, str]) -> str:
     """This machine and what bypasses proxies already, but for the hosts that must come through the relay."""
-    old = (environ.get("NO_PROXY") or environ.get("no_proxy") or "").replace(",", " ").split()
+    old = ",".join(environ.get(name, "") for name in ("NO_PROXY", "no_proxy")).replace(",", " ").split()
     kept = [entry for entry in old if not any(_covers(entry, host) for host in config.intercept.hosts)]
     return ",".join(dict.fromkeys([*LOCAL, *kept]))
 

@@ -48,7 +48,17 @@ def load(name: str) -> click.Command:
         command: click.Command = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise click.ClickException(_missing(name, module, error.name or "")) from error
+    _reword(command)
     return command
+
+
+def _reword(command: click.Command) -> None:
+    """Its examples, with the command that there is where the package is installed."""
+    from claude_relay.core.config.locate import command as called
+
+    command.help = (command.help or "").replace("scripts/", called(""))
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _reword(inner)
 
 
 def _missing(command: str, module: str, name: str) -> str:

@@ -15,14 +15,18 @@ from claude_relay.asking.connection import FAILURES, dial, said, secured
 from claude_relay.core.config import Config, OutboundProxy, Provider, WayOut, way_out, way_to
 
 from .checks import FAIL, OK, WARN, Check
+from .taking_back import original
 
 LIMIT = 3.0
 """Seconds for all of them together."""
 
 
 def providers(config: Config, limit: float = LIMIT, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
-    """What cannot be followed of what the environment says of proxies; then one check a provider, in the file's order."""
-    way = way_out(config, environ)
+    """What cannot be followed of what the environment says of proxies; then one check a provider, in the file's order.
+
+    environ  counts as it was before `scripts/env`, as it does for a relay that is started there
+    """
+    way = way_out(config, original(environ))
     for warning in way.warnings:
         found, _, remedy = warning.partition("; ")
         yield Check("way out", WARN, found, remedy)
@@ -40,7 +44,7 @@ def knock(provider: Provider, limit: float = LIMIT, way: WayOut | None = None) -
     url = urlsplit(provider.base_url)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     try:
-        with closing(dial(host, port, _way(provider, way or WayOut.of(os.environ)), limit)) as connection:
+        with closing(dial(host, port, _way(provider, way or WayOut.of(original(os.environ))), limit)) as connection:
             if url.scheme == "https":
                 secured(connection, host).close()
     except FAILURES as error:

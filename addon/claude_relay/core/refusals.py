@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .config.locate import command
 from .errors import RelayError
 from .exchange import Hop
 from .keys.pool import Pool
@@ -78,7 +79,7 @@ def no_answer(failures: Sequence[Last]) -> RelayError:
     return RelayError(
         502,
         f"{_names(failures)} gave no usable answer ({_tries(failures)}); the last was {_last(failures)}. Check the network, "
-        "and `base_url` and `proxy` of the provider in relay.yaml; scripts/doctor tries them.",
+        f"and `base_url` and `proxy` of the provider in relay.yaml; {command('doctor')} tries them.",
     )
 
 

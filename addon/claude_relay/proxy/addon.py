@@ -24,6 +24,7 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from claude_relay.core.config import Address
+from claude_relay.core.config.locate import command
 from claude_relay.core.endpoints import at_base_url, classify, own_page
 from claude_relay.core.errors import BudgetError, RelayError
 from claude_relay.core.exchange import (
@@ -79,7 +80,7 @@ BROKEN = RelayError(
 )
 UNREAD = (
     "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
-    "`scripts/doctor` says what is wrong with the database."
+    f"`{command('doctor')}` says what is wrong with the database."
 )
 ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from mitmproxy import ctx
 from mitmproxy.tls import TlsData
@@ -50,6 +52,12 @@ def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
     yield f"  next      {which}{command('env')} -- claude{where}"
 
 
+def show_at_once(output: TextIO) -> None:
+    """Each line of the log when it is written, also where it goes to a file or a service manager: Python would keep some pages back."""
+    if isinstance(output, io.TextIOWrapper):
+        output.reconfigure(line_buffering=True)
+
+
 def without_keys(passthrough: bool) -> str:
     """What an empty pool means."""
     return "no key; the client's own goes through" if passthrough else "no key; requests to it are refused"
@@ -65,8 +73,9 @@ def explain_tls_failure(data: TlsData) -> None:
     ca = Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
     logger.warning(
         "A client does not trust the relay's certificate for %s (%s). In the client's shell: "
-        'eval "$(scripts/env)" – or for Node programs: export NODE_EXTRA_CA_CERTS=%s',
+        'eval "$(%s)" – or for Node programs: export NODE_EXTRA_CA_CERTS=%s',
         name,
         data.conn.error or "no reason given",
+        command("env"),
         ca,
     )

@@ -34,7 +34,8 @@ def summary(relayed: Relayed, usage: Usage | None, finished: str, seconds: float
     if len(relayed.tries) != 1:
         parts.append(f"{len(relayed.tries)} tries")
     if usage is not None and usage.output_tokens is not None:
-        parts.append(f"{short_count(total_input(usage))}→{short_count(usage.output_tokens)} tok")
+        about = "~" if any(tried.estimated for tried in relayed.tries) else ""
+        parts.append(f"{short_count(total_input(usage))}→{about}{short_count(usage.output_tokens)} tok")
     if finished != "complete":
         parts.append(finished.replace("_", " "))
     return " · ".join([*parts, f"{seconds:.1f} s"])

@@ -1,7 +1,8 @@
 """relay.yaml, read again when it changes.
 
 A broken edit keeps the last good configuration and says so loudly. The file is looked at twice a second, off the event loop, and read
-when two looks have found the same: many editors empty a file before they write it. A file that was emptied, or is gone, changes nothing.
+when two looks have found the same: many editors empty a file before they write it. A file that was emptied or cut off, or is gone, changes
+nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import stat
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from mitmproxy import exceptions
@@ -29,22 +32,76 @@ EMPTIED = (
     "says nothing any more, so its providers and routes would be gone; if that is meant, start the relay again with it"
 )
 
+CUT_OFF = (
+    "holds only the beginning of what it was, without all of its providers and routes; if that is meant, change something else in it "
+    "too (a comment will do), or start the relay again"
+)
+NO_FILE = "is no file any more"
+
 type Stamp = tuple[int, int, int] | None
 
 
-def read(path: Path, now: Config | None = None) -> Config:
-    """Read and check a configuration. Raises ConfigError with every problem, also when the file cannot be read.
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The file as it was read last. `seen`: how it looked when that began."""
 
-    now  the configuration in force, when there is one: a file without any setting must not take its place
-    """
+    seen: Stamp = None
+    text: bytes = b""
+
+
+def read(path: Path) -> tuple[Version, Config]:
+    """Read and check a configuration. Raises ConfigError with every problem, also when the file cannot be read."""
+    seen = stamp(path)
     try:
         text = path.read_bytes()
     except OSError as e:
-        raise ConfigError([Problem(str(path), None, "", f"cannot be read: {e.strerror or e}")]) from e
-    config = parse(text, environ=os.environ, where=str(path))
-    if now is not None and not read_yaml(text).data and running(now, config) != now:
-        raise ConfigError([Problem(str(path), None, "", EMPTIED)])
-    return config
+        raise refused(path, f"cannot be read: {e.strerror or e}") from e
+    return Version(seen, text), parse(text, environ=os.environ, where=str(path))
+
+
+def read_anew(path: Path, now: Config, text: bytes, known: Callable[[bytes], bool]) -> tuple[Version, Config]:
+    """As `read`, while a configuration is in force, whose place a file that was emptied or cut off must not take.
+
+    now, text   what is in force, and what the file said then
+    known       whether a text was in force before: whoever goes back to one of these has not lost the rest
+    """
+    if is_special(path):  # reading a pipe that nobody writes would never end
+        raise refused(path, NO_FILE)
+    version, config = read(path)
+    if running(now, config) == now:
+        return version, config
+    if not read_yaml(version.text).data:
+        raise refused(path, EMPTIED)
+    serves = (config.providers, config.routes) == (now.providers, now.routes)
+    if is_cut_off(version.text, text, serves=serves) and not known(version.text):
+        raise refused(path, CUT_OFF)
+    return version, config
+
+
+def is_cut_off(text: bytes, before: bytes, *, serves: bool) -> bool:
+    """Whether a text looks like another one of which the end was lost: in the middle of a line, or with what serves requests.
+
+    A person may well take away the last lines; `serves`: then providers and routes are still the same.
+    """
+    rest = before[len(text) :]
+    if not rest or not before.startswith(text):
+        return False
+    whole_lines = text.endswith(b"\n") or rest.startswith((b"\n", b"\r\n"))
+    return not (whole_lines and serves)
+
+
+def is_special(path: Path) -> bool:
+    """Whether something is there that is neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def refused(path: Path, what: str) -> ConfigError:
+    """A problem of the whole file."""
+    return ConfigError([Problem(str(path), None, "", what)])
 
 
 def stamp(path: Path) -> Stamp:
@@ -59,18 +116,21 @@ def stamp(path: Path) -> Stamp:
 class Watcher:
     """Looks at one file and reports every good new configuration.
 
-    seen     how the file was when it was read last
+    read     the file as it was read last
     changed  puts a configuration into force; raises ConfigError or OptionsError, with nothing changed, if it cannot be
     now      the configuration in force
     """
 
     def __init__(
-        self, path: Path, seen: Stamp, changed: Callable[[Config], Awaitable[None]], now: Callable[[], Config]
+        self, path: Path, read: Version, changed: Callable[[Config], Awaitable[None]], now: Callable[[], Config]
     ) -> None:
         self.path = path
-        self.seen = seen
+        self.seen = read.seen
+        self.text = read.text
         self.changed = changed
         self.now = now
+        self._known = {hash(read.text)}
+        """Texts that were in force."""
         self._settling: tuple[Stamp] | None = None
         """How the file was at the last look, if it was another one than the one that was read."""
         self._reading = asyncio.Lock()
@@ -99,7 +159,9 @@ class Watcher:
         async with self._reading:
             found = await asyncio.to_thread(stamp, self.path)
             try:
-                config = await asyncio.to_thread(read, self.path, self.now())
+                version, config = await asyncio.to_thread(
+                    read_anew, self.path, self.now(), self.text, lambda text: hash(text) in self._known
+                )
                 if await self._is_changing(found):
                     return
                 await self.changed(config)
@@ -113,7 +175,8 @@ class Watcher:
             except Exception:
                 self.seen = found  # the next edit may be better
                 raise
-            self.seen = found
+            self.seen, self.text = found, version.text
+            self._known.add(hash(version.text))
             logger.log(ALERT, "%s was read again and applies from now on", self.path)
 
     async def _is_changing(self, found: Stamp) -> bool:

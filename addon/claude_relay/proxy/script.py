@@ -15,6 +15,7 @@ import collections
 import gc
 import logging
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -62,7 +63,7 @@ class ClaudeRelay(RelayHooks):
     def __init__(self) -> None:
         super().__init__(Bookkeeper(None, View(2000, 200)))
         self.path: Path | None = None
-        self.seen: reload.Stamp = None
+        self.version = reload.Version()
         self.watcher: reload.Watcher | None = None
         self.options = options.Options()
         self.problem = ""
@@ -86,6 +87,7 @@ class ClaudeRelay(RelayHooks):
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options. When the script's file was touched, the relay runs already and goes on."""
         options.declare(loader)
+        banner.show_at_once(sys.stdout)
         if problem := confdir.problem(ctx.options.confdir):
             logger.error("The relay cannot start: %s", problem)
         if self.closing is not None:
@@ -117,8 +119,10 @@ class ClaudeRelay(RelayHooks):
         if self.runtime is not None and path == self.path:
             return
         try:
-            seen = reload.stamp(path) if path is not None else None
-            config = reload.read(path) if path is not None else default(os.environ, folder=base(None, os.environ))
+            if path is not None:
+                version, config = reload.read(path)
+            else:
+                version, config = reload.Version(), default(os.environ, folder=base(None, os.environ))
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
             self.put_into_force(Draft.of(config))
@@ -130,7 +134,7 @@ class ClaudeRelay(RelayHooks):
                 logger.error("The relay cannot start:\n%s", e)
             self.problem = str(e)
             return
-        self.path, self.seen, self.problem = path, seen, ""
+        self.path, self.version, self.problem = path, version, ""
         if self.starting is not None:
             self.watch()
         elif self.mitmproxy_runs:
@@ -182,7 +186,7 @@ class ClaudeRelay(RelayHooks):
             self.watcher = None
         if self.path is not None:
             in_force = lambda: self.running_runtime().config  # noqa: E731
-            self.watcher = reload.Watcher(self.path, self.seen, self.reconfigure, in_force)
+            self.watcher = reload.Watcher(self.path, self.version, self.reconfigure, in_force)
             self.watcher.start()
 
     async def reconfigure(self, config: Config) -> None:

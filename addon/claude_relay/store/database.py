@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from claude_relay.core.config.locate import command
+
 from .folders import make_private
 
 # WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
@@ -43,7 +45,7 @@ REMEDIES = {
     sqlite3.SQLITE_NOTADB: "move it away, or set `database` in relay.yaml to another file",
     sqlite3.SQLITE_CORRUPT: (
         "move it and its -wal and -shm files away, and a new one is made at once; then put back what is left of the old: a "
-        "copy made with `scripts/ledger backup`, or what `sqlite3 FILE .recover` finds"
+        f"copy made with `{command('ledger')} backup`, or what `sqlite3 FILE .recover` finds"
     ),
 }
 

@@ -20,12 +20,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from claude_relay.core.config.locate import command
 from claude_relay.core.errors import RelayError
 
 from .sealing import Box, Damaged, Lock, new_lock, unlock
 from .secret import ENVIRONMENT, SHORTEST, VARIABLE, Place, SecretFile, Unavailable, fresh, place_named, usual_place
 
-GONE = "if it is lost for good: scripts/keys remove --all --forever, then add the keys again"
+GONE = f"if it is lost for good: {command('keys')} remove --all --forever, then add the keys again"
 
 
 class VaultError(RelayError):
@@ -98,7 +99,7 @@ class Keeper:
             self._refused = tried
             raise WrongSecret(
                 f"{shown} is not the secret that the keys in {self._path} are sealed with – "
-                f"give back the old one, and change it with: scripts/keys rotate-secret; {GONE}"
+                f"give back the old one, and change it with: {command('keys')} rotate-secret; {GONE}"
             )
         self._remember(row.lock, secret, box)
         return box

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from claude_relay.core.config.locate import command
+
 from .database import StoreError, file_of
 from .rollups import COUNTED, LATER, MEASURES, columns_of, measured, middles, unpacked
 
@@ -230,7 +232,7 @@ def explained(connection: sqlite3.Connection, error: sqlite3.OperationalError) -
         return StoreError(f"{path}: {error}")
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'requests'").fetchone():
         return StoreError(
-            f"{path}: an older Claude Relay wrote it – start scripts/relay once, which brings it up to date"
+            f"{path}: an older Claude Relay wrote it – start {command('relay')} once, which brings it up to date"
         )
     return StoreError(f"{path}: it holds no ledger of Claude Relay")
 

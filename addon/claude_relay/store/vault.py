@@ -26,6 +26,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+from claude_relay.core.config.locate import command
 from claude_relay.core.exchange import Key
 
 from .database import transaction
@@ -228,7 +229,7 @@ class Vault:
             damaged = ", ".join(self.inspect().damaged)
             raise VaultError(
                 f"Damaged in {self.path}: {damaged} – bring the file back from a backup, or forget these keys with: "
-                "scripts/keys remove --forever KEY…"
+                f"{command('keys')} remove --forever KEY…"
             ) from None
 
     # --- within a connection ---

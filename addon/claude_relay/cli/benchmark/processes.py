@@ -123,7 +123,7 @@ class Child:
 def module(name: str) -> list[str]:
     """The command that runs a module of this package as a process."""
     code = f"import sys, runpy; sys.path.insert(0, {PACKAGES!r}); runpy.run_module('{__package__}.{name}', run_name='__main__')"
-    return [sys.executable, "-c", code]
+    return [sys.executable, "-P", "-c", code]
 
 
 async def _answers(port: int) -> bool:

@@ -96,7 +96,8 @@ class Bench:
     def mitmproxy(self, program: str) -> list[str]:
         """The start of a command line; each process has a CA of its own, so that none waits for another's."""
         entry = f"from mitmproxy.tools.main import {program}; {program}()"
-        return [sys.executable, "-c", entry, "--set", f"confdir={self.folder / f'mitmproxy{len(self.children)}'}"]
+        confdir = self.folder / f"mitmproxy{len(self.children)}"
+        return [sys.executable, "-P", "-c", entry, "--set", f"confdir={confdir}"]
 
 
 async def ready(targets: Mapping[str, Target]) -> None:

@@ -53,7 +53,8 @@ class Relaying:
     def __enter__(self) -> Relaying:
         """Start it; it listens when this returns. Raises ClickException with what it said when it does not start."""
         options = [f"relay_config={self.config}", f"confdir={self.folder}"]
-        command = [sys.executable, "-c", RUN, str(ADDON), "relay", *(word for o in options for word in ("--set", o))]
+        settings = [word for option in options for word in ("--set", option)]
+        command = [sys.executable, "-P", "-c", RUN, str(ADDON), "relay", *settings]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from claude_relay.core.config.locate import command
 from claude_relay.core.verdicts import clean
 from claude_relay.store.keys import NewKey
 from claude_relay.store.vault import Imported
@@ -126,7 +127,11 @@ def _told(done: Imported, entries: Sequence[Entry]) -> list[str]:
     """One line for each that was known already."""
     return [
         f"{entries[duplicate.index].where} is known as {duplicate.name}"
-        + (", which was removed; bring it back: scripts/keys restore " + duplicate.name if duplicate.removed else "")
+        + (
+            f", which was removed; bring it back: {command('keys')} restore " + duplicate.name
+            if duplicate.removed
+            else ""
+        )
         for duplicate in done.duplicates
     ]
 

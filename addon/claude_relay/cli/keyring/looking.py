@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from claude_relay.core.config.locate import command
+
 from . import options, showing
 from .room import Room
 from .selecting import Choice, anything, choose, not_removed
@@ -46,7 +48,7 @@ def list_(
     if found:
         showing.table(found, now)
     else:
-        click.echo("No such key." if every else "No key yet. Add one: scripts/keys add")
+        click.echo("No such key." if every else f"No key yet. Add one: {command('keys')} add")
     hidden = sum(key.removed_at is not None for key in every)
     if hidden and objection is not_removed:
         click.echo(f"{hidden} removed; see them with --removed.", err=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from claude_relay.cli.taking_back import original
 from claude_relay.core.config import led, way_out
 from claude_relay.store.keyrows import moment
 from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, StoredKey
@@ -75,7 +76,7 @@ def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float)
     from rich.progress import MofNCompleteColumn, Progress
 
     results: dict[str, CheckResult] = {}
-    secrets, way = room.secrets(keys), way_out(room.config, os.environ)
+    secrets, way = room.secrets(keys), way_out(room.config, original(os.environ))
     providers = {name: led(provider, way) for name, provider in room.config.providers.items()}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     silent = not sys.stderr.isatty()

@@ -16,10 +16,12 @@ from typing import Any
 
 import click
 
+from claude_relay.core.config.locate import command
 from claude_relay.core.verdicts import clean
 from claude_relay.store.keys import StoredKey
 
 from .room import CONFIGURED, RUNNING, VAULT, Room
+from .showing import names
 
 type Objection = Callable[[StoredKey], str]
 """Why a command cannot do anything with a key; empty when it can."""
@@ -93,9 +95,19 @@ def choose(keys: Sequence[StoredKey], choice: Choice, objection: Objection, *, n
 
 def meant(said: dict[str, Any], objection: Objection) -> tuple[Room, tuple[StoredKey, ...]]:
     """The room, and the keys that the options of `selection` mean."""
-    room = Room.enter(said["config"], said["database"])
-    choice = Choice(said["words"], said["everything"], said["provider"], said["status"])
-    return room, choose(room.keys(), choice, objection, now=time.time())
+    room, now = Room.enter(said["config"], said["database"]), time.time()
+    choice, keys = Choice(said["words"], said["everything"], said["provider"], said["status"]), room.keys()
+    found = choose(keys, choice, objection, now=now)
+    if objection is in_hand and choice.everything:
+        _tell_of_others([key for key in keys if key.source == RUNNING and _fits(key, choice, now)])
+    return room, found
+
+
+def _tell_of_others(keys: Sequence[StoredKey]) -> None:
+    """Say which keys are left out that `keys list` shows."""
+    if keys:
+        what = "known to the running relay alone; do this in a terminal that has the same variables"
+        click.echo(f"Left out: {names(keys)}: {what}.", err=True)
 
 
 def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[StoredKey]:
@@ -106,7 +118,7 @@ def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[S
             raise click.UsageError(f"'{word}' may be {' or '.join(key.name for key in found)}; say which.")
         if found and word:
             return found
-    raise click.UsageError(f"No key is called '{clean(word)}'. See: scripts/keys list")
+    raise click.UsageError(f"No key is called '{clean(word)}'. See: {command('keys')} list")
 
 
 def _fits(key: StoredKey, choice: Choice, now: float) -> bool:

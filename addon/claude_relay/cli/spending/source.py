@@ -12,11 +12,12 @@ from pathlib import Path
 
 import click
 
+from claude_relay.core.config.locate import command
 from claude_relay.store.database import MissingDatabase, StoreError, read_only
 
 from ..common import shown_path
 
-FIRST_REQUEST = "Send a first one: start scripts/relay, then in another shell: scripts/env -- claude"
+FIRST_REQUEST = f"Send a first one: start {command('relay')}, then in another shell: {command('env')} -- claude"
 
 
 @contextmanager
