@@ -133,7 +133,7 @@ class Stored:
     async def name(self, own: OwnKeys) -> Names:
         """What these keys are called, beside those of before, as far as that is known. New names are remembered."""
         keys = [key for group in own.values() for key in group]
-        self.own.update(map(place_of, keys))
+        self.own.update(place_of(key) for group in (keys, *self.runtime().own.values()) for key in group)
         found, self.remembered = await self.in_thread(self.names_of, keys)
         self.names |= found
         self.ids = Ids.of(self.names, self.own)
@@ -221,10 +221,11 @@ class Stored:
 
     async def remember(self, names: Sequence[str], provider: str, key_id: str) -> None:
         """A key has made these."""
-        place = Place(provider, key_id)
-        if place in self.ids.unnamed:
+        if self.stored_id(provider, key_id) is None:
+            await self.learn_names(self.runtime().own)
+        stored_id = self.stored_id(provider, key_id)
+        if stored_id is None:
             return  # the database cannot be read, and so not written to
-        stored_id = self.ids.stored.get(place, key_id)
         self.made += len(names)
         self.has_resources = self.has_resources or bool(names)
         for name in names:
@@ -233,6 +234,12 @@ class Stored:
                 await self.in_thread(self.state.remember_resource, name, provider, stored_id, until)
             except StoreError as e:
                 self.complain("resources", str(e))
+
+    def stored_id(self, provider: str, key_id: str) -> str | None:
+        """What stored rows call a key; None where that cannot be told."""
+        place, own = Place(provider, key_id), self.runtime().own.get(provider, ())
+        unnamed = place in self.own or any(key.id == key_id for key in own)
+        return self.ids.stored.get(place, None if unnamed else key_id)
 
     async def first_results(self, batch: str) -> bool:
         """Whether nobody has counted this batch's results yet. Where that cannot be told they are counted: twice is found, never is not."""
