@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -249,6 +250,16 @@ def test_a_relay_of_an_earlier_version_beside_it_stores_more(old: Path) -> None:
     fill(old, [rest(new, NOW + 60), rest(a, NOW + 900)], [], {})
     name(old, A)
     assert sql(old, "SELECT key_id, until FROM rests") == [(new, NOW + 900)]
+
+
+def test_what_nobody_s_key_hangs_on_goes_in_the_end(old: Path) -> None:
+    """A key that was out when it left relay.yaml, before its id told nothing of it."""
+    gone, mine = keys(B)[0].id, id_of(old, A)
+    fill(old, [rest(gone, math.inf), rest(mine, math.inf)], [], {})
+    with closing(State(old)) as state:
+        for days, left in ((29, {gone, mine}), (31, {mine})):
+            state.prune(NOW + days * 86400, ttl=3600.0, most=10)
+            assert {row["key_id"] for row in state.load_rests()} == left
 
 
 def fill(path: Path, rests: list[dict[str, object]], seats: list[dict[str, object]], made: dict[str, str]) -> None:

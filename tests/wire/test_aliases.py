@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -17,11 +18,14 @@ from pydantic import SecretStr
 
 from claude_relay.cli.keys import keys
 from claude_relay.cli.usage import usage
-from claude_relay.core.config import Provider
+from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Key
 from claude_relay.core.keys.rest import begin, to_row
 from claude_relay.core.keys.sharing import Shared
+from claude_relay.core.reading.resources import Owner
 from claude_relay.proxy import opening
+from claude_relay.proxy.runtime import Runtime
+from claude_relay.proxy.stored import Stored
 from claude_relay.store.aliases import Aliases
 from claude_relay.store.database import transaction
 from claude_relay.store.keys import mask
@@ -252,6 +256,35 @@ def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+@pytest.fixture
+def alone(tmp_path: Path, database: Path) -> Stored:
+    """One that has not looked yet, over a database in which A is k1. Its configuration has B first."""
+    text = json.dumps(config("http://127.0.0.1:9", [B, A]))
+    runtime = Runtime.of(parse(text, environ={}, where="relay.yaml"))
+    return Stored(database, {}, lambda: runtime, lambda lent: None, lambda names: runtime.lend({}, names))
+
+
+def test_what_a_key_makes_before_its_name_is_known(alone: Stored, database: Path) -> None:
+    first, second = alone.runtime().pools["anthropic"].keys
+    assert (first.alias, second.alias) == ("k1", "k2")
+    asyncio.run(alone.remember(["file_1"], "anthropic", first.id))
+    with contextlib.closing(State(database)) as state:
+        (name,) = Aliases(database).foresee(own(B)).values()
+        assert state.resource("file_1", time.time()) == ("anthropic", name.id)
+    assert asyncio.run(alone.owner(["file_1"])) == Owner("anthropic", first.id)
+    assert [key.alias for key in alone.runtime().pools["anthropic"].keys] == ["k2", "k1"]
+    alone.close()
+
+
+def test_the_last_word_of_a_relay_that_never_looked(alone: Stored, database: Path) -> None:
+    pool, now = alone.runtime().pools["anthropic"], time.time()
+    pool.rests.extend(pool.keys[0].id, "", until=now + 900, now=now, reason="limit", stated=True)
+    alone.close()
+    assert stored_rest(database, B) == pytest.approx(now + 900)
+    with contextlib.closing(State(database)) as state:
+        assert len(state.load_rests()) == 1
 
 
 # -- from an earlier version
