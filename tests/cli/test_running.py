@@ -198,7 +198,7 @@ def test_keys_list_shows_what_the_relay_has(relay: RelayProcess) -> None:
     assert [(key["alias"], key["source"]) for key in listed] == [
         ("k1", "relay.yaml"),
         ("k2", "running relay"),
-        ("k3", "running relay"),
+        ("k3", "relay.yaml"),
     ]
 
 

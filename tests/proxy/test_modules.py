@@ -70,21 +70,66 @@ def test_two_versions_of_one_second_and_one_size(tmp_path: Path) -> None:
     assert not (tmp_path / "__pycache__").exists()
 
 
+@pytest.mark.parametrize("future", ["from __future__ import annotations", ""])
+@pytest.mark.parametrize("how", ["@dataclass", "@dataclass(frozen=True, slots=True)", "@dataclass(kw_only=True)"])
+def test_a_dataclass(tmp_path: Path, how: str, future: str) -> None:
+    """It looks its own module up, which is not there by itself for a file that is loaded by its path."""
+    path = tmp_path / "mine.py"
+    path.write_text(f"""{future}
+from dataclasses import KW_ONLY, InitVar, dataclass
+from typing import ClassVar
+
+{how}
+class Part:
+    text: str = "x"
+    count: ClassVar[int] = 0
+    first: InitVar[int] = 0
+    _: KW_ONLY = None
+    more: "Part | None" = None
+{FUNCTIONS}""")
+    assert format_of(str(path)) is not None
+
+
+FAILS = [
+    ("def broken(:", "line 1: SyntaxError: invalid syntax"),
+    ("x = 1\n\n1 / 0", "line 3: ZeroDivisionError: division by zero"),
+    ("raise SystemExit(3)", "line 1: SystemExit: 3"),
+    ("import no_such_module_anywhere", "line 1: ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
+    ("def go():\n    import sys\n    sys.nothing\ngo()", "line 3: AttributeError: module 'sys' has no attribute"),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: list = []",
+        "line 2: ValueError: mutable default",
+    ),
+    ("import json\njson.loads('{')", "line 2: JSONDecodeError"),
+    ("\0", "SyntaxError|ValueError"),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), FAILS)
+@pytest.mark.parametrize("functions", ["", FUNCTIONS])
+def test_a_module_that_fails_says_where_and_why(tmp_path: Path, text: str, why: str, functions: str) -> None:
+    """Whether or not it has the functions: they are not what is wrong with it."""
+    path, before = tmp_path / "broken.py", modules()
+    path.write_text(f"{text}\n{functions}")
+    with pytest.raises(ConfigError, match=why) as caught:
+        format_of(str(path))
+    assert "function" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert modules() == before
+
+
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "lacks"),
     [
-        ("def broken(:", "SyntaxError"),
-        ("1 / 0", "ZeroDivisionError"),
-        ("raise SystemExit(3)", "SystemExit"),
-        ("import no_such_module_anywhere", "ModuleNotFoundError"),
-        ("def request(): ...", "answer"),
-        ("\0", "SyntaxError|ValueError"),
+        ("def request(): ...", "no function answer and no stream and no error; it needs"),
+        (FUNCTIONS.replace("def stream", "def streams"), "no function stream; it needs"),
+        (f"{FUNCTIONS}\nerror = 3", "no function error; it needs"),
     ],
 )
-def test_a_module_that_cannot_be_used(tmp_path: Path, text: str, why: str) -> None:
-    path, before = tmp_path / "broken.py", modules()
+def test_a_module_that_lacks_a_function_says_which(tmp_path: Path, text: str, lacks: str) -> None:
+    path, before = tmp_path / "lacking.py", modules()
     path.write_text(text)
-    with pytest.raises(ConfigError, match=why):
+    with pytest.raises(ConfigError, match=f"lacking.py has {lacks} request, answer, stream, error"):
         format_of(str(path))
     assert modules() == before
 

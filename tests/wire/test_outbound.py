@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,50 @@ def test_keys_with_different_credentials_share_no_connection(
     # Each key in its own tunnel, each tunnel used twice.
     assert sorted(company.asked) == [Asked(CLAUDE, "me"), Asked(CLAUDE, "you")]
     assert len({request.connection for request in claude_host.requests}) == 2
+
+
+@pytest.mark.parametrize("led", ["nowhere", "by the provider", "by the environment"])
+def test_a_keys_own_proxy_is_for_its_attempts_alone(
+    start: StartRelay,
+    company: CompanyProxy,
+    claude_host: FakeUpstream,
+    tmp_path: Path,
+    stack: ExitStack,
+    led: str,
+) -> None:
+    """In each request the key with a proxy of its own is refused, and another one serves: by its own way, where there is one."""
+    others = stack.enter_context(CompanyProxy({CLAUDE: claude_host.port}))
+    vault = stack.enter_context(closing(Vault(tmp_path / "relay.db", environ={"RELAY_SECRET": "a secret for tests"})))
+    vault.import_many([NewKey("p", "sk-key-of-me", proxy=company.url_for("me")), NewKey("p", "sk-key-without")])
+    claude_host.for_key("sk-key-of-me", *[steps.status(500, "api_error", "no")] * 2)
+    more = {"proxy": others.url} if led == "by the provider" else {}
+    environ = {"RELAY_SECRET": "a secret for tests"} | ({"HTTPS_PROXY": others.url} if "environ" in led else {})
+    text = config(providers={"p": provider(NAMED, **more)}, retry=QUICK)
+    relay = through(start, environ, text, hosts={CLAUDE: claude_host.port})
+    client = stack.enter_context(RawClient(relay.base_port))
+    for _ in range(2):
+        answer = client.ask("POST", "/v1/messages", body=messages_body(), key=MINE)
+        assert (answer.status, answer.header("x-relay-attempts")) == (200, "2")
+    assert claude_host.used_keys() == ["sk-key-of-me", "sk-key-without"] * 2
+    assert company.asked == [Asked(CLAUDE, "me")]
+    assert others.asked == ([] if led == "nowhere" else [Asked(CLAUDE, "")])
+    assert relay.dialled.count(CLAUDE) == (led == "nowhere")
+    ways = {
+        (key, request.connection) for key, request in zip(claude_host.used_keys(), claude_host.requests, strict=True)
+    }
+    assert len(ways) == len({connection for _, connection in ways}) == 2
+
+
+def test_a_key_that_goes_directly(
+    start: StartRelay, company: CompanyProxy, claude_host: FakeUpstream, tmp_path: Path, stack: ExitStack
+) -> None:
+    """Whatever provider and environment say."""
+    vault = stack.enter_context(closing(Vault(tmp_path / "relay.db", environ={"RELAY_SECRET": "a secret for tests"})))
+    vault.import_many([NewKey("p", "sk-key-of-me", proxy="direct")])
+    text = config(providers={"p": provider(NAMED, proxy=company.url_for("you"))}, retry=QUICK)
+    environ = {"RELAY_SECRET": "a secret for tests", "HTTPS_PROXY": company.url}
+    assert ask(through(start, environ, text, hosts={CLAUDE: claude_host.port})).status == 200
+    assert (claude_host.used_keys(), company.asked) == (["sk-key-of-me"], [])
 
 
 def test_streams_of_one_connection_take_their_own_credential(

@@ -12,12 +12,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from claude_relay.core.config import parse
+from claude_relay.core.config import Provider, parse
+from claude_relay.core.keys.naming import Place
+from claude_relay.core.keys.rest import begin, to_row
 from claude_relay.core.keys.sharing import SLICE
 from claude_relay.proxy import stored as stored_module
 from claude_relay.proxy.runtime import Runtime
 from claude_relay.proxy.stored import Stored
+from claude_relay.store.aliases import Aliases
 from claude_relay.store.keys import NewKey
 from claude_relay.store.state import State
 from claude_relay.store.vault import Vault
@@ -26,6 +30,7 @@ from . import claude, steps
 from .clients import Answer, RawClient, messages_body
 from .conftest import StartRelay
 from .relay import Relay, config
+from .test_reload import Edits
 from .upstream import FakeUpstream, Step
 
 Base = Callable[[Relay], RawClient]
@@ -129,6 +134,51 @@ def test_a_container_stays_with_the_key_that_it_came_with(
     body = messages_body(container=BOX)
     assert {client.ask("POST", "/v1/messages", body=body).header("x-relay-key") for _ in range(4)} == {came_with}
     assert len({ask(client).header("x-relay-key") for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize("where", ["relay.yaml", "vault"])
+def test_a_key_that_left_and_returns_rests_as_it_was_said_meanwhile(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base, where: str
+) -> None:
+    """Another relay stored its cooldown while it was not here: then nobody listened, so all is read again when it comes back."""
+    with_both, without = config(upstream.url, SECRETS[:2]), config(upstream.url, SECRETS[1:2])
+    relay = start(without if where == "vault" else with_both)
+    vault = Vault(relay.database, environ=os.environ)
+    edits, client = Edits(relay), base_client(relay)
+    if where == "vault":
+        (key,) = vault.add(NewKey("anthropic", SECRETS[0])).added
+        relay.wait_for_log(LENDS, 1, 2.0)
+        vault.disable([key.id])
+        relay.wait_for_log(LENDS, 2, 2.0)
+        stored_id = key.id
+    else:
+        (own,) = Provider(keys=(SecretStr(SECRETS[0]),)).key_list("anthropic")
+        stored_id = Aliases(relay.database).foresee([own])[Place("anthropic", own.id)].id
+        edits.apply(without)
+    now = time.time()
+    with closing(State(relay.database)) as other:
+        rest = to_row(begin(now + 900, now, "429: retry-after", stated=True))
+        other.save_rests([{"provider": "anthropic", "key_id": stored_id, "scope": "", **rest, "lifted": -1.0}])
+        generation = other.changed()
+    stored: Stored = relay.master.addons.get("claude_relay").stored
+    wait_until(lambda: stored.state._seen >= generation)
+    if where == "vault":
+        vault.enable([key.id])
+        relay.wait_for_log(LENDS, 3, 2.0)
+    else:
+        edits.apply(with_both)
+    pool = stored.runtime().pools["anthropic"]
+    wait_until(lambda: len(pool.keys) == 2 and any(pool.rests.of(key.id) for key in pool.keys))
+    for _ in range(4):
+        assert ask(client).status == 200
+    assert set(upstream.used_keys()) == {SECRETS[1]}
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 3.0) -> None:
+    until = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 # --- without a relay around it ---

@@ -12,6 +12,8 @@ import anthropic
 import pytest
 
 from claude_relay.core.formats.writer import FOREIGN
+from claude_relay.proxy.memories import MOST
+from claude_relay.proxy.translating import Translator
 
 from . import claude, foreign, steps
 from .clients import messages_body, sdk
@@ -134,15 +136,19 @@ def test_every_client_gets_the_same(start: StartRelay, upstream: FakeUpstream, d
     assert json.loads(whole.body)["content"] == [{"type": "text", "text": "Hello!"}]
 
 
+@pytest.mark.parametrize("at_hand", [MOST, 0], ids=["at hand", "fallen out"])
 def test_gemini_gets_its_signatures_back(
-    start: StartRelay, upstream: FakeUpstream, ask: Callable[[Relay], anthropic.Anthropic]
+    start: StartRelay, upstream: FakeUpstream, ask: Callable[[Relay], anthropic.Anthropic], at_hand: int
 ) -> None:
+    """Also when there was no room to keep them at hand: then the database has them."""
     call = foreign.gemini_call("weather", {"town": "Bonn"}, "c2lnbmVk")
     upstream.script(
         foreign.gemini_stream(foreign.gemini_chunk([call], "STOP")),
         foreign.gemini_stream(foreign.gemini_chunk([{"text": "Rain."}], "STOP")),
     )
     relay = start(config(providers={"gemini": other(upstream, "gemini")}))
+    translator: Translator = relay.master.addons.get("claude_relay").translator
+    translator.memories.most = at_hand
     first = {"role": "user", "content": "How is the weather in Bonn?"}
     with ask(relay).messages.stream(**turns(first)) as stream:
         message = stream.get_final_message()
@@ -156,6 +162,7 @@ def test_gemini_gets_its_signatures_back(
     sent = json.loads(upstream.requests[1].body)
     parts = [part for turn in sent["contents"] for part in turn["parts"]]
     assert [part["thoughtSignature"] for part in parts if "functionCall" in part] == ["c2lnbmVk"]
+    assert len(translator.memories) == bool(at_hand)
     assert upstream.requests[1].path == "/base/models/gemini-3-pro:streamGenerateContent?alt=sse"
     assert upstream.requests[1].header("x-goog-api-key") in ("sk-other-key-1", "sk-other-key-2")
 

@@ -18,6 +18,7 @@ pointing     the request of one attempt: where to, in whose words, with whose ke
 wire         its parts as they leave: host, path, alias in the flow, key on the wire
 hops         header fields that are for one hop only
 translating  a request for a provider of another format: read, recalled, translated
+memories     what providers want back in a conversation's next turn, at hand
 crossing     such an attempt: its request, its answer brought into Claude's form
 discovery    which models providers have, as they say: for `models: first`, and for the list of models
 listing      the list of one provider, page by page; remembering: what slow questions were answered with

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import sys
+import traceback
 from functools import lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -24,7 +25,8 @@ from claude_relay.core.formats import FORMATS
 from claude_relay.core.formats.base import Format
 
 NATIVE = "anthropic"
-
+FUNCTIONS = ("request", "answer", "stream", "error")
+"""What a module of the user's own must have."""
 
 _NUMBERS = itertools.count(1)
 
@@ -69,11 +71,22 @@ def load(path: Path, version: Version) -> Format:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-        return Format.of(module)
     except (Exception, SystemExit) as e:
         del sys.modules[name]
-        why = f"{path} cannot be used ({type(e).__name__}: {e})"
-        raise unusable(why, "it needs the functions request, answer, stream and error") from e
+        why = f"{type(e).__name__}: {e}"
+        raise unusable(f"{path} fails when it is loaded ({line_of(e, path)}{why})", "mend it there") from e
+    if lacking := [wanted for wanted in FUNCTIONS if not callable(getattr(module, wanted, None))]:
+        del sys.modules[name]
+        raise unusable(f"{path} has no function {' and no '.join(lacking)}", f"it needs {', '.join(FUNCTIONS)}")
+    return Format.of(module)
+
+
+def line_of(error: BaseException, path: Path) -> str:
+    """`line 7: `, where the module's own code led to the error; empty when that is not known."""
+    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
+        return f"line {error.lineno}: "
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"line {lines[-1]}: " if lines else ""
 
 
 def unusable(what: str, remedy: str) -> ConfigError:

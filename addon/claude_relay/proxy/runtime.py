@@ -14,6 +14,7 @@ from claude_relay.core.accounting.pricing import Prices
 from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
+from claude_relay.core.keys.naming import Names, OwnKeys, named
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 
@@ -53,6 +54,8 @@ class Draft:
     hosts: re.Pattern[str]
     way: WayOut
     """What the environment says of the way out."""
+    own: OwnKeys
+    """The keys that the configuration brings."""
 
     @classmethod
     def of(cls, config: Config, environ: Mapping[str, str] = os.environ) -> Draft:
@@ -68,6 +71,7 @@ class Draft:
             prices=Prices(config.prices),
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
             way=way,
+            own={name: provider.key_list(name) for name, provider in providers},
         )
 
 
@@ -87,6 +91,8 @@ class Runtime:
     prices: Prices
     way: WayOut
     """What the environment says of the way out."""
+    own: OwnKeys
+    """The keys that the configuration brings, with aliases by their place."""
 
     @classmethod
     def of(
@@ -101,11 +107,16 @@ class Runtime:
 
     @classmethod
     def from_draft(
-        cls, draft: Draft, before: Runtime | None = None, lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT
+        cls,
+        draft: Draft,
+        before: Runtime | None = None,
+        lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT,
+        names: Names | None = None,
     ) -> Runtime:
         """Put a draft into force. Pools and sessions of the one before live on, so that rests and counters do. Cannot fail.
 
-        lent  keys of the vault by provider, used beside those of the configuration
+        lent   keys of the vault by provider, used beside those of the configuration
+        names  what those of the configuration are called; None: by their place
         """
         config, retry = draft.config, draft.config.retry
         side = min(SIDE_CALL_SECONDS, retry.first_byte)
@@ -115,7 +126,9 @@ class Runtime:
             sessions.ttl = config.sessions.ttl
         return cls(
             config=config,
-            pools=Pools(pool_of(name, config, before, lent) for name in config.providers),
+            pools=Pools(
+                pool_of(name, config, before, lent, own_keys(draft.own[name], names)) for name in config.providers
+            ),
             upstreams=draft.upstreams,
             limits=Limits(retry.first_byte, retry.whole, retry.idle, retry.progress),
             side_limits=Limits(side, side, retry.idle, retry.progress),
@@ -124,22 +137,33 @@ class Runtime:
             prices=draft.prices,
             hosts=draft.hosts,
             way=draft.way,
+            own=draft.own,
         )
 
-    def lend(self, lent: Mapping[str, tuple[Key, ...]]) -> None:
-        """The vault's keys are other ones; nothing else changes. Cannot fail."""
+    def lend(self, lent: Mapping[str, tuple[Key, ...]], names: Names | None = None) -> None:
+        """The vault's keys are other ones, or those of the configuration are called otherwise; nothing else changes. Cannot fail."""
         for name in self.config.providers:
-            pool_of(name, self.config, self, lent)
+            pool_of(name, self.config, self, lent, own_keys(self.own[name], names))
 
     def claims(self, host: str, port: int) -> bool:
         """Whether requests to this host are the relay's."""
         return self.hosts.match(f"{host}:{port}") is not None
 
 
-def pool_of(name: str, config: Config, before: Runtime | None, lent: Mapping[str, tuple[Key, ...]]) -> Pool:
+def own_keys(keys: tuple[Key, ...], names: Names | None) -> tuple[Key, ...]:
+    """The configuration's keys as they are called."""
+    return keys if names is None else named(keys, names)
+
+
+def pool_of(
+    name: str,
+    config: Config,
+    before: Runtime | None,
+    lent: Mapping[str, tuple[Key, ...]],
+    own: tuple[Key, ...],
+) -> Pool:
     """The pool that a provider has already, with the keys and settings that are now in force; else a new one."""
     provider = config.providers[name]
-    own = provider.key_list(name)
     known = {key.secret for key in own}
     vaults = tuple(key for key in lent.get(name, ()) if key.secret not in known)
     keys = (*(key for key in own if key.secret != NO_KEY or not vaults), *vaults)

@@ -31,6 +31,7 @@ from mitmproxy.tls import TlsData
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate
+from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
 from . import banner, confdir, options, reload, shortcuts
@@ -70,6 +71,7 @@ class ClaudeRelay(RelayHooks):
         """Why it does not run, as it was said last."""
         self.index: HookIndex | None = None
         self.lent: Lent = {}
+        self.names: Names = NO_NAMES
         self.announced = False
         self.stored: Stored | None = None
         self.presence: Presence | None = None
@@ -153,7 +155,9 @@ class ClaudeRelay(RelayHooks):
         self.books.closed = False
         ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger = ledger
-        self.books.stored = self.stored = Stored(config.database, os.environ, self.running_runtime, self.lend)
+        self.books.stored = self.stored = Stored(
+            config.database, os.environ, self.running_runtime, self.lend, self.rename
+        )
         self.books.reporting = Reporting(self.running_runtime, ledger, os.environ)
         work = self.start(config, ledger, self.stored, self.books.reporting)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
@@ -195,6 +199,8 @@ class ClaudeRelay(RelayHooks):
         draft = await asyncio.to_thread(Draft.of, running(before, config))
         for what in needs_restart(before, config):
             logger.warning("%s changes when the relay is started again", what)
+        if self.stored is not None:
+            self.names = await self.stored.name(draft.own)
         self.put_into_force(draft)
 
     def put_into_force(self, draft: Draft) -> None:
@@ -210,7 +216,7 @@ class ClaudeRelay(RelayHooks):
                     reporting.change(before.config)
                 raise
         self.warn(draft.way)
-        self.runtime = Runtime.from_draft(draft, before, self.lent)
+        self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
         if self.stored is not None:
             self.stored.ask_anew()
         if self.default is not None and self.default.partition("/")[0] not in draft.config.providers:
@@ -228,10 +234,15 @@ class ClaudeRelay(RelayHooks):
 
     def lend(self, lent: Lent) -> None:
         """The vault's keys changed."""
-        self.running_runtime().lend(lent)
+        self.running_runtime().lend(lent, self.names)
         self.lent = lent
         if self.announced:
             logger.log(ALERT, "the vault now lends %d keys", sum(map(len, lent.values())))
+
+    def rename(self, names: Names) -> None:
+        """It is known what the configuration's keys are called."""
+        self.running_runtime().lend(self.lent, names)
+        self.names = names
 
     def running_runtime(self) -> Runtime:
         """The relay as it is now."""

@@ -1,4 +1,4 @@
-"""What the relay shares with its database, and so with other relays on it: keys of the vault, rests, sessions, loads, probes.
+"""What the relay shares with its database, and so with other relays on it: names, keys of the vault, rests, sessions, loads, probes.
 
 Looked at every INTERVAL in a thread; what is found is taken over in the event loop. What is over is dropped every ten minutes.
 A database that cannot be used is said once, and the relay goes on with what it has.
@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 
 from claude_relay.core.exchange import Key
+from claude_relay.core.keys.naming import NO_IDS, Ids, Name, Names, OwnKeys, Place, place_of
 from claude_relay.core.keys.sessions import MOST
 from claude_relay.core.keys.sharing import Shared, absorbing, clamped, collect, shifted
 from claude_relay.core.reading.resources import LASTS, Owner, lasts
+from claude_relay.store.aliases import Aliases, Unremembered
 from claude_relay.store.database import StoreError
 from claude_relay.store.state import State
 from claude_relay.store.vault import Vault, VaultError
@@ -44,15 +46,32 @@ class Stored:
 
     runtime  the relay as it is now
     lend     told of the vault's keys when they changed
+    rename   told what the configuration's keys are called when that changed
     """
 
     def __init__(
-        self, database: Path, environ: Mapping[str, str], runtime: Callable[[], Runtime], lend: Callable[[Lent], None]
+        self,
+        database: Path,
+        environ: Mapping[str, str],
+        runtime: Callable[[], Runtime],
+        lend: Callable[[Lent], None],
+        rename: Callable[[Names], None] = lambda names: None,
     ) -> None:
         self.vault = Vault(database, environ=environ)
         self.state = State(database)
+        self.aliases = Aliases(database)
         self.runtime = runtime
         self.lend = lend
+        self.rename = rename
+        self.names: dict[Place, Name] = {}
+        """Of every key that the configuration ever brought, those that left it again, too."""
+        self.own: set[Place] = set()
+        """All of these keys, named or not."""
+        self.ids: Ids = NO_IDS
+        self.asked: OwnKeys | None = None
+        """The keys whose names were asked for last."""
+        self.remembered = self.complete = False
+        """Whether those names are remembered, and whether each of those keys has an id by which it is stored."""
         self.generation: int | None = None
         self.unsent: Shared | None = None
         self.has_resources = True
@@ -102,6 +121,35 @@ class Stored:
             self.state.forget_position()
         await self.trade()
 
+    async def learn_names(self, own: OwnKeys) -> None:
+        """Make sure that these keys go by their names; until they are remembered, each time anew."""
+        before, asked = dict(self.names), self.asked
+        if asked is own and self.remembered:
+            return
+        names = await self.name(own)
+        if asked is not own or names != before:
+            self.rename(names)
+
+    async def name(self, own: OwnKeys) -> Names:
+        """What these keys are called, beside those of before, as far as that is known. New names are remembered."""
+        keys = [key for group in own.values() for key in group]
+        self.own.update(place_of(key) for group in (keys, *self.runtime().own.values()) for key in group)
+        found, self.remembered = await self.in_thread(self.names_of, keys)
+        self.names |= found
+        self.ids = Ids.of(self.names, self.own)
+        self.asked, self.complete = own, not any(place_of(key) in self.ids.unnamed for key in keys)
+        return dict(self.names)
+
+    def names_of(self, keys: Sequence[Key]) -> tuple[Mapping[Place, Name], bool]:
+        """What these keys are called, and whether that is remembered. In a thread."""
+        try:
+            found = self.aliases.name(keys)
+        except StoreError as e:
+            self.complain("aliases", str(e))
+            return e.foreseen if isinstance(e, Unremembered) else {}, False
+        self.complain("aliases", "")
+        return found, True
+
     def changed_keys(self) -> tuple[int, Lent] | None:
         """The vault's keys when they changed since the last look. In a thread."""
         try:
@@ -118,11 +166,14 @@ class Stored:
 
     async def trade(self) -> None:
         """Give the database what changed here, take from it what changed elsewhere."""
+        await self.learn_names(self.runtime().own)
         runtime, now = self.runtime(), NOW.wall()
+        if self.asked is not runtime.own or not self.complete:
+            return  # what concerns keys whose stored ids cannot be told waits here
         mine = self.unsent or self.collected(runtime)
         self.unsent, made = mine, self.made
         try:
-            theirs, has_resources = await self.in_thread(self.exchanged, mine, now)
+            theirs, has_resources = await self.in_thread(self.exchanged, mine, now, self.ids)
         except StoreError as e:
             self.complain("rests", str(e))
             return
@@ -140,9 +191,10 @@ class Stored:
         """What changed here, in the terms of the system's clock."""
         return shifted(collect(runtime.pools, runtime.sessions, NOW()), -NOW.ahead())
 
-    def exchanged(self, mine: Shared, now: float) -> tuple[Shared, bool]:
+    def exchanged(self, mine: Shared, now: float, ids: Ids) -> tuple[Shared, bool]:
         """What others have changed, and whether there are resources. In a thread."""
-        return self.state.exchange(mine, now), self.state.has_resources()
+        theirs = self.state.exchange(ids.outward(mine), now)
+        return ids.inward(theirs), self.state.has_resources()
 
     async def tidy(self) -> None:
         """Drop what is over, here and in the database."""
@@ -163,19 +215,31 @@ class Stored:
                 self.complain("resources", str(e))
                 return None
             if found is not None:
-                return Owner(*found)
+                place = Place(*found)
+                return Owner(place.provider, self.ids.own.get(place, place.id))
         return None
 
     async def remember(self, names: Sequence[str], provider: str, key_id: str) -> None:
         """A key has made these."""
+        if self.stored_id(provider, key_id) is None:
+            await self.learn_names(self.runtime().own)
+        stored_id = self.stored_id(provider, key_id)
+        if stored_id is None:
+            return  # the database cannot be read, and so not written to
         self.made += len(names)
         self.has_resources = self.has_resources or bool(names)
         for name in names:
             try:
                 until = time.time() + lasts(name)
-                await self.in_thread(self.state.remember_resource, name, provider, key_id, until)
+                await self.in_thread(self.state.remember_resource, name, provider, stored_id, until)
             except StoreError as e:
                 self.complain("resources", str(e))
+
+    def stored_id(self, provider: str, key_id: str) -> str | None:
+        """What stored rows call a key; None where that cannot be told."""
+        place, own = Place(provider, key_id), self.runtime().own.get(provider, ())
+        unnamed = place in self.own or any(key.id == key_id for key in own)
+        return self.ids.stored.get(place, None if unnamed else key_id)
 
     async def first_results(self, batch: str) -> bool:
         """Whether nobody has counted this batch's results yet. Where that cannot be told they are counted: twice is found, never is not."""
@@ -218,19 +282,23 @@ class Stored:
         self.loop.stop()
         runtime, now = self.runtime(), time.time()
         last = self.collected(runtime)
-        said = self.thread.submit(self.last_word, last, now)
+        keys = [key for group in runtime.own.values() for key in group]
+        said = self.thread.submit(self.last_word, last, now, keys)
         self.thread.shutdown(wait=False)
         try:
             said.result(CLOSING)
         except TimeoutError:
             logger.warning("stored rests: the database does not answer; what changed last is not in it")
 
-    def last_word(self, last: Shared, now: float) -> None:
-        """Store it, let go of the file."""
+    def last_word(self, last: Shared, now: float, keys: Sequence[Key]) -> None:
+        """Store it, let go of the file. `keys`: those of the configuration."""
         try:
+            if not self.complete:
+                self.names |= self.names_of(keys)[0]
+                self.ids = Ids.of(self.names, self.own.union(map(place_of, keys)))
             for shared in (self.unsent, last):
                 if shared is not None:
-                    self.state.exchange(shared, now)
+                    self.state.exchange(self.ids.outward(shared), now)
         except StoreError as e:
             self.complain("rests", str(e))
         finally:

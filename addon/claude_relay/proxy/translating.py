@@ -10,7 +10,6 @@ in the database for others and for later. It must not know how a request is sent
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from claude_relay.core.formats.base import Asked, Format, Sent, Unsuited
 from claude_relay.core.formats.conversation import Call, Conversation
 
 from .crossing import Crossing, Readdressed, Renamed, Translated
+from .memories import Memories
 from .stored import Stored
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 
 LONG = 16 * 1024
 """Bytes of a body above which work on it leaves the event loop: there it would hold up everybody's streams."""
-REMEMBERED = 2_000
-"""Calls of tools whose memories are at hand; the database has the others."""
 LONGEST_MEMORY = 256 * 1024
+"""Characters."""
 WITH_MODEL = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 
 
@@ -42,7 +41,8 @@ class Translator:
 
     def __init__(self) -> None:
         self.stored: Stored | None = None
-        self._memories: OrderedDict[str, str] = OrderedDict()
+        self.memories = Memories()
+        """At hand; the database has the others, too."""
 
     async def cross(self, relayed: Relayed, attempt: Attempt) -> Crossing | None:
         """How this attempt differs from the client's request. Raises RelayError when the provider cannot be asked that."""
@@ -85,18 +85,18 @@ class Translator:
     async def recall(self, conversation: Conversation) -> Mapping[str, str]:
         """What providers wanted back with the calls of this conversation."""
         calls = [part.id for turn in conversation.turns for part in turn.parts if isinstance(part, Call)]
-        found = {call: self._memories[call] for call in calls if call in self._memories}
+        found = self.memories.find(calls)
         missing = [call for call in calls if call not in found]
         if missing and self.stored is not None:
-            found |= await self.stored.recall(missing)
+            stored = await self.stored.recall(missing)
+            self.memories.keep(stored)
+            found |= stored
         return found
 
     async def remember(self, memories: Mapping[str, str]) -> None:
         """Keep what an answer brought for its conversation's next turns."""
         kept = {call: what for call, what in memories.items() if len(what) <= LONGEST_MEMORY}
-        self._memories |= kept
-        while len(self._memories) > REMEMBERED:
-            self._memories.popitem(last=False)
+        self.memories.keep(kept)
         if kept and self.stored is not None:
             await self.stored.remember_calls(kept)
 

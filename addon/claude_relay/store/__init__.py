@@ -12,6 +12,8 @@
     upkeep      what is old leaves, and the room goes back
     backup      a copy of one moment; export: rows for other programs; replacing: a file that takes another's place at once
     relays      a row for each running relay, for commands and panel
+    aliases     the names of relay.yaml's keys
+      aliasrows   as rows; fingerprints: how a key is known again; rekeying: what earlier versions stored
     vault       keys, sealed: what may be told of them, and `lend`, the one way by which they come out
       keys        what goes in and what is shown; keyrows, sealedrows: as rows; vaultfile, watch: the file, and its changes
       locking     which secret opens it; secret: where that is kept; sealing: how texts are sealed

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
+from .aliasrows import create_key_aliases
 from .database import NewerDatabase, file_of, transaction
 from .statetables import create_batches, create_probes, create_relays, create_state
 
@@ -181,6 +182,11 @@ def create_bodies(db: Database) -> None:
     db.execute("CREATE INDEX bodies_by_time ON bodies (at)")
 
 
+def remember_aliases(db: Database) -> None:
+    """`key_aliases`, `key_salt`: the aliases of relay.yaml's keys are theirs for ever."""
+    create_key_aliases(db)
+
+
 def add_rollups(db: Database) -> None:
     """`rollups`: sums of `requests` by the hour, kept true by triggers."""
     rollups.create(db, rollups.FIRST)
@@ -227,6 +233,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_batches,
     create_relays,
     add_charges,
+    remember_aliases,
 )
 
 

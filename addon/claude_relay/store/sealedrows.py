@@ -82,7 +82,10 @@ def told_apart(
         alias = f"v{last[new.provider]}"
         known[mark] = f"{new.provider}/{alias}", False
         rows.append(_row(new, alias, mark[1], box))
-    connection.executemany("INSERT OR REPLACE INTO aliases (provider, last) VALUES (?, ?)", last.items())
+    connection.executemany(
+        "INSERT INTO aliases (provider, last) VALUES (?, ?) ON CONFLICT (provider) DO UPDATE SET last = excluded.last",
+        last.items(),
+    )
     return rows, tuple(duplicates)
 
 

@@ -53,6 +53,8 @@ ORDER = {"rests": "since", "sessions": "used"}
 """The newest last: where room is short the oldest are forgotten."""
 STREAK_KEPT = 2 * DAY
 """An ended rest of a key is kept so long, for its next one to be longer; one of a model, whose names clients invent, for an hour."""
+STRANGER_KEPT = 30 * DAY
+"""A rest of a key that nobody knows is kept so long, even one without an end: earlier versions stored ids that tell of the secret."""
 
 
 class State:
@@ -182,6 +184,11 @@ class State:
                 "DELETE FROM rests WHERE max(since, lifted, CASE WHEN since > lifted THEN ifnull(until, 9e999) ELSE 0 END) "
                 "< CASE scope WHEN '' THEN ? ELSE ? END",
                 (now - STREAK_KEPT, now - HOUR),
+            )
+            connection.execute(
+                "DELETE FROM rests WHERE max(since, lifted) < ? AND key_id NOT IN (SELECT id FROM keys) "
+                "AND (provider, key_id) NOT IN (SELECT provider, id FROM key_aliases)",
+                (now - STRANGER_KEPT,),
             )
             connection.execute("DELETE FROM loads WHERE at < ?", (now - HOUR,))
             connection.execute("DELETE FROM probes WHERE at < ?", (now - HOUR,))

@@ -3,6 +3,7 @@
 import json
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -343,6 +344,41 @@ def test_a_cache_is_as_warm_as_the_answer_says():
     found.settled("s", "p", "k", Usage(), 100.0)
     found.used("s", "p", "other", 100.0)
     assert found.seat("s", "p", 3.0).warm == 3.0 + WARM_LONG
+
+
+CACHED = Usage(cache_read_tokens=9, cache_write_1h_tokens=10)
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        pytest.param(lambda found, key: found.used("s", "p", key, 100.0), id="used"),
+        pytest.param(lambda found, key: found.settled("s", "p", key, CACHED, 100.0), id="cached"),
+        pytest.param(lambda found, key: found.settled("s", "p", key, Usage(cache_read_tokens=0), 0.5), id="not cached"),
+    ],
+)
+def test_what_another_key_did_says_nothing_of_the_seat(say):
+    """The session has moved meanwhile, or a stand-in did it: its own key's cache is neither warmer nor colder for it."""
+    for key, changes in (("other", False), ("", False), ("k", True)):
+        found = sessions()
+        found.sit("s", "p", "k", 0.0)
+        found.used("s", "p", "k", 0.0, warm=1.0)
+        before = found.seat("s", "p", 1.0)
+        found.drain()
+        say(found, key)
+        assert (found.seat("s", "p", 1.0) != before) is changes
+        assert bool(found.drain()) is changes, "nor are other relays told of it"
+
+
+def test_what_is_said_of_another_provider_s_seat_is_not_of_this_one():
+    found = sessions()
+    found.sit("s", "p", "k", 0.0)
+    before = found.seat("s", "p", 1.0)
+    found.used("s", "q", "k", 100.0)
+    found.settled("s", "q", "k", CACHED, 100.0)
+    found.used("t", "p", "k", 100.0)
+    assert found.seat("s", "p", 1.0) == before
+    assert len(found) == 1
 
 
 def test_seats_survive_as_plain_values():

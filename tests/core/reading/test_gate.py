@@ -338,6 +338,50 @@ def test_a_long_start_passes_at_its_limit(step):
     assert judged(pieces)[:2] == (FAIL, Failure.ERROR_EVENT)
 
 
+LIMIT = 64 * 1024
+
+
+def decisions(gate, data, step):
+    """What the gate says after each piece."""
+    return [gate.feed(data[n : n + step]) for n in range(0, len(data), step)]
+
+
+@pytest.mark.parametrize("step", [1, 1000, 10**9])
+@pytest.mark.parametrize(("size", "decision"), [(LIMIT - 1, FAIL), (LIMIT, FAIL), (LIMIT + 1, PASS)])
+def test_an_error_counts_when_it_ends_within_the_limit(size, decision, step):
+    """To the byte, and whatever the pieces."""
+    pings = START + PING * 1000
+    data = pings + b":" + b" " * (size - len(pings) - len(ERROR_EVENT) - 2) + b"\n" + ERROR_EVENT
+    assert len(data) == size
+    said = decisions(new_gate(), data, step)
+    assert said[-1] is decision
+    assert set(said) <= {HOLD, decision}
+
+
+@pytest.mark.parametrize("begin", [START, START + PING, b""], ids=["started", "pinged", "not started"])
+@pytest.mark.parametrize("step", [1, 4096])
+def test_a_start_is_held_up_to_its_limit_and_no_longer(begin, step):
+    """Comments, and an event that never ends: nothing of it is content, and nothing more than the limit is kept back."""
+    for endless in (b": comment\n", b"data: x\n"):
+        data = (begin + endless * LIMIT)[: LIMIT + step]
+        gate = new_gate(content_type="text/event-stream")
+        said = decisions(gate, data[: LIMIT - 1], step)
+        assert set(said) == {HOLD}
+        assert gate.feed(data[LIMIT - 1 : LIMIT]) is PASS
+
+
+@pytest.mark.parametrize("step", [1, 4096])
+@pytest.mark.parametrize(
+    ("status", "begin", "failure"), [(500, b"{", None), (400, b"x", None), (200, b"<html>", Failure.GARBAGE)]
+)
+def test_an_error_s_body_is_held_up_to_its_limit_and_no_longer(status, begin, failure, step):
+    data = begin + b"y" * LIMIT
+    gate = new_gate(status)
+    assert set(decisions(gate, data[: LIMIT - 1], step)) == {HOLD}
+    assert gate.feed(data[LIMIT - 1 : LIMIT]) is FAIL
+    assert (gate.outcome().body, gate.outcome().failure) == (data[:LIMIT], failure)
+
+
 @pytest.mark.parametrize("step", [7, 10**9])
 @pytest.mark.parametrize("stream", [True, False])
 def test_garbage_is_kept_to_its_limit(stream, step):

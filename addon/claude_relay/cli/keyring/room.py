@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from claude_relay.cli.running import Found
 from claude_relay.core.config import Config
 from claude_relay.core.config.problems import shown, suggest
 from claude_relay.core.exchange import Key
+from claude_relay.core.keys.naming import Name, place_of
+from claude_relay.store.aliases import Aliases
+from claude_relay.store.database import StoreError
 from claude_relay.store.keys import Resting, StoredKey, mask, seconds_of
 from claude_relay.store.vault import Vault
 
@@ -24,7 +28,7 @@ CONFIGURED, RUNNING, VAULT = "relay.yaml", "running relay", "vault"
 """Where a key comes from; the second: only the running relay has it, from the variables of its own terminal."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Room:
     """What every sub-command works with."""
 
@@ -44,18 +48,39 @@ class Room:
         return cls(known, Vault(path, environ=os.environ), running.find(source, path))
 
     def keys(self) -> tuple[StoredKey, ...]:
-        """Those of the vault, then those of the configuration: as this shell has them, but where the running relay has others."""
+        """Those of the vault, then those of the configuration: as this shell has them, but where the running relay has others.
+
+        In the order of the running relay, then of this shell.
+        """
         rests = self.vault.rests()
         own = {
-            (name, key.alias): StoredKey(
-                key.id, name, key.alias, mask(key.secret), rests=rests.get((name, key.id), ()), source=CONFIGURED
+            (key.provider, key.alias): StoredKey(
+                key.id,
+                key.provider,
+                key.alias,
+                mask(key.secret),
+                rests=rests.get((key.provider, key.id), ()),
+                source=CONFIGURED,
             )
-            for name, provider in self.config.providers.items()
-            for key in provider.key_list(name)
+            for key in self.configured
         }
         others = {(key.provider, key.alias): key for key in self._of_relay()}
-        others = {place: key for place, key in others.items() if place not in own or own[place].mask != key.mask}
-        return self.vault.list() + tuple((own | others).values())
+        own = {place: key for place, key in own.items() if place not in others or others[place].mask == key.mask}
+        return self.vault.list() + tuple((others | own).values())
+
+    @cached_property
+    def configured(self) -> tuple[Key, ...]:
+        """The configuration's keys, by the names that they have or will get, and the ids that they are stored by.
+
+        Until a relay of this version has met a key, what is stored of it is by the id that it has in a process. Where the names
+        cannot be read, keys go by their place.
+        """
+        keys = [key for name, provider in self.config.providers.items() for key in provider.key_list(name)]
+        try:
+            names = Aliases(self.vault.path).foresee(keys)
+        except StoreError:
+            return tuple(keys)
+        return tuple(_called(key, names[place_of(key)]) for key in keys)
 
     def _of_relay(self) -> Iterator[StoredKey]:
         """The running relay's keys of its configuration."""
@@ -68,8 +93,7 @@ class Room:
         wanted = {key.id for key in keys}
         sealed = {key.id for key in keys if key.source == VAULT}
         lent = [key for group in self.vault.lend(sealed).values() for key in group] if sealed else []
-        listed = [key for name, provider in self.config.providers.items() for key in provider.key_list(name)]
-        return {key.id: key for key in (*listed, *lent) if key.id in wanted}
+        return {key.id: key for key in (*self.configured, *lent) if key.id in wanted}
 
     def provider(self, name: str | None) -> str:
         """The provider of that name, or the only one. Raises UsageError."""
@@ -81,6 +105,10 @@ class Room:
         if name not in known:
             raise click.UsageError(f"relay.yaml has no provider '{shown(name)}'; {suggest(name, known)}")
         return name
+
+
+def _called(key: Key, name: Name) -> Key:
+    return replace(key, alias=name.alias, id=name.id if name.sure else key.id)
 
 
 def _running(provider: str, key: Mapping[str, Any]) -> StoredKey:

@@ -207,7 +207,10 @@ class Provider(Section):
         return self.format == NATIVE
 
     def key_list(self, name: str) -> tuple[Key, ...]:
-        """The pool's keys with aliases k1, k2, …; `id` comes from the secret, so it survives a new order."""
+        """The pool's keys, called k1, k2, … by their place; `keys.naming` says what they are really called.
+
+        `id` comes from the secret, so it survives a new order; never stored, for a short secret could be guessed from it.
+        """
         secrets = (key.get_secret_value() for key in self.keys)
         return tuple(
             Key(name, f"k{n}", secret, hashlib.sha256(secret.encode()).hexdigest()[:16])
