@@ -21,10 +21,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ..core.accounting.batches import portions
-from ..core.accounting.pricing import Priced, together
+from ..core.accounting.pricing import Priced, Prices, together
 from ..core.accounting.terms import ORDINARY, Terms
 from ..core.accounting.tokens import Usage
 from .database import MissingDatabase, StoreError, connect, explain, transaction
@@ -33,23 +33,6 @@ from .migrations import migrate
 BATCH = 500
 PATIENCE = 10.0
 """Seconds to wait for another program's lock."""
-
-
-class PricesLike(Protocol):
-    """What `core.pricing.Prices` is here."""
-
-    def cost(
-        self,
-        model: str,
-        provider: str | None,
-        base_url: str,
-        usage: Usage,
-        at: datetime,
-        *,
-        batch: bool = False,
-        terms: Terms = ORDINARY,
-    ) -> Priced | None:
-        """What `usage` cost at these terms, or would in a batch; None: no price."""
 
 
 class Unpriced(NamedTuple):
@@ -112,7 +95,7 @@ FIRST, LAST = "", "~"
 
 def reprice(
     path: Path,
-    prices: PricesLike,
+    prices: Prices,
     *,
     since: datetime | None,
     until: datetime | None = None,
@@ -169,7 +152,7 @@ class _Request(NamedTuple):
 
 
 class _Work:
-    def __init__(self, connection: sqlite3.Connection, prices: PricesLike, urls: Mapping[str, str]) -> None:
+    def __init__(self, connection: sqlite3.Connection, prices: Prices, urls: Mapping[str, str]) -> None:
         self._connection = connection
         self._prices = prices
         self._urls = urls
