@@ -56,7 +56,7 @@ _PAGES = {
     "/v1/metrics": Page.UNBUILT,
     "/v1/traces": Page.UNBUILT,
 }
-_WELL_KNOWN = "/.well-known/oauth-"
+_BELOW = ("/.well-known/oauth-", *(f"{page}/" for page in _PAGES))
 
 # What a path segment may hold unescaped by RFC 3986, section 3.3, but for ";": some servers cut a segment there ("..;" is then "..").
 _SAFE = "!$&'()*+,:=@"
@@ -92,10 +92,7 @@ def own_page(path: str) -> Page | None:
     What lies below one of them is the relay's own, too.
     """
     normal = _normal(path.partition("?")[0]).lower()
-    if normal in _PAGES:
-        return _PAGES[normal]
-    below = normal.startswith(_WELL_KNOWN) or any(normal.startswith(f"{page}/") for page in _PAGES)
-    return Page.UNBUILT if below else None
+    return _PAGES.get(normal) or (Page.UNBUILT if normal.startswith(_BELOW) else None)
 
 
 def _by_prefix(normal: str) -> Endpoint:

@@ -29,6 +29,7 @@ HOP_BY_HOP = frozenset(
 )
 OF_THE_BODY = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-encoding", b"content-type"})
 """Without these the next hop could not read the message. Framing is the connections' own (HTTP/2 drops what it does not have)."""
+NONE: Set[bytes] = frozenset()
 
 
 def onward(fields: Fields) -> Fields:
@@ -36,11 +37,13 @@ def onward(fields: Fields) -> Fields:
 
     `TE: trailers` may go on; the rest of a `TE` may not.
     """
-    named = connection_options(fields)
-    left = (HOP_BY_HOP | named) - OF_THE_BODY if named else HOP_BY_HOP
+    names = [name.lower() for name, _ in fields]
+    if HOP_BY_HOP.isdisjoint(names):
+        return fields
+    named = connection_options(fields) if b"connection" in names else NONE
+    left = HOP_BY_HOP if named <= HOP_BY_HOP else (HOP_BY_HOP | named) - OF_THE_BODY
     kept = []
-    for field in fields:
-        lower = field[0].lower()
+    for lower, field in zip(names, fields, strict=True):
         if lower not in left:
             kept.append(field)
         elif lower == b"te" and lower not in named and b"trailers" in _tokens(field[1]):

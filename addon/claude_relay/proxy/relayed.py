@@ -200,11 +200,13 @@ class Relayed:
         self.hidden.clear()
         mask_headers(response, self)
         self.upstream_headers = lower_headers(response)
-        response.data.headers.fields = onward(response.data.headers.fields)
+        told = response.data.headers.fields
+        response.data.headers.fields = onward(told)
         crossing, good = self.crossing, 200 <= response.status_code < 300
         self.translation = crossing.open(response) if crossing is not None and good else None
         self.answered_well = good
-        self.response_headers = lower_headers(response)
+        same = response.data.headers.fields is told
+        self.response_headers = self.upstream_headers if same else lower_headers(response)
         self.gate = Gate(
             response.status_code,
             self.response_headers,

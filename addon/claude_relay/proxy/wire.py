@@ -7,7 +7,6 @@ credential passes through.
 
 from __future__ import annotations
 
-import copy
 import urllib.parse
 from collections.abc import Set
 from dataclasses import dataclass, field
@@ -72,7 +71,7 @@ class Signature:
             path += (b"&" if b"?" in path else b"?") + f"{name}={value}".encode()
         # The constructors check every type once more, which costs as much as all the rest of an attempt.
         signed = http.Request.__new__(http.Request)
-        signed.data = copy.copy(d)
+        signed.data = replica(d)
         signed.data.path = path
         signed.data.headers = headers_of(self.fields + length_of(self.fields, content))
         signed.data.content = signed.data.trailers = None
@@ -86,10 +85,17 @@ def headers_of(fields: Fields) -> http.Headers:
     return headers
 
 
+def replica[T: http.MessageData](data: T) -> T:
+    """A shallow copy; `copy.copy` takes five times as long."""
+    new = object.__new__(type(data))
+    new.__dict__.update(data.__dict__)
+    return new
+
+
 def own_request(request: http.Request) -> http.Request:
     """A copy of a request's head that changes neither with it nor otherwise than it."""
     own = http.Request.__new__(http.Request)
-    own.data = copy.copy(request.data)
+    own.data = replica(request.data)
     own.data.headers = headers_of(request.data.headers.fields)
     return own
 
@@ -97,7 +103,7 @@ def own_request(request: http.Request) -> http.Request:
 def own_response(response: http.Response) -> http.Response:
     """A copy of an answer's head, for the next hop: the relay's own version of HTTP/1, and free to be changed."""
     own = http.Response.__new__(http.Response)
-    own.data = copy.copy(response.data)
+    own.data = replica(response.data)
     own.data.headers = headers_of(response.data.headers.fields)
     if own.data.http_version == b"HTTP/1.0":
         own.data.http_version = b"HTTP/1.1"
@@ -155,7 +161,7 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     shown: list[tuple[bytes, bytes]] = []
     placeholders: list[int] = []
     has_credential = False
-    for header in request.data.headers.fields:
+    for header in onward(request.data.headers.fields):
         lower = header[0].lower()
         if lower in MASKED:
             if lower in CREDENTIALS and PLACEHOLDER in header[1].lower():
@@ -172,8 +178,8 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     if has_credential:
         for place in reversed(placeholders):
             del shown[place]
-    request.data.headers.fields = onward(tuple(shown))
-    return Signature(onward(tuple(real))), bool(placeholders) and not has_credential
+    request.data.headers.fields = tuple(shown)
+    return Signature(tuple(real)), bool(placeholders) and not has_credential
 
 
 def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:

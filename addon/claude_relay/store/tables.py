@@ -72,7 +72,7 @@ class RequestRow:
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
-        _bound(self, REQUEST_TEXTS)
+        REQUEST_TEXTS.bound(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class ChargeRow:
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
-        _bound(self, CHARGE_TEXTS)
+        CHARGE_TEXTS.bound(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,21 +142,30 @@ class AttemptRow:
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
-        _bound(self, ATTEMPT_TEXTS)
+        ATTEMPT_TEXTS.bound(self)
 
 
-def _bound(row: Any, texts: tuple[str, ...]) -> None:
-    for name in texts:
-        value = getattr(row, name)
-        if isinstance(value, str) and len(value) > LONGEST_TEXT:
-            object.__setattr__(row, name, value[: LONGEST_ERROR if name == "error" else LONGEST_TEXT])
+class Texts:
+    """The texts of a kind of row."""
+
+    def __init__(self, row: type) -> None:
+        self._names = [field.name for field in fields(row) if str(field.type).startswith(("str", "Finished"))]
+        self._values = attrgetter(*self._names)
+
+    def bound(self, row: Any) -> None:
+        """Cut those that are longer than a row may hold."""
+        for value in self._values(row):
+            if isinstance(value, str) and len(value) > LONGEST_TEXT:
+                break
+        else:
+            return
+        for name in self._names:
+            longest = LONGEST_ERROR if name == "error" else LONGEST_TEXT
+            if isinstance(value := getattr(row, name), str):
+                object.__setattr__(row, name, value[:longest])
 
 
-def _texts(row: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(row) if str(field.type).startswith(("str", "Finished")))
-
-
-REQUEST_TEXTS, ATTEMPT_TEXTS, CHARGE_TEXTS = _texts(RequestRow), _texts(AttemptRow), _texts(ChargeRow)
+REQUEST_TEXTS, ATTEMPT_TEXTS, CHARGE_TEXTS = Texts(RequestRow), Texts(AttemptRow), Texts(ChargeRow)
 
 type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
 

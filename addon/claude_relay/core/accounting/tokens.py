@@ -109,6 +109,7 @@ class Tally:
         self._counts: dict[str, int] = {}
         self._runs: list[dict[str, object]] = []
         self._said: dict[str, object] = {}
+        self._usage: Usage | None = None
 
     def absorb(self, usage: object) -> None:
         """Take one `usage` object; anything else is ignored."""
@@ -122,12 +123,15 @@ class Tally:
         counts = _read(told)
         if self.served is None:
             counts = {name: number for name, number in counts.items() if number or name not in self._counts}
+        self._usage = None
         self._counts |= counts  # all of them where another model took over: earlier ones were those of the first
 
     @property
     def usage(self) -> Usage:
         """What is known by now of the answer's own model."""
-        return _usage(self._counts)
+        if self._usage is None:  # several ask for it after each answer
+            self._usage = _usage(self._counts)
+        return self._usage
 
     def terms(self, speed: str = "") -> Terms:
         """At which terms it was served. `speed`: what was asked for, for an answer that does not say it."""

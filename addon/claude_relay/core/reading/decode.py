@@ -217,6 +217,8 @@ class Decoder:
 
 def codings(content_encoding: str) -> list[str]:
     """The codings of a `Content-Encoding`, in the order in which they were applied; without those that change nothing."""
+    if not content_encoding:  # nearly always
+        return []
     names = (part.strip().lower() for part in content_encoding.split(","))
     return [name for name in names if name not in ("", "identity")]
 
