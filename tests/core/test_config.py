@@ -447,7 +447,7 @@ wat: 1
         "and listen on 127.0.0.1 only",
         "relay.yaml:18: ledger.durability: unknown; known: strict, relaxed",
         "relay.yaml:19: wat: unknown key; known: listen, database, intercept, providers, default, routes, retry, "
-        "shutdown, sessions, clients, ledger, prices, budgets, notices, log",
+        "shutdown, sessions, clients, limits, ledger, prices, budgets, notices, log",
     ]
 
 

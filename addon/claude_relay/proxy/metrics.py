@@ -5,6 +5,7 @@ from __future__ import annotations
 from claude_relay.core.accounting.metrics import Gauges
 from claude_relay.store.ledger import Ledger
 
+from .rejections import counted
 from .relayed import RELAYED
 from .runtime import Runtime
 
@@ -22,4 +23,5 @@ def gauges(runtime: Runtime, ledger: Ledger | None, now: float) -> Gauges:
         sessions=0 if runtime.sessions is None else len(runtime.sessions),
         ledger_queue=0 if ledger is None else ledger.pending,
         ledger_failing=ledger is not None and ledger.failing,
+        rejected=counted(),
     )

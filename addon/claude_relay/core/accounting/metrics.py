@@ -96,6 +96,7 @@ class Gauges:
     sessions       conversations with a seat at a key
     ledger_queue   rows that are not in the database yet
     ledger_failing the last try to write to the database failed
+    rejected       what the relay has refused for its own protection, by reason, since its start
     """
 
     keys: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -103,6 +104,7 @@ class Gauges:
     sessions: int = 0
     ledger_queue: int = 0
     ledger_failing: bool = False
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 class Names:
@@ -254,6 +256,9 @@ class Metrics:
             ("ledger_failing", "1 while the database cannot be written.", int(gauges.ledger_failing)),
         ):
             yield from gauge(name, text, (), [((), value)])
+        yield head(f"{PREFIX}rejected_total", "What the relay has refused for its own protection.", "counter")
+        for reason, count in gauges.rejected.items():
+            yield f"{PREFIX}rejected_total{braces(('reason',), (reason,))} {count}\n"
 
 
 def gauge(name: str, text: str, labels: Labels, values: Iterable[tuple[Labels, int]]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
+from .doors import Bounds, Listen
 from .expand import UNSET, expand, is_literal
 from .explain import explain
 from .locate import database_folder
@@ -36,7 +37,6 @@ from .models import (
     Config,
     Intercept,
     LedgerSettings,
-    Listen,
     Log,
     Match,
     Notices,
@@ -57,6 +57,7 @@ __all__ = [
     "Address",
     "Auth",
     "Bodies",
+    "Bounds",
     "Budget",
     "Clients",
     "Config",

@@ -7,18 +7,14 @@ or variables; `claude_relay.core.config.parse` does the whole way from text to `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -29,8 +25,9 @@ from pydantic import (
 
 from ..exchange import Key
 from . import spending, values
-from .durations import seconds
-from .values import Address, Auth, OutboundProxy
+from .doors import Bounds, Listen
+from .section import SIZE, Duration, Host, Period, Section, empty, number
+from .values import Auth, OutboundProxy
 
 NATIVE = "anthropic"
 FORMATS = (NATIVE, "openai-chat", "openai-responses", "gemini")
@@ -39,11 +36,6 @@ EMPTY_POOLS = ("passthrough", "reject")
 DURABILITIES = ("strict", "relaxed")
 PERIODS = ("day", "week", "month")
 
-_HOST_PORT = {"type": "string", "examples": ["127.0.0.1:8080"]}
-_DURATION = {
-    "anyOf": [{"type": "string", "pattern": r"^\s*\d.*$"}, {"type": "number", "minimum": 0}],
-    "examples": ["30s", "5m", "15d"],
-}
 _AUTH: dict[str, Any] = {
     "anyOf": [
         {"enum": list(values.AUTHS)},
@@ -73,27 +65,6 @@ def _word(known: tuple[str, ...]) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(values.one_of(known)), WithJsonSchema({"enum": list(known)})
 
 
-def _empty(kind: Callable[[], object]) -> BeforeValidator:
-    """A key with nothing behind it (all its lines are comments) means none."""
-    return BeforeValidator(lambda value: kind() if value is None else value)
-
-
-def _longer_than_zero(value: object) -> float:
-    if (length := seconds(value)) > 0:
-        return length
-    raise ValueError("must be longer than 0")
-
-
-def _number(low: int, high: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        text = str(value)
-        if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or not low <= int(text) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(text)
-
-    return check
-
-
 def _not_yet(value: object) -> object:
     if value in (True, "true"):
         raise ValueError(
@@ -105,53 +76,15 @@ def _not_yet(value: object) -> object:
 _FORMAT = {"anyOf": [{"enum": list(FORMATS)}, {"type": "string", "pattern": r"\.py$"}]}
 _HEADERS = {"type": "object", "additionalProperties": {"type": "string"}}
 _TOKENS = {"type": "integer", "minimum": 0, "maximum": 100_000_000}
-_SIZE = {
-    "anyOf": [{"type": "string", "pattern": r"^\s*\d+\s*([KMkm]i?)?[Bb]?\s*$"}, {"type": "integer", "minimum": 1}],
-    "examples": ["64KiB", "1MiB"],
-}
 _PRICE = spending.amount("a price in USD such as 3 or 0.25")
 
-type Listener = Annotated[Address, PlainValidator(Address.parse), PlainSerializer(str), WithJsonSchema(_HOST_PORT)]
-type Duration = Annotated[float, PlainValidator(seconds), WithJsonSchema(_DURATION)]
-type Period = Annotated[float, PlainValidator(_longer_than_zero), WithJsonSchema(_DURATION)]
 type KeyPlace = Annotated[Auth, PlainValidator(values.auth), PlainSerializer(asdict), WithJsonSchema(_AUTH)]
 type Outbound = Annotated[
     OutboundProxy, PlainValidator(OutboundProxy.parse), PlainSerializer(str), WithJsonSchema({"type": "string"})
 ]
-type Host = Annotated[str, PlainValidator(values.host), WithJsonSchema({"type": "string"})]
-type Origin = Annotated[str, PlainValidator(values.origin), WithJsonSchema({"type": "string"})]
 type FormatName = Annotated[str, PlainValidator(values.format_of(FORMATS)), WithJsonSchema(_FORMAT)]
 type Usd = Annotated[float, PlainValidator(_PRICE), WithJsonSchema({"type": "number", "minimum": 0})]
 type ProviderName = Annotated[str, PlainValidator(values.provider_name), WithJsonSchema({"type": "string"})]
-
-
-class Section(BaseModel):
-    """What all sections have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
-
-
-class Listen(Section):
-    """The addresses to listen on; null switches one off."""
-
-    proxy: Listener | None = Field(default=Address("127.0.0.1", 8080), description="for HTTPS_PROXY")
-    base_url: Listener | None = Field(
-        default=Address("127.0.0.1", 8082), description="for ANTHROPIC_BASE_URL; needs no CA"
-    )
-    panel: Listener | None = Field(default=Address("127.0.0.1", 8083), description="for the admin panel")
-    status: Listener | None = Field(default=Address("127.0.0.1", 8084), description="/metrics and /healthz")
-    cors: Annotated[tuple[Origin, ...], _empty(tuple)] = Field(
-        default=(), description="web origins that may call base_url; default none"
-    )
-
-    @model_validator(mode="after")
-    def _one_place_each(self) -> Listen:
-        used = [address for address in (self.proxy, self.base_url, self.panel, self.status) if address]
-        if any(one.clashes(other) for one, other in combinations(used, 2)):
-            raise ValueError("two listeners share a port; give each its own")
-        if self.proxy is None and self.base_url is None:
-            raise ValueError("proxy and base_url are both off, so no request could come in; set one of them")
-        return self
 
 
 class Intercept(Section):
@@ -174,7 +107,7 @@ class Provider(Section):
     auth: KeyPlace = Field(
         default=values.AUTHS["x-api-key"], description="where the key goes; default: as the format has it"
     )
-    keys: Annotated[tuple[SecretStr, ...], _empty(tuple)] = Field(
+    keys: Annotated[tuple[SecretStr, ...], empty(tuple)] = Field(
         default=(), description="keys, or ${VARIABLES} that hold some, separated by commas"
     )
     empty_pool: Annotated[Literal["passthrough", "reject"], *_word(EMPTY_POOLS)] = Field(
@@ -182,17 +115,17 @@ class Provider(Section):
         description="without a key: let the client's own through (anthropic only), or refuse; default: only to the host it meant",
     )
     strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="headroom", description="which key is next")
-    models: Annotated[dict[str, str], _empty(dict)] = Field(
+    models: Annotated[dict[str, str], empty(dict)] = Field(
         default={},
         description="glob of the model asked for: its name here, or `first` that the provider lists; first glob that fits",
     )
     headers: Annotated[
-        dict[str, str], PlainValidator(values.request_headers), _empty(dict), WithJsonSchema(_HEADERS)
+        dict[str, str], PlainValidator(values.request_headers), empty(dict), WithJsonSchema(_HEADERS)
     ] = Field(default={}, description="further request headers: text; no credentials")
-    body: Annotated[dict[str, Any], AfterValidator(values.body_parameters), _empty(dict)] = Field(
+    body: Annotated[dict[str, Any], AfterValidator(values.body_parameters), empty(dict)] = Field(
         default={}, description="further parameters of the body, at its top level; not with format anthropic"
     )
-    options: Annotated[dict[str, Any], _empty(dict)] = Field(
+    options: Annotated[dict[str, Any], empty(dict)] = Field(
         default={}, description="peculiarities of the provider, by the names its format knows; over those of the preset"
     )
     proxy: Outbound | None = Field(
@@ -223,13 +156,13 @@ class Match(Section):
 
     model: str | None = Field(default=None, description="glob of the model, e.g. claude-haiku-*")
     client: str | None = Field(default=None, description="glob of the client's program, e.g. claude-cli")
-    header: Annotated[dict[str, str], PlainValidator(values.header_globs), _empty(dict)] = Field(
+    header: Annotated[dict[str, str], PlainValidator(values.header_globs), empty(dict)] = Field(
         default={}, description="header: glob"
     )
     stream: bool | None = Field(default=None, description="asks for a stream")
     tools: bool | None = Field(default=None, description="brings tools")
     thinking: bool | None = Field(default=None, description="asks for thinking")
-    min_input_tokens: Annotated[int, PlainValidator(_number(0, 100_000_000)), WithJsonSchema(_TOKENS)] | None = Field(
+    min_input_tokens: Annotated[int, PlainValidator(number(0, 100_000_000)), WithJsonSchema(_TOKENS)] | None = Field(
         default=None, description="at least so many input tokens, estimated from the size of the body"
     )
     background: bool | None = Field(default=None, description="a side query of a client, such as a title")
@@ -239,7 +172,7 @@ class Match(Section):
 class Route(Section):
     """Requests that fit go to these providers, tried left to right."""
 
-    match: Annotated[Match, _empty(Match)] = Match()
+    match: Annotated[Match, empty(Match)] = Match()
     to: tuple[ProviderName, ...] = Field(min_length=1, description="names of providers")
 
 
@@ -247,10 +180,10 @@ class Retry(Section):
     """How long a request is tried."""
 
     attempts: Annotated[
-        int, PlainValidator(_number(1, 50)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 50})
+        int, PlainValidator(number(1, 50)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 50})
     ] = Field(default=5, description="tries of one request that say nothing certain of a key, over all providers")
     keys: Annotated[
-        int, PlainValidator(_number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
+        int, PlainValidator(number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
     ] = Field(default=50, description="keys that one request may find out or at their limit")
     max_wait: Duration = Field(default=30.0, description="all waiting of one request together")
     first_byte: Period = Field(default=120.0, description="until the first byte of a stream")
@@ -337,7 +270,7 @@ class Notices(Section):
         | None
     ) = Field(default=None, description="program and arguments, without a shell; each notice is its input, as JSON")
     at_most: Annotated[
-        int, PlainValidator(_number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
+        int, PlainValidator(number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
     ] = Field(default=10, description="notices of one kind in an hour")
 
     @model_validator(mode="after")
@@ -357,7 +290,7 @@ class Bodies(Section):
     """Bodies that are kept beside the ledger's rows, for looking into what went wrong. They hold prompts and answers."""
 
     keep: Period = Field(default=7 * 86400.0, description="how long")
-    limit: Annotated[int, PlainValidator(spending.size), WithJsonSchema(_SIZE)] = Field(
+    limit: Annotated[int, PlainValidator(spending.size(64)), WithJsonSchema(SIZE)] = Field(
         default=256 * 1024, description="so much of each, at most"
     )
 
@@ -377,25 +310,26 @@ class LedgerSettings(Section):
 class Config(Section):
     """A whole relay.yaml. `database` is absolute or relative to the working directory."""
 
-    listen: Annotated[Listen, _empty(Listen)] = Listen()
+    listen: Annotated[Listen, empty(Listen)] = Listen()
     database: Annotated[Path, WithJsonSchema({"type": "string"})] = Field(
         default=Path("relay.db"), description="SQLite file, relative to this file"
     )
-    intercept: Annotated[Intercept, _empty(Intercept)] = Intercept()
-    providers: dict[ProviderName, Annotated[Provider, _empty(dict)]] = Field(default={}, description="name: provider")
+    intercept: Annotated[Intercept, empty(Intercept)] = Intercept()
+    providers: dict[ProviderName, Annotated[Provider, empty(dict)]] = Field(default={}, description="name: provider")
     default: str | None = Field(
         default=None,
         description="PROVIDER or PROVIDER/MODEL that comes first for every request, whatever the routes say",
     )
     routes: tuple[Route, ...] = Field(default=(), description="first match wins")
-    retry: Annotated[Retry, _empty(Retry)] = Retry()
+    retry: Annotated[Retry, empty(Retry)] = Retry()
     shutdown: Duration = Field(
         default=30.0, description="how long running requests may take to end when the relay ends"
     )
-    sessions: Annotated[Sessions, _empty(Sessions)] = Sessions()
-    clients: Annotated[Clients, _empty(Clients)] = Clients()
-    ledger: Annotated[LedgerSettings, _empty(LedgerSettings)] = LedgerSettings()
+    sessions: Annotated[Sessions, empty(Sessions)] = Sessions()
+    clients: Annotated[Clients, empty(Clients)] = Clients()
+    limits: Annotated[Bounds, empty(Bounds)] = Bounds()
+    ledger: Annotated[LedgerSettings, empty(LedgerSettings)] = LedgerSettings()
     prices: tuple[Price, ...] = Field(default=(), description="prices of your own, over the built-in list")
     budgets: tuple[Budget, ...] = Field(default=(), description="how much may be spent")
-    notices: Annotated[Notices, _empty(Notices)] = Notices()
-    log: Annotated[Log, _empty(Log)] = Log()
+    notices: Annotated[Notices, empty(Notices)] = Notices()
+    log: Annotated[Log, empty(Log)] = Log()

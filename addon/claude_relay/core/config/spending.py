@@ -24,9 +24,8 @@ from .values import base_url, provider_name
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 STOP, WARN = "stop", "warn"
 THEN = (STOP, WARN)
-UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
-LARGEST = 64 * 1024**2
-_SIZE = re.compile(r"(\d{1,12})\s*([kmib]*)", re.ASCII)
+UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2, "gb": 1000**3, "gib": 1024**3}
+_SIZE = re.compile(r"(\d{1,12})\s*([kmgib]*)", re.ASCII)
 _DECIMAL = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -68,13 +67,17 @@ def day(value: object) -> date:
     raise ValueError("must be a day such as 2026-11-01")
 
 
-def size(value: object) -> int:
-    """Bytes, from `256KiB`, `1MB` or a plain number; at most 64 MiB."""
-    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip().lower())
-    number = int(found[1]) * UNITS.get(found[2], 0) if found else 0
-    if not 0 < number <= LARGEST:
-        raise ValueError("must be a size such as 64KiB or 1MiB, at most 64MiB")
-    return number
+def size(most: int) -> Callable[[object], int]:
+    """Bytes, from `256KiB`, `1MB` or a plain number; `most`: in MiB."""
+
+    def check(value: object) -> int:
+        found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip().lower())
+        number = int(found[1]) * UNITS.get(found[2], 0) if found else 0
+        if not 0 < number <= most * UNITS["mib"]:
+            raise ValueError(f"must be a size such as 64KiB or 1MiB, at most {most}MiB")
+        return number
+
+    return check
 
 
 def afterwards(value: object) -> str:

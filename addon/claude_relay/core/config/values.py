@@ -6,6 +6,7 @@ Every check raises ValueError with a sentence that ends in the remedy and never 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -236,6 +237,14 @@ def host(value: object) -> str:
     if not (_HOST.fullmatch(text) or re.fullmatch(r"[0-9a-f:]*:[0-9a-f:.]*", text)):
         raise ValueError("must be a bare host name such as api.anthropic.com, without https://, port or path")
     return text
+
+
+def network(value: object) -> str:
+    """An IP address, or a network in CIDR notation."""
+    try:
+        return str(ipaddress.ip_network(str(value).strip()))
+    except ValueError:
+        raise ValueError("must be an IP address or a network, such as 10.0.0.5 or 10.0.0.0/24") from None
 
 
 def origin(value: object) -> str:
