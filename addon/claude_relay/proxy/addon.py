@@ -277,6 +277,7 @@ class RelayHooks:
             relayed.begin_try(step)
             outcome, step = unsuited, await self.next_step(relayed, unsuited)
             relayed.end_try(outcome, step.because)
+            relayed.tries[-1].ended_at = time.monotonic()  # what the client is told is nobody's answer
         if isinstance(step, Attempt):
             relayed.next_attempt, relayed.again = step, True
             return verdict
