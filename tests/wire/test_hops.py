@@ -205,9 +205,9 @@ def test_trailers_hold_no_credential_and_nothing_of_one_hop(
 ) -> None:
     """The client's own key is in none that leaves, the pool's in none that comes; another format has none at all."""
     key, own = "sk-ant-api03-good-1", "sk-ant-own-of-the-client"
-    sent = [("x-api-key", own), ("connection", "x-mine"), ("x-mine", "1"), ("x-relay-session", "s"), ("x-sum", "1")]
+    sent = [("x-api-key", own), ("trailer", "x"), ("x-relay-session", "s"), ("x-sum", "1")]
     with FakeUpstream(authority.server_context(alpn=("h2",))) as upstream:
-        told = [("x-echo", f"was {key}"), ("keep-alive", "5"), ("x-sum", "2")]
+        told = [("x-echo", f"was {key}"), ("trailer", "x"), ("x-sum", "2")]
         upstream.default = OPENAI if kind == "translated" else steps.stream(trailers=told)
         other = {"other": translated(upstream.url) | {"keys": [key]}} if kind == "translated" else None
         relay = start(config(upstream.url, [key], providers=other))
