@@ -38,7 +38,7 @@ from .hops import onward
 from .patience import Patience
 from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
-from .wire import Pristine, Signature, lower_headers
+from .wire import Pristine, Signature, lower_headers, mask_trailers
 
 logger = logging.getLogger(__name__)
 MESSAGE_STREAMS = (Endpoint.MESSAGES, Endpoint.COMPLETE)
@@ -175,6 +175,7 @@ class Relayed:
         request.timestamp_end = time.time()
         request.data.content = b"" if self.facts.endpoint is Endpoint.SIDE else body
         self.side_body = body if self.facts.endpoint is Endpoint.SIDE else None
+        mask_trailers(request)
         self.request_bytes = len(body)
         self.body = body
         self.pristine = Pristine.of(request)
