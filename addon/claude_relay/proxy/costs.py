@@ -41,6 +41,13 @@ def estimate_now(relayed: Relayed) -> None:
         fill(relayed, tried, roughly(passed))
 
 
+def by_now(relayed: Relayed, tried: Try) -> Usage | None:
+    """What a try has used as far as that is known, else roughly."""
+    if tried.unknown is None or tried.estimated:
+        return tried.usage
+    return guessed(relayed, tried, roughly(tried.unknown))
+
+
 def unknown(relayed: Relayed) -> list[tuple[Try, Passed]]:
     """The tries whose upstreams did not come to tell what they have used, with what they have said."""
     return [(tried, tried.unknown) for tried in relayed.tries if tried.unknown is not None and not tried.estimated]
@@ -53,9 +60,14 @@ def counts(relayed: Relayed) -> bool:
 
 def fill(relayed: Relayed, tried: Try, output: int) -> None:
     """A try has used so many tokens of output, by an estimate."""
-    body = relayed.facts.body or (relayed.pristine.content if relayed.pristine is not None else None) or b""
-    tried.usage = filled(tried.usage or NO_USAGE, output, estimate_tokens(body))
+    tried.usage = guessed(relayed, tried, output)
     tried.estimated = True
+
+
+def guessed(relayed: Relayed, tried: Try, output: int) -> Usage:
+    """What a try has used with so much output."""
+    body = relayed.facts.body or (relayed.pristine.content if relayed.pristine is not None else None) or b""
+    return filled(tried.usage or NO_USAGE, output, estimate_tokens(body))
 
 
 def price_all(relayed: Relayed) -> None:
