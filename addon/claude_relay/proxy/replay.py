@@ -85,11 +85,11 @@ class RelayStream(AnsweringStream):
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestProtocolError):
-            if self.relayed is not None and self.server_state == self.state_gate:
-                self.relayed.discarded(b"".join(self.held))
             relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
             if relayed is not None:
                 relayed.client_left()
+            if self.relayed is not None and self.server_state == self.state_gate:
+                self.relayed.discarded(b"".join(self.held))
         return super().handle_event(event)
 
     # -- the request

@@ -18,7 +18,7 @@ from claude_relay.core.exchange import Attempt, Endpoint, Hop
 from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.routing import model_at
 
-from .costs import price
+from .costs import by_now, price
 from .relayed import Relayed
 from .reporting import Reporting
 
@@ -81,7 +81,7 @@ def follow(relayed: Relayed, attempt: Attempt) -> None:
     if relayed.reserve is None:
         return
     before = relayed.tries[-1] if relayed.tries else None
-    priced = price(relayed, before, before.usage) if before is not None else None
+    priced = price(relayed, before, by_now(relayed, before)) if before is not None else None
     relayed.reserve.move(attempt.provider, attempt.model, priced.usd if priced is not None else 0.0)
 
 
