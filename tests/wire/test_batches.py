@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
+import anthropic
 import pytest
 
 from claude_relay.core.accounting.pricing import Prices
@@ -21,6 +22,7 @@ from .upstream import FakeUpstream
 
 Base = Callable[[Relay], RawClient]
 BATCH = "msgbatch_013Zva2CMHLNnXjNJJKqJ2EF"
+RESULTS = f"/v1/messages/batches/{BATCH}/results"
 MILLION = 1_000_000
 
 
@@ -55,7 +57,7 @@ def test_a_batch_is_paid_for_once_at_half_the_price(
     start: StartRelay, upstream: FakeUpstream, stack: ExitStack, framing: str
 ) -> None:
     answer = steps.answer(LINES, content_type="application/binary", framing=framing)
-    theirs = f"https://api.anthropic.com/v1/messages/batches/{BATCH}/results"
+    theirs = f"https://api.anthropic.com{RESULTS}"
     batch = {"id": BATCH, "type": "message_batch", "processing_status": "ended", "results_url": theirs}
     relay = start(prices=PRICES)
     whole = steps.answer([json.dumps(batch).encode()], framing=framing)
@@ -77,3 +79,23 @@ def test_a_batch_is_paid_for_once_at_half_the_price(
     done = reprice(relay.database, prices, since=now - timedelta(days=1), provider_urls={"anthropic": url})
     assert (done.changed, done.unpriced_models) == (1, ())
     assert rows(relay.database)[1]["cost_usd"] == 12.0
+
+
+def test_what_a_batch_may_cost_stays_reserved_until_its_results_are_counted(
+    start: StartRelay, upstream: FakeUpstream, stack: ExitStack
+) -> None:
+    relay = start(prices=PRICES, budgets=[{"per": "day", "usd": 1}])
+    batch = {"id": BATCH, "type": "message_batch", "results_url": f"https://api.anthropic.com{RESULTS}"}
+    made = steps.answer([json.dumps(batch).encode()])
+    results = steps.answer([result(1, "claude-sonnet-4-5", 1000)], content_type="application/binary")
+    upstream.script(made, made, results, made)
+    client = stack.enter_context(sdk(base_port=relay.base_port, max_retries=0))
+    params = {"model": "claude-sonnet-4-5", "max_tokens": 3800, "messages": [{"role": "user", "content": "Hi"}]}
+    asks = [
+        {"custom_id": str(n), "params": params} for n in range(20)
+    ]  # 20 times 3,800 tokens at $7.50 a million: $0.57
+    client.messages.batches.create(requests=asks)
+    with pytest.raises(anthropic.RateLimitError):
+        client.messages.batches.create(requests=asks)
+    list(client.messages.batches.results(BATCH))
+    client.messages.batches.create(requests=asks)

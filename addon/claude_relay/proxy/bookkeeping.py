@@ -50,6 +50,7 @@ class Bookkeeper:
         self.translator = Translator()
         self.reporting: Reporting | None = None
         self._stored: Stored | None = None
+        self.unfetched = reserving.Unfetched()
         self._estimating: set[Relayed] = set()
 
     @property
@@ -225,6 +226,8 @@ class Bookkeeper:
             self.tell_pool(relayed)
             if self.reporting is not None and rows is not None:
                 self.tell_onlookers(self.reporting, relayed, rows, written)
+                self.unfetched.made(relayed)
+                self.unfetched.fetched(relayed)
         finally:
             reserving.over(relayed)
 

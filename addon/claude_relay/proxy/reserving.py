@@ -3,6 +3,7 @@
     hops = await admitted(relayed, reporting, hops)   those that may be paid, or BudgetError
     follow(relayed, attempt)                          an attempt begins: reserved where it goes, or BudgetError
     over(relayed)                                     however it ended, after its cost was counted
+    unfetched = Unfetched()                           batches that were made, and whose cost is not known yet
 
 While its answer runs, `Relayed.meter_chunk` has the reservation topped up. It must not know what budgets there are.
 """
@@ -13,9 +14,12 @@ import asyncio
 import time
 import weakref
 
+from claude_relay.core.accounting.batches import BatchMeter
 from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
-from claude_relay.core.exchange import Attempt, Endpoint, Hop
+from claude_relay.core.accounting.reserve import Reserve
+from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Hop
 from claude_relay.core.reading.decode import Decoder
+from claude_relay.core.reading.resources import made
 from claude_relay.core.routing import model_at
 
 from .costs import by_now, price
@@ -89,3 +93,29 @@ def over(relayed: Relayed) -> None:
     """The request is over, and what it cost is counted. A second time does nothing."""
     if relayed.reserve is not None:
         relayed.reserve.release()
+
+
+class Unfetched:
+    """What batches may cost that were accepted and whose results nobody has fetched: reserved until then."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        """`most`: of more the oldest are forgotten."""
+        self._most = most
+        self._reserves: dict[str, Reserve] = {}
+
+    def made(self, relayed: Relayed) -> None:
+        """A request is over; if it has made a batch, what that may cost stays reserved."""
+        if relayed.reserve is None or not makes_batch(relayed) or not isinstance(relayed.conclusion, Accepted):
+            return
+        encoding = relayed.response_headers.get("content-encoding", "")
+        for name in made(Decoder(encoding).feed(b"".join(relayed.brought or ()))):
+            relayed.reserve.keep()
+            self._reserves[name] = relayed.reserve
+        while len(self._reserves) > self._most:
+            self._reserves.pop(next(iter(self._reserves))).settle()
+
+    def fetched(self, relayed: Relayed) -> None:
+        """A request is over; if it has fetched the results of a batch to their end, what these cost is counted."""
+        batch = relayed.batch
+        if batch in self._reserves and isinstance(relayed.meter, BatchMeter) and relayed.meter.complete:
+            self._reserves.pop(batch).settle()

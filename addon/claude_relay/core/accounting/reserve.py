@@ -67,7 +67,7 @@ class Reserve:
         self._running: Sequence[Hold] = ()
         self._spent: list[Hold] = []
         self._output = 0
-        self._released = False
+        self._released = self._kept = False
 
     def asks(self, provider: str, model: str) -> tuple[Ask, ...]:
         """What it may cost at a provider where the model is called so. About 30 µs the first time."""
@@ -123,8 +123,17 @@ class Reserve:
         if nano > hold.nano:
             self._holds.change(hold, nano)
 
+    def keep(self) -> None:
+        """The request is over, but what it cost is known later: all stays reserved until `settle`."""
+        self._kept = True
+
     def release(self) -> None:
         """The request is over, and what it cost is counted: nothing of it is reserved any more, now or later."""
+        if not self._kept:
+            self.settle()
+
+    def settle(self) -> None:
+        """As `release`, for one that was kept."""
         self._released = True
         now = self._clock()
         self._stop(now)
