@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.proxy.hops import HOP_BY_HOP, OF_THE_BODY, onward
+from claude_relay.proxy.hops import HOP_BY_HOP, OF_THE_BODY, led_on, onward
 
 KEPT = (b"X-Kept", b"1")
 
@@ -47,6 +47,20 @@ def test_nobody_can_name_away_what_tells_of_the_body() -> None:
 def test_te(connection: bytes, te: bytes, found: tuple[bytes, bytes] | None) -> None:
     fields = ((b"Connection", connection), (b"TE", te), KEPT)
     assert onward(fields) == tuple(field for field in (found, KEPT) if field)
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        (((b"connection", b"Upgrade, X-Mine"), (b"Upgrade", b"websocket"), (b"X-Mine", b"1"), KEPT), b"websocket"),
+        (((b"Connection", b"X-Mine"), (b"Upgrade", b"h2c"), (b"X-Mine", b"1"), KEPT), None),
+        (((b"Connection", b"upgrade"), (b"Proxy-Authorization", b"Basic Zg=="), KEPT), None),
+    ],
+)
+def test_a_change_of_protocol_is_led_on(fields: tuple[tuple[bytes, bytes], ...], found: bytes | None) -> None:
+    upgrade = ((b"Connection", b"Upgrade"), (b"Upgrade", found)) if found else ()
+    assert led_on(fields) == (KEPT, *upgrade)
+    assert led_on((KEPT,)) == (KEPT,)
 
 
 def test_nothing_else_changes() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +134,105 @@ def test_a_module_that_lacks_a_function_says_which(tmp_path: Path, text: str, la
     with pytest.raises(ConfigError, match=f"lacking.py has {lacks} request, answer, stream, error"):
         format_of(str(path))
     assert modules() == before
+
+
+BESIDE = {
+    "helper.py": "from dataclasses import dataclass\nNAME = 'one'\n@dataclass\nclass Part:\n    x: 'int' = 1\n",
+    "bundle/__init__.py": "from .inner import VALUE\n",
+    "bundle/inner.py": "VALUE = 3\n",
+    "json.py": "1 / 0\n",
+}
+IMPORTS = """
+from __future__ import annotations
+import json
+import helper
+import bundle.inner
+from bundle import VALUE
+from . import helper as again
+from .helper import Part
+from .bundle import inner
+assert (helper.NAME, again.NAME, VALUE, inner.VALUE, bundle.inner.VALUE) == ("one", "one", 3, 3, 3)
+def name():
+    import helper
+    return helper.NAME, again.NAME
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    before = {*sys.modules}
+    for name, text in BESIDE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    yield tmp_path
+    for name in {*sys.modules} - before:
+        del sys.modules[name]
+
+
+def module_of(path: Path) -> Any:
+    found = format_of(str(path))
+    assert found is not None
+    return sys.modules[found.request.__module__]
+
+
+def test_what_stands_beside_it(folder: Path) -> None:
+    """By its plain name and relatively; what is called like a library's module takes nobody's place."""
+    path = folder / "my-format.v2.py"
+    path.write_text(IMPORTS + FUNCTIONS)
+    assert module_of(path).name() == ("one", "one")
+    assert not list(folder.rglob("__pycache__"))
+
+
+def test_a_change_beside_it_is_a_change(folder: Path) -> None:
+    path = folder / "mine.py"
+    path.write_text(IMPORTS + FUNCTIONS)
+    first = module_of(path)
+    assert module_of(path) is first
+    (folder / "helper.py").write_text(BESIDE["helper.py"] + "OTHER = 1\n")
+    second = module_of(path)
+    assert second is not first
+    assert (hasattr(first.again, "OTHER"), hasattr(second.again, "OTHER"), second.helper.OTHER) == (False, True, 1)
+
+
+def test_two_folders_with_files_of_one_name(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = folder / "mine.py"
+    path.write_text(IMPORTS + FUNCTIONS)
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "mine.py"
+    elsewhere.with_name("helper.py").write_text("NAME = 'two'\n")
+    elsewhere.write_text(f"import helper\nfrom . import helper as again\n{FUNCTIONS}")
+    first, second = module_of(path), module_of(elsewhere)
+    assert (first.helper.NAME, second.helper.NAME, second.again.NAME) == ("one", "two", "two")
+
+
+def test_a_folder_that_is_a_package(folder: Path) -> None:
+    (folder / "__init__.py").write_text("from .helper import NAME\n")
+    (folder / "mine.py").write_text(f"from . import NAME\n{FUNCTIONS}")
+    assert module_of(folder / "mine.py").NAME == "one"
+
+
+@pytest.mark.parametrize("how", ["import wrong", "from . import wrong", "from .wrong import x"])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = 1\n1 / 0", "wrong.py, line 2: ZeroDivisionError: division by zero"),
+        ("def (", "wrong.py, line 1: SyntaxError: invalid syntax"),
+        ("import not_there_at_all", "wrong.py, line 1: ModuleNotFoundError: No module named 'not_there_at_all'"),
+        (
+            "try:\n    import not_there\nexcept ImportError as e:\n    raise RuntimeError('no') from e",
+            "wrong.py, line 4: RuntimeError: no; from ModuleNotFoundError: No module named 'not_there'",
+        ),
+        ("class E(Exception):\n    def __str__(self): return 1 / 0\nraise E", "wrong.py, line 3: E\\)"),
+    ],
+)
+def test_what_fails_beside_it_says_where_and_why(folder: Path, how: str, text: str, why: str) -> None:
+    (folder / "wrong.py").write_text(text)
+    path, before = folder / "mine.py", {*sys.modules}
+    path.write_text(f"import helper\n{how}\n{FUNCTIONS}")
+    with pytest.raises(ConfigError, match=why):
+        format_of(str(path))
+    assert {*sys.modules} - before == set()
+    (folder / "wrong.py").write_text("x = 1\n")
+    assert module_of(path).helper.NAME == "one"
 
 
 def test_a_module_that_is_not_there(tmp_path: Path) -> None:

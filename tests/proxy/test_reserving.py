@@ -17,6 +17,7 @@ from mitmproxy import http
 from claude_relay.core.config import Config
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Attempt, Facts, Hop
+from claude_relay.core.reading.unpack import unpack
 from claude_relay.proxy import reserving
 from claude_relay.proxy.bookkeeping import Bookkeeper
 from claude_relay.proxy.inspection import View
@@ -45,6 +46,7 @@ def relayed(reporting: Reporting, path: str, body: bytes, **headers: str) -> Rel
     facts = Facts(classify(path), MODEL, headers=headers, body=body)
     made = Relayed("req_relay_1", facts, runtime, runtime.limits, started_at=1_795_000_000.0)
     made.keep_request(request, body)
+    made.body = unpack(body, headers.get("content-encoding", ""))
     return made
 
 
@@ -125,7 +127,18 @@ def test_batches_compressed_and_large(reporting: Reporting, encoding: str, size:
 def test_a_batch_that_unfolds_to_more_than_is_read(reporting: Reporting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reserving, "UNFOLDED", 1000)
     body = gzip.compress(b"x" * 10_000_000)
-    admit(reporting, relayed(reporting, "/v1/messages/batches", body, **{"content-encoding": "gzip"}))
+    request = relayed(reporting, "/v1/messages/batches", body, **{"content-encoding": "gzip"})
+    request.body = None
+    admit(reporting, request)
+
+
+@pytest.mark.parametrize("coding", ["aes128gcm", "gzip"])
+def test_a_batch_that_cannot_be_unfolded_is_as_large_as_it_came(reporting: Reporting, coding: str) -> None:
+    request = relayed(reporting, "/v1/messages/batches", b"x" * 40_000_000, **{"content-encoding": coding})
+    assert request.body is None
+    admit(reporting, request)
+    [hold] = reporting.holds._live
+    assert hold.nano >= 0.5 * 10_000_000 * 5 * 1000
 
 
 @pytest.mark.parametrize(

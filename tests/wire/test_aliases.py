@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -28,9 +29,10 @@ from claude_relay.proxy.runtime import Runtime
 from claude_relay.proxy.stored import Stored
 from claude_relay.store.aliases import Aliases
 from claude_relay.store.database import transaction
-from claude_relay.store.keys import mask
+from claude_relay.store.keys import NewKey, mask
 from claude_relay.store.relays import running
 from claude_relay.store.state import State
+from claude_relay.store.vault import Vault
 
 from . import steps
 from .clients import RawClient, messages_body
@@ -96,6 +98,44 @@ def test_a_key_that_moves_to_another_provider(start: StartRelay, upstream: FakeU
     assert used(client, upstream) == of(B)
     edits.apply(config(providers={"one": one, "other": other}, routes=[{"to": ["other"]}]))
     assert used(client, upstream) == {C: "k1", A: "k2"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "after a restart"])
+@pytest.mark.parametrize("into", [True, False], ids=["into", "out"])
+def test_a_key_that_moves_into_the_vault_or_out_of_it_keeps_its_files(
+    tmp_path: Path, confdir: Path, upstream: FakeUpstream, base_client: Base, into: bool, again: bool
+) -> None:
+    """It has another name there, and is the same key."""
+    vault = Vault(tmp_path / "relay.db", environ=os.environ)
+    within, without = config(upstream.url, [B, A]), config(upstream.url, [C, B])
+    if not into:
+        (added,) = vault.import_many([NewKey("anthropic", A)]).added
+    with contextlib.ExitStack() as stack:
+        relay = stack.enter_context(Relay(tmp_path, confdir, within if into else without))
+        made = {make(base_client(relay), upstream, number): f"file_{number}_0123456789" for number in range(4)}
+        assert A in made
+        if into:
+            vault.import_many([NewKey("anthropic", A)])
+        else:
+            vault.remove([added.id])
+        if again:
+            stack.close()
+            relay = stack.enter_context(Relay(tmp_path, confdir, without if into else within))
+        else:
+            relay.wait_for_log("the vault now lends 1" if into else "the vault now lends 0")
+            Edits(relay).apply(without if into else within)
+        client = base_client(relay)
+        for _ in range(4):
+            assert client.ask("GET", f"/v1/files/{made[A]}").status == 200
+            assert upstream.used_keys()[-1] == A
+    vault.close()
+
+
+def make(client: RawClient, upstream: FakeUpstream, number: int) -> str:
+    """The key that a new file was made with."""
+    upstream.script(steps.answer([json.dumps({"type": "file", "id": f"file_{number}_0123456789"}).encode()]))
+    assert client.ask("POST", "/v1/files", body=b"x").status == 200
+    return upstream.used_keys()[-1]
 
 
 def test_everybody_says_the_same(

@@ -222,6 +222,20 @@ def test_a_stream_that_is_asked_for_in_other_words(
     assert rows(relay.database)[0]["stream"] == 1
 
 
+@pytest.mark.parametrize("said", [(b"true", b"false"), (b"false", b"true")])
+def test_a_stream_that_is_asked_for_and_is_not(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base, said: tuple[bytes, bytes]
+) -> None:
+    """Upstreams take the first or the last of two members; the answer tells."""
+    upstream.script(steps.stream(), steps.message())
+    client = base_client(start(keys=KEYS))
+    for body in (STREAM, json.dumps(claude.message()).encode()):
+        asked = b'{"model":"claude-sonnet-5","stream":%b,"stream":%b}' % said
+        answer = client.ask("POST", "/v1/messages", body=asked)
+        assert (answer.status, answer.header("x-relay-attempts")) == (200, "1")
+        assert (answer.body == STREAM) is (body is STREAM)
+
+
 def test_nobody_is_blamed_for_an_unread_request(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     relay = start(keys=KEYS)
     client = base_client(relay)

@@ -136,6 +136,25 @@ def test_the_reservation_goes_where_the_attempt_goes(
     assert upstream.used_keys() == ["first", "first", "second"]
 
 
+def test_what_a_broken_try_never_told_stays_reserved_beside_the_next(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    go = Signal("go")
+    upstream.script(steps.stream([claude.PING, steps.cut]), steps.after(go, steps.stream()))
+    relay = start(prices=PRICES, budgets=NINE)
+    client = base_client(relay)
+    asked = body(stream=True, text="x" * 8_000)
+    client.request("POST", "/v1/messages", body=asked)
+    upstream.wait_for_requests(2)
+    into = len(asked) // 4 * 10e-6
+    assert reserved(relay) == pytest.approx(2 * into + 1000 * 50e-6)
+    go.set()
+    assert client.answer().status == 200
+    client.close()
+    nothing_is_reserved(relay)
+    assert spent(relay) > into
+
+
 def test_a_wait_for_keys_reserves_nothing_and_room_is_asked_for_after_it(
     start: StartRelay, upstream: FakeUpstream, base_client: Base
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from . import claude, steps
 from .certs import Authority
-from .clients import RawClient, messages_body
+from .clients import H2Client, RawClient, messages_body
 from .conftest import Dial, StartRelay
 from .relay import config
 from .upstream import FakeUpstream, Headers, Step
@@ -99,6 +99,43 @@ def test_side_calls_too(start: StartRelay, claude_host: FakeUpstream, stack: Exi
     assert (seen.key, seen.header("anthropic-beta")) == ("sk-ant-own-of-the-client", "kept")
 
 
+def test_what_is_only_led_on_too(start: StartRelay, upstream: FakeUpstream, stack: ExitStack) -> None:
+    """Over plain HTTP the proxy is one of the hops, wherever a request goes; its password is nobody's beyond it."""
+    relay = start(keys=["good-1"])
+    client = stack.enter_context(RawClient(relay.proxy_port, host=f"127.0.0.1:{upstream.port}"))
+    upstream.default = steps.answer([b"{}"], headers=OF_UPSTREAM)
+    own = [(n, v) for n, v in OF_CLIENT if n not in ("Connection", "Upgrade", "HTTP2-Settings")]
+    for _ in range(2):
+        answer = client.ask("GET", f"{upstream.url}/other", headers=[*own, ("Connection", "X-Mine")])
+        assert (answer.status, answer.header("x-kept"), names(answer.headers) & HOPS) == (200, "1", set())
+    closing = client.ask("GET", f"{upstream.url}/other", headers=[*own, ("Connection", "X-Mine, close")])
+    assert (closing.status, client.fill()) == (200, False)
+    for seen in upstream.requests:
+        assert not names(seen.headers) & HOPS
+        assert (seen.path, seen.header("anthropic-beta"), seen.header("te")) == ("/other", "kept", "trailers")
+
+
+def test_a_web_socket_is_led_on(start: StartRelay, upstream: FakeUpstream, stack: ExitStack) -> None:
+    head = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: chat\r\nKeep-Alive: 1\r\n\r\n"
+    upstream.script(steps.raw(head, b"hello"))
+    relay = start(keys=["good-1"])
+    client = stack.enter_context(RawClient(relay.proxy_port, host=f"127.0.0.1:{upstream.port}"))
+    headers = [
+        ("Connection", "keep-alive, Upgrade"),
+        ("Upgrade", "chat"),
+        ("Proxy-Authorization", "Basic Zm9vOmJhcg=="),
+    ]
+    client.request("GET", f"{upstream.url}/chat", headers=headers)
+    assert client.line() == b"HTTP/1.1 101 Switching"
+    told = dict(client.header_lines())
+    assert {name.lower(): value.lower() for name, value in told.items()} == {"connection": "upgrade", "upgrade": "chat"}
+    while b"hello" not in client.buffer:
+        assert client.fill()
+    (seen,) = upstream.requests
+    assert (seen.header("connection"), seen.header("upgrade")) == ("Upgrade", "chat")
+    assert seen.header("proxy-authorization") is None
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_an_upstream_that_closes_closes_its_own_connection_only(
     start: StartRelay, upstream: FakeUpstream, stack: ExitStack, framing: str
@@ -160,3 +197,26 @@ def test_trailers_of_an_answer_reach_who_can_have_them(start: StartRelay, author
             answer = client.ask("POST", "/v1/messages", body=messages_body(stream=True))
             assert (answer.complete, answer.body) == (True, b"".join(claude.events()))
             assert answer.trailers == ([] if isinstance(client, RawClient) else [("x-sum", "1")])
+
+
+@pytest.mark.parametrize("kind", ["native", "translated"])
+def test_trailers_hold_no_credential_and_nothing_of_one_hop(
+    start: StartRelay, authority: Authority, stack: ExitStack, kind: str
+) -> None:
+    """The client's own key is in none that leaves, the pool's in none that comes; another format has none at all."""
+    key, own = "sk-ant-api03-good-1", "sk-ant-own-of-the-client"
+    sent = [("x-api-key", own), ("trailer", "x"), ("x-relay-session", "s"), ("x-sum", "1")]
+    with FakeUpstream(authority.server_context(alpn=("h2",))) as upstream:
+        told = [("x-echo", f"was {key}"), ("trailer", "x"), ("x-sum", "2")]
+        upstream.default = OPENAI if kind == "translated" else steps.stream(trailers=told)
+        other = {"other": translated(upstream.url) | {"keys": [key]}} if kind == "translated" else None
+        relay = start(config(upstream.url, [key], providers=other))
+        client = stack.enter_context(H2Client.through(relay.proxy_port, relay.ca_file))
+        answer = client.ask("POST", "/v1/messages", body=messages_body(stream=kind == "native"), key=own, trailers=sent)
+        assert (answer.status, answer.complete) == (200, True)
+        (seen,) = upstream.requests
+        if kind == "translated":
+            assert (seen.trailers, answer.trailers) == ([], [])
+        else:
+            assert seen.trailers == [("x-sum", "1")]
+            assert dict(answer.trailers) == {"x-sum": "2", "x-echo": "was relay:anthropic/k1"}

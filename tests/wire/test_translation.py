@@ -307,9 +307,12 @@ def test_what_no_provider_can_be_asked_is_refused_by_name(
 ) -> None:
     image = {"type": "image", "source": {"type": "file", "file_id": "file_011CNha8iCJcU1wXNR6q4V8w"}}
     body = json.dumps(ASK | {"messages": [{"role": "user", "content": [image]}]}).encode()
-    answer = dial(start(config(providers={"openai": other(upstream)}))).ask("POST", "/v1/messages", body=body)
+    relay = start(config(providers={"openai": other(upstream)}))
+    answer = dial(relay).ask("POST", "/v1/messages", body=body)
     assert answer.status == 400
     assert "messages.0.content.0" in json.loads(answer.body)["error"]["message"]
+    [row] = rows(relay.database, "attempts")
+    assert (row["verdict"], "messages.0.content.0" in row["error"]) == ("unsuited", True)
 
 
 def test_tokens_are_counted_by_the_provider_or_estimated(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:

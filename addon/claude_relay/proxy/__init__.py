@@ -24,6 +24,7 @@ discovery    which models providers have, as they say: for `models: first`, and 
 listing      the list of one provider, page by page; remembering: what slow questions were answered with
 modelspage   /v1/models: whose answer it is, and the relay's own
 modules      formats by name, and those of the user's own
+beside       what stands beside such a module's file
 redaction    no key, token or cookie in what a flow shows
 answers      answers of the relay's own, in Claude's shape
 bookkeeping  settles a request: pool, headers, the line that people see, the ledger

@@ -60,6 +60,7 @@ from .clock import NOW
 from .crossing import Translated
 from .discovery import Discovery
 from .ending import Ending, ending_error
+from .hops import led_on, onward
 from .modelspage import models_answer
 from .opening import Opening
 from .pointing import is_loopback, point, refuse_strangers
@@ -141,6 +142,7 @@ class RelayHooks:
         if request.method == "CONNECT":
             return
         if not runtime.claims(request.host, request.port):
+            request.data.headers.fields = led_on(request.data.headers.fields)
             outbound.lead_on(flow, runtime.way)
             return
         host = base = page = None
@@ -277,6 +279,7 @@ class RelayHooks:
             relayed.begin_try(step)
             outcome, step = unsuited, await self.next_step(relayed, unsuited)
             relayed.end_try(outcome, step.because)
+            relayed.tries[-1].ended_at = time.monotonic()  # what the client is told is nobody's answer
         if isinstance(step, Attempt):
             relayed.next_attempt, relayed.again = step, True
             return verdict
@@ -352,7 +355,11 @@ class RelayHooks:
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """An answer is on its way to the client: the upstream's, or one of the relay's own."""
         relayed = RELAYED.get(flow)
-        if relayed is None or flow.response is None:
+        if flow.response is None:
+            return
+        if relayed is None:
+            fields, switched = flow.response.data.headers.fields, flow.response.status_code == 101
+            flow.response.data.headers.fields = led_on(fields) if switched else onward(fields)
             return
         if relayed.facts.endpoint is not Endpoint.SIDE:
             if relayed.policy is not None and relayed.conclusion is None and not relayed.own_answer:

@@ -29,7 +29,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeader
 from .connections import Commands
 from .hops import Fields
 from .patience import Patience
-from .redaction import for_client, for_show, unmasked
+from .redaction import clean_trailers, for_client, for_show, unmasked
 from .relayed import Relayed
 from .wire import headers_of
 
@@ -143,8 +143,9 @@ class AnsweringStream(HttpStream):
     def note_trailers(self, event: ResponseTrailers) -> None:
         """They go on where they can be written: mitmproxy's HTTP/1 has none."""
         assert self.flow.response is not None
+        assert self.relayed is not None
         if self.context.client.alpn == b"h2":
-            self.flow.response.trailers = event.trailers
+            self.flow.response.trailers = clean_trailers(event.trailers, self.relayed)
 
     def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
         """Pass bytes on at once; only the final event waits until the request is settled."""

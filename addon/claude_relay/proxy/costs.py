@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from claude_relay.core.accounting.estimates import filled, output_tokens, roughly
+from claude_relay.core.accounting.passed import Passed
 from claude_relay.core.accounting.pricing import Priced, together
 from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.usage import Usage
@@ -27,19 +28,29 @@ def billed(relayed: Relayed) -> Usage:
 
 
 async def estimate(relayed: Relayed) -> None:
-    """Fill in what the answer did not come to tell. Counted in a thread: the first time takes 0.3 s."""
-    if (meter := relayed.meter) is None or not counts(relayed) or not meter.uncounted:
-        return
-    last = relayed.tries[-1]
-    model = last.served_model or last.attempt.model
-    output = await asyncio.to_thread(output_tokens, meter.passed, model) if meter.passed else 0
-    fill(relayed, output)
+    """Fill in what answers did not come to tell. Counted in a thread: the first time takes 0.3 s."""
+    for tried, passed in unknown(relayed):
+        model = tried.served_model or tried.attempt.model
+        output = await asyncio.to_thread(output_tokens, passed, model) if passed else 0
+        fill(relayed, tried, output)
 
 
 def estimate_now(relayed: Relayed) -> None:
     """The same roughly, without waiting for anything."""
-    if relayed.meter is not None and counts(relayed) and relayed.meter.uncounted:
-        fill(relayed, roughly(relayed.meter.passed))
+    for tried, passed in unknown(relayed):
+        fill(relayed, tried, roughly(passed))
+
+
+def by_now(relayed: Relayed, tried: Try) -> Usage | None:
+    """What a try has used as far as that is known, else roughly."""
+    if tried.unknown is None or tried.estimated:
+        return tried.usage
+    return guessed(relayed, tried, roughly(tried.unknown))
+
+
+def unknown(relayed: Relayed) -> list[tuple[Try, Passed]]:
+    """The tries whose upstreams did not come to tell what they have used, with what they have said."""
+    return [(tried, tried.unknown) for tried in relayed.tries if tried.unknown is not None and not tried.estimated]
 
 
 def counts(relayed: Relayed) -> bool:
@@ -47,12 +58,16 @@ def counts(relayed: Relayed) -> bool:
     return bool(relayed.tries) and not relayed.own_answer
 
 
-def fill(relayed: Relayed, output: int) -> None:
-    """The last try has used so many tokens of output, by an estimate."""
-    last = relayed.tries[-1]
+def fill(relayed: Relayed, tried: Try, output: int) -> None:
+    """A try has used so many tokens of output, by an estimate."""
+    tried.usage = guessed(relayed, tried, output)
+    tried.estimated = True
+
+
+def guessed(relayed: Relayed, tried: Try, output: int) -> Usage:
+    """What a try has used with so much output."""
     body = relayed.facts.body or (relayed.pristine.content if relayed.pristine is not None else None) or b""
-    last.usage = filled(last.usage or NO_USAGE, output, estimate_tokens(body))
-    last.estimated = True
+    return filled(tried.usage or NO_USAGE, output, estimate_tokens(body))
 
 
 def price_all(relayed: Relayed) -> None:

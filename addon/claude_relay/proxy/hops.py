@@ -51,6 +51,17 @@ def onward(fields: Fields) -> Fields:
     return tuple(kept)
 
 
+def led_on(fields: Fields) -> Fields:
+    """The same for a message that is only led on, to or from a host that is not intercepted: a change of protocol passes, as mitmproxy
+    turns into a tunnel then.
+    """
+    kept = onward(fields)
+    if kept is fields or b"upgrade" not in connection_options(fields):
+        return kept
+    upgrade = tuple(field for field in fields if field[0].lower() == b"upgrade")
+    return (*kept, (b"Connection", b"Upgrade"), *upgrade) if upgrade else kept
+
+
 def connection_options(fields: Fields) -> Set[bytes]:
     """What the `Connection` fields name, in lower case."""
     return {token for name, value in fields if name.lower() == b"connection" for token in _tokens(value)}

@@ -4,42 +4,39 @@
     format_of("/home/me/my_format.py")     the functions of `core.formats.base.Format`, in a file
     format_of("anthropic")                 -> None: nothing is translated
 
-A user's module runs with all rights of the relay, as every addon of mitmproxy does. It is loaded anew when it changes and the
-configuration is read again; requests under way keep the one before.
+A user's module runs with all rights of the relay, as every addon of mitmproxy does. It may import what stands beside it (`beside`). It is
+loaded anew when it, or what it has imported from there, has changed and the configuration is read again; requests under way keep the one
+before.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import itertools
-import sys
+import re
+import threading
 import traceback
-from functools import lru_cache
-from importlib.machinery import SourceFileLoader
+from collections import OrderedDict
 from pathlib import Path
-from types import CodeType
 
 from claude_relay.core.config import ConfigError
 from claude_relay.core.config.problems import Problem
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.formats.base import Format
 
+from .beside import Folder, Source
+
 NATIVE = "anthropic"
 FUNCTIONS = ("request", "answer", "stream", "error")
 """What a module of the user's own must have."""
-
-_NUMBERS = itertools.count(1)
+MOST = 32
+"""Modules that are remembered."""
 
 type Version = tuple[int, int, int]
 """What changes when a file is edited or replaced."""
 
-
-class Source(SourceFileLoader):
-    """Compiles what the file says now. Python's cache takes two versions of one second and one size for the same."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        """The module's code, from its text."""
-        return self.source_to_code(self.get_data(self.path), self.path)
+_LOADED: OrderedDict[Path, tuple[dict[Path, Version | None], Format]] = OrderedDict()
+"""With the files that each was made of."""
+_LOADING = threading.Lock()
 
 
 def format_of(name: str) -> Format | None:
@@ -48,45 +45,73 @@ def format_of(name: str) -> Format | None:
         return FORMATS.get(name)
     path = Path(name)
     try:
-        found = path.stat()
-        return load(path, (found.st_mtime_ns, found.st_size, found.st_ino))
+        path.stat()
     except OSError as e:
         raise unusable(
             f"{path} cannot be read ({e.strerror or e})", f"give the path of a module, or {', '.join(FORMATS)}"
         ) from e
+    with _LOADING:
+        files, form = _LOADED.pop(path, ({}, None))
+        if form is None or any(version_of(file) != version for file, version in files.items()):
+            files, form = load(path)
+        _LOADED[path] = files, form
+        while len(_LOADED) > MOST:
+            _LOADED.popitem(last=False)
+    return form
 
 
-@lru_cache(maxsize=32)
-def load(path: Path, version: Version) -> Format:
-    """The format in a file as it was changed last.
+def version_of(path: Path) -> Version | None:
+    """The file as it is now; None when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def load(path: Path) -> tuple[dict[Path, Version | None], Format]:
+    """The format in a file as it is now, and the files that it is made of.
 
     The module is in `sys.modules`, as `@dataclass` and others need it, under a name that no other version has, and stays there: requests
     of an earlier configuration may still use it.
     """
-    name = f"relay_format_{path.stem}_{next(_NUMBERS)}"
-    spec = importlib.util.spec_from_file_location(name, path, loader=Source(name, str(path)))
-    if spec is None or spec.loader is None:
-        raise unusable(f"{path} is no Python module", "name a file that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    before = version_of(path)  # should it change while it is read, the next look finds it changed
+    with Folder(path.parent) as folder:
+        name = f"{folder.package}.{re.sub(r'\W', '_', path.stem)}"
+        spec = importlib.util.spec_from_file_location(name, path, loader=Source(name, str(path)))
+        if spec is None or spec.loader is None:
+            raise unusable(f"{path} is no Python module", "name a file that ends in .py")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            folder.run(module)
+        except (Exception, SystemExit) as e:
+            raise unusable(f"{path} fails when it is loaded ({where(e, path)}{told(e)})", "mend it there") from e
+        if lacking := [wanted for wanted in FUNCTIONS if not callable(getattr(module, wanted, None))]:
+            raise unusable(f"{path} has no function {' and no '.join(lacking)}", f"it needs {', '.join(FUNCTIONS)}")
+        form = Format.of(module)
+        return {file: version_of(file) for file in folder.files} | {path: before}, form
+
+
+def where(error: BaseException, path: Path) -> str:
+    """`line 7: `, where the module's own code led to the error, or `helper.py, line 7: ` for what it imports from beside it."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    here = [(Path(file), line) for file, line in places if line and Path(file).is_relative_to(path.parent)]
+    own = [(file, line) for file, line in here if "site-packages" not in file.parts]
+    if not own:
+        return ""
+    file, line = own[-1]
+    return f"line {line}: " if file == path else f"{file.relative_to(path.parent)}, line {line}: "
+
+
+def told(error: BaseException) -> str:
+    """The error, with what it was raised from."""
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as e:
-        del sys.modules[name]
-        why = f"{type(e).__name__}: {e}"
-        raise unusable(f"{path} fails when it is loaded ({line_of(e, path)}{why})", "mend it there") from e
-    if lacking := [wanted for wanted in FUNCTIONS if not callable(getattr(module, wanted, None))]:
-        del sys.modules[name]
-        raise unusable(f"{path} has no function {' and no '.join(lacking)}", f"it needs {', '.join(FUNCTIONS)}")
-    return Format.of(module)
-
-
-def line_of(error: BaseException, path: Path) -> str:
-    """`line 7: `, where the module's own code led to the error; empty when that is not known."""
-    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
-        return f"line {error.lineno}: "
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"line {lines[-1]}: " if lines else ""
+        said = f"{type(error).__name__}: {error}"
+    except Exception:
+        said = type(error).__name__
+    return said if error.__cause__ is None else f"{said}; from {told(error.__cause__)}"
 
 
 def unusable(what: str, remedy: str) -> ConfigError:

@@ -14,8 +14,8 @@ from mitmproxy import http
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.reading.decode import Decoder
 
-from .hops import Fields
-from .wire import CLIENT_ALIAS, CREDENTIALS, MASKED
+from .hops import Fields, onward
+from .wire import CLIENT_ALIAS, CREDENTIALS, MASKED, headers_of
 
 if TYPE_CHECKING:
     from .relayed import Relayed
@@ -76,6 +76,12 @@ def mask_headers(response: http.Response, relayed: Relayed) -> None:
             relayed.hidden[name, shown] = (name, to_client)
             fields = (*fields[:place], (name, shown), *fields[place + 1 :])
     response.data.headers.fields = fields
+
+
+def clean_trailers(trailers: http.Headers, relayed: Relayed) -> http.Headers | None:
+    """The trailers of an answer as client and flow get them: without credentials, and without what is for this hop only."""
+    fields = tuple((name, redact_all(value, relayed)) for name, value in onward(trailers.fields))
+    return headers_of(fields) if fields else None
 
 
 def unmasked(fields: Fields, relayed: Relayed) -> Fields:

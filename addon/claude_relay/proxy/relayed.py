@@ -21,6 +21,7 @@ import msgspec
 from mitmproxy import http
 
 from claude_relay.core.accounting.batches import BatchMeter, batch_of
+from claude_relay.core.accounting.passed import Passed
 from claude_relay.core.accounting.pricing import Priced
 from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.accounting.terms import ORDINARY, Terms
@@ -28,8 +29,9 @@ from claude_relay.core.accounting.usage import Meter, Usage
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.endpoints import Page, normalise_path
 from claude_relay.core.errors import BudgetError, RelayError, error_object
-from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Outcome, Verdict, Wait
+from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Failure, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
+from claude_relay.core.formats.translation import Translation
 from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
 
@@ -38,10 +40,12 @@ from .hops import onward
 from .patience import Patience
 from .redaction import for_show, mask_headers
 from .runtime import Limits, Runtime
-from .wire import Pristine, Signature, lower_headers
+from .wire import Pristine, Signature, lower_headers, mask_trailers
 
 logger = logging.getLogger(__name__)
 MESSAGE_STREAMS = (Endpoint.MESSAGES, Endpoint.COMPLETE)
+BROKEN = frozenset({Failure.RESET, Failure.TIMEOUT, Failure.CUT})
+"""Failures of an answer that had begun: the upstream has worked for it."""
 KEPT_BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a streamed answer that are kept for mitmweb to show."""
 
@@ -74,6 +78,10 @@ class Try:
     served_model: str | None = None
     terms: Terms = ORDINARY
     priced: Priced | None = None
+    sent: bool = False
+    """Whether its request has left."""
+    unknown: Passed | None = None
+    """What it has answered, where the upstream did not come to tell what that used."""
     estimated: bool = False
     """Whether the output, or more, was not told but estimated."""
     charges: list[Charged] = field(default_factory=list)
@@ -175,6 +183,7 @@ class Relayed:
         request.timestamp_end = time.time()
         request.data.content = b"" if self.facts.endpoint is Endpoint.SIDE else body
         self.side_body = body if self.facts.endpoint is Endpoint.SIDE else None
+        mask_trailers(request)
         self.request_bytes = len(body)
         self.body = body
         self.pristine = Pristine.of(request)
@@ -192,6 +201,7 @@ class Relayed:
     def attempt_sent(self) -> None:
         """Connected: the attempt's request leaves now."""
         self.outcome = None
+        self.tries[-1].sent = True
 
     # -- the answer
 
@@ -372,19 +382,30 @@ class Relayed:
         self.tries.append(Try(attempt, time.time(), time.monotonic()))
 
     def discarded(self, held: bytes) -> None:
-        """An answer that will not be the client's: what it says of tokens is billed all the same."""
-        if held and self.tries and self.answered_well:
-            meter = Meter(self.response_headers, endpoint=self.facts.endpoint)
+        """An answer that will not be the client's: what it says of tokens is billed all the same, and so is what it had no time to say."""
+        if not self.tries or not self.answered_well:
+            return
+        meter = Meter(self.response_headers, endpoint=self.facts.endpoint)
+        if held:
             meter.feed(held)
             meter.end()
+        broke = self.gone or (self.outcome is not None and self.outcome.failure in BROKEN)
+        if held or broke:
             self.count(meter)
+        if meter.error and not meter.passed:
+            self.tries[-1].unknown = None  # it said that it could not begin
+        elif broke and self.facts.endpoint in MESSAGE_STREAMS:
+            self.tries[-1].unknown = meter.passed
 
     def count(self, meter: Meter) -> None:
         """What the running attempt has used."""
+        if isinstance(self.translation, Translation):
+            meter.told_apart(self.translation.told, *self.translation.held)
         translation = self.translation.served_model if self.translation is not None else None
         named = meter.took_over or translation or (meter.served_model if self.crossing is None else None)
         now = self.tries[-1]
         now.usage, now.served_model, now.terms = meter.usage, named, meter.terms(self.facts.speed)
+        now.unknown = meter.unknown if self.answered_well else None
         own = named or now.attempt.model
         now.charges = [
             Charged(charge.kind, charge.model or own, charge.terms(now.terms), (charge.usage,))

@@ -11,7 +11,7 @@ One relayed request walks through `RelayStream` like this:
     state_stream_response_body   bytes leave as they come; the final event leaves after the `relay_settle` hook
         cut   ─► break_off()   a Claude `error` event ends the stream
 
-Flows that the addon did not claim (nothing in `RELAYED`) take mitmproxy's own path untouched. This module knows mitmproxy's
+Flows that the addon did not claim (nothing in `RELAYED`) take mitmproxy's own path. This module knows mitmproxy's
 internals and nothing of keys, routes or rests; tests/proxy/test_contract.py says which of those internals it stands on.
 """
 
@@ -85,11 +85,11 @@ class RelayStream(AnsweringStream):
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestProtocolError):
-            if self.relayed is not None and self.server_state == self.state_gate:
-                self.relayed.discarded(b"".join(self.held))
             relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
             if relayed is not None:
                 relayed.client_left()
+            if self.relayed is not None and self.server_state == self.state_gate:
+                self.relayed.discarded(b"".join(self.held))
         return super().handle_event(event)
 
     # -- the request
@@ -168,11 +168,13 @@ class RelayStream(AnsweringStream):
     # -- the start of the answer
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands[None]:
+        kept = event.response
+        event.response = own_response(kept)  # the connection keeps its own, by which it may end or go on
         if self.relayed is None:
             yield from super().state_wait_for_response_headers(event)
             return
-        self.flow.response = own_response(event.response)  # the connection keeps its own, by which it may end or go on
-        if (why := invalid_head(event.response)) and self.context.options.validate_inbound_headers:
+        self.flow.response = event.response
+        if (why := invalid_head(kept)) and self.context.options.validate_inbound_headers:
             yield from self.abandon(why)
             yield from self.failed(
                 Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False

@@ -18,7 +18,7 @@ from claude_relay.core.exchange import Attempt, Endpoint, Hop
 from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.routing import model_at
 
-from .costs import price
+from .costs import by_now, price
 from .relayed import Relayed
 from .reporting import Reporting
 
@@ -62,15 +62,15 @@ async def admitted(relayed: Relayed, reporting: Reporting | None, hops: tuple[Ho
 
 
 async def _need_of_batch(relayed: Relayed) -> Need:
-    body = relayed.pristine.content or b"" if relayed.pristine is not None else b""
-    encoding = relayed.facts.headers.get("content-encoding", "")
-    if not encoding and len(body) <= AT_ONCE:
-        return need_of_batch(body)
-    return await asyncio.to_thread(_read_batch, body, encoding)
+    if (body := relayed.body) is None:
+        packed = (relayed.pristine.content if relayed.pristine is not None else None) or b""
+        return await asyncio.to_thread(_read_batch, packed, relayed.facts.headers.get("content-encoding", ""))
+    return need_of_batch(body) if len(body) <= AT_ONCE else await asyncio.to_thread(need_of_batch, body)
 
 
-def _read_batch(body: bytes, encoding: str) -> Need:
-    return need_of_batch(Decoder(encoding, limit=UNFOLDED).feed(body) if encoding else body)
+def _read_batch(packed: bytes, encoding: str) -> Need:
+    """Of one that is too large for other readers; what cannot be unfolded at all is as large as it came."""
+    return need_of_batch(Decoder(encoding, limit=UNFOLDED).feed(packed) or packed)
 
 
 def follow(relayed: Relayed, attempt: Attempt) -> None:
@@ -81,7 +81,7 @@ def follow(relayed: Relayed, attempt: Attempt) -> None:
     if relayed.reserve is None:
         return
     before = relayed.tries[-1] if relayed.tries else None
-    priced = price(relayed, before, before.usage) if before is not None else None
+    priced = price(relayed, before, by_now(relayed, before)) if before is not None else None
     relayed.reserve.move(attempt.provider, attempt.model, priced.usd if priced is not None else 0.0)
 
 

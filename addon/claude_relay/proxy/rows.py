@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from mitmproxy import http
 
+from claude_relay.core.accounting.passed import Passed
 from claude_relay.core.accounting.usage import Usage
 from claude_relay.store.ledger import AttemptRow, ChargeRow, Finished, RequestRow
 
 from .costs import NO_USAGE, whole_price
-from .relayed import Relayed, Try
+from .relayed import MESSAGE_STREAMS, Relayed, Try
 
 ENDED = "relay_ended"
 """In the place of a verdict: what became of the try says nothing of its key."""
@@ -34,6 +35,8 @@ def close_tries(relayed: Relayed, finished: str, now: float) -> None:
     last = relayed.tries[-1]
     last.ended_at = now
     if finished == "client_closed":
+        left_early = last.sent and not last.verdict and last.usage is None and relayed.facts.endpoint in MESSAGE_STREAMS
+        last.unknown = Passed() if left_early else last.unknown
         last.verdict, last.error = last.verdict or "client_closed", last.error or "the client left"
     elif relayed.broken is not None:
         last.verdict, last.error = "broken" if relayed.ended is None else ENDED, relayed.broken

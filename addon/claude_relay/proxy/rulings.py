@@ -6,7 +6,7 @@
     True
 
 A ruling is one of three: the option may have any value; the relay sets it (unless the user did, where `options` says so);
-some or all values but the default are refused, because they would break a promise. tests/proxy/test_options.py walks the options
+some or all values but the default are refused, because they would break a promise. tests/proxy/test_rulings.py walks the options
 of mitmdump, mitmweb and mitmproxy and wants a ruling for each. Must not know what is set at the moment.
 """
 

@@ -216,8 +216,26 @@ class Stored:
                 return None
             if found is not None:
                 place = Place(*found)
-                return Owner(place.provider, self.ids.own.get(place, place.id))
+                return Owner(place.provider, await self.present_id(place))
         return None
+
+    async def present_id(self, place: Place) -> str:
+        """What a key of a stored row goes by now. One that has moved into the vault, or out of it, is the same key under another name."""
+        own = self.ids.own.get(place, place.id)
+        pool = self.runtime().pools.get(place.provider)
+        if pool is None or pool.by_id(own) is not None:
+            return own
+        return await self.in_thread(self.same_key, place, pool.keys) or own
+
+    def same_key(self, place: Place, keys: Sequence[Key]) -> str | None:
+        """The one of these keys that has the secret of a key which is not among them. In a thread."""
+        try:
+            ids = self.aliases.foresee(keys)
+            former = {key.secret for key in self.vault.lend({place.id}).get(place.provider, ())}
+        except (StoreError, VaultError) as e:
+            self.complain("resources", str(e))
+            return None
+        return next((key.id for key in keys if ids[place_of(key)].id == place.id or key.secret in former), None)
 
     async def remember(self, names: Sequence[str], provider: str, key_id: str) -> None:
         """A key has made these."""

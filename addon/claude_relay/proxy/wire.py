@@ -40,19 +40,20 @@ class Pristine:
     path: bytes
     fields: Fields
     content: bytes | None
+    trailers: http.Headers | None = None
 
     @classmethod
     def of(cls, request: http.Request) -> Pristine:
         """Remember a request."""
         d = request.data
-        return cls(d.host, d.port, d.scheme, d.authority, d.path, d.headers.fields, d.content)
+        return cls(d.host, d.port, d.scheme, d.authority, d.path, d.headers.fields, d.content, d.trailers)
 
     def restore(self, request: http.Request) -> None:
         """Make a request what it was."""
         d = request.data
         d.host, d.port, d.scheme, d.authority, d.path = self.host, self.port, self.scheme, self.authority, self.path
         d.headers.fields = self.fields
-        d.content = self.content
+        d.content, d.trailers = self.content, self.trailers
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,14 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     return Signature(tuple(real)), bool(placeholders) and not has_credential
 
 
+def mask_trailers(request: http.Request) -> None:
+    """Take out of a request's trailers what no trailer is for: credentials, words for the relay, and what is for this hop only."""
+    if request.data.trailers:
+        kept = onward(request.data.trailers.fields)
+        fields = [f for f in kept if not (lower := f[0].lower()).startswith(b"x-relay-") and lower not in MASKED]
+        request.data.trailers = headers_of(tuple(fields)) if fields else None
+
+
 def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:
     """Point a request at a provider. `identity`: ask for an uncompressed answer, so that a broken stream can be ended properly."""
     d = request.data
@@ -203,7 +212,7 @@ def write_anew(request: http.Request, upstream: Upstream, path: str, body: bytes
     if d.authority:
         d.authority = host
     d.path = (upstream.prefix + path).encode()
-    d.content = body
+    d.content, d.trailers = body, None
     own = (
         (b"host", host),
         (b"content-type", b"application/json"),

@@ -62,6 +62,13 @@ def test_a_batch_needs_what_its_requests_do() -> None:
     assert need_of_batch(body) == Need((Part("a", size, 20, 2), Part("b", len('{"model": "b"}') // 4, UNKNOWN)), True)
 
 
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-32-be"])
+def test_a_batch_that_is_not_quite_json(charset: str) -> None:
+    """As all readers of requests have it."""
+    body = '{"requests":[{"params":{"model":"a","max_tokens":10,"temperature":NaN,"x":"\\ud800\t"}}]}'.encode(charset)
+    assert need_of_batch(body) == Need((Part("a", 62 // 4, 10),), True)
+
+
 @pytest.mark.parametrize(
     "body",
     [

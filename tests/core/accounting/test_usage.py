@@ -305,6 +305,19 @@ def test_the_model_that_took_over_is_the_one_that_served():
     assert (meter.served_model, meter.charges) == (OPUS_48, ())
 
 
+def test_what_the_model_told_that_took_over_is_not_erased():
+    run = {"type": "fallback_message", "model": "claude-opus-5", "input_tokens": 50, "output_tokens": 300}
+    tally = Tally()
+    tally.absorb({"input_tokens": 25, "cache_read_input_tokens": 9})
+    tally.absorb({"input_tokens": 50, "cache_read_input_tokens": 0, "output_tokens": 300, "iterations": [run]})
+    tally.absorb({"input_tokens": 0, "cache_read_input_tokens": None, "output_tokens": 0, "iterations": [run]})
+    assert tally.usage == Usage(50, 300, 0)
+    nothing = Tally()
+    nothing.absorb({"input_tokens": 25})
+    nothing.absorb({"input_tokens": 0, "output_tokens": 0, "iterations": [run]})
+    assert nothing.usage.input_tokens == 25
+
+
 @pytest.mark.parametrize("model", [None, "m"])
 def test_an_unknown_run_is_billed_beside_the_answer_only_under_another_model(model: str | None):
     """Runs of the answer's own model are in its totals."""

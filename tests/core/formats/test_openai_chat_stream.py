@@ -111,13 +111,13 @@ def test_the_end_waits_for_the_usage_after_the_reason():
     assert b'"output_tokens":5' in one.feed(event(usage={"prompt_tokens": 1, "completion_tokens": 5})) + one.end()
 
 
-def test_usage_that_stops_telling_of_the_cache_counts_as_the_last():
+def test_usage_that_stops_telling_of_the_cache_takes_nothing_back():
     one = translation()
     first = {"prompt_tokens": 20, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 8}}
     data = event({"content": "Hi"}, usage=first) + event(
         {}, "stop", usage={"prompt_tokens": 20, "completion_tokens": 2}
     )
-    assert counted(assert_claude_stream(one.feed(data) + one.end())) == (20, 0, 2)
+    assert counted(assert_claude_stream(one.feed(data) + one.end())) == (12, 8, 2)
 
 
 def test_the_providers_model_is_known():

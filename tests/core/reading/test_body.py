@@ -247,6 +247,24 @@ FIELDS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("body", "unknown"),
+    [
+        (b'{"model":"m","stream":true,"stream":false}', True),
+        (b'{"model":"m","stream":false,"x":NaN,"stream":true}', True),
+        (b'{"model":"m","stream":null,"stream":true}', True),
+        (b'{"model":"m","stream":5,"stream":true}', True),
+        (b'{"model":"m","stream":true,"stream":"x"}', True),
+        (b'{"model":"m","stream":true,"stream" : true}', False),
+        (b'{"model":"m","stream":false,"stream":null}', False),
+        (b'{"model":"m","tools":[{"stream":false},"stream"],"stream":true}', False),
+    ],
+)
+def test_a_stream_that_is_asked_for_and_is_not(body, unknown):
+    """Which of the two an upstream takes nobody knows."""
+    assert facts(body).stream_unknown is unknown
+
+
 @pytest.mark.parametrize(("field", "value", "told"), FIELDS)
 def test_a_field(field, value, told):
     assert getattr(facts({"model": "m", field: value}), field) is told

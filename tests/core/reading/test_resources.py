@@ -40,6 +40,11 @@ def test_ids_in_a_body(body, ids):
     assert named("/v1/messages", body.encode()) == ids
 
 
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
+def test_ids_in_a_body_however_it_is_written(charset):
+    assert named("/v1/messages", f'{{"x":"é","file_id":"{FILE}"}}'.encode(charset)) == (FILE,)
+
+
 def test_a_path_says_more_than_a_body():
     assert named(f"/v1/files/{FILE}", f'{{"file_id": "{OTHER}"}}'.encode()) == (FILE,)
 

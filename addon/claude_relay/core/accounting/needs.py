@@ -22,6 +22,7 @@ from msgspec import Raw
 
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Facts
+from claude_relay.core.reading.legible import read_leniently, utf8
 from claude_relay.core.reading.lenient import ABSENT, BAD_JSON, count, text, value
 
 UNKNOWN = 4_000
@@ -90,6 +91,7 @@ def need_of_batch(body: bytes) -> Need:
     https://docs.claude.com/en/api/creating-message-batches
     """
     tokens: dict[str, list[int]] = {}
+    body = utf8(body)
     for model, size, most in _requests(body):
         sums = tokens.setdefault(model, [0, 0, 0])
         sums[0] += 1
@@ -104,7 +106,7 @@ def need_of_batch(body: bytes) -> Need:
 def _requests(body: bytes) -> Iterator[tuple[str, int, int | None]]:
     """Model, input tokens and `max_tokens` of each request that can be read."""
     try:
-        requests = _decode_batch(body).requests
+        requests = read_leniently(_decode_batch, body)[1].requests
     except BAD_JSON:
         return
     for request in requests:

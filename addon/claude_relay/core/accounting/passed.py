@@ -13,10 +13,16 @@ from __future__ import annotations
 
 import re
 
-from claude_relay.core.reading.lenient import value
+import msgspec
+
+from claude_relay.core.reading.lenient import mapping, text, value
 
 SAMPLE = 64 * 1024
 """Bytes of events by which the rest is judged."""
+
+CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
+SPOKEN = ("text", "thinking")
+"""Blocks that call tools, and what others say."""
 
 # A text that the end of the sample cuts counts as far as it goes.
 _TEXTS = re.compile(rb'"(?:text|thinking|partial_json|completion)"\s*+:\s*+"((?:[^"\\]++|\\.)*+)', re.DOTALL)
@@ -46,6 +52,22 @@ class Passed:
         self._size += len(data)
         if (room := SAMPLE - len(self._kept)) > 0:
             self._kept += data if len(data) <= room else data[:room]
+
+    def arguments(self, given: object) -> None:
+        """Arguments of a call that came at once: as JSON text, or as the object itself."""
+        if given:
+            told = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+            self.event(msgspec.json.encode({"partial_json": told}))
+
+    def content(self, blocks: object) -> None:
+        """The content of a whole answer."""
+        for block in map(mapping, blocks if isinstance(blocks, list) else ()):
+            for name in SPOKEN:
+                if told := text(block.get(name)):
+                    self.event(msgspec.json.encode({name: told}))
+            if block.get("type") in CALLS:
+                self.calls += 1
+                self.arguments(mapping(block.get("input")))
 
     def sample(self) -> str:
         """The beginning of what was said."""

@@ -78,6 +78,7 @@ _COUNTS = {
     "requests": ("server_tool_use", "web_search_requests"),
 }
 
+_INPUT = ("input", "read", "written", "written_5m", "written_1h")
 
 LONGEST_NAME: Final = 255
 """Characters of a model's name."""
@@ -116,15 +117,22 @@ class Tally:
         told = mapping(usage)
         self._said |= {name: said for name, long in NAMES.items() if (said := text(told.get(long)))}
         runs = told.get("iterations")
+        before = self.served
         if isinstance(runs, list):
             self._runs = [run for run in map(mapping, runs) if run][:MOST_CHARGES]
             took_over = [_name(run.get("model")) for run in self._runs if run.get("type") == "fallback_message"]
             self.served = next(filter(None, reversed(took_over)), self.served)
         counts = _read(told)
-        if self.served is None:
+        # All of them when another model took over: earlier ones were those of the first.
+        if self.served == before or not any(counts.values()):
             counts = {name: number for name, number in counts.items() if number or name not in self._counts}
         self._usage = None
-        self._counts |= counts  # all of them where another model took over: earlier ones were those of the first
+        self._counts |= counts
+
+    @property
+    def knows_input(self) -> bool:
+        """Whether anything was told of what went in: no request is empty."""
+        return any(self._counts.get(name) for name in _INPUT)
 
     @property
     def usage(self) -> Usage:

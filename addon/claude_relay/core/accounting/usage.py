@@ -33,7 +33,7 @@ from claude_relay.core.reading.resources import MOST_NAMED, containers
 from claude_relay.core.reading.sniff import Shape, event_kind, sniff
 from claude_relay.core.reading.sse import Event, SseParser
 
-from .passed import Passed
+from .passed import CALLS, SPOKEN, Passed
 from .terms import Terms
 from .tokens import ADVISOR, COMPACTION, DECLINED, Charge, Tally, Usage
 
@@ -45,13 +45,12 @@ BODY_LIMIT = 8 * 1024 * 1024
 LONGEST_NAME = 255
 """Characters of a model's name or a stop reason that are kept."""
 
+_PAID = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 _UNCOUNTED = frozenset({Endpoint.RESOURCE, Endpoint.SIDE})
 _DELTA = b"event: content_block_delta\ndata: "
 _ENDS = frozenset({"message_stop", "error"})
 _SILENT = frozenset({"thinking", "redacted_thinking", "compaction"})
 _AT_SERVERS = frozenset({"server_tool_use", "mcp_tool_use"})
-_CALLS = frozenset({"tool_use", *_AT_SERVERS})
-_SPOKEN = frozenset({"text", "thinking"})
 _KNOWN_CHARGES = frozenset({ADVISOR, COMPACTION, DECLINED})
 REFUSAL = "refusal"
 
@@ -83,6 +82,7 @@ class Meter:
         self.passed = Passed()
         self._headers = headers
         self._completes = endpoint is Endpoint.COMPLETE
+        self._paid = endpoint in _PAID
         self._tally = Tally()
         self._decoder = Decoder(headers.get("content-encoding", ""))
         self._blind = endpoint in _UNCOUNTED or self._decoder.blind
@@ -98,6 +98,8 @@ class Meter:
         self._awaited = False  # a tool at the provider, whose result comes as the next block
         self._begun = False  # a message of a stream
         self._counted = False  # its last count was told
+        self._guessed = False  # its input was told by the relay itself
+        self._apart = False
 
     @property
     def usage(self) -> Usage:
@@ -122,10 +124,32 @@ class Meter:
 
     @property
     def uncounted(self) -> bool:
-        """Whether its output is known at best in part: a stream that has not told its last count, a text completion without any."""
+        """Whether its tokens are known at best in part: a stream that has not told its last count, an answer without any."""
         if self._counted:
-            return False
+            return self._guessed or (self._paid and not self._tally.knows_input)
         return bool(self.passed) or (self._begun and not self.complete)
+
+    @property
+    def unknown(self) -> Passed | None:
+        """What it has said, as far as its output is to be estimated by that; None: all is known."""
+        if not self.uncounted:
+            return None
+        return Passed() if self._counted else self.passed
+
+    def told_apart(self, usage: Mapping[str, object], held: str, calls: int) -> None:
+        """What a provider of another format has told by now, beside what of it stands in the answer in Claude's form.
+
+        usage  tokens by Claude's names, without what the relay itself has guessed
+        held   texts and arguments that wait for others before them; `calls`: of tools that wait so
+        """
+        self._absorb(usage)
+        apart = Tally()
+        apart.absorb(usage)
+        self._guessed = not apart.knows_input
+        if not self._apart:
+            self._apart = True
+            self.passed.calls += calls
+            self.passed.arguments(held)
 
     @property
     def moves(self) -> int:
@@ -206,9 +230,11 @@ class Meter:
     def _block_start(self, event: Event) -> bool:
         kind = block_type(event.data)
         self.content = True
-        self.passed.calls += kind in _CALLS
-        if kind in _SPOKEN:
+        if kind in SPOKEN:
             self.passed.event(event.data)
+        elif kind in CALLS:
+            self.passed.calls += 1
+            self.passed.arguments(mapping(mapping(parse_object(event.data).get("content_block")).get("input")))
         self._awaited = kind in _AT_SERVERS
         self.quiet = self._awaited or kind in _SILENT or kind.endswith("_tool_result")
         return False
@@ -236,7 +262,8 @@ class Meter:
         self.stop_reason = name(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
         self._absorb(data.get("usage"))
         # An event in the middle, after an advisor's answer, tells what was used until then.
-        self._counted = self.stop_reason is not None and bool(count(mapping(data.get("usage")).get("output_tokens")))
+        told = self.stop_reason is not None and bool(count(mapping(data.get("usage")).get("output_tokens")))
+        self._counted = self._counted or told
         self._note_containers(event.data)
         return False
 
@@ -282,6 +309,8 @@ class Meter:
         body = bytes(self._body)
         answer = parse_answer(body)
         if answer is None:
+            if self._paid:
+                self.passed.event(body)  # cut off
             return
         if answer.is_error:
             self.error = error_name(value(answer.error))
@@ -291,9 +320,11 @@ class Meter:
         self.stop_reason = name(value(answer.stop_reason))
         self._absorb(value(answer.usage))
         self._note_containers(body)
+        self._counted = bool(self.usage.output_tokens)
         if self._completes:
             self.passed.event(body)
-        self._counted = self.usage.output_tokens is not None
+        elif self._paid and not self._counted:
+            self.passed.content(value(answer.content))
 
     def _read_other(self, data: bytes) -> int | None:
         self._pieces += 1

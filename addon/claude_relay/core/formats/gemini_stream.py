@@ -25,6 +25,7 @@ from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json
+from .counts import later
 from .problems import claude_problem
 from .telling import read_error
 from .writer import Writer
@@ -69,12 +70,12 @@ class Reader:
 
     def event(self, name: str, data: Json) -> None:
         """The next piece of the answer. Never raises."""
+        self._count(mapping(data.get("usageMetadata")))
         if data.get("error"):
             problem = problem_of(0, data)
             self._writer.fail(problem.type, problem.message)
             return
         self._writer.start(data.get("modelVersion"))
-        self._count(mapping(data.get("usageMetadata")))
         candidates = data.get("candidates")
         candidate = mapping(candidates[0]) if isinstance(candidates, list) and candidates else {}
         parts = mapping(candidate.get("content")).get("parts")
@@ -137,7 +138,7 @@ class Reader:
         """Usage is cumulative, and numbers may be missing in some events. Thoughts are not among the tokens of the candidates."""
         if not usage:
             return
-        self._usage |= usage
+        self._usage = later(self._usage, usage)
         prompt, cached, tools, answer, thoughts = (
             count(self._usage.get(name)) or 0
             for name in (

@@ -13,12 +13,14 @@ https://openrouter.ai/docs/use-cases/reasoning-tokens · https://docs.mistral.ai
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from claude_relay.core.reading.lenient import count, mapping, text, value
 
 from .conversation import Json
+from .counts import later
 from .problems import claude_problem
 from .telling import read_error
 from .writer import Writer
@@ -77,6 +79,7 @@ class ChatReader:
         self._writer = writer
         self._calls: list[_Call] = []
         self._at: dict[int, _Call] = {}
+        self._told: dict[str, object] = {}
         self._thoughts = ""
         self._reason = ""
         self._refused = False
@@ -86,11 +89,11 @@ class ChatReader:
         if self._writer.finished:
             return
         choice = _choice(data)
+        self._usage(data, choice)
         if name == "error" or _is_error(data, choice):
             self._fail(data if data.get("error") or not choice.get("error") else choice)
             return
         self._writer.start(data.get("model"))
-        self._usage(data, choice)
         if choice:
             self._message(_told(choice, not self._reason))
             self._finish(choice.get("finish_reason"))
@@ -117,10 +120,10 @@ class ChatReader:
 
     def _usage(self, data: Json, choice: Json) -> None:
         """The last usage counts; Moonshot tells it within the choice, Groq in a field of its own."""
-        for told in (data.get("usage"), choice.get("usage"), mapping(data.get("x_groq")).get("usage")):
-            if tokens := usage_of(mapping(told)):
-                self._writer.usage(**tokens)
-                return
+        told = [mapping(place.get("usage")) for place in (mapping(data.get("x_groq")), choice, data)]
+        if any(told):
+            self._told = functools.reduce(later, told, self._told)
+            self._writer.usage(**usage_of(self._told))
 
     def _message(self, message: Json) -> None:
         self._think(message)

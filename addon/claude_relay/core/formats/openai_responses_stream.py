@@ -23,6 +23,7 @@ from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json
+from .counts import later
 from .problems import claude_problem
 from .telling import read_error
 from .writer import Writer
@@ -85,6 +86,7 @@ class Reader:
         self._by_index: dict[int, _Item] = {}
         self._last: tuple[str, Hashable] = ("", None)
         self._model = ""
+        self._told: dict[str, object] = {}
         self._refused = False
 
     def event(self, name: str, data: Json) -> None:
@@ -119,6 +121,7 @@ class Reader:
 
     def whole(self, response: Json) -> None:
         """A whole response, as the last event of a stream holds it."""
+        self._count(response)
         status = response.get("status")
         if status in _UNFIT or response.get("error"):
             self._fail(response if response.get("error") else {"error": f"the answer ended as {status}"})
@@ -233,14 +236,20 @@ class Reader:
     # -- begin and end
 
     def _begin(self, response: Json) -> None:
+        self._count(response)
         self._model = text(response.get("model")) or self._model
         self._writer.start(response.get("model"))
+
+    def _count(self, response: Json) -> None:
+        """Most servers tell it at the end, some as it grows."""
+        if usage := mapping(response.get("usage")):
+            self._told = later(self._told, usage)
+            self._writer.usage(**_usage(self._told))
 
     def _finish(self, response: Json) -> None:
         for item in self._items:
             self._complete_call(item, item.raw)
         self._remember()
-        self._writer.usage(**_usage(mapping(response.get("usage"))))
         reason = "end_turn"
         if response.get("status") == "incomplete":
             why = mapping(response.get("incomplete_details")).get("reason")

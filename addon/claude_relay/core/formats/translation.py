@@ -71,6 +71,16 @@ class Translation:
         return self._writer.served_model
 
     @property
+    def told(self) -> Mapping[str, object]:
+        """What the provider has told of tokens by now, in Claude's words."""
+        return self._writer.told
+
+    @property
+    def held(self) -> tuple[str, int]:
+        """Texts and arguments that have come and not left, and how many calls that have not been opened."""
+        return self._writer.held
+
+    @property
     def memories(self) -> Mapping[str, str]:
         """What is to be kept for the conversation's next turns, by the ids of calls."""
         return self._writer.memories

@@ -225,6 +225,19 @@ class Writer:
             self._reason, self._sequence = reason, sequence
 
     @property
+    def told(self) -> dict[str, object]:
+        """What `usage` was told by now, in Claude's form, without what was estimated."""
+        told: dict[str, object] = {name: self._usage[name] for name in self._told}
+        return told | self._thoughts()
+
+    @property
+    def held(self) -> tuple[str, int]:
+        """Texts and arguments that have come and not left, and how many calls that have not been opened."""
+        waiting = self._blocks[self._closed :]
+        pieces = (piece for block in waiting for piece in block.pieces[block.sent :])
+        return "".join(pieces), sum(block.kind == "tool_use" and not block.opened for block in waiting)
+
+    @property
     def stopped(self) -> bool:
         """Whether a reason to stop was told."""
         return self._reason is not None
@@ -351,10 +364,10 @@ class Writer:
         return self._reason or "end_turn"
 
     def _told_usage(self) -> dict[str, object]:
-        told: dict[str, object] = {**self._usage}
-        if self._thought:
-            told["output_tokens_details"] = {"thinking_tokens": self._thought}
-        return told
+        return {**self._usage, **self._thoughts()}
+
+    def _thoughts(self) -> dict[str, object]:
+        return {"output_tokens_details": {"thinking_tokens": self._thought}} if self._thought else {}
 
     def _message(self, content: list[dict[str, object]], usage: Mapping[str, object]) -> dict[str, object]:
         return {

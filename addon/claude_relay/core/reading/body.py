@@ -50,6 +50,7 @@ _WITH_BODY = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.COMPL
 _THINKING = frozenset({"enabled", "adaptive"})
 _ABSENT = Raw(b"null")
 _STREAM = frozenset({b"true", b"false", b"null"})
+_STREAM_NAME = b'"stream"'
 
 # Claude Code 1.x and early 2.x: user_<hash>_account_<id>_session_<uuid>
 _OLD_USER_ID = re.compile(r"user_.*_session_([^_]+)")
@@ -141,7 +142,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes, *, l
         endpoint=endpoint,
         model=model,
         stream=bytes(fields.stream) == b"true",
-        stream_unknown=endpoint in _WITH_BODY and (read is None or bytes(fields.stream) not in _STREAM),
+        stream_unknown=endpoint in _WITH_BODY and (read is None or not _tells_of_stream(body, bytes(fields.stream))),
         unread=endpoint in _WITH_BODY and read is None,
         tools=tools,
         thinking=fields.thinking is not _ABSENT and _thinks(fields.thinking),
@@ -215,6 +216,14 @@ def _fields(body: bytes, *, messages: bool, leniently: bool) -> _Body | None:
             found.model = Raw(json.dumps(named_model(body)).encode())
         return found
     return None
+
+
+def _tells_of_stream(body: bytes, last: bytes) -> bool:
+    """Whether it says, in one word, that a stream is asked for or not. Of two members of that name an upstream may take either."""
+    if last not in _STREAM or body.count(_STREAM_NAME) < 2:
+        return last in _STREAM
+    said = {body[start:end] == b"true" for name, start, end in members(body) if name == "stream"}
+    return len(said) < 2
 
 
 def _text(value: Raw) -> str:

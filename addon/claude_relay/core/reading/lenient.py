@@ -37,6 +37,7 @@ class Answer(msgspec.Struct):
     model: Raw = ABSENT
     usage: Raw = ABSENT
     stop_reason: Raw = ABSENT
+    content: Raw = ABSENT
 
     @property
     def is_error(self) -> bool:
