@@ -156,5 +156,5 @@ def test_the_distributions_name() -> None:
     """Another program has the shorter one."""
     assert PROJECT["name"] == "mitmproxy-claude-relay"
     assert PROJECT["scripts"] == {"claude-relay": "claude_relay.cli.main:main"}
-    told = [ROOT / "README.md", *FILES]
+    told = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *FILES]
     assert [file for file in told if re.search(r"pip install '?claude-relay", file.read_text())] == []

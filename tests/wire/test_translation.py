@@ -386,8 +386,8 @@ def test_refused_signatures_get_one_repaired_try(
 def test_a_format_of_ones_own(
     start: StartRelay, upstream: FakeUpstream, tmp_path: Path, ask: Callable[[Relay], anthropic.Anthropic]
 ) -> None:
-    """The one that README shows."""
-    example = (ROOT / "README.md").read_text("utf-8").split("### A format of your own")[1]
+    """The one that docs/providers.md shows."""
+    example = (ROOT / "docs" / "providers.md").read_text("utf-8").split("## A format of your own")[1]
     (tmp_path / "parrot.py").write_text(example.split("```python\n")[1].split("```")[0])
     upstream.script(
         foreign.json_answer({"by": "parrot-1", "said": "Hi!", "words": 1}),
