@@ -9,6 +9,7 @@ tunnel the way is told in its CONNECT, and holds for all that comes out of it.
 
 from __future__ import annotations
 
+import os
 import secrets
 import weakref
 from collections.abc import MutableMapping
@@ -22,7 +23,8 @@ from claude_relay.core.config.outbound import ip_of
 from .hops import Fields
 
 NAME: Final = "x-relay-via"
-TOKEN: Final = secrets.token_hex(8)
+TOKEN = secrets.token_hex(8)
+"""This process."""
 _NAME: Final = NAME.encode()
 
 _tunnels: MutableMapping[Client, str] = weakref.WeakKeyDictionary()
@@ -56,3 +58,12 @@ def is_near(host: str) -> bool:
     """Whether an address is of this machine or of a private network."""
     number = ip_of(host)
     return number is not None and not number.is_global
+
+
+def renew() -> None:
+    """A process that was forked is another relay."""
+    global TOKEN
+    TOKEN = secrets.token_hex(8)
+
+
+os.register_at_fork(after_in_child=renew)
