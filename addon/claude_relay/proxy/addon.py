@@ -236,8 +236,10 @@ class RelayHooks(DoorHooks):
             runtime = relayed.runtime
             relayed.body = await uncompressed(flow.request, relayed.facts.endpoint)
             relayed.facts = facts = await facts_of(relayed)
-            if facts.endpoint is Endpoint.MODELS and not relayed.local:
-                refuse_strangers(flow, runtime)  # a list is asked for with the pool's keys, before any attempt
+            if not relayed.local:
+                refuse_strangers(
+                    flow, runtime
+                )  # lists of models are asked for with the pool's keys, before any attempt
             owner = await self.books.owner_of(relayed)
             hops, own = await self.served(relayed)
             if own is not None:

@@ -22,7 +22,7 @@ from claude_relay.core.config.outbound import ip_of
 
 from .hops import Fields
 
-NAME: Final = "x-relay-via"
+NAME: Final = "relay-via"
 TOKEN = secrets.token_hex(8)
 """This process."""
 _NAME: Final = NAME.encode()
