@@ -156,6 +156,22 @@ def test_a_stranger_has_no_list_of_models_asked_for(relay: Callable[..., ForkedR
     assert upstream.requests == []
 
 
+def test_a_far_peer_of_a_socks_listener(start: StartRelay, upstream: FakeUpstream) -> None:
+    proxy, base, socks = free_ports(3)
+    modes = [
+        f"regular@127.0.0.1:{proxy}",
+        f"reverse:http://api.anthropic.com:443@127.0.0.1:{base}",
+        f"socks5@0.0.0.0:{socks}",
+    ]
+    relay = start(keys=[POOL], relay={"ports": (proxy, base), "settings": {"mode": modes}})
+    for host, greeted in ((far_address(), b""), ("127.0.0.1", b"\x05\x00")):
+        with dial(socks, host) as client:
+            client.send(b"\x05\x01\x00")
+            client.fill()
+            assert client.buffer == greeted
+    relay.wait_for_log("from another machine")
+
+
 FORWARDED = [
     [("X-Forwarded-For", "127.0.0.1")],
     [("x-forwarded-for", "203.0.113.9")],

@@ -50,6 +50,8 @@ WHO_ASKS: Final = ("x-forwarded-for", "forwarded", "x-real-ip")
 """Those that say for whom, each in a form that is known."""
 WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})
 LONGEST_ORIGIN: Final = 200
+LONGEST_HOST: Final = 300
+"""A name has 253 characters at most; others are not remembered either."""
 _AUTHORITY: Final = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<host>[^\s\[\]:/?#@,\\]+))(?::(?P<port>\d*))?", re.ASCII)
 _FOR: Final = re.compile(r"(?:^|;)\s*for\s*=([^;]*)", re.IGNORECASE)
 _NODE: Final = re.compile(r"\[(?P<v6>[^\]]+)\](?::\w+)?|(?P<v4>[\d.]+)(?::\w+)?")
@@ -70,14 +72,21 @@ def comes_from_here(peer: str, forwarded: Sequence[tuple[str, str]], trusted: Co
     >>> comes_from_here("::ffff:127.0.0.1", ()), comes_from_here("127.0.0.1", [("x-forwarded-for", "127.0.0.1")])
     (True, False)
     """
+    if not forwarded:
+        return is_loopback(peer)
     address = ip_of(peer)
-    if address is None or not forwarded:
-        return address is not None and address.is_loopback
-    if not _any_holds(trusted, address):
+    if address is None or not _any_holds(trusted, address):
         return False
     said = {name: [value for n, value in forwarded if n == name] for name in WHO_ASKS}
     found = [_behind(address, name, ",".join(values), trusted) for name, values in said.items() if values]
     return all(one is not None and one.is_loopback for one in found or [address])
+
+
+@lru_cache(maxsize=256)
+def is_loopback(peer: str) -> bool:
+    """Whether an address is of this machine's loopback, also as IPv6 has one of IPv4."""
+    address = ip_of(peer)
+    return address is not None and address.is_loopback
 
 
 def _behind(address: Ip, name: str, said: str, trusted: Collection[Network]) -> Ip | None:
@@ -120,9 +129,13 @@ def networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 # -- the name
 
 
-@lru_cache(maxsize=256)
 def _split(authority: str) -> tuple[str, int | None]:
     """Host (lower-case, without a dot at its end) and port; an empty host for what is neither name nor address."""
+    return _parts(authority) if len(authority) <= LONGEST_HOST else ("", None)
+
+
+@lru_cache(maxsize=256)
+def _parts(authority: str) -> tuple[str, int | None]:
     found = _AUTHORITY.fullmatch(authority.strip().lower())
     if found is None:
         return "", None
@@ -142,6 +155,11 @@ def is_meant(authority: str, listening: str, names: Collection[str] = ()) -> boo
         return False
     if host == "localhost" or host == listening or host in names:
         return True
+    return _is_its_address(host, listening)
+
+
+@lru_cache(maxsize=256)
+def _is_its_address(host: str, listening: str) -> bool:
     number = ip_of(host)
     return number is not None and (number.is_loopback or listening in WILDCARDS or number == ip_of(listening))
 

@@ -1,8 +1,11 @@
 """The hooks at which people are let in besides `requestheaders`: a tunnel is asked for, a connection is opened.
 
-http_connect        CONNECT: an error is the answer to who may have no tunnel
-server_connect      before the relay connects to anywhere
-server_connected    when it has, and nothing has been sent
+    client_connected    SOCKS: nobody from another machine gets further
+    http_connect        CONNECT: an error is the answer to who may have no tunnel
+    server_connect      before the relay connects to anywhere
+    server_connected    when it has, and nothing has been sent
+
+What is decided, and why, is in `doors`.
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ from __future__ import annotations
 import logging
 
 from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_specs import Socks5Mode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from claude_relay.core.config import Address, default
 from claude_relay.core.errors import RelayError
+from claude_relay.core.visitors import is_loopback
 
 from . import doors
 from .answers import error_answer
@@ -36,6 +42,11 @@ class DoorHooks:
     def panel(self) -> Address | None:
         """Where the panel listens."""
         return self.runtime.config.listen.panel if self.runtime is not None else None
+
+    def client_connected(self, client: Client) -> None:
+        """Somebody has connected. Those who could not be answered in HTTP are let in or not right now."""
+        if isinstance(client.proxy_mode, Socks5Mode) and not is_loopback((client.peername or ("",))[0]):
+            client.error = doors.stranger(client).message
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """A client asks for a tunnel: to be read if the host is intercepted, else to be passed on."""
