@@ -227,7 +227,7 @@ def test_a_host_header_leads_nowhere(
     allowed = {f"127.0.0.1:{upstream.port}", "api.anthropic.com:443"}
     assert set(relay.dialled) <= allowed
     assert POOL not in "".join(map(everything, claude_host.requests))
-    assert {r.header("host") for r in upstream.requests} == {f"127.0.0.1:{upstream.port}"}
+    assert {r.header("host") for r in upstream.requests} <= {f"127.0.0.1:{upstream.port}"}
 
 
 # -- without a key of ours

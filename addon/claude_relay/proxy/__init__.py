@@ -7,6 +7,10 @@ client_connections  the clients' connections and the requests on them, for the e
 loops        what runs beside the requests and goes on whatever happens
 stored       keys of the vault, cooldowns and sessions, shared with the database
 addon        the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error
+doors        who is let in: strangers, circles, own listeners, web pages, wrong names (doorhooks: tunnels, connections)
+own_listeners  whether a connection would lead to the relay itself
+trail        through which relays a request has come
+rejections   what is refused for the relay's own protection, counted and told
 replay       one stream: a request and its answer, through as many attempts as it takes
 answering    its other half: what of an accepted answer leaves, and the limits that watch over it
 patience     how long an attempt may take, and which limit of relay.yaml says so; unsent: what of its request has not left

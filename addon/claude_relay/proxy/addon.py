@@ -44,7 +44,7 @@ from claude_relay.core.exchange import (
 from claude_relay.core.policy import attempts
 from claude_relay.core.routing import route
 
-from . import outbound, reserving
+from . import doors, outbound, reserving, trail
 from .answers import (
     claude_error,
     cors_headers,
@@ -59,11 +59,12 @@ from .bookkeeping import Bookkeeper
 from .clock import NOW
 from .crossing import Translated
 from .discovery import Discovery
+from .doorhooks import DoorHooks
 from .ending import Ending, ending_error
 from .hops import led_on, onward
 from .modelspage import models_answer
 from .opening import Opening
-from .pointing import is_loopback, point, refuse_strangers
+from .pointing import point, refuse_strangers
 from .redaction import own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
@@ -107,7 +108,7 @@ def guarded[S](hook: Hook[S]) -> Hook[S]:
     return safe
 
 
-class RelayHooks:
+class RelayHooks(DoorHooks):
     """The hooks that mitmproxy calls for flows."""
 
     def __init__(self, books: Bookkeeper) -> None:
@@ -142,9 +143,14 @@ class RelayHooks:
         if request.method == "CONNECT":
             return
         if not runtime.claims(request.host, request.port):
-            request.data.headers.fields = led_on(request.data.headers.fields)
-            outbound.lead_on(flow, runtime.way)
+            if (error := await doors.passage(flow, runtime.config, lower_headers(request))) is not None:
+                flow.response = error_answer(error, new_request_id())
+            else:
+                request.data.headers.fields = led_on(request.data.headers.fields)
+                outbound.lead_on(flow, runtime.way)
             return
+        headers = lower_headers(request)
+        local, barred = doors.entrance(flow, runtime.config, headers)
         host = base = page = None
         if isinstance(flow.client_conn.proxy_mode, ReverseMode):
             base = Address(*flow.client_conn.sockname[:2]).url
@@ -152,17 +158,20 @@ class RelayHooks:
             page = own_page(request.path)
             # A request to the base URL means the intercepted host, which speaks TLS.
             request.data.scheme, host = b"https", request.data.host.encode()
+            request.data.authority = host if request.is_http2 else b""
         endpoint = classify(request.path) if page is None else Endpoint.SIDE
         side = endpoint is Endpoint.SIDE
         relayed = Relayed(
             id=new_request_id(),
-            facts=Facts(endpoint, headers=lower_headers(request)),
+            facts=Facts(endpoint, headers=headers),
             runtime=runtime,
             limits=runtime.side_limits if side else runtime.limits,
             started_at=time.time(),
             method=request.method,
             base=base,
             page=page,
+            local=local,
+            barred=barred,
             keep_body=self.books.keeps_bodies and not side,
         )
         RELAYED[flow] = relayed
@@ -175,10 +184,12 @@ class RelayHooks:
             relayed.ended = ending_error(flow)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
-        """A connection through an outbound proxy: give the proxy its credential."""
+        """A connection through an outbound proxy: give the proxy its credential, and tell it the way if it is near."""
         if self.runtime is not None:
             under_way = (relayed.proxy for relayed in RELAYED.values())
             outbound.authorize(flow, (*under_way, *self.runtime.way.proxies))
+        fields = flow.request.data.headers
+        fields.fields = trail.marked(fields.fields, flow.server_conn.peername, trail.heard(flow.client_conn, None))
 
     # -- attempts
 
@@ -204,6 +215,8 @@ class RelayHooks:
 
     def admit(self, relayed: Relayed) -> None:
         """Raises RelayError for a request that cannot be decided: the relay ends, or all its keys are in a vault that cannot be read."""
+        if relayed.barred is not None:
+            raise relayed.barred
         if relayed.ended is not None:
             raise relayed.ended
         why = self.books.stored.keys_unread if self.books.stored is not None else None
@@ -225,8 +238,10 @@ class RelayHooks:
             runtime = relayed.runtime
             relayed.body = await uncompressed(flow.request, relayed.facts.endpoint)
             relayed.facts = facts = await facts_of(relayed)
-            if facts.endpoint is Endpoint.MODELS and not is_loopback(flow.client_conn.peername):
-                refuse_strangers(runtime)  # a list is asked for with the pool's keys, before any attempt
+            if not relayed.local:
+                refuse_strangers(
+                    flow, runtime
+                )  # lists of models are asked for with the pool's keys, before any attempt
             owner = await self.books.owner_of(relayed)
             hops, own = await self.served(relayed)
             if own is not None:
@@ -419,12 +434,8 @@ def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | Non
     """Answers that need no upstream: preflights, the relay's own pages, and refusals for who asks or with what."""
     headers, allowed = relayed.facts.headers, relayed.runtime.config.listen.cors
     origin = headers.get("origin")
-    if origin is not None and isinstance(flow.client_conn.proxy_mode, ReverseMode):
-        if origin not in allowed:
-            why = f"Pages of {origin} may not use this relay. List the origin under listen.cors in relay.yaml."
-            raise RelayError(403, why)
-        if flow.request.method == "OPTIONS" and "access-control-request-method" in headers:
-            return preflight(origin, allowed, headers.get("access-control-request-headers", ""))
+    if origin is not None and flow.request.method == "OPTIONS" and "access-control-request-method" in headers:
+        return preflight(origin, allowed, headers.get("access-control-request-headers", ""))
     if relayed.page is not None:
         return own_answer(relayed.page, relayed.method, relayed.id)
     if relayed.facts.endpoint is Endpoint.SIDE and relayed.placeholder_only:

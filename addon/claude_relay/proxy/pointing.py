@@ -7,15 +7,13 @@ Here, and nowhere else, it is decided whether a key may be lent to this client. 
 
 from __future__ import annotations
 
-import ipaddress
-
 from mitmproxy import http
 
 from claude_relay.core.config import WayOut, way_to
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Endpoint
 
-from . import outbound
+from . import doors, outbound
 from .bodies import write_body
 from .crossing import Translated
 from .relayed import Relayed
@@ -41,8 +39,8 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
     upstream = relayed.runtime.upstreams[attempt.provider]
     if attempt.key is None and relayed.placeholder_only:
         raise RelayError(401, NO_KEY.format(attempt.provider), final=True)
-    if attempt.key is not None and not is_loopback(flow.client_conn.peername):
-        raise stranger()
+    if attempt.key is not None and not relayed.local:
+        raise doors.stranger(flow.client_conn)
     relayed.begin_try(attempt)
     crossing = relayed.crossing
     if isinstance(crossing, Translated):
@@ -62,20 +60,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
         relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
 
 
-def stranger() -> RelayError:
-    """Somebody on another machine wants a key."""
-    return RelayError(403, "The relay lends its keys to programs on its own machine only.", final=True)
-
-
-def refuse_strangers(runtime: Runtime) -> None:
+def refuse_strangers(flow: http.HTTPFlow, runtime: Runtime) -> None:
     """Raises RelayError 403 as soon as there is a key that could be lent."""
     if any(pool.keys for pool in runtime.pools.values()):
-        raise stranger()
-
-
-def is_loopback(peer: tuple[str, int] | tuple[str, int, int, int] | None) -> bool:
-    """Whether a client is on this machine."""
-    if peer is None:
-        return False
-    host = peer[0]
-    return host.startswith("127.") or ipaddress.ip_address(host.partition("%")[0]).is_loopback
+        raise doors.stranger(flow.client_conn)

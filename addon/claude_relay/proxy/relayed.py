@@ -105,6 +105,10 @@ class Relayed:
     """The relay's own address, for a client that uses it as its base URL."""
     page: Page | None = None
     """The page of the relay's own that it asks for."""
+    local: bool = False
+    """Whether the client is a program on this machine, to which the pool's keys may be lent."""
+    barred: RelayError | None = None
+    """Why it gets nothing at all."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False

@@ -49,6 +49,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.reading.gate import Decision
 
+from . import trail
 from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
 from .connections import Commands, GetConnection, Unanswered
 from .relayed import RELAYED, Relayed
@@ -158,12 +159,23 @@ class RelayStream(AnsweringStream):
         trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
         relayed.attempt_sent()
         head, content = relayed.sign(request)
+        way = trail.heard(self.context.client, relayed.facts.headers.get(trail.NAME))
+        head.data.headers.fields = trail.marked(head.data.headers.fields, server.peername, way)
         yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), server)
         if trailers:
             yield SendHttp(RequestTrailers(self.stream_id, trailers), server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), server)
+
+    def make_server_connection(self) -> Commands[bool]:
+        """For requests that the relay has not claimed."""
+        ok = yield from super().make_server_connection()
+        if ok:
+            fields, client = self.flow.request.data.headers, self.context.client
+            way = trail.heard(client, fields.get(trail.NAME))
+            fields.fields = trail.marked(fields.fields, self.context.server.peername, way)
+        return ok
 
     # -- the start of the answer
 

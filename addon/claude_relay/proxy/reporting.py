@@ -71,7 +71,11 @@ class Reporting:
         self.upkeep = self._upkeep(config)
         # Until there is a panel, its port tells what the port for status tells.
         places = (config.listen.status, config.listen.panel)
-        self.servers = [StatusServer(place, self.render) for place in places if place is not None]
+        self.servers = [
+            StatusServer(place, self.render, lambda: self.runtime().config.listen.hosts)
+            for place in places
+            if place is not None
+        ]
         self.loop = Loop("reading what was spent", self.look, lambda: INTERVAL)
 
     async def start(self) -> None:

@@ -321,6 +321,7 @@ class ClaudeRelay(RelayHooks):
 
     def client_connected(self, client: Client) -> None:
         """mitmproxy opens at most five connections to one upstream for a client; over HTTP/2 a client may well want more at once."""
+        super().client_connected(client)
         handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
         if handler is not None:
             handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))

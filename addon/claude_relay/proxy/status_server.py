@@ -13,11 +13,10 @@ Must not know what the metrics are.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -25,8 +24,10 @@ from tornado import httpserver, web
 
 from claude_relay.core.accounting.metrics import CONTENT_TYPE
 from claude_relay.core.config.values import Address
+from claude_relay.core.visitors import is_meant, page_behind
 
 from .loops import errand
+from .rejections import Reason, rejected
 
 logger = logging.getLogger(__name__)
 SLICE = 20
@@ -34,7 +35,6 @@ SLICE = 20
 LARGEST_HEAD, LARGEST_BODY = 16 * 1024, 64 * 1024
 PATIENCE = 60.0
 """Seconds that a connection may be idle."""
-WILDCARDS = frozenset({"0.0.0.0", "::"})
 
 type Render = Callable[[], Iterable[str]]
 
@@ -42,11 +42,11 @@ type Render = Callable[[], Iterable[str]]
 class StatusServer:
     """Listens on one address; `render` gives the metrics' text in pieces, called on the event loop."""
 
-    def __init__(self, address: Address, render: Render) -> None:
-        """Port 0: any free one."""
+    def __init__(self, address: Address, render: Render, names: Callable[[], Collection[str]] = tuple) -> None:
+        """Port 0: any free one. `names`: further ones by which it may be called."""
         self.address = address
         self.port: int | None = None
-        context = {"host": address.host}
+        context = {"host": address.host, "names": names}
         self._app = web.Application(
             [
                 (r"/metrics", MetricsHandler, context | {"render": render}),
@@ -91,14 +91,20 @@ class StatusServer:
 class Handler(web.RequestHandler):
     """What all answers have in common; by itself the one that knows no path."""
 
-    def initialize(self, host: str) -> None:
-        """`host`: where the server listens."""
-        self._host = host
+    def initialize(self, host: str, names: Callable[[], Collection[str]]) -> None:
+        """`host`: where the server listens; `names`: what else it may be called."""
+        self._host, self._names = host, names
 
     def prepare(self) -> None:
-        """Only who means this machine gets an answer."""
-        if not is_meant(self.request.host_name, self._host):
+        """Only who means this machine gets an answer, and no web page."""
+        called = self.request.headers.get_list("Host")
+        headers = {name.lower(): value for name, value in self.request.headers.get_all()}
+        if len(called) != 1 or not is_meant(called[0], self._host, self._names()):
+            rejected(Reason.WEB_PAGE, "a request for /metrics was refused: its Host is none of this listener's names")
             self.refuse(403, "the Host header names another machine; use localhost or an IP address")
+        elif (page := page_behind(headers)) is not None:
+            rejected(Reason.WEB_PAGE, "a request of %s for /metrics was refused", page)
+            self.refuse(403, f"requests of {page} are not answered here")
         elif type(self) is Handler:
             self.refuse(404, "there is nothing here; try /metrics or /healthz")
 
@@ -125,9 +131,9 @@ class Handler(web.RequestHandler):
 class MetricsHandler(Handler):
     """GET /metrics."""
 
-    def initialize(self, host: str, render: Render | None = None) -> None:
+    def initialize(self, host: str, names: Callable[[], Collection[str]], render: Render | None = None) -> None:
         """`render`: makes the text."""
-        super().initialize(host)
+        super().initialize(host, names)
         self._render = render or tuple
 
     async def get(self) -> None:
@@ -155,17 +161,3 @@ def listening_socket(address: Address) -> socket.socket:
     listener = socket.create_server((address.host, address.port), family=family)
     listener.setblocking(False)
     return listener
-
-
-def is_meant(host: str, listening: str) -> bool:
-    """Whether a `Host` is one that a page of somebody else's cannot have: loopback, the configured host, and any IP address where the
-    relay listens on all of them. A name that an attacker points to this machine is neither.
-    """
-    name = host.strip("[]").rstrip(".").lower()
-    if name in ("localhost", listening):
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return address.is_loopback or listening in WILDCARDS

@@ -93,12 +93,29 @@ def replica[T: http.MessageData](data: T) -> T:
     return new
 
 
-def own_request(request: http.Request) -> http.Request:
+class OwnRequest(http.Request):
+    """A request that the relay may change. `names`: what it named as its host when it came, in its target and in its `Host`; mitmproxy
+    writes others in their place. None at all of one with several `Host`s: nobody could tell who is meant.
+    """
+
+    names: tuple[bytes, ...] = ()
+
+
+def own_request(request: http.Request) -> OwnRequest:
     """A copy of a request's head that changes neither with it nor otherwise than it."""
-    own = http.Request.__new__(http.Request)
+    own = OwnRequest.__new__(OwnRequest)
     own.data = replica(request.data)
     own.data.headers = headers_of(request.data.headers.fields)
+    hosts = [value for name, value in own.data.headers.fields if len(name) == 4 and name.lower() == b"host"]
+    if len(hosts) < 2:
+        own.names = (own.data.authority, *hosts) if own.data.authority else tuple(hosts)
     return own
+
+
+def names_in(request: http.Request) -> tuple[str, ...]:
+    """The names of a request, as text."""
+    own = request if isinstance(request, OwnRequest) else own_request(request)
+    return tuple([name.decode("latin-1") for name in own.names])
 
 
 def own_response(response: http.Response) -> http.Response:
