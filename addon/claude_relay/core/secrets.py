@@ -253,18 +253,22 @@ class Veil:
 
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
-        self._held = b""
+        self.held = b""
+        self.found = False
+        """Whether there was a secret in it."""
 
     def feed(self, data: bytes) -> bytes:
         """The next bytes; returns what can leave. No length changes."""
-        text = self._matcher.clean(self._held + data if self._held else data, same_length=True)
-        at = self._matcher.pending(text)
-        self._held = text[at:]
-        return text[:at] if self._held else text
+        text = self.held + data if self.held else data
+        shown = self._matcher.clean(text, same_length=True)
+        self.found = self.found or shown is not text
+        at = self._matcher.pending(shown)
+        self.held = shown[at:]
+        return shown[:at] if self.held else shown
 
     def end(self) -> bytes:
         """The rest, when the body is over."""
-        rest, self._held = self._held, b""
+        rest, self.held = self.held, b""
         return self._matcher.clean_end(rest, same_length=True)
 
 

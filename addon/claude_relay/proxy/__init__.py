@@ -24,7 +24,7 @@ discovery    which models providers have, as they say: for `models: first`, and 
 listing      the list of one provider, page by page; remembering: what slow questions were answered with
 modelspage   /v1/models: whose answer it is, and the relay's own
 modules      formats by name, and those of the user's own
-redaction    no key, token or cookie in what a flow shows
+redaction    no key, token or cookie in what anybody is shown; cover: none of the pool's in what the client gets
 answers      answers of the relay's own, in Claude's shape
 bookkeeping  settles a request: pool, headers, the line that people see, the ledger
 rows         its rows in the ledger

@@ -63,7 +63,7 @@ from .ending import Ending, ending_error
 from .modelspage import models_answer
 from .opening import Opening
 from .pointing import is_loopback, point, refuse_strangers
-from .redaction import own_secrets
+from .redaction import hidden_outcome, own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
 from .rows import ENDED
@@ -331,7 +331,7 @@ class RelayHooks:
         answer, outcome = flow.response, relayed.outcome or Outcome()
         outcome = outbound.told(outcome, relayed.proxy)
         relayed.tries[-1].ended_at = time.monotonic()  # what follows may be a wait, which belongs to no attempt
-        outcome = self.books.redacted(outcome, relayed)
+        outcome = hidden_outcome(outcome, relayed)
         if relayed.ended is not None:
             relayed.end_try(outcome, None)
             relayed.tries[-1].verdict = ENDED

@@ -51,6 +51,7 @@ from claude_relay.core.reading.gate import Decision
 
 from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
 from .connections import Commands, GetConnection, Unanswered
+from .redaction import hidden_in, hide_in_head
 from .relayed import RELAYED, Relayed
 from .wire import own_request, own_response
 
@@ -172,7 +173,9 @@ class RelayStream(AnsweringStream):
             yield from super().state_wait_for_response_headers(event)
             return
         self.flow.response = own_response(event.response)  # the connection keeps its own, by which it may end or go on
+        hide_in_head(self.flow.response, self.relayed)
         if (why := invalid_head(event.response)) and self.context.options.validate_inbound_headers:
+            why = hidden_in(why, self.relayed)
             yield from self.abandon(why)
             yield from self.failed(
                 Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False
@@ -247,12 +250,15 @@ class RelayStream(AnsweringStream):
         if body:
             yield from self.deliver(self.relayed, body)
             self.note_bytes(self.relayed)
-        yield from self.watch()
+        if self.server_state == self.state_stream_response_body:
+            yield from self.watch()
 
     # -- failure and replay
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
         relayed = self.relayed
+        if relayed is not None:
+            event.message = hidden_in(event.message, relayed)  # it may quote what the upstream sent
         if relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
             self.client_state = self.state_done  # the rest of the upload goes nowhere
             yield from self.send_own_answer()
