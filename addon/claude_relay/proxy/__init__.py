@@ -35,7 +35,7 @@ reporting    who hears of settled requests besides the ledger: budgets, notices,
 metrics      how the relay is at this moment, for /metrics (counters: core/accounting/metrics)
 status_server  /metrics and /healthz on listen.status
 telemetry    settled requests as OpenTelemetry spans and metrics
-jsonlog      the log as JSON lines
+jsonlog      the log as JSON lines; plainlog: no secret and no control character in any line of it
 notices      notices on their way to a webhook and a command
 hookindex    which addon listens to which hook, so that silent ones cost nothing
 shortcuts    what mitmproxy does for every message, done in less time

@@ -62,8 +62,9 @@ from .discovery import Discovery
 from .ending import Ending, ending_error
 from .modelspage import models_answer
 from .opening import Opening
+from .plainlog import learn_of_client
 from .pointing import is_loopback, point, refuse_strangers
-from .redaction import hidden_outcome, own_secrets
+from .redaction import hidden_outcome, hide_refused, own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
 from .rows import ENDED
@@ -91,6 +92,8 @@ type Hook[S] = Callable[[S, http.HTTPFlow], Awaitable[None]]
 def guarded[S](hook: Hook[S]) -> Hook[S]:
     """Fail closed: whatever goes wrong in a hook, the client gets an error and nothing leaves."""
 
+    claims = hook.__name__ == "requestheaders"
+
     @functools.wraps(hook)
     async def safe(self: S, flow: http.HTTPFlow) -> None:
         try:
@@ -102,6 +105,8 @@ def guarded[S](hook: Hook[S]) -> Hook[S]:
                 refuse(flow, relayed, CRASHED)
             else:
                 flow.response = error_answer(CRASHED, new_request_id())
+        if claims and flow.response is not None and flow not in RELAYED:
+            hide_refused(flow)
 
     return safe
 
@@ -135,6 +140,9 @@ class RelayHooks:
         runtime, request = self.runtime, flow.request
         if not flow.live:  # read from a file: it was relayed, and counted, long ago
             return
+        if flow.error is not None:  # its head was refused as invalid
+            hide_refused(flow)
+            return
         if runtime is None:
             flow.response = error_answer(BROKEN, new_request_id())
             return
@@ -166,6 +174,7 @@ class RelayHooks:
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
         relayed.own_secrets = own_secrets(relayed.client_signature.fields)
+        learn_of_client(relayed.own_secrets)
         if not self.opening.over:
             await self.opening.wait(relayed)
             relayed.runtime = self.runtime or runtime

@@ -32,6 +32,24 @@ if TYPE_CHECKING:
     from .relayed import Relayed
 
 PROXY_ALIAS: Final = b"relay:proxy"
+SHOWN_OF_REFUSED: Final = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"origin",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"user-agent",
+    }
+)
+"""Header fields whose values tell why a head was refused, and hold no credential."""
 LONGEST_NAME: Final = 255
 """Characters after which names of the upstream's are cut off, maybe within a secret."""
 
@@ -132,6 +150,18 @@ def hide_in_trailers(trailers: http.Headers, relayed: Relayed) -> http.Headers:
 def unmasked(fields: Fields, relayed: Relayed) -> Fields:
     """Header fields as the client gets them."""
     return tuple(relayed.hidden.get(header, header) for header in fields)
+
+
+def hide_refused(flow: http.HTTPFlow) -> None:
+    """A request that goes no further: of its head is shown what tells why, and nothing that might be a credential."""
+    data = flow.request.data
+    sent = [(name, value) for name, value in data.headers.fields if name.lower() not in SHOWN_OF_REFUSED]
+    data.headers.fields = tuple(
+        field if field[0].lower() in SHOWN_OF_REFUSED else (field[0], CLIENT_ALIAS) for field in data.headers.fields
+    )
+    if flow.error is not None:
+        parts = {part for _, value in sent for part in (value.strip(), value.strip().rpartition(b" ")[2])}
+        flow.error.msg = matcher_of(tuple((part, CLIENT_ALIAS) for part in sorted(parts))).clean_text(flow.error.msg)
 
 
 # -- bodies

@@ -51,9 +51,10 @@ from claude_relay.core.reading.gate import Decision
 
 from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
 from .connections import Commands, GetConnection, Unanswered
+from .plainlog import unquoted
 from .redaction import hidden_in, hide_in_head
 from .relayed import RELAYED, Relayed
-from .wire import own_request, own_response
+from .wire import masked, own_request, own_response
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class RelayStream(AnsweringStream):
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestProtocolError):
+            event.message = unquoted(event.message)
             if self.relayed is not None and self.server_state == self.state_gate:
                 self.relayed.discarded(b"".join(self.held))
             relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
@@ -98,6 +100,8 @@ class RelayStream(AnsweringStream):
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
         """The client's connection goes by the head as it came, whatever becomes of the flow's."""
         event.request = own_request(event.request)
+        if event.request.data.method.upper() == b"CONNECT":
+            event.request.data.headers.fields = masked(event.request.data.headers.fields)
         yield from super().state_wait_for_request_headers(event)
 
     def state_consume_request_body(self, event: events.Event) -> Commands[None]:
