@@ -6,17 +6,13 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
-import h2.config
-import h2.connection
 import pytest
 
 from .clients import H2Client, RawClient
 from .conftest import StartRelay
 from .relay import Relay
-from .upstream import FakeUpstream
 
 KEY, TOKEN, PASSWORD = "sk-ant-api03-HEADSECRET-xyz", "TOKENSECRET-of-the-client", "dXNlcjpQUk9YWVNFQ1JFVA=="
 OWN = f"x-api-key: {KEY}\r\nAuthorization: Bearer {TOKEN}\r\nProxy-Authorization: Basic {PASSWORD}\r\nCookie: a={TOKEN}\r\n"
@@ -106,23 +102,13 @@ def test_an_http2_head_that_is_refused(
     talkative: Relay, tmp_path: Path, capfd: pytest.CaptureFixture[str], which: str
 ) -> None:
     talkative.expect_error("")
-    config = h2.config.H2Configuration(
-        client_side=True, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
-    )
+    pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", "api.anthropic.com"), (":path", "/v1/messages")]
     with H2Client.through(talkative.proxy_port, talkative.ca_file) as client:
-        speaker = h2.connection.H2Connection(config)
-        speaker.initiate_connection()
-        pseudo = [
-            (":method", "POST"),
-            (":scheme", "https"),
-            (":authority", "api.anthropic.com"),
-            (":path", "/v1/messages"),
-        ]
-        with contextlib.suppress(ConnectionError):
-            speaker.send_headers(1, [*pseudo, *WRONG[which]], end_stream=True)
-            client.sock.sendall(speaker.data_to_send())
-            client.sock.settimeout(0.3)
-            with contextlib.suppress(TimeoutError):
-                while client.sock.recv(65536):
-                    pass
+        client.h2.config.validate_outbound_headers = client.h2.config.normalize_outbound_headers = False
+        client.h2.send_headers(1, [*pseudo, *WRONG[which]], end_stream=True)
+        client.sock.sendall(client.h2.data_to_send())
+        client.sock.settimeout(0.3)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while client.sock.recv(65536):
+                pass
     check(talkative, tmp_path, capfd)
