@@ -117,9 +117,8 @@ def fetched(provider: Provider, key: Key, path: str, *, timeout: float, own: Map
 
 def _sent(key: Key, proxy: OutboundProxy | None) -> Matcher:
     """Knows the credentials that such a request carries."""
-    secrets = [(key.secret, f"relay:{key.provider}/{key.alias}")]
-    secrets += [(secret, "relay:proxy") for secret in (proxy.secrets if proxy is not None else ())]
-    return Matcher([(secret.encode("utf-8", "replace"), alias.encode()) for secret, alias in secrets])
+    secrets = (key.secret, *(proxy.secrets if proxy is not None else ()))
+    return Matcher([(secret.encode("utf-8", "replace"), "…".encode()) for secret in secrets])
 
 
 def _without(outcome: Outcome, sent: Matcher) -> Outcome:
