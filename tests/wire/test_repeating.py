@@ -38,6 +38,7 @@ class Scene:
     ) -> None:
         self.upstream, self.folder, self.stack, self.format = upstream, tmp_path, stack, format
         (self.status_port,) = free_ports(1)
+        self.hook = stack.enter_context(FakeUpstream(default=steps.answer([b""])))
         found = provider(
             upstream.url, [KEY], auth=AUTH.get(format, "bearer"), format=format, models={"*": "some-model"}
         )
@@ -45,6 +46,7 @@ class Scene:
             providers={"one": found if format != "anthropic" else {**found, "models": {}}},
             retry={"attempts": 2, "max_wait": "100ms", "first_byte": "2s", "whole": "2s", "idle": "2s"},
             log={"json": True},
+            notices={"webhook": f"{self.hook.url}/hook", "at_most": 100},
             ledger={"bodies": {"keep": "1d", "limit": "64KiB"}},
             listen={"status": f"127.0.0.1:{self.status_port}"},
         )
@@ -98,6 +100,8 @@ class Scene:
         for record in relay.logs.records:
             yield "log", (logging.Formatter().format(record) + repr(record.args)).encode("utf-8", "replace")
         yield "output", printed.encode()
+        for notice in self.hook.requests:
+            yield "notice", notice.body
         books = relay.master.addons.get("claude_relay").books
         relay.on_loop(lambda: books.reporting.bodies.close())
         backup(relay.database, folder / "copy.db")
@@ -141,14 +145,16 @@ def test_good_answers(scene: Scene, capfd: pytest.CaptureFixture[str], streamed:
     check(scene, capfd)
 
 
+@pytest.mark.parametrize("names", [("as it is", "JSON"), ("url", "base64 of more")], ids="+".join)
 @pytest.mark.parametrize("scene", FORMATS, indirect=True)
-def test_errors_and_what_is_no_answer(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
-    for name in ("as it is", "JSON", "url", "html", "base64 of more"):
+def test_errors_and_what_is_no_answer(scene: Scene, capfd: pytest.CaptureFixture[str], names: tuple[str, ...]) -> None:
+    for name in names:
         said = FORMS[name](KEY)
         for status in (400, 500):
             scene.ask(*[answer(status, error(scene.format, said), said)] * 2, streamed=False)
         for step in broken(said):
             scene.ask(step, step, streamed=True)
+    scene.ask(answer(401, error(scene.format, said), said), streamed=False)
     check(scene, capfd)
 
 
@@ -173,11 +179,11 @@ def test_compressed_answers(scene: Scene, capfd: pytest.CaptureFixture[str], enc
 
 
 @pytest.mark.parametrize("scene", ["anthropic"], indirect=True)
-@pytest.mark.parametrize("size", [1, 4, 12, 40])
-def test_a_key_in_several_deltas(scene: Scene, capfd: pytest.CaptureFixture[str], size: int) -> None:
+@pytest.mark.parametrize(("size", "framing"), [(1, "chunked"), (4, "chunked"), (12, "length"), (40, "close")])
+def test_a_key_in_several_deltas(scene: Scene, capfd: pytest.CaptureFixture[str], size: int, framing: str) -> None:
     text = f"Your key is {KEY}, isn't it?"
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    got = scene.ask(steps.stream(claude.events(*pieces)), streamed=True)
+    got = scene.ask(steps.stream(claude.events(*pieces), framing=framing), streamed=True)
     lines = [json.loads(line[6:]) for line in got.body.decode().splitlines() if line.startswith("data: ")]
     said = "".join(line["delta"]["text"] for line in lines if line["type"] == "content_block_delta")
     assert said.startswith("Your key is ")

@@ -61,34 +61,41 @@ class PackedVeil:
 class Cover:
     """The body of one answer. Without secrets everything passes as it is."""
 
-    __slots__ = ("_decoder", "_matcher", "_spoken", "_veil", "packed")
+    __slots__ = ("_decoder", "_matcher", "_spoken", "_streams", "_veil", "packed")
 
     def __init__(self) -> None:
         self._matcher: Matcher | None = None
         self._veil: Veil | None = None
         self._decoder: Decoder | None = None
         self._spoken: SpokenVeil | None = None
+        self._streams = False
         self.packed: PackedVeil | None = None
 
     @classmethod
-    def of(cls, lent: Matcher, response: http.Response, *, unpacked: bool) -> Cover:
-        """For an answer whose head has come. `unpacked`: no coding of its goes on to the client."""
+    def of(cls, lent: Matcher, response: http.Response, *, unpacked: bool, messages: bool) -> Cover:
+        """For an answer whose head has come.
+
+        unpacked  no coding of its goes on to the client
+        messages  in whose streams a secret may be told in several events; the alias in its place has another length
+        """
         cover = cls()
         if not lent:
             return cover
         cover._matcher, encoding = lent, response.headers.get("content-encoding", "")
         if not codings(encoding) or Decoder(encoding).blind:
-            cover._veil = Veil(lent)
+            cover._veil, cover._streams = Veil(lent), messages
+            if messages and _is_stream(response.headers) and response.headers.pop("content-length", None) is not None:
+                response.headers["transfer-encoding"] = "chunked"
         elif unpacked:
             cover._veil, cover._decoder = Veil(lent), Decoder(response.headers.pop("content-encoding"))
+            cover._streams = messages
         else:
             cover.packed = PackedVeil(lent, encoding)
         return cover
 
-    def opened(self, headers: Mapping[str, str], *, messages: bool) -> None:
-        """The head as the client gets it, names in lower case. `messages`: in whose streams a secret may be told in several events."""
-        stream = messages and "text/event-stream" in headers.get("content-type", "").lower()
-        if stream and self._veil is not None and self._matcher is not None and "content-length" not in headers:
+    def opened(self, headers: Mapping[str, str]) -> None:
+        """The head as the client gets it, names in lower case."""
+        if self._streams and self._matcher is not None and _is_stream(headers):
             self._spoken = SpokenVeil(self._matcher)
 
     def read(self, data: bytes, translation: Bytes | None) -> bytes:
@@ -107,3 +114,7 @@ class Cover:
         if translation is not None:
             rest = (translation.feed(rest) if rest else b"") + translation.end()
         return rest if self._spoken is None else self._spoken.feed(rest) + self._spoken.end()
+
+
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    return "text/event-stream" in headers.get("content-type", "").lower()

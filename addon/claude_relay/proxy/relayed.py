@@ -204,7 +204,8 @@ class Relayed:
         told = response.data.headers.fields
         response.data.headers.fields = onward(told)
         crossing, good = self.crossing, 200 <= response.status_code < 300
-        self.cover = Cover.of(lent_to(self), response, unpacked=good and isinstance(crossing, Translated))
+        unpacked, messages = good and isinstance(crossing, Translated), self.facts.endpoint in MESSAGE_STREAMS
+        self.cover = Cover.of(lent_to(self), response, unpacked=unpacked, messages=messages)
         self.translation = crossing.open(response) if crossing is not None and good else None
         self.answered_well = good
         same = response.data.headers.fields is told
@@ -216,7 +217,7 @@ class Relayed:
             stream=self.facts.may_stream,
             head=self.method == "HEAD",
         )
-        self.cover.opened(self.response_headers, messages=self.facts.endpoint in MESSAGE_STREAMS)
+        self.cover.opened(self.response_headers)
         return self.gate
 
     def patience(self) -> Patience:
