@@ -13,9 +13,11 @@ from __future__ import annotations
 import dataclasses
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy import http
 
@@ -23,7 +25,7 @@ from claude_relay.core.config import OutboundProxy
 from claude_relay.core.exchange import Endpoint, Outcome
 from claude_relay.core.reading.decode import SLICE, Decoder
 from claude_relay.core.secrets import SHORTEST, Matcher, Secret
-from claude_relay.store.ledger import AttemptRow, RequestRow
+from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
 
 from .hops import Fields
 from .wire import CLIENT_ALIAS, MASKED
@@ -122,7 +124,7 @@ def hide_in_head(response: http.Response, relayed: Relayed) -> None:
     relayed.hidden.clear()
     side, known, data = relayed.facts.endpoint is Endpoint.SIDE, known_to(relayed), response.data
     told = data.headers.fields
-    text = b"\n".join([data.reason, *[part for field in told for part in field]])
+    text = b"\n".join((data.reason, *chain.from_iterable(told)))
     if not side and known.clean(text) is text:
         return
     lent = lent_to(relayed)
@@ -233,11 +235,24 @@ def hidden_rows(
     ]
 
 
-def _hidden[Row](row: Row, known: Matcher) -> Row:
-    names = [name for name in row.__dataclass_fields__ if isinstance(getattr(row, name), str)]  # type: ignore[attr-defined]
-    texts = [cast(str, getattr(row, name)) for name in names]
+def _hidden[Row: (RequestRow, AttemptRow, ChargeRow)](row: Row, known: Matcher) -> Row:
+    names, read = _texts_of(type(row))
+    texts = [text or "" for text in read(row)]
     whole = "\n".join(texts)
-    if known.clean_text(whole) is whole and max(map(len, texts), default=0) < LONGEST_NAME:
+    if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:
         return row
-    shown = [known.clean_end(text.encode("utf-8", "surrogatepass")).decode("utf-8", "replace") for text in texts]
-    return dataclasses.replace(row, **dict(zip(names, shown, strict=True)))  # type: ignore[type-var]
+    return dataclasses.replace(
+        row, **{name: _hidden_text(text, known) for name, text in zip(names, texts, strict=True) if text}
+    )
+
+
+def _hidden_text(text: str, known: Matcher) -> str:
+    """A name may have been cut off."""
+    return known.clean_end(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+
+@cache
+def _texts_of(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[str | None, ...]]]:
+    """The columns of a row that hold text, and what reads them."""
+    names = tuple(field.name for field in dataclasses.fields(kind) if "str" in str(field.type))
+    return names, attrgetter(*names)
