@@ -241,9 +241,8 @@ def _hidden[Row: (RequestRow, AttemptRow, ChargeRow)](row: Row, known: Matcher) 
     whole = "\n".join(texts)
     if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:
         return row
-    return dataclasses.replace(
-        row, **{name: _hidden_text(text, known) for name, text in zip(names, texts, strict=True) if text}
-    )
+    shown: dict[str, Any] = {name: _hidden_text(text, known) for name, text in zip(names, texts, strict=True) if text}
+    return dataclasses.replace(row, **shown)
 
 
 def _hidden_text(text: str, known: Matcher) -> str:
