@@ -14,7 +14,7 @@ import dataclasses
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -236,7 +236,7 @@ def hidden_rows(
 
 
 def _hidden[Row: (RequestRow, AttemptRow, ChargeRow)](row: Row, known: Matcher) -> Row:
-    names, read = _texts_of(type(row))
+    names, read = _TEXTS[type(row)]
     texts = [text or "" for text in read(row)]
     whole = "\n".join(texts)
     if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:
@@ -250,8 +250,10 @@ def _hidden_text(text: str, known: Matcher) -> str:
     return known.clean_end(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
-@cache
 def _texts_of(kind: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[str | None, ...]]]:
     """The columns of a row that hold text, and what reads them."""
     names = tuple(field.name for field in dataclasses.fields(kind) if "str" in str(field.type))
     return names, attrgetter(*names)
+
+
+_TEXTS: Final = {kind: _texts_of(kind) for kind in (RequestRow, AttemptRow, ChargeRow)}
