@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from time import monotonic
 from urllib.parse import quote, urlsplit
 
@@ -24,6 +25,7 @@ from claude_relay.core.exchange import Endpoint, Failure, Key, Outcome
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.reading.gate import Decision, Gate
 from claude_relay.core.reading.lenient import BAD_JSON
+from claude_relay.core.secrets import Matcher
 
 from .connection import FAILURES, PIECE, Connection, Refused, context, failure, said
 
@@ -61,6 +63,7 @@ def ask(provider: Provider, key: Key, *, timeout: float) -> Outcome:
         proxy = _way(provider, key)
         with _connected(provider, proxy, timeout) as connection:
             outcome = _exchange(connection, *_request(provider, key.secret), until=monotonic() + timeout)
+            outcome = _without(outcome, _sent(key, proxy))
     except FAILURES as error:
         return Outcome(failure=failure(error), message=said(error, proxy))
     form = FORMATS.get(provider.format)
@@ -71,12 +74,16 @@ def listed(provider: Provider, key: Key, *, timeout: float) -> tuple[str, ...]:
     """The models that the provider lists, in its order; none when it does not say. `timeout`: seconds without a byte."""
     target, headers = _request(provider, key.secret)
     try:
-        with _connected(provider, _way(provider, key), timeout) as connection:
+        proxy = _way(provider, key)
+        with _connected(provider, proxy, timeout) as connection:
             connection.request("GET", target, headers=headers)
             answer = connection.getresponse()
-            told = msgspec.json.decode(answer.read(LONGEST_LIST), type=_List) if answer.status == 200 else _List()
+            body = answer.read(LONGEST_LIST) if answer.status == 200 else b"{}"
+            told = msgspec.json.decode(body, type=_List)
     except (*FAILURES, *BAD_JSON):
         return ()
+    if _sent(key, proxy).clean(body) is not body:
+        return ()  # a name that had a key in it is none
     names = (model.id or model.name for model in (*told.data, *told.models))
     return tuple(name.removeprefix("models/") for name in names if name)
 
@@ -94,7 +101,8 @@ def fetched(provider: Provider, key: Key, path: str, *, timeout: float, own: Map
     )
     headers = headers | {name.lower(): value for name, value in provider.headers.items()}
     try:
-        with _connected(provider, _way(provider, key), timeout) as connection:
+        proxy = _way(provider, key)
+        with _connected(provider, proxy, timeout) as connection:
             connection.request("GET", target, headers=headers)
             answer = connection.getresponse()
             while answer.status == 200 and (piece := answer.read1(PIECE)):
@@ -103,7 +111,22 @@ def fetched(provider: Provider, key: Key, path: str, *, timeout: float, own: Map
                     return b""
     except (*FAILURES, ValueError):  # a client's header field may be none
         return b""
-    return bytes(body)
+    whole = bytes(body)
+    return whole if _sent(key, proxy).clean(whole) is whole else b""  # what repeats a key goes nowhere
+
+
+def _sent(key: Key, proxy: OutboundProxy | None) -> Matcher:
+    """Knows the credentials that such a request carries."""
+    secrets = (key.secret, *(proxy.secrets if proxy is not None else ()))
+    return Matcher([(secret.encode("utf-8", "replace"), "…".encode()) for secret in secrets])
+
+
+def _without(outcome: Outcome, sent: Matcher) -> Outcome:
+    """An outcome in which nothing repeats a credential."""
+    headers = {sent.clean_text(name): sent.clean_text(value) for name, value in outcome.headers.items()}
+    return replace(
+        outcome, headers=headers, body=sent.clean_end(outcome.body), message=sent.clean_text(outcome.message)
+    )
 
 
 def _way(provider: Provider, key: Key) -> OutboundProxy | None:

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import certifi
-import click
 
+from claude_relay.cli.terminal import Failure
 from claude_relay.store.folders import unwritable
 
 ADDING = ("NODE_EXTRA_CA_CERTS",)
@@ -35,12 +35,12 @@ def ensure_ca(confdir: Path) -> Path:
     path = confdir / CA
     if not os.path.isfile(path):
         if reason := unwritable(confdir):
-            raise click.ClickException(NO_ROOM.format(confdir, reason))
+            raise Failure(NO_ROOM.format(confdir, reason))
         words = [sys.executable, "-P", "-c", _MAKE, str(confdir)]  # -P: no module is taken from the working directory
         made = subprocess.run(words, capture_output=True, text=True, check=False)
         if made.returncode or not path.is_file():
             reason = (made.stderr.strip().splitlines() or ["mitmproxy-ca.pem is there, its certificate is not"])[-1]
-            raise click.ClickException(f"no CA could be made in {confdir}: {reason}")
+            raise Failure(f"no CA could be made in {confdir}: {reason}")
     return path
 
 
@@ -53,7 +53,7 @@ def ensure_bundle(confdir: Path, foreign: Sequence[Path] = ()) -> Path:
         try:
             _replace(path, content)
         except OSError as error:
-            raise click.ClickException(NO_ROOM.format(confdir, error.strerror)) from None
+            raise Failure(NO_ROOM.format(confdir, error.strerror)) from None
     return path
 
 

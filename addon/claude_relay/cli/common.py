@@ -17,8 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-import click
-
+from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config import Config, ConfigError, Problem, default, lacks_variables, parse
 from claude_relay.core.config.locate import ADDON, base, is_checkout, locate, usual_file
 
@@ -101,11 +100,11 @@ def load_source(path: str | None, read: Callable[[str | None], Source] = read_co
 
 def give_up(error: ConfigError) -> NoReturn:
     """Print every problem and end with status 2."""
-    click.secho("The configuration cannot be used:", err=True, bold=True)
+    echo("The configuration cannot be used:", err=True, bold=True)
     for problem in error.problems:
-        click.echo(f"  {problem}", err=True)
+        echo(f"  {problem}", err=True)
     if lacks_variables(error):
-        click.echo("Set these variables here as in the terminal where the relay runs.", err=True)
+        echo("Set these variables here as in the terminal where the relay runs.", err=True)
     raise SystemExit(2)
 
 
@@ -144,7 +143,7 @@ def become_mitmproxy(program: str, arguments: Sequence[str]) -> NoReturn:
     try:
         entries = distribution("mitmproxy").entry_points
     except PackageNotFoundError:
-        raise click.ClickException(
+        raise Failure(
             "mitmproxy is not installed; scripts/relay installs it, else: pip install mitmproxy-claude-relay"
         ) from None
     entry = next(entry for entry in entries if entry.group == "console_scripts" and entry.name == program)
@@ -159,8 +158,8 @@ def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
             sys.exit(subprocess.run(command, env=environ, check=False).returncode)
         os.execvpe(command[0], list(command), environ)
     except FileNotFoundError:
-        click.echo(f"{command[0]}: no such program", err=True)
+        echo(f"{command[0]}: no such program", err=True)
         sys.exit(127)
     except OSError as error:
-        click.echo(f"{command[0]}: {error.strerror}", err=True)
+        echo(f"{command[0]}: {error.strerror}", err=True)
         sys.exit(126)

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from rich.console import Console
 
+from claude_relay.cli.screen import Screen
 from claude_relay.core.config.locate import command
 
 from .demonstration.asking import Doors, send
@@ -55,13 +55,13 @@ def demo(context: click.Context) -> None:
       scripts/demo keys
     """
     if context.invoked_subcommand is None:
-        sys.exit(0 if play(Console(highlight=False)) else 1)
+        sys.exit(0 if play(Screen(highlight=False)) else 1)
 
 
 demo.add_command(keys)
 
 
-def play(console: Console, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:
+def play(console: Screen, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:
     """The whole demo. True when every request was answered with 200. `pace`: 0.0 leaves out what is for the eye only."""
     with (
         tidy_endings() as ending,
@@ -94,7 +94,7 @@ def ask_all(asks: Sequence[Ask], teller: Teller, doors: Doors, ending: Ending) -
     return good
 
 
-def show_usage(console: Console, database: Path) -> None:
+def show_usage(console: Screen, database: Path) -> None:
     """What the ledger says in sum, as `scripts/usage` shows it."""
     console.print(f"\nWhat the ledger says ({command('usage')} --by key):")
     usage.main(["--by", "key", "--database", str(database)], standalone_mode=False)

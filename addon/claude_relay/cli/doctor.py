@@ -5,7 +5,6 @@ The checks themselves are in `checks` (this machine) and `reach` (the network).
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from dataclasses import asdict
 
 import click
 
+from claude_relay.cli.terminal import echo_json
 from claude_relay.core.config import ConfigError
 
 from . import checks, reach, running
@@ -40,7 +40,7 @@ def doctor(as_json: bool, config: str | None, settings: tuple[str, ...]) -> None
     found = list(examine(config, settings))
     if as_json:
         healthy = all(check.status != FAIL for check in found)
-        click.echo(json.dumps({"healthy": healthy, "checks": [asdict(check) for check in found]}, indent=2))
+        echo_json({"healthy": healthy, "checks": [asdict(check) for check in found]})
     else:
         show(found)
     raise SystemExit(any(check.status == FAIL for check in found))
@@ -77,9 +77,10 @@ def _running_anyway(config: str | None) -> Iterator[Check]:
 
 def show(found: Iterable[Check]) -> None:
     """The table."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from claude_relay.cli.screen import Screen
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(no_wrap=True)
@@ -90,4 +91,4 @@ def show(found: Iterable[Check]) -> None:
         remedy = "".join(f"\n{mark} {escape(line)}" for mark, line in marked)
         table.add_row(MARKS[check.status], escape(check.name), escape(check.found) + remedy)
     roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200  # a pipe has no edge
-    Console(highlight=False, width=roomy).print(table)
+    Screen(highlight=False, width=roomy).print(table)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config import Address, Config, locate
 from claude_relay.store.relays import RelayRow
 
@@ -68,7 +69,7 @@ def env(
     if sys.stdout.isatty() and found:
         form = SHELLS[SAME.get(shell, shell)].evaluate
         words = locate.command("env") + (" --unset" if unset else " --base-url" if base_url else "")
-        click.secho(
+        echo(
             f"To {'take them back' if unset else 'set them'} in this shell: {form.format(command=words)}",
             err=True,
             dim=True,
@@ -96,7 +97,7 @@ def through_relay(base_url: bool, config: str | None, settings: Sequence[str], *
 
 def say(text: str) -> None:
     """A line for the person, where nothing evaluates it."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def place(name: str, source: Source, row: RelayRow | None) -> Address:
@@ -108,7 +109,7 @@ def place(name: str, source: Source, row: RelayRow | None) -> Address:
     if address is None:
         of = "relay.yaml" if row is None else "the running relay"
         other = "leave out --base-url" if name == "base_url" else f"use: {locate.command('env')} --base-url"
-        raise click.ClickException(f"listen.{name} is off in {of}; set it, or {other}")
+        raise Failure(f"listen.{name} is off in {of}; set it, or {other}")
     return address
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from claude_relay.cli.terminal import Failure
 from claude_relay.core.verdicts import SECRET
 from claude_relay.store.vault import VaultError
 
@@ -28,7 +29,7 @@ class Keys(click.Group):
         try:
             return _quiet(lambda: super(Keys, self).invoke(ctx))
         except VaultError as error:
-            raise click.ClickException(str(error)) from None
+            raise Failure(str(error)) from None
 
 
 def _quiet[T](step: Callable[[], T]) -> T:

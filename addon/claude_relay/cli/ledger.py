@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from claude_relay.cli.terminal import Failure, echo, written_to
 from claude_relay.core.config.durations import seconds
 from claude_relay.store import upkeep
 from claude_relay.store.backup import backup as back_up
@@ -24,12 +25,6 @@ from claude_relay.store.export import export as export_rows
 
 from .common import CONFIG_HELP, load_config, load_database, shown_path
 from .when import When
-
-VISIBLE = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
-}
-"""Control characters that a terminal would obey → their pictures."""
 
 NEEDS_IT_ALONE = (
     "{path} is in use, and it was created by a version whose files cannot shrink meanwhile. End all relays and programs "
@@ -85,7 +80,7 @@ def backup(file: Path, database: Path | None, config: str | None) -> None:
     path = database or load_database(config)
     with _explained(path), _progress("Copying") as told:
         size = back_up(path, file, progress=told)
-    click.echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
+    echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
 
 
 @ledger.command(short_help="Write rows to a file: CSV, JSON lines or Parquet.")
@@ -115,9 +110,9 @@ def export(
       scripts/ledger export - --format jsonl --since 1h | jq .served_model
     """
     path = database or load_database(config)
-    with _explained(path), _progress("Writing rows") as told:
-        written = export_rows(path, file, table=table, form=form, since=since, until=until, progress=_summed(told))
-    click.echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
+    with _explained(path), _progress("Writing rows") as told, written_to(file) as target:
+        written = export_rows(path, target, table=table, form=form, since=since, until=until, progress=_summed(told))
+    echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
 
 
 @ledger.command(short_help="Delete old requests, with their attempts and bodies.")
@@ -150,7 +145,7 @@ def prune(ctx: click.Context, keep: float | None, yes: bool, database: Path | No
             gone = upkeep.prune(path, keep=period, bodies_keep=bodies_keep, now=now, progress=_summed(told))
         room = _give_back(path, upkeep.SPARE)
     counts = f"{gone.requests:,} requests, {gone.attempts:,} attempts and {gone.bodies:,} bodies"
-    click.echo(f"{shown_path(path)}: {counts} deleted. {_room(room)}")
+    echo(f"{shown_path(path)}: {counts} deleted. {_room(room)}")
 
 
 @ledger.command()
@@ -172,9 +167,9 @@ def vacuum(database: Path | None, config: str | None) -> None:
                 room = upkeep.vacuum(path)
         except upkeep.InUse:
             if not upkeep.can_shrink(path):
-                raise click.ClickException(NEEDS_IT_ALONE.format(path=shown_path(path))) from None
+                raise Failure(NEEDS_IT_ALONE.format(path=shown_path(path))) from None
             room = _give_back(path, 0.0)
-    click.echo(f"{shown_path(path)}: {_room(room)}")
+    echo(f"{shown_path(path)}: {_room(room)}")
 
 
 @ledger.command(short_help="Print what was sent and answered for one request.")
@@ -193,12 +188,12 @@ def bodies(request: str, database: Path | None, config: str | None) -> None:
     with _explained(path), closing(read_only(path)) as connection:
         found = read_bodies(connection, request)
     if not found:
-        raise click.ClickException(
+        raise Failure(
             f"No bodies of {request} in {shown_path(path)}; they are kept while relay.yaml has `ledger: {{bodies: …}}`."
         )
     for stored in found:
-        click.secho(_title(stored), bold=True)
-        click.echo(stored.body.decode("utf-8", "replace").translate(VISIBLE))
+        echo(_title(stored), bold=True)
+        echo(stored.body.decode("utf-8", "replace"))
 
 
 def _title(stored: StoredBody) -> str:
@@ -228,13 +223,11 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except MissingDatabase:
-        raise click.ClickException(
-            f"There is no database at {shown_path(path)}; the relay creates it when it starts."
-        ) from None
+        raise Failure(f"There is no database at {shown_path(path)}; the relay creates it when it starts.") from None
     except StoreError as error:
-        raise click.ClickException(str(error)) from None
+        raise Failure(str(error)) from None
     except (sqlite3.Error, OSError) as error:
-        raise click.ClickException(explain(path, error)) from None
+        raise Failure(explain(path, error)) from None
 
 
 @contextmanager
@@ -243,11 +236,12 @@ def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+    from claude_relay.cli.screen import Screen
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Screen(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

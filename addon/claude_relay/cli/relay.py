@@ -7,6 +7,7 @@ from collections.abc import MutableMapping, Sequence
 
 import click
 
+from claude_relay.cli.terminal import echo
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.yaml import read
 
@@ -65,6 +66,6 @@ def check_ports(source: Source) -> None:
             at = f"{shown_path(source.path)}:{lines.line(('listen', name)) or 1}" if source.path else "relay.yaml"
             problems.append(f"  {at}: listen.{name}: cannot listen on {address}: {reason}, or change this line")
     if problems:
-        click.secho("The relay cannot start:", err=True, bold=True)
-        click.echo("\n".join(problems), err=True)
+        echo("The relay cannot start:", err=True, bold=True)
+        echo("\n".join(problems), err=True)
         raise SystemExit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from claude_relay.cli.terminal import Failure, echo, echo_json
 from claude_relay.core.accounting.pricing import Prices
 from claude_relay.store.database import StoreError
 from claude_relay.store.reprice import Repriced, Unpriced
@@ -63,16 +63,17 @@ def reprice(
                 progress=progress,
             )
         except StoreError as error:
-            raise click.ClickException(str(error)) from None
+            raise Failure(str(error)) from None
     (_as_json if as_json else _as_text)(done)
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    from claude_relay.cli.screen import Screen
+
+    with Progress(console=Screen(stderr=True), transient=True) as bar:
         task = bar.add_task("Pricing", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -80,26 +81,27 @@ def _bar() -> Iterator[Callable[[int, int], None]]:
 def _as_json(done: Repriced) -> None:
     models = [model._asdict() for model in done.unpriced_models]
     document = {"requests": done.requests, "changed": done.changed, "unpriced_models": models}
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    echo_json(document)
 
 
 def _as_text(done: Repriced) -> None:
-    click.echo(f"{done.requests:,} requests looked at, {done.changed:,} changed.")
+    echo(f"{done.requests:,} requests looked at, {done.changed:,} changed.")
     if done.unpriced_models:
-        click.echo("\nNo price is known for these; `prices` in relay.yaml can say it:\n")
+        echo("\nNo price is known for these; `prices` in relay.yaml can say it:\n")
         show_unpriced(done.unpriced_models)
 
 
 def show_unpriced(models: Sequence[Unpriced]) -> None:
     """Print them as a table."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from claude_relay.cli.screen import Screen
 
     table = Table("provider", "model", box=SIMPLE_HEAD, show_edge=False)
     table.add_column("requests", justify="right")
     for provider, model, requests in models:
         table.add_row(Text(provider or "(none)"), Text(model or "(no model)"), f"{requests:,}")
     roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a pipe has no edge
-    Console(highlight=False, width=roomy).print(table)
+    Screen(highlight=False, width=roomy).print(table)

@@ -29,7 +29,7 @@ listing      the list of one provider, page by page; remembering: what slow ques
 modelspage   /v1/models: whose answer it is, and the relay's own
 modules      formats by name, and those of the user's own
 beside       what stands beside such a module's file
-redaction    no key, token or cookie in what a flow shows
+redaction    no key, token or cookie in what anybody is shown; cover: none of the pool's in what the client gets
 answers      answers of the relay's own, in Claude's shape
 bookkeeping  settles a request: pool, headers, the line that people see, the ledger
 rows         its rows in the ledger
@@ -40,7 +40,7 @@ reporting    who hears of settled requests besides the ledger: budgets, notices,
 metrics      how the relay is at this moment, for /metrics (counters: core/accounting/metrics)
 status_server  /metrics and /healthz on listen.status
 telemetry    settled requests as OpenTelemetry spans and metrics
-jsonlog      the log as JSON lines
+jsonlog      the log as JSON lines; plainlog: no secret and no control character in any line of it
 notices      notices on their way to a webhook and a command
 hookindex    which addon listens to which hook, so that silent ones cost nothing
 shortcuts    what mitmproxy does for every message, done in less time

@@ -64,8 +64,9 @@ from .ending import Ending, ending_error
 from .hops import led_on, onward
 from .modelspage import models_answer
 from .opening import Opening
+from .plainlog import learn_of_client
 from .pointing import point, refuse_strangers
-from .redaction import own_secrets
+from .redaction import hidden_outcome, hide_refused, own_secrets
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
 from .rows import ENDED
@@ -93,6 +94,8 @@ type Hook[S] = Callable[[S, http.HTTPFlow], Awaitable[None]]
 def guarded[S](hook: Hook[S]) -> Hook[S]:
     """Fail closed: whatever goes wrong in a hook, the client gets an error and nothing leaves."""
 
+    claims = hook.__name__ == "requestheaders"
+
     @functools.wraps(hook)
     async def safe(self: S, flow: http.HTTPFlow) -> None:
         try:
@@ -104,6 +107,8 @@ def guarded[S](hook: Hook[S]) -> Hook[S]:
                 refuse(flow, relayed, CRASHED)
             else:
                 flow.response = error_answer(CRASHED, new_request_id())
+        if claims and flow.response is not None and flow not in RELAYED:
+            hide_refused(flow)
 
     return safe
 
@@ -136,6 +141,9 @@ class RelayHooks(DoorHooks):
         """Claim a request to an intercepted host. One that comes early waits until the relay can decide it."""
         runtime, request = self.runtime, flow.request
         if not flow.live:  # read from a file: it was relayed, and counted, long ago
+            return
+        if flow.error is not None:  # its head was refused as invalid
+            hide_refused(flow)
             return
         if runtime is None:
             flow.response = error_answer(BROKEN, new_request_id())
@@ -177,6 +185,7 @@ class RelayHooks(DoorHooks):
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
         relayed.own_secrets = own_secrets(relayed.client_signature.fields)
+        learn_of_client(relayed.own_secrets)
         if not self.opening.over:
             await self.opening.wait(relayed)
             relayed.runtime = self.runtime or runtime
@@ -349,7 +358,7 @@ class RelayHooks(DoorHooks):
         answer, outcome = flow.response, relayed.outcome or Outcome()
         outcome = outbound.told(outcome, relayed.proxy)
         relayed.tries[-1].ended_at = time.monotonic()  # what follows may be a wait, which belongs to no attempt
-        outcome = self.books.redacted(outcome, relayed)
+        outcome = hidden_outcome(outcome, relayed)
         if relayed.ended is not None:
             relayed.end_try(outcome, None)
             relayed.tries[-1].verdict = ENDED

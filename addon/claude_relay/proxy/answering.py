@@ -27,9 +27,10 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeadersHook, HttpResponseHook
 
 from .connections import Commands
+from .cover import REPEATED
 from .hops import Fields
 from .patience import Patience
-from .redaction import clean_trailers, for_client, for_show, unmasked
+from .redaction import for_show, hide_in_trailers, unmasked, whole_for_client
 from .relayed import Relayed
 from .wire import headers_of
 
@@ -89,8 +90,9 @@ class AnsweringStream(HttpStream):
         """Send an answer that was read to its end. What the flow shows of it may differ from what the client gets."""
         assert self.relayed is not None
         assert self.flow.response is not None
-        response, wire = self.flow.response, for_client(body, self.relayed)
-        if self.relayed.translation is not None:
+        response = self.flow.response
+        wire = whole_for_client(response, body, self.relayed)
+        if self.relayed.translation is not None or wire is not body:
             response.headers.pop("transfer-encoding", None)
             response.headers["content-length"] = str(len(wire))
         fields = response.data.headers.fields
@@ -145,10 +147,20 @@ class AnsweringStream(HttpStream):
         assert self.flow.response is not None
         assert self.relayed is not None
         if self.context.client.alpn == b"h2":
-            self.flow.response.trailers = clean_trailers(event.trailers, self.relayed)
+            self.flow.response.trailers = hide_in_trailers(event.trailers, self.relayed)
 
     def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
         """Pass bytes on at once; only the final event waits until the request is settled."""
+        if (packed := relayed.cover.packed) is not None:
+            data = packed.feed(data)
+            if packed.repeated:
+                yield from self.abandon(REPEATED)
+                yield from self.break_off(REPEATED)
+                return
+        yield from self.send_on(relayed, data)
+
+    def send_on(self, relayed: Relayed, data: bytes) -> Commands[None]:
+        """Pass on what may be seen."""
         final = relayed.meter_chunk(data)
         if relayed.is_last_chunk:
             data, self.tail = data[:-1], data[-1:]
@@ -167,6 +179,8 @@ class AnsweringStream(HttpStream):
         self.deadline = None
         if rest := relayed.read_end():
             yield from self.deliver(relayed, rest)
+        if relayed.cover.packed is not None and (rest := relayed.cover.packed.end()):
+            yield from self.send_on(relayed, rest)
         if not relayed.meter_end():
             yield from self.break_off("the upstream ended the stream before it was complete")
             return

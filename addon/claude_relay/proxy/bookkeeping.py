@@ -18,14 +18,14 @@ from claude_relay.core.exchange import Accepted, Endpoint, Outcome, Verdict
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.reading.resources import Owner, made, named
-from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.store.ledger import AttemptRow, Finished, Ledger, RequestRow
 
 from . import reserving
 from .bodies import at_leisure
 from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, counts, estimate, estimate_now, price_all
 from .inspection import View, marker, name_of, summary, total_input
-from .redaction import redact_all
+from .redaction import hidden_in, hidden_rows, known_to, shown_body
 from .relay_layer import ENDING
 from .relayed import RELAYED, Charged, Relayed, Try
 from .reporting import Reporting
@@ -79,7 +79,7 @@ class Bookkeeper:
         if body := b"".join(relayed.brought or ()):
             encoding = relayed.response_headers.get("content-encoding", "")
             names = made(Decoder(encoding).feed(body) if encoding else body)
-        if names:
+        if names := tuple(name for name in names if hidden_in(name, relayed) is name):
             await self.stored.remember(names, key.provider, key.id)
 
     @property
@@ -98,16 +98,10 @@ class Bookkeeper:
             if PLAIN.fullmatch(attempt.model):
                 says.append((b"x-relay-model", attempt.model))
         if relayed.notes:
-            says.append((b"x-relay-notes", in_a_header(relayed.notes)))
+            says.append((b"x-relay-notes", hidden_in(in_a_header(relayed.notes), relayed)))
         headers = flow.response.data.headers
         upstreams = tuple(f for f in headers.fields if not f[0].lower().startswith(b"x-relay-"))
         headers.fields = upstreams + tuple((name, value.encode()) for name, value in says)
-
-    @staticmethod
-    def redacted(outcome: Outcome, relayed: Relayed) -> Outcome:
-        """The outcome without any key that the upstream may have repeated in it."""
-        message = redact_all(outcome.message.encode("utf-8", "replace"), relayed).decode()
-        return dataclasses.replace(outcome, message=message, body=redact_all(outcome.body, relayed))
 
     def attempt_failed(
         self,
@@ -145,13 +139,13 @@ class Bookkeeper:
             await self.remember_made(relayed)
             if isinstance(relayed.translation, Translation):
                 await self.after_translation(relayed, relayed.translation)
-            flow.comment = summary(relayed, usage, finished, ended - relayed.began_at)
+            flow.comment = hidden_in(summary(relayed, usage, finished, ended - relayed.began_at), relayed)
             flow.marked = marker(relayed, finished)
             if self.closed:
                 # The relay is ending and cannot write any more: an answer without a row must not look complete.
                 await asyncio.get_running_loop().create_future()
             if self.ledger is not None and relayed.counts:
-                rows = request_row(flow, relayed, usage, finished, ended), attempt_rows(relayed)
+                rows = self.rows(flow, relayed, usage, finished, ended)
                 self.keep_bodies(flow, relayed)
                 written = await self.ledger.write(*rows)
         finally:  # the client need not wait for the rest: it comes when the answer has left
@@ -184,7 +178,7 @@ class Bookkeeper:
             relayed.count(relayed.meter)
         estimate_now(relayed)
         price_all(relayed)
-        self.ledger.put(request_row(flow, relayed, billed(relayed), finished, ended), attempt_rows(relayed))
+        self.ledger.put(*self.rows(flow, relayed, billed(relayed), finished, ended))
         self.tell_pool(relayed)
 
     async def usage_of(self, relayed: Relayed) -> Usage:
@@ -237,21 +231,30 @@ class Bookkeeper:
     ) -> None:
         """Budgets, notices, metrics and the like."""
         meter, conclusion = relayed.meter, relayed.conclusion
-        reporting.settled(*rows, meter.stop_reason if meter is not None else None, written=written)
+        stopped = hidden_in(meter.stop_reason, relayed) if meter is not None and meter.stop_reason else None
+        reporting.settled(*rows, stopped, written=written)
         if isinstance(conclusion, Accepted) and meter is not None and meter.complete and meter.usage.output_tokens:
             attempt = relayed.tries[-1].attempt
             reporting.outputs.learn(attempt.provider, attempt.model, meter.usage.output_tokens)
         if relayed.refusal is not None and relayed.policy is not None:
             reporting.refused(relayed.refusal, [tried.attempt.provider for tried in relayed.tries])
 
+    @staticmethod
+    def rows(
+        flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: Finished, ended: float
+    ) -> tuple[RequestRow, list[AttemptRow]]:
+        """What the ledger gets."""
+        return hidden_rows(request_row(flow, relayed, usage, finished, ended), attempt_rows(relayed), relayed)
+
     def keep_bodies(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """Store what was asked and answered, as long as its secrets are known."""
         reporting = self.reporting
         if reporting is None or reporting.bodies is None or relayed.pristine is None:
             return
-        reporting.body(relayed.id, 0, "request", redact_all(relayed.body or b"", relayed))
+        reporting.body(relayed.id, 0, "request", known_to(relayed).clean(relayed.body or b""))
         answer = b"".join(relayed.kept or ()) or (flow.response.data.content if flow.response is not None else b"")
-        reporting.body(relayed.id, 0, "answer", redact_all(answer or b"", relayed))
+        encoding = flow.response.headers.get("content-encoding", "") if flow.response is not None else ""
+        reporting.body(relayed.id, 0, "answer", shown_body(answer or b"", encoding, relayed)[0])
 
     async def after_translation(self, relayed: Relayed, translation: Translation) -> None:
         """Keep what the provider wants back; say what in its answer nobody was ready for."""

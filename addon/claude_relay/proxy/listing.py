@@ -19,8 +19,8 @@ from claude_relay.core.catalogue import Models
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Key
 from claude_relay.core.reading.lenient import BAD_JSON
+from claude_relay.core.secrets import Matcher
 
-from .redaction import SHORTEST
 from .wire import CREDENTIALS
 
 PAGE: Final = 1000
@@ -60,8 +60,8 @@ def _pages(provider: Provider, key: Key, own: Mapping[str, str] | None, until: f
         if (left := until - monotonic()) <= 0:
             return None
         body = fetched(provider, key, f"/v1/models?limit={PAGE}{after}", timeout=left, own=own)
-        if any(secret in body for secret in secrets):
-            return None  # what an upstream repeats of a key goes nowhere
+        if secrets.clean(body) is not body:
+            return None  # a name that had a key in it is none
         try:
             page = msgspec.json.decode(body, type=_Page)
         except BAD_JSON:
@@ -74,9 +74,9 @@ def _pages(provider: Provider, key: Key, own: Mapping[str, str] | None, until: f
     return found
 
 
-def _secrets(key: Key, own: Mapping[str, str]) -> list[bytes]:
+def _secrets(key: Key, own: Mapping[str, str]) -> Matcher:
     sent = [value.rpartition(" ")[2] for name, value in own.items() if name.encode() in CREDENTIALS]
-    return [secret.encode("utf-8", "replace") for secret in (key.secret, *sent) if len(secret) >= SHORTEST]
+    return Matcher([(secret.encode("utf-8", "replace"), b"") for secret in (key.secret, *sent)])
 
 
 def _id(model: object) -> str:

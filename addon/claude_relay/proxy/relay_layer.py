@@ -28,6 +28,7 @@ from .adopting import adopt, adopt_client, client_of
 from .answering import AnsweringStream, Ended, Expired
 from .connections import Commands, GetConnection
 from .http2 import Http2
+from .plainlog import told
 from .relayed import RELAYED
 from .replay import RelayStream
 
@@ -103,6 +104,8 @@ class RelayLayer(HttpLayer):
 
     def register_connection(self, command: RegisterHttpConnection) -> Commands[None]:
         """A connection is open, or is not to be had."""
+        if command.err:  # a proxy's refusal may repeat its credential
+            command.err = command.connection.error = told(command.err)
         opened = self.connections.get(command.connection)
         if opened is not None and not command.err:
             adopt(opened, time.monotonic())

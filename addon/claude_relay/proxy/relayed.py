@@ -35,10 +35,11 @@ from claude_relay.core.formats.translation import Translation
 from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
 
-from .crossing import Bytes, Crossing
+from .cover import Cover
+from .crossing import Bytes, Crossing, Translated
 from .hops import onward
 from .patience import Patience
-from .redaction import for_show, mask_headers
+from .redaction import for_show, hidden_outcome, lent_to
 from .runtime import Limits, Runtime
 from .wire import Pristine, Signature, lower_headers, mask_trailers
 
@@ -159,6 +160,8 @@ class Relayed:
     """Of the answer as it came."""
     hidden: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = field(default_factory=dict)
     """Header fields as the flow shows them, and as the client gets them."""
+    cover: Cover = field(default_factory=Cover)
+    """Takes what was lent for the running attempt out of its answer's body."""
 
     # the answer
     meter: Meter | None = None
@@ -211,12 +214,12 @@ class Relayed:
 
     def open_gate(self, response: http.Response) -> Gate:
         """Begin to judge the answer whose head has arrived."""
-        self.hidden.clear()
-        mask_headers(response, self)
         self.upstream_headers = lower_headers(response)
         told = response.data.headers.fields
         response.data.headers.fields = onward(told)
         crossing, good = self.crossing, 200 <= response.status_code < 300
+        unpacked, messages = good and isinstance(crossing, Translated), self.facts.endpoint in MESSAGE_STREAMS
+        self.cover = Cover.of(lent_to(self), response, unpacked=unpacked, messages=messages)
         self.translation = crossing.open(response) if crossing is not None and good else None
         self.answered_well = good
         same = response.data.headers.fields is told
@@ -228,6 +231,7 @@ class Relayed:
             stream=self.facts.may_stream,
             head=self.method == "HEAD",
         )
+        self.cover.opened(self.response_headers)
         return self.gate
 
     def patience(self) -> Patience:
@@ -271,15 +275,15 @@ class Relayed:
 
     def read(self, data: bytes) -> bytes:
         """The upstream's bytes in Claude's form, as far as they can leave."""
-        return data if self.translation is None else self.translation.feed(data)
+        return self.cover.read(data, self.translation)
 
     def read_end(self) -> bytes:
         """The rest, when the upstream's answer is whole."""
-        return b"" if self.translation is None else self.translation.end()
+        return self.cover.read_end(self.translation)
 
     def found(self, gate: Gate) -> Outcome:
         """What became of the attempt, in Claude's words."""
-        outcome = gate.outcome()
+        outcome = hidden_outcome(gate.outcome(), self)
         if self.crossing is None:
             return outcome
         return self.crossing.problem(dataclasses.replace(outcome, headers=self.upstream_headers), self.id)

@@ -52,8 +52,10 @@ from claude_relay.core.reading.gate import Decision
 from . import trail
 from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
 from .connections import Commands, GetConnection, Unanswered
+from .plainlog import unquoted
+from .redaction import hidden_in, hide_in_head
 from .relayed import RELAYED, Relayed
-from .wire import own_request, own_response
+from .wire import masked, own_request, own_response
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class RelayStream(AnsweringStream):
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestProtocolError):
+            event.message = unquoted(event.message)
             relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
             if relayed is not None:
                 relayed.client_left()
@@ -98,6 +101,8 @@ class RelayStream(AnsweringStream):
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
         """The client's connection goes by the head as it came, whatever becomes of the flow's."""
         event.request = own_request(event.request)
+        if event.request.data.method.upper() == b"CONNECT":
+            event.request.data.headers.fields = masked(event.request.data.headers.fields)
         yield from super().state_wait_for_request_headers(event)
 
     def state_consume_request_body(self, event: events.Event) -> Commands[None]:
@@ -186,7 +191,9 @@ class RelayStream(AnsweringStream):
             yield from super().state_wait_for_response_headers(event)
             return
         self.flow.response = event.response
+        hide_in_head(self.flow.response, self.relayed)
         if (why := invalid_head(kept)) and self.context.options.validate_inbound_headers:
+            why = hidden_in(why, self.relayed)
             yield from self.abandon(why)
             yield from self.failed(
                 Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False
@@ -261,12 +268,15 @@ class RelayStream(AnsweringStream):
         if body:
             yield from self.deliver(self.relayed, body)
             self.note_bytes(self.relayed)
-        yield from self.watch()
+        if self.server_state == self.state_stream_response_body:
+            yield from self.watch()
 
     # -- failure and replay
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
         relayed = self.relayed
+        if relayed is not None:
+            event.message = hidden_in(event.message, relayed)  # it may quote what the upstream sent
         if relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
             self.client_state = self.state_done  # the rest of the upload goes nowhere
             yield from self.send_own_answer()

@@ -34,7 +34,7 @@ from claude_relay.core.config.locate import base, locate
 from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
-from . import banner, confdir, options, reload, shortcuts
+from . import banner, confdir, options, plainlog, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .client_connections import Connections
@@ -88,6 +88,7 @@ class ClaudeRelay(RelayHooks):
 
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options. When the script's file was touched, the relay runs already and goes on."""
+        plainlog.install()
         options.declare(loader)
         banner.show_at_once(sys.stdout)
         if problem := confdir.problem(ctx.options.confdir):
@@ -217,6 +218,7 @@ class ClaudeRelay(RelayHooks):
                 raise
         self.warn(draft.way)
         self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
+        plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
         if self.stored is not None:
             self.stored.ask_anew()
         if self.default is not None and self.default.partition("/")[0] not in draft.config.providers:
@@ -236,6 +238,7 @@ class ClaudeRelay(RelayHooks):
         """The vault's keys changed."""
         self.running_runtime().lend(lent, self.names)
         self.lent = lent
+        plainlog.learn(tuple(plainlog.secrets_of(self.running_runtime(), os.environ)))
         if self.announced:
             logger.log(ALERT, "the vault now lends %d keys", sum(map(len, lent.values())))
 
@@ -283,6 +286,7 @@ class ClaudeRelay(RelayHooks):
         self.closing = None
         self.default_listener.remove()
         with ExitStack() as stack:
+            stack.callback(plainlog.remove)
             if self.books.ledger is not None:
                 stack.callback(self.books.ledger.close)
             if self.stored is not None:

@@ -208,6 +208,11 @@ def mask_trailers(request: http.Request) -> None:
         request.data.trailers = headers_of(tuple(fields)) if fields else None
 
 
+def masked(fields: Fields) -> Fields:
+    """Header fields without the client's credentials, for a head that is read here and goes nowhere."""
+    return tuple((name, CLIENT_ALIAS) if name.lower() in MASKED else (name, value) for name, value in fields)
+
+
 def address(request: http.Request, upstream: Upstream, *, identity: bool) -> None:
     """Point a request at a provider. `identity`: ask for an uncompressed answer, so that a broken stream can be ended properly."""
     d = request.data

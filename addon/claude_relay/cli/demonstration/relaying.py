@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-import click
-
+from claude_relay.cli.terminal import Failure
 from claude_relay.core.config.locate import ADDON
 from claude_relay.store.database import MissingDatabase, StoreError, read_only
 
@@ -79,7 +78,7 @@ class Relaying:
         until = time.monotonic() + START_SECONDS
         while not (listening(self.base_port) and listening(self.proxy_port) and has_tables(self.database)):
             if self.process.poll() is not None or time.monotonic() > until:
-                raise click.ClickException(f"the relay did not start. It said:\n{self.last_words()}")
+                raise Failure(f"the relay did not start. It said:\n{self.last_words()}")
             time.sleep(POLL_SECONDS)
 
     def last_words(self) -> str:

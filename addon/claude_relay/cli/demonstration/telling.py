@@ -1,6 +1,6 @@
 """What the demo shows: who plays, then each request with its tries, read from the answer's headers and from the ledger.
 
-    teller = Teller(Console(), database)
+    teller = Teller(Screen(), database)
     teller.introduce(claude.url, doors)
     with teller.waiting(1, ask) as hear:
         answer = send(ask, doors, agent, hear)
@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from claude_relay.cli.screen import Screen
 from claude_relay.store.database import read_only
 
 from .asking import Answer, Doors
@@ -49,7 +49,7 @@ class Tried:
 class Teller:
     """Shows things on a console; reads the relay's database."""
 
-    def __init__(self, console: Console, database: Path) -> None:
+    def __init__(self, console: Screen, database: Path) -> None:
         self.console = console
         self.database = database
 

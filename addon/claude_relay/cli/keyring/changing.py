@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from claude_relay.cli.terminal import echo
+from claude_relay.core.terminal import harmless
 from claude_relay.store.keys import LIMITS, StoredKey
 
 from . import options, showing
@@ -81,7 +83,9 @@ def remove(forever: bool, yes: bool, **said: Any) -> None:
         say("removed", found, room.vault.remove([key.id for key in found]))
         return
     if found and not yes:
-        click.confirm(f"Delete {showing.number(len(found))} for good: {showing.names(found)}?", abort=True, err=True)
+        click.confirm(
+            harmless(f"Delete {showing.number(len(found))} for good: {showing.names(found)}?"), abort=True, err=True
+        )
     say("deleted", found, room.vault.erase([key.id for key in found]))
 
 
@@ -110,7 +114,7 @@ def reset(**said: Any) -> None:
     """
     room, found = meant(said, in_hand)
     count = room.vault.reset([key.id for key in found])
-    click.echo(f"{count} rest{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
+    echo(f"{count} rest{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
 
 
 def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str], *, of: int | None = None) -> None:
@@ -119,4 +123,4 @@ def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str], *, of: int | N
     changed = [key for key in keys if key.id in done_to]
     others = (len(keys) if of is None else of) - len(changed)
     rest = f" ({others} left as they were)" if others else ""
-    click.echo(f"{showing.number(len(changed))} {done}" + (f": {showing.names(changed)}" if changed else "") + rest)
+    echo(f"{showing.number(len(changed))} {done}" + (f": {showing.names(changed)}" if changed else "") + rest)

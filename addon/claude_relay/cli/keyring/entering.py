@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config.locate import command
 from claude_relay.core.verdicts import clean
 from claude_relay.store.keys import NewKey
@@ -55,11 +56,11 @@ def add(
             raise ValueError("there is no key on standard input")
         new = NewKey.of(name, secret, given(fields))
     except ValueError as error:
-        raise click.ClickException(str(error)) from None
+        raise Failure(str(error)) from None
     done = room.vault.add(new)
     if done.duplicates:
-        raise click.ClickException(_told(done, [Entry("it", "")])[0])
-    click.echo(f"Added {showing.names(done.added)} {done.added[0].mask}")
+        raise Failure(_told(done, [Entry("it", "")])[0])
+    echo(f"Added {showing.names(done.added)} {done.added[0].mask}")
 
 
 @click.command("import", short_help="Add keys from a file or standard input.")
@@ -88,16 +89,14 @@ def import_(
     try:
         entries = read(text, form)
     except ValueError as error:
-        raise click.ClickException(f"Nothing was added: {error}") from None
+        raise Failure(f"Nothing was added: {error}") from None
     if not entries:
-        raise click.ClickException("Nothing was added: there is no key in it")
+        raise Failure("Nothing was added: there is no key in it")
     done = room.vault.import_many(_all_new(room, entries, provider, given(fields)))
     for line in _told(done, entries):
-        click.echo(line, err=True)
+        echo(line, err=True)
     known = f"; {len(done.duplicates)} known already" if done.duplicates else ""
-    click.echo(
-        f"{showing.number(len(done.added))} added{known}" + (f": {showing.names(done.added)}" if done.added else "")
-    )
+    echo(f"{showing.number(len(done.added))} added{known}" + (f": {showing.names(done.added)}" if done.added else ""))
 
 
 def _all_new(room: Room, entries: Sequence[Entry], provider: str | None, fields: dict[str, Any]) -> list[NewKey]:
@@ -120,7 +119,7 @@ def _all_new(room: Room, entries: Sequence[Entry], provider: str | None, fields:
 def _refuse(problems: Sequence[str]) -> NoReturn:
     more = len(problems) - COMPLAINTS
     shown = [*problems[:COMPLAINTS], *([f"… and {more} more"] if more > 0 else [])]
-    raise click.ClickException("\n".join(["Nothing was added:", *(f"  {line}" for line in shown)]))
+    raise Failure("\n".join(["Nothing was added:", *(f"  {line}" for line in shown)]))
 
 
 def _told(done: Imported, entries: Sequence[Entry]) -> list[str]:
@@ -150,11 +149,11 @@ def _text(file: Path) -> str:
     try:
         return _decoded(file.read_bytes(), clean(str(file)))
     except OSError as error:
-        raise click.ClickException(f"{clean(str(file))}: {error.strerror}") from None
+        raise Failure(f"{clean(str(file))}: {error.strerror}") from None
 
 
 def _decoded(data: bytes, what: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise click.ClickException(f"{what} is no UTF-8 text") from None
+        raise Failure(f"{what} is no UTF-8 text") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from claude_relay.cli.terminal import echo
 from claude_relay.core.config.locate import command
 
 from . import options, showing
@@ -39,7 +40,7 @@ def list_(
     room, now = Room.enter(config, database, to_look=True), time.time()
     every = room.keys()
     if room.relay.row is None:
-        click.echo(room.relay.why, err=True)
+        echo(room.relay.why, err=True)
     objection = anything if with_removed or status == "removed" or words else not_removed
     found = choose(every, Choice(words, not words, provider, status), objection, now=now)
     if as_json:
@@ -48,10 +49,10 @@ def list_(
     if found:
         showing.table(found, now)
     else:
-        click.echo("No such key." if every else f"No key yet. Add one: {command('keys')} add")
+        echo("No such key." if every else f"No key yet. Add one: {command('keys')} add")
     hidden = sum(key.removed_at is not None for key in every)
     if hidden and objection is not_removed:
-        click.echo(f"{hidden} removed; see them with --removed.", err=True)
+        echo(f"{hidden} removed; see them with --removed.", err=True)
 
 
 @click.command(short_help="Print what is known of keys, as JSON or CSV.")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from claude_relay.cli.taking_back import original
+from claude_relay.cli.terminal import echo
 from claude_relay.core.config import led, way_out
 from claude_relay.store.keyrows import moment
 from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, StoredKey
@@ -44,7 +45,7 @@ def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
     elif told:
         showing.results(told, now)
     else:
-        click.echo("There is no key to check.")
+        echo("There is no key to check.")
     raise SystemExit(any(result.status not in (VALID, LIMITED) for _, result in told))
 
 
@@ -64,7 +65,7 @@ def prune(parallel: int, timeout: float, dry_run: bool, **said: Any) -> None:
     results = _check(room, found, parallel, timeout)
     revoked = [key for key in found if results[key.id].status == REVOKED]
     if dry_run:
-        click.echo(f"{showing.number(len(revoked))} revoked" + (f": {showing.names(revoked)}" if revoked else ""))
+        echo(f"{showing.number(len(revoked))} revoked" + (f": {showing.names(revoked)}" if revoked else ""))
         return
     gone = room.vault.prune([key.id for key in revoked], [REVOKED])
     say("removed", revoked, gone, of=len(found))
@@ -72,15 +73,16 @@ def prune(parallel: int, timeout: float, dry_run: bool, **said: Any) -> None:
 
 def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float) -> dict[str, CheckResult]:
     """Ask all of them, with a progress bar; what was found is written down, also when Ctrl-C ends it early."""
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
+
+    from claude_relay.cli.screen import Screen
 
     results: dict[str, CheckResult] = {}
     secrets, way = room.secrets(keys), way_out(room.config, original(os.environ))
     providers = {name: led(provider, way) for name, provider in room.config.providers.items()}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     silent = not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=silent) as bar:
+    with Progress(*columns, console=Screen(stderr=True), transient=True, disable=silent) as bar:
         task = bar.add_task("Checking", total=len(keys))
 
         def done(key: StoredKey, result: CheckResult) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from claude_relay.cli.terminal import Failure, echo
 from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, SHORTEST, VARIABLE
 
 from . import options
@@ -45,12 +46,12 @@ def rotate_secret(place: str | None, config: str | None, database: Path | None) 
     target = place or usual
     secret = _new_secret() if target == ENVIRONMENT and (sealed == ENVIRONMENT or usual != ENVIRONMENT) else None
     if secret is not None and secret == os.environ.get(VARIABLE):
-        raise click.ClickException(f"That is what {VARIABLE} is already; give another one.")
+        raise Failure(f"That is what {VARIABLE} is already; give another one.")
     now = vault.rotate_secret(place, secret)
     to_do = (
         f"Now set {VARIABLE} to the new secret and start the relay again." if secret is not None else AFTERWARDS[now]
     )
-    click.echo(f"All keys are sealed with a new secret. {to_do.format(path=vault.path)}")
+    echo(f"All keys are sealed with a new secret. {to_do.format(path=vault.path)}")
 
 
 def _new_secret() -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from claude_relay.cli.terminal import echo
 from claude_relay.core.config.locate import command
 from claude_relay.core.verdicts import clean
 from claude_relay.store.keys import StoredKey
@@ -107,7 +108,7 @@ def _tell_of_others(keys: Sequence[StoredKey]) -> None:
     """Say which keys are left out that `keys list` shows."""
     if keys:
         what = "known to the running relay alone; do this in a terminal that has the same variables"
-        click.echo(f"Left out: {names(keys)}: {what}.", err=True)
+        echo(f"Left out: {names(keys)}: {what}.", err=True)
 
 
 def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[StoredKey]:

@@ -5,8 +5,6 @@ A table leaves out the columns in which nothing stands; JSON and CSV have all of
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import os
 import shutil
@@ -16,8 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import click
-
+from claude_relay.cli.terminal import echo, echo_json, write_csv
 from claude_relay.store.keyrows import moment
 from claude_relay.store.keys import LIMITED, CheckResult, StoredKey, seconds_of
 
@@ -44,7 +41,7 @@ def table(keys: Sequence[StoredKey], now: float) -> None:
     shown = _fitting(filled, _width())
     _print(list(shown), list(zip(*shown.values(), strict=True)))
     if left_out := [title for title in filled if title not in shown]:
-        click.echo(f"No room for: {', '.join(left_out)}. --json has them.", err=True)
+        echo(f"No room for: {', '.join(left_out)}. --json has them.", err=True)
 
 
 def results(found: Sequence[tuple[StoredKey, CheckResult]], now: float) -> None:
@@ -67,17 +64,16 @@ def plain(key: StoredKey, now: float) -> dict[str, Any]:
 
 def as_json(document: object) -> None:
     """Print JSON."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    echo_json(document)
 
 
 def as_csv(keys: Sequence[StoredKey], now: float) -> None:
     """Print CSV with a header."""
     rows = [plain(key, now) for key in keys]
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(name for name in plain(StoredKey("", "", "", ""), now) if name != "rests")
     for row in rows:
         row.pop("rests")
-        writer.writerow(_cell(value) for value in row.values())
+    names = [name for name in plain(StoredKey("", "", "", ""), now) if name != "rests"]
+    write_csv([names, *([_cell(value) for value in row.values()] for row in rows)], for_import=True)
 
 
 def names(keys: Iterable[StoredKey]) -> str:
@@ -119,16 +115,17 @@ def _width() -> int:
 
 def _print(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from claude_relay.cli.screen import Screen
 
     grid = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     for title in titles:
         grid.add_column(title, overflow="fold", no_wrap=title in ("key", "mask"))
     for row in rows:
         grid.add_row(*(Text(cell, style=_style(title, cell)) for title, cell in zip(titles, row, strict=True)))
-    Console(highlight=False, width=_width()).print(grid)
+    Screen(highlight=False, width=_width()).print(grid)
 
 
 def _style(title: str, cell: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -13,8 +11,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
+from claude_relay.cli.terminal import echo, echo_json, write_csv
 from claude_relay.store.reports import COLUMNS, TIMES, Line, Report
 
 from ..common import shown_path
@@ -62,7 +59,7 @@ def as_json(report: Report, path: Path) -> None:
         "total": {name: value for name, value in _named(report.total).items() if name != "name"},
         "unpriced": [{"model": model, "requests": requests} for model, requests in report.unpriced.items()],
     }
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    echo_json(document)
 
 
 def _named(line: Line) -> dict[str, Any]:
@@ -75,15 +72,13 @@ def _iso(at: datetime | None) -> str | None:
 
 def as_csv(report: Report, path: Path) -> None:
     """A line for each group, without the total."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([report.by, *COLUMNS[1:]])
-    writer.writerows(astuple(line) for line in report.lines)
+    write_csv([[report.by, *COLUMNS[1:]], *map(astuple, report.lines)])
 
 
 def as_table(report: Report, path: Path) -> None:
     """For people."""
     if not report.lines:
-        click.echo(_nothing(report, path))
+        echo(_nothing(report, path))
         return
     screen = console()
     for part in parts(report, path, screen.width, pictures=on_terminal()):
@@ -100,9 +95,9 @@ def on_terminal() -> bool:
 
 def console() -> Console:
     """The terminal, or a wide one: a pipe has no edge."""
-    from rich.console import Console
+    from claude_relay.cli.screen import Screen
 
-    return Console(highlight=False, width=None if on_terminal() else PIPE)
+    return Screen(highlight=False, width=None if on_terminal() else PIPE)
 
 
 def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[RenderableType]:

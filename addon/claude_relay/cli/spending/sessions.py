@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import click
-
+from claude_relay.cli.terminal import echo, echo_json, write_csv
 from claude_relay.store.lookups import COLUMNS, Session
 
 from ..common import shown_path
@@ -45,20 +41,18 @@ def _in(one: Session) -> int | None:
 def as_json(found: list[Session], path: Path) -> None:
     """One object."""
     document = {"database": str(path), "sessions": [asdict(one) for one in found]}
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    echo_json(document)
 
 
 def as_csv(found: list[Session], path: Path) -> None:
     """A line for each."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["session", *COLUMNS[1:]])
-    writer.writerows(astuple(one) for one in found)
+    write_csv([["session", *COLUMNS[1:]], *map(astuple, found)])
 
 
 def as_table(found: list[Session], path: Path) -> None:
     """For people; the time zone is this machine's."""
     if not found:
-        click.echo(f"No sessions in {shown_path(path)}. {FIRST_REQUEST}")
+        echo(f"No sessions in {shown_path(path)}. {FIRST_REQUEST}")
         return
     from rich.box import SIMPLE_HEAD
     from rich.table import Table

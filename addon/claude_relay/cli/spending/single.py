@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from claude_relay.cli.terminal import Failure, echo_json
 from claude_relay.store.lookups import Found, NotOne
 
 from .cells import about, count, dollars, duration, estimates
@@ -37,14 +37,14 @@ type Row = Mapping[str, Any]
 def none_or_several(error: NotOne) -> click.ClickException:
     """What to say when a name does not fit one request."""
     if not error.candidates:
-        return click.ClickException(f"No request of the ledger is called {error.name!r}, or begins so.")
-    return click.ClickException(f"Several requests begin so: {', '.join(error.candidates)} … – give more of the id.")
+        return Failure(f"No request of the ledger is called {error.name!r}, or begins so.")
+    return Failure(f"Several requests begin so: {', '.join(error.candidates)} … – give more of the id.")
 
 
 def print_json(found: Found) -> None:
     """The columns of all tables, as they are."""
     rows = dict(found.request) | {"attempts": found.attempts, "charges": found.charges}
-    click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    echo_json(rows)
 
 
 def print_request(found: Found) -> None:

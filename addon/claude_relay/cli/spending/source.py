@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import click
-
+from claude_relay.cli.terminal import Failure
 from claude_relay.core.config.locate import command
 from claude_relay.store.database import MissingDatabase, StoreError, read_only
 
@@ -27,8 +26,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(read_only(path)) as connection:
             yield connection
     except MissingDatabase:
-        raise click.ClickException(
+        raise Failure(
             f"There is no ledger at {shown_path(path)}; the relay creates it when it starts. {FIRST_REQUEST}"
         ) from None
     except StoreError as error:
-        raise click.ClickException(str(error)) from None
+        raise Failure(str(error)) from None

@@ -155,6 +155,13 @@ class OutboundProxy:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the credential nobody may see: both parts together as they are sent, and the password, else the name."""
+        if not self.username and not self.password:
+            return ()
+        return (f"{self.username}:{self.password}", self.password or self.username)
+
+    @property
     def told(self) -> str:
         """`http://proxy:3128 (HTTPS_PROXY)`: the address, and which variable it comes from."""
         return f"{self} ({self.variable})" if self.variable else str(self)

@@ -1,0 +1,299 @@
+r"""Finds secrets in what others say, in the forms in which servers repeat them.
+
+    >>> matcher = Matcher(((b"sk-ant-123456", b"relay:anthropic/k1"),))
+    >>> matcher.clean(b'{"message": "no key sk-ant%2D123456"}')
+    b'{"message": "no key relay:anthropic/k1"}'
+    >>> veil = Veil(matcher)
+    >>> veil.feed(b"who is sk-ant") + veil.feed(b"-123456?") + veil.end()
+    b'who is relay:anthrop?'
+
+A secret is looked for as it is and in Base64 (either alphabet, wherever in the encoded text it begins); in both, any character may be
+escaped as JSON, URLs and HTML have it. Each form is one literal that `bytes.find` looks for; a text that holds escapes is read once more
+without them. All of it is linear in the text. Must not know where texts come from or where they go.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
+from typing import Final
+
+type Secret = tuple[bytes, bytes]
+"""A secret, and what is shown in its place."""
+
+SHORTEST: Final = 8
+"""Characters below which a secret is not looked for: it would be found in innocent words."""
+FEW: Final = 64
+"""Literals up to which each is looked for by itself; with more, every place of a text is looked up among their beginnings."""
+NESTED: Final = 3
+"""Escapes within escapes that are undone: JSON in JSON, a URL within a URL."""
+LONGEST_ESCAPE: Final = 12
+
+ESCAPE: Final = re.compile(
+    rb"%(?P<url>[0-9A-Fa-f]{2})"
+    rb'|\\{1,7}(?:u00(?P<json>[0-9A-Fa-f]{2})|(?P<short>["\\/]))'
+    rb"|&(?:#0{0,4}(?P<dec>\d{1,3})|#[xX]0{0,4}(?P<hex>[0-9A-Fa-f]{1,2})|(?P<name>amp|lt|gt|quot|apos));"
+)
+BEGUN: Final = re.compile(
+    rb"(?:%[0-9A-Fa-f]?|\\{1,7}(?:u0{0,2}|u00[0-9A-Fa-f])?|&(?:#(?:\d{0,7}|[xX][0-9A-Fa-f]{0,6})|[a-z]{0,4}))\Z"
+)
+"""An escape of which the rest may still come."""
+INTRODUCERS: Final = (b"%", b"&", b"\\u00", b"\\/")
+QUOTED: Final = (b'\\"', b"\\\\")
+"""Escapes that are in every second text: looked for only where a literal has what they stand for."""
+OF_ESCAPES: Final = frozenset(b"%\\&#;uxX0123456789abcdefABCDEFamplgtquos")
+NAMED: Final = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
+
+
+@cache
+def _from(code: int) -> bytes | None:
+    return bytes((code,)) if 0x20 < code < 0x7F else None
+
+
+READ: Final[dict[str, Callable[[bytes], bytes | None]]] = {
+    "url": lambda said: _from(int(said, 16)),
+    "json": lambda said: _from(int(said, 16)),
+    "hex": lambda said: _from(int(said, 16)),
+    "dec": lambda said: _from(int(said)),
+    "short": lambda said: said,
+    "name": NAMED.get,
+}
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    kind = found.lastgroup
+    assert kind is not None
+    return READ[kind](found[kind]) or found[0]
+
+
+@lru_cache(maxsize=4096)
+def spellings(secret: bytes) -> tuple[bytes, ...]:
+    """The secret itself and what is surely there of it in Base64, at each of the three places in a group where it may begin.
+
+    >>> spellings(b"12345678")
+    (b'12345678', b'MTIzNDU2Nz', b'EyMzQ1Njc4', b'xMjM0NTY3O')
+    """
+    found = [secret]
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
+        told = b64encode(bytes(before) + secret)[shared : (before + len(secret)) * 8 // 6]
+        found += (told, told.translate(bytes.maketrans(b"+/", b"-_")))
+    return tuple(dict.fromkeys(form for form in found if len(form) >= SHORTEST))
+
+
+class Matcher:
+    """Knows some secrets, each with its alias."""
+
+    def __init__(self, secrets: Sequence[Secret] = ()) -> None:
+        self._aliases: dict[bytes, bytes] = {}
+        self._starts: dict[bytes, list[bytes]] = {}
+        self._literals: tuple[bytes, ...] = ()
+        self._introducers: tuple[bytes, ...] = INTRODUCERS
+        self._ends: frozenset[int] = frozenset()
+        self._letters = b""
+        self._reach = 0
+        self.add(secrets)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to look for."""
+        return bool(self._literals)
+
+    def add(self, secrets: Sequence[Secret]) -> None:
+        """Look for these, too."""
+        fresh = [
+            (form, alias)
+            for secret, alias in secrets
+            if len(secret) >= SHORTEST
+            for form in spellings(secret)
+            if form not in self._aliases
+        ]
+        if not fresh:
+            return
+        for form, alias in fresh:
+            self._aliases[form] = alias
+            self._starts.setdefault(form[:SHORTEST], []).append(form)
+        # Of two that begin alike the longer one is the one that is meant.
+        self._literals = tuple(sorted(self._aliases, key=len, reverse=True))
+        letters = frozenset().union(*self._aliases)
+        self._introducers = INTRODUCERS + (QUOTED if letters & set(b'"\\') else ())
+        self._ends = letters | OF_ESCAPES
+        self._letters = bytes(self._ends)
+        self._reach = len(self._literals[0]) * LONGEST_ESCAPE
+
+    def clean(self, text: bytes, *, same_length: bool = False) -> bytes:
+        """The text with aliases in the place of secrets; the same object when there was none in it.
+
+        same_length  a longer alias is cut, a shorter one filled up
+        """
+        if not (self._present(text) or self._escaped(text)):
+            return text
+        parts: list[bytes] = []
+        over = 0
+        for start, end, alias in self.found(text):
+            parts += (text[over:start], _filled(alias, end - start) if same_length else alias)
+            over = end
+        return b"".join((*parts, text[over:]))
+
+    def found(self, text: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Each secret in it, however it is escaped: where it begins and ends, and its alias; in order, none within another."""
+        spans = []
+        for plain, places in self._levels(text):
+            for literal in self._present(plain):
+                at = plain.find(literal)
+                while at >= 0:
+                    end = at + len(literal)
+                    span = (at, end) if places is None else (places[at], places[end])
+                    spans.append((*span, self._aliases[literal]))
+                    at = plain.find(literal, end)
+        over = 0
+        for start, end, alias in sorted(spans, key=lambda span: (span[0], -span[1])):
+            if start >= over:
+                yield start, end, alias
+                over = end
+
+    def clean_text(self, text: str) -> str:
+        """As `clean`, for text that is read by people."""
+        told = text.encode("utf-8", "surrogatepass")
+        shown = self.clean(told)
+        return text if shown is told else shown.decode("utf-8", "surrogatepass")
+
+    def clean_end(self, text: bytes, *, same_length: bool = False) -> bytes:
+        """As `clean`, for a text that may have been cut off: what is there of a secret at its end goes, too, if it is half of it."""
+        text = self.clean(text, same_length=same_length)
+        if not text or text[-1] not in self._ends:
+            return text
+        for plain, places in self._levels(text[-self._reach :]):
+            for literal in self._literals:
+                at = _beginning(plain, literal)
+                if at is not None and len(plain) - at >= max(SHORTEST, len(literal) // 2):
+                    start = max(0, len(text) - self._reach) + (at if places is None else places[at])
+                    alias = self._aliases[literal]
+                    return text[:start] + (_filled(alias, len(text) - start) if same_length else alias)
+        return text
+
+    def pending(self, text: bytes) -> int:
+        """Where something begins at the text's end that may turn out to be a secret; the text's length if nothing does."""
+        if not text or text[-1] not in self._ends:
+            return len(text)
+        run = self.last_word(text)
+        first = len(text) - len(run)
+        held = len(run)
+        for plain, places in self._levels(run):
+            begun = BEGUN.search(plain, max(0, len(plain) - LONGEST_ESCAPE))
+            whole = plain if begun is None else plain[: begun.start()]
+            found = [at for literal in self._literals if (at := _beginning(whole, literal)) is not None]
+            if found or begun is not None:
+                at = min(found, default=len(whole))
+                held = min(held, at if places is None else places[at])
+        return first + held
+
+    def touches(self, text: bytes) -> bool:
+        """Whether the first characters of a secret, SHORTEST of them, may be in it."""
+        for start in self._starts:
+            if text.find(start) >= 0:
+                return True
+        return self._may_be_escaped(text)
+
+    def last_word(self, text: bytes) -> bytes:
+        """The end of a text as far as it has nothing in it that is in no secret."""
+        run = text[-self._reach :]
+        return run[len(run.rstrip(self._letters)) :]
+
+    def _present(self, plain: bytes) -> list[bytes]:
+        if len(self._literals) <= FEW:
+            find = plain.find  # `in` takes ten times as long: it asks first whether the literal is a number
+            return [literal for literal in self._literals if find(literal) >= 0]
+        starts = self._starts
+        found = {
+            literal
+            for at in range(len(plain) - SHORTEST + 1)
+            if plain[at : at + SHORTEST] in starts
+            for literal in starts[plain[at : at + SHORTEST]]
+            if plain.startswith(literal, at)
+        }
+        return list(found)
+
+    def _escaped(self, text: bytes) -> bool:
+        """Whether there is a secret in it that is written with escapes."""
+        for _ in range(NESTED):
+            if not self._may_be_escaped(text):
+                return False
+            plain = ESCAPE.sub(_unescaped, text)
+            if plain == text:
+                return False
+            if self._present(plain):
+                return True
+            text = plain
+        return False
+
+    def _may_be_escaped(self, text: bytes) -> bool:
+        for introducer in self._introducers:  # noqa: SIM110 - `any` takes three times as long
+            if text.find(introducer) >= 0:
+                return True
+        return False
+
+    def _levels(self, text: bytes) -> Iterator[tuple[bytes, Sequence[int] | None]]:
+        """The text, then without its escapes, and so on; with where each byte stands in it, and where its end is."""
+        yield text, None
+        places: Sequence[int] = range(len(text) + 1)
+        for _ in range(NESTED):
+            if not self._may_be_escaped(text):
+                return
+            plain, inner = _with_places(text)
+            if plain == text:
+                return
+            places = [places[at] for at in inner]
+            text = plain
+            yield text, places
+
+
+class Veil:
+    """Takes secrets out of a body that comes in pieces of any size. What may be the start of one is held until that is known."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self._matcher = matcher
+        self.held = b""
+        self.found = False
+        """Whether there was a secret in it."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next bytes; returns what can leave. No length changes."""
+        text = self.held + data if self.held else data
+        shown = self._matcher.clean(text, same_length=True)
+        self.found = self.found or shown is not text
+        at = self._matcher.pending(shown)
+        self.held = shown[at:]
+        return shown[:at] if self.held else shown
+
+    def end(self) -> bytes:
+        """The rest, when the body is over."""
+        rest, self.held = self.held, b""
+        return self._matcher.clean_end(rest, same_length=True)
+
+
+def _filled(alias: bytes, length: int) -> bytes:
+    return alias[:length].ljust(length, b"*")
+
+
+def _beginning(plain: bytes, literal: bytes) -> int | None:
+    """Where the text's end begins that is a beginning of the literal, but not all of it."""
+    first, at = literal[:1], max(0, len(plain) - len(literal) + 1)
+    while (at := plain.find(first, at)) >= 0:
+        if literal.startswith(plain[at:]):
+            return at
+        at += 1
+    return None
+
+
+def _with_places(text: bytes) -> tuple[bytes, list[int]]:
+    """The text without its escapes, and where each byte of it stands; one more place for the end."""
+    parts: list[bytes] = []
+    places: list[int] = []
+    over = 0
+    for found in ESCAPE.finditer(text):
+        parts += (text[over : found.start()], plain := _unescaped(found))
+        places += range(over, found.start())
+        places += range(found.start(), found.end()) if plain == found[0] else (found.start(),)
+        over = found.end()
+    return b"".join((*parts, text[over:])), [*places, *range(over, len(text) + 1)]

@@ -1,0 +1,120 @@
+"""What is lent for an attempt, taken out of the body of its answer on the way.
+
+    cover = Cover.of(lent_to(relayed), response, unpacked=False)
+    data = cover.read(data, translation)     what gate, meter and client get; a compressed body: as it came
+    data = cover.packed.feed(data)           what of that may leave
+
+A compressed body goes on as it came, unless there is a key in it. Must not know flows, nor what the client itself has sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from mitmproxy import http
+
+from claude_relay.core.deltas import SpokenVeil
+from claude_relay.core.reading.decode import SLICE, Decoder, codings
+from claude_relay.core.secrets import Matcher, Veil
+
+from .crossing import Bytes
+
+REPEATED: Final = "the upstream has repeated a key of the relay's in a compressed answer"
+
+
+class PackedVeil:
+    """A compressed body. It goes on as it came, chunk by chunk, each held while what it unfolds to may be the beginning of a key."""
+
+    def __init__(self, matcher: Matcher, encoding: str) -> None:
+        self._decoder = Decoder(encoding)
+        self._veil = Veil(matcher)
+        self._held = bytearray()
+        self.repeated = False
+        """Whether there is a key in it, or so much that nobody can look: nothing of that leaves."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next bytes; returns what can leave."""
+        self._held += data
+        self._look(data)
+        return b"" if self.repeated or self._veil.held else self._all()
+
+    def end(self) -> bytes:
+        """The rest."""
+        return b"" if self.repeated else self._all()
+
+    def _all(self) -> bytes:
+        data = bytes(self._held)
+        self._held.clear()
+        return data
+
+    def _look(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE):
+            for piece in self._decoder.pieces(data[start : start + SLICE]):
+                self._veil.feed(piece)
+                if self._veil.found:
+                    self.repeated = True
+                    return
+        self.repeated = self.repeated or self._decoder.large
+
+
+class Cover:
+    """The body of one answer. Without secrets everything passes as it is."""
+
+    __slots__ = ("_decoder", "_matcher", "_spoken", "_streams", "_veil", "packed")
+
+    def __init__(self) -> None:
+        self._matcher: Matcher | None = None
+        self._veil: Veil | None = None
+        self._decoder: Decoder | None = None
+        self._spoken: SpokenVeil | None = None
+        self._streams = False
+        self.packed: PackedVeil | None = None
+
+    @classmethod
+    def of(cls, lent: Matcher, response: http.Response, *, unpacked: bool, messages: bool) -> Cover:
+        """For an answer whose head has come.
+
+        unpacked  no coding of its goes on to the client
+        messages  in whose streams a secret may be told in several events; the alias in its place has another length
+        """
+        cover = cls()
+        if not lent:
+            return cover
+        cover._matcher, encoding = lent, response.headers.get("content-encoding", "")
+        if not codings(encoding) or Decoder(encoding).blind:
+            cover._veil, cover._streams = Veil(lent), messages
+            if messages and _is_stream(response.headers) and response.headers.pop("content-length", None) is not None:
+                response.headers["transfer-encoding"] = "chunked"
+        elif unpacked:
+            cover._veil, cover._decoder = Veil(lent), Decoder(response.headers.pop("content-encoding"))
+            cover._streams = messages
+        else:
+            cover.packed = PackedVeil(lent, encoding)
+        return cover
+
+    def opened(self, headers: Mapping[str, str]) -> None:
+        """The head as the client gets it, names in lower case."""
+        if self._streams and self._matcher is not None and _is_stream(headers):
+            self._spoken = SpokenVeil(self._matcher)
+
+    def read(self, data: bytes, translation: Bytes | None) -> bytes:
+        """The upstream's bytes, as far as they can leave, in Claude's form."""
+        if self._decoder is not None:
+            data = self._decoder.feed(data)
+        if self._veil is not None:
+            data = self._veil.feed(data)
+        if translation is not None:
+            data = translation.feed(data)
+        return data if self._spoken is None or not data else self._spoken.feed(data)
+
+    def read_end(self, translation: Bytes | None) -> bytes:
+        """The rest, when the upstream's answer is whole."""
+        rest = b"" if self._veil is None else self._veil.end()
+        if translation is not None:
+            rest = (translation.feed(rest) if rest else b"") + translation.end()
+        return rest if self._spoken is None else self._spoken.feed(rest) + self._spoken.end()
+
+
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    return "text/event-stream" in headers.get("content-type", "").lower()
