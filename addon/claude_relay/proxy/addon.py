@@ -223,6 +223,8 @@ class RelayHooks:
             runtime = relayed.runtime
             relayed.body = await uncompressed(flow.request, relayed.facts.endpoint)
             relayed.facts = facts = await facts_of(relayed)
+            if relayed.gone:  # no key is lent to nobody
+                return
             if facts.endpoint is Endpoint.MODELS and not is_loopback(flow.client_conn.peername):
                 refuse_strangers(runtime)  # a list is asked for with the pool's keys, before any attempt
             owner = await self.books.owner_of(relayed)

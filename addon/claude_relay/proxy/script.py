@@ -26,6 +26,7 @@ from mitmproxy import addonmanager, ctx, exceptions
 from mitmproxy.connection import Client
 from mitmproxy.log import ALERT
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
@@ -46,10 +47,12 @@ from .inspection import View
 from .loops import errand
 from .opening import Opening, load
 from .presence import Presence
+from .relayed import RELAYED
 from .reporting import Reporting
 from .rulings import REFUSED
 from .runtime import Draft, Runtime
 from .stored import Lent, Stored
+from .watched import Watched, watch_over
 
 logger = logging.getLogger(__name__)
 UPSTREAM_CONNECTIONS = 100
@@ -324,6 +327,13 @@ class ClaudeRelay(RelayHooks):
         handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
         if handler is not None:
             handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
+            watch_over(handler, lambda: list(RELAYED))
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """What an upstream sends is read in portions, too."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
+        if handler is not None and isinstance(handler.layer, Watched):
+            handler.layer.pace(data.server)
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""
