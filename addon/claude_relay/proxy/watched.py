@@ -15,10 +15,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from mitmproxy import flow, http
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.server import ConnectionHandler
@@ -111,8 +112,22 @@ class Watched:
         yield commands.CloseConnection(client)
 
 
+async def until_closed(handler: ConnectionHandler, connection: Connection) -> None:
+    """In the place of `handle_connection`, which leaves a connection open, and its layers untold, when it is to be closed while what it
+    has read waits for its turn."""
+    try:
+        await type(handler).handle_connection(handler, connection)
+    finally:
+        if (held := handler.transports.pop(connection, None)) is not None:
+            connection.state = ConnectionState.CLOSED
+            if held.writer is not None:
+                held.writer.close()
+            await handler.server_event(events.ConnectionClosed(connection))
+
+
 def watch_over(handler: ConnectionHandler, flows: Callable[[], Iterable[http.HTTPFlow]]) -> None:
     """A client has connected."""
     watched = Watched(handler.layer, handler, flows)
     handler.layer = watched  # type: ignore[assignment]
+    handler.handle_connection = partial(until_closed, handler)  # type: ignore[method-assign]
     watched.pace(handler.client)
