@@ -42,6 +42,7 @@ from .client_connections import Connections
 from .commands import RelayCommands
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
+from .folding import Folding
 from .hookindex import HookIndex
 from .inspection import View
 from .loops import errand
@@ -85,6 +86,7 @@ class ClaudeRelay(RelayHooks):
         """The end of a relay whose script went away, unless it comes back at once."""
         self.connections = Connections(lambda: ctx.master.addons.get("proxyserver").connections)
         self.default_listener = DefaultListenerFilter()
+        self.folding = Folding()
         self.addons = [RelayCommands(lambda: self.runtime, self.read_again, self.set_default)]
 
     # -- coming
@@ -92,6 +94,7 @@ class ClaudeRelay(RelayHooks):
     def load(self, loader: addonmanager.Loader) -> None:
         """Declare the options. When the script's file was touched, the relay runs already and goes on."""
         options.declare(loader)
+        self.folding.install()
         banner.show_at_once(sys.stdout)
         if problem := confdir.problem(ctx.options.confdir):
             logger.error("The relay cannot start: %s", problem)
@@ -286,6 +289,7 @@ class ClaudeRelay(RelayHooks):
         self.closing = None
         self.default_listener.remove()
         with ExitStack() as stack:
+            stack.callback(self.folding.remove)
             if self.books.ledger is not None:
                 stack.callback(self.books.ledger.close)
             if self.stored is not None:

@@ -50,6 +50,13 @@ REMEDIES = {
 }
 
 
+GRACE = 3.0
+"""Seconds that a file which this process has used may be away before a new one is made: whoever moves it may put it back."""
+
+_away: dict[Path, float | None] = {}
+"""The files that this process has used; for those that are not there, since when (monotonic)."""
+
+
 class StoreError(Exception):
     """The database cannot be used; the text names the file, the cause and the remedy."""
 
@@ -86,6 +93,7 @@ def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3
     except BaseException:
         connection.close()
         raise
+    _away[path] = None
     return connection
 
 
@@ -148,6 +156,18 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _wait_for(path: Path) -> None:
+    """Raises StoreError for a file that is away for a moment only, maybe."""
+    if path not in _away:
+        return
+    if path.exists():
+        _away[path] = None
+        return
+    since = _away[path] = _away[path] or time.monotonic()
+    if time.monotonic() < since + GRACE:
+        raise StoreError(f"{path}: the file was removed while in use – put it back, or a new one is made in a moment")
+
+
 def file_of(connection: sqlite3.Connection) -> str:
     """The path that the connection was opened with, made absolute by SQLite."""
     return str(connection.execute("PRAGMA database_list").fetchone()[2])
@@ -156,6 +176,7 @@ def file_of(connection: sqlite3.Connection) -> str:
 def _create_private(path: Path) -> None:
     # Only ever a file that is not there yet: closing a descriptor of an existing one would drop the locks that other
     # connections of this process hold on it. SQLite gives -wal and -shm the mode of the file itself.
+    _wait_for(path)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:

@@ -9,7 +9,6 @@ What this module must not know: which rows there are.
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +17,7 @@ from .migrations import migrate
 
 
 class DatabaseSink:
-    """A `writer.Sink` but for what it writes. `look`: seconds between looks whether the file is still there."""
-
-    look = 1.0
+    """A `writer.Sink` but for what it writes."""
 
     def __init__(self, path: Path, patience: float) -> None:
         """Touch nothing yet; `patience`: seconds to wait for somebody else's lock."""
@@ -28,7 +25,6 @@ class DatabaseSink:
         self._patience = patience
         self._opened: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._look_at = 0.0
 
     def open(self) -> None:
         """Open the file, creating it if need be, and bring its tables up to date."""
@@ -45,11 +41,17 @@ class DatabaseSink:
         """The connection. Raises StoreError when its file is no longer the one at the path, as a deleted file swallows all."""
         if self._opened is None:
             raise StoreError(f"{self._path}: it is not open")
-        if (now := time.monotonic()) >= self._look_at:
-            self._look_at = now + self.look
-            if identity(self._path) != self._identity:
-                raise StoreError(f"{self._path}: the file was removed or replaced while in use")
+        self.still_there()
         return self._opened
+
+    def still_there(self) -> None:
+        """To be asked after a commit, too: raises StoreError when the file has gone meanwhile."""
+        if identity(self._path) == self._identity:
+            return
+        if self._opened is not None:
+            with suppress(sqlite3.Error):  # what is in the log belongs into the file, wherever that is now
+                self._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        raise StoreError(f"{self._path}: the file was removed or replaced while in use")
 
     def close(self) -> None:
         """Let go of the file; not at all troubled by being closed already."""
