@@ -77,13 +77,18 @@ def explain(path: Path, error: Exception) -> str:
     return f"{path}: {error}" + (f" – {remedy}" if remedy else "")
 
 
-def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, patience: float, any_thread: bool = False, returning: bool = False
+) -> sqlite3.Connection:
     """Open the file for writing, creating it with mode 0600 when it is not there.
 
     patience    seconds that a statement waits for somebody else's lock
     any_thread  another thread than the one that opened it may close it
+    returning   by a process that goes on: a file that it has used is waited for (GRACE) before another one is made in its place
     Transactions are explicit (`isolation_level` None). Raises StoreError, or what sqlite3 and the system raise.
     """
+    if returning:
+        _wait_for(path)
     _create_private(path)
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not any_thread)
     try:
@@ -93,7 +98,8 @@ def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3
     except BaseException:
         connection.close()
         raise
-    _away[path] = None
+    if returning:
+        _away[path] = None
     return connection
 
 
@@ -176,7 +182,6 @@ def file_of(connection: sqlite3.Connection) -> str:
 def _create_private(path: Path) -> None:
     # Only ever a file that is not there yet: closing a descriptor of an existing one would drop the locks that other
     # connections of this process hold on it. SQLite gives -wal and -shm the mode of the file itself.
-    _wait_for(path)
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:

@@ -9,6 +9,7 @@ What this module must not know: which rows there are.
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from .migrations import migrate
 
 
 class DatabaseSink:
-    """A `writer.Sink` but for what it writes."""
+    """A `writer.Sink` but for what it writes. `look`: seconds between looks whether the file is still there."""
+
+    look = 0.0
 
     def __init__(self, path: Path, patience: float) -> None:
         """Touch nothing yet; `patience`: seconds to wait for somebody else's lock."""
@@ -25,11 +28,12 @@ class DatabaseSink:
         self._patience = patience
         self._opened: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
 
     def open(self) -> None:
         """Open the file, creating it if need be, and bring its tables up to date."""
         self.close()
-        self._opened = connect(self._path, patience=self._patience)
+        self._opened = connect(self._path, patience=self._patience, returning=True)
         migrate(self._opened)
         self.prepare(self._opened)
         self._identity = identity(self._path)
@@ -46,6 +50,9 @@ class DatabaseSink:
 
     def still_there(self) -> None:
         """To be asked after a commit, too: raises StoreError when the file has gone meanwhile."""
+        if (now := time.monotonic()) < self._look_at:
+            return
+        self._look_at = now + self.look
         if identity(self._path) == self._identity:
             return
         if self._opened is not None:

@@ -267,7 +267,7 @@ class State:
             self._drop(connection)
             connection, self._seen = None, 0
         if connection is None:
-            connection = connect(self.path, patience=self._patience, any_thread=True)
+            connection = connect(self.path, patience=self._patience, any_thread=True, returning=True)
             try:
                 migrate(connection)
             except BaseException:
