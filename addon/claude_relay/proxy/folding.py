@@ -67,14 +67,14 @@ class Folding:
             if record.levelno < logging.WARNING or self.is_first(record):
                 original(logger, record)
 
-        logging.Logger.handle = handle  # type: ignore[method-assign]
+        logging.Logger.handle = handle  # type: ignore[method-assign, assignment]
 
     def remove(self) -> None:
         """Every line is written again, and what was counted is told."""
         if self._original is None:
             return
         self._tell(self._taken(math.inf))
-        logging.Logger.handle, self._original = self._original, None  # type: ignore[method-assign]
+        logging.Logger.handle, self._original = self._original, None  # type: ignore[method-assign, assignment]
         if self._timer is not None:
             self._timer.cancel()
 

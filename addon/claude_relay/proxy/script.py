@@ -36,6 +36,7 @@ from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
 from . import banner, confdir, options, reload, shortcuts
+from .accepting import accept_with_care
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .client_connections import Connections
@@ -43,6 +44,7 @@ from .commands import RelayCommands
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
 from .folding import Folding
+from .health import Health
 from .hookindex import HookIndex
 from .inspection import View
 from .loops import errand
@@ -102,6 +104,7 @@ class ClaudeRelay(RelayHooks):
             self.closing.cancel()
             self.closing = None
         if self.starting is None:
+            accept_with_care(asyncio.get_running_loop())
             self.opening = Opening()
             self.default_listener.install()
         if self.ending is None:
@@ -164,7 +167,8 @@ class ClaudeRelay(RelayHooks):
         self.books.stored = self.stored = Stored(
             config.database, os.environ, self.running_runtime, self.lend, self.rename
         )
-        self.books.reporting = Reporting(self.running_runtime, ledger, os.environ)
+        health = Health(config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun)
+        self.books.reporting = Reporting(self.running_runtime, ledger, os.environ, health.look)
         work = self.start(config, ledger, self.stored, self.books.reporting)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
         self.watch()

@@ -104,6 +104,13 @@ class Stored:
         """Why it is not known which keys the vault lends; None: it is known."""
         return None if self.generation is not None else self.complaints.get("keys") or "it is not read yet"
 
+    def without_keys(self) -> str:
+        """Why no request can have a key, when the reason is that the vault cannot be read; empty: some can."""
+        why = self.keys_unread
+        if why is None or any(pool.keys or pool.passthrough for pool in self.runtime().pools.values()):
+            return ""
+        return f"the stored keys cannot be read, and there are no others: {why}"
+
     def ask_anew(self) -> None:
         """The relay has keys now that it had not: their rests may have been stored long ago."""
         self.anew = True
