@@ -62,7 +62,9 @@ def test_the_first_is_said_at_once_and_the_others_together(lines: Lines, folding
         thread.join()
     said = lines.wait_for(2)
     assert said[0] == "it failed"
-    assert sum(int(line.split(" … ")[1].split(" ")[0].replace(",", "")) if " … " in line else 1 for line in said) == 2000
+    assert (
+        sum(int(line.split(" … ")[1].split(" ")[0].replace(",", "")) if " … " in line else 1 for line in said) == 2000
+    )
     assert len(said) <= 4
 
 

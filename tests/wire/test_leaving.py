@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -57,23 +56,25 @@ LEAVE = {"reset": reset, "goaway": leave_with_goaway, "close": hang_up}
 
 def wait_until(relay: Relay, done: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE / 2
-    while not relay.on_loop(done):
+    while not relay.on_loop(done):  # nobody tells when
         assert time.monotonic() < until, relay.log_text()
         time.sleep(0.01)
 
 
 def held(relay: Relay) -> int:
-    """Slots of keys that are taken."""
-    pools = relay.on_loop(lambda: relay.master.addons.get("claude_relay").runtime.pools)
+    """Slots of keys that are taken. On the relay's loop."""
+    pools = relay.master.addons.get("claude_relay").runtime.pools
     return sum(key.in_flight for pool in pools.values() for key in pool.notable(0.0))
 
 
 def check(relay: Relay, upstream: FakeUpstream, count: int) -> None:
-    wait_until(relay, lambda: not any(f.client_conn.sockname[1] == relay.proxy_port for r in RELAYED.keyrefs() if (f := r()) is not None))
+    """All are settled, once, and nothing is left of them."""
+    wait_until(relay, lambda: not RELAYED)
+    wait_until(relay, lambda: len(rows(relay.database)) >= count)
     found = rows(relay.database)
     assert [row["finished"] for row in found] == ["client_closed"] * count
     assert len({row["id"] for row in found}) == count
-    assert held(relay) == 0
+    wait_until(relay, lambda: not held(relay))
     for request in upstream.requests:
         request.gone.wait()
 
@@ -81,17 +82,15 @@ def check(relay: Relay, upstream: FakeUpstream, count: int) -> None:
 @pytest.mark.parametrize("how", LEAVE)
 @pytest.mark.parametrize("count", [1, 20])
 def test_at_once(start: StartRelay, h2_client: Over2, upstream: FakeUpstream, how: str, count: int) -> None:
+    """Request, its end, and the client's in one read."""
     upstream.default = steps.stall_before_head
     relay = start(keys=KEYS)
     client = h2_client(relay)
     client.ping()
     streams = send(client, count)
     LEAVE[how](client, streams)
-    wait_until(relay, lambda: True)
-    time.sleep(0.5)
-    check(relay, upstream, len(rows(relay.database)))
-    print(len(rows(relay.database)), len(upstream.requests), relay.log_text()[-3000:])
-    assert len(rows(relay.database)) == count
+    wait_until(relay, lambda: len(rows(relay.database)) == count)
+    check(relay, upstream, count)
 
 
 @pytest.mark.parametrize("how", LEAVE)
@@ -101,20 +100,21 @@ def test_while_the_upstream_thinks(start: StartRelay, h2_client: Over2, upstream
     client = h2_client(relay)
     streams = send(client, 8)
     client.flush()
-    for n in range(8):
-        upstream.wait_for_requests(n + 1)
+    upstream.wait_for_requests(8)
     LEAVE[how](client, streams)
     check(relay, upstream, 8)
 
 
 @pytest.mark.parametrize("how", LEAVE)
-def test_while_it_waits_for_a_connection(start: StartRelay, h2_client: Over2, upstream: FakeUpstream, deaf: str, how: str) -> None:
+def test_while_it_waits_for_a_connection(
+    start: StartRelay, h2_client: Over2, upstream: FakeUpstream, deaf: str, how: str
+) -> None:
     relay = start(config(deaf, KEYS, retry={"attempts": 2, "first_byte": "60s"}))
     client = h2_client(relay)
     streams = send(client, 8)
     client.flush()
     relay.wait_for_dial(deaf.removeprefix("https://"))
-    time.sleep(0.2)
+    client.ping()
     LEAVE[how](client, streams)
     check(relay, upstream, 8)
 
@@ -126,22 +126,22 @@ def test_in_a_wait_of_the_policy(start: StartRelay, h2_client: Over2, upstream: 
     client = h2_client(relay)
     streams = send(client, 4)
     client.flush()
-    upstream.wait_for_requests(1)
-    time.sleep(0.3)
+    waiting = lambda: [relayed for relayed in RELAYED.values() if relayed.waker is not None]  # noqa: E731
+    wait_until(relay, lambda: len(waiting()) == 4)
     LEAVE[how](client, streams)
-    time.sleep(0.3)
-    found = rows(relay.database)
-    assert [row["finished"] for row in found] == ["client_closed"] * 4
-    assert held(relay) == 0
+    wait_until(relay, lambda: not RELAYED)
+    assert [row["finished"] for row in rows(relay.database)] == ["client_closed"] * 4
+    wait_until(relay, lambda: not held(relay))
 
 
 @pytest.mark.parametrize("how", LEAVE)
 def test_during_the_upload(start: StartRelay, h2_client: Over2, upstream: FakeUpstream, how: str) -> None:
+    """What never was a whole request leaves nothing."""
     relay = start(keys=KEYS)
     client = h2_client(relay)
     streams = send(client, 4, end=False)
+    client.ping()
     LEAVE[how](client, streams)
-    time.sleep(0.5)
     wait_until(relay, lambda: not RELAYED)
     assert rows(relay.database) == []
     assert not upstream.requests

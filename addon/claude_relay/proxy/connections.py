@@ -15,10 +15,8 @@ from mitmproxy.proxy.layers.http import (
     ErrorCode,
     GetHttpConnection,
     HttpLayer,
-    RequestData,
     RequestHeaders,
     RequestProtocolError,
-    ResponseData,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
@@ -84,11 +82,16 @@ class Http1OfClients(Http1Server):
     def read_body(self, event: events.Event) -> Commands[None]:
         """A body in pieces."""
         for command in super().read_body(event):
-            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestData):
-                if is_flood(self.toll, command.event.data):
-                    yield from self.close_flooded()
-                    return
+            if is_flood(self.toll, command):
+                yield from self.close_flooded()
+                return
             yield command
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
+        """Empty lines before a request mean nothing (RFC 9112, section 2.2)."""
+        if self.buf._data.startswith((b"\r", b"\n")):
+            self.buf.maybe_extract_at_most(len(self.buf) - len(self.buf._data.lstrip(b"\r\n")))
+        yield from super().read_headers(event)
 
     def wait(self, event: events.Event) -> Commands[None]:
         """What comes during an answer is kept for the next request, as far as there is room."""
@@ -163,11 +166,10 @@ class Http1(Http1Client):
     def read_body(self, event: events.Event) -> Commands[None]:
         """An answer that breaks off, or is none."""
         for command in self.until_an_error(super().read_body(event)):
-            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseData):
-                if is_flood(self.toll, command.event.data):
-                    flooded(self.conn)
-                    yield from self.cut(TOO_MUCH)
-                    return
+            if is_flood(self.toll, command):
+                flooded(self.conn)
+                yield from self.cut(TOO_MUCH)
+                return
             yield command
 
     def count_what_comes(self) -> None:
@@ -182,7 +184,7 @@ class Http1(Http1Client):
             yield command
 
     def skip_interim(self) -> str:
-        """Take whole heads with a status of 1xx out of what has come; mitmproxy takes them for the answer. Returns why there will be none."""
+        """Take whole heads of 1xx out of what has come; mitmproxy takes them for the answer. Returns why there will be none."""
         assert self.request is not None
         while (status := interim_status(bytes(self.buf._data[:STATUS_WITHIN]))) is not None:
             if status == SWITCHING:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from h2.exceptions import DenialOfServiceError
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame
 from mitmproxy.proxy import commands, layer
+from mitmproxy.proxy.layers.http import RequestData, ResponseData
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.utils import human
 
 from .rejections import Reason, rejected
@@ -119,9 +121,11 @@ def price_of(frame: Any) -> float:
     return 0.0 if kind is ContinuationFrame else OF_FRAME  # h2 itself counts continuations
 
 
-def is_flood(toll: Toll, data: bytes) -> bool:
-    """Whether a piece of an HTTP/1 body is one too many of its kind."""
-    return len(data) < TINY and toll.charge(OF_TINY)
+def is_flood(toll: Toll, command: commands.Command) -> bool:
+    """Whether this is a piece of an HTTP/1 body, and one too many of its kind."""
+    if not isinstance(command, ReceiveHttp) or not isinstance(command.event, (RequestData, ResponseData)):
+        return False
+    return len(command.event.data) < TINY and toll.charge(OF_TINY)
 
 
 def flooded(connection: Connection) -> None:

@@ -100,11 +100,19 @@ class RelayStream(AnsweringStream):
     def check_killed(self, emit_error_hook: bool) -> Commands[bool]:
         """A whole request whose client has left before anything was decided is looked at all the same: its row says what it was."""
         if self.client_state == self.state_wait_for_request_headers and (relayed := RELAYED.get(self.flow)) is not None:
-            left = [type(e) for e in self._paused_event_queue if isinstance(e, (RequestEndOfMessage, RequestProtocolError))]
+            left = [
+                type(e) for e in self._paused_event_queue if isinstance(e, (RequestEndOfMessage, RequestProtocolError))
+            ]
             if left[:2] == [RequestEndOfMessage, RequestProtocolError]:
                 relayed.client_left()
                 return False
         return (yield from super().check_killed(emit_error_hook))
+
+    def passthrough(self, event: events.Event) -> Commands[None]:
+        """In a tunnel a client that left has closed its connection, and what is in the tunnel knows of nothing else."""
+        yield from super().passthrough(
+            RequestEndOfMessage(self.stream_id) if isinstance(event, RequestProtocolError) else event
+        )
 
     # -- the request
 

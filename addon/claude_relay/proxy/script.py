@@ -167,7 +167,9 @@ class ClaudeRelay(RelayHooks):
         self.books.stored = self.stored = Stored(
             config.database, os.environ, self.running_runtime, self.lend, self.rename
         )
-        health = Health(config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun)
+        health = Health(
+            config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
+        )
         self.books.reporting = Reporting(self.running_runtime, ledger, os.environ, health.look)
         work = self.start(config, ledger, self.stored, self.books.reporting)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")

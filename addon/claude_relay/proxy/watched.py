@@ -64,7 +64,9 @@ class PacedReader:
 class Watched:
     """A connection's layers. `flows`: those that the relay has not settled."""
 
-    def __init__(self, inner: layer.Layer, handler: ConnectionHandler, flows: Callable[[], Iterable[http.HTTPFlow]]) -> None:
+    def __init__(
+        self, inner: layer.Layer, handler: ConnectionHandler, flows: Callable[[], Iterable[http.HTTPFlow]]
+    ) -> None:
         self._inner: layer.Layer | None = inner
         self._handler = handler
         self._flows = flows
@@ -81,12 +83,18 @@ class Watched:
         """As the layers do it."""
         if self._inner is None:
             return
-        came = isinstance(event, events.DataReceived)
+        came, too_late = isinstance(event, events.DataReceived), []
         began = time.thread_time() if came else 0.0
         try:
-            yield from self._inner.handle_event(event)
+            for command in self._inner.handle_event(event):
+                if isinstance(command, commands.OpenConnection) and self._handler.client.timestamp_end is not None:
+                    too_late.append(command)  # nobody would ever close it
+                else:
+                    yield command
         except Exception as error:
             yield from self._end(error)
+        for command in too_late:
+            yield from self.handle_event(events.OpenConnectionCompleted(command, "the client left"))
         if came:
             reader = self._readers.get(event.connection)  # type: ignore[attr-defined]
             if reader is not None:

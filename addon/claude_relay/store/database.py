@@ -77,9 +77,7 @@ def explain(path: Path, error: Exception) -> str:
     return f"{path}: {error}" + (f" – {remedy}" if remedy else "")
 
 
-def connect(
-    path: Path, *, patience: float, any_thread: bool = False, returning: bool = False
-) -> sqlite3.Connection:
+def connect(path: Path, *, patience: float, any_thread: bool = False, returning: bool = False) -> sqlite3.Connection:
     """Open the file for writing, creating it with mode 0600 when it is not there.
 
     patience    seconds that a statement waits for somebody else's lock
