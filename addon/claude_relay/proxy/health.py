@@ -55,9 +55,11 @@ class Health:
 
     async def look(self) -> Report:
         """How it is now."""
+        stored = self.stored()
+        if stored is not None:
+            await stored.inspect()
         problems = [*self.of_the_database(), *self.of_the_clock()]
         problems += await asyncio.to_thread(lambda: [*self.of_the_disk(), *self.of_the_files()])
-        stored = self.stored()
         blocking = [why] if stored is not None and (why := stored.without_keys()) else []
         if self.ending():
             blocking.append("the relay is ending")

@@ -98,6 +98,7 @@ class Stored:
         if time.monotonic() >= self.tidy_at:
             self.tidy_at = time.monotonic() + TIDY
             await self.tidy()
+            await self.inspect()
 
     @property
     def keys_unread(self) -> str | None:
@@ -167,9 +168,27 @@ class Stored:
         except (VaultError, StoreError) as e:
             self.complain("keys", str(e))
             return None
-        damaged = ", ".join(self.vault.damaged)
-        self.complain("keys", f"these were changed by somebody else and are left out: {damaged}" if damaged else "")
+        self.complain_of(self.vault.damaged)
         return generation, lent
+
+    async def inspect(self) -> None:
+        """Look at every row of the vault, as one may be damaged while its key is lent from memory."""
+        if self.generation is None:
+            return
+        try:
+            found = await self.in_thread(self.vault.inspect)
+        except (VaultError, StoreError) as e:
+            self.complain("keys", str(e))
+        else:
+            if found.problem:
+                self.complain("keys", found.problem)
+            else:
+                self.complain_of(found.damaged)
+
+    def complain_of(self, damaged: Sequence[str]) -> None:
+        """Keys by their names."""
+        names = ", ".join(damaged)
+        self.complain("keys", f"these were changed by somebody else and are left out: {names}" if names else "")
 
     async def trade(self) -> None:
         """Give the database what changed here, take from it what changed elsewhere."""
