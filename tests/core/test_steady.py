@@ -49,3 +49,16 @@ def test_small_corrections_are_no_change_of_clock():
     clocks.system -= 0.5
     assert steady.ahead() == 0.0
     assert steady() == 1000.0
+
+
+def test_a_jump_ahead_is_known_for_a_while():
+    clocks = Clocks()
+    steady = clocks.steady()
+    clocks.passed(100.0)
+    assert steady.jumped(600.0) is None
+    clocks.system += 7200.0
+    assert steady.jumped(600.0) == 7200.0
+    clocks.passed(599.0)
+    assert steady.jumped(600.0) == 7200.0
+    clocks.passed(1.0)
+    assert steady.jumped(600.0) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio.selector_events
 import dataclasses
 import inspect
 import re
@@ -16,6 +17,7 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import commands, events, layer, mode_servers, server, tunnel
 from mitmproxy.proxy.layers import http
 from mitmproxy.proxy.layers.http import _http1, _http2, _http_h2, _upstream_proxy
+from tornado import tcpserver
 
 from claude_relay.proxy.relay_layer import RelayLayer
 from claude_relay.proxy.replay import RelayStream
@@ -259,3 +261,39 @@ def test_interim_answers_are_seen_before_mitmproxy_reads_them() -> None:
     assert "self.buf.maybe_extract_lines()" in source(_http1.Http1Client.read_headers)
     assert "InformationalResponseReceived" in source(_http2.Http2Client.handle_h2_event)
     assert "self.request = http1.read_request_head" in source(_http1.Http1Server.read_headers)
+
+
+def test_the_outermost_layer_is_asked_for_nothing_else() -> None:
+    assert "self.layer.handle_event(event)" in source(server.ConnectionHandler.server_event)
+    assert inspect.getsource(server).count("self.layer.") == 1
+    text = source(server.ConnectionHandler)
+    assert text.count("self.handle_connection(") == 2
+    assert text.index("ClientConnectedHook(self.client)") < text.index("self.server_event(events.Start())")
+    assert "data = await reader.read(65535)" in source(server.ConnectionHandler.handle_connection)
+
+
+def test_frames_are_read_in_one_place() -> None:
+    text = source(h2.connection.H2Connection.receive_data)
+    assert "self._receive_frame(frame)" in text
+    assert "self._terminate_connection(e.error_code)" in text
+    assert "events = [e]" in source(_http2.Http2Connection._handle_event)
+
+
+def test_a_stream_that_has_ended_is_forgotten_with_its_end() -> None:
+    text = source(_http2.Http2Connection.handle_h2_event)
+    assert "if self.is_closed(event.stream_id): self.streams.pop(event.stream_id, None)" in text
+
+
+def test_listeners_take_connections_in_one_place() -> None:
+    text = source(asyncio.selector_events.BaseSelectorEventLoop._accept_connection)
+    assert "'message': 'socket.accept() out of system resource'" in text
+    assert list(inspect.signature(asyncio.selector_events.BaseSelectorEventLoop._accept_connection).parameters)[
+        1:6
+    ] == [
+        "protocol_factory",
+        "sock",
+        "sslcontext",
+        "server",
+        "backlog",
+    ]
+    assert "add_accept_handler( sock, self._handle_connection )" in source(tcpserver.TCPServer.add_sockets)

@@ -15,9 +15,10 @@ from claude_relay.core.config import parse
 from claude_relay.core.config.values import Address
 from claude_relay.core.exchange import Blame, Verdict
 from claude_relay.proxy import metrics
+from claude_relay.proxy.health import Report
 from claude_relay.proxy.relayed import RELAYED
 from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.status_server import SLICE, StatusServer, is_meant
+from claude_relay.proxy.status_server import SLICE, Look, StatusServer, is_meant, well
 
 type Answer = tuple[int, dict[str, str], str]
 HERE = Address("127.0.0.1", 0)
@@ -35,10 +36,12 @@ async def ask(server: StatusServer, path: str, *, host: str = "localhost:8083", 
 
 
 def serve[T](
-    talk: Callable[[StatusServer], Awaitable[T]], render: Callable[[], Iterable[str]] = lambda: ["a 1\n"]
+    talk: Callable[[StatusServer], Awaitable[T]],
+    render: Callable[[], Iterable[str]] = lambda: ["a 1\n"],
+    look: Look = well,
 ) -> T:
     async def main() -> T:
-        server = StatusServer(HERE, render)
+        server = StatusServer(HERE, render, look)
         await server.start()
         try:
             return await asyncio.wait_for(talk(server), 4)
@@ -72,6 +75,20 @@ def test_everything_else_is_json(method: str, path: str, status: int, part: str)
     assert headers["content-type"].startswith("application/json")
     assert json.loads(body)
     assert part in body
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [(Report(True), 200), (Report(True, ("the disk is full",)), 200), (Report(False, ("no key", "full")), 503)],
+)
+def test_health_is_told_with_what_is_wrong(report: Report, status: int) -> None:
+    async def look() -> Report:
+        return report
+
+    got, _, body = serve(lambda server: ask(server, "/healthz"), look=look)
+    assert got == status
+    problems = {"problems": list(report.problems)} if report.problems else {}
+    assert json.loads(body) == {"ok": report.serves} | problems
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/nothing"])

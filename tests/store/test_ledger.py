@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from claude_relay.store import tables
+from claude_relay.store import database, tables
 from claude_relay.store.database import connect
 from claude_relay.store.ledger import AttemptRow, ChargeRow, Ledger, RequestRow, decode, encode
 from claude_relay.store.migrations import USAGE as USED
@@ -383,7 +384,7 @@ def test_a_newer_database_is_left_alone_and_the_rows_are_kept(path: Path, heard:
 
 @pytest.mark.parametrize("what", ["removed", "replaced"])
 def test_a_file_that_goes_away_in_use(path: Path, heard: Heard, monkeypatch, what: str) -> None:
-    monkeypatch.setattr(tables.Tables, "look", 0.0)
+    monkeypatch.setattr(database, "GRACE", 0.05)
     with opened(path, heard) as ledger:
         assert write(ledger, request(id="req_relay_old"))
         path.rename(path.with_name("old.db"))
@@ -397,6 +398,46 @@ def test_a_file_that_goes_away_in_use(path: Path, heard: Heard, monkeypatch, wha
     assert ids(path) == ["req_relay_new", "req_relay_newer"]
     assert "removed or replaced" in heard.texts[0]
     assert len(heard.texts) == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "a folder"])
+def test_a_file_that_is_moved_away_and_back(path: Path, heard: Heard, meanwhile: str) -> None:
+    away = path.with_name("away.db")
+    with opened(path, heard) as ledger:
+        assert write(ledger, request(id="req_relay_1"))
+        path.rename(away)
+        if meanwhile == "a folder":
+            path.mkdir()
+        assert not write(ledger, request(id="req_relay_2"))
+        assert "removed or replaced" in heard.wait("cannot write")
+        assert not write(ledger, request(id="req_relay_3"))
+        assert list(path.parent.glob("relay.db.spill-*"))
+        assert meanwhile == "a folder" or not path.exists()
+        if meanwhile == "a folder":
+            path.rmdir()
+        away.rename(path)
+        heard.wait("writing works again")
+        assert write(ledger, request(id="req_relay_4"))
+    assert ids(path) == [f"req_relay_{n}" for n in (1, 2, 3, 4)]
+    assert not list(path.parent.glob("relay.db.spill-*"))
+
+
+def test_a_file_that_goes_during_a_commit(path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert = tables._insert
+
+    def insert_and_lose(*given: Any) -> None:
+        insert(*given)
+        if path.exists() and not path.with_name("away.db").exists():
+            path.rename(path.with_name("away.db"))
+
+    with opened(path, heard) as ledger:
+        monkeypatch.setattr(tables, "_insert", insert_and_lose)
+        assert not write(ledger, request(id="req_relay_1"))
+        path.with_name("away.db").rename(path)
+        monkeypatch.setattr(tables, "_insert", insert)
+        heard.wait("writing works again")
+        assert write(ledger, request(id="req_relay_2"))
+    assert ids(path) == ["req_relay_1", "req_relay_2"]
 
 
 def test_a_lost_table_is_a_failure_of_the_database_not_of_the_rows(path: Path, heard: Heard) -> None:

@@ -118,7 +118,7 @@ def test_a_lost_key_is_told(
 def test_metrics_are_served(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     (port,) = free_ports(1)
     upstream.script(steps.status(529, "overloaded_error", "Overloaded"))
-    relay = start(keys=[SECRET], prices=[PRICE], listen={"panel": f"127.0.0.1:{port}"})
+    relay = start(keys=[SECRET], prices=[PRICE], listen={"status": f"127.0.0.1:{port}"})
     assert ask(base_client(relay)).status == 200
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request("GET", "/metrics")

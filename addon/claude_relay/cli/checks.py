@@ -31,6 +31,7 @@ from . import certificates, pools
 from .common import Source, shown_path
 from .ports import listeners, why_not
 from .running import NONE, Found, is_relay
+from .running import health as running_health
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))
@@ -145,6 +146,18 @@ def relay(found: Found) -> Iterator[Check]:
     for row in found.others:
         at = " and ".join(json.loads(row.listeners).values())
         yield Check("relay", OK, f"another one runs over this database: {row.config or 'defaults'}, at {at}")
+
+
+def health(found: Found) -> Iterator[Check]:
+    """What the relay that runs says of itself: its /healthz."""
+    said = running_health(found.row) if found.row is not None and found.is_here else None
+    if said is None:
+        return
+    serves, problems = said
+    for problem in problems:
+        yield Check("health", WARN if serves else FAIL, problem)
+    if not problems:
+        yield Check("health", OK, "the relay says that all is well")
 
 
 def _variable(name: str) -> str:

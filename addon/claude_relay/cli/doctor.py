@@ -59,6 +59,7 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     relay = running.find(source, source.config.database)
     yield from checks.configuration(source, relay)
     yield from checks.relay(relay)
+    yield from checks.health(relay)
     yield from checks.listening(source)
     folder = confdir([*of_relay(relay, settings), *settings])
     yield checks.authority(folder)

@@ -8,6 +8,7 @@ found.why         -> then, in one line: that none runs, and how to start it
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shlex
 import socket
@@ -27,6 +28,8 @@ from .taking_back import PLACEHOLDER
 
 PROBE = "/api/relay-doctor"
 """A path outside the API: the relay answers it itself, at once, and sends a placeholder nowhere."""
+MOST_HEALTH = 64 * 1024
+"""Bytes of what a relay says of its health."""
 LOOKS, BETWEEN = 10, 0.15
 """How often, and after how many seconds again, to look for the row of a relay that listens already."""
 
@@ -93,6 +96,21 @@ def is_relay(name: str, address: Address, host: str) -> bool:
         except (OSError, http.client.HTTPException):
             return False
         return answer.getheader("request-id", "").startswith("req_relay_")
+
+
+def health(row: RelayRow) -> tuple[bool, tuple[str, ...]] | None:
+    """Whether a relay of this machine answers requests, and what it says is wrong; None: it cannot be asked."""
+    place = row.listener("status")
+    if place is None:
+        return None
+    address = Address.parse(place).reachable
+    with closing(http.client.HTTPConnection(address.host, address.port, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/healthz", headers={"Host": "localhost"})
+            said = json.loads(connection.getresponse().read(MOST_HEALTH))
+            return bool(said["ok"]), tuple(map(str, said.get("problems", ())))
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
+            return False, (f"its status server at {place} does not answer",)
 
 
 def _look(source: Source, database: Path, places: dict[str, Address]) -> tuple[tuple[RelayRow, ...], RelayRow | None]:

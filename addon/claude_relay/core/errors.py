@@ -38,7 +38,8 @@ def error_type(status: int) -> str:
 
 def error_object(status: int, message: str, request_id: str) -> dict[str, object]:
     """The error in Claude's shape, as the body of an answer and as the data of an SSE `error` event."""
-    return {"type": "error", "error": {"type": error_type(status), "message": message}, "request_id": request_id}
+    sayable = message.encode("utf-8", "replace").decode()  # it may tell of a header's bytes that are no text
+    return {"type": "error", "error": {"type": error_type(status), "message": sayable}, "request_id": request_id}
 
 
 @dataclass

@@ -16,6 +16,8 @@ answering    its other half: what of an accepted answer leaves, and the limits t
 patience     how long an attempt may take, and which limit of relay.yaml says so; unsent: what of its request has not left
 relay_layer  the HTTP layer that owns such streams, with its connections and alarms
 connections  those connections: which may be used again, and what is said of dead ones (http2, adopting)
+flood        what a connection may cost that brings next to nothing
+watched      the outermost layer of a connection: its share of the event loop, its end when a layer fails
 relayed      what is known of one relayed flow, from its first header to its settlement
 runtime      the configuration as it is right now: pools, upstreams, limits
 pointing     the request of one attempt: where to, in whose words, with whose key
@@ -39,8 +41,10 @@ reserving    what a request may cost, reserved under the budgets while it runs
 reporting    who hears of settled requests besides the ledger: budgets, notices, metrics, telemetry, bodies
 metrics      how the relay is at this moment, for /metrics (counters: core/accounting/metrics)
 status_server  /metrics and /healthz on listen.status
+health       how the relay is, for /healthz; rejections: what it refuses for its own protection
+accepting    listeners when the process is out of files
 telemetry    settled requests as OpenTelemetry spans and metrics
-jsonlog      the log as JSON lines; plainlog: no secret and no control character in any line of it
+jsonlog      the log as JSON lines; folding: one line for many that are alike; plainlog: no secret and no control character in any
 notices      notices on their way to a webhook and a command
 hookindex    which addon listens to which hook, so that silent ones cost nothing
 shortcuts    what mitmproxy does for every message, done in less time

@@ -247,10 +247,10 @@ class RelayHooks(DoorHooks):
             runtime = relayed.runtime
             relayed.body = await uncompressed(flow.request, relayed.facts.endpoint)
             relayed.facts = facts = await facts_of(relayed)
-            if not relayed.local:
-                refuse_strangers(
-                    flow, runtime
-                )  # lists of models are asked for with the pool's keys, before any attempt
+            if relayed.gone:  # no key is lent to nobody
+                return
+            if not relayed.local:  # lists of models are asked for with the pool's keys, before any attempt
+                refuse_strangers(flow, runtime)
             owner = await self.books.owner_of(relayed)
             hops, own = await self.served(relayed)
             if own is not None:

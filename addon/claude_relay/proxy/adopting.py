@@ -6,10 +6,10 @@ from typing import Any
 
 from hyperframe.frame import GoAwayFrame
 from mitmproxy.proxy import layer
-from mitmproxy.proxy.layers.http._http1 import Http1Client
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server
 
-from .connections import Http1
+from .connections import Http1, Http1OfClients
 from .http2 import Http2, Http2OfClients, received_goaway
 
 
@@ -17,6 +17,11 @@ def adopt_client(connection: layer.Layer | None) -> None:
     """Turn the server that mitmproxy has made for a client's connection into one of these."""
     if type(connection) is Http2Server:
         connection.__class__ = Http2OfClients
+    elif type(connection) is Http1Server:
+        connection.__class__ = Http1OfClients
+        connection.state = connection.read_headers
+    if isinstance(connection, (Http1OfClients, Http2OfClients)):
+        connection.count_what_comes()
 
 
 def adopt(connection: layer.Layer, now: float) -> None:
@@ -27,6 +32,7 @@ def adopt(connection: layer.Layer, now: float) -> None:
     if client is not None:
         client.__class__ = _ADOPTED[type(client)]
         client.opened_at = now
+        client.count_what_comes()
     if isinstance(client, Http1):
         client.state = client.read_headers
     elif isinstance(client, Http2):

@@ -20,12 +20,15 @@ from mitmproxy.proxy.layers.http import (
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
-from mitmproxy.proxy.layers.http._http1 import Http1Client
+from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
 
+from .flood import OF_FRAME, TOO_MUCH, Toll, flooded, is_flood
 from .unsent import drop, unsent, waits_to_be_sent
 
 SWITCHING: Final = 101
 SWITCHED: Final = "the upstream switched to another protocol (101), which nobody asked for"
+AHEAD: Final = 1024 * 1024
+"""Bytes that a client may send while the answer before them is under way."""
 STATUS_WITHIN: Final = 32
 """Bytes of an answer in which its status is looked for."""
 
@@ -67,8 +70,55 @@ class GetConnection(GetHttpConnection):
         return not connection.connected or self.lender.lends(connection, self.since)
 
 
+class Http1OfClients(Http1Server):
+    """A client's HTTP/1 connection."""
+
+    toll: Toll
+
+    def count_what_comes(self) -> None:
+        """From now on each piece of a body, and each request that did not wait for the answer before it, has its price."""
+        self.toll = Toll()
+
+    def read_body(self, event: events.Event) -> Commands[None]:
+        """A body in pieces."""
+        for command in super().read_body(event):
+            if is_flood(self.toll, command):
+                yield from self.close_flooded()
+                return
+            yield command
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
+        """Empty lines before a request mean nothing (RFC 9112, section 2.2)."""
+        if self.buf._data.startswith((b"\r", b"\n")):
+            self.buf.maybe_extract_at_most(len(self.buf) - len(self.buf._data.lstrip(b"\r\n")))
+        yield from super().read_headers(event)
+
+    def wait(self, event: events.Event) -> Commands[None]:
+        """What comes during an answer is kept for the next request, as far as there is room."""
+        if len(self.buf) > AHEAD:
+            yield from self.close_flooded()
+        else:
+            yield from super().wait(event)
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands[None]:
+        """The next request is there already."""
+        if response and self.request_done and self.buf and self.toll.charge(OF_FRAME):
+            yield from self.close_flooded()
+        else:
+            yield from super().mark_done(request=request, response=response)
+
+    def close_flooded(self) -> Commands[None]:
+        """Hang up."""
+        flooded(self.conn)
+        self.state = self.done
+        yield commands.CloseConnection(self.conn)
+        yield ReceiveHttp(RequestProtocolError(self.stream_id, TOO_MUCH, ErrorCode.CLIENT_DISCONNECTED))
+
+
 class Http1(Http1Client):
     """One HTTP/1 connection."""
+
+    toll: Toll
 
     opened_at: float = 0.0
     answering: bool = False
@@ -104,8 +154,8 @@ class Http1(Http1Client):
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
         """Skip interim answers; tell of the end of the connection in the place of an answer."""
-        if self.request is not None and isinstance(event, events.DataReceived) and not self.skip_interim():
-            yield from self.switched()
+        if self.request is not None and isinstance(event, events.DataReceived) and (why := self.skip_interim()):
+            yield from self.cut(why)
             return
         unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
         for command in self.until_an_error(super().read_headers(event)):
@@ -115,7 +165,16 @@ class Http1(Http1Client):
 
     def read_body(self, event: events.Event) -> Commands[None]:
         """An answer that breaks off, or is none."""
-        yield from self.until_an_error(super().read_body(event))
+        for command in self.until_an_error(super().read_body(event)):
+            if is_flood(self.toll, command):
+                flooded(self.conn)
+                yield from self.cut(TOO_MUCH)
+                return
+            yield command
+
+    def count_what_comes(self) -> None:
+        """From now on each piece has its price."""
+        self.toll = Toll()
 
     def until_an_error(self, found: Commands[None]) -> Commands[None]:
         """An error is the last that a stream hears of this connection: its end, which follows, would be the next attempt's error."""
@@ -124,23 +183,26 @@ class Http1(Http1Client):
                 self.state = self.given_up
             yield command
 
-    def skip_interim(self) -> bool:
-        """Take whole heads with a status of 1xx out of what has come; mitmproxy takes them for the answer. False at a 101 unasked for."""
+    def skip_interim(self) -> str:
+        """Take whole heads of 1xx out of what has come; mitmproxy takes them for the answer. Returns why there will be none."""
         assert self.request is not None
         while (status := interim_status(bytes(self.buf._data[:STATUS_WITHIN]))) is not None:
             if status == SWITCHING:
-                return "upgrade" in self.request.headers
+                return "" if "upgrade" in self.request.headers else SWITCHED
             if not self.buf.maybe_extract_lines():
                 break
             self.answering = True
-        return True
+            if self.toll.charge(OF_FRAME):
+                flooded(self.conn)
+                return TOO_MUCH
+        return ""
 
-    def switched(self) -> Commands[None]:
-        """Whatever follows is no HTTP."""
+    def cut(self, why: str) -> Commands[None]:
+        """Whatever follows is not wanted."""
         assert self.stream_id is not None
         yield commands.CloseConnection(self.conn)
         self.state = self.given_up
-        yield ReceiveHttp(ResponseProtocolError(self.stream_id, SWITCHED, ErrorCode.GENERIC_SERVER_ERROR))
+        yield ReceiveHttp(ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
 
 
 def interim_status(start: bytes) -> int | None:

@@ -19,11 +19,21 @@ import h2.errors
 import h2.events
 from hyperframe.frame import GoAwayFrame
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import ErrorCode, RequestData, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 
 from .connections import SWITCHED, Commands, as_unanswered, socket_of
+from .flood import FramesCounted
 from .unsent import drop, unsent
 
 if TYPE_CHECKING:
@@ -40,14 +50,13 @@ class GoingAway(h2.events.Event):
         self.error_code: int = frame.error_code
 
 
-class Http2(Http2Client):
+class Http2(FramesCounted, Http2Client):
     """One HTTP/2 connection."""
 
     opened_at: float = 0.0
     retired: bool = False
     """No new stream may use it."""
     over: bool = False
-    garbled: bool = False
     heard_at: float = 0.0
     """When the peer last sent anything but what every connection begins with; monotonic."""
     answering: set[int]
@@ -85,6 +94,10 @@ class Http2(Http2Client):
             return
         if isinstance(event, events.DataReceived):
             self._heard_before, self.heard_at = self.heard_at, time.monotonic()
+        elif isinstance(event, RequestHeaders):
+            self.toll.answered()
+        elif isinstance(event, RequestData):
+            self.toll.earned(len(event.data))
         yield from super()._handle_event(event)
         if self._turned_away or self.retired:
             yield from self.wind_up()
@@ -182,13 +195,22 @@ class Http2(Http2Client):
         self.end()
 
 
-class Http2OfClients(Http2Server):
+class Http2OfClients(FramesCounted, Http2Server):
     """A client's HTTP/2 connection."""
 
+    def _handle_event(self, event: events.Event) -> Commands[None]:
+        if isinstance(event, ResponseData):
+            self.toll.earned(len(event.data))
+        elif isinstance(event, ResponseEndOfMessage):
+            self.toll.answered()
+        yield from super()._handle_event(event)
+
     def handle_h2_event(self, event: Event) -> Commands[bool]:
-        """A request and its reset in one read: mitmproxy has forgotten the stream when the reset's turn comes."""
-        if isinstance(event, h2.events.StreamReset) and event.stream_id not in self.streams:
-            yield ReceiveHttp(RequestProtocolError(event.stream_id or 0, "stream reset by client", ErrorCode.CANCEL))
+        """A stream is remembered until its request is over. mitmproxy forgets it when what follows its end, a reset or the end of the
+        connection, came in the same read, and then tells it of neither."""
+        if isinstance(event, h2.events.StreamEnded):
+            if event.stream_id in self.streams:
+                yield ReceiveHttp(RequestEndOfMessage(event.stream_id or 0))
             return False
         return (yield from super().handle_h2_event(event))
 

@@ -32,7 +32,7 @@ class Complaints:
 
     def say(self, error: Exception) -> None:
         """Log an error with its traceback, unless one of its kind came from the same place before."""
-        kind = type(error), *_place(error)
+        kind = type(error), *place_of(error)
         if kind not in self._said:
             self._said.add(kind)
             logger.log(self.level, "%s: an unexpected %s", self.what, type(error).__name__, exc_info=error)
@@ -92,7 +92,7 @@ async def _done(work: Callable[[], Awaitable[Any]], what: str) -> None:
         Complaints(what).say(error)
 
 
-def _place(error: BaseException) -> tuple[str, int]:
+def place_of(error: BaseException) -> tuple[str, int]:
     """Where it was raised."""
     found, place = error.__traceback__, ("", 0)
     while found is not None:

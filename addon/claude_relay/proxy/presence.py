@@ -195,8 +195,7 @@ def listeners(config: Config, servers: Sequence[StatusServer]) -> Iterator[tuple
             yield name, str(meant if meant is not None and meant.port == port else Address(host, port))
     for served in servers:
         if served.port is not None:
-            name = "status" if served.address == config.listen.status else "panel"
-            yield name, str(Address(served.address.host, served.port))
+            yield "status", str(Address(served.address.host, served.port))
 
 
 def described(pool: PoolSight) -> dict[str, object]:

@@ -87,14 +87,36 @@ class RelayStream(AnsweringStream):
     held: list[bytes]
 
     def handle_event(self, event: events.Event) -> Commands[None]:
-        if isinstance(event, RequestProtocolError):
-            event.message = unquoted(event.message)
-            relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
-            if relayed is not None:
+        return self.client_leaves(event) if isinstance(event, RequestProtocolError) else super().handle_event(event)
+
+    def client_leaves(self, event: RequestProtocolError) -> Commands[None]:
+        """The client closed its connection or reset its stream: whatever the request waits for is over."""
+        event.message = unquoted(event.message)
+        relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
+        if relayed is not None:
+            relayed.client_left()
+        if self.relayed is not None and self.server_state == self.state_gate:
+            self.relayed.discarded(b"".join(self.held))
+        yield from super().handle_event(event)
+        if self._paused and isinstance(self._paused.command, GetConnection):
+            yield from self.http_layer.tell(self, Ended(self.stream_id, event.message, event.code))
+
+    def check_killed(self, emit_error_hook: bool) -> Commands[bool]:
+        """A whole request whose client has left before anything was decided is looked at all the same: its row says what it was."""
+        if self.client_state == self.state_wait_for_request_headers and (relayed := RELAYED.get(self.flow)) is not None:
+            left = [
+                type(e) for e in self._paused_event_queue if isinstance(e, (RequestEndOfMessage, RequestProtocolError))
+            ]
+            if left[:2] == [RequestEndOfMessage, RequestProtocolError]:
                 relayed.client_left()
-            if self.relayed is not None and self.server_state == self.state_gate:
-                self.relayed.discarded(b"".join(self.held))
-        return super().handle_event(event)
+                return False
+        return (yield from super().check_killed(emit_error_hook))
+
+    def passthrough(self, event: events.Event) -> Commands[None]:
+        """In a tunnel a client that left has closed its connection, and what is in the tunnel knows of nothing else."""
+        yield from super().passthrough(
+            RequestEndOfMessage(self.stream_id) if isinstance(event, RequestProtocolError) else event
+        )
 
     # -- the request
 

@@ -39,7 +39,7 @@ from .loops import Loop, errand
 from .metrics import gauges
 from .notices import Notifier
 from .runtime import Runtime
-from .status_server import StatusServer
+from .status_server import Look, StatusServer, well
 from .telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,9 @@ COMMITTING, POLL = 2.0, 0.05
 class Reporting:
     """The onlookers of one relay."""
 
-    def __init__(self, runtime: Callable[[], Runtime], ledger: Ledger, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, runtime: Callable[[], Runtime], ledger: Ledger, environ: Mapping[str, str], health: Look = well
+    ) -> None:
         """Nothing listens or runs before `start`."""
         config = runtime().config
         self.runtime, self.ledger = runtime, ledger
@@ -69,13 +71,12 @@ class Reporting:
         self.telemetry = Telemetry.of(environ)
         self.bodies: Bodies | None = None
         self.upkeep = self._upkeep(config)
-        # Until there is a panel, its port tells what the port for status tells.
-        places = (config.listen.status, config.listen.panel)
-        self.servers = [
-            StatusServer(place, self.render, lambda: self.runtime().config.listen.hosts)
-            for place in places
+        place = config.listen.status
+        self.servers = (
+            [StatusServer(place, self.render, health, lambda: self.runtime().config.listen.hosts)]
             if place is not None
-        ]
+            else []
+        )
         self.loop = Loop("reading what was spent", self.look, lambda: INTERVAL)
 
     async def start(self) -> None:

@@ -26,6 +26,7 @@ from mitmproxy import addonmanager, ctx, exceptions
 from mitmproxy.connection import Client
 from mitmproxy.log import ALERT
 from mitmproxy.proxy import layer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
@@ -35,21 +36,26 @@ from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
 from . import banner, confdir, options, plainlog, reload, shortcuts
+from .accepting import accept_with_care
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .client_connections import Connections
 from .commands import RelayCommands
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
+from .folding import Folding
+from .health import Health
 from .hookindex import HookIndex
 from .inspection import View
 from .loops import errand
 from .opening import Opening, load
 from .presence import Presence
+from .relayed import RELAYED
 from .reporting import Reporting
 from .rulings import REFUSED
 from .runtime import Draft, Runtime
 from .stored import Lent, Stored
+from .watched import Watched, watch_over
 
 logger = logging.getLogger(__name__)
 UPSTREAM_CONNECTIONS = 100
@@ -82,6 +88,7 @@ class ClaudeRelay(RelayHooks):
         """The end of a relay whose script went away, unless it comes back at once."""
         self.connections = Connections(lambda: ctx.master.addons.get("proxyserver").connections)
         self.default_listener = DefaultListenerFilter()
+        self.folding = Folding()
         self.addons = [RelayCommands(lambda: self.runtime, self.read_again, self.set_default)]
 
     # -- coming
@@ -90,6 +97,7 @@ class ClaudeRelay(RelayHooks):
         """Declare the options. When the script's file was touched, the relay runs already and goes on."""
         plainlog.install()
         options.declare(loader)
+        self.folding.install()
         banner.show_at_once(sys.stdout)
         if problem := confdir.problem(ctx.options.confdir):
             logger.error("The relay cannot start: %s", problem)
@@ -97,6 +105,7 @@ class ClaudeRelay(RelayHooks):
             self.closing.cancel()
             self.closing = None
         if self.starting is None:
+            accept_with_care(asyncio.get_running_loop())
             self.opening = Opening()
             self.default_listener.install()
         if self.ending is None:
@@ -159,7 +168,10 @@ class ClaudeRelay(RelayHooks):
         self.books.stored = self.stored = Stored(
             config.database, os.environ, self.running_runtime, self.lend, self.rename
         )
-        self.books.reporting = Reporting(self.running_runtime, ledger, os.environ)
+        health = Health(
+            config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
+        )
+        self.books.reporting = Reporting(self.running_runtime, ledger, os.environ, health.look)
         work = self.start(config, ledger, self.stored, self.books.reporting)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
         self.watch()
@@ -287,6 +299,7 @@ class ClaudeRelay(RelayHooks):
         self.default_listener.remove()
         with ExitStack() as stack:
             stack.callback(plainlog.remove)
+            stack.callback(self.folding.remove)
             if self.books.ledger is not None:
                 stack.callback(self.books.ledger.close)
             if self.stored is not None:
@@ -329,6 +342,13 @@ class ClaudeRelay(RelayHooks):
         handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
         if handler is not None:
             handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
+            watch_over(handler, lambda: list(RELAYED))
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """What an upstream sends is read in portions, too."""
+        handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
+        if handler is not None and isinstance(handler.layer, Watched):
+            handler.layer.pace(data.server)
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""

@@ -1,6 +1,6 @@
 """The HTTP server on `listen.status`: GET /metrics for Prometheus, GET /healthz for whoever watches over the process.
 
-    server = StatusServer(address, lambda: metrics.render(gauges(…)))
+    server = StatusServer(address, lambda: metrics.render(gauges(…)), health.look)
     await server.start()
     server.port                     8083; None when the port was taken
     server.close()
@@ -16,7 +16,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +26,8 @@ from claude_relay.core.accounting.metrics import CONTENT_TYPE
 from claude_relay.core.config.values import Address
 from claude_relay.core.visitors import is_meant, page_behind
 
+from .accepting import listen
+from .health import Report
 from .loops import errand
 from .rejections import Reason, rejected
 
@@ -37,12 +39,20 @@ PATIENCE = 60.0
 """Seconds that a connection may be idle."""
 
 type Render = Callable[[], Iterable[str]]
+type Look = Callable[[], Awaitable[Report]]
+
+
+async def well() -> Report:
+    """The event loop turns, and nothing else is known."""
+    return Report(True)
 
 
 class StatusServer:
-    """Listens on one address; `render` gives the metrics' text in pieces, called on the event loop."""
+    """Listens on one address; `render` gives the metrics' text in pieces, called on the event loop; `look` says how the relay is."""
 
-    def __init__(self, address: Address, render: Render, names: Callable[[], Collection[str]] = tuple) -> None:
+    def __init__(
+        self, address: Address, render: Render, look: Look = well, names: Callable[[], Collection[str]] = tuple
+    ) -> None:
         """Port 0: any free one. `names`: further ones by which it may be called."""
         self.address = address
         self.port: int | None = None
@@ -50,13 +60,14 @@ class StatusServer:
         self._app = web.Application(
             [
                 (r"/metrics", MetricsHandler, context | {"render": render}),
-                (r"/healthz", HealthHandler, context),
+                (r"/healthz", HealthHandler, context | {"look": look}),
             ],
             default_handler_class=Handler,
             default_handler_args=context,
             log_function=lambda handler: None,
         )
         self._server: httpserver.HTTPServer | None = None
+        self._stop_listening: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Listen. When that is not possible it is said in one line, and the relay goes on without."""
@@ -78,12 +89,13 @@ class StatusServer:
             idle_connection_timeout=PATIENCE,
             body_timeout=PATIENCE,
         )
-        self._server.add_socket(listener)
+        self._stop_listening = listen(listener, self._server._handle_connection)
 
     def close(self) -> None:
         """Listen no more and hang up on whoever is connected. To be called on the event loop; twice does no harm."""
         server, self._server, self.port = self._server, None, None
         if server is not None:
+            self._stop_listening()
             server.stop()
             errand(server.close_all_connections, "closing the status server")
 
@@ -148,11 +160,19 @@ class MetricsHandler(Handler):
 
 
 class HealthHandler(Handler):
-    """GET /healthz: the event loop turns."""
+    """GET /healthz: 200 while requests are answered, 503 otherwise, and what is wrong."""
 
-    def get(self) -> None:
-        """Always well."""
-        self.finish({"ok": True})
+    def initialize(self, host: str, names: Callable[[], Collection[str]], look: Look = well) -> None:
+        """`look`: how the relay is."""
+        super().initialize(host, names)
+        self._look = look
+
+    async def get(self) -> None:
+        """`{"ok": true}` when all is well, with `problems` when something is not."""
+        report = await self._look()
+        self.set_status(200 if report.serves else 503)
+        problems = {"problems": report.problems} if report.problems else {}
+        await self.finish({"ok": report.serves, **problems})
 
 
 def listening_socket(address: Address) -> socket.socket:

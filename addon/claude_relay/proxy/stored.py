@@ -98,11 +98,19 @@ class Stored:
         if time.monotonic() >= self.tidy_at:
             self.tidy_at = time.monotonic() + TIDY
             await self.tidy()
+            await self.inspect()
 
     @property
     def keys_unread(self) -> str | None:
         """Why it is not known which keys the vault lends; None: it is known."""
         return None if self.generation is not None else self.complaints.get("keys") or "it is not read yet"
+
+    def without_keys(self) -> str:
+        """Why no request can have a key, when the reason is that the vault cannot be read; empty: some can."""
+        why = self.keys_unread
+        if why is None or any(pool.keys or pool.passthrough for pool in self.runtime().pools.values()):
+            return ""
+        return f"the stored keys cannot be read, and there are no others: {why}"
 
     def ask_anew(self) -> None:
         """The relay has keys now that it had not: their rests may have been stored long ago."""
@@ -160,9 +168,27 @@ class Stored:
         except (VaultError, StoreError) as e:
             self.complain("keys", str(e))
             return None
-        damaged = ", ".join(self.vault.damaged)
-        self.complain("keys", f"these were changed by somebody else and are left out: {damaged}" if damaged else "")
+        self.complain_of(self.vault.damaged)
         return generation, lent
+
+    async def inspect(self) -> None:
+        """Look at every row of the vault, as one may be damaged while its key is lent from memory."""
+        if self.generation is None:
+            return
+        try:
+            found = await self.in_thread(self.vault.inspect)
+        except (VaultError, StoreError) as e:
+            self.complain("keys", str(e))
+        else:
+            if found.problem:
+                self.complain("keys", found.problem)
+            else:
+                self.complain_of(found.damaged)
+
+    def complain_of(self, damaged: Sequence[str]) -> None:
+        """Keys by their names."""
+        names = ", ".join(damaged)
+        self.complain("keys", f"these were changed by somebody else and are left out: {names}" if names else "")
 
     async def trade(self) -> None:
         """Give the database what changed here, take from it what changed elsewhere."""

@@ -57,7 +57,7 @@ class Aliases:
         if not has_old and all(name.sure for name in found.values()):
             return found
         try:
-            with closing(connect(self.path, patience=self._patience)) as connection:
+            with closing(connect(self.path, patience=self._patience, returning=True)) as connection:
                 migrate(connection)
                 book = read(connection) or NOTHING
                 self._marks.of(keys, book.salt)  # slow, so that it is done before others would have to wait

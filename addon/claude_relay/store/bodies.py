@@ -102,8 +102,6 @@ class Bodies:
 class _Table(DatabaseSink):
     """The sink of the writer."""
 
-    look = 0.0
-
     def prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
 
@@ -121,6 +119,7 @@ class _Table(DatabaseSink):
                 _insert(connection, piece)
                 piece, size = [], 0
         _insert(connection, piece)
+        self.still_there()
 
     def tidy(self, *, idle: bool) -> None:
         """Nothing is left to do: the commit that fills the log empties it, as nobody waits for it."""

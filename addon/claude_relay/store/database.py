@@ -50,6 +50,13 @@ REMEDIES = {
 }
 
 
+GRACE = 3.0
+"""Seconds that a file which this process has used may be away before a new one is made: whoever moves it may put it back."""
+
+_away: dict[Path, float | None] = {}
+"""The files that this process has used; for those that are not there, since when (monotonic)."""
+
+
 class StoreError(Exception):
     """The database cannot be used; the text names the file, the cause and the remedy."""
 
@@ -70,13 +77,16 @@ def explain(path: Path, error: Exception) -> str:
     return f"{path}: {error}" + (f" – {remedy}" if remedy else "")
 
 
-def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, patience: float, any_thread: bool = False, returning: bool = False) -> sqlite3.Connection:
     """Open the file for writing, creating it with mode 0600 when it is not there.
 
     patience    seconds that a statement waits for somebody else's lock
     any_thread  another thread than the one that opened it may close it
+    returning   by a process that goes on: a file that it has used is waited for (GRACE) before another one is made in its place
     Transactions are explicit (`isolation_level` None). Raises StoreError, or what sqlite3 and the system raise.
     """
+    if returning:
+        _wait_for(path)
     _create_private(path)
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=not any_thread)
     try:
@@ -86,6 +96,8 @@ def connect(path: Path, *, patience: float, any_thread: bool = False) -> sqlite3
     except BaseException:
         connection.close()
         raise
+    if returning:
+        _away[path] = None
     return connection
 
 
@@ -146,6 +158,18 @@ def identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _wait_for(path: Path) -> None:
+    """Raises StoreError for a file that is away for a moment only, maybe."""
+    if path not in _away:
+        return
+    if path.exists():
+        _away[path] = None
+        return
+    since = _away[path] = _away[path] or time.monotonic()
+    if time.monotonic() < since + GRACE:
+        raise StoreError(f"{path}: the file was removed while in use – put it back, or a new one is made in a moment")
 
 
 def file_of(connection: sqlite3.Connection) -> str:

@@ -100,6 +100,11 @@ class Ledger:
         return self._writer.failing
 
     @property
+    def problem(self) -> str:
+        """Why the database cannot be used; empty while it can."""
+        return self._writer.problem
+
+    @property
     def whole(self) -> bool:
         """Whether every row that was given is committed, none waiting in memory or in the journal."""
         return not (self._writer.pending or self._writer.failing or self._writer.spilled)

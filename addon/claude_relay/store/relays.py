@@ -122,7 +122,7 @@ class Relays:
         """The connection, a new one where another file has taken the database's place."""
         if self._connection is None or identity(self.path) != self._identity:
             self.close()
-            connection = connect(self.path, patience=self._patience, any_thread=True)
+            connection = connect(self.path, patience=self._patience, any_thread=True, returning=True)
             try:
                 migrate(connection)
             except BaseException:

@@ -20,7 +20,7 @@ from .migrations import migrate
 class DatabaseSink:
     """A `writer.Sink` but for what it writes. `look`: seconds between looks whether the file is still there."""
 
-    look = 1.0
+    look = 0.0
 
     def __init__(self, path: Path, patience: float) -> None:
         """Touch nothing yet; `patience`: seconds to wait for somebody else's lock."""
@@ -33,7 +33,7 @@ class DatabaseSink:
     def open(self) -> None:
         """Open the file, creating it if need be, and bring its tables up to date."""
         self.close()
-        self._opened = connect(self._path, patience=self._patience)
+        self._opened = connect(self._path, patience=self._patience, returning=True)
         migrate(self._opened)
         self.prepare(self._opened)
         self._identity = identity(self._path)
@@ -45,11 +45,20 @@ class DatabaseSink:
         """The connection. Raises StoreError when its file is no longer the one at the path, as a deleted file swallows all."""
         if self._opened is None:
             raise StoreError(f"{self._path}: it is not open")
-        if (now := time.monotonic()) >= self._look_at:
-            self._look_at = now + self.look
-            if identity(self._path) != self._identity:
-                raise StoreError(f"{self._path}: the file was removed or replaced while in use")
+        self.still_there()
         return self._opened
+
+    def still_there(self) -> None:
+        """To be asked after a commit, too: raises StoreError when the file has gone meanwhile."""
+        if (now := time.monotonic()) < self._look_at:
+            return
+        self._look_at = now + self.look
+        if identity(self._path) == self._identity:
+            return
+        if self._opened is not None:
+            with suppress(sqlite3.Error):  # what is in the log belongs into the file, wherever that is now
+                self._opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        raise StoreError(f"{self._path}: the file was removed or replaced while in use")
 
     def close(self) -> None:
         """Let go of the file; not at all troubled by being closed already."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from claude_relay.core.keys.sharing import Row, Shared
 
-from .database import StoreError, connect, explain
+from .database import StoreError, connect, explain, identity
 from .migrations import migrate
 from .statetables import (
     LOADS,
@@ -263,14 +263,17 @@ class State:
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is not None and identity(self.path) != self._own.identity:
+            self._drop(connection)
+            connection, self._seen = None, 0
         if connection is None:
-            connection = connect(self.path, patience=self._patience, any_thread=True)
+            connection = connect(self.path, patience=self._patience, any_thread=True, returning=True)
             try:
                 migrate(connection)
             except BaseException:
                 connection.close()
                 raise
-            self._own.connection = connection
+            self._own.connection, self._own.identity = connection, identity(self.path)
             with self._lock:
                 self._all.add(connection)
         return connection

@@ -238,6 +238,7 @@ class Tables(DatabaseSink):
         else:
             insert = _insert if len(lines) <= LONGEST else _insert_many
             insert(connection, lines)
+        self.still_there()
         self._since_checkpoint += len(lines)
 
     def tidy(self, *, idle: bool) -> None:

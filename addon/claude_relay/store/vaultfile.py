@@ -48,6 +48,9 @@ class VaultFile:
                 return
             with closing(connection):
                 connection.isolation_level = None
+                connection.text_factory = lambda text: text.decode(
+                    "utf-8", "backslashreplace"
+                )  # one bad row costs no other
                 connection.execute("BEGIN")
                 yield connection if has_table(connection, "keys") else None
 

@@ -133,6 +133,8 @@ class Writer[T]:
     ) -> None:
         """Nothing runs before `start`."""
         self.failing = False
+        self.problem = ""
+        """Why the last try failed, in one line without secrets."""
         self.commits = 0
         self.dropped = 0
         self.refused = 0
@@ -349,9 +351,10 @@ class Writer[T]:
         self._sink.close()
         self._in_hand = ()
         first, self.failing = not self.failing, True
+        self.problem = self._sink.explain(error)
         if first:
             self._say(
-                f"cannot write. {self._sink.explain(error)}. Requests go on; "
+                f"cannot write. {self.problem}. Requests go on; "
                 f"their rows are kept in {self._room()}, and written as soon as it works again"
             )
         if len(self._rows) > self._spill_beyond:
@@ -385,7 +388,7 @@ class Writer[T]:
                 _answer(piece, False)
 
     def _recover(self) -> None:
-        self._rest = FIRST_REST
+        self._rest, self.problem = FIRST_REST, ""
         if self.failing:
             self.failing = self._overfull = self._spill_fails = self._left_over = False
             lost = f"; {self.dropped:,} rows were lost" if self.dropped else ""

@@ -1,0 +1,65 @@
+"""A relay that is out of files: what runs goes on, nobody is blamed, the log says it in a line, and it comes back by itself."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+
+from . import claude, steps
+from .clients import RawClient, messages_body
+from .relay import PATIENCE, SCRIPT, RelayProcess, config, free_ports, rows
+from .upstream import FakeUpstream, Signal
+
+FILES = 80
+PROGRAM = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES}, {FILES}))
+from mitmproxy.tools.main import mitmdump
+mitmdump()
+"""
+
+
+def test_a_relay_without_files(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> None:
+    (status,) = free_ports(1)
+    text = config(upstream.url, ["good-1"], listen={"status": f"127.0.0.1:{status}"})
+    go = Signal()
+    upstream.script(steps.message(), steps.stream([*claude.events()[:3], go, *claude.events()[3:]]))
+    command = [sys.executable, "-c", PROGRAM, "-s", str(SCRIPT)]
+    with RelayProcess(tmp_path, confdir, text, command=command) as relay, RawClient(relay.base_port) as running:
+        assert running.ask("POST", "/v1/messages", body=messages_body()).status == 200  # what is loaded late is loaded
+        running.post(stream=True)
+        running.head()
+        running.until(b"message_start")
+        waiting = RawClient(relay.base_port)
+        before = len(relay.output())
+        held = [
+            socket.create_connection(("127.0.0.1", port))
+            for port in (relay.base_port, relay.proxy_port, status) * (FILES // 3)
+        ]
+        until = time.monotonic() + PATIENCE
+        while "no further connection" not in relay.output()[before:]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        waiting.post()
+        answer = waiting.answer()
+        assert answer.status in (502, 503)
+        assert answer.error_type == "api_error"
+        assert "Too many open files" in str(answer.json())
+        go.set()
+        while running.piece() is not None:
+            pass
+        assert running.current.body.endswith(claude.STOP)
+        said = relay.output()[before:]
+        assert "no further connection can be taken" in said
+        assert said.count("\n") <= 5
+        assert "Traceback" not in said
+        for connection in [*held, waiting]:
+            connection.close()
+        with RawClient(relay.base_port) as client:
+            assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
+        with RawClient(status) as client:
+            assert json.loads(client.ask("GET", "/healthz").body)["ok"] is True
+    assert [row["status"] for row in rows(relay.database)] == [200, 200, 502, 200]
