@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ PAUSE: Final = 1.0
 OUT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 OUT_OF_RESOURCE: Final = "socket.accept() out of system resource"
 """What asyncio calls it."""
+LISTENING: Final[weakref.WeakSet[socket.socket]] = weakref.WeakSet()
+"""Listeners of `listen` that are open."""
 
 
 def accept_with_care(loop: Any) -> None:
@@ -72,6 +75,7 @@ def listen(listener: socket.socket, taken: Callable[[socket.socket, Any], object
         listener.close()
 
     begin()
+    LISTENING.add(listener)
     return end
 
 

@@ -21,6 +21,8 @@ from tornado.ioloop import IOLoop
 from claude_relay.core.config import Address
 from claude_relay.core.config.outbound import ip_of
 
+from .accepting import LISTENING
+
 type SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -32,7 +34,8 @@ def bound(panel: Address | None = None) -> Iterator[tuple[str, int]]:
         for address in proxyserver.listen_addrs():
             yield address[0], address[1]
     pages = IOLoop.current(instance=False)
-    for held, _ in list(getattr(pages, "handlers", {}).values()):
+    of_pages = [held for held, _ in list(getattr(pages, "handlers", {}).values())]
+    for held in (*of_pages, *LISTENING):
         if isinstance(held, socket.socket) and (found := listening_at(held)) is not None:
             yield found
 
