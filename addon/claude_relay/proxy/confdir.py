@@ -60,15 +60,13 @@ def only_permitted(
 ) -> certs.CertStoreEntry:
     """A certificate without the names that the CA may not sign for, as long as one is left.
 
-    mitmproxy puts all that it knows of a host into one, its address for instance when the client did not send a name to connect to;
-    clients refuse a certificate for the sake of any name in it.
+    mitmproxy puts all that it knows of a host into one, its address for instance when the client named that to connect to; clients refuse
+    a certificate for the sake of any name in it. As names count those in the subject, too: an address there passes for a host name.
     """
-    names = list(sans)
-    ca = store.default_ca.to_cryptography()
-    if permitted := [name for name in names if authority.permits(ca, name)]:
-        if len(permitted) < len(names):
-            commonname = str(permitted[0].value)
+    names, ca = list(sans), store.default_ca.to_cryptography()
+    if authority.is_constrained(ca) and (permitted := [name for name in names if authority.permits(ca, name)]):
         names = permitted
+        commonname = next((name.value for name in names if isinstance(name, x509.DNSName)), None)
     return GET_CERT(store, commonname, x509.GeneralNames(names), organization, crl_url)
 
 
