@@ -12,17 +12,16 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from . import cases, clients, grammar
-from .cases import ANSWER_PARTS, Case
+from .cases import Case
 from .invariants import Books, Finding, Log, in_files, leaks, of_resources
 from .plan import LIFE, Plan
 from .reading import status
-from .running import GOOD, Broken, Relay, certificate
+from .running import GOOD, Relay, certificate
 from .upstream import Upstream
 
 WATCHED: Final = 0.5
@@ -36,8 +35,10 @@ ENOUGH: Final = 20
 """Kinds of findings after which a run is over."""
 RECENT: Final = 40
 """Cases that may have made what is noticed now."""
-ALONE: Final = 1.0
+ALONE: Final = 0.2
 """Seconds that a single case gets to do its harm."""
+NARROWING: Final = 60.0
+"""Seconds that may go into looking for the cases that made what was found."""
 
 type Say = Callable[[str], None]
 
@@ -77,11 +78,8 @@ async def run(plan: Plan, corpus: Sequence[Case], say: Say) -> Result:
         if left <= LIFE or len(result.findings) >= ENOUGH:
             break
     result.seconds = time.monotonic() - begun
-    for number, finding in enumerate(result.findings):
-        if len(finding.cases) > 1:
-            say(f"looking for the case that makes: {finding.invariant}: {finding.what}")
-            finding = result.findings[number] = await narrowed(finding)
-        result.kept[number] = keep(finding, number, plan)
+    await narrow(result, say)
+    result.kept = {number: keep(finding, number, plan) for number, finding in enumerate(result.findings)}
     return result
 
 
@@ -107,16 +105,18 @@ def inputs(plan: Plan, stored: Sequence[Case]) -> Iterator[Case]:
         number += 1
 
 
-async def narrowed(finding: Finding) -> Finding:
-    """The same with the one case that makes it, if one alone does."""
-    for number, case in enumerate(reversed(finding.cases)):
-        result = Result()
-        with suppress(Broken):
-            async with life(result) as one:
-                await one.alone(cases.renamed(case, f"fz97{number:08d}"))
-        if any(found.invariant == finding.invariant for found in result.findings):
-            return replace(finding, cases=(case,))
-    return finding
+async def narrow(result: Result, say: Say) -> None:
+    """Send each case that may have made a finding by itself: a finding of the same kind is then made by that case alone."""
+    suspects = {id(case): case for finding in result.findings if len(finding.cases) > 1 for case in finding.cases}
+    waiting, until = list(suspects.values())[::-1], time.monotonic() + NARROWING
+    if waiting:
+        say(f"looking for the cases that make it, among {len(waiting)}")
+    while waiting and time.monotonic() < until:
+        alone = Result()
+        async with life(alone) as one:
+            while waiting and one.relay.is_alive and time.monotonic() < until:
+                await one.alone(waiting.pop())
+        result.add(*(new for new in alone.findings if any(new.kind == old.kind for old in result.findings)))
 
 
 def keep(finding: Finding, number: int, plan: Plan) -> Path:
@@ -202,7 +202,7 @@ class life:
         self.result.answered[case.part] += bool(found.data)
         self.result.reached[case.part] += case.name in self.upstream.asked
         self.result.add(*leaks(case, found, self.relay.pool_keys))
-        if case.part in ANSWER_PARTS and not found.ended and found.seconds >= clients.ANSWERED:
+        if clients.must_be_answered(case) and not found.ended and found.seconds >= clients.ANSWERED:
             self.result.add(
                 Finding(
                     "answered",
@@ -251,8 +251,7 @@ class life:
         """One case with nothing beside it, and then a well-behaved client."""
         self.recent.clear()
         await self.send(case)
-        for _ in range(4):
-            await self.good()
+        await self.good()
         await asyncio.sleep(ALONE)
         self.look()
 

@@ -31,6 +31,8 @@ FORMATS: Final = ("anthropic", "openai-chat", "openai-responses", "gemini")
 CLIENT_PARTS: Final = ("base-h1", "base-h2", "proxy-plain", "proxy-h1", "proxy-h2", "status")
 ANSWER_PARTS: Final = tuple(f"{form}-{version}" for form in FORMATS for version in ("h1", "h2"))
 PARTS: Final = (*CLIENT_PARTS, *ANSWER_PARTS)
+FRAMED: Final = frozenset(part for part in PARTS if part.endswith("-h2"))
+"""Those in which the client speaks HTTP/2; mitmproxy speaks it with an upstream only then."""
 FRAMES: Final = {
     name: number
     for number, name in enumerate(

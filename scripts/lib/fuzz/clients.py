@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from .cases import ANSWER_PARTS, Case, End, Pause, Wire
+from .cases import ANSWER_PARTS, FRAMED, Case, End, Pause, Wire
 from .reading import LARGEST, Received, is_over, is_whole, status
 from .requests import head
 from .running import Relay
@@ -65,8 +65,8 @@ async def connected(part: str, relay: Relay) -> AsyncIterator[tuple[asyncio.Stre
         if part in ("proxy-h1", "proxy-h2"):
             writer.write(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
             await reader.readuntil(b"\r\n\r\n")
-        if part in ("proxy-h1", "proxy-h2", "base-h2"):
-            await writer.start_tls(context("h2" if part.endswith("h2") else "http/1.1"), server_hostname=HOST)
+        if part == "proxy-h1" or part in FRAMED:
+            await writer.start_tls(context("h2" if part in FRAMED else "http/1.1"), server_hostname=HOST)
         yield reader, writer
     finally:
         writer.transport.abort()
@@ -112,7 +112,7 @@ async def take(reader: asyncio.StreamReader, found: Received) -> None:
 
 async def until_over(case: Case, found: Received, taking: asyncio.Task[None]) -> None:
     """Until the answer is whole, the other side closed, or it is idle for long."""
-    patience, whole = (ANSWERED, ANSWERED) if case.part in ANSWER_PARTS else (IDLE, LONGEST)
+    patience, whole = (ANSWERED, ANSWERED) if must_be_answered(case) else (IDLE, LONGEST)
     begun = last = time.monotonic()
     size, step = -1, 0.003
     while not taking.done():
@@ -127,9 +127,14 @@ async def until_over(case: Case, found: Received, taking: asyncio.Task[None]) ->
         step = min(0.03, step * 1.3)
 
 
+def must_be_answered(case: Case) -> bool:
+    """Whether its request is well-formed."""
+    return case.part in ANSWER_PARTS or case.name.startswith("good-")
+
+
 def is_complete(case: Case, data: bytes) -> bool:
     """Whether nothing more is to be expected."""
-    if case.part.endswith("h2") and case.part not in ANSWER_PARTS:
+    if case.part in FRAMED:
         streams = {p["stream"] for p in case.send if isinstance(p, dict) and p.get("frame") == "HEADERS"}
         return is_over(data, max(1, len(streams)))
     requests = sum("HTTP/1." in piece for piece in case.send if isinstance(piece, str))

@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from . import answers, mutate, requests
-from .cases import ANSWER_PARTS, PARTS, Case, Piece
+from .cases import ANSWER_PARTS, FRAMED, PARTS, Case, Piece
 
 SENDERS: Final[dict[str, Callable[[Random, str], list[Piece]]]] = {
     "base-h1": requests.http1,
@@ -37,7 +37,7 @@ def make(part: str, seed: int, number: int, corpus: Sequence[Case]) -> Case:
     if corpus and chance.random() < FROM_CORPUS:
         return spoiled(chance.choice(corpus), name, chance)
     if part in ANSWER_PARTS:
-        send = requests.good_http1(chance, part, 0.15)
+        send = (requests.good_http2 if part in FRAMED else requests.good_http1)(chance, part, 0.15)
         return Case(part, name, tuple(send), tuple(answers.answer(chance, part)))
     return Case(part, name, tuple(SENDERS[part](chance, part)))
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from .cases import Case
+from .cases import FRAMED, Case
 from .reading import Received, texts
 from .running import TRACEBACKS, Relay
 
@@ -52,7 +52,7 @@ class Finding:
 
 def leaks(case: Case, found: Received, keys: Iterable[bytes]) -> Iterator[Finding]:
     """Keys of the pools in what a client got."""
-    framed = case.part in ("base-h2", "proxy-h2")
+    framed = case.part in FRAMED
     data = bytes(found.data)
     if not data:
         return
@@ -93,8 +93,13 @@ def summary(text: bytes) -> str:
         (line for line in lines[1:] if line and not line.startswith((" ", "[", "Traceback", "During", "The above"))),
         lines[0],
     )
-    ours = [place for place in places if "claude_relay" in place] or places
-    return f"{error.strip()[:200]} ({ours[-1].replace(', line', ' line')[-120:] if ours else 'no place'})"
+    return f"{error.strip()[:160]} ({' < '.join(map(short, places[:-3:-1])) or 'no place'})"
+
+
+def short(place: str) -> str:
+    """File, line and function of a line of a traceback."""
+    found = re.fullmatch(r'File "(?:.*/)?(.+?)", line (\d+), in (.+)', place)
+    return f"{found[1]}:{found[2]} {found[3]}" if found else place
 
 
 def in_files(paths: Iterable[Path], keys: Collection[bytes]) -> Iterator[Finding]:
@@ -141,7 +146,7 @@ class Books:
         for name, count in rows.items():
             if name in self.sent and count > self.sent[name]:
                 yield Finding("rows", f"{count} rows for {self.sent[name]} request(s)", of(name, cases))
-        for name in sorted((self.answered | set(asked)) - known):
+        for name in sorted((self.answered | set(asked)) - rows.keys() - known):
             if self.sent.get(name):
                 yield Finding("rows", "no row for a request that a provider was asked for", of(name, cases))
 

@@ -20,4 +20,4 @@ class Plan:
     seed: int
     keep: Path
     parts: tuple[str, ...] = PARTS
-    at_once: int = 12
+    at_once: int = 32

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from . import frames, mutate
-from .cases import ANSWER_PARTS, Piece
+from .cases import ANSWER_PARTS, END_HEADERS, END_STREAM, Piece
 
 PATHS: Final = (
     *("/v1/messages", "/v1/messages?beta=true", "/api/v1/messages", "//v1//messages/", "/v1/%6dessages"),
@@ -316,6 +316,16 @@ def http2(chance: Random, part: str) -> list[Piece]:
     for _ in range(chance.choice((0, 0, 1, 2))):
         found[1:] = mutate.pieces(found[1:], chance)
     return found
+
+
+def good_http2(chance: Random, part: str, spoil: float = 0.0) -> list[Piece]:
+    """A well-formed request to the model of a case."""
+    data = json_body(chance, model_of(chance, part), spoil).decode("latin-1")
+    message = [
+        frames.frame("HEADERS", 1, END_HEADERS, fields=fields(chance, odd=False)),
+        frames.frame("DATA", 1, END_STREAM, data[: frames.LARGEST - 100]),
+    ]
+    return [frames.PREFACE, frames.frame("SETTINGS"), *message]
 
 
 # -- the proxy itself, and the status port

@@ -34,10 +34,10 @@ RETRY: Final = {
     "attempts": 2,
     "keys": 3,
     "max_wait": "200ms",
-    "first_byte": "1s",
-    "whole": "2s",
-    "idle": "1s",
-    "progress": "2s",
+    "first_byte": "600ms",
+    "whole": "1s",
+    "idle": "500ms",
+    "progress": "1s",
 }
 LIMITS: Final = {"request_body": "2MB", "answer": "4MB", "head_time": "5s"}
 START: Final = (
