@@ -7,7 +7,9 @@
     "text"                                    bytes, written as Latin-1
     [70000, "text"]                           the same, so often
     {"frame": "HEADERS", "stream": 1, "flags": 5, "fields": [[":method", "POST"], …]}
-                                              an HTTP/2 frame; "payload" in the place of "fields"; "length" when it lies about that
+                                              an HTTP/2 frame; "payload" in the place of "fields", text or a list as above; "length" when it
+                                              lies about that; "times"
+    {"repeat": 500, "step": 2, "of": […]}     pieces so often; the numbers of their streams grow by `step`
     {"wait": 0.1}                             seconds
     {"end": "close"}                          or "reset", or "half": nothing more is sent, but read
 
@@ -127,6 +129,9 @@ class Wire:
                 count, text = piece
                 data = self.text(text)
                 yield data * min(int(count), LONGEST // max(1, len(data)))
+            elif "repeat" in piece:
+                for turn in range(min(int(piece["repeat"]), 5000)):
+                    yield from self.sent(moved(one, turn * int(piece.get("step", 0))) for one in piece["of"])
             elif "wait" in piece:
                 yield Pause(min(float(piece["wait"]), 2.0))
             elif "end" in piece:
@@ -143,7 +148,10 @@ class Wire:
 
     def frame(self, piece: Mapping[str, Any]) -> bytes:
         """https://www.rfc-editor.org/rfc/rfc9113#section-4.1"""
-        payload = self.text(str(piece.get("payload", "")))
+        payload = b"".join(
+            self.text(part) if isinstance(part, str) else self.text(part[1]) * int(part[0])
+            for part in ([piece["payload"]] if isinstance(piece.get("payload"), str) else piece.get("payload", ()))
+        )
         if "fields" in piece:
             payload = self.fields(piece["fields"]) + payload
         kind = piece["frame"]
@@ -156,3 +164,12 @@ class Wire:
         """A header block."""
         block: bytes = self.encoder.encode([(self.text(name), self.text(value)) for name, value in fields])
         return block
+
+
+def moved(piece: Piece, step: int) -> Piece:
+    """A frame of a stream so much further on."""
+    return (
+        piece | {"stream": int(piece.get("stream", 0)) + step}
+        if step and isinstance(piece, dict) and "frame" in piece
+        else piece
+    )

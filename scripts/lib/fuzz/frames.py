@@ -17,6 +17,13 @@ def frame(kind: str, stream: int = 0, flags: int = 0, payload: str = "", **more:
     return {"frame": kind, "stream": stream, "flags": flags, "payload": payload} | more
 
 
+WIDE: Final = (
+    frame("SETTINGS", payload="\x00\x04\x7f\xff\xff\xff"),
+    frame("WINDOW_UPDATE", payload="\x7f\xff\x00\x00"),
+)
+"""The beginning of a client that takes any amount at once."""
+
+
 def settings(chance: Random) -> Piece:
     """The first frame of either side; rarely an odd one."""
     if chance.random() < 0.8:
@@ -107,8 +114,5 @@ def rapid_resets(times: int) -> list[Piece]:
         [":path", "/v1/models"],
         ["x-api-key", "@CLIENT@"],
     ]
-    found: list[Piece] = []
-    for number in range(times):
-        stream = 2 * number + 1001
-        found += [frame("HEADERS", stream, 5, fields=fields), frame("RST_STREAM", stream, payload="\0\0\0\x08")]
-    return found
+    one = [frame("HEADERS", 1001, 5, fields=fields), frame("RST_STREAM", 1001, payload="\0\0\0\x08")]
+    return [{"repeat": times, "step": 2, "of": one}]

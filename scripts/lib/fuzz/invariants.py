@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from .cases import FRAMED, Case
+from .cases import ANSWER_PARTS, FRAMED, Case
 from .reading import Received, texts
 from .running import TRACEBACKS, Relay
 
@@ -126,7 +126,7 @@ def found_in(path: Path, keys: Collection[bytes]) -> bytes | None:
 @dataclass(slots=True)
 class Books:
     """What the ledger must hold. `sent`: name → how many requests with that User-Agent were sent at most; `answered`: names of which an
-    answer by a provider came; `asked`: names for which an upstream was asked with a pool's key."""
+    answer by a provider came, of those that are well-formed; `asked`: names for which an upstream was asked with a pool's key."""
 
     sent: Counter[str] = field(default_factory=Counter)
     answered: set[str] = field(default_factory=set)
@@ -134,7 +134,7 @@ class Books:
     def note(self, case: Case, found: Received) -> None:
         """After a case was sent."""
         self.sent[case.name] += mentions(case.send)
-        if b"x-relay-provider" in found.data.lower():
+        if case.part in ANSWER_PARTS and b"x-relay-provider" in found.data.lower():
             self.answered.add(case.name)
 
     def findings(self, database: Path, asked: Iterable[str], cases: Mapping[str, Case]) -> Iterator[Finding]:
@@ -164,6 +164,8 @@ def mentions(pieces: Iterable[Any]) -> int:
             total += piece.count("@UA@")
         elif isinstance(piece, list):
             total += int(piece[0]) * str(piece[1]).count("@UA@")
+        elif "repeat" in piece:
+            total += int(piece["repeat"]) * mentions(piece["of"])
         elif "frame" in piece:
             text = str(piece.get("payload", "")) + "".join(
                 str(value) for pair in piece.get("fields", ()) for value in pair

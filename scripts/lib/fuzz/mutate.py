@@ -156,6 +156,8 @@ def piece(found: Piece, chance: Random) -> Piece:
         return text(found, chance, chance.choice((1, 1, 3)))
     if isinstance(found, list):
         return [max(0, int(found[0]) + chance.choice((-1, 1, 7, -1000))), found[1]]
+    if "of" in found:
+        return found | {"of": pieces(found["of"], chance)}
     if "frame" not in found:
         return found
     how = chance.choice(("stream", "flags", "frame", "length", "payload", "fields", "times"))

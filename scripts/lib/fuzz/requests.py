@@ -325,7 +325,7 @@ def good_http2(chance: Random, part: str, spoil: float = 0.0) -> list[Piece]:
         frames.frame("HEADERS", 1, END_HEADERS, fields=fields(chance, odd=False)),
         frames.frame("DATA", 1, END_STREAM, data[: frames.LARGEST - 100]),
     ]
-    return [frames.PREFACE, frames.frame("SETTINGS"), *message]
+    return [frames.PREFACE, *frames.WIDE, *message]
 
 
 # -- the proxy itself, and the status port

@@ -25,6 +25,9 @@ from . import frames, replies
 from .cases import Case, End, Pause, Piece, Wire
 
 NAME: Final = re.compile(rb"fz\d{10}")
+SIGNED: Final = re.compile(rb"\r\nuser-agent: *(fz\d{10})\r\n", re.IGNORECASE)
+TRANSLATED: Final = re.compile(rb"/chat/completions|/responses|[:]\w*generateContent", re.IGNORECASE)
+"""Requests that the relay has written itself: a name in them is one that it has read."""
 LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 KEY: Final = re.compile(rb"sk-ant-api03-(?:pool|client)-[0-9a-f]+")
@@ -77,8 +80,9 @@ class Upstream:
         """The case that a request belongs to, and the credential that came with it."""
         name, key = NAME.search(request), KEY.search(request)
         credential = key[0] if key else b""
-        if name and credential in self.secrets:
-            self.asked[name[0].decode()] += 1
+        signed = SIGNED.search(request) or (TRANSLATED.search(request[:300]) and name)
+        if signed and credential in self.secrets:
+            self.asked[signed[signed.re.groups].decode()] += 1
         return self.cases.get(name[0].decode()) if name else None, credential.decode()
 
     def wire(self, case: Case | None, credential: str) -> Wire:
