@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shlex
@@ -23,11 +24,24 @@ from claude_relay.store.tables import ATTEMPT, CHARGE, REQUEST
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text("utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 OF_OTHERS = {"--proxy", "--cacert", "--set", "--help"}
 """Options of curl, mitmproxy and click."""
-SCRIPTS = sorted(set(re.findall(r"scripts/([a-z]+)", README + CHANGELOG)))
+SCRIPTS = sorted(set(re.findall(r"scripts/([a-z]+)", README + CHANGELOG + SECURITY)))
+
+
+CHECKOUT_ONLY = {path.parent.name for path in (ROOT / "scripts" / "lib").glob("*/command.py")}
+"""Commands that are no part of the package."""
+
+
+def command(name: str) -> click.Command:
+    """A script's command."""
+    if name not in CHECKOUT_ONLY:
+        return load(name)
+    found: click.Command = getattr(importlib.import_module(f"{name}.command"), name)
+    return found
 
 
 def blocks(language: str) -> list[str]:
@@ -60,13 +74,14 @@ def test_scripts_are_there(name: str) -> None:
 
 def test_all_commands_are_named() -> None:
     assert set(COMMANDS) <= set(SCRIPTS)
-    assert set(re.findall(r"^\| `scripts/(\w+)` \|", section("Commands"), re.MULTILINE)) == set(COMMANDS)
+    named = set(re.findall(r"^\| `scripts/(\w+)` \|", section("Commands"), re.MULTILINE))
+    assert named - CHECKOUT_ONLY == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help(name: str) -> None:
     """Each has an example, and starts it as people do."""
-    result = CliRunner().invoke(load(name), ["--help"])
+    result = CliRunner().invoke(command(name), ["--help"])
     assert result.exit_code == 0, result.output
     assert re.search(rf"Examples?:\n(.*\n)*?.*scripts/{name}", result.output)
 
@@ -75,20 +90,20 @@ def test_options_exist() -> None:
     used = [(name, word) for name, words in invocations() for word in options(words)]
     assert len(used) > 5
     for name, word in used:
-        command = load(name)
-        known = options_of(command)
-        assert word in known or command.context_settings.get("ignore_unknown_options"), f"scripts/{name} {word}"
+        found = command(name)
+        known = options_of(found)
+        assert word in known or found.context_settings.get("ignore_unknown_options"), f"scripts/{name} {word}"
 
 
 def test_options_in_passing_exist() -> None:
-    ours = {option for name in COMMANDS for option in options_of(load(name))}
+    ours = {option for name in (*COMMANDS, *CHECKOUT_ONLY) for option in options_of(command(name))}
     assert set(re.findall(r"(?<!\S)[`(]?(--[a-z][a-z-]+)", README)) <= ours | OF_OTHERS
 
 
-def options_of(command: click.Command) -> set[str]:
+def options_of(found: click.Command) -> set[str]:
     """The options of a command and of those below it."""
-    below = command.commands.values() if isinstance(command, click.Group) else ()
-    return {option for parameter in command.params for option in parameter.opts} | {
+    below = found.commands.values() if isinstance(found, click.Group) else ()
+    return {option for parameter in found.params for option in parameter.opts} | {
         o for c in below for o in options_of(c)
     }
 
@@ -103,8 +118,7 @@ def test_values_of_options_are_taken() -> None:
     """Those of usage and env, which name choices."""
     for name, words in invocations():
         if name in ("usage", "env") and words:
-            command = load(name)
-            command.make_context(name, list(words))
+            load(name).make_context(name, list(words))
 
 
 def test_choices_of_usage() -> None:

@@ -222,6 +222,29 @@ def test_pipelined_requests(start: StartRelay, upstream: FakeUpstream, base_clie
     assert [r.body for r in upstream.requests] == [asked[0], asked[0], asked[1], asked[1], asked[2]]
 
 
+def test_trailers_of_a_pipelined_request(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+    """They are there before the answer to the first request is, and are read at its end."""
+    upstream.script(steps.message("one"), steps.message("two"))
+    client, body = base_client(start(keys=KEYS)), messages_body()
+    client.method = "POST"
+    first = client.request_bytes("POST", "/v1/messages", body=body)
+    client.send(first + client.request_bytes("POST", "/v1/messages", chunks=[body], trailers=[("x-sum", "1")]))
+    assert b"one" in client.answer().body
+    assert b"two" in client.answer().body
+    assert [r.body for r in upstream.requests] == [body] * 2
+
+
+def test_a_client_that_leaves_a_tunnel_before_it_leads_anywhere(start: StartRelay, base_client: Base) -> None:
+    """What was sent into the tunnel and the end of the connection come together. An error in the log would fail the test."""
+    relay = start(keys=KEYS)
+    for end in (RawClient.half_close, RawClient.close):
+        with RawClient(relay.proxy_port) as client:
+            client.send(b"CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: x\r\n\r\n" + b"A" * 2000)
+            end(client)
+            relay.wait_until_clients_left()
+    alive(relay)
+
+
 def test_a_pipelined_request_behind_a_stream(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     go = Signal()
     events = claude.events()

@@ -92,6 +92,14 @@ class RelayStream(AnsweringStream):
                 relayed.client_left()
         return super().handle_event(event)
 
+    def passthrough(self, event: events.Event) -> Commands[None]:
+        """What ends one side of a tunnel is the end of a connection to the layers inside, which know nothing of HTTP."""
+        if isinstance(event, RequestProtocolError):
+            event = events.ConnectionClosed(self.context.client)
+        elif isinstance(event, ResponseProtocolError):
+            event = events.ConnectionClosed(self.context.server)
+        yield from super().passthrough(event)
+
     # -- the request
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:

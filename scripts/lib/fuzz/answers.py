@@ -158,7 +158,11 @@ def encoded(body: str, chance: Random) -> tuple[str, str]:
     """A compressed body, rarely a broken one or a bomb. Words between @ are not filled in inside."""
     data = body.encode("latin-1")
     packed, name = chance.choice(
-        ((gzip.compress(data), "gzip"), (zlib.compress(data), "deflate"), (gzip.compress(b" " * 20_000_000), "gzip"))
+        (
+            (gzip.compress(data, mtime=0), "gzip"),
+            (zlib.compress(data), "deflate"),
+            (gzip.compress(b" " * 20_000_000, mtime=0), "gzip"),
+        )
     )
     if chance.random() < 0.3:
         packed = mutate.data(packed, chance)

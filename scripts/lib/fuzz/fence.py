@@ -27,11 +27,10 @@ def fence(ports: Collection[int]) -> None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "outside of the fence")
         CONNECT(sock, address)
 
-    def getaddrinfo(host: Any, port: Any, *others: Any, **more: Any) -> Any:
-        flags = more.pop("flags", others[3] if len(others) > 3 else 0)
+    def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
         if host not in (None, "", "localhost", b"localhost"):
             flags |= socket.AI_NUMERICHOST
-        return RESOLVE(host, port, *others[:3], flags=flags, **more)
+        return RESOLVE(host, port, family, type, proto, flags)
 
     socket.socket.connect = connect  # type: ignore[method-assign, assignment]
     socket.getaddrinfo = getaddrinfo

@@ -37,15 +37,16 @@ def settings(chance: Random) -> Piece:
 
 def message(stream: int, fields: Sequence[Sequence[str]], body: str, chance: Random) -> list[Piece]:
     """HEADERS and DATA, in one piece or in several."""
-    found: list[Piece] = [frame("HEADERS", stream, END_HEADERS, fields=[list(field) for field in fields])]
-    if not body or chance.random() < 0.1:
-        found[0]["flags"] |= END_STREAM  # type: ignore[index, call-overload]
+    alone = not body or chance.random() < 0.1
+    flags = END_HEADERS | END_STREAM if alone else END_HEADERS
+    found: list[Piece] = [frame("HEADERS", stream, flags, fields=[list(field) for field in fields])]
+    if alone:
         return found
     parts = pieces(body, chance.choice((LARGEST, LARGEST, 100, 7)))
-    found += [frame("DATA", stream, 0, part) for part in parts[:200]]
-    if chance.random() < 0.9:
-        found[-1]["flags"] = END_STREAM  # type: ignore[index, call-overload]
-    elif chance.random() < 0.5:
+    found += [frame("DATA", stream, 0, part) for part in parts[:199]]
+    ends = chance.random() < 0.9
+    found.append(frame("DATA", stream, END_STREAM if ends else 0, parts[199] if len(parts) > 199 else ""))
+    if not ends and chance.random() < 0.5:
         found.append(frame("HEADERS", stream, END_HEADERS | END_STREAM, fields=[["x-trailer", "1"]]))
     return found
 

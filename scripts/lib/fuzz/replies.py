@@ -23,7 +23,11 @@ def anthropic(stream: bool) -> Any:
         "usage": USAGE,
     }
     use = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"path": "/"}}
-    content = [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "text", "text": "Hello"}, use]
+    content: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": "hm", "signature": "c2ln"},
+        {"type": "text", "text": "Hello"},
+        use,
+    ]
     if not stream:
         return base | {"content": content, "stop_reason": "tool_use"}
     events: list[Event] = [
@@ -38,9 +42,10 @@ def anthropic(stream: bool) -> Any:
             {"type": "input_json_delta", "partial_json": '"/"}'},
         ],
     )
+    empties: list[dict[str, Any]] = [{"thinking": "", "signature": ""}, {"text": ""}, {"input": {}}]
     for index, (block, parts) in enumerate(zip(content, deltas, strict=True)):
         kind = "content_block_"
-        empty = {"thinking": "", "signature": ""} if index == 0 else {"text": ""} if index == 1 else {"input": {}}
+        empty = empties[index]
         events.append((f"{kind}start", {"type": f"{kind}start", "index": index, "content_block": block | empty}))
         events += [(f"{kind}delta", {"type": f"{kind}delta", "index": index, "delta": part}) for part in parts]
         events.append((f"{kind}stop", {"type": f"{kind}stop", "index": index}))
@@ -57,7 +62,7 @@ def chat(stream: bool) -> Any:
     if not stream:
         message = {"role": "assistant", "content": "Hello @KEY@", "tool_calls": [call], "reasoning_content": "hm"}
         return base | {"choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}], "usage": usage}
-    deltas = (
+    deltas: tuple[dict[str, Any], ...] = (
         {"role": "assistant", "content": ""},
         {"reasoning_content": "hm"},
         {"content": "Hello"},

@@ -180,7 +180,9 @@ def json_body(chance: Random, model: str, spoil: float = 0.6) -> bytes:
     if how == 1:
         return b"\xef\xbb\xbf" + data
     if how == 2:
-        return chance.choice((gzip.compress(data), zlib.compress(data), gzip.compress(data)[:-4], b"[" * 30_000, b""))
+        return chance.choice(
+            (gzip.compress(data, mtime=0), zlib.compress(data), gzip.compress(data, mtime=0)[:-4], b"[" * 30_000, b"")
+        )
     return data
 
 

@@ -34,8 +34,8 @@ RETRY: Final = {
     "attempts": 2,
     "keys": 3,
     "max_wait": "200ms",
-    "first_byte": "600ms",
-    "whole": "1s",
+    "first_byte": "1500ms",
+    "whole": "2s",
     "idle": "500ms",
     "progress": "1s",
 }

@@ -197,7 +197,7 @@ def received(inside: h2.connection.H2Connection, data: bytes, requests: dict[int
     for event in inside.receive_data(data):
         stream: Any = getattr(event, "stream_id", 0)
         if isinstance(event, h2.events.RequestReceived):
-            requests[stream] = b"\r\n".join(name + b": " + value for name, value in event.headers or ()) + b"\r\n\r\n"  # type: ignore[operator]
+            requests[stream] = b"\r\n".join(name + b": " + value for name, value in event.headers or ()) + b"\r\n\r\n"
         elif isinstance(event, h2.events.DataReceived):
             requests[stream] = requests.get(stream, b"") + (event.data or b"")
             with suppress(h2.exceptions.ProtocolError):
