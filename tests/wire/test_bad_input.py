@@ -234,17 +234,6 @@ def test_trailers_of_a_pipelined_request(start: StartRelay, upstream: FakeUpstre
     assert [r.body for r in upstream.requests] == [body] * 2
 
 
-def test_a_client_that_leaves_a_tunnel_before_it_leads_anywhere(start: StartRelay, base_client: Base) -> None:
-    """What was sent into the tunnel and the end of the connection come together. An error in the log would fail the test."""
-    relay = start(keys=KEYS)
-    for end in (RawClient.half_close, RawClient.close):
-        with RawClient(relay.proxy_port) as client:
-            client.send(b"CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: x\r\n\r\n" + b"A" * 2000)
-            end(client)
-            relay.wait_until_clients_left()
-    alive(relay)
-
-
 def test_a_pipelined_request_behind_a_stream(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     go = Signal()
     events = claude.events()

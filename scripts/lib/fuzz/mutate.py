@@ -88,7 +88,7 @@ def _change(place: Any, key: Any, chance: Random) -> None:
     elif how == 2 and isinstance(place, dict):
         place[chance.choice(("", key.upper(), f"{key}\x00", "type", "index"))] = place.pop(key)
     elif how == 3:
-        place[key] = deep(chance.choice((3, 40, 300)), place[key])
+        place[key] = deep(chance.choice((3, 20, 40)), place[key])
     else:
         place[key] = copy.deepcopy(chance.choice(ODD))
 

@@ -32,6 +32,8 @@ LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 KEY: Final = re.compile(rb"sk-ant-api03-(?:pool|client)-[0-9a-f]+")
 LARGEST: Final = 2**24
+HALF_CLOSED: Final = 0.5
+"""Seconds that an upstream still listens after it has closed its half."""
 GOOD_MESSAGE: Final = {
     "id": "msg_1",
     "type": "message",
@@ -162,7 +164,7 @@ async def write(writer: asyncio.StreamWriter, wire: Wire, pieces: Sequence[Piece
             await writer.drain()
             if what.how == "half" and writer.can_write_eof():
                 writer.write_eof()
-                return True
+                await asyncio.sleep(HALF_CLOSED)
             if what.how == "reset":
                 writer.transport.abort()
             return False
