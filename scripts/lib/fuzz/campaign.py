@@ -126,6 +126,7 @@ def keep(finding: Finding, number: int, plan: Plan) -> Path:
     plan.keep.mkdir(parents=True, exist_ok=True)
     path = plan.keep / f"{finding.invariant}-{plan.seed}-{number}.json"
     found = {"invariant": finding.invariant, "what": finding.what, "seed": plan.seed}
+    found |= {"detail": finding.detail} if finding.detail else {}
     path.write_text(json.dumps(found | {"cases": [case.as_json() for case in finding.cases]}, indent=1))
     return path
 

@@ -38,11 +38,12 @@ OVERLAP: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`cases`: what may have made it; one where that is known."""
+    """`cases`: what may have made it; one where that is known. `detail`: what the relay said."""
 
     invariant: str
     what: str
     cases: tuple[Case, ...] = ()
+    detail: str = ""
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -81,13 +82,14 @@ class Log:
                 while (place := text.find(mark, start)) >= 0:
                     start = place + len(mark)
                     if place >= len(self.rest) - len(mark) + 1 or not self.rest:
-                        yield Finding("log", summary(text[place : place + 6000]), tuple(cases))
+                        said = text[max(0, place - 300) : place + 8000]
+                        yield Finding("log", summary(text[place:]), tuple(cases), said.decode("utf-8", "replace"))
             self.rest = text[-max(map(len, TRACEBACKS)) + 1 :]
 
 
 def summary(text: bytes) -> str:
     """The exception and the place of a traceback."""
-    lines = text.decode("utf-8", "replace").splitlines()
+    lines = text[:6000].decode("utf-8", "replace").splitlines()
     places = [line.strip() for line in lines if line.lstrip().startswith("File ")]
     error = next(
         (line for line in lines[1:] if line and not line.startswith((" ", "[", "Traceback", "During", "The above"))),

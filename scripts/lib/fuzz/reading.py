@@ -41,7 +41,9 @@ def is_whole(data: bytes, requests: int = 1) -> bool:
             return False
         if head.split(b" ", 2)[1:2] in ([b"100"], [b"103"]):
             return is_whole(rest, requests)
-        if length := LENGTH.search(head):
+        if head.split(b" ", 2)[1:2] in ([b"204"], [b"304"]):
+            data = rest
+        elif length := LENGTH.search(head):
             if len(rest) < int(length[1]):
                 return False
             data = rest[int(length[1]) :]
@@ -50,7 +52,7 @@ def is_whole(data: bytes, requests: int = 1) -> bool:
             if not end or (body and not body.endswith(b"\r\n")):
                 return rest.endswith(b"\r\n0\r\n\r\n") and requests == 1
         else:
-            return head.split(b" ", 2)[1:2] in ([b"204"], [b"304"])
+            return False
     return True
 
 
