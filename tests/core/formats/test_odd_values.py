@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fuzz.replies import GOOD
 
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
+from fuzz.replies import GOOD
 
 ODD: tuple[Any, ...] = (None, True, -1, 10**40, 1e308, "", "x", "\ud800", [], [[]], ["x"], {}, {"x": {}}, [None, {}])
 FOREIGN = [form for form in GOOD if form != "anthropic"]
