@@ -123,6 +123,8 @@ class Http1(Http1Client):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
                 self.state = self.given_up
             yield command
+            if self.state == self.given_up:  # by the stream, over what it has just heard; what is read on would change the state
+                return
 
     def skip_interim(self) -> bool:
         """Take whole heads with a status of 1xx out of what has come; mitmproxy takes them for the answer. False at a 101 unasked for."""
