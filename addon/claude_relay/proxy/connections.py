@@ -123,7 +123,9 @@ class Http1(Http1Client):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
                 self.state = self.given_up
             yield command
-            if self.state == self.given_up:  # by the stream, over what it has just heard; what is read on would change the state
+            if (
+                self.state == self.given_up
+            ):  # by the stream, over what it has just heard; what is read on would change the state
                 return
 
     def skip_interim(self) -> bool:
