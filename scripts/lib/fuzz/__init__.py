@@ -2,8 +2,8 @@
 
 command     the command; plan: what one run is
 cases       one input, for a listener or as an upstream's answer: a small readable file, and its bytes on the wire
-grammar     makes cases from a seed: requests (requests), answers (answers), HTTP/2 frames (frames); mutate: spoils what was made well
-running     the relay as a process (fence: it reaches nothing but what is the fuzzer's); secrets: all keys that it holds
+grammar     makes cases from a seed: requests, entrances (proxy and status port), answers (of `replies`), HTTP/2 frames; mutate: spoils them
+running     the relay as a process; fence: it reaches nothing but what is the fuzzer's
 upstream    what answers in a provider's place, over HTTP/1.1 and HTTP/2
 clients     those that send the cases, and the well-behaved ones that must be served all the while
 reading     how much of an answer a client has got; what is in it, behind encodings too

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from . import answers, mutate, requests
+from . import answers, entrances, mutate, requests
 from .cases import ANSWER_PARTS, FRAMED, PARTS, Case, Piece
 
 SENDERS: Final[dict[str, Callable[[Random, str], list[Piece]]]] = {
     "base-h1": requests.http1,
     "base-h2": requests.http2,
-    "proxy-plain": requests.to_proxy,
+    "proxy-plain": entrances.to_proxy,
     "proxy-h1": requests.http1,
     "proxy-h2": requests.http2,
-    "status": requests.to_status,
+    "status": entrances.to_status,
 }
 FROM_CORPUS: Final = 0.2
 """The share of cases that are a spoiled one of the corpus."""

@@ -34,6 +34,8 @@ MORE_FILES: Final = 24
 SLICE: Final = 1 << 22
 NAME: Final = re.compile(r"fz\d{10}")
 OVERLAP: Final = 200
+NOT_THE_RELAYS: Final = b"Exception ignored in: <function _SelectorTransport.__del__"
+"""Python 3.13.0 may say so of a connection that is left when its server is closed, at the very end of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Log:
                 start = 0
                 while (place := text.find(mark, start)) >= 0:
                     start = place + len(mark)
+                    if NOT_THE_RELAYS in text[max(0, place - 200) : place]:
+                        continue
                     if place >= len(self.rest) - len(mark) + 1 or not self.rest:
                         said = text[max(0, place - 300) : place + 8000]
                         yield Finding("log", summary(text[place:]), tuple(cases), said.decode("utf-8", "replace"))
