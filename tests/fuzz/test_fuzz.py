@@ -78,8 +78,10 @@ def test_the_corpus_attacks_every_part_but_is_small() -> None:
 def test_a_file_that_is_no_case(tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"part": "x"}', '{"part": "status", "send": 5}'):
         (tmp_path / "case.json").write_text(text)
-        done = fuzz("--replay", str(tmp_path / "case.json"))
-        assert (done.returncode, "case.json" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
+        with pytest.raises(ValueError, match=r"case\.json: "):
+            cases.load(tmp_path / "case.json")
+    done = fuzz("--replay", str(tmp_path / "case.json"))
+    assert (done.returncode, "case.json" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
 
 
 # -- its eyes
