@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from mitmproxy.certs import CertStore
 
 from claude_relay.cli import certificates, checks, reach
 from claude_relay.cli.checks import FAIL, OK, WARN
@@ -198,6 +199,17 @@ def test_the_ca(confdir: Path, tmp_path: Path) -> None:
     assert checks.authority(tmp_path).status == WARN
     (tmp_path / certificates.CA).write_text("nonsense")
     assert checks.authority(tmp_path).status == FAIL
+
+
+def test_hosts_that_the_ca_is_not_for(confdir: Path, tmp_path: Path) -> None:
+    found = checks.authority(confdir, ["api.anthropic.com"])
+    assert (found.status, "for the intercepted hosts only" in found.found) == (OK, True)
+    found = checks.authority(confdir, ["api.anthropic.com", "grown.example", "10.0.0.7"])
+    assert (found.status, "refuse the relay's certificates for grown.example, 10.0.0.7" in found.found) == (FAIL, True)
+    assert found.remedy.startswith("end the relay, delete the files mitmproxy-ca*")
+    CertStore.from_store(tmp_path, "mitmproxy", 2048)
+    found = checks.authority(tmp_path, ["grown.example"])
+    assert (found.status, "mitmproxy's own, for any host" in found.found) == (OK, True)
 
 
 def test_the_shell(confdir: Path) -> None:

@@ -20,6 +20,7 @@ from claude_relay.cli.relay import has_mode, relay, undo_env
 from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Address, parse
 from claude_relay.core.config.listening import modes
+from claude_relay.store import authority
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "scripts" / "lib" / "run.py"
@@ -158,6 +159,24 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
         assert (folder / "relay.db").is_file()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("by", ["scripts/relay", "mitmdump"])
+def test_its_ca_is_its_own_and_mitmproxys_folder_stays_free(tmp_path: Path, by: str) -> None:
+    """Whoever uses mitmproxy for other work later gets a CA there that is for all hosts."""
+    start = [str(RUN), "relay"] if by == "scripts/relay" else ["-c", MITMDUMP, "-s", str(ROOT / "addon" / "relay.py")]
+    environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": str(quiet(tmp_path)), "PYTHONUNBUFFERED": "1"}
+    words = [sys.executable, *start, "-p", "0"]
+    with subprocess.Popen(words, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        try:
+            assert process.stdout is not None
+            assert any("next " in line for line in process.stdout)
+        finally:
+            process.kill()
+    own = tmp_path / ".mitmproxy" / "claude-relay"
+    assert not list((tmp_path / ".mitmproxy").glob("*.*"))
+    assert authority.is_constrained(authority.certificate(own))
+    assert authority.usual_folder(environ) == own
 
 
 def test_what_it_says_reaches_a_file_at_once(tmp_path: Path) -> None:

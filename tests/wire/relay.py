@@ -37,18 +37,21 @@ from mitmproxy.tools.dump import DumpMaster
 from mitmproxy.tools.web.master import WebMaster
 
 from claude_relay.proxy.relayed import RELAYED
+from claude_relay.store import authority
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "addon" / "relay.py"
 PATIENCE = 10.0
+HOSTS = ("api.anthropic.com", "claude.example.com", "claude.example", "other.example")
+"""Those that tests intercept."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 OK_ERRORS = ("StreamReaderProtocol.connection_made.<locals>.callback(<Task cancell",)
 """Early releases of Python 3.12 report a client handler that was cancelled at the end of the loop as an error."""
 
 
 def make_confdir(folder: Path) -> Path:
-    """mitmproxy's own CA; takes a moment, so it is shared by all tests of a run."""
-    certs.CertStore.from_store(folder, "mitmproxy", 2048)
+    """The CA, as a first start makes it; takes a moment, so it is shared by all tests of a run."""
+    authority.ensure(folder, HOSTS)
     if not hasattr(
         certs.load_pem_private_key, "cache_clear"
     ):  # checking an RSA key takes longer than all else of a start

@@ -222,6 +222,32 @@ def test_pipelined_requests(start: StartRelay, upstream: FakeUpstream, base_clie
     assert [r.body for r in upstream.requests] == [asked[0], asked[0], asked[1], asked[1], asked[2]]
 
 
+def test_an_unreadable_head_before_a_body_that_ends_with_the_connection(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    """The answer is given up at its head. That its connection then ends is no end of the next attempt's answer."""
+    go = Signal()
+    upstream.script(steps.raw(b"HTTP/1.1 200 OK\r\nx y: 1\r\n\r\n{"), steps.after(go, steps.message("good")))
+    relay = start(keys=KEYS)
+    client = base_client(relay)
+    client.post()
+    upstream.wait_for_requests(2)
+    go.set()
+    assert b"good" in client.answer().body
+
+
+def test_trailers_of_a_pipelined_request(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+    """They are there before the answer to the first request is, and are read at its end."""
+    upstream.script(steps.message("one"), steps.message("two"))
+    client, body = base_client(start(keys=KEYS)), messages_body()
+    client.method = "POST"
+    first = client.request_bytes("POST", "/v1/messages", body=body)
+    client.send(first + client.request_bytes("POST", "/v1/messages", chunks=[body], trailers=[("x-sum", "1")]))
+    assert b"one" in client.answer().body
+    assert b"two" in client.answer().body
+    assert [r.body for r in upstream.requests] == [body] * 2
+
+
 def test_a_pipelined_request_behind_a_stream(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     go = Signal()
     events = claude.events()

@@ -40,6 +40,20 @@ def same(answer: Answer, parts: Sequence[bytes]) -> None:
     assert answer.complete
 
 
+def test_a_stream_that_is_shorter_than_it_announced(
+    start: StartRelay, upstream: FakeUpstream, base_client: Base
+) -> None:
+    """Its final event has come, and then it breaks off: the client must not wait for the rest."""
+    body = b"".join(claude.events())
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n" % (len(body) + 1)
+    upstream.script(steps.raw(head + body))
+    client = base_client(start(keys=["sk-pool-1"]))
+    client.post(stream=True)
+    answer = client.answer()
+    assert (answer.body, answer.complete) == (body, False)
+    assert client.at_end()
+
+
 def test_every_event_arrives_before_the_next_is_sent(
     start: StartRelay, upstream: FakeUpstream, base_client: Base
 ) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from .certs import Authority
+from .certs import Authority, client_context
 from .clients import H2Client, RawClient, connect, connect_through, messages_body
 from .conftest import StartRelay
 from .relay import Relay, config
@@ -85,7 +85,7 @@ def test_a_plain_request_to_another_host(relay: Relay, upstream: FakeUpstream, s
 
 def test_the_intercepted_host_shows_the_relays_certificate(relay: Relay) -> None:
     with connect_through(relay.proxy_port, relay.ca_file) as sock:
-        assert "mitmproxy" in peer_issuer(sock)
+        assert "Claude Relay CA" in peer_issuer(sock)
 
 
 def test_a_client_that_does_not_trust_the_relay_is_told_how(relay: Relay, authority: Authority) -> None:
@@ -106,3 +106,33 @@ def test_other_hosts_can_be_intercepted(
     answer = proxy_client(relay, host="claude.example.com").ask("POST", "/v1/messages", body=messages_body(), key=MINE)
     assert answer.status == 200
     assert upstream.used_keys() == ["sk-pool-1"]
+
+
+# -- a CA that is for the intercepted hosts only
+
+
+def test_a_host_for_which_the_ca_may_not_sign(start: StartRelay, upstream: FakeUpstream) -> None:
+    """`intercept.hosts` has grown since the CA was made: that is said at the edit and when a client refuses it, with the remedy."""
+    relay = start(keys=["sk-pool-1"])
+    relay.write_config(config(upstream.url, ["sk-pool-1"], intercept={"hosts": ["api.anthropic.com", "grown.example"]}))
+    said = relay.wait_for_log("certificates for grown.example and not connect")
+    assert "delete the files mitmproxy-ca* in that folder" in said
+    assert "api.anthropic.com" not in said
+    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
+        connect_through(relay.proxy_port, relay.ca_file, "grown.example")
+    relay.wait_for_log("certificates for grown.example and not connect", count=2)
+
+
+@pytest.mark.parametrize("sent", ["api.anthropic.com", None])
+def test_a_client_that_connects_by_address_trusts_the_certificate(relay: Relay, sent: str | None) -> None:
+    """The address is no name that the CA may sign for, so it is not in the certificate."""
+    context = client_context(relay.ca_file)
+    context.check_hostname = False
+    with connect(relay.proxy_port) as sock:
+        place = "192.0.2.1" if sent else "api.anthropic.com"
+        sock.sendall(f"CONNECT {place}:443 HTTP/1.1\r\nHost: {place}:443\r\n\r\n".encode())
+        assert b" 200 " in sock.recv(4096)
+        with context.wrap_socket(sock, server_hostname=sent) as secured:
+            certificate = secured.getpeercert()
+    assert certificate is not None
+    assert certificate["subjectAltName"] == (("DNS", "api.anthropic.com"),)

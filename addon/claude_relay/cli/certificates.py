@@ -1,4 +1,4 @@
-"""mitmproxy's CA and the bundle that contains it.
+"""The CA of the relay's proxy and the bundle that contains it.
 
 `NODE_EXTRA_CA_CERTS` adds to what a program trusts, so the CA alone is enough there. `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE` and
 `CURL_CA_BUNDLE` replace it, so they need the world's CAs too; otherwise every host that the relay only tunnels would be distrusted.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,36 +15,35 @@ from pathlib import Path
 import certifi
 
 from claude_relay.cli.terminal import Failure
-from claude_relay.store.folders import unwritable
+from claude_relay.core.config import Intercept
+from claude_relay.store import authority
 
 ADDING = ("NODE_EXTRA_CA_CERTS",)
 REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-CA = "mitmproxy-ca-cert.pem"
+CA = authority.CERTIFICATE
 BUNDLE = "relay-ca-bundle.pem"
 NO_ROOM = (
     "mitmproxy's folder {} cannot be used: {}. Name one of your own with: --set confdir=DIR (the same for the relay)"
 )
-_MAKE = "import sys; from mitmproxy.certs import CertStore; CertStore.from_store(sys.argv[1], 'mitmproxy', 2048)"
-"""What mitmproxy does at its first start: https://docs.mitmproxy.org/stable/concepts/certificates/"""
+HOSTS = Intercept().hosts
 
 
-def ensure_ca(confdir: Path) -> Path:
-    """mitmproxy's CA certificate, made now if mitmproxy never ran. Raises ClickException when that fails."""
+def ensure_ca(confdir: Path, hosts: Sequence[str] = HOSTS) -> Path:
+    """The CA's certificate, made now for these hosts if no relay ever ran. Raises ClickException when that fails."""
     path = confdir / CA
     if not os.path.isfile(path):
-        if reason := unwritable(confdir):
-            raise Failure(NO_ROOM.format(confdir, reason))
-        words = [sys.executable, "-P", "-c", _MAKE, str(confdir)]  # -P: no module is taken from the working directory
-        made = subprocess.run(words, capture_output=True, text=True, check=False)
-        if made.returncode or not path.is_file():
-            reason = (made.stderr.strip().splitlines() or ["mitmproxy-ca.pem is there, its certificate is not"])[-1]
-            raise Failure(f"no CA could be made in {confdir}: {reason}")
+        if found := authority.obstacle(confdir):
+            raise Failure(NO_ROOM.format(*found))
+        try:
+            authority.ensure(confdir, hosts)
+        except (OSError, ValueError) as error:
+            raise Failure(f"no CA could be made in {confdir}: {error}") from None
     return path
 
 
-def ensure_bundle(confdir: Path, foreign: Sequence[Path] = ()) -> Path:
-    """certifi's CAs, those of `foreign` files and mitmproxy's in one file, written again whenever one of them changed."""
-    sources = [Path(certifi.where()), *foreign, ensure_ca(confdir)]
+def ensure_bundle(confdir: Path, foreign: Sequence[Path] = (), hosts: Sequence[str] = HOSTS) -> Path:
+    """certifi's CAs, those of `foreign` files and the relay's in one file, written again whenever one of them changed."""
+    sources = [Path(certifi.where()), *foreign, ensure_ca(confdir, hosts)]
     content = b"\n".join(source.read_bytes().strip() for source in sources) + b"\n"
     path = confdir / BUNDLE
     if not os.path.isfile(path) or path.read_bytes() != content:
@@ -64,10 +61,10 @@ def foreign_bundles(environ: Mapping[str, str], confdir: Path) -> list[Path]:
     return [path for path in dict.fromkeys(named) if path not in ours and os.path.isfile(path)]
 
 
-def variables(environ: Mapping[str, str], confdir: Path) -> dict[str, str]:
+def variables(environ: Mapping[str, str], confdir: Path, hosts: Sequence[str] = HOSTS) -> dict[str, str]:
     """The variables that make clients trust the relay's certificates."""
     foreign = foreign_bundles(environ, confdir)
-    bundle, ca = ensure_bundle(confdir, foreign), ensure_ca(confdir)
+    bundle, ca = ensure_bundle(confdir, foreign, hosts), ensure_ca(confdir, hosts)
     return dict.fromkeys(ADDING, str(bundle if foreign else ca)) | dict.fromkeys(REPLACING, str(bundle))
 
 

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,8 +21,8 @@ from pathlib import Path
 
 from claude_relay.core.config import LOOPBACK, Config, ConfigError, literals
 from claude_relay.core.config.locate import ADDON, command, overlooked, state_folder, usual_file
+from claude_relay.store import authority as ca
 from claude_relay.store import database as store
-from claude_relay.store.folders import unwritable
 from claude_relay.store.migrations import MIGRATIONS
 from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
 from claude_relay.store.vault import Vault, VaultError
@@ -184,18 +184,16 @@ def listening(source: Source) -> Iterator[Check]:
             yield Check(name, FAIL, f"{address}: {reason}", f"or change listen.{name}")
 
 
-def authority(confdir: Path, *, now: datetime | None = None) -> Check:
-    """mitmproxy's CA certificate."""
-    from cryptography import x509
-
+def authority(confdir: Path, hosts: Sequence[str] = (), *, now: datetime | None = None) -> Check:
+    """The CA's certificate, and whether it is good for these hosts."""
     path = confdir / certificates.CA
     try:
-        expires = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        found = ca.certificate(confdir)
+        expires = found.not_valid_after_utc
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        if reason := unwritable(confdir):
-            return Check(
-                "ca", FAIL, f"no CA can be made in {confdir}: {reason}", "name another folder: --set confdir=DIR"
-            )
+        if obstacle := ca.obstacle(confdir):
+            what = "no CA can be made in {}: {}".format(*obstacle)
+            return Check("ca", FAIL, what, "name another folder: --set confdir=DIR")
         if isinstance(error, PermissionError):
             return Check("ca", FAIL, f"{path} may not be read", "name another folder: --set confdir=DIR")
         return Check(
@@ -207,7 +205,10 @@ def authority(confdir: Path, *, now: datetime | None = None) -> Check:
     if expires < (now or datetime.now(UTC)):
         remedy = f"delete the files mitmproxy-ca* in {confdir}, run {command('env')} again in every shell"
         return Check("ca", FAIL, f"{path} ended on {expires:%Y-%m-%d}", remedy)
-    return Check("ca", OK, f"{path}, until {expires:%Y-%m-%d}")
+    if why := ca.misfit(confdir, hosts):
+        return Check("ca", FAIL, *why.split("; ", 1))
+    whose = "for the intercepted hosts only" if ca.is_constrained(found) else "mitmproxy's own, for any host"
+    return Check("ca", OK, f"{path}, {whose}, until {expires:%Y-%m-%d}")
 
 
 def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:

@@ -20,9 +20,9 @@ from typing import NoReturn
 from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config import Config, ConfigError, Problem, default, lacks_variables, parse
 from claude_relay.core.config.locate import ADDON, base, is_checkout, locate, usual_file
+from claude_relay.store.authority import usual_folder
 
 CONFIG_HELP = f"The configuration. Default: RELAY_CONFIG, else {'the one beside addon/' if is_checkout() else usual_file(os.environ)}."
-CONFDIR = "~/.mitmproxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,10 @@ def mitm_option(arguments: Sequence[str], name: str) -> str | None:
 
 
 def confdir(settings: Sequence[str]) -> Path:
-    """mitmproxy's folder, which holds its CA; `settings` are the arguments of `--set`."""
+    """The folder of mitmproxy's that holds the CA; `settings` are the arguments of `--set`."""
     arguments = [word for setting in settings for word in ("--set", setting)]
-    return Path(mitm_option(arguments, "confdir") or CONFDIR).expanduser().absolute()
+    named = mitm_option(arguments, "confdir")
+    return (Path(named).expanduser() if named else usual_folder(os.environ)).absolute()
 
 
 def addon_script() -> Path:

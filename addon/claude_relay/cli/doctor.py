@@ -62,7 +62,7 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     yield from checks.health(relay)
     yield from checks.listening(source)
     folder = confdir([*of_relay(relay, settings), *settings])
-    yield checks.authority(folder)
+    yield checks.authority(folder, source.config.intercept.hosts)
     yield checks.shell(source.config, folder, os.environ)
     yield checks.database(source.config.database)
     yield checks.vault(source.config.database, os.environ)

@@ -16,6 +16,7 @@ import click
 
 from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config import Address, Config, locate
+from claude_relay.store import authority
 from claude_relay.store.relays import RelayRow
 
 from . import certificates, pools, running
@@ -89,7 +90,10 @@ def through_relay(base_url: bool, config: str | None, settings: Sequence[str], *
         found = {"ANTHROPIC_BASE_URL": place("base_url", source, relay.row).url}
     else:
         found = {"HTTPS_PROXY": place("proxy", source, relay.row).url}
-        found |= certificates.variables(before, confdir([*of_relay(relay, settings), *settings]))
+        folder, hosts = confdir([*of_relay(relay, settings), *settings]), source.config.intercept.hosts
+        found |= certificates.variables(before, folder, hosts)
+        if why := authority.misfit(folder, hosts):
+            say(why)
         tell_of_other_proxy(before, found["HTTPS_PROXY"], once=once)
     found |= {"NO_PROXY": no_proxy(source.config, before)} | credential(source.config, before, relay.row)
     return changes(with_lower_case(found, before), os.environ)

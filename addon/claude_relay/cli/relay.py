@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 
 import click
 
@@ -11,7 +12,8 @@ from claude_relay.cli.terminal import echo
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.yaml import read
 
-from .common import Source, addon_script, become_mitmproxy, load_source, mitm_option, shown_path
+from . import certificates
+from .common import Source, addon_script, become_mitmproxy, confdir, load_source, mitm_option, shown_path
 from .ports import listeners, why_not
 from .taking_back import taken_back
 
@@ -37,9 +39,17 @@ def relay(web: bool, mitmproxy: tuple[str, ...]) -> None:
         mode = [] if has_mode(mitmproxy) else [word for spec in modes(source.config) for word in ("--mode", spec)]
         if mode:
             check_ports(source)
+        make_ca(source, mitmproxy)
     else:
         mode = []
     become_mitmproxy("mitmweb" if web else "mitmdump", ["-s", str(addon_script()), *mode, *mitmproxy])
+
+
+def make_ca(source: Source, arguments: Sequence[str]) -> None:
+    """Before anything listens and any loop turns. What fails here the addon tries again, and says why."""
+    with suppress(click.ClickException):
+        named = mitm_option(arguments, "confdir")
+        certificates.ensure_ca(confdir([f"confdir={named}"] if named else []), source.config.intercept.hosts)
 
 
 def undo_env(environ: MutableMapping[str, str]) -> None:

@@ -49,7 +49,7 @@ notices      notices on their way to a webhook and a command
 hookindex    which addon listens to which hook, so that silent ones cost nothing
 shortcuts    what mitmproxy does for every message, done in less time
 options      mitmproxy options of ours, and those of mitmproxy's that the relay needs; rulings: what becomes of each of mitmproxy's
-confdir      mitmproxy's own folder
+confdir      mitmproxy's own folder, and the certificate authority in it
 presence     this relay's row in the table of running relays
 banner       what the relay says to the person who started it
 default_listener  mitmproxy's default listener, replaced by the relay's own

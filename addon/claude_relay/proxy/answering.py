@@ -202,15 +202,17 @@ class AnsweringStream(HttpStream):
     def break_off(self, why: str) -> Commands[None]:
         """The client already has content: another attempt cannot replace it, so the stream ends with an error event."""
         assert self.relayed is not None
-        self.deadline = None
-        if self.relayed.settled:
+        assert self.flow.response is not None
+        self.deadline, ending = None, None
+        if self.relayed.settled and "content-length" not in self.flow.response.headers:
             # The final event is out: for the client the answer is complete, whatever becomes of the connection.
             yield from self.finish_stream()
             return
-        ending = self.relayed.break_off(why)
-        yield RelaySettleHook(self.flow)
-        if (yield from self.client_is_gone()):
-            return
+        if not self.relayed.settled:
+            ending = self.relayed.break_off(why)
+            yield RelaySettleHook(self.flow)
+            if (yield from self.client_is_gone()):
+                return
         if ending is not None:
             yield SendHttp(ResponseData(self.stream_id, ending), self.context.client)
             yield from self.finish_stream()

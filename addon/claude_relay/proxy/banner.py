@@ -15,7 +15,9 @@ from mitmproxy import ctx
 from mitmproxy.tls import TlsData
 
 from claude_relay.core.config.locate import command, overlooked, usual_file
+from claude_relay.store.authority import CERTIFICATE
 
+from . import confdir
 from .runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,10 @@ def explain_tls_failure(data: TlsData) -> None:
     if now - _explained.get(name, -QUIET_SECONDS) < QUIET_SECONDS:
         return
     _explained[name] = now
-    ca = Path(ctx.options.confdir).expanduser() / "mitmproxy-ca-cert.pem"
+    if data.context.client.sni and (why := confdir.misfit((name,))):
+        logger.warning("%s", why)
+        return
+    ca = Path(ctx.options.confdir).expanduser() / CERTIFICATE
     logger.warning(
         "A client does not trust the relay's certificate for %s (%s). In the client's shell: "
         'eval "$(%s)" – or for Node programs: export NODE_EXTRA_CA_CERTS=%s',

@@ -182,6 +182,10 @@ class Http1(Http1Client):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
                 self.state = self.given_up
             yield command
+            if (
+                self.state == self.given_up
+            ):  # by the stream, over what it has just heard; what is read on would change the state
+                return
 
     def skip_interim(self) -> str:
         """Take whole heads of 1xx out of what has come; mitmproxy takes them for the answer. Returns why there will be none."""

@@ -78,8 +78,10 @@ class RelayLayer(HttpLayer):
         try:
             yield from super()._handle_event(event)
         except NotImplementedError:
-            # mitmproxy's HTTP/1 parser stops at the trailers of a chunked body, when all of the body has been passed on.
-            assert isinstance(event, events.ConnectionEvent)
+            # mitmproxy's HTTP/1 parser stops at the trailers of a chunked body, when all of the body has been passed on. A client's that
+            # came while another request of its was answered are read at the end of that answer.
+            if not isinstance(event, events.ConnectionEvent):
+                event = events.DataReceived(self.context.client, b"")
             yield from self.event_to_child(_WithoutTrailers(self.connections[event.connection]), event)
 
     def make_stream(self, stream_id: int) -> Commands[None]:

@@ -113,10 +113,12 @@ class RelayStream(AnsweringStream):
         return (yield from super().check_killed(emit_error_hook))
 
     def passthrough(self, event: events.Event) -> Commands[None]:
-        """In a tunnel a client that left has closed its connection, and what is in the tunnel knows of nothing else."""
-        yield from super().passthrough(
-            RequestEndOfMessage(self.stream_id) if isinstance(event, RequestProtocolError) else event
-        )
+        """What ends one side of a tunnel is the end of a connection to the layers inside, which know nothing of HTTP."""
+        if isinstance(event, RequestProtocolError):
+            event = events.ConnectionClosed(self.context.client)
+        elif isinstance(event, ResponseProtocolError):
+            event = events.ConnectionClosed(self.context.server)
+        yield from super().passthrough(event)
 
     # -- the request
 

@@ -99,8 +99,6 @@ class ClaudeRelay(RelayHooks):
         options.declare(loader)
         self.folding.install()
         banner.show_at_once(sys.stdout)
-        if problem := confdir.problem(ctx.options.confdir):
-            logger.error("The relay cannot start: %s", problem)
         if self.closing is not None:
             self.closing.cancel()
             self.closing = None
@@ -137,6 +135,8 @@ class ClaudeRelay(RelayHooks):
                 version, config = reload.Version(), default(os.environ, folder=base(None, os.environ))
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
+            elif problem := confdir.settle(config.intercept.hosts):
+                raise exceptions.OptionsError(problem)
             self.put_into_force(Draft.of(config))
         except (ConfigError, exceptions.OptionsError) as e:
             if self.runtime is not None:
@@ -162,6 +162,7 @@ class ClaudeRelay(RelayHooks):
         self.index = HookIndex(ctx.master.addons)
         self.index.install()
         shortcuts.install()
+        confdir.ONLY_PERMITTED.install()
         self.books.closed = False
         ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger = ledger
@@ -228,7 +229,7 @@ class ClaudeRelay(RelayHooks):
                 with suppress(Exception):
                     reporting.change(before.config)
                 raise
-        self.warn(draft.way)
+        self.warn(draft)
         self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
         plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
         if self.stored is not None:
@@ -239,9 +240,12 @@ class ClaudeRelay(RelayHooks):
             )
             self.default = None
 
-    def warn(self, way: WayOut) -> None:
-        """What is not followed of what the environment says of the way out, each once."""
-        before = WayOut() if self.runtime is None else self.runtime.way
+    def warn(self, draft: Draft) -> None:
+        """What is not followed of what the environment says of the way out, and hosts that the CA is not for; each once."""
+        hosts = draft.config.intercept.hosts
+        if (self.runtime is None or self.runtime.config.intercept.hosts != hosts) and (why := confdir.misfit(hosts)):
+            logger.warning("%s", why)
+        way, before = draft.way, WayOut() if self.runtime is None else self.runtime.way
         for warning in (*way.warnings, *way.circles):
             if warning not in (*before.warnings, *before.circles):
                 logger.warning("%s", warning)
@@ -328,6 +332,7 @@ class ClaudeRelay(RelayHooks):
             self.index.remove()
             self.index = None
             shortcuts.remove()
+            confdir.ONLY_PERMITTED.remove()
 
     # -- connections
 

@@ -1,7 +1,7 @@
 """The floor that remembers: one SQLite file, written by one thread, read by anybody.
 
     database    opens the file, for writing (private, WAL) and for reading
-    folders     made for this user alone
+    folders     made for this user alone; authority: the CA that clients trust, in mitmproxy's folder
     migrations  brings its tables up to date, whoever starts first
     writer      the thread that commits whatever queued up, keeps rows while the disk does not play along
     tables      requests and attempts as rows; sink: what the writers' sinks share

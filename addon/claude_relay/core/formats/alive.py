@@ -19,8 +19,9 @@ _PING = re.compile(r"(?:.*[._-])?(?:ping|keep[-_]?alive|heart[-_]?beat)", re.IGN
 _LISTS = ("choices", "candidates")
 _MARKS = frozenset({"index", "role", "object", "type", "id", "logprobs"})
 """Members of a chunk that say nothing by themselves."""
-_SPEAKING = frozenset({"message", "function_call"})
-_SPOKEN_AGAIN = frozenset({"response.output_item.done", "response.output_text.delta"})
+_SPEAKING = ("message", "function_call")
+_SPOKEN_AGAIN = ("response.output_item.done", "response.output_text.delta")
+"""Compared and not hashed: a provider's value may be of any kind."""
 
 
 def says_something(name: str, data: Json) -> bool:
