@@ -6,7 +6,8 @@ The package is found through sys.path and not through PYTHONPATH, for programs t
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2] / "addon")
+here = Path(__file__).resolve().parent
+sys.path[:1] = [str(here.parents[1] / "addon"), str(here)]
 
 from claude_relay.cli.main import script  # noqa: E402
 
