@@ -1,22 +1,14 @@
 """Run one command from the checkout: `python run.py COMMAND [ARGUMENT…]`.
 
-The package is found through sys.path and not through PYTHONPATH, for programs that a command starts must see the user's own. A command that
-is a folder beside this file belongs to the checkout alone; its function has the folder's name.
+The package is found through sys.path and not through PYTHONPATH, for programs that a command starts must see the user's own.
 """
 
-import importlib
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-NAME, ARGUMENTS = sys.argv[1], sys.argv[2:]
+here = Path(__file__).resolve().parent
+sys.path[:1] = [str(here.parents[1] / "addon"), str(here)]
 
-sys.path[0] = str(HERE.parents[1] / "addon")
+from claude_relay.cli.main import script  # noqa: E402
 
-if (HERE / NAME / "command.py").is_file():
-    sys.path.append(str(HERE))
-    getattr(importlib.import_module(f"{NAME}.command"), NAME).main(args=ARGUMENTS, prog_name=f"scripts/{NAME}")
-else:
-    from claude_relay.cli.main import script
-
-    script(NAME, ARGUMENTS)
+script(sys.argv[1], sys.argv[2:])

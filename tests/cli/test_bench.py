@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from claude_relay.cli.bench import bench
-from claude_relay.cli.benchmark import choosing, faults, traffic
-from claude_relay.cli.benchmark.bars import bars
-from claude_relay.cli.benchmark.figures import (
+from benchmark import choosing, faults, traffic
+from benchmark.bars import bars
+from benchmark.command import bench
+from benchmark.figures import (
     Choosing,
     Comparison,
     Memory,
@@ -30,11 +30,11 @@ from claude_relay.cli.benchmark.figures import (
     Streams,
     noise,
 )
-from claude_relay.cli.benchmark.orders import Hammer, Listen
-from claude_relay.cli.benchmark.processes import BenchError
-from claude_relay.cli.benchmark.report import as_json, print_report
-from claude_relay.cli.benchmark.scenarios import hammer, listen
-from claude_relay.cli.benchmark.targets import Bench, Target
+from benchmark.orders import Hammer, Listen
+from benchmark.processes import BenchError
+from benchmark.report import as_json, print_report
+from benchmark.scenarios import hammer, listen
+from benchmark.targets import Bench, Target
 from claude_relay.core.keys.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def test_a_target_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_an_order_survives_the_way_to_the_process() -> None:
-    from claude_relay.cli.benchmark.orders import decode_order, encode
+    from benchmark.orders import decode_order, encode
 
     order = Hammer(port=1, pid=5, connections=2, size=3, seconds=4.0)
     assert decode_order(encode(order)) == order

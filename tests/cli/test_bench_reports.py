@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.cli.benchmark.reports import all_reports, make_ledger, measure_reports
+from benchmark.reports import all_reports, make_ledger, measure_reports
 from claude_relay.store import reports
 from claude_relay.store.database import connect
 from claude_relay.store.reports import summarise

@@ -7,9 +7,9 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-from claude_relay.cli.benchmark.bars import bars
-from claude_relay.cli.benchmark.figures import Kills, Results
-from claude_relay.cli.benchmark.kills import in_ledger, torn
+from benchmark.bars import bars
+from benchmark.figures import Kills, Results
+from benchmark.kills import in_ledger, torn
 
 
 def test_names_are_counted_and_halves_are_found(tmp_path: Path) -> None:

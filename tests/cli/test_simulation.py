@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from claude_relay.cli.demo import demo
-from claude_relay.cli.simulation.answers import limit_headers
-from claude_relay.cli.simulation.buckets import MINUTE, Allowance, Bucket, Cost, Limits
-from claude_relay.cli.simulation.caches import LIFE, Caches
-from claude_relay.cli.simulation.clock import World
-from claude_relay.cli.simulation.command import ORDER, simulate
-from claude_relay.cli.simulation.day import MIDNIGHT, Plan, Relay, play
-from claude_relay.cli.simulation.fleet import DAY, PROVIDER, SMALL, Account, Fleet, Span, make_fleet
-from claude_relay.cli.simulation.report import as_json, print_report
-from claude_relay.cli.simulation.tally import percentile
-from claude_relay.cli.simulation.traffic import LARGEST, Session, Size, Turn, make_traffic
-from claude_relay.cli.simulation.upstream import Upstream
 from claude_relay.core.exchange import Endpoint, Facts, Key
 from claude_relay.core.keys.limits import headroom
 from claude_relay.core.keys.strategies import STRATEGIES
 from claude_relay.core.verdicts import judge
+from simulation.answers import limit_headers
+from simulation.buckets import MINUTE, Allowance, Bucket, Cost, Limits
+from simulation.caches import LIFE, Caches
+from simulation.clock import World
+from simulation.command import ORDER, simulate
+from simulation.day import MIDNIGHT, Plan, Relay, play
+from simulation.fleet import DAY, PROVIDER, SMALL, Account, Fleet, Span, make_fleet
+from simulation.report import as_json, print_report
+from simulation.tally import percentile
+from simulation.traffic import LARGEST, Session, Size, Turn, make_traffic
+from simulation.upstream import Upstream
 
 QUIET = Size(sessions=12, rushes=1, rush=4, singles=20, bursts=0, burst=0)
 STORMY = Size(sessions=12, rushes=0, rush=0, singles=0, bursts=3, burst=430)
@@ -252,7 +252,7 @@ class TestReport:
 
     def test_command(self, monkeypatch):
         """On a quiet day; the usual one takes too long for a test."""
-        monkeypatch.setattr("claude_relay.cli.simulation.command.Plan", partial(Plan, size=QUIET))
+        monkeypatch.setattr("simulation.command.Plan", partial(Plan, size=QUIET))
         assert ORDER[0] == "headroom"
         assert sorted(ORDER) == sorted(STRATEGIES)
         result = CliRunner().invoke(demo, ["keys", "--json", "--strategy", "random", "--seed", "5"])

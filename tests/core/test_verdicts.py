@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.errors import error_type
-from claude_relay.core.exchange import Blame, Endpoint, Facts, Failure, Outcome
+from claude_relay.core.exchange import Blame, Endpoint, Facts, Failure, Length, Outcome
 from claude_relay.core.keys.limits import LONGEST, date, family_of, headroom, limit_of, moment, number, retry_at, wait
-from claude_relay.core.table import TABLE, Length, load
+from claude_relay.core.table import TABLE, load
 from claude_relay.core.verdicts import MEANINGS, clean, judge
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()

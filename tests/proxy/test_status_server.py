@@ -13,7 +13,7 @@ from mitmproxy.test import tflow
 
 from claude_relay.core.config import parse
 from claude_relay.core.config.values import Address
-from claude_relay.core.exchange import Blame, Verdict
+from claude_relay.core.exchange import Blame, Length, Verdict
 from claude_relay.proxy import metrics
 from claude_relay.proxy.health import Report
 from claude_relay.proxy.relayed import RELAYED
@@ -188,7 +188,7 @@ def test_after_closing_nobody_is_connected_and_the_port_is_free() -> None:
 def test_gauges_tell_how_the_keys_are() -> None:
     runtime = Runtime.of(parse("providers: {anthropic: {preset: anthropic, keys: [one-key, two-key]}}", environ={}))
     pool = runtime.pools["anthropic"]
-    pool.apply(Verdict("unauthorized", Blame.KEY, math.inf), pool.keys[0], "claude-opus-5", 100.0)
+    pool.apply(Verdict("unauthorized", Blame.KEY, math.inf, rest=Length.CHECK), pool.keys[0], "claude-opus-5", 100.0)
     flow = tflow.tflow()
     RELAYED[flow] = None  # type: ignore[assignment]
     try:

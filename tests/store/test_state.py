@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Blame, Key, KeyLimits, Verdict
+from claude_relay.core.exchange import Blame, Key, KeyLimits, Length, Verdict
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.rest import Rest, begin, longer, to_row
 from claude_relay.core.keys.rests import PROBE_HELD, Rests
@@ -511,7 +511,7 @@ def test_one_process_probes_and_the_others_hold_off(relays):
     for relay in relays:
         relay.exchange(100.1)
     assert [relay.pool.is_ready(KEYS[0], OPUS, 100.2) for relay in others] == [False, False]
-    first.pool.apply(Verdict("rate_limited", Blame.KEY, 130.0, "429"), KEYS[0], OPUS, 101.0, probe=probe)
+    first.pool.apply(Verdict("rate_limited", Blame.KEY, 130.0, "429", Length.STATED), KEYS[0], OPUS, 101.0, probe=probe)
     for relay in relays:
         relay.exchange(101.0)
     assert [relay.pool.is_ready(KEYS[0], OPUS, 129.0) for relay in relays] == [False] * 3, "it failed, for all"

@@ -20,12 +20,12 @@ import click
 from claude_relay.cli.screen import Screen
 from claude_relay.core.config.locate import command
 
+from .checkout import of_checkout
 from .demonstration.asking import Doors, send
 from .demonstration.cast import ASKS, Ask
 from .demonstration.relaying import Relaying
 from .demonstration.telling import Teller
 from .demonstration.upstream import FakeClaude
-from .simulation.command import keys
 from .usage import usage
 
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -58,7 +58,7 @@ def demo(context: click.Context) -> None:
         sys.exit(0 if play(Screen(highlight=False)) else 1)
 
 
-demo.add_command(keys)
+demo.add_command(of_checkout("simulation.command", "keys"))
 
 
 def play(console: Screen, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:

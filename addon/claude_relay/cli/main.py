@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import click
 
+from .checkout import of_checkout
+
 COMMANDS = {
     "relay": "Run the relay.",
     "keys": "Keep keys in the vault: add, list, check, disable, remove.",
@@ -18,7 +20,8 @@ COMMANDS = {
     "usage": "Show what was used.",
     "ledger": "Back up, export, shrink and look into the database.",
     "demo": "Show the relay at work on this machine, without any account.",
-    "bench": "Measure the relay beside bare mitmdump.",
+    "bench": "Measure the relay beside bare mitmdump (in a checkout).",
+    "fuzz": "Attack the relay with made-up and mutated input (in a checkout).",
     "test": "Run all tests (in a checkout).",
 }
 """Name → one line. The module and the command in it have the same name."""
@@ -41,11 +44,16 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+IN_CHECKOUT = {"bench": "benchmark.command", "fuzz": "fuzz.command"}
+"""Name → its module in scripts/lib."""
+
+
 def load(name: str) -> click.Command:
     """Import one command. Raises ClickException with a remedy when a module is missing."""
     module = f"claude_relay.cli.{name}"
     try:
-        command: click.Command = getattr(importlib.import_module(module), name)
+        place = IN_CHECKOUT.get(name)
+        command = getattr(importlib.import_module(module), name) if place is None else of_checkout(place, name)
     except ModuleNotFoundError as error:
         raise click.ClickException(_missing(name, module, error.name or "")) from error
     _reword(command)

@@ -179,14 +179,34 @@ class Blame(StrEnum):
     ENDPOINT = "endpoint"
 
 
+class Length(StrEnum):
+    """How long somebody rests."""
+
+    NONE = "none"
+    STATED = "stated"
+    """As the provider said; growing when it did not."""
+    GROWING = "growing"
+    """From 1 s, doubling, to 30 min."""
+    SLOW = "slow"
+    """From 1 h, doubling, to 24 h."""
+    CHECK = "check"
+    """No end; one request every 6 h looks whether the key is back."""
+    OUT = "out"
+    """No end; lifted by hand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an outcome means: a name from the verdict table, and who is to blame. `rest_until` is None when nobody rests."""
+    """What an outcome means: a name from the verdict table, and who is to blame. `rest_until` is None when nobody rests.
+
+    rest  how long it is, where nobody has said it
+    """
 
     name: str
     blame: Blame
     rest_until: float | None = None
     reason: str = ""
+    rest: Length = Length.GROWING
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,3 +258,10 @@ class Refused:
 
 type Conclusion = Accepted | PassedOn | Refused
 type Step = Attempt | Wait | Conclusion
+
+
+def status_class(status: int | None) -> str:
+    """`4xx` and so on; `other` for what is no HTTP status; empty when no answer came."""
+    if status is None:
+        return ""
+    return f"{status // 100}xx" if 100 <= status < 600 else "other"

@@ -12,27 +12,10 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 from importlib import resources
-from typing import Literal
 
 import msgspec
 
-from .exchange import Blame, Endpoint
-
-
-class Length(StrEnum):
-    """How long somebody rests."""
-
-    NONE = "none"
-    STATED = "stated"
-    """As the provider said; growing when it did not."""
-    GROWING = "growing"
-    """From 1 s, doubling, to 30 min."""
-    SLOW = "slow"
-    """From 1 h, doubling, to 24 h."""
-    CHECK = "check"
-    """No end; one request every 6 h looks whether the key is back."""
-    OUT = "out"
-    """No end; lifted by hand."""
+from .exchange import Blame, Endpoint, Length
 
 
 class Then(StrEnum):
@@ -89,38 +72,12 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     foreign: bool = False
 
 
-class Buckets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Headers about buckets that fill up evenly: `header` with {bucket} and {part} (limit, remaining, reset)."""
-
-    header: str
-    names: tuple[str, ...]
-    reset: Literal["moment", "length"]
-    """Whether the reset is a point in time, or a length of time such as 6m0s (a plain number: seconds)."""
-
-
-class Headers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names of headers and what to read in them."""
-
-    retry_after: str
-    retry_after_ms: str
-    buckets: tuple[Buckets, ...]
-    unified: str
-    used_up: frozenset[str]
-    not_windows: frozenset[str]
-    claims: dict[str, str]
-
-
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     verdicts: tuple[Meaning, ...]
     rules: tuple[Rule, ...]
     status_of_type: dict[str, int]
-    families: tuple[str, ...]
-    family_says: tuple[str, ...]
-    headers: Headers
-    longest_rest_days: float
-    longest_bucket_hours: float
 
     @property
     def meanings(self) -> dict[str, Meaning]:

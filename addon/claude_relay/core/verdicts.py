@@ -20,9 +20,9 @@ from http import HTTPStatus
 
 import msgspec
 
-from .exchange import Blame, Facts, Failure, Outcome, Verdict
+from .exchange import Blame, Facts, Failure, Length, Outcome, Verdict, status_class
 from .keys.limits import Limit, limit_of
-from .table import TABLE, Length, Meaning, Rule
+from .table import TABLE, Meaning, Rule
 
 MEANINGS: dict[str, Meaning] = TABLE.meanings
 OK = Verdict("ok", Blame.NOBODY)
@@ -65,7 +65,8 @@ def judge(outcome: Outcome, facts: Facts, *, now: float) -> Verdict:
         return OK
     reading = read(outcome, facts, now)
     meaning = MEANINGS[next(rule.verdict for rule in TABLE.rules if fits(rule, reading))]
-    return Verdict(meaning.name, meaning.blame, _rest_until(meaning, reading, now), _reason(reading, outcome))
+    until, reason = _rest_until(meaning, reading, now), _reason(reading, outcome)
+    return Verdict(meaning.name, meaning.blame, until, reason, meaning.rest)
 
 
 def read(outcome: Outcome, facts: Facts, now: float) -> Reading:
@@ -87,13 +88,6 @@ def read(outcome: Outcome, facts: Facts, now: float) -> Reading:
 def fits(rule: Rule, reading: Reading) -> bool:
     """Whether every filled column of the rule fits."""
     return all(check(rule, reading) for check in COLUMNS)
-
-
-def status_class(status: int | None) -> str:
-    """`4xx` and so on; `other` for what is no HTTP status; empty when no answer came."""
-    if status is None:
-        return ""
-    return f"{status // 100}xx" if 100 <= status < 600 else "other"
 
 
 def _status_fits(rule: Rule, reading: Reading) -> bool:

@@ -27,7 +27,9 @@ def pool_of(number, **more):
 
 def verdict(name, until=None, now=0.0):
     rests = MEANINGS[name].rest != "none"
-    return Verdict(name, MEANINGS[name].blame, (now if until is None else until) if rests else None, name)
+    return Verdict(
+        name, MEANINGS[name].blame, (now if until is None else until) if rests else None, name, MEANINGS[name].rest
+    )
 
 
 def out():

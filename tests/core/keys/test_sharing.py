@@ -8,6 +8,7 @@ from claude_relay.core.exchange import Blame, Key, Verdict
 from claude_relay.core.keys.pool import HOUR, RECHECK, Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.core.keys.sharing import SLICE, Shared, absorb, absorbing, clamped, collect, shifted
+from claude_relay.core.verdicts import MEANINGS
 
 OPUS = "claude-opus-4-5"
 KEY = Key("p", "k1", "secret", "id1")
@@ -25,7 +26,7 @@ class Process:
         absorb(other.pools, other.sessions, collect(self.pools, self.sessions, now), now)
 
     def fail(self, name, until, now=0.0):
-        self.pool.apply(Verdict(name, Blame.KEY, until, name), KEY, OPUS, now)
+        self.pool.apply(Verdict(name, Blame.KEY, until, name, MEANINGS[name].rest), KEY, OPUS, now)
 
 
 @pytest.fixture
@@ -58,7 +59,13 @@ def test_a_look_in_vain_is_known_to_all(two):
     one.tell(other, 0.0)
     probe = one.pool.started(KEY, OPUS, HOUR)
     one.tell(other, HOUR)
-    one.pool.apply(Verdict("rate_limited", Blame.KEY, 5 * HOUR, ""), KEY, OPUS, HOUR + 2, probe=probe)
+    one.pool.apply(
+        Verdict("rate_limited", Blame.KEY, 5 * HOUR, "", MEANINGS["rate_limited"].rest),
+        KEY,
+        OPUS,
+        HOUR + 2,
+        probe=probe,
+    )
     one.tell(other, HOUR + 2)
     assert [process.pool.choose(OPUS, 2 * HOUR) for process in two] == [None, None]
     assert other.pool.choose(OPUS, 2 * HOUR + 2) is KEY

@@ -22,7 +22,7 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Protocol
 
-from claude_relay.core.verdicts import status_class
+from claude_relay.core.exchange import status_class
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MODELS = 200

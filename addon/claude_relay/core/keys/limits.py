@@ -6,7 +6,7 @@ whatever a header holds: what cannot be understood (negative, not a number, furt
     retry_at({"retry-after": "5"}, now=100.0)                                          -> 105.0
     limit_of({"anthropic-ratelimit-unified-5h-status": "rejected", …}, "claude-opus-4-5", now=…)   -> Limit("window", end, "5h window")
 
-The header names are data: `data/verdicts.json`. https://docs.claude.com/en/api/rate-limits#response-headers
+The header names are data: `data/ratelimits.json`. https://docs.claude.com/en/api/rate-limits#response-headers
 and https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers, which Groq and Azure share.
 """
 
@@ -17,15 +17,52 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from importlib import resources
 from typing import Literal, NamedTuple
 
-from claude_relay.core.table import TABLE, Buckets
+import msgspec
+
+from claude_relay.core import data
 
 DAY = 86400.0
 HOUR = 3600.0
-LONGEST = TABLE.longest_rest_days * DAY
-LONGEST_BUCKET = TABLE.longest_bucket_hours * HOUR
-HEADERS = TABLE.headers
+
+
+class Buckets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Headers about buckets that fill up evenly: `header` with {bucket} and {part} (limit, remaining, reset)."""
+
+    header: str
+    names: tuple[str, ...]
+    reset: Literal["moment", "length"]
+    """Whether the reset is a point in time, or a length of time such as 6m0s (a plain number: seconds)."""
+
+
+class Headers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names of headers and what to read in them."""
+
+    retry_after: str
+    retry_after_ms: str
+    buckets: tuple[Buckets, ...]
+    unified: str
+    used_up: frozenset[str]
+    not_windows: frozenset[str]
+    claims: dict[str, str]
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. `families`: of models that may have limits of their own; `family_says`: how messages name one."""
+
+    families: tuple[str, ...]
+    family_says: tuple[str, ...]
+    headers: Headers
+    longest_rest_days: float
+    longest_bucket_hours: float
+
+
+DATA = msgspec.json.decode((resources.files(data) / "ratelimits.json").read_bytes(), type=Data)
+LONGEST = DATA.longest_rest_days * DAY
+LONGEST_BUCKET = DATA.longest_bucket_hours * HOUR
+HEADERS = DATA.headers
 UNITS = {"h": HOUR, "d": DAY}
 
 NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?", re.ASCII)
@@ -73,7 +110,7 @@ class Window:
     def stops(self, family: str) -> bool:
         """Whether the window is one of this family, or of a group of models that does not name its family (`7d_oi`)."""
         suffix = self.name.partition("_")[2]
-        return bool(suffix) and (suffix == family or suffix not in TABLE.families)
+        return bool(suffix) and (suffix == family or suffix not in DATA.families)
 
 
 def number(text: str) -> float | None:
@@ -146,7 +183,7 @@ def headroom(headers: Mapping[str, str], now: float) -> Left | None:
 def family_of(model: str) -> str:
     """The family a model belongs to (`opus`, `sonnet`, …); a model of no known family is its own."""
     name = model.lower()
-    return next((family for family in TABLE.families if family in name), name)
+    return next((family for family in DATA.families if family in name), name)
 
 
 def _unified(headers: Mapping[str, str], model: str, now: float) -> Limit | None:
@@ -215,7 +252,7 @@ def _ordinary(headers: Mapping[str, str], model: str, now: float, message: str) 
 
 def _names_family(message: str, model: str) -> bool:
     family = family_of(model)
-    return bool(family) and any(phrase.format(family=family) in message for phrase in TABLE.family_says)
+    return bool(family) and any(phrase.format(family=family) in message for phrase in DATA.family_says)
 
 
 class _Bucket(NamedTuple):

@@ -19,9 +19,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress
 
-from claude_relay.core.exchange import Attempt, Blame, Key, Verdict
-from claude_relay.core.table import Length
-from claude_relay.core.verdicts import MEANINGS
+from claude_relay.core.exchange import Attempt, Blame, Key, Length, Verdict
 
 from .blame import RouteBlame
 from .kinds import scopes_of
@@ -257,8 +255,7 @@ class Pool:
         return self._blame.is_well(now, besides.id)
 
     def _rest(self, key: Key, scope: str, verdict: Verdict, now: float, random: Random) -> None:
-        length = MEANINGS[verdict.name].rest
-        until = verdict.rest_until
+        length, until = verdict.rest, verdict.rest_until
         if until is not None and until > now:
             recheck = LOOKS.get(length, math.inf)
             stated = until != math.inf
@@ -334,7 +331,7 @@ class Pool:
 def _scope(verdict: Verdict, kind: str) -> str:
     """What a cooldown hangs on. The limits of a key are those of ordinary requests; others have limits of their own."""
     scopes = scopes_of(kind)
-    of_limits = verdict.blame is Blame.KEY and MEANINGS[verdict.name].rest is Length.STATED
+    of_limits = verdict.blame is Blame.KEY and verdict.rest is Length.STATED
     return scopes[-1] if of_limits and len(scopes) > ORDINARY else scopes[SCOPE[verdict.blame]]
 
 

@@ -17,8 +17,8 @@ import click
 from . import gauges
 from .orders import Order, Report, decode_report, encode
 
-PACKAGES: Final = str(Path(__file__).parents[3])
-"""Where our package lies, for children that import it."""
+PACKAGES: Final = [str(Path(__file__).parents[3] / "addon"), str(Path(__file__).parents[1])]
+"""Where our packages lie, for children that import them."""
 NOT_INHERITED: Final = (
     "RELAY_CONFIG",
     "ANTHROPIC_API_KEYS",
@@ -122,7 +122,9 @@ class Child:
 
 def module(name: str) -> list[str]:
     """The command that runs a module of this package as a process."""
-    code = f"import sys, runpy; sys.path.insert(0, {PACKAGES!r}); runpy.run_module('{__package__}.{name}', run_name='__main__')"
+    code = (
+        f"import sys, runpy; sys.path[:0] = {PACKAGES!r}; runpy.run_module('{__package__}.{name}', run_name='__main__')"
+    )
     return [sys.executable, "-P", "-c", code]
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from .benchmark.bars import bars
-from .benchmark.figures import Results
-from .benchmark.kills import run_kills
-from .benchmark.plan import FULL, PARTS, QUICK, Plan, replace
-from .benchmark.report import as_json, print_report
-from .benchmark.scenarios import measure
-from .benchmark.soak import run_soak
-from .benchmark.targets import Bench
+from .bars import bars
+from .figures import Results
+from .kills import run_kills
+from .plan import FULL, PARTS, QUICK, Plan, replace
+from .report import as_json, print_report
+from .scenarios import measure
+from .soak import run_soak
+from .targets import Bench
 
 TERMINATED = 128 + signal.SIGTERM
 
