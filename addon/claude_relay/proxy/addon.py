@@ -67,6 +67,7 @@ from .opening import Opening
 from .plainlog import learn_of_client
 from .pointing import point, refuse_strangers
 from .redaction import hidden_outcome, hide_refused, own_secrets
+from .rejections import Reason, rejected
 from .relay_layer import RelayLayer
 from .relayed import RELAYED, Relayed, new_request_id
 from .rows import ENDED
@@ -87,6 +88,7 @@ UNREAD = (
 )
 ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
+NO_MEMORY = RelayError(503, "The relay has no memory for this request. Send it again in a moment.", retry_after=5.0)
 
 type Hook[S] = Callable[[S, http.HTTPFlow], Awaitable[None]]
 
@@ -100,13 +102,18 @@ def guarded[S](hook: Hook[S]) -> Hook[S]:
     async def safe(self: S, flow: http.HTTPFlow) -> None:
         try:
             await hook(self, flow)
-        except Exception:
-            logger.exception("%s failed for %s %s", hook.__name__, flow.request.method, flow.request.path)
+        except Exception as fault:
+            if isinstance(fault, MemoryError):
+                error = NO_MEMORY
+                rejected(Reason.RESOURCES, "the relay has no memory for what %s would do", hook.__name__)
+            else:
+                error = CRASHED
+                logger.exception("%s failed for %s %s", hook.__name__, flow.request.method, flow.request.path)
             relayed = RELAYED.get(flow)
             if relayed is not None:
-                refuse(flow, relayed, CRASHED)
+                refuse(flow, relayed, error)
             else:
-                flow.response = error_answer(CRASHED, new_request_id())
+                flow.response = error_answer(error, new_request_id())
         if claims and flow.response is not None and flow not in RELAYED:
             hide_refused(flow)
 

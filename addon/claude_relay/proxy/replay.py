@@ -46,21 +46,25 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
 )
 
+from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.reading.gate import Decision
 
 from . import trail
 from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
+from .answers import error_answer
 from .connections import Commands, GetConnection, Unanswered
 from .plainlog import unquoted
 from .redaction import hidden_in, hide_in_head
-from .relayed import RELAYED, Relayed
+from .rejections import Reason, rejected
+from .relayed import RELAYED, Relayed, new_request_id
 from .wire import masked, own_request, own_response
 
 logger = logging.getLogger(__name__)
 
 HOLD_SECONDS: Final = 2.0
 """How long the start of a stream is held after `message_start`, waiting for content."""
+NO_MEMORY: Final = "the relay has no memory for a request of this size"
 RESPONSE_EVENTS: Final = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
 
 
@@ -130,14 +134,31 @@ class RelayStream(AnsweringStream):
         yield from super().state_wait_for_request_headers(event)
 
     def state_consume_request_body(self, event: events.Event) -> Commands[None]:
-        if isinstance(event, RequestEndOfMessage) and (relayed := RELAYED.get(self.flow)) is not None:
-            self.relayed = relayed
-            relayed.keep_request(self.flow.request, bytes(self.request_body_buf))
-            self.request_body_buf.clear()
+        relayed = RELAYED.get(self.flow)
+        try:
+            if relayed is not None and isinstance(event, RequestEndOfMessage):
+                relayed.keep_request(self.flow.request, bytes(self.request_body_buf))
+                self.relayed = relayed
+                self.request_body_buf.clear()
+            else:
+                yield from super().state_consume_request_body(event)
+        except MemoryError:
+            yield from self.no_memory(relayed)
+            return
+        if self.relayed is not None:
             self.client_state = self.state_done
             yield from self.try_once()
-        else:
-            yield from super().state_consume_request_body(event)
+
+    def no_memory(self, relayed: Relayed | None) -> Commands[None]:
+        """There is no room for the request: it fails, and nothing else; the rest of the upload goes nowhere."""
+        self.request_body_buf.clear()
+        rejected(Reason.RESOURCES, NO_MEMORY)
+        error = RelayError(503, f"{NO_MEMORY}. Send a smaller one, or send it again later.", retry_after=5.0)
+        if relayed is not None:
+            relayed.refusal, relayed.own_answer = error, True
+        self.flow.response = error_answer(error, relayed.id if relayed is not None else new_request_id())
+        self.client_state = self.state_done
+        yield from self.send_own_answer()
 
     def try_once(self) -> Commands[None]:
         """One attempt: ask the addon where to, connect, send."""
