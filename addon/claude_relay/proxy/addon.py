@@ -44,7 +44,7 @@ from claude_relay.core.exchange import (
 from claude_relay.core.policy import attempts
 from claude_relay.core.routing import route
 
-from . import outbound, reserving
+from . import firstbytes, outbound, reserving
 from .answers import (
     claude_error,
     cors_headers,
@@ -125,8 +125,10 @@ class RelayHooks:
         """Let mitmproxy decide first, then make its HTTP layers able to replay."""
         if next_layer.layer is None:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
+            firstbytes.settle(next_layer)
         if next_layer.layer is not None and self.runtime is not None:
             next_layer.layer = outbound.through(next_layer.layer, self.runtime.way)
+        firstbytes.bound(next_layer.layer)
         RelayLayer.adopt(next_layer.layer)
 
     @guarded

@@ -41,6 +41,7 @@ from .client_connections import Connections
 from .commands import RelayCommands
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
+from .heads import BOUNDS
 from .hookindex import HookIndex
 from .inspection import View
 from .loops import errand
@@ -217,6 +218,7 @@ class ClaudeRelay(RelayHooks):
                 raise
         self.warn(draft.way)
         self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
+        BOUNDS.set(draft.config.limits)
         if self.stored is not None:
             self.stored.ask_anew()
         if self.default is not None and self.default.partition("/")[0] not in draft.config.providers:

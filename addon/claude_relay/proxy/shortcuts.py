@@ -1,10 +1,10 @@
-"""What mitmproxy does many times for every message, done in less time while a relay runs.
+"""What mitmproxy does many times for every message, done in less time while a relay runs, and what it does without bounds, done within some.
 
-    install()   each of SHORTCUTS takes the place of mitmproxy's own
+    install()   each of SHORTCUTS and BOUNDED takes the place of mitmproxy's own
     remove()    mitmproxy gets its own back
 
-Each gives what mitmproxy's gives for every argument (tests/proxy/test_shortcuts.py holds them side by side). What this module must
-not know: the relay.
+Each shortcut gives what mitmproxy's gives for every argument (tests/proxy/test_shortcuts.py holds them side by side). What this module
+must not know: the relay.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mitmproxy import hooks, http, optmanager
+from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net.http import url
+from mitmproxy.proxy.layers.http import _http1, _upstream_proxy
+
+from .firstbytes import host_header
+from .heads import Buffer, receive_connect_answer
 
 GET_ALL: Final = http.Headers.get_all
 PARSE: Final = url.parse_authority
@@ -104,15 +109,24 @@ SHORTCUTS: Final = tuple(
         (url, "parse_authority", authority),
     )
 )
+BOUNDED: Final = tuple(
+    Shortcut(owner, name, function, vars(owner)[name])
+    for owner, name, function in (
+        (NextLayer, "_get_host_header", staticmethod(host_header)),
+        (_http1, "ReceiveBuffer", Buffer),
+        (_upstream_proxy, "ReceiveBuffer", Buffer),
+        (_upstream_proxy.HttpUpstreamProxy, "receive_handshake_data", receive_connect_answer),
+    )
+)
 
 
 def install() -> None:
     """Put all in place; installing twice does no harm."""
-    for shortcut in SHORTCUTS:
+    for shortcut in (*SHORTCUTS, *BOUNDED):
         shortcut.install()
 
 
 def remove() -> None:
     """Give all back; removing twice does no harm."""
-    for shortcut in SHORTCUTS:
+    for shortcut in (*SHORTCUTS, *BOUNDED):
         shortcut.remove()

@@ -58,7 +58,7 @@ BRIDGE = "I have the results."
 """What the assistant says between results and a user's text, where a server wants it to say something."""
 
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
-_SEARCHES = re.compile(r".*-search(-.*)?")
+_SEARCHES = re.compile(r".*-search(-.*)?", re.DOTALL)
 _PLAIN_EFFORTS = ("low", "medium", "high")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"standard_only": "default"}
