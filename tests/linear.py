@@ -24,7 +24,30 @@ FLOOR = 20e-6
 WORTH_IT = 5
 """Texts of those that were tried on a small scale which are tried on a large one."""
 
-CHARACTERS = ("a", "_", " ", "1", "-", ".", ",", '"', "\\", "{", "[", "<", "\r", "\n", "\r\n", '"a', "1.", "a ", "\\u", '\\"', ";", "=")
+CHARACTERS = (
+    "a",
+    "_",
+    " ",
+    "1",
+    "-",
+    ".",
+    ",",
+    '"',
+    "\\",
+    "{",
+    "[",
+    "<",
+    "\r",
+    "\n",
+    "\r\n",
+    '"a',
+    "1.",
+    "a ",
+    "\\u",
+    '\\"',
+    ";",
+    "=",
+)
 ENDS = ("", "\n", "!", '"', "}")
 
 type Make = Callable[[int], Any]

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from linear import SIZES, TOO_MUCH, Make, growth, literals, repeated, worst_growth
 from mitmproxy.addons.next_layer import NeedsMoreData
 from mitmproxy.net.http import http1, url
 
@@ -24,7 +23,7 @@ from claude_relay.core import endpoints, estimate, verdicts
 from claude_relay.core.accounting import batches, needs, passed
 from claude_relay.core.accounting.usage import Meter
 from claude_relay.core.exchange import Endpoint, Failure, Outcome
-from claude_relay.core.formats import FORMATS, anthropic, counting, gemini_schema, reading, telling
+from claude_relay.core.formats import FORMATS, anthropic, counting, reading, telling
 from claude_relay.core.formats.base import Asked, Unsuited
 from claude_relay.core.formats.problems import claude_problem, stated_wait
 from claude_relay.core.formats.translation import Translation
@@ -38,6 +37,7 @@ from claude_relay.core.routing import fits
 from claude_relay.proxy import hops, jsonlog, redaction
 from claude_relay.proxy.firstbytes import host_header
 from claude_relay.proxy.heads import Buffer
+from linear import TOO_MUCH, Make, growth, repeated, worst_growth
 
 TRUSTED = ("cli.", "store.", "core.config.")
 """Modules whose patterns see relay.yaml, the command line and the relay's own files only."""
@@ -254,7 +254,9 @@ def asked(name: str) -> Callable[[bytes], object]:
 def judged(data: bytes) -> object:
     from claude_relay.core.exchange import Facts
 
-    return verdicts.judge(Outcome(429, {}, data, Failure.GARBAGE, data.decode("latin-1")), Facts(Endpoint.MESSAGES), now=0.0)
+    return verdicts.judge(
+        Outcome(429, {}, data, Failure.GARBAGE, data.decode("latin-1")), Facts(Endpoint.MESSAGES), now=0.0
+    )
 
 
 def header(name: str) -> Callable[[str], object]:
@@ -325,9 +327,29 @@ BODY = b'{"model":"m","max_tokens":9,"stream":true,'
 CHAT = b'{"choices":[{"index":0,"delta":%b}]}'
 BYTES = tuple(
     repeated(unit)
-    for unit in (b"a", b" ", b"1", b"{", b"[", b'"', b"\\", b"<", b"\n", b"\r", b"\r\n", b"\x00", b"\xff", b'{"a":', b"[1,", b'"a\\"')
+    for unit in (
+        b"a",
+        b" ",
+        b"1",
+        b"{",
+        b"[",
+        b'"',
+        b"\\",
+        b"<",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\x00",
+        b"\xff",
+        b'{"a":',
+        b"[1,",
+        b'"a\\"',
+    )
 )
-STRINGS = tuple(repeated(unit) for unit in ("a", " ", "1", "1.", "1s", "1 ", "-", ",", "=", ";", "%25", "/", "../", ":", "\xe9", "9ms"))
+STRINGS = tuple(
+    repeated(unit)
+    for unit in ("a", " ", "1", "1.", "1s", "1 ", "-", ",", "=", ";", "%25", "/", "../", ":", "\xe9", "9ms")
+)
 PROBLEMS = (
     *BYTES,
     repeated(b" ", b"<title>"),
@@ -359,7 +381,10 @@ CHAT_STREAMS = (
     events(CHAT % b'{"content":"a"}'),
     events(CHAT % b'{"content":" "}'),
     events(CHAT % b'{"reasoning_content":"a"}'),
-    events(CHAT % b'{"tool_calls":[{"index":%d,"id":"a%d","function":{"name":"n","arguments":"{}"}}]}'.replace(b"a%d", b"a")),
+    events(
+        CHAT
+        % b'{"tool_calls":[{"index":%d,"id":"a%d","function":{"name":"n","arguments":"{}"}}]}'.replace(b"a%d", b"a")
+    ),
     events(CHAT % b'{"tool_calls":[{"id":"i%d","function":{"name":"n"}}]}'),
     events(CHAT % b'{"tool_calls":[{"index":0,"id":"i","function":{"name":"n","arguments":"{}"}}]}'),
     events(CHAT % b'{"tool_calls":[{"index":0,"id":"i","function":{"name":"n","arguments":"a}"}}]}'),
@@ -375,11 +400,15 @@ RESPONSES_STREAMS = (
     events(b'{"type":"response.output_item.added","item":{"type":"function_call","id":"i%d","name":"n"}}'),
     events(b'{"type":"response.output_item.done","item":{"type":"function_call","id":"i%d","name":"n"}}'),
     events(b'{"type":"response.output_item.done","output_index":0,"item":{"type":"message","a%d":1}}'),
-    events(b'{"type":"response.function_call_arguments.delta","output_index":0,"delta":"}"}',
-           b'data: {"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","name":"n"}}\n\n'),
-    json_of(b'{"type":"function_call","id":"i%d","name":"n"}',
-            b'data: {"type":"response.output_item.added","item":{"type":"message"}}\n\ndata: {"type":"response.completed","response":{"output":[',
-            b"]}}\n\n"),
+    events(
+        b'{"type":"response.function_call_arguments.delta","output_index":0,"delta":"}"}',
+        b'data: {"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","name":"n"}}\n\n',
+    ),
+    json_of(
+        b'{"type":"function_call","id":"i%d","name":"n"}',
+        b'data: {"type":"response.output_item.added","item":{"type":"message"}}\n\ndata: {"type":"response.completed","response":{"output":[',
+        b"]}}\n\n",
+    ),
 )
 GEMINI_STREAMS = (
     *STREAM_HEADS,
@@ -389,7 +418,12 @@ GEMINI_STREAMS = (
     json_of(b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}', b"[", b"]"),
     json_of(b"{}", b"[", b"]"),
 )
-ANSWERS = (*BYTES, repeated(b" ", b'{"choices":[', b"]}"), repeated(b"[", b'{"error":'), repeated(b"1", b'{"usage":{"input_tokens":', b"}}"))
+ANSWERS = (
+    *BYTES,
+    repeated(b" ", b'{"choices":[', b"]}"),
+    repeated(b"[", b'{"error":'),
+    repeated(b"1", b'{"usage":{"input_tokens":', b"}}"),
+)
 BODIES = (
     *BYTES,
     repeated(b'"model":"m",', b"{", b'"x":1}'),
@@ -404,15 +438,44 @@ BODIES = (
     repeated(b"NaN,", b'{"a":[', b"1]}"),
     repeated(b"\\ud800", b'{"a":"', b'"}'),
     json_of(b'"a%d":1', b"{", b"}"),
-    json_of(b'{"type":"image","source":{"type":"base64","data":"aaaa"}}', BODY + b'"messages":[{"role":"user","content":[', b"]}]}"),
+    json_of(
+        b'{"type":"image","source":{"type":"base64","data":"aaaa"}}',
+        BODY + b'"messages":[{"role":"user","content":[',
+        b"]}]}",
+    ),
     json_of(b'{"role":"user","content":"a"}', BODY + b'"messages":[', b"]}"),
     json_of(b'{"role":"assistant","content":[]}', BODY + b'"messages":[{"role":"user","content":"a"},', b"]}"),
-    json_of(b'{"role":"assistant","content":[{"type":"tool_use","id":"i%d","name":"n","input":{}}]}', BODY + b'"messages":[{"role":"user","content":"a"},', b"]}"),
-    json_of(b'{"type":"tool_use","id":"i%d","name":"n","input":{}}', BODY + b'"messages":[{"role":"assistant","content":[', b"]}]}"),
-    json_of(b'{"role":"assistant","content":[{"type":"thinking","thinking":"a","signature":"relay-thoughts-of-another-model"}]}', BODY + b'"messages":[', b"]}"),
-    json_of(b'{"name":"n%d","input_schema":{"type":"object"}}', BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[', b"]}"),
-    json_of(b'{"name":"n.%d","input_schema":{"type":"object"}}', BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[', b"]}"),
-    json_of(b'"a%d":{"type":"string"}', BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[{"name":"n","input_schema":{"type":"object","properties":{', b"}}}]}"),
+    json_of(
+        b'{"role":"assistant","content":[{"type":"tool_use","id":"i%d","name":"n","input":{}}]}',
+        BODY + b'"messages":[{"role":"user","content":"a"},',
+        b"]}",
+    ),
+    json_of(
+        b'{"type":"tool_use","id":"i%d","name":"n","input":{}}',
+        BODY + b'"messages":[{"role":"assistant","content":[',
+        b"]}]}",
+    ),
+    json_of(
+        b'{"role":"assistant","content":[{"type":"thinking","thinking":"a","signature":"relay-thoughts-of-another-model"}]}',
+        BODY + b'"messages":[',
+        b"]}",
+    ),
+    json_of(
+        b'{"name":"n%d","input_schema":{"type":"object"}}',
+        BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[',
+        b"]}",
+    ),
+    json_of(
+        b'{"name":"n.%d","input_schema":{"type":"object"}}',
+        BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[',
+        b"]}",
+    ),
+    json_of(
+        b'"a%d":{"type":"string"}',
+        BODY
+        + b'"messages":[{"role":"user","content":"a"}],"tools":[{"name":"n","input_schema":{"type":"object","properties":{',
+        b"}}}]}",
+    ),
     json_of(b'{"type":"text","text":"a"}', BODY + b'"messages":[{"role":"user","content":"a"}],"system":[', b"]}"),
     json_of(b'"s%d"', BODY + b'"messages":[{"role":"user","content":"a"}],"stop_sequences":[', b"]}"),
     repeated(b"1", BODY + b'"temperature":', b',"messages":[]}'),
@@ -452,8 +515,14 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     # requests
     "facts": (facts, BODIES),
     "rename": (renamed, BODIES),
-    "estimate": (estimate.estimate_tokens, (*BODIES, repeated(b'"data"', b'"base64"'), repeated(b'"data": "', b'"base64"'))),
-    "named": (lambda data: resources.named("/v1/messages", data), (*BODIES, repeated(b'"file_id" : "file_', b""), repeated(b" ", b'"file_id"'))),
+    "estimate": (
+        estimate.estimate_tokens,
+        (*BODIES, repeated(b'"data"', b'"base64"'), repeated(b'"data": "', b'"base64"')),
+    ),
+    "named": (
+        lambda data: resources.named("/v1/messages", data),
+        (*BODIES, repeated(b'"file_id" : "file_', b""), repeated(b" ", b'"file_id"')),
+    ),
     "need": (needs.most_output, (*BODIES, repeated(b'"max_tokens" ', b""))),
     "need of a batch": (needs.need_of_batch, (*BYTES, json_of(b'{"params":{"model":"m%d"}}', b'{"requests":[', b"]}"))),
     "legible": (legible.legible, BODIES),
@@ -467,8 +536,14 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "problem": (telling.read_problem, PROBLEMS),
     "verdict": (judged, PROBLEMS),
     "claude's problem": (lambda text: claude_problem(429, "", "", text), STRINGS),
-    "stated wait": (lambda text: stated_wait({}, text.encode(), text), (*STRINGS, repeated("retry "), repeated("1", "retry in "), repeated(" ", '"retryDelay"'))),
-    "results url": (lambda data: batches.fetched_here(data, "http://a"), (*BYTES, repeated(b'"results_url":"'), repeated(b"/v1/messages/batches/a", b'"results_url":"'))),
+    "stated wait": (
+        lambda text: stated_wait({}, text.encode(), text),
+        (*STRINGS, repeated("retry "), repeated("1", "retry in "), repeated(" ", '"retryDelay"')),
+    ),
+    "results url": (
+        lambda data: batches.fetched_here(data, "http://a"),
+        (*BYTES, repeated(b'"results_url":"'), repeated(b"/v1/messages/batches/a", b'"results_url":"')),
+    ),
     "made": (resources.made, BYTES),
     "containers": (resources.containers, (repeated(b" ", b'{"container"'), repeated(b"[", b'{"container":'))),
     "sse, bytes": (in_pieces(SseParser), STREAM_HEADS),

@@ -60,6 +60,7 @@ from .clock import NOW
 from .crossing import Translated
 from .discovery import Discovery
 from .ending import Ending, ending_error
+from .intake import consider
 from .modelspage import models_answer
 from .opening import Opening
 from .pointing import is_loopback, point, refuse_strangers
@@ -82,6 +83,7 @@ UNREAD = (
     "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
     f"`{command('doctor')}` says what is wrong with the database."
 )
+ONCE = {"attempts": 1, "keys": 1}
 ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
 
@@ -143,6 +145,7 @@ class RelayHooks:
         if request.method == "CONNECT":
             return
         if not runtime.claims(request.host, request.port):
+            request.stream = True  # nothing of it is looked at, so nothing need be kept
             outbound.lead_on(flow, runtime.way)
             return
         host = base = page = None
@@ -173,6 +176,8 @@ class RelayHooks:
             relayed.runtime = self.runtime or runtime
         if relayed.ended is None and self.ending is not None and self.ending.begun:
             relayed.ended = ending_error(flow)
+        turn_away(flow, relayed)
+        consider(flow, relayed)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential."""
@@ -206,6 +211,8 @@ class RelayHooks:
         """Raises RelayError for a request that cannot be decided: the relay ends, or all its keys are in a vault that cannot be read."""
         if relayed.ended is not None:
             raise relayed.ended
+        if relayed.turned_away is not None:
+            raise relayed.turned_away
         why = self.books.stored.keys_unread if self.books.stored is not None else None
         if why is None or relayed.facts.endpoint is Endpoint.SIDE:
             return
@@ -236,7 +243,7 @@ class RelayHooks:
                 facts,
                 hops,
                 runtime.pools,
-                runtime.config.retry,
+                runtime.config.retry.model_copy(update=ONCE) if relayed.goes_through else runtime.config.retry,
                 clock=NOW,
                 wall=NOW.wall,
                 random=random.random,
@@ -339,6 +346,10 @@ class RelayHooks:
             relayed.tries[-1].verdict = ENDED
             refuse(flow, relayed, relayed.ended)
             return
+        if relayed.turned_away is not None:  # while its body went on as it came
+            relayed.end_try(outcome, None)
+            refuse(flow, relayed, relayed.turned_away)
+            return
         if relayed.facts.endpoint is Endpoint.SIDE:
             relayed.end_try(outcome, None)
             if outcome.failure is not None or outcome.status is None:
@@ -354,6 +365,8 @@ class RelayHooks:
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """An answer is on its way to the client: the upstream's, or one of the relay's own."""
         relayed = RELAYED.get(flow)
+        if relayed is None and flow.response is not None and flow.request.stream:
+            flow.response.stream = True
         if relayed is None or flow.response is None:
             return
         if relayed.facts.endpoint is not Endpoint.SIDE:
@@ -426,6 +439,15 @@ def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | Non
         why = "This path is not part of the API that the relay serves, and a placeholder key does not leave it."
         raise RelayError(404, why)
     return None
+
+
+def turn_away(flow: http.HTTPFlow, relayed: Relayed) -> None:
+    """What its head alone decides: then its body need not come."""
+    relayed.turned_away = relayed.ended
+    try:
+        answer_at_once(flow, relayed)
+    except RelayError as error:
+        relayed.turned_away = error
 
 
 def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:

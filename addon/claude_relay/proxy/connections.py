@@ -22,6 +22,8 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
+from .heads import TooLong
+from .rejections import Reason, rejected
 from .unsent import drop, unsent, waits_to_be_sent
 
 SWITCHING: Final = 101
@@ -34,6 +36,10 @@ type Commands[T] = layer.CommandGenerator[T]
 
 class Unanswered(ResponseProtocolError):
     """The connection ended, or refused the request, before any byte of an answer."""
+
+
+class Garbled(ResponseProtocolError):
+    """What came is no answer."""
 
 
 class Lender(Protocol):
@@ -104,18 +110,35 @@ class Http1(Http1Client):
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
         """Skip interim answers; tell of the end of the connection in the place of an answer."""
-        if self.request is not None and isinstance(event, events.DataReceived) and not self.skip_interim():
-            yield from self.switched()
-            return
+        if self.request is not None and isinstance(event, events.DataReceived):
+            try:
+                same = self.skip_interim()
+            except TooLong:
+                same = True  # as what follows will find, too
+            if not same:
+                yield from self.switched()
+                return
         unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
-        for command in self.until_an_error(super().read_headers(event)):
+        for command in self.until_an_error(self.within_bounds(super().read_headers(event))):
             if unanswered and not self.answering and isinstance(command, ReceiveHttp):
                 command.event = as_unanswered(command.event)
             yield command
 
     def read_body(self, event: events.Event) -> Commands[None]:
         """An answer that breaks off, or is none."""
-        yield from self.until_an_error(super().read_body(event))
+        yield from self.until_an_error(self.within_bounds(super().read_body(event)))
+
+    def within_bounds(self, found: Commands[None]) -> Commands[None]:
+        """A head, trailers or the line before a chunk that do not end are none."""
+        try:
+            yield from found
+        except TooLong as error:
+            self.buf.maybe_extract_at_most(len(self.buf))
+            yield commands.CloseConnection(self.conn)
+            assert self.stream_id is not None
+            rejected(Reason.ANSWER, "an upstream's answer was given up: its head is too large")
+            why = f"the answer's head is too large: {error}"
+            yield ReceiveHttp(Garbled(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
 
     def until_an_error(self, found: Commands[None]) -> Commands[None]:
         """An error is the last that a stream hears of this connection: its end, which follows, would be the next attempt's error."""

@@ -8,10 +8,15 @@ mitmproxy collects a head for as long as it does not end. It must not know what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from h2.connection import H2Connection
+from h2.exceptions import DenialOfServiceError
+from h2.frame_buffer import FrameBuffer
 from h11._receivebuffer import ReceiveBuffer
+from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 from mitmproxy.utils import human
@@ -22,6 +27,10 @@ CHUNK_LINE: Final = 1024
 """Bytes of the line before a chunk: its size, and extensions that nobody uses."""
 FIELD: Final = 32
 """Bytes that a field counts beside its name and value, as HTTP/2 has it (RFC 9113, section 6.5.2)."""
+
+
+UNFOLDED: Final = 4
+"""Times as large as it may be, a head of HTTP/2 is still read, so that its sender can be told."""
 
 
 class TooLong(Exception):
@@ -68,6 +77,31 @@ class Buffer(ReceiveBuffer):
         if len(self._data if line is None else line) > CHUNK_LINE:
             raise TooLong(f"a chunk begins with more than {CHUNK_LINE} bytes")
         return line
+
+
+class Frames(FrameBuffer):
+    """h2's reading of frames: a head may come in many of them, but not be longer than one may be, packed as it is."""
+
+    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
+        size = sum(len(part.data) for part in self._headers_buffer)
+        if size + (len(f.data) if isinstance(f, HeadersFrame | ContinuationFrame) else 0) > BOUNDS.bounds.head:
+            raise DenialOfServiceError("the head is too large")
+        return super()._update_header_buffer(f)
+
+
+def bound(connection: H2Connection) -> None:
+    """Bound the heads of an HTTP/2 connection: as they are packed, and roughly as they unfold; for the rest see `fits`."""
+    connection.incoming_buffer.__class__ = Frames
+    connection.decoder.max_header_list_size = UNFOLDED * BOUNDS.bounds.head
+
+
+def too_long(fields: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Why a head, or trailers, are longer than they may be; None: they are not."""
+    try:
+        BOUNDS.check(sum(len(name) + len(value) + FIELD for name, value in fields), len(fields))
+    except TooLong as error:
+        return str(error)
+    return None
 
 
 _RECEIVE: Final = HttpUpstreamProxy.receive_handshake_data

@@ -37,7 +37,7 @@ from .crossing import Bytes, Crossing
 from .hops import onward
 from .patience import Patience
 from .redaction import for_show, mask_headers
-from .runtime import Limits, Runtime
+from .runtime import ANY_SIZE, Limits, Runtime, Sizes
 from .wire import Pristine, Signature, lower_headers
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,11 @@ class Relayed:
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False
+    turned_away: RelayError | None = None
+    """Why its body is not read."""
+    sizes: Sizes = ANY_SIZE
+    goes_through: bool = False
+    """Its body is not kept, but goes on as it comes: there is one attempt."""
 
     # the request
     pristine: Pristine | None = None

@@ -49,10 +49,12 @@ from mitmproxy.proxy.layers.http._hooks import (
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.reading.gate import Decision
 
-from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
-from .connections import Commands, GetConnection, Unanswered
+from .answering import Ended, Expired, HeldEnough, RelaySettleHook
+from .connections import Commands, Garbled, GetConnection, Unanswered
+from .intake import stalled
+from .receiving import ReceivingStream, Stalled
 from .relayed import RELAYED, Relayed
-from .wire import own_request, own_response
+from .wire import TELL_LENGTH, own_response
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class ConnectExpired(ResponseProtocolError):
     """There was no connection in time."""
 
 
-class RelayStream(AnsweringStream):
+class RelayStream(ReceivingStream):
     """One request and its answer, through as many attempts as it takes."""
 
     sent_at: float = 0.0
@@ -93,21 +95,6 @@ class RelayStream(AnsweringStream):
         return super().handle_event(event)
 
     # -- the request
-
-    def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
-        """The client's connection goes by the head as it came, whatever becomes of the flow's."""
-        event.request = own_request(event.request)
-        yield from super().state_wait_for_request_headers(event)
-
-    def state_consume_request_body(self, event: events.Event) -> Commands[None]:
-        if isinstance(event, RequestEndOfMessage) and (relayed := RELAYED.get(self.flow)) is not None:
-            self.relayed = relayed
-            relayed.keep_request(self.flow.request, bytes(self.request_body_buf))
-            self.request_body_buf.clear()
-            self.client_state = self.state_done
-            yield from self.try_once()
-        else:
-            yield from super().state_consume_request_body(event)
 
     def try_once(self) -> Commands[None]:
         """One attempt: ask the addon where to, connect, send."""
@@ -133,8 +120,11 @@ class RelayStream(AnsweringStream):
             return
         yield from self.send_request(relayed)
         self.sent_at = time.monotonic()
-        self.patience.sent(self.sent_at)
-        yield from self.watch()
+        if self.receives:  # a file that goes on as it comes
+            yield from self.watch_upload(relayed)
+        else:
+            self.patience.sent(self.sent_at)
+            yield from self.watch()
 
     def get_connection(self, since: float) -> Commands[bool]:
         """As `make_server_connection`, but for connections that are known to be dead."""
@@ -158,12 +148,25 @@ class RelayStream(AnsweringStream):
         trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
         relayed.attempt_sent()
         head, content = relayed.sign(request)
+        if relayed.goes_through:
+            yield from self.begin_upload(head)
+            return
         yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), server)
         if trailers:
             yield SendHttp(RequestTrailers(self.stream_id, trailers), server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), server)
+
+    def begin_upload(self, head: http.Request) -> Commands[None]:
+        """The head of a file, with what of it is there; the rest follows as it comes."""
+        server = self.context.server
+        if server.alpn != b"h2" and TELL_LENGTH.isdisjoint([name.lower() for name, _ in head.headers.fields]):
+            head.headers["transfer-encoding"] = "chunked"
+        yield SendHttp(RequestHeaders(self.stream_id, head, False), server)
+        chunks, self.chunks = self.chunks, []
+        for chunk in chunks:
+            yield SendHttp(RequestData(self.stream_id, chunk), server)
 
     # -- the start of the answer
 
@@ -253,7 +256,11 @@ class RelayStream(AnsweringStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
         relayed = self.relayed
-        if relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
+        if isinstance(event, RequestProtocolError):
+            self.chunks = []
+        if isinstance(event, Stalled):
+            yield from self.stop_upload(stalled(event.message))
+        elif relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
             self.client_state = self.state_done  # the rest of the upload goes nowhere
             yield from self.send_own_answer()
         elif relayed is None or isinstance(event, RequestProtocolError) or self.client_state == self.state_errored:
@@ -264,7 +271,7 @@ class RelayStream(AnsweringStream):
         elif self.server_state == self.state_gate:
             yield from self.gate_broke(relayed, event)
         elif self.server_state == self.state_wait_for_response_headers:
-            if isinstance(event, Unanswered) and not (self.fresh or self.replaced):
+            if isinstance(event, Unanswered) and not (self.fresh or self.replaced or relayed.goes_through):
                 yield from self.resend(relayed, event.message)
                 return
             yield from self.stop(event)
@@ -348,6 +355,8 @@ def failure_of(event: ResponseProtocolError) -> Failure:
     """The kind of failure that a protocol error stands for."""
     if isinstance(event, (Expired, ConnectExpired)):
         return Failure.TIMEOUT
+    if isinstance(event, Garbled):
+        return Failure.GARBAGE
     if event.code is ErrorCode.CONNECT_FAILED:
         if "timed out" in event.message:
             return Failure.TIMEOUT

@@ -34,7 +34,7 @@ from claude_relay.core.config.locate import base, locate
 from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
-from . import banner, confdir, options, reload, shortcuts
+from . import backpressure, banner, confdir, options, reload, shortcuts
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
 from .client_connections import Connections
@@ -325,6 +325,7 @@ class ClaudeRelay(RelayHooks):
         """mitmproxy opens at most five connections to one upstream for a client; over HTTP/2 a client may well want more at once."""
         handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
         if handler is not None:
+            backpressure.attach(handler)
             handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
 
     def tls_failed_client(self, data: TlsData) -> None:

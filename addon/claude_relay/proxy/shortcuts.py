@@ -1,4 +1,4 @@
-"""What mitmproxy does many times for every message, done in less time while a relay runs, and what it does without bounds, done within some.
+"""What mitmproxy does many times for every message, done in less time while a relay runs, and what it does without bounds, within some.
 
     install()   each of SHORTCUTS and BOUNDED takes the place of mitmproxy's own
     remove()    mitmproxy gets its own back
