@@ -167,6 +167,7 @@ class RelayHooks:
             base=base,
             page=page,
             keep_body=self.books.keeps_bodies and not side,
+            is_shown=self.books.view.view is not None,
         )
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
@@ -399,8 +400,11 @@ class RelayHooks:
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """The client left, or the connection to it broke."""
+        relayed = RELAYED.get(flow)
         await self.settle(flow)
         self.let_go(flow)
+        if relayed is not None:
+            asyncio.get_running_loop().call_soon(relayed.release, flow)  # nothing of it leaves any more
 
     async def settle(self, flow: http.HTTPFlow) -> None:
         """Write the request down, exactly once."""

@@ -11,17 +11,19 @@ not know what the bytes are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable
 from typing import Any, Final
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection
-from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 
 from .connections import Http1
+from .heads import BOUNDS
 from .http2 import Http2OfClients
+from .rejections import Reason, rejected
 
 MARK: Final = 1024 * 1024
 """Bytes that wait for an HTTP/2 client's window before its upstream is not read any more."""
@@ -32,6 +34,7 @@ class Drain:
 
     def __init__(self, handler: ConnectionHandler) -> None:
         self.handler = handler
+        self.layers: weakref.WeakSet[HttpLayer] = weakref.WeakSet()
         self.brakes = 0
         self._stirred = asyncio.Event()
 
@@ -49,7 +52,7 @@ class Drain:
         else:
             for end in (client, connection):
                 await room(transports.get(end))
-            while client.alpn == b"h2" and waiting(self.handler.layer, connection) > MARK:
+            while client.alpn == b"h2" and waiting(self.layers, connection) > MARK:
                 await self._stirred.wait()
 
     def stir(self) -> None:
@@ -70,22 +73,44 @@ async def room(io: ConnectionIO | None) -> None:
 
 
 def attach(handler: ConnectionHandler) -> None:
-    """Take the place of mitmproxy's way to wait."""
-    handler.drain_writers = Drain(handler).drain  # type: ignore[method-assign]
+    """Take the place of mitmproxy's way to wait; hang up on a client that says nothing."""
+    drain = Drain(handler)
+    handler.drain_writers = drain.drain  # type: ignore[method-assign]
+    asyncio.get_running_loop().call_later(BOUNDS.bounds.head_time, hang_up_if_silent, weakref.ref(drain))
+
+
+def hang_up_if_silent(found: weakref.ref[Drain]) -> None:
+    """A client that has said nothing by which to tell what it wants has been waited for long enough."""
+    drain = found()
+    io = None if drain is None or drain.layers else drain.handler.transports.get(drain.handler.client)
+    if io is not None and io.handler is not None:
+        rejected(Reason.HEAD, "a connection was closed: nothing came from it")
+        io.handler.cancel("nothing came")
+
+
+def drain_of(client: Client) -> Drain | None:
+    """What waits for a client's connection."""
+    handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+    drain = getattr(getattr(handler, "drain_writers", None), "__self__", None)
+    return drain if isinstance(drain, Drain) else None
+
+
+def saw(layer: HttpLayer) -> None:
+    """One of the HTTP layers of a client's connection."""
+    if (drain := drain_of(layer.context.client)) is not None:
+        drain.layers.add(layer)
 
 
 def brake(client: Client, *, hold: bool) -> None:
     """Do not read a client's connection, or read it again."""
-    handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
-    drain = getattr(getattr(handler, "drain_writers", None), "__self__", None)
-    if isinstance(drain, Drain):
+    if (drain := drain_of(client)) is not None:
         drain.brakes += 1 if hold else -1
         drain.stir()
 
 
-def waiting(built: layer.Layer, upstream: Connection) -> int:
+def waiting(layers: Iterable[HttpLayer], upstream: Connection) -> int:
     """Bytes of answers from an upstream that wait because the client's windows are closed."""
-    for found in http_layers(built):
+    for found in layers:
         client, server = found.connections.get(found.context.client), found.connections.get(upstream)
         if server is None or not isinstance(client, Http2OfClients):
             continue
@@ -96,13 +121,3 @@ def waiting(built: layer.Layer, upstream: Connection) -> int:
             return client.waiting(inner.stream_id or 0)
         return max(map(client.waiting, client.streams), default=0)
     return 0
-
-
-def http_layers(built: layer.Layer | None) -> Iterator[HttpLayer]:
-    """The HTTP layers in a stack of layers, and those within their tunnels."""
-    while built is not None:
-        if isinstance(built, HttpLayer):
-            yield built
-            for stream in list(built.streams.values()):
-                yield from http_layers(stream.child_layer)
-        built = built.layer if isinstance(built, layer.NextLayer) else getattr(built, "child_layer", None)

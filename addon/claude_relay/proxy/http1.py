@@ -99,6 +99,10 @@ class Http1OfClients(Http1Server):
         if self.request_done or self.request is None or self.request.method == "CONNECT":
             yield from super().send(event)
             return
+        if isinstance(event, ResponseHeaders) and event.response.status_code < 200:  # go on
+            yield from super().send(event)
+            self.response = None
+            return
         if isinstance(event, ResponseHeaders):
             event.response = own_response(event.response)
             event.response.headers["connection"] = "close"

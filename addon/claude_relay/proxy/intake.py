@@ -45,8 +45,12 @@ def announced(request: http.Request) -> int:
 
 def too_large(limit: int) -> RelayError:
     """As Claude's API has it."""
-    said = f"{limit / MB:g} MB" if limit >= MB else f"{limit:,} bytes"
-    return RelayError(413, f"The request's body is larger than {said}. Send less at once.", final=True)
+    return RelayError(413, f"The request's body is larger than {size_in_words(limit)}. Send less at once.", final=True)
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as people write them."""
+    return f"{size / MB:g} MB" if size >= MB else f"{size:,} bytes"
 
 
 def stalled(seconds: str) -> RelayError:

@@ -45,19 +45,15 @@ class Stalled(Expired):
 class ReceivingStream(AnsweringStream):
     """A stream whose request is on its way in."""
 
-    chunks: list[bytes]
-    """Of a body that is kept."""
     size: int = 0
     """Bytes of the body so far."""
     looked_at: int = 0
     """How many those were when it was last looked whether they still come."""
-    receives: bool = False
-    """Whether the body is still to come."""
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
         """The client's connection goes by the head as it came, whatever becomes of the flow's."""
         event.request = own_request(event.request)
-        self.chunks = []
+        self.chunks, self.held = [], []
         yield from super().state_wait_for_request_headers(event)
         if event.end_stream or self.client_state != self.state_consume_request_body:
             return

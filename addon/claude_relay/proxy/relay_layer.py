@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 
+from . import backpressure
 from .adopting import adopt, adopt_client, client_of
 from .answering import AnsweringStream, Ended, Expired
 from .connections import Commands, GetConnection
@@ -75,6 +76,7 @@ class RelayLayer(HttpLayer):
             yield from super()._handle_event(event)
             client = self.connections.get(self.context.client)
             adopt_client(client)
+            backpressure.saw(self)
             if isinstance(client, Http1OfClients):
                 for command in client.begin():
                     self.command_sources[command] = client

@@ -51,8 +51,9 @@ from claude_relay.core.reading.gate import Decision
 
 from .answering import Ended, Expired, HeldEnough, RelaySettleHook
 from .connections import Commands, Garbled, GetConnection, Unanswered
-from .intake import stalled
+from .intake import size_in_words, stalled
 from .receiving import ReceivingStream, Stalled
+from .rejections import Reason, rejected
 from .relayed import RELAYED, Relayed
 from .wire import TELL_LENGTH, own_response
 
@@ -83,7 +84,6 @@ class RelayStream(ReceivingStream):
     """Whether the attempt's connection was opened for it."""
     replaced: bool = False
     """Whether the attempt has had a dead connection replaced."""
-    held: list[bytes]
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, RequestProtocolError):
@@ -92,7 +92,8 @@ class RelayStream(ReceivingStream):
             relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
             if relayed is not None:
                 relayed.client_left()
-        return super().handle_event(event)
+            self.release()
+        yield from super().handle_event(event)
 
     # -- the request
 
@@ -195,8 +196,12 @@ class RelayStream(ReceivingStream):
         gate = self.relayed.gate
         if isinstance(event, ResponseData):
             self.relayed.saw_byte()
+            if self.relayed.too_much(event.data):
+                yield from self.overflow(self.relayed)
+                return
             data = self.relayed.read(event.data)
-            self.held.append(data)
+            if data:
+                self.held.append(data)
             was_started = gate.started
             decision = gate.feed(data) if data else gate.decision
             now = self.note_bytes(self.relayed)
@@ -212,6 +217,15 @@ class RelayStream(ReceivingStream):
                 self.held.append(rest)
                 gate.feed(rest)
             yield from self.act_on(gate.end(), whole=True)
+
+    def overflow(self, relayed: Relayed) -> Commands[None]:
+        """More of an answer than can be kept until it is known to be good, or brought into Claude's form."""
+        limit = relayed.runtime.config.limits.answer
+        why = f"the answer is larger than {size_in_words(limit)} and cannot go on before it is whole"
+        rejected(Reason.ANSWER, "an upstream's answer was given up: it is larger than %s", size_in_words(limit))
+        self.held = []
+        yield from self.abandon(why)
+        yield from self.failed(Outcome(failure=Failure.OVERSIZED, message=why), whole=True)
 
     def act_on(self, decision: Decision, *, whole: bool) -> Commands[None]:
         """`whole`: the answer has been read to its end."""
@@ -256,8 +270,6 @@ class RelayStream(ReceivingStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
         relayed = self.relayed
-        if isinstance(event, RequestProtocolError):
-            self.chunks = []
         if isinstance(event, Stalled):
             yield from self.stop_upload(stalled(event.message))
         elif relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
