@@ -60,7 +60,7 @@ def seconds(work: Callable[[Any], object], given: Any, runs: int = 3) -> float:
         started = time.thread_time()
         work(given)
         best = min(best, time.thread_time() - started)
-        if best > 0.05:
+        if best > 0.02:
             break
     return max(best, FLOOR)
 

@@ -19,6 +19,7 @@ from mitmproxy import hooks, http, optmanager
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net.http import url
 from mitmproxy.proxy.layers.http import _http1, _upstream_proxy
+from mitmproxy.utils.strutils import always_str
 
 from .firstbytes import host_header
 from .heads import Buffer, receive_connect_answer
@@ -27,6 +28,8 @@ GET_ALL: Final = http.Headers.get_all
 PARSE: Final = url.parse_authority
 LONGEST: Final = 255
 """Characters of an authority that is kept: clients may send any text as one, and a thousand long ones would take up memory."""
+NO_AUTHORITY: Final = 1000
+"""Characters above which it is none: to decode international names takes time in proportion to the square of their length."""
 known: Final = functools.lru_cache(maxsize=1024)(PARSE)
 UNCHANGING: Final = frozenset({bool, int, float, str, type(None)})
 
@@ -72,7 +75,13 @@ def args(hook: hooks.Hook) -> list[Any]:
 
 def authority(authority: Any, check: bool) -> tuple[Any, int | None]:
     """Host and port, found once for each text: mitmproxy reads the same Host header four times for each request."""
-    return known(authority, check) if len(authority) <= LONGEST else PARSE(authority, check)
+    if len(authority) <= LONGEST:
+        return known(authority, check)
+    if len(authority) <= NO_AUTHORITY:
+        return PARSE(authority, check)
+    if check:
+        raise ValueError("the authority is too long to be one")
+    return always_str(authority, "utf-8", "surrogateescape"), None
 
 
 @dataclass(frozen=True, slots=True)
