@@ -66,21 +66,24 @@ def seconds(work: Callable[[Any], object], given: Any, runs: int = 3) -> float:
 
 
 def growth(work: Callable[[Any], object], make: Make, sizes: tuple[int, ...] = SIZES) -> float:
-    """How many times longer than in proportion the next size takes, at the worst; a size is not tried after a bad one."""
-    before, worst = None, 0.0
+    """How many times longer than in proportion the largest size takes, compared with the one before.
+
+    It is not tried where two steps before it were bad already: one may be, where a function does something else with more.
+    """
+    before, ratio = None, 0.0
     collects = gc.isenabled()
     gc.disable()
     try:
         for size in sizes:
             took = seconds(work, make(size)) / size
-            worst = max(worst, took / before if before else 0.0)
-            if worst > TOO_MUCH:
+            last, ratio = ratio, took / before if before else 0.0
+            if min(last, ratio) > TOO_MUCH:
                 break
             before = took
     finally:
         if collects:
             gc.enable()
-    return worst
+    return ratio
 
 
 def repeated[T: (str, bytes)](unit: T, prefix: T | None = None, suffix: T | None = None) -> Make:

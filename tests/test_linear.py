@@ -406,7 +406,8 @@ RESPONSES_STREAMS = (
     ),
     json_of(
         b'{"type":"function_call","id":"i%d","name":"n"}',
-        b'data: {"type":"response.output_item.added","item":{"type":"message"}}\n\ndata: {"type":"response.completed","response":{"output":[',
+        b'data: {"type":"response.output_item.added","item":{"type":"message"}}\n\n'
+        b'data: {"type":"response.completed","response":{"output":[',
         b"]}}\n\n",
     ),
 )

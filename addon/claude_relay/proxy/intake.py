@@ -17,7 +17,6 @@ from claude_relay.core.endpoints import normalise_path
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Endpoint
 
-from .rejections import Reason, rejected
 from .runtime import Sizes
 
 if TYPE_CHECKING:
@@ -68,6 +67,4 @@ def consider(flow: http.HTTPFlow, relayed: Relayed) -> None:
     elif size > sizes.kept:
         relayed.goes_through = True
     if relayed.turned_away is not None:
-        if relayed.turned_away.status == 413:
-            rejected(Reason.BODY, "a request's body was refused: %s", relayed.turned_away.message)
         request.headers.pop("expect", None)  # it need not send the body at all

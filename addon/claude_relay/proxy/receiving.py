@@ -30,6 +30,7 @@ from .answering import AnsweringStream, Expired
 from .backpressure import brake
 from .connections import Commands
 from .intake import too_large
+from .rejections import Reason, rejected
 from .relayed import RELAYED, Relayed
 from .wire import own_request
 
@@ -100,12 +101,19 @@ class ReceivingStream(AnsweringStream):
 
     def turn_away(self, relayed: Relayed, error: RelayError) -> Commands[None]:
         """Answer now, whatever still comes."""
+        self.count(error)
         relayed.turned_away = error
         self.relayed = relayed
         self.chunks, self.deadline = [], None
         self.client_state = self.state_done
         relayed.keep_request(self.flow.request, b"")
         yield from self.try_once()
+
+    @staticmethod
+    def count(error: RelayError) -> None:
+        """A body that was not taken."""
+        if error.status in (408, 413):
+            rejected(Reason.BODY, "a request's body was refused: %s", error.message)
 
     # -- a body that goes on as it comes
 
@@ -154,6 +162,7 @@ class ReceivingStream(AnsweringStream):
         if self.client_state == self.state_consume_request_body:
             yield from self.turn_away(relayed, error)
         else:
+            self.count(error)
             yield from self.abandon(error.message)
             self.client_state, self.deadline = self.state_done, None
             relayed.turned_away = error

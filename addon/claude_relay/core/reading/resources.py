@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from .lenient import BAD_JSON
+from .spans import holds
 
 DAY = 86400.0
 LASTS = {"msgbatch": 29 * DAY, "container": 30 * DAY, "file": 365 * DAY}
@@ -65,7 +66,7 @@ def named(path: str, body: bytes = b"", container: str = "") -> tuple[str, ...]:
     """The ids that a request is about: those in its path, else its container and the files that its body refers to. Never raises."""
     if in_path := tuple(part for part in path.partition("?")[0].split("/") if _ID.fullmatch(part)):
         return in_path
-    files = (match[1].decode() for match in _FILE.finditer(body)) if _FILE_ID in body else ()
+    files = (match[1].decode() for match in _FILE.finditer(body)) if holds(body, _FILE_ID) else ()
     return tuple(dict.fromkeys([*_valid(container), *files]))[:MOST_NAMED]
 
 
