@@ -154,6 +154,7 @@ ROWS = [
     (Outcome(None, failure=Failure.TIMEOUT), "timeout", Blame.ROUTE, "none"),
     (Outcome(200, failure=Failure.EMPTY), "empty", Blame.ROUTE, "none"),
     (Outcome(200, failure=Failure.GARBAGE), "garbage", Blame.ROUTE, "none"),
+    (Outcome(failure=Failure.OVERSIZED), "oversized", Blame.ROUTE, "none"),
     (Outcome(None), "broken", Blame.ROUTE, "none"),
     *((Outcome(status), "bad_request", Blame.REQUEST, "none") for status in (400, 404, 409, 413, 422, 418)),
     (Outcome(400, body=error(SIGNATURE)), "signature", Blame.REQUEST, "none"),

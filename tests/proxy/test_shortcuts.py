@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http, optmanager
+from mitmproxy.addons.next_layer import NeedsMoreData, NextLayer
+from mitmproxy.connection import Server
 from mitmproxy.net.http import url
+from mitmproxy.proxy.layers.http import _upstream_proxy
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
 from mitmproxy.test import tflow
 
 from claude_relay.proxy import shortcuts
+from claude_relay.proxy.firstbytes import host_header
+
+MITMPROXYS = NextLayer._get_host_header
 
 OWN: dict[str, Any] = {shortcut.name: getattr(shortcut.owner, shortcut.name) for shortcut in shortcuts.SHORTCUTS}
 """mitmproxy's functions, as long as no relay runs."""
@@ -87,6 +94,38 @@ def test_a_long_authority_is_read_but_not_kept() -> None:
     for text in ("a" * 60 + "." + "b" * 300, "c" * 60_000):
         assert shortcuts.authority(text, False) == OWN["parse_authority"](text, False)
     assert shortcuts.known.cache_info() == before
+
+
+LINES = st.lists(
+    st.sampled_from([b"Host: a.b", b"host:  c ", b"X: y", b"Host:", b"", b"GET", b"HTTP/1.1 "]), max_size=5
+)
+
+
+@given(st.sampled_from([b"GET / HTTP/1.1", b"GE", b"\x16\x03", b"POST / http/1.1", b"GETHTTP/"]), LINES, st.booleans())
+def test_a_host_is_found_in_first_bytes_as_mitmproxy_finds_it(first: bytes, lines: list[bytes], whole: bool) -> None:
+    data = b"\r\n".join([first, *lines]) + b"\r\n" * whole
+    context = SimpleNamespace(client=SimpleNamespace(transport_protocol="tcp"))
+
+    def found(look: Any) -> object:
+        try:
+            return look(context, data, b"")
+        except NeedsMoreData:
+            return NeedsMoreData
+
+    assert found(host_header) == found(MITMPROXYS)
+
+
+def test_what_an_outbound_proxy_answers_is_bounded(installed: None) -> None:
+    tunnel = object.__new__(_upstream_proxy.HttpUpstreamProxy)
+    tunnel.buf, tunnel.send_connect = _upstream_proxy.ReceiveBuffer(), True
+    tunnel.tunnel_connection = Server(address=("proxy", 80))
+    outcomes = []
+    for _ in range(20):
+        reading = tunnel.receive_handshake_data(b"x" * 65536)
+        with pytest.raises(StopIteration) as end:
+            next(reading)
+        outcomes.append(end.value.value)
+    assert outcomes[-1] == (False, "Error connecting to proxy:80: longer than 64000 bytes")
 
 
 def test_mitmproxy_uses_them_while_they_are_installed(installed: None) -> None:

@@ -127,7 +127,8 @@ def test_huge_headers(start: StartRelay, upstream: FakeUpstream, base_client: Ba
 
 def test_a_thousand_headers(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
     many = [(f"x-h-{i}", "v") for i in range(1000)]
-    answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=messages_body(), headers=many)
+    limits = {"limits": {"fields": 1100, "head": "128KB"}}
+    answer = dial(start(keys=KEYS, **limits)).ask("POST", "/v1/messages", body=messages_body(), headers=many)
     assert answer.status == 200
     assert [p for p in upstream.requests[0].headers if p in many] == many
 
@@ -135,7 +136,7 @@ def test_a_thousand_headers(start: StartRelay, upstream: FakeUpstream, dial: Dia
 def test_a_body_of_50_mb(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     body = messages_body(text="x" * 50_000_000)
     upstream.script(steps.status(500), steps.early(steps.status(413, "request_too_large", "too large")))
-    relay = start(keys=KEYS)
+    relay = start(keys=KEYS, limits={"request_body": "60MB"})
     client = base_client(relay)
     client.sock.settimeout(20)
     answer = client.ask("POST", "/v1/messages", body=body)

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import re
 
+from claude_relay.core.reading.spans import find, holds
+
 PAYLOAD_TOKENS = 1_600
 """What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
 BYTES_PER_TOKEN = 4
+LOOKED_AT = 64 * 1024
+"""Bytes of what is called data, to know text by its blanks."""
 
 _BASE64 = b'"base64"'
 _DATA = b'"data"'
@@ -25,13 +29,13 @@ def estimate_tokens(body: bytes) -> int:
     Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted. Costs half a millisecond a megabyte.
     """
     tokens = len(body) // BYTES_PER_TOKEN
-    name = body.find(_DATA) if _BASE64 in body else -1
+    name = find(body, _DATA) if holds(body, _BASE64) else -1
     while name >= 0:
         start = end = name + len(_DATA)
         if opening := _OPENING_OF_TEXT.match(body, start):
             start = opening.end()
-            end = max(start, body.find(b'"', start))
-            if body.find(b" ", start, end) < 0:  # otherwise it is text that somebody calls data
+            end = max(start, find(body, b'"', start))
+            if body.find(b" ", start, min(end, start + LOOKED_AT)) < 0:  # otherwise it is text that somebody calls data
                 tokens -= max(0, (end - start) // BYTES_PER_TOKEN - PAYLOAD_TOKENS)
-        name = body.find(_DATA, end)
+        name = find(body, _DATA, end)
     return tokens

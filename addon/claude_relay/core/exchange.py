@@ -142,6 +142,8 @@ class Failure(StrEnum):
     """A 200 that is HTML or otherwise not what was asked for."""
     ERROR_EVENT = "error_event"
     """A 200 with an error in it: an SSE `error` event before content, or JSON of type error."""
+    OVERSIZED = "oversized"
+    """More of an answer came than can be kept."""
     UNSUITED = "unsuited"
     """Nothing was sent: the request cannot be said in this provider's format."""
 

@@ -12,9 +12,13 @@ own_listeners  whether a connection would lead to the relay itself
 trail        through which relays a request has come
 rejections   what is refused for the relay's own protection, counted and told
 replay       one stream: a request and its answer, through as many attempts as it takes
+receiving    the request on its way in: what of it is read, and how much; intake: what its head alone decides
 answering    its other half: what of an accepted answer leaves, and the limits that watch over it
 patience     how long an attempt may take, and which limit of relay.yaml says so; unsent: what of its request has not left
 relay_layer  the HTTP layer that owns such streams, with its connections and alarms
+http1        a client's HTTP/1 connection: how long its heads may be and take, what becomes of what nobody wants
+heads        how long a head may be, for all that read one; firstbytes: the same for what comes before it
+backpressure whoever does not read stops whoever sends
 connections  those connections: which may be used again, and what is said of dead ones (http2, adopting)
 flood        what a connection may cost that brings next to nothing
 watched      the outermost layer of a connection: its share of the event loop, its end when a layer fails

@@ -44,7 +44,7 @@ from claude_relay.core.exchange import (
 from claude_relay.core.policy import attempts
 from claude_relay.core.routing import route
 
-from . import doors, outbound, reserving, trail
+from . import doors, firstbytes, outbound, reserving, trail
 from .answers import (
     claude_error,
     cors_headers,
@@ -62,6 +62,7 @@ from .discovery import Discovery
 from .doorhooks import DoorHooks
 from .ending import Ending, ending_error
 from .hops import led_on, onward
+from .intake import consider
 from .modelspage import models_answer
 from .opening import Opening
 from .plainlog import learn_of_client
@@ -86,6 +87,7 @@ UNREAD = (
     "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
     f"`{command('doctor')}` says what is wrong with the database."
 )
+ONCE = {"attempts": 1, "keys": 1}
 ESTIMATED = "input_tokens: an estimate of the relay's own"
 CRASHED = RelayError(502, "The relay failed at this request; its log says where. Please report it.")
 NO_MEMORY = RelayError(503, "The relay has no memory for this request. Send it again in a moment.", retry_after=5.0)
@@ -139,8 +141,10 @@ class RelayHooks(DoorHooks):
         """Let mitmproxy decide first, then make its HTTP layers able to replay."""
         if next_layer.layer is None:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
+            firstbytes.settle(next_layer)
         if next_layer.layer is not None and self.runtime is not None:
             next_layer.layer = outbound.through(next_layer.layer, self.runtime.way)
+        firstbytes.bound(next_layer.layer)
         RelayLayer.adopt(next_layer.layer)
 
     @guarded
@@ -162,6 +166,7 @@ class RelayHooks(DoorHooks):
                 flow.response = error_answer(error, new_request_id())
             else:
                 request.data.headers.fields = led_on(request.data.headers.fields)
+                request.stream = True  # nothing of it is looked at, so nothing need be kept
                 outbound.lead_on(flow, runtime.way)
             return
         headers = lower_headers(request)
@@ -186,8 +191,9 @@ class RelayHooks(DoorHooks):
             base=base,
             page=page,
             local=local,
-            barred=barred,
+            turned_away=barred,
             keep_body=self.books.keeps_bodies and not side,
+            is_shown=self.books.view.view is not None,
         )
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
@@ -198,6 +204,8 @@ class RelayHooks(DoorHooks):
             relayed.runtime = self.runtime or runtime
         if relayed.ended is None and self.ending is not None and self.ending.begun:
             relayed.ended = ending_error(flow)
+        turn_away(flow, relayed)
+        consider(flow, relayed)
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential, and tell it the way if it is near."""
@@ -231,10 +239,10 @@ class RelayHooks(DoorHooks):
 
     def admit(self, relayed: Relayed) -> None:
         """Raises RelayError for a request that cannot be decided: the relay ends, or all its keys are in a vault that cannot be read."""
-        if relayed.barred is not None:
-            raise relayed.barred
         if relayed.ended is not None:
             raise relayed.ended
+        if relayed.turned_away is not None:
+            raise relayed.turned_away
         why = self.books.stored.keys_unread if self.books.stored is not None else None
         if why is None or relayed.facts.endpoint is Endpoint.SIDE:
             return
@@ -267,7 +275,7 @@ class RelayHooks(DoorHooks):
                 facts,
                 hops,
                 runtime.pools,
-                runtime.config.retry,
+                runtime.config.retry.model_copy(update=ONCE) if relayed.goes_through else runtime.config.retry,
                 clock=NOW,
                 wall=NOW.wall,
                 random=random.random,
@@ -371,6 +379,10 @@ class RelayHooks(DoorHooks):
             relayed.tries[-1].verdict = ENDED
             refuse(flow, relayed, relayed.ended)
             return
+        if relayed.turned_away is not None:  # while its body went on as it came
+            relayed.end_try(outcome, None)
+            refuse(flow, relayed, relayed.turned_away)
+            return
         if relayed.facts.endpoint is Endpoint.SIDE:
             relayed.end_try(outcome, None)
             if outcome.failure is not None or outcome.status is None:
@@ -389,6 +401,8 @@ class RelayHooks(DoorHooks):
         if flow.response is None:
             return
         if relayed is None:
+            if flow.request.stream:
+                flow.response.stream = True
             fields, switched = flow.response.data.headers.fields, flow.response.status_code == 101
             flow.response.data.headers.fields = led_on(fields) if switched else onward(fields)
             return
@@ -422,8 +436,11 @@ class RelayHooks(DoorHooks):
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """The client left, or the connection to it broke."""
+        relayed = RELAYED.get(flow)
         await self.settle(flow)
         self.let_go(flow)
+        if relayed is not None:
+            asyncio.get_running_loop().call_soon(relayed.release, flow)  # nothing of it leaves any more
 
     async def settle(self, flow: http.HTTPFlow) -> None:
         """Write the request down, exactly once."""
@@ -458,6 +475,17 @@ def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | Non
         why = "This path is not part of the API that the relay serves, and a placeholder key does not leave it."
         raise RelayError(404, why)
     return None
+
+
+def turn_away(flow: http.HTTPFlow, relayed: Relayed) -> None:
+    """What its head alone decides: then its body need not come."""
+    relayed.turned_away = relayed.ended or relayed.turned_away
+    if relayed.turned_away is not None:
+        return
+    try:
+        answer_at_once(flow, relayed)
+    except RelayError as error:
+        relayed.turned_away = error
 
 
 def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:

@@ -9,7 +9,9 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server
 
-from .connections import Http1, Http1OfClients
+from .connections import Http1
+from .heads import bound
+from .http1 import Http1OfClients
 from .http2 import Http2, Http2OfClients, received_goaway
 
 
@@ -17,6 +19,7 @@ def adopt_client(connection: layer.Layer | None) -> None:
     """Turn the server that mitmproxy has made for a client's connection into one of these."""
     if type(connection) is Http2Server:
         connection.__class__ = Http2OfClients
+        bound(connection.h2_conn)
     elif type(connection) is Http1Server:
         connection.__class__ = Http1OfClients
         connection.state = connection.read_headers
@@ -38,6 +41,7 @@ def adopt(connection: layer.Layer, now: float) -> None:
     elif isinstance(client, Http2):
         client.answering = set()
         client.h2_conn._frame_dispatch_table[GoAwayFrame] = received_goaway
+        bound(client.h2_conn)
 
 
 _ADOPTED: dict[type, type[Http1 | Http2]] = {Http1Client: Http1, Http2Client: Http2}

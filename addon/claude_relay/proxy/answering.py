@@ -70,6 +70,12 @@ class AnsweringStream(HttpStream):
     hold_until: float = math.inf
     moves: int = 0
     """How often the answer had moved on when it was last looked at."""
+    held: list[bytes]
+    """The start of an answer that is not known to be good so far."""
+    chunks: list[bytes]
+    """Of a request's body that is kept."""
+    receives: bool = False
+    """Whether the body of a relayed request is still to come."""
     tail: bytes = b""
     """The last byte of a body of announced length; it leaves after the request is settled."""
     http_layer: RelayLayer
@@ -223,6 +229,22 @@ class AnsweringStream(HttpStream):
         yield SendHttp(ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR), self.context.client)
         self.client_state = self.server_state = self.state_errored
         self.flow.live = False
+
+    def flow_done(self) -> Commands[None]:
+        """All has left but the end. An upload that goes on is not wanted any more."""
+        if self.receives:
+            self.receives = False
+            yield from self.abandon("answered before the request was whole")
+        yield from super().flow_done()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of bodies."""
+        self.chunks, self.held = [], []
+        self.request_body_buf.clear()
+        self.response_body_buf.clear()
+        if self.relayed is not None and self.relayed.settled:
+            self.relayed.release(self.flow)
 
     # -- an exchange that ends before its time
 

@@ -20,15 +20,15 @@ from mitmproxy.proxy.layers.http import (
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
-from mitmproxy.proxy.layers.http._http1 import Http1Client, Http1Server
+from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from .flood import OF_FRAME, TOO_MUCH, Toll, flooded, is_flood
+from .heads import TooLong
+from .rejections import Reason, rejected
 from .unsent import drop, unsent, waits_to_be_sent
 
 SWITCHING: Final = 101
 SWITCHED: Final = "the upstream switched to another protocol (101), which nobody asked for"
-AHEAD: Final = 1024 * 1024
-"""Bytes that a client may send while the answer before them is under way."""
 STATUS_WITHIN: Final = 32
 """Bytes of an answer in which its status is looked for."""
 
@@ -37,6 +37,10 @@ type Commands[T] = layer.CommandGenerator[T]
 
 class Unanswered(ResponseProtocolError):
     """The connection ended, or refused the request, before any byte of an answer."""
+
+
+class Garbled(ResponseProtocolError):
+    """What came is no answer."""
 
 
 class Lender(Protocol):
@@ -68,51 +72,6 @@ class GetConnection(GetHttpConnection):
         if not super().connection_spec_matches(connection):
             return False
         return not connection.connected or self.lender.lends(connection, self.since)
-
-
-class Http1OfClients(Http1Server):
-    """A client's HTTP/1 connection."""
-
-    toll: Toll
-
-    def count_what_comes(self) -> None:
-        """From now on each piece of a body, and each request that did not wait for the answer before it, has its price."""
-        self.toll = Toll()
-
-    def read_body(self, event: events.Event) -> Commands[None]:
-        """A body in pieces."""
-        for command in super().read_body(event):
-            if is_flood(self.toll, command):
-                yield from self.close_flooded()
-                return
-            yield command
-
-    def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
-        """Empty lines before a request mean nothing (RFC 9112, section 2.2)."""
-        if self.buf._data.startswith((b"\r", b"\n")):
-            self.buf.maybe_extract_at_most(len(self.buf) - len(self.buf._data.lstrip(b"\r\n")))
-        yield from super().read_headers(event)
-
-    def wait(self, event: events.Event) -> Commands[None]:
-        """What comes during an answer is kept for the next request, as far as there is room."""
-        if len(self.buf) > AHEAD:
-            yield from self.close_flooded()
-        else:
-            yield from super().wait(event)
-
-    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands[None]:
-        """The next request is there already."""
-        if response and self.request_done and self.buf and self.toll.charge(OF_FRAME):
-            yield from self.close_flooded()
-        else:
-            yield from super().mark_done(request=request, response=response)
-
-    def close_flooded(self) -> Commands[None]:
-        """Hang up."""
-        flooded(self.conn)
-        self.state = self.done
-        yield commands.CloseConnection(self.conn)
-        yield ReceiveHttp(RequestProtocolError(self.stream_id, TOO_MUCH, ErrorCode.CLIENT_DISCONNECTED))
 
 
 class Http1(Http1Client):
@@ -154,18 +113,23 @@ class Http1(Http1Client):
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
         """Skip interim answers; tell of the end of the connection in the place of an answer."""
-        if self.request is not None and isinstance(event, events.DataReceived) and (why := self.skip_interim()):
-            yield from self.cut(why)
-            return
+        if self.request is not None and isinstance(event, events.DataReceived):
+            try:
+                why = self.skip_interim()
+            except TooLong:
+                why = ""  # as what follows will find, too
+            if why:
+                yield from self.cut(why)
+                return
         unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
-        for command in self.until_an_error(super().read_headers(event)):
+        for command in self.until_an_error(self.within_bounds(super().read_headers(event))):
             if unanswered and not self.answering and isinstance(command, ReceiveHttp):
                 command.event = as_unanswered(command.event)
             yield command
 
     def read_body(self, event: events.Event) -> Commands[None]:
         """An answer that breaks off, or is none."""
-        for command in self.until_an_error(super().read_body(event)):
+        for command in self.until_an_error(self.within_bounds(super().read_body(event))):
             if is_flood(self.toll, command):
                 flooded(self.conn)
                 yield from self.cut(TOO_MUCH)
@@ -175,6 +139,18 @@ class Http1(Http1Client):
     def count_what_comes(self) -> None:
         """From now on each piece has its price."""
         self.toll = Toll()
+
+    def within_bounds(self, found: Commands[None]) -> Commands[None]:
+        """A head, trailers or the line before a chunk that do not end are none."""
+        try:
+            yield from found
+        except TooLong as error:
+            self.buf.maybe_extract_at_most(len(self.buf))
+            yield commands.CloseConnection(self.conn)
+            assert self.stream_id is not None
+            rejected(Reason.ANSWER, "an upstream's answer was given up: its head is too large")
+            why = f"the answer's head is too large: {error}"
+            yield ReceiveHttp(Garbled(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
 
     def until_an_error(self, found: Commands[None]) -> Commands[None]:
         """An error is the last that a stream hears of this connection: its end, which follows, would be the next attempt's error."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import h2.errors
 import h2.events
+import h2.stream
 from hyperframe.frame import GoAwayFrame
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
@@ -32,13 +33,20 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamState
 
-from .connections import SWITCHED, Commands, as_unanswered, socket_of
+from claude_relay.core.errors import RelayError
+
+from .answers import error_answer
+from .connections import SWITCHED, Commands, Garbled, as_unanswered, socket_of
 from .flood import FramesCounted
+from .heads import too_long
+from .rejections import Reason, rejected
+from .relayed import new_request_id
 from .unsent import drop, unsent
 
 if TYPE_CHECKING:
     from h2.events import Event
 
+_HEADS = (h2.events.ResponseReceived, h2.events.TrailersReceived, h2.events.InformationalResponseReceived)
 _OF_SETTINGS = (h2.events.RemoteSettingsChanged, h2.events.SettingsAcknowledged)
 
 
@@ -113,6 +121,9 @@ class Http2(FramesCounted, Http2Client):
         if isinstance(event, h2.events.InformationalResponseReceived):
             yield from self.interim(event)
             return False
+        if isinstance(event, _HEADS) and (why := too_long(event.headers or ())):
+            yield from self.garbled_head(event.stream_id or 0, why)
+            return False
         if isinstance(event, _OF_SETTINGS):
             self.heard_at = self._heard_before
         if isinstance(event, (h2.events.ResponseReceived, h2.events.StreamReset)):
@@ -144,6 +155,16 @@ class Http2(FramesCounted, Http2Client):
         if dict(event.headers or ()).get(b":status") == b"101":
             self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
             yield from self.lost(stream_id, SWITCHED)
+
+    def garbled_head(self, stream_id: int, why: str) -> Commands[None]:
+        """A head, or trailers, that are too large: no answer."""
+        if not self.is_closed(stream_id):
+            self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        if self.streams.pop(stream_id, None) is not None:
+            self.answering.discard(stream_id)
+            rejected(Reason.ANSWER, "an upstream's answer was given up: its head is too large")
+            why = f"the answer's head is too large: {why}"
+            yield ReceiveHttp(Garbled(stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
 
     def refused(self, stream_id: int) -> Commands[None]:
         """The peer says that it has done nothing with this request."""
@@ -198,16 +219,49 @@ class Http2(FramesCounted, Http2Client):
 class Http2OfClients(FramesCounted, Http2Server):
     """A client's HTTP/2 connection."""
 
+    def waiting(self, stream_id: int) -> int:
+        """Bytes of an answer that wait because the client's window is closed."""
+        return sum(len(part.data) for part in self.h2_conn.stream_buffers.get(stream_id, ()))
+
     def _handle_event(self, event: events.Event) -> Commands[None]:
         if isinstance(event, ResponseData):
             self.toll.earned(len(event.data))
         elif isinstance(event, ResponseEndOfMessage):
             self.toll.answered()
         yield from super()._handle_event(event)
+        if isinstance(event, ResponseEndOfMessage) and self.is_open_for_client(event.stream_id):
+            self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)  # answered early
+            self.streams.pop(event.stream_id, None)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+    def is_open_for_client(self, stream_id: int) -> bool:
+        """Whether the client may still send, although all of the answer has left."""
+        stream = self.h2_conn.streams.get(stream_id)
+        return (
+            stream is not None
+            and stream.state_machine.state is h2.stream.StreamState.HALF_CLOSED_LOCAL
+            and not self.waiting(stream_id)
+        )
+
+    def refuse(self, stream_id: int, why: str) -> Commands[bool]:
+        """A head, or trailers, that are too large: an answer where there is none yet, and the connection is closed."""
+        error = RelayError(431, f"The head of the request is too large: {why}.", final=True)
+        rejected(Reason.HEAD, "a client's request was refused: %s", error.message)
+        if not self.h2_conn.streams[stream_id].state_machine.headers_sent:
+            answer = error_answer(error, new_request_id())
+            fields = [(name.lower(), value) for name, value in answer.headers.fields]
+            self.h2_conn.send_headers(stream_id, [(b":status", b"431"), *fields])
+            self.h2_conn.send_data(stream_id, answer.raw_content or b"", end_stream=True)
+        yield from self.protocol_error(error.message, h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        return True
 
     def handle_h2_event(self, event: Event) -> Commands[bool]:
         """A stream is remembered until its request is over. mitmproxy forgets it when what follows its end, a reset or the end of the
         connection, came in the same read, and then tells it of neither."""
+        if isinstance(event, (h2.events.RequestReceived, h2.events.TrailersReceived)) and (
+            why := too_long(event.headers or ())
+        ):
+            return (yield from self.refuse(event.stream_id or 0, why))
         if isinstance(event, h2.events.StreamEnded):
             if event.stream_id in self.streams:
                 yield ReceiveHttp(RequestEndOfMessage(event.stream_id or 0))

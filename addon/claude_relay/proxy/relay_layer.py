@@ -24,9 +24,11 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 
+from . import backpressure
 from .adopting import adopt, adopt_client, client_of
 from .answering import AnsweringStream, Ended, Expired
 from .connections import Commands, GetConnection
+from .http1 import Http1OfClients
 from .http2 import Http2
 from .plainlog import told
 from .relayed import RELAYED
@@ -73,7 +75,13 @@ class RelayLayer(HttpLayer):
             return
         if isinstance(event, events.Start):
             yield from super()._handle_event(event)
-            adopt_client(self.connections.get(self.context.client))
+            client = self.connections.get(self.context.client)
+            adopt_client(client)
+            backpressure.saw(self)
+            if isinstance(client, Http1OfClients):
+                for command in client.begin():
+                    self.command_sources[command] = client
+                    yield command
             return
         try:
             yield from super()._handle_event(event)

@@ -40,7 +40,7 @@ from .crossing import Bytes, Crossing, Translated
 from .hops import onward
 from .patience import Patience
 from .redaction import for_show, hidden_outcome, lent_to
-from .runtime import Limits, Runtime
+from .runtime import ANY_SIZE, Limits, Runtime, Sizes
 from .wire import Pristine, Signature, lower_headers, mask_trailers
 
 logger = logging.getLogger(__name__)
@@ -108,11 +108,16 @@ class Relayed:
     """The page of the relay's own that it asks for."""
     local: bool = False
     """Whether the client is a program on this machine, to which the pool's keys may be lent."""
-    barred: RelayError | None = None
-    """Why it gets nothing at all."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False
+    is_shown: bool = False
+    """Whether the flow is kept for somebody to look at, who lets go of its bodies in time."""
+    turned_away: RelayError | None = None
+    """Why it gets nothing at all, and its body is not read."""
+    sizes: Sizes = ANY_SIZE
+    goes_through: bool = False
+    """Its body is not kept, but goes on as it comes: there is one attempt."""
 
     # the request
     pristine: Pristine | None = None
@@ -149,6 +154,8 @@ class Relayed:
     translation: Bytes | None = None
     """What brings the running attempt's answer into Claude's form."""
     gate: Gate | None = None
+    kept_back: int = 0
+    """Bytes of the running attempt's answer, as long as none of them has left."""
     answered_well: bool = False
     """Whether the running attempt's answer has a good status, whatever follows it."""
     outcome: Outcome | None = None
@@ -214,6 +221,7 @@ class Relayed:
 
     def open_gate(self, response: http.Response) -> Gate:
         """Begin to judge the answer whose head has arrived."""
+        self.kept_back = 0
         self.upstream_headers = lower_headers(response)
         told = response.data.headers.fields
         response.data.headers.fields = onward(told)
@@ -272,6 +280,11 @@ class Relayed:
         """A byte of the answer's body arrived."""
         if self.tries and self.tries[-1].first_byte_at is None:
             self.tries[-1].first_byte_at = time.monotonic()
+
+    def too_much(self, data: bytes) -> bool:
+        """Whether more of the answer has come than may be kept; nothing of it has left."""
+        self.kept_back += len(data)
+        return self.kept_back > self.runtime.config.limits.answer
 
     def read(self, data: bytes) -> bytes:
         """The upstream's bytes in Claude's form, as far as they can leave."""
@@ -360,6 +373,21 @@ class Relayed:
         message = f"{why}; what arrived until then is incomplete. Send the request again."
         data = json_bytes(error_object(502, message, self.id))
         return (b"" if between else b"\n\n") + b"event: error\ndata: " + data + b"\n\n"
+
+    def release(self, flow: http.HTTPFlow) -> None:
+        """It is over and written down: let go of all that may be large, for what is left of it lives on in cycles of references."""
+        self.body, self.side_body, self.conversation = b"", None, None
+        self.facts = dataclasses.replace(self.facts, body=b"", tokens=0)
+        self.crossing = self.translation = self.gate = self.outcome = None
+        self.kept = self.brought = None
+        if self.meter is not None:
+            self.meter.let_go()
+        if self.pristine is not None:
+            self.pristine = dataclasses.replace(self.pristine, content=None)
+        if not self.is_shown:
+            flow.request.data.content = None
+            if flow.response is not None:
+                flow.response.data.content = None
 
     # -- the client
 

@@ -46,25 +46,24 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
 )
 
-from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.reading.gate import Decision
 
 from . import trail
-from .answering import AnsweringStream, Ended, Expired, HeldEnough, RelaySettleHook
-from .answers import error_answer
-from .connections import Commands, GetConnection, Unanswered
+from .answering import Ended, Expired, HeldEnough, RelaySettleHook
+from .connections import Commands, Garbled, GetConnection, Unanswered
+from .intake import size_in_words, stalled
 from .plainlog import unquoted
+from .receiving import ReceivingStream, Stalled
 from .redaction import hidden_in, hide_in_head
 from .rejections import Reason, rejected
-from .relayed import RELAYED, Relayed, new_request_id
-from .wire import masked, own_request, own_response
+from .relayed import RELAYED, Relayed
+from .wire import TELL_LENGTH, own_response
 
 logger = logging.getLogger(__name__)
 
 HOLD_SECONDS: Final = 2.0
 """How long the start of a stream is held after `message_start`, waiting for content."""
-NO_MEMORY: Final = "the relay has no memory for a request of this size"
 RESPONSE_EVENTS: Final = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
 
 
@@ -80,7 +79,7 @@ class ConnectExpired(ResponseProtocolError):
     """There was no connection in time."""
 
 
-class RelayStream(AnsweringStream):
+class RelayStream(ReceivingStream):
     """One request and its answer, through as many attempts as it takes."""
 
     sent_at: float = 0.0
@@ -88,7 +87,6 @@ class RelayStream(AnsweringStream):
     """Whether the attempt's connection was opened for it."""
     replaced: bool = False
     """Whether the attempt has had a dead connection replaced."""
-    held: list[bytes]
 
     def handle_event(self, event: events.Event) -> Commands[None]:
         return self.client_leaves(event) if isinstance(event, RequestProtocolError) else super().handle_event(event)
@@ -101,6 +99,7 @@ class RelayStream(AnsweringStream):
             relayed.client_left()
         if self.relayed is not None and self.server_state == self.state_gate:
             self.relayed.discarded(b"".join(self.held))
+        self.release()
         yield from super().handle_event(event)
         if self._paused and isinstance(self._paused.command, GetConnection):
             yield from self.http_layer.tell(self, Ended(self.stream_id, event.message, event.code))
@@ -126,40 +125,6 @@ class RelayStream(AnsweringStream):
 
     # -- the request
 
-    def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands[None]:
-        """The client's connection goes by the head as it came, whatever becomes of the flow's."""
-        event.request = own_request(event.request)
-        if event.request.data.method.upper() == b"CONNECT":
-            event.request.data.headers.fields = masked(event.request.data.headers.fields)
-        yield from super().state_wait_for_request_headers(event)
-
-    def state_consume_request_body(self, event: events.Event) -> Commands[None]:
-        relayed = RELAYED.get(self.flow)
-        try:
-            if relayed is not None and isinstance(event, RequestEndOfMessage):
-                relayed.keep_request(self.flow.request, bytes(self.request_body_buf))
-                self.relayed = relayed
-                self.request_body_buf.clear()
-            else:
-                yield from super().state_consume_request_body(event)
-        except MemoryError:
-            yield from self.no_memory(relayed)
-            return
-        if self.relayed is not None:
-            self.client_state = self.state_done
-            yield from self.try_once()
-
-    def no_memory(self, relayed: Relayed | None) -> Commands[None]:
-        """There is no room for the request: it fails, and nothing else; the rest of the upload goes nowhere."""
-        self.request_body_buf.clear()
-        rejected(Reason.RESOURCES, NO_MEMORY)
-        error = RelayError(503, f"{NO_MEMORY}. Send a smaller one, or send it again later.", retry_after=5.0)
-        if relayed is not None:
-            relayed.refusal, relayed.own_answer = error, True
-        self.flow.response = error_answer(error, relayed.id if relayed is not None else new_request_id())
-        self.client_state = self.state_done
-        yield from self.send_own_answer()
-
     def try_once(self) -> Commands[None]:
         """One attempt: ask the addon where to, connect, send."""
         assert self.relayed is not None
@@ -184,8 +149,11 @@ class RelayStream(AnsweringStream):
             return
         yield from self.send_request(relayed)
         self.sent_at = time.monotonic()
-        self.patience.sent(self.sent_at)
-        yield from self.watch()
+        if self.receives:  # a file that goes on as it comes
+            yield from self.watch_upload(relayed)
+        else:
+            self.patience.sent(self.sent_at)
+            yield from self.watch()
 
     def get_connection(self, since: float) -> Commands[bool]:
         """As `make_server_connection`, but for connections that are known to be dead."""
@@ -211,6 +179,9 @@ class RelayStream(AnsweringStream):
         head, content = relayed.sign(request)
         way = trail.heard(self.context.client, relayed.facts.headers.get(trail.NAME))
         head.data.headers.fields = trail.marked(head.data.headers.fields, server.peername, way)
+        if relayed.goes_through:
+            yield from self.begin_upload(head)
+            return
         yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
         if content:
             yield SendHttp(RequestData(self.stream_id, content), server)
@@ -226,6 +197,16 @@ class RelayStream(AnsweringStream):
             way = trail.heard(client, fields.get(trail.NAME))
             fields.fields = trail.marked(fields.fields, self.context.server.peername, way)
         return ok
+
+    def begin_upload(self, head: http.Request) -> Commands[None]:
+        """The head of a file, with what of it is there; the rest follows as it comes."""
+        server = self.context.server
+        if server.alpn != b"h2" and TELL_LENGTH.isdisjoint([name.lower() for name, _ in head.headers.fields]):
+            head.headers["transfer-encoding"] = "chunked"
+        yield SendHttp(RequestHeaders(self.stream_id, head, False), server)
+        chunks, self.chunks = self.chunks, []
+        for chunk in chunks:
+            yield SendHttp(RequestData(self.stream_id, chunk), server)
 
     # -- the start of the answer
 
@@ -258,8 +239,12 @@ class RelayStream(AnsweringStream):
         gate = self.relayed.gate
         if isinstance(event, ResponseData):
             self.relayed.saw_byte()
+            if self.relayed.too_much(event.data):
+                yield from self.overflow(self.relayed)
+                return
             data = self.relayed.read(event.data)
-            self.held.append(data)
+            if data:
+                self.held.append(data)
             was_started = gate.started
             decision = gate.feed(data) if data else gate.decision
             now = self.note_bytes(self.relayed)
@@ -275,6 +260,15 @@ class RelayStream(AnsweringStream):
                 self.held.append(rest)
                 gate.feed(rest)
             yield from self.act_on(gate.end(), whole=True)
+
+    def overflow(self, relayed: Relayed) -> Commands[None]:
+        """More of an answer than can be kept until it is known to be good, or brought into Claude's form."""
+        limit = relayed.runtime.config.limits.answer
+        why = f"the answer is larger than {size_in_words(limit)} and cannot go on before it is whole"
+        rejected(Reason.ANSWER, "an upstream's answer was given up: it is larger than %s", size_in_words(limit))
+        self.held = []
+        yield from self.abandon(why)
+        yield from self.failed(Outcome(failure=Failure.OVERSIZED, message=why), whole=True)
 
     def act_on(self, decision: Decision, *, whole: bool) -> Commands[None]:
         """`whole`: the answer has been read to its end."""
@@ -322,7 +316,9 @@ class RelayStream(AnsweringStream):
         relayed = self.relayed
         if relayed is not None:
             event.message = hidden_in(event.message, relayed)  # it may quote what the upstream sent
-        if relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
+        if isinstance(event, Stalled):
+            yield from self.stop_upload(stalled(event.message))
+        elif relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
             self.client_state = self.state_done  # the rest of the upload goes nowhere
             yield from self.send_own_answer()
         elif relayed is None or isinstance(event, RequestProtocolError) or self.client_state == self.state_errored:
@@ -333,7 +329,7 @@ class RelayStream(AnsweringStream):
         elif self.server_state == self.state_gate:
             yield from self.gate_broke(relayed, event)
         elif self.server_state == self.state_wait_for_response_headers:
-            if isinstance(event, Unanswered) and not (self.fresh or self.replaced):
+            if isinstance(event, Unanswered) and not (self.fresh or self.replaced or relayed.goes_through):
                 yield from self.resend(relayed, event.message)
                 return
             yield from self.stop(event)
@@ -417,6 +413,8 @@ def failure_of(event: ResponseProtocolError) -> Failure:
     """The kind of failure that a protocol error stands for."""
     if isinstance(event, (Expired, ConnectExpired)):
         return Failure.TIMEOUT
+    if isinstance(event, Garbled):
+        return Failure.GARBAGE
     if event.code is ErrorCode.CONNECT_FAILED:
         if "timed out" in event.message:
             return Failure.TIMEOUT

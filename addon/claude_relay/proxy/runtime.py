@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from claude_relay.core.accounting.pricing import Prices
 from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
@@ -41,6 +43,16 @@ class Limits:
     whole: float
     idle: float
     progress: float
+
+
+class Sizes(NamedTuple):
+    """Bytes of a request's body that are kept at most, and those that may come. What is more than is kept goes on as it comes."""
+
+    kept: int
+    most: int
+
+
+ANY_SIZE = Sizes(sys.maxsize, sys.maxsize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from claude_relay.core.config.locate import base, locate
 from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
-from . import banner, confdir, options, plainlog, reload, shortcuts
+from . import backpressure, banner, confdir, options, plainlog, reload, shortcuts
 from .accepting import accept_with_care
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
@@ -44,6 +44,7 @@ from .commands import RelayCommands
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
 from .folding import Folding
+from .heads import BOUNDS
 from .health import Health
 from .hookindex import HookIndex
 from .inspection import View
@@ -232,6 +233,7 @@ class ClaudeRelay(RelayHooks):
         self.warn(draft)
         self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
         plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
+        BOUNDS.set(draft.config.limits)
         if self.stored is not None:
             self.stored.ask_anew()
         if self.default is not None and self.default.partition("/")[0] not in draft.config.providers:
@@ -346,6 +348,7 @@ class ClaudeRelay(RelayHooks):
         super().client_connected(client)
         handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
         if handler is not None:
+            backpressure.attach(handler)
             handler.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
             watch_over(handler, lambda: list(RELAYED))
 

@@ -1,10 +1,10 @@
-"""What mitmproxy does many times for every message, done in less time while a relay runs.
+"""What mitmproxy does many times for every message, done in less time while a relay runs, and what it does without bounds, within some.
 
-    install()   each of SHORTCUTS takes the place of mitmproxy's own
+    install()   each of SHORTCUTS and BOUNDED takes the place of mitmproxy's own
     remove()    mitmproxy gets its own back
 
-Each gives what mitmproxy's gives for every argument (tests/proxy/test_shortcuts.py holds them side by side). What this module must
-not know: the relay.
+Each shortcut gives what mitmproxy's gives for every argument (tests/proxy/test_shortcuts.py holds them side by side). What this module
+must not know: the relay.
 """
 
 from __future__ import annotations
@@ -16,12 +16,20 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mitmproxy import hooks, http, optmanager
+from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net.http import url
+from mitmproxy.proxy.layers.http import _http1, _upstream_proxy
+from mitmproxy.utils.strutils import always_str
+
+from .firstbytes import host_header
+from .heads import Buffer, receive_connect_answer
 
 GET_ALL: Final = http.Headers.get_all
 PARSE: Final = url.parse_authority
 LONGEST: Final = 255
 """Characters of an authority that is kept: clients may send any text as one, and a thousand long ones would take up memory."""
+NO_AUTHORITY: Final = 1000
+"""Characters above which it is none: to decode international names takes time in proportion to the square of their length."""
 known: Final = functools.lru_cache(maxsize=1024)(PARSE)
 UNCHANGING: Final = frozenset({bool, int, float, str, type(None)})
 
@@ -67,7 +75,13 @@ def args(hook: hooks.Hook) -> list[Any]:
 
 def authority(authority: Any, check: bool) -> tuple[Any, int | None]:
     """Host and port, found once for each text: mitmproxy reads the same Host header four times for each request."""
-    return known(authority, check) if len(authority) <= LONGEST else PARSE(authority, check)
+    if len(authority) <= LONGEST:
+        return known(authority, check)
+    if len(authority) <= NO_AUTHORITY:
+        return PARSE(authority, check)
+    if check:
+        raise ValueError("the authority is too long to be one")
+    return always_str(authority, "utf-8", "surrogateescape"), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +118,24 @@ SHORTCUTS: Final = tuple(
         (url, "parse_authority", authority),
     )
 )
+BOUNDED: Final = tuple(
+    Shortcut(owner, name, function, vars(owner)[name])
+    for owner, name, function in (
+        (NextLayer, "_get_host_header", staticmethod(host_header)),
+        (_http1, "ReceiveBuffer", Buffer),
+        (_upstream_proxy, "ReceiveBuffer", Buffer),
+        (_upstream_proxy.HttpUpstreamProxy, "receive_handshake_data", receive_connect_answer),
+    )
+)
 
 
 def install() -> None:
     """Put all in place; installing twice does no harm."""
-    for shortcut in SHORTCUTS:
+    for shortcut in (*SHORTCUTS, *BOUNDED):
         shortcut.install()
 
 
 def remove() -> None:
     """Give all back; removing twice does no harm."""
-    for shortcut in SHORTCUTS:
+    for shortcut in (*SHORTCUTS, *BOUNDED):
         shortcut.remove()

@@ -24,6 +24,7 @@ from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Facts
 from claude_relay.core.reading.legible import read_leniently, utf8
 from claude_relay.core.reading.lenient import ABSENT, BAD_JSON, count, text, value
+from claude_relay.core.reading.spans import holds
 
 UNKNOWN = 4_000
 """Tokens of output that are expected of a model without history."""
@@ -63,7 +64,7 @@ def need_of(facts: Facts) -> Need:
 
 def most_output(body: bytes) -> int | None:
     """The largest `max_tokens` in a body: its own is one of them. None when it has none."""
-    if _NAME not in body:
+    if not holds(body, _NAME):
         return None
     return max((int(found[1]) for found in _MOST.finditer(body)), default=None)
 

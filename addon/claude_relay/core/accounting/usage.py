@@ -186,6 +186,10 @@ class Meter:
         elif not self._decoder.dead:
             _AT_END[self._shape](self)
 
+    def let_go(self) -> None:
+        """Nothing more is read, and what was read is counted."""
+        self._body, self._head, self.passed = bytearray(), b"", Passed()
+
     def _read(self, data: bytes) -> int | None:
         if self._shape is None:
             return self._begin(data)

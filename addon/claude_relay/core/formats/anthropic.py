@@ -20,6 +20,7 @@ from msgspec import Raw
 from claude_relay.core.reading.body import members, rename_model
 from claude_relay.core.reading.legible import read_leniently, utf8, written_as
 from claude_relay.core.reading.lenient import BAD_JSON, parse_answer, text, value
+from claude_relay.core.reading.spans import holds
 from claude_relay.core.reading.sse import SseParser
 
 from .writer import FOREIGN
@@ -52,7 +53,7 @@ def without_foreign_thinking(body: bytes) -> bytes:
 
 def has_foreign_thinking(body: bytes) -> bool:
     """Whether there may be thoughts of other models in a request."""
-    return _FOREIGN in utf8(body)
+    return holds(utf8(body), _FOREIGN)
 
 
 def without_thinking(body: bytes) -> bytes:

@@ -30,6 +30,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import groupby
 
 import msgspec
 
@@ -58,7 +59,7 @@ BRIDGE = "I have the results."
 """What the assistant says between results and a user's text, where a server wants it to say something."""
 
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
-_SEARCHES = re.compile(r".*-search(-.*)?")
+_SEARCHES = re.compile(r".*-search(-.*)?", re.DOTALL)
 _PLAIN_EFFORTS = ("low", "medium", "high")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _TIERS = {"standard_only": "default"}
@@ -366,26 +367,14 @@ class _Thread:
 
 def _merged(turns: Sequence[Turn]) -> list[Turn]:
     """Neighbours of the same role as one turn, as Claude's API takes them."""
-    merged: list[Turn] = []
-    for turn in turns:
-        if merged and merged[-1].role == turn.role:
-            merged[-1] = Turn(turn.role, merged[-1].parts + turn.parts)
-        else:
-            merged.append(turn)
-    return merged
+    groups = groupby(turns, key=lambda turn: turn.role)
+    return [Turn(role, tuple(part for turn in group for part in turn.parts)) for role, group in groups]
 
 
 def _said(parts: Sequence[Part]) -> list[Text]:
     """The assistant's texts: neighbours are pieces of one (that is how Claude cites), others stand apart."""
-    said: list[Text] = []
-    before: Part | None = None
-    for part in parts:
-        if isinstance(part, Text) and isinstance(before, Text):
-            said[-1] = Text(said[-1].text + part.text, part.cached)
-        elif isinstance(part, Text):
-            said.append(part)
-        before = part
-    return said
+    runs = ([part for part in run if isinstance(part, Text)] for _, run in groupby(parts, key=type))
+    return [Text("".join(part.text for part in run), run[-1].cached) for run in runs if run]
 
 
 def _joined(texts: Sequence[Text]) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from claude_relay.core.reading.lenient import count, mapping, text, value
 
@@ -48,6 +48,7 @@ BREAKS = {
 """Finish reasons that are errors: of OpenRouter and Mistral, Zhipu, DeepSeek."""
 
 _THOUGHTS = ("reasoning_content", "reasoning")
+_TRIES = 64  # how often the arguments of a call are tested for being whole
 
 
 def read_answer(body: Json, writer: Writer) -> None:
@@ -57,19 +58,31 @@ def read_answer(body: Json, writer: Writer) -> None:
     reader.end(done=writer.has_content)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     """A call as far as it has been told."""
 
     key: int
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    pieces: list[str] = field(default_factory=list)
+    whole: bool | None = None
+    """Whether its arguments are a whole object; None: not looked at since the last piece."""
+    tries: int = 0
+
+    def add(self, arguments: str) -> None:
+        """A piece of its arguments."""
+        self.pieces.append(arguments)
+        if not arguments.isspace():
+            self.whole = None if arguments.rstrip().endswith("}") else False
 
     def is_whole(self) -> bool:
         """Whether its arguments are a whole object, so that nothing more can come."""
-        told = self.arguments.rstrip()
-        return told.endswith("}") and isinstance(value(told.encode("utf-8", "replace")), dict)
+        if self.whole is None:
+            self.tries += 1
+            told = "".join(self.pieces) if self.tries <= _TRIES else ""
+            self.whole = isinstance(value(told.encode("utf-8", "replace")), dict)
+        return self.whole
 
 
 class ChatReader:
@@ -78,6 +91,7 @@ class ChatReader:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._calls: list[_Call] = []
+        self._by_id: dict[str, dict[_Call, None]] = {}
         self._at: dict[int, _Call] = {}
         self._told: dict[str, object] = {}
         self._thoughts = ""
@@ -147,15 +161,15 @@ class ChatReader:
 
     def _read_calls(self, message: Json) -> None:
         listed = message.get("tool_calls")
-        touched: list[_Call] = []
+        touched: set[_Call] = set()
         for entry in listed if isinstance(listed, list) else []:
             if isinstance(entry, dict):
-                touched.append(self._read_call(entry, touched))
+                touched.add(self._read_call(entry, touched))
         legacy = mapping(message.get("function_call"))
         if text(legacy.get("name")) or text(legacy.get("arguments")):
             self._read_call({"index": -1, "function": legacy}, touched)
 
-    def _read_call(self, entry: Json, touched: list[_Call]) -> _Call:
+    def _read_call(self, entry: Json, touched: set[_Call]) -> _Call:
         function = mapping(entry.get("function")) or entry
         index, id = _index(entry.get("index")), text(entry.get("id")) or ""
         name, arguments = text(function.get("name")) or "", function.get("arguments")
@@ -166,17 +180,17 @@ class ChatReader:
         if index is not None:
             self._at[index] = call
         call.id, call.name = call.id or id, call.name or name
+        self._by_id.setdefault(call.id, {})[call] = None
         self._writer.call(call.key, id=call.id, name=call.name)
         self._read_arguments(call, arguments)
         return call
 
-    def _known(self, index: int | None, id: str, name: str, touched: list[_Call], more: bool) -> _Call | None:
+    def _known(self, index: int | None, id: str, name: str, touched: set[_Call], more: bool) -> _Call | None:
         """The call that a fragment belongs to; None: a new one. `touched`: calls of the same chunk; `more`: it has arguments."""
         last = self._at.get(index) if index is not None else self._last()
-        own = [call for call in self._calls if id and call.id == id]
-        if own:
+        if id and (own := self._by_id.get(id)):
             # An id may come twice: with a name and at another place it is another call.
-            same = last if last in own else own[-1] if index is None or not name else None
+            same = last if last in own else next(reversed(own)) if index is None or not name else None
             return None if same in touched and name else same
         if last is None or not name:
             return last  # also an id that comes late, or is made anew for every piece
@@ -195,7 +209,7 @@ class ChatReader:
         elif isinstance(arguments, str) and arguments:
             repeated = arguments.lstrip().startswith("{") and call.is_whole()
             if not repeated:
-                call.arguments += arguments
+                call.add(arguments)
                 self._writer.arguments(call.key, arguments)
 
 

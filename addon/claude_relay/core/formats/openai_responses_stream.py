@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -66,7 +67,7 @@ class _Item:
     """One entry of `output`. `told`: its parts of which something has been passed on. `voice`: which of two kinds of thoughts counts."""
 
     number: int
-    raw: Json = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
     told: set[Hashable] = field(default_factory=set)
     voice: str = ""
 
@@ -84,6 +85,7 @@ class Reader:
         self._writer = writer
         self._items: list[_Item] = []
         self._by_index: dict[int, _Item] = {}
+        self._by_id: dict[tuple[str, str], _Item] = {}
         self._last: tuple[str, Hashable] = ("", None)
         self._model = ""
         self._told: dict[str, object] = {}
@@ -142,7 +144,7 @@ class Reader:
 
     def _added(self, data: Json) -> None:
         item = self._new()
-        item.raw = mapping(data.get("item"))
+        self._know(item, mapping(data.get("item")))
         if (index := count(data.get("output_index"))) is not None:
             self._by_index[index] = item
         self._announce(item)
@@ -183,10 +185,16 @@ class Reader:
     def _same(self, raw: Json) -> _Item | None:
         """The item that was told before under this id."""
         for name in ("id", "call_id"):
-            wanted = text(raw.get(name))
-            if found := next((item for item in self._items if wanted and item.raw.get(name) == wanted), None):
+            if (wanted := text(raw.get(name))) and (found := self._by_id.get((name, wanted))):
                 return found
         return None
+
+    def _know(self, item: _Item, raw: Json) -> None:
+        """More is told of an item itself. Of two with the same id the first counts."""
+        item.raw |= {name: value for name, value in raw.items() if value is not None}
+        for name in ("id", "call_id"):
+            if id := text(item.raw.get(name)):
+                self._by_id.setdefault((name, id), item)
 
     def _announce(self, item: _Item) -> None:
         if item.type == "function_call":
@@ -196,7 +204,7 @@ class Reader:
 
     def _complete(self, item: _Item, raw: Json) -> None:
         """The whole item is known: tell what of it was not told."""
-        item.raw = {**item.raw, **{name: value for name, value in raw.items() if value is not None}}
+        self._know(item, raw)
         self._announce(item)
         if item.type == "function_call":
             self._complete_call(item, raw)

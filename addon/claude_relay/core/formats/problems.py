@@ -125,7 +125,8 @@ _NEEDED = re.compile(
 )
 
 _DURATION = re.compile(
-    r"(\d+(?:\.\d+)?)\s*(milliseconds?|ms|hours?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])", re.I
+    r"(?<!\d)(\d{1,15}+(?:\.\d{1,15}+)?+)\s*+(milliseconds?|ms|hours?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])",
+    re.I,
 )
 _TOGETHER = rf"(?:{_DURATION.pattern}[\s,]*)+"
 _SAYS_WAIT = re.compile(

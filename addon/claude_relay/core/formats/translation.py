@@ -102,14 +102,14 @@ class Translation:
             return data
         if self._writer.finished:
             return b""
-        raw = b""
+        raw = []
         for piece in self._decoder.pieces(data):
-            raw += self._guarded(functools.partial(self._read, piece))
+            raw.append(self._guarded(functools.partial(self._read, piece)))
             if self._writer.finished:
                 break
         if self._decoder.dead:
             self._writer.fail("api_error", "the provider's answer cannot be decompressed")
-        return raw + self._take()
+        return b"".join([*raw, self._take()])
 
     def end(self) -> bytes:
         """What the end of the answer adds; nothing if the provider broke off. Never raises."""
@@ -240,12 +240,16 @@ class _Events(_Stream):
     def __init__(self, format: Format, writer: Writer) -> None:
         super().__init__(format, writer)
         self._parser = SseParser()
-        self._last = b""
+        self._ends_line = False
         self._stray: bytearray | None = None
 
     def feed(self, data: bytes) -> bytes:
-        while data and not self._over:
-            data = self._feed_events(data) if self._stray is None else self._feed_stray(self._stray, data)
+        at = 0
+        while at < len(data) and not self._over:
+            if self._stray is None:
+                at = self._feed_events(data, at)
+            else:
+                data, at = self._feed_stray(self._stray, data, at)
         return b""
 
     def end(self) -> bytes:
@@ -255,30 +259,41 @@ class _Events(_Stream):
         self._end(done=False)
         return b""
 
-    def _feed_events(self, data: bytes) -> bytes:
-        """Read up to a line that begins an object; returns the rest."""
-        stray = _STRAY.search(self._last + data)
-        at = len(data) if stray is None else stray.end() - 1 - len(self._last)
-        self._last = data[at - 1 : at] or self._last
-        self._read(self._parser.feed(data[:at]))
-        if stray is not None:
+    def _feed_events(self, data: bytes, at: int) -> int:
+        """Read up to a line that begins an object; returns where that is."""
+        if self._ends_line and data.startswith(b"{", at):
+            end: int | None = at
+        else:
+            stray = _STRAY.search(data, at)
+            end = stray.end() - 1 if stray is not None else None
+        until = len(data) if end is None else end
+        self._read(self._parser.feed(data[at:until]))
+        if until > at:
+            self._ends_line = data.endswith((b"\r", b"\n"), at, until)
+        if end is not None:
             self._stray = bytearray()
-        return data[at:]
+        return until
 
-    def _feed_stray(self, stray: bytearray, data: bytes) -> bytes:
-        """Collect a bare object, up to a blank line or a field; returns the rest."""
-        before = len(stray)
-        stray += data
-        end = _STRAY_END.search(stray, max(0, before - len("\r\nevent:")))
+    def _feed_stray(self, stray: bytearray, data: bytes, at: int) -> tuple[bytes, int]:
+        """Collect a bare object, up to a blank line or a field; returns where the rest begins, in which bytes."""
+        if not stray:
+            end = _STRAY_END.search(data, at)
+        else:  # begun with an earlier piece, which may hold the first of its end, too
+            searched = max(0, len(stray) - len("\r\nevent:"))
+            stray += data
+            end = _STRAY_END.search(stray, searched)
         if end is None:
-            if before > MAX_BODY:
+            if not stray:
+                stray += data[at:]
+            if len(stray) > MAX_BODY:
                 self._writer.fail("api_error", "the provider's stream is no stream of events")
                 self._over = True
-            return b""
-        rest = bytes(stray[end.start() :])
-        self._stray_is_whole(bytes(stray[: end.start()]))
-        self._stray, self._last = None, b""
-        return rest
+            return data, len(data)
+        if stray:
+            data, at = bytes(stray), 0
+        self._stray_is_whole(data[at : end.start()])
+        self._stray, self._ends_line = None, False
+        return data, end.start()
 
     def _stray_is_whole(self, stray: bytes) -> None:
         self._read(self._parser.feed(b"\n\n"))  # what came before it is an event of its own

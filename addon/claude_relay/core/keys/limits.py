@@ -69,7 +69,7 @@ NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?", re.ASCII)
 WINDOW = re.compile(re.escape(HEADERS.unified) + r"(?P<window>.+)-(?P<part>status|reset|utilization)")
 LENGTH = re.compile(r"(\d{1,3})([hd])", re.ASCII)
 WAIT = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd]))+", re.ASCII)
-WAIT_PART = re.compile(r"([\d.]+)(ms|[smhd])", re.ASCII)
+WAIT_PART = re.compile(r"(?<![\d.])([\d.]++)(ms|[smhd])", re.ASCII)
 WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0} | UNITS
 
 

@@ -24,6 +24,7 @@ from msgspec import Raw
 
 from claude_relay.core.exchange import Endpoint, Facts
 
+from . import spans
 from .legible import read_leniently, utf8, written_as
 from .lenient import BAD_JSON
 
@@ -79,7 +80,7 @@ _FILLED_LIST = re.compile(rb"\[[ \t\r\n]*[^] \t\r\n]")
 _OPENING = re.compile(rb"[ \t\r\n]*\{")
 _NAME = re.compile(rb'[ \t\r\n,]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\r\n]*:[ \t\r\n]*', re.DOTALL)
 _FOLLOWS = re.compile(rb"[ \t\r\n]*[,}]")
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+|[][{}]', re.DOTALL)
 _SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^][{}," \t\r\n]+', re.DOTALL)
 
 
@@ -186,26 +187,29 @@ def rename_model(body: bytes, model: str) -> bytes:
     """
     plain = utf8(body)
     try:
-        spans = [(start, end) for name, start, end in members(plain) if name == "model"]
+        places = [(start, end) for name, start, end in members(plain) if name == "model"]
     except BAD_JSON:
         raise ValueError("the body is not a JSON object") from None
-    if not spans:
+    if not places:
         raise ValueError("the body names no model")
-    pieces, done = [], 0
-    for start, end in spans:
-        pieces += [plain[done:start], json.dumps(model).encode()]
+    pieces: list[bytes] = []
+    done = 0
+    for start, end in places:
+        pieces += [*spans.slices(plain, done, start), json.dumps(model).encode()]
         done = end
-    return written_as(body, b"".join([*pieces, plain[done:]]))
+    return written_as(body, b"".join([*pieces, *spans.slices(plain, done, len(plain))]))
 
 
 def named_model(body: bytes) -> str:
     """The model that a body in UTF-8 names; empty when it names none, or one that is no proper text. Raises one of BAD_JSON."""
-    spans = [(start, end) for name, start, end in members(body) if name == "model"]
-    return _text(Raw(body[slice(*spans[-1])])) if spans else ""
+    places = [(start, end) for name, start, end in members(body) if name == "model"]
+    return _text(Raw(body[slice(*places[-1])])) if places else ""
 
 
 def _fields(body: bytes, *, messages: bool, leniently: bool) -> _Body | None:
     """`messages`: whether the messages are wanted too, which costs more the more there are. None: the body is no JSON object."""
+    if len(body) > spans.HUGE and (huge := _fields_in_steps(body, messages=messages)) is not None:
+        return huge
     for decode in (_decode_body, _decode_fields) if messages else (_decode_fields,):  # the messages may be no list
         try:
             text, fields = read_leniently(decode, body) if leniently else (body, decode(body))
@@ -224,6 +228,21 @@ def _tells_of_stream(body: bytes, last: bytes) -> bool:
         return last in _STREAM
     said = {body[start:end] == b"true" for name, start, end in members(body) if name == "stream"}
     return len(said) < 2
+
+
+def _fields_in_steps(body: bytes, *, messages: bool) -> _Body | None:
+    """The same of a large body. None: it is no JSON object without leniency, as far as was looked."""
+    found = _Body()
+    try:
+        for name, start, end in spans.members(body):
+            if name == "messages":
+                first = spans.first_element(body, start, end) if messages else None
+                found.messages = [Raw(b"".join(spans.slices(body, *first)))] if first else []
+            elif name in _Fields.__struct_fields__:
+                setattr(found, name, Raw(b"".join(spans.slices(body, start, end))))
+    except ValueError:
+        return None
+    return found
 
 
 def _text(value: Raw) -> str:
@@ -345,6 +364,14 @@ def _without_markers(part: bytes) -> bytes:
 
 def members(body: bytes) -> Iterator[tuple[str, int, int]]:
     """Name, start and end of the value of each top-level member, in order and with duplicates; `body` in UTF-8. Raises one of BAD_JSON."""
+    if len(body) > spans.HUGE:
+        try:
+            found = list(spans.members(body))
+        except ValueError:  # to be read with leniency, or not at all
+            pass
+        else:
+            yield from found
+            return
     text, values = read_leniently(_decode_members, body)
     opening = _OPENING.match(text)
     position = opening.end() if opening else 0

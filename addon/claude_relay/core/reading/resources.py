@@ -18,6 +18,7 @@ import msgspec
 
 from .legible import utf8
 from .lenient import BAD_JSON
+from .spans import holds
 
 DAY = 86400.0
 LASTS = {"msgbatch": 29 * DAY, "container": 30 * DAY, "file": 365 * DAY}
@@ -67,7 +68,7 @@ def named(path: str, body: bytes = b"", container: str = "") -> tuple[str, ...]:
     if in_path := tuple(part for part in path.partition("?")[0].split("/") if _ID.fullmatch(part)):
         return in_path
     body = utf8(body)
-    files = (match[1].decode() for match in _FILE.finditer(body)) if _FILE_ID in body else ()
+    files = (match[1].decode() for match in _FILE.finditer(body)) if holds(body, _FILE_ID) else ()
     return tuple(dict.fromkeys([*_valid(container), *files]))[:MOST_NAMED]
 
 

@@ -1,0 +1,53 @@
+"""Members of large objects are found in steps where a decoder finds them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.exchange import Endpoint
+from claude_relay.core.reading import body, spans
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(['a"b', "\\\\", "]}", "{["]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.sampled_from(["model", "messages", "stream", 'a"', "system"]), VALUES, max_size=5)
+
+
+@given(OBJECTS, st.sampled_from([None, 1]), st.integers(1, 40))
+def test_members_are_where_the_decoder_finds_them(value: dict[str, Any], indent: int | None, step: int) -> None:
+    text = json.dumps(value, indent=indent).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "STEP", step)
+        assert list(spans.members(text)) == list(body.members(text))
+
+
+@given(OBJECTS, st.booleans())
+def test_facts_of_a_large_body_are_those_of_a_small_one(value: dict[str, Any], leniently: bool) -> None:
+    text = json.dumps(value).encode()
+    told = body.read_facts(Endpoint.MESSAGES, {}, text, leniently=leniently)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "HUGE", 0)
+        assert body.read_facts(Endpoint.MESSAGES, {}, text, leniently=leniently) == told
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"{", b'{"a"', b'{"a":1', b'{"a":"', b'{"a":"\\', b'{"a":[}', b'{"a":1}x', b"{1:2}", b'{"a":}']
+)
+def test_what_is_no_object_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        list(spans.members(text))
+
+
+@given(st.binary(max_size=60), st.binary(min_size=1, max_size=3), st.integers(0, 70))
+def test_a_needle_is_found_across_steps(text: bytes, needle: bytes, start: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "HUGE", 0)
+        patch.setattr(spans, "STEP", 1)
+        assert spans.find(text, needle, start) == text.find(needle, start)

@@ -1,0 +1,586 @@
+"""Nothing that reads bytes of clients or upstreams takes worse than linear time.
+
+`CASES` has every function that does, with its worst input; a new function is one more line. `USES` has every compiled pattern of the
+package that sees such bytes, with the method by which it is used: its worst texts are found by trying. What is in neither, and not in
+`TRUSTED`, fails a test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from mitmproxy.addons.next_layer import NeedsMoreData
+from mitmproxy.net.http import http1
+
+import claude_relay
+from claude_relay.core import endpoints, estimate, verdicts
+from claude_relay.core.accounting import batches, needs, passed
+from claude_relay.core.accounting.usage import Meter
+from claude_relay.core.exchange import Endpoint, Failure, Outcome
+from claude_relay.core.formats import FORMATS, anthropic, counting, reading, telling
+from claude_relay.core.formats.base import Asked, Unsuited
+from claude_relay.core.formats.problems import claude_problem, stated_wait
+from claude_relay.core.formats.translation import Translation
+from claude_relay.core.formats.writer import Writer, arguments_of
+from claude_relay.core.keys import limits
+from claude_relay.core.reading import body, legible, lenient, resources, sniff
+from claude_relay.core.reading.decode import Decoder, codings
+from claude_relay.core.reading.gate import Gate
+from claude_relay.core.reading.sse import SseParser
+from claude_relay.core.routing import fits
+from claude_relay.proxy import hops, jsonlog, redaction, shortcuts
+from claude_relay.proxy.firstbytes import host_header
+from claude_relay.proxy.heads import Buffer
+from linear import TOO_MUCH, Make, growth, repeated, worst_growth
+
+TRUSTED = ("cli.", "store.", "core.config.")
+"""Modules whose patterns see relay.yaml, the command line and the relay's own files only."""
+
+
+def search(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.search(text)
+
+
+def match(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.match(text)
+
+
+def fullmatch(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.fullmatch(text)
+
+
+def every(pattern: re.Pattern[Any], text: Any) -> object:
+    """`sub`, `split`, `findall` and `finditer` go through all of a text."""
+    return sum(1 for _ in pattern.finditer(text))
+
+
+USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
+    "core.accounting.batches._PLACE": fullmatch,
+    "core.accounting.batches._BATCHES": fullmatch,
+    "core.accounting.batches._RESULTS_URL": every,
+    "core.accounting.needs._MOST": every,
+    "core.accounting.passed._TEXTS": every,
+    "core.accounting.terms._VALUE": fullmatch,
+    "core.accounting.tokens._KIND": fullmatch,
+    "core.estimate._OPENING_OF_TEXT": match,
+    "core.formats.alive._PING": fullmatch,
+    "core.formats.counting._A_PAGE": every,
+    "core.formats.gemini._NAME": fullmatch,
+    "core.formats.gemini._MODEL": match,
+    "core.formats.gemini_stream._PER_DAY": search,
+    "core.formats.gemini_stream._DELAY": fullmatch,
+    "core.formats.naming._ODD": every,
+    "core.formats.openai_chat.NAME": fullmatch,
+    "core.formats.openai_chat._SHORT_ID": fullmatch,
+    "core.formats.openai_chat._SEARCHES": fullmatch,
+    "core.formats.openai_responses._NAME": fullmatch,
+    "core.formats.openai_responses_stream._DATED": every,
+    "core.formats.problems._SAYS_OVERLOADED": search,
+    "core.formats.problems._SAYS_KEY": search,
+    "core.formats.problems._SAYS_OVERFLOW": search,
+    "core.formats.problems._LIMIT": search,
+    "core.formats.problems._NEEDED": search,
+    "core.formats.problems._DURATION": every,
+    "core.formats.problems._SAYS_WAIT": search,
+    "core.formats.problems._RETRY_INFO": search,
+    "core.formats.reading._UNFIT": every,
+    "core.formats.reading._UNREADABLE": match,
+    "core.formats.telling._TITLE": search,
+    "core.formats.telling._TITLE_END": search,
+    "core.formats.telling._UNSHOWN": match,
+    "core.formats.telling._UNSHOWN_END.script": search,
+    "core.formats.telling._UNSHOWN_END.style": search,
+    "core.formats.telling._BLANKS": every,
+    "core.formats.translation._STRUCTURE": every,
+    "core.formats.translation._STRING": every,
+    "core.formats.translation._STRAY": every,
+    "core.formats.translation._STRAY_END": every,
+    "core.formats.translation._SURROGATE": every,
+    "core.formats.writer._ID": fullmatch,
+    "core.formats.writer._ID_UNFIT": every,
+    "core.formats.writer._MEMBER": match,
+    "core.keys.limits.NUMBER": fullmatch,
+    "core.keys.limits.WINDOW": fullmatch,
+    "core.keys.limits.LENGTH": fullmatch,
+    "core.keys.limits.WAIT": fullmatch,
+    "core.keys.limits.WAIT_PART": every,
+    "core.reading.body._WORD": fullmatch,
+    "core.reading.body._OLD_USER_ID": fullmatch,
+    "core.reading.body._SESSION": fullmatch,
+    "core.reading.body._BILLING_LINE": match,
+    "core.reading.body._MARKER": match,
+    "core.reading.body._BLANKS_AND_COMMA": match,
+    "core.reading.body._PRODUCT": match,
+    "core.reading.body._PATH": match,
+    "core.reading.body._FILLED_LIST": match,
+    "core.reading.body._OPENING": match,
+    "core.reading.body._NAME": match,
+    "core.reading.body._FOLLOWS": match,
+    "core.reading.body._TOKEN": every,
+    "core.reading.body._SCALAR": match,
+    "core.reading.legible._TOKEN": every,
+    "core.reading.legible._ODD": search,
+    "core.reading.legible._ESCAPE": every,
+    "core.reading.lenient._ERROR_NAME": fullmatch,
+    "core.reading.resources._ID": fullmatch,
+    "core.reading.resources._FILE": every,
+    "core.reading.sse._LINE_END": every,
+    "core.reading.sse._BLOCK_END": every,
+    "core.reading.sse._BLANK_LINES": match,
+    "core.verdicts.SECRET": every,
+    "proxy.bookkeeping.PLAIN": fullmatch,
+    "proxy.jsonlog.OWN_ID": every,
+    "proxy.outbound._REFUSED": match,
+    "proxy.outbound._NO_HTTP": match,
+}
+
+
+def modules() -> Iterator[tuple[str, ModuleType]]:
+    for found in pkgutil.walk_packages(claude_relay.__path__, "claude_relay."):
+        name = found.name.removeprefix("claude_relay.")
+        if not f"{name}.".startswith(TRUSTED):
+            yield name, importlib.import_module(found.name)
+
+
+def patterns(name: str, value: object) -> Iterator[tuple[str, re.Pattern[Any]]]:
+    """Those that a variable of a module holds, by themselves or in a table."""
+    if isinstance(value, re.Pattern):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from patterns(f"{name}.{key}", inner)
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from patterns(f"{name}.{place}", inner)
+
+
+def compiled() -> dict[str, re.Pattern[Any]]:
+    """All patterns of the package that see bytes of others, by where they are; one that is used in several modules once."""
+    found = {
+        f"{module}.{where}": pattern
+        for module, inside in modules()
+        for name, value in vars(inside).items()
+        for where, pattern in patterns(name, value)
+    }
+    known = {id(pattern) for name, pattern in found.items() if name in USES}
+    return {name: pattern for name, pattern in found.items() if name in USES or id(pattern) not in known}
+
+
+PATTERNS = compiled()
+
+
+def test_every_compiled_pattern_is_in_the_table() -> None:
+    assert PATTERNS.keys() - USES.keys() == set()
+    assert USES.keys() - PATTERNS.keys() == set()
+
+
+@pytest.mark.parametrize("name", sorted(USES.keys() & PATTERNS.keys()))
+def test_a_pattern_takes_linear_time(name: str) -> None:
+    assert worst_growth(PATTERNS[name], USES[name]) < TOO_MUCH
+
+
+# -- functions
+
+JSON = {"content-type": "application/json"}
+SSE = {"content-type": "text/event-stream"}
+
+
+def in_pieces(make: Callable[[], Any], size: int = 16) -> Callable[[bytes], object]:
+    """A reader that is fed so many bytes at a time, then its end."""
+
+    def feed(data: bytes) -> object:
+        reader = make()
+        for start in range(0, len(data), size):
+            reader.feed(data[start : start + size])
+        return reader.end() if hasattr(reader, "end") else None
+
+    return feed
+
+
+def at_once(make: Callable[[], Any]) -> Callable[[bytes], object]:
+    return in_pieces(make, 1 << 30)
+
+
+def gate(status: int, headers: dict[str, str], *, stream: bool) -> Callable[[], Gate]:
+    return lambda: Gate(status, headers, endpoint=Endpoint.MESSAGES, stream=stream)
+
+
+def meter(headers: dict[str, str]) -> Callable[[], Meter]:
+    return lambda: Meter(headers, endpoint=Endpoint.MESSAGES)
+
+
+def translation(name: str, headers: dict[str, str], *, stream: bool) -> Callable[[], Translation]:
+    return lambda: Translation(FORMATS[name], Writer("m", "s", stream=stream), headers, stream=stream)
+
+
+def facts(data: bytes) -> object:
+    return body.read_facts(Endpoint.MESSAGES, {}, data)
+
+
+def renamed(data: bytes) -> object:
+    return refusing(ValueError)(body.rename_model, data, "m")
+
+
+def refusing(*errors: type[Exception]) -> Callable[..., object]:
+    """Calls a function that may refuse what it is given."""
+
+    def call(work: Callable[..., object], *given: Any) -> object:
+        try:
+            return work(*given)
+        except errors as error:
+            return error
+
+    return call
+
+
+def asked(name: str) -> Callable[[bytes], object]:
+    """A request of Claude's, read and written for a provider."""
+
+    def ask(data: bytes) -> object:
+        try:
+            return FORMATS[name].request(Asked(reading.read(data), "m"))
+        except Unsuited as error:
+            return error
+
+    return ask
+
+
+def judged(data: bytes) -> object:
+    from claude_relay.core.exchange import Facts
+
+    return verdicts.judge(
+        Outcome(429, {}, data, Failure.GARBAGE, data.decode("latin-1")), Facts(Endpoint.MESSAGES), now=0.0
+    )
+
+
+def header(name: str) -> Callable[[str], object]:
+    """What a header of an answer makes of waiting and limits."""
+
+    def read(value: str) -> object:
+        told = {name: value, "x-ratelimit-remaining-requests": "0", "x-ratelimit-remaining-tokens": "0"}
+        limits.retry_at(told, 0.0)
+        limits.limit_of(told, "m", 0.0)
+        limits.headroom(told, 0.0)
+        return stated_wait(told, b"", "")
+
+    return read
+
+
+class Tcp:
+    """As much of a connection's context as is looked at."""
+
+    class client:
+        transport_protocol = "tcp"
+
+
+def first_bytes(data: bytes) -> object:
+    return refusing(NeedsMoreData)(host_header, Tcp, data, b"")
+
+
+def head(data: bytes) -> object:
+    """mitmproxy's reading of a head, as far as its buffer gives it one."""
+    buffer = Buffer()
+    buffer += data
+    try:
+        return http1.read_request_head([bytes(line) for line in buffer.maybe_extract_lines() or [b""]])
+    except Exception as error:  # too long, or none
+        return error
+
+
+def authority(data: str) -> object:
+    return refusing(ValueError)(shortcuts.authority, data, True)
+
+
+def json_of(unit: bytes, before: bytes, after: bytes) -> Make:
+    """A list of a JSON text: the unit over and over, with a number in it where it has `%d`."""
+
+    def make(size: int) -> bytes:
+        count = max(1, (size - len(before) - len(after)) // (len(unit) + 1))
+        units = (unit % number for number in range(count)) if b"%d" in unit else (unit for _ in range(count))
+        return before + b",".join(units) + after
+
+    return make
+
+
+def events(unit: bytes, prefix: bytes = b"") -> Make:
+    """A stream of the same event, with a number in it where it has `%d`."""
+
+    def make(size: int) -> bytes:
+        count = max(1, size // (len(unit) + 8))
+        lines = (unit % number if b"%d" in unit else unit for number in range(count))
+        return prefix + b"".join(b"data: " + line + b"\n\n" for line in lines)
+
+    return make
+
+
+def numbered(unit: str, prefix: str = "") -> Make:
+    return lambda size: prefix + "".join(unit % number for number in range(max(1, size // len(unit))))
+
+
+BODY = b'{"model":"m","max_tokens":9,"stream":true,'
+CHAT = b'{"choices":[{"index":0,"delta":%b}]}'
+BYTES = tuple(
+    repeated(unit)
+    for unit in (
+        b"a",
+        b" ",
+        b"1",
+        b"{",
+        b"[",
+        b'"',
+        b"\\",
+        b"<",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"\x00",
+        b"\xff",
+        b'{"a":',
+        b"[1,",
+        b'"a\\"',
+    )
+)
+STRINGS = tuple(
+    repeated(unit)
+    for unit in ("a", " ", "1", "1.", "1s", "1 ", "-", ",", "=", ";", "%25", "/", "../", ":", "\xe9", "9ms")
+)
+PROBLEMS = (
+    *BYTES,
+    repeated(b" ", b"<title>"),
+    repeated(b"<title>"),
+    repeated(b"<title"),
+    repeated(b"<script>"),
+    repeated(b"<style", b"<"),
+    repeated(b"<>"),
+    repeated(b"< ", b"<html>"),
+    repeated(b" ", b'{"error":{"message":"try again in 1', b'"}}'),
+    repeated(b"1", b'{"error":{"message":"try again in ', b'"}}'),
+    repeated(b"1", b'{"error":{"code":', b"}}"),
+    json_of(b'{"loc":["a"],"msg":"b"}', b'{"detail":[', b"]}"),
+    json_of(b'{"reason":"r%d"}', b'{"error":{"details":[', b"]}}"),
+)
+STREAM_HEADS = (
+    *BYTES,
+    repeated(b":", b":"),
+    repeated(b"data: x\n", b""),
+    repeated(b"data: x\r\r", b""),
+    repeated(b"data:\r\n\n", b""),
+    repeated(b"event: ping\ndata: {}\n\n"),
+    repeated(b"\n{\n\n", b"data: {}\n\n"),
+    repeated(b"\n{", b"data: {}\n\n"),
+    repeated(b"data:", b"data: {}\n\n\n{"),
+)
+CHAT_STREAMS = (
+    *STREAM_HEADS,
+    events(CHAT % b'{"content":"a"}'),
+    events(CHAT % b'{"content":" "}'),
+    events(CHAT % b'{"reasoning_content":"a"}'),
+    events(
+        CHAT
+        % b'{"tool_calls":[{"index":%d,"id":"a%d","function":{"name":"n","arguments":"{}"}}]}'.replace(b"a%d", b"a")
+    ),
+    events(CHAT % b'{"tool_calls":[{"id":"i%d","function":{"name":"n"}}]}'),
+    events(CHAT % b'{"tool_calls":[{"index":0,"id":"i","function":{"name":"n","arguments":"{}"}}]}'),
+    events(CHAT % b'{"tool_calls":[{"index":0,"id":"i","function":{"name":"n","arguments":"a}"}}]}'),
+    events(CHAT % b'{"tool_calls":[{"index":0,"function":{"name":"n","arguments":"{\\"a\\":{"}}]}'),
+    json_of(b'{"index":%d,"function":{"name":"n"}}', b'data: {"choices":[{"delta":{"tool_calls":[', b"]}}]}\n\n"),
+    json_of(b'{"id":"i","function":{"name":"n"}}', b'data: {"choices":[{"delta":{"tool_calls":[', b"]}}]}\n\n"),
+)
+RESPONSES_STREAMS = (
+    *STREAM_HEADS,
+    events(b'{"type":"response.output_text.delta","output_index":0,"content_index":%d,"delta":"a"}'),
+    events(b'{"type":"response.output_text.delta","item_id":"i%d","delta":"a"}'),
+    events(b'{"type":"response.output_item.added","output_index":%d,"item":{"type":"function_call","name":"n"}}'),
+    events(b'{"type":"response.output_item.added","item":{"type":"function_call","id":"i%d","name":"n"}}'),
+    events(b'{"type":"response.output_item.done","item":{"type":"function_call","id":"i%d","name":"n"}}'),
+    events(b'{"type":"response.output_item.done","output_index":0,"item":{"type":"message","a%d":1}}'),
+    events(
+        b'{"type":"response.function_call_arguments.delta","output_index":0,"delta":"}"}',
+        b'data: {"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","name":"n"}}\n\n',
+    ),
+    json_of(
+        b'{"type":"function_call","id":"i%d","name":"n"}',
+        b'data: {"type":"response.output_item.added","item":{"type":"message"}}\n\n'
+        b'data: {"type":"response.completed","response":{"output":[',
+        b"]}}\n\n",
+    ),
+)
+GEMINI_STREAMS = (
+    *STREAM_HEADS,
+    events(b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}'),
+    events(b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"n","id":"i","args":{"a":%d}}}]}}]}'),
+    events(b'{"usageMetadata":{"a%d":1}}'),
+    json_of(b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}', b"[", b"]"),
+    json_of(b"{}", b"[", b"]"),
+)
+ANSWERS = (
+    *BYTES,
+    repeated(b" ", b'{"choices":[', b"]}"),
+    repeated(b"[", b'{"error":'),
+    repeated(b"1", b'{"usage":{"input_tokens":', b"}}"),
+)
+BODIES = (
+    *BYTES,
+    repeated(b'"model":"m",', b"{", b'"x":1}'),
+    repeated(b'"model":{"a":1},', b"{", b'"x":1}'),
+    repeated(b'"mod\\u0065l": "m" ,', b"{", b'"x":1}'),
+    repeated(b'"cache_control": ', BODY + b'"system":[', b"]}"),
+    repeated(b'{"cache_control" :{"type":"ephemeral"},"text":"a"},', BODY + b'"messages":[', b"{}]}"),
+    repeated(b" ", b'{"model":', b'"m"}'),
+    repeated(b"1", b'{"max_tokens":', b"}"),
+    repeated(b"1", b'{"metadata":{"user_id":"user_', b'_session_a"}}'),
+    repeated(b"_session_", b'{"metadata":{"user_id":"user_', b'"}}'),
+    repeated(b"NaN,", b'{"a":[', b"1]}"),
+    repeated(b"\\ud800", b'{"a":"', b'"}'),
+    json_of(b'"a%d":1', b"{", b"}"),
+    json_of(
+        b'{"type":"image","source":{"type":"base64","data":"aaaa"}}',
+        BODY + b'"messages":[{"role":"user","content":[',
+        b"]}]}",
+    ),
+    json_of(b'{"role":"user","content":"a"}', BODY + b'"messages":[', b"]}"),
+    json_of(b'{"role":"assistant","content":[]}', BODY + b'"messages":[{"role":"user","content":"a"},', b"]}"),
+    json_of(
+        b'{"role":"assistant","content":[{"type":"tool_use","id":"i%d","name":"n","input":{}}]}',
+        BODY + b'"messages":[{"role":"user","content":"a"},',
+        b"]}",
+    ),
+    json_of(
+        b'{"type":"tool_use","id":"i%d","name":"n","input":{}}',
+        BODY + b'"messages":[{"role":"assistant","content":[',
+        b"]}]}",
+    ),
+    json_of(
+        b'{"role":"assistant","content":[{"type":"thinking","thinking":"a","signature":"relay-thoughts-of-another-model"}]}',
+        BODY + b'"messages":[',
+        b"]}",
+    ),
+    json_of(
+        b'{"name":"n%d","input_schema":{"type":"object"}}',
+        BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[',
+        b"]}",
+    ),
+    json_of(
+        b'{"name":"n.%d","input_schema":{"type":"object"}}',
+        BODY + b'"messages":[{"role":"user","content":"a"}],"tools":[',
+        b"]}",
+    ),
+    json_of(
+        b'"a%d":{"type":"string"}',
+        BODY
+        + b'"messages":[{"role":"user","content":"a"}],"tools":[{"name":"n","input_schema":{"type":"object","properties":{',
+        b"}}}]}",
+    ),
+    json_of(b'{"type":"text","text":"a"}', BODY + b'"messages":[{"role":"user","content":"a"}],"system":[', b"]}"),
+    json_of(b'"s%d"', BODY + b'"messages":[{"role":"user","content":"a"}],"stop_sequences":[', b"]}"),
+    repeated(b"1", BODY + b'"temperature":', b',"messages":[]}'),
+    repeated(b"-search-", b'{"max_tokens":9,"messages":[{"role":"user","content":"a"}],"model":"', b'\\n"}'),
+)
+HEADS = (
+    repeated(b"A"),
+    repeated(b"A ", b"GET "),
+    repeated(b"A", b"GET / HTTP/1.1\r\n"),
+    repeated(b" ", b"GET / HTTP/1.1\r\nHost:"),
+    repeated(b"\r\nHost:", b"GET / HTTP/1.1"),
+    repeated(b"\r\nHost: ", b"GET / HTTP/1.1"),
+    repeated(b"\r\n a", b"GET / HTTP/1.1\r\na: b", b"\r\n\r\n"),
+    repeated(b"\r\na:b", b"GET / HTTP/1.1", b"\r\n\r\n"),
+    repeated(b"\n", b"GET / HTTP/1.1"),
+    repeated(b"HTTP/", b"GET"),
+)
+
+CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
+    # heads
+    "first bytes": (first_bytes, HEADS),
+    "head": (head, HEADS),
+    "authority": (authority, (*STRINGS, repeated("a.", "", "b"), repeated(":", "["), repeated("a", "[", "]"))),
+    "path": (lambda path: endpoints.classify("/" + path), STRINGS),
+    "page": (lambda path: endpoints.own_page("/" + path), STRINGS),
+    "hop-by-hop": (lambda value: hops.onward(((b"connection", value),)), BYTES),
+    "own secrets": (lambda value: redaction.own_secrets(((b"authorization", value), (b"cookie", value))), BYTES),
+    "redaction": (lambda text: redaction.redact(text, ((b"a" * 40 + b"b", b"x"), (b"aaaaaaaa", b"y"))), BYTES),
+    "globs": (lambda name: (fits("*a*a*a*b", name), fits("claude-*", name), fits("*", name)), STRINGS),
+    "codings": (lambda value: (codings(value), Decoder(value)), (*STRINGS, repeated("gzip,"))),
+    "retry-after": (header("retry-after"), STRINGS),
+    "retry-after-ms": (header("retry-after-ms"), STRINGS),
+    "x-ratelimit-reset-requests": (header("x-ratelimit-reset-requests"), STRINGS),
+    "anthropic-ratelimit-requests-reset": (header("anthropic-ratelimit-requests-reset"), STRINGS),
+    "anthropic-ratelimit-unified-5h-reset": (header("anthropic-ratelimit-unified-5h-reset"), STRINGS),
+    "log": (jsonlog.SECRET.search, STRINGS),
+    # requests
+    "facts": (facts, BODIES),
+    "rename": (renamed, BODIES),
+    "estimate": (
+        estimate.estimate_tokens,
+        (*BODIES, repeated(b'"data"', b'"base64"'), repeated(b'"data": "', b'"base64"')),
+    ),
+    "named": (
+        lambda data: resources.named("/v1/messages", data),
+        (*BODIES, repeated(b'"file_id" : "file_', b""), repeated(b" ", b'"file_id"')),
+    ),
+    "need": (needs.most_output, (*BODIES, repeated(b'"max_tokens" ', b""))),
+    "need of a batch": (needs.need_of_batch, (*BYTES, json_of(b'{"params":{"model":"m%d"}}', b'{"requests":[', b"]}"))),
+    "legible": (legible.legible, BODIES),
+    "foreign thoughts": (anthropic.without_foreign_thinking, BODIES),
+    "thoughts": (anthropic.without_thinking, BODIES),
+    "asked of openai-chat": (asked("openai-chat"), BODIES),
+    "asked of openai-responses": (asked("openai-responses"), BODIES),
+    "asked of gemini": (asked("gemini"), BODIES),
+    "count": (lambda data: refusing(Unsuited)(lambda: counting.estimate(reading.read(data))), BODIES),
+    # answers
+    "problem": (telling.read_problem, PROBLEMS),
+    "verdict": (judged, PROBLEMS),
+    "claude's problem": (lambda text: claude_problem(429, "", "", text), STRINGS),
+    "stated wait": (
+        lambda text: stated_wait({}, text.encode(), text),
+        (*STRINGS, repeated("retry "), repeated("1", "retry in "), repeated(" ", '"retryDelay"')),
+    ),
+    "results url": (
+        lambda data: batches.fetched_here(data, "http://a"),
+        (*BYTES, repeated(b'"results_url":"'), repeated(b"/v1/messages/batches/a", b'"results_url":"')),
+    ),
+    "made": (resources.made, BYTES),
+    "containers": (resources.containers, (repeated(b" ", b'{"container"'), repeated(b"[", b'{"container":'))),
+    "sse, bytes": (in_pieces(SseParser), STREAM_HEADS),
+    "sse": (at_once(SseParser), STREAM_HEADS),
+    "lenient": (lenient.parse_object, ANSWERS),
+    "sniff": (lambda data: sniff.sniff(data, {}), BYTES),
+    "gate of a stream, bytes": (in_pieces(gate(200, SSE, stream=True)), STREAM_HEADS),
+    "gate of an answer, bytes": (in_pieces(gate(200, JSON, stream=False)), ANSWERS),
+    "gate of an answer": (at_once(gate(200, JSON, stream=False)), ANSWERS),
+    "gate of an error, bytes": (in_pieces(gate(500, JSON, stream=False)), ANSWERS),
+    "meter of a stream, bytes": (in_pieces(meter(SSE)), STREAM_HEADS),
+    "meter of an answer, bytes": (in_pieces(meter(JSON)), ANSWERS),
+    "meter of a batch, bytes": (in_pieces(lambda: batches.BatchMeter({})), (*BYTES, repeated(b'{"result":{}}\n'))),
+    "passed": (lambda data: passed.Passed().event(data), BYTES),
+    "model back, bytes": (in_pieces(lambda: anthropic.ModelBack("m", stream=True)), STREAM_HEADS),
+    "model back": (at_once(lambda: anthropic.ModelBack("m", stream=False)), ANSWERS),
+    "openai-chat, bytes": (in_pieces(translation("openai-chat", SSE, stream=True)), CHAT_STREAMS),
+    "openai-chat": (at_once(translation("openai-chat", SSE, stream=True)), CHAT_STREAMS),
+    "openai-chat, whole": (at_once(translation("openai-chat", SSE, stream=False)), CHAT_STREAMS),
+    "openai-chat, JSON": (at_once(translation("openai-chat", JSON, stream=False)), ANSWERS),
+    "openai-responses": (at_once(translation("openai-responses", SSE, stream=True)), RESPONSES_STREAMS),
+    "openai-responses, whole": (at_once(translation("openai-responses", SSE, stream=False)), RESPONSES_STREAMS),
+    "gemini": (at_once(translation("gemini", {}, stream=True)), GEMINI_STREAMS),
+    "gemini, bytes": (in_pieces(translation("gemini", {}, stream=True)), GEMINI_STREAMS),
+    "gemini, whole": (at_once(translation("gemini", SSE, stream=False)), GEMINI_STREAMS),
+    "arguments": (arguments_of, (*STRINGS, repeated("{}"), repeated("{"))),
+}
+
+
+@pytest.mark.parametrize(
+    ("work", "make"),
+    [
+        pytest.param(work, make, id=f"{name} {n}")
+        for name, (work, makes) in CASES.items()
+        for n, make in enumerate(makes)
+    ],
+)
+def test_a_function_takes_linear_time(work: Callable[[Any], object], make: Make) -> None:
+    assert growth(work, make) < TOO_MUCH
