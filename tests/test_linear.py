@@ -64,7 +64,7 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.accounting.batches._PLACE": fullmatch,
     "core.accounting.batches._BATCHES": fullmatch,
     "core.accounting.batches._RESULTS_URL": every,
-    "core.accounting.needs._MOST": every,
+    "core.accounting.needs._MOST": match,
     "core.accounting.passed._TEXTS": every,
     "core.accounting.terms._VALUE": fullmatch,
     "core.accounting.tokens._KIND": fullmatch,
