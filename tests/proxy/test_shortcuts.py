@@ -96,9 +96,7 @@ def test_a_long_authority_is_read_but_not_kept() -> None:
     assert shortcuts.known.cache_info() == before
 
 
-LINES = st.lists(
-    st.sampled_from([b"Host: a.b", b"host:  c ", b"X: y", b"Host:", b"", b"GET", b"HTTP/1.1 "]), max_size=5
-)
+LINES = st.lists(st.sampled_from([b"Host: a.b", b"host:  c ", b"X: y", b"", b"GET", b"HTTP/1.1 "]), max_size=5)
 
 
 @given(st.sampled_from([b"GET / HTTP/1.1", b"GE", b"\x16\x03", b"POST / http/1.1", b"GETHTTP/"]), LINES, st.booleans())

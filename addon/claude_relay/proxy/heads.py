@@ -15,9 +15,9 @@ from typing import Final
 from h2.connection import H2Connection
 from h2.exceptions import DenialOfServiceError
 from h2.frame_buffer import FrameBuffer
-from h11._receivebuffer import ReceiveBuffer
 from hyperframe.frame import ContinuationFrame, Frame, HeadersFrame
 from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http._http1 import ReceiveBuffer
 from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 from mitmproxy.utils import human
 

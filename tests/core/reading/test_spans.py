@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.accounting.needs import most_output
+from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Endpoint
+from claude_relay.core.formats.anthropic import has_foreign_thinking
 from claude_relay.core.reading import body, spans
 
 VALUES = st.recursive(
@@ -20,7 +24,7 @@ VALUES = st.recursive(
 OBJECTS = st.dictionaries(st.sampled_from(["model", "messages", "stream", 'a"', "system"]), VALUES, max_size=5)
 
 
-@given(OBJECTS, st.sampled_from([None, 1]), st.integers(1, 40))
+@given(OBJECTS, st.sampled_from([None, 1]), st.integers(2, 40))
 def test_members_are_where_the_decoder_finds_them(value: dict[str, Any], indent: int | None, step: int) -> None:
     text = json.dumps(value, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
@@ -51,3 +55,22 @@ def test_a_needle_is_found_across_steps(text: bytes, needle: bytes, start: int) 
         patch.setattr(spans, "HUGE", 0)
         patch.setattr(spans, "STEP", 1)
         assert spans.find(text, needle, start) == text.find(needle, start)
+
+
+@pytest.mark.parametrize("work", [
+    lambda text: body.read_facts(Endpoint.MESSAGES, {}, text),
+    lambda text: body.rename_model(text, "m"),
+    estimate_tokens,
+    most_output,
+    has_foreign_thinking,
+])  # fmt: skip
+def test_others_may_work_while_a_large_body_is_read(
+    work: Callable[[bytes], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = json.dumps(
+        {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x" * (4 * spans.HUGE)}]}
+    ).encode()
+    rests: list[None] = []
+    monkeypatch.setattr(spans, "rest", lambda: rests.append(None))
+    work(text)
+    assert len(rests) >= len(text) // spans.HUGE

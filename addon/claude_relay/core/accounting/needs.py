@@ -24,7 +24,7 @@ from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Facts
 from claude_relay.core.reading.legible import read_leniently, utf8
 from claude_relay.core.reading.lenient import ABSENT, BAD_JSON, count, text, value
-from claude_relay.core.reading.spans import holds
+from claude_relay.core.reading.spans import find
 
 UNKNOWN = 4_000
 """Tokens of output that are expected of a model without history."""
@@ -64,9 +64,12 @@ def need_of(facts: Facts) -> Need:
 
 def most_output(body: bytes) -> int | None:
     """The largest `max_tokens` in a body: its own is one of them. None when it has none."""
-    if not holds(body, _NAME):
-        return None
-    return max((int(found[1]) for found in _MOST.finditer(body)), default=None)
+    most, at = None, find(body, _NAME)
+    while at >= 0:
+        if found := _MOST.match(body, at):
+            most = max(int(found[1]), most or 0)
+        at = find(body, _NAME, at + len(_NAME))
+    return most
 
 
 class _Params(msgspec.Struct):

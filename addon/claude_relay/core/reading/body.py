@@ -237,7 +237,8 @@ def _fields_in_steps(body: bytes, *, messages: bool) -> _Body | None:
         for name, start, end in spans.members(body):
             if name == "messages":
                 first = spans.first_element(body, start, end) if messages else None
-                found.messages = [Raw(b"".join(spans.slices(body, *first)))] if first else []
+                # As it is: a Raw would be copied once more, in one go, by whoever wants its bytes.
+                found.messages = [b"".join(spans.slices(body, *first))] if first else []  # type: ignore[list-item]
             elif name in _Fields.__struct_fields__:
                 setattr(found, name, Raw(b"".join(spans.slices(body, start, end))))
     except ValueError:
@@ -350,7 +351,8 @@ def _without_billing(system: bytes) -> bytes:
 
 def _without_markers(part: bytes) -> bytes:
     """Without `cache_control`, which clients move along with the conversation."""
-    pieces, done, start = [], 0, part.find(_MARKER_NAME)
+    pieces: list[bytes] = []
+    done, start = 0, spans.find(part, _MARKER_NAME)
     while start >= 0:
         end = start + len(_MARKER_NAME)
         if marker := _MARKER.match(part, start):
@@ -358,8 +360,8 @@ def _without_markers(part: bytes) -> bytes:
             comma = None if before.endswith(b",") else _BLANKS_AND_COMMA.match(part, end)
             pieces.append(before.removesuffix(b","))
             done = end = comma.end() if comma else end
-        start = part.find(_MARKER_NAME, end)
-    return b"".join([*pieces, part[done:]]) if pieces else part
+        start = spans.find(part, _MARKER_NAME, end)
+    return b"".join([*pieces, *spans.slices(part, done, len(part))]) if pieces else part
 
 
 def members(body: bytes) -> Iterator[tuple[str, int, int]]:

@@ -18,7 +18,7 @@ import msgspec
 
 HUGE = 4 * 1024 * 1024
 """Bytes of a body above which it is worth it."""
-STEP = 128 * 1024
+STEP = 256 * 1024
 """Bytes that are looked at before others may work."""
 
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
@@ -142,5 +142,5 @@ def slices(body: bytes, start: int, end: int) -> Iterator[bytes]:
     if end - start <= HUGE:
         yield body[start:end]
         return
-    for at in range(start, end, 4 * STEP):
-        yield body[at : min(end, at + 4 * STEP)]
+    for at in range(start, end, STEP):
+        yield body[at : min(end, at + STEP)]
