@@ -4,6 +4,7 @@ Nothing here imports mitmproxy, opens a file, reads a clock or draws a random nu
 
 exchange    the nouns of one request; errors: those that a client may see
 endpoints   what a path is, and whose credential may leave with it
+visitors    who asks, by which name, and whether for some web page
 routing     which providers a request goes to; reach: all that a client can get to; catalogue: the models that this gives
 policy      which attempt is next and when to wait; trip: its way over providers and keys; endings: how it ends
 verdicts    what an attempt's outcome means, by a table (table, data/verdicts.json); refusals: what is said when no attempt is left
