@@ -7,8 +7,9 @@
     [08:00:25] out of files
     [08:00:35] out of files … 6,652 more like this in 8 s
 
-The first of its kind is written at once. Alike are lines of one logger, level and message (numbers and arguments aside) with an exception
-from one place, within WINDOW seconds. Lines below a warning, which tell of ordinary life, are never folded. It must not know what is said.
+The first of its kind is written at once, and so are the first few that differ in more than numbers. Alike are lines of one logger, level
+and message (arguments aside) with an exception from one place, within WINDOW seconds. Never folded are lines below a warning, which tell of
+ordinary life, and those that answer what a person does: `logger.warning("…", extra=EACH)`. It must not know what is said.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +26,10 @@ from typing import Any, Final
 from .loops import place_of
 
 WINDOW: Final = 10.0
+EACH: Final = {"each": True}
+"""For a line that is written each time."""
+DIFFERENT: Final = 5
+"""Lines of one kind that are written because their arguments differ: of several things each is told, a flood of them is not."""
 KINDS: Final = 1000
 """Kinds of lines that are counted at the same time."""
 SHOWN: Final = 200
@@ -34,7 +38,9 @@ _PLACEHOLDER: Final = re.compile(r"%[-+ #0-9.]*[a-zA-Z]")
 _NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+|\d+")
 
 type Kind = tuple[str, int, str, object]
-type Handle = Callable[[logging.Logger, logging.LogRecord], None]
+
+_plain: Final = logging.Logger.handle
+"""As it is without anybody who folds."""
 
 
 @dataclass(slots=True)
@@ -44,6 +50,7 @@ class Seen:
     text: str
     since: float
     last: float
+    told: set[str]
     more: int = 0
 
 
@@ -54,27 +61,25 @@ class Folding:
         self._window = window
         self._seen: dict[Kind, Seen] = {}
         self._lock = threading.Lock()
-        self._original: Handle | None = None
+        self._installed = False
         self._timer: threading.Timer | None = None
 
     def install(self) -> None:
-        """Begin; twice does no harm."""
-        if self._original is not None:
-            return
-        original = self._original = logging.Logger.handle
+        """Begin, in the place of whoever does it already; twice does no harm."""
+        self._installed = True
 
         def handle(logger: logging.Logger, record: logging.LogRecord) -> None:
-            if record.levelno < logging.WARNING or self.is_first(record):
-                original(logger, record)
+            if record.levelno < logging.WARNING or hasattr(record, "each") or self.is_first(record):
+                _plain(logger, record)
 
         logging.Logger.handle = handle  # type: ignore[method-assign, assignment]
 
     def remove(self) -> None:
         """Every line is written again, and what was counted is told."""
-        if self._original is None:
+        if not self._installed:
             return
         self._tell(self._taken(math.inf))
-        logging.Logger.handle, self._original = self._original, None  # type: ignore[method-assign, assignment]
+        self._installed, logging.Logger.handle = False, _plain  # type: ignore[method-assign]
         if self._timer is not None:
             self._timer.cancel()
 
@@ -84,6 +89,9 @@ class Folding:
         with self._lock:
             seen = self._seen.get(kind)
             if seen is not None and now - seen.since < self._window:
+                if len(seen.told) < DIFFERENT and (text := without_numbers(told_by(record))) not in seen.told:
+                    seen.told.add(text)
+                    return True
                 seen.more += 1
                 seen.last = now
                 if self._timer is None:
@@ -92,7 +100,7 @@ class Folding:
         over = self._taken(now - self._window)
         with self._lock:
             if len(self._seen) < KINDS:
-                self._seen[kind] = Seen(text_of(record), now, now)
+                self._seen[kind] = Seen(text_of(record), now, now, {without_numbers(told_by(record))})
         self._tell(over)
         return True
 
@@ -121,12 +129,12 @@ class Folding:
 
     def _tell(self, over: list[tuple[Kind, Seen]]) -> None:
         for (name, level, *_), seen in over:
-            if not seen.more or self._original is None:
+            if not seen.more or not self._installed:
                 continue
             text = f"{seen.text} … {seen.more:,} more like this in {max(1, round(seen.last - seen.since))} s"
             logger = logging.getLogger(None if name == "root" else name)
             with suppress(Exception):  # a handler whose event loop is closed
-                self._original(logger, logger.makeRecord(name, level, __file__, 0, text, (), None))
+                _plain(logger, logger.makeRecord(name, level, __file__, 0, text, (), None))
 
 
 def kind_of(record: logging.LogRecord) -> Kind:
@@ -136,12 +144,22 @@ def kind_of(record: logging.LogRecord) -> Kind:
         said = text_of(record)
     error = record.exc_info[1] if record.exc_info else None
     place: Any = None if error is None else (type(error), *place_of(error))
-    return record.name, record.levelno, _NUMBER.sub("#", said[:SHOWN]), place
+    return record.name, record.levelno, without_numbers(said[:SHOWN]), place
+
+
+def without_numbers(text: str) -> str:
+    """Ports, ids and addresses in memory tell nothing apart."""
+    return _NUMBER.sub("#", text)
+
+
+def told_by(record: logging.LogRecord) -> str:
+    """Its message, as far as it is compared."""
+    try:
+        return record.getMessage()[: 10 * SHOWN]
+    except Exception:  # arguments that do not fit: logging itself says so
+        return str(record.msg)[: 10 * SHOWN]
 
 
 def text_of(record: logging.LogRecord) -> str:
     """The first line of its message."""
-    try:
-        return (record.getMessage().splitlines() or [""])[0][:SHOWN]
-    except Exception:  # arguments that do not fit: logging itself says so
-        return str(record.msg)[:SHOWN]
+    return (told_by(record).splitlines() or [""])[0][:SHOWN]

@@ -97,7 +97,7 @@ class Presence:
     ) -> None:
         """Nothing is touched before `start`."""
         self.runtime, self.path, self.servers = runtime, path, servers
-        self.relays = Relays(database)
+        self.relays = Relays(database, returning=True)
         self.id, self.started_at = secrets.token_hex(8), time.time()
         self.complaint = ""
         self.described: tuple[Mapping[str, PoolSight], str] = {}, "{}"

@@ -21,6 +21,7 @@ from mitmproxy.log import ALERT
 from claude_relay.core.config import Config, ConfigError, Problem, parse, running
 from claude_relay.core.config.yaml import read as read_yaml
 
+from .folding import EACH
 from .loops import Loop
 
 logger = logging.getLogger(__name__)
@@ -169,7 +170,10 @@ class Watcher:
                 if not await self._is_changing(found):
                     self.seen = found
                     logger.warning(
-                        "%s is broken; the relay goes on with the last good configuration.\n%s", self.path, e
+                        "%s is broken; the relay goes on with the last good configuration.\n%s",
+                        self.path,
+                        e,
+                        extra=EACH,
                     )
                 return
             except Exception:

@@ -43,7 +43,7 @@ from .client_connections import Connections
 from .commands import RelayCommands
 from .default_listener import DefaultListenerFilter
 from .ending import Ending
-from .folding import Folding
+from .folding import EACH, Folding
 from .heads import BOUNDS
 from .health import Health
 from .hookindex import HookIndex
@@ -213,7 +213,7 @@ class ClaudeRelay(RelayHooks):
         before = self.running_runtime().config
         draft = await asyncio.to_thread(Draft.of, running(before, config))
         for what in needs_restart(before, config):
-            logger.warning("%s changes when the relay is started again", what)
+            logger.warning("%s changes when the relay is started again", what, extra=EACH)
         if self.stored is not None:
             self.names = await self.stored.name(draft.own)
         self.put_into_force(draft)

@@ -81,8 +81,13 @@ _INSERT = f"INSERT INTO relays ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{nam
 class Relays:
     """The table in the database at `path`, for one thread at a time."""
 
-    def __init__(self, path: Path, *, patience: float = PATIENCE) -> None:
-        """Nothing is touched before the first call. `patience`: seconds that a call waits for somebody else's lock."""
+    def __init__(self, path: Path, *, patience: float = PATIENCE, returning: bool = False) -> None:
+        """Nothing is touched before the first call.
+
+        patience   seconds that a call waits for somebody else's lock
+        returning  as for `database.connect`
+        """
+        self._returning = returning
         self.path = path
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
@@ -122,7 +127,7 @@ class Relays:
         """The connection, a new one where another file has taken the database's place."""
         if self._connection is None or identity(self.path) != self._identity:
             self.close()
-            connection = connect(self.path, patience=self._patience, any_thread=True, returning=True)
+            connection = connect(self.path, patience=self._patience, any_thread=True, returning=self._returning)
             try:
                 migrate(connection)
             except BaseException:
