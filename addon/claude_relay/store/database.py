@@ -96,8 +96,7 @@ def connect(path: Path, *, patience: float, any_thread: bool = False, returning:
     except BaseException:
         connection.close()
         raise
-    if returning:
-        _away[path] = None
+    _away[path] = None
     return connection
 
 

@@ -33,7 +33,7 @@ class DatabaseSink:
     def open(self) -> None:
         """Open the file, creating it if need be, and bring its tables up to date."""
         self.close()
-        self._opened = connect(self._path, patience=self._patience, returning=True)
+        self._opened = connect(self._path, patience=self._patience, returning=self._identity is not None)
         migrate(self._opened)
         self.prepare(self._opened)
         self._identity = identity(self._path)
