@@ -83,7 +83,7 @@ def test_batches_and_completions_obey_and_the_rest_is_free(
 def test_a_batch_reserves_its_size_at_the_price_of_batches(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, size: int
 ) -> None:
-    """Also one that is read in a thread."""
+    """Also one that is read in a thread. It stays reserved until its results are fetched."""
     go = Signal("go")
     upstream.script(steps.after(go, steps.answer([json.dumps({"id": NAMED}).encode()])))
     budgets = [{"per": "day", "usd": 1000}, {"per": "day", "usd": 1000, "model": "a*"}]
@@ -98,7 +98,7 @@ def test_a_batch_reserves_its_size_at_the_price_of_batches(
     go.set()
     assert client.answer().status == 200
     client.close()
-    nothing_is_reserved(relay)
+    assert reserved(relay) == pytest.approx(2 * size * one)
 
 
 def test_a_text_completion_reserves_too(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:

@@ -326,7 +326,7 @@ def distrust(relay: Relay, host: str) -> None:
 def test_an_untrusted_certificate_is_explained_once(
     start: StartRelay, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch, web: bool, authority: Any
 ) -> None:
-    hosts = [f"{name}.claude-{web}.example" for name in ("one", "two")]
+    hosts = [f"{name}-{web}.api.anthropic.com" for name in ("one", "two")]  # for which the CA may sign
     relay = start(config(upstream.url, KEYS, intercept={"hosts": [*hosts, "api.anthropic.com"]}), relay={"web": web})
     (relay.folder / "empty.pem").write_bytes(authority.ca_file.read_bytes())
     for host in (*hosts, hosts[0], hosts[0]):

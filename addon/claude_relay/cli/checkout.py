@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from .terminal import Failure
+
 
 def of_checkout(module: str, name: str) -> click.Command:
     """The command `name` of a module in scripts/lib. Where there is no checkout: one that says so."""
@@ -23,7 +25,7 @@ def _missing(name: str) -> click.Command:
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
         """Part of the repository, not of the installed package."""
-        raise click.ClickException(
+        raise Failure(
             f"'{name}' needs a checkout of Claude Relay's repository: run its scripts there. The installed package is without it."
         )
 

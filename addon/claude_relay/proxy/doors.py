@@ -95,8 +95,11 @@ def is_local(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) ->
 
 
 def is_own_name(name: str, client: Client, config: Config) -> bool:
-    """Whether a `Host` means the base URL: where it is configured to be, and where this very connection has arrived."""
-    base, names = config.listen.base_url, config.listen.hosts
+    """Whether a `Host` means the base URL: where it is configured to be, and where this very connection has arrived.
+
+    The hosts of the API are meant, too: who has their names lead here by /etc/hosts. No page of somebody else's can have them.
+    """
+    base, names = config.listen.base_url, (*config.listen.hosts, *config.intercept.hosts)
     return (base is not None and is_meant(name, base.host, names)) or is_meant(name, client.sockname[0], names)
 
 

@@ -354,6 +354,7 @@ class ClaudeRelay(RelayHooks):
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """What an upstream sends is read in portions, too."""
+        super().server_connected(data)
         handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
         if handler is not None and isinstance(handler.layer, Watched):
             handler.layer.pace(data.server)

@@ -33,6 +33,7 @@ MEANING = {
     "timeout": UNREACHABLE,
     "empty": UNREACHABLE,
     "garbage": UNREACHABLE,
+    "oversized": UNREACHABLE,
 }
 """Name of a verdict → one of CHECKS; the others say nothing about the key."""
 
