@@ -36,7 +36,7 @@ class Drain:
         self.handler = handler
         self.layers: weakref.WeakSet[HttpLayer] = weakref.WeakSet()
         self.brakes = 0
-        self._stirred = asyncio.Event()
+        self._stirred: asyncio.Event | None = None
 
     async def drain(self) -> None:
         """A connection has been read: wait until it may be read again."""
@@ -48,28 +48,41 @@ class Drain:
             for io in list(transports.values()):
                 await room(io)
             while self.brakes:
-                await self._stirred.wait()
+                await self.moved()
         else:
             for end in (client, connection):
                 await room(transports.get(end))
             while client.alpn == b"h2" and waiting(self.layers, connection) > MARK:
-                await self._stirred.wait()
+                await self.moved()
+
+    async def moved(self) -> None:
+        """Wait until something has moved."""
+        if self._stirred is None:
+            self._stirred = asyncio.Event()
+        await self._stirred.wait()
 
     def stir(self) -> None:
         """Something has moved: those who wait look again."""
-        stirred, self._stirred = self._stirred, asyncio.Event()
-        stirred.set()
+        stirred, self._stirred = self._stirred, None
+        if stirred is not None:
+            stirred.set()
 
 
 async def room(io: ConnectionIO | None) -> None:
     """Wait until a socket takes more."""
-    if io is None or io.writer is None:
+    if io is None or io.writer is None or _is_empty(getattr(io.writer, "transport", None)):
         return
     try:
         await io.writer.drain()
     except OSError as error:
         if io.handler is not None:
             io.handler.cancel(f"Error sending data: {error}")
+
+
+def _is_empty(transport: Any) -> bool:
+    """Whether nothing waits in this process: then there is room, unless the connection is closing, which others are told."""
+    size = getattr(transport, "get_write_buffer_size", None)
+    return size is not None and size() == 0 and not transport.is_closing()
 
 
 def attach(handler: ConnectionHandler) -> None:

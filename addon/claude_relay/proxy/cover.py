@@ -1,6 +1,6 @@
 """What is lent for an attempt, taken out of the body of its answer on the way.
 
-    cover = Cover.of(lent_to(relayed), response, unpacked=False)
+    cover = Cover.of(lent_to(relayed), response, headers, unpacked=False)
     data = cover.read(data, translation)     what gate, meter and client get; a compressed body: as it came
     data = cover.packed.feed(data)           what of that may leave
 
@@ -72,8 +72,10 @@ class Cover:
         self.packed: PackedVeil | None = None
 
     @classmethod
-    def of(cls, lent: Matcher, response: http.Response, *, unpacked: bool, messages: bool) -> Cover:
-        """For an answer whose head has come.
+    def of(
+        cls, lent: Matcher, response: http.Response, headers: Mapping[str, str], *, unpacked: bool, messages: bool
+    ) -> Cover:
+        """For an answer whose head has come; `headers` as they came, names in lower case.
 
         unpacked  no coding of its goes on to the client
         messages  in whose streams a secret may be told in several events; the alias in its place has another length
@@ -81,10 +83,10 @@ class Cover:
         cover = cls()
         if not lent:
             return cover
-        cover._matcher, encoding = lent, response.headers.get("content-encoding", "")
+        cover._matcher, encoding = lent, headers.get("content-encoding", "")
         if not codings(encoding) or Decoder(encoding).blind:
             cover._veil, cover._streams = Veil(lent), messages
-            if messages and _is_stream(response.headers) and response.headers.pop("content-length", None) is not None:
+            if messages and _is_stream(headers) and response.headers.pop("content-length", None) is not None:
                 response.headers["transfer-encoding"] = "chunked"
         elif unpacked:
             cover._veil, cover._decoder = Veil(lent), Decoder(response.headers.pop("content-encoding"))

@@ -8,6 +8,7 @@ A file that is uploaded may be larger than what is kept: then it goes on as it c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -36,9 +37,9 @@ def sizes_of(limits: Bounds, endpoint: Endpoint, request: http.Request) -> Sizes
     return Sizes(limits.request_body, limits.request_body)
 
 
-def announced(request: http.Request) -> int:
+def announced(headers: Mapping[str, str]) -> int:
     """Bytes of the body that the head announces; 0 when it does not."""
-    told = request.headers.get("content-length", "")
+    told = headers.get("content-length", "")
     return int(told) if told.isascii() and told.isdecimal() and len(told) < 20 else 0
 
 
@@ -61,7 +62,7 @@ def consider(flow: http.HTTPFlow, relayed: Relayed) -> None:
     """What the size that its head announces makes of a request."""
     request = flow.request
     relayed.sizes = sizes = sizes_of(relayed.runtime.config.limits, relayed.facts.endpoint, request)
-    size = announced(request)
+    size = announced(relayed.facts.headers)
     if size > sizes.most:
         relayed.turned_away = relayed.turned_away or too_large(sizes.most)
     elif size > sizes.kept:

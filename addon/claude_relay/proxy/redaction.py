@@ -105,12 +105,21 @@ matcher_of: Final = lru_cache(maxsize=1024)(Matcher)
 
 def lent_to(relayed: Relayed) -> Matcher:
     """Knows what the client must not get."""
-    return matcher_of(lent_secrets(relayed))
+    return _matchers(relayed)[0]
 
 
 def known_to(relayed: Relayed) -> Matcher:
     """Knows what nobody may see."""
-    return matcher_of(lent_secrets(relayed) + relayed.own_secrets)
+    return _matchers(relayed)[1]
+
+
+def _matchers(relayed: Relayed) -> tuple[Matcher, Matcher]:
+    """Both, found once for each attempt: they are asked for ten times."""
+    place = len(relayed.tries), relayed.proxy, relayed.own_secrets
+    if relayed.matchers is None or relayed.matchers[0] != place:
+        lent = lent_secrets(relayed)
+        relayed.matchers = place, (matcher_of(lent), matcher_of(lent + relayed.own_secrets))
+    return relayed.matchers[1]
 
 
 # -- heads
@@ -172,7 +181,7 @@ def hide_refused(flow: http.HTTPFlow) -> None:
 
 def whole_for_client(response: http.Response, body: bytes, relayed: Relayed) -> bytes:
     """A whole answer as the client gets it. What was compressed and has a key in it is not compressed any more."""
-    encoding, lent = response.headers.get("content-encoding", ""), lent_to(relayed)
+    encoding, lent = relayed.response_headers.get("content-encoding", ""), lent_to(relayed)
     if not lent or encoding in ("", "identity") or not body:
         return body
     plain = b"".join(_unpacked(body, encoding))

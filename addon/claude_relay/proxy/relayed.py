@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from mitmproxy import http
@@ -34,6 +35,7 @@ from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
+from claude_relay.core.secrets import Matcher
 
 from .cover import Cover
 from .crossing import Bytes, Crossing, Translated
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 MESSAGE_STREAMS = (Endpoint.MESSAGES, Endpoint.COMPLETE)
 BROKEN = frozenset({Failure.RESET, Failure.TIMEOUT, Failure.CUT})
 """Failures of an answer that had begun: the upstream has worked for it."""
+SMALL = 4096
+"""Bytes of a body that may as well be kept with what else is known of a request that is over."""
 KEPT_BODY_LIMIT = 4 * 1024 * 1024
 """Bytes of a streamed answer that are kept for mitmweb to show."""
 
@@ -123,6 +127,8 @@ class Relayed:
     pristine: Pristine | None = None
     client_signature: Signature | None = None
     own_secrets: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    matchers: tuple[Any, tuple[Matcher, Matcher]] | None = field(default=None, repr=False)
+    """What finds the secrets of the running attempt, and what it goes by; see `redaction`."""
     placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0
@@ -227,7 +233,7 @@ class Relayed:
         response.data.headers.fields = onward(told)
         crossing, good = self.crossing, 200 <= response.status_code < 300
         unpacked, messages = good and isinstance(crossing, Translated), self.facts.endpoint in MESSAGE_STREAMS
-        self.cover = Cover.of(lent_to(self), response, unpacked=unpacked, messages=messages)
+        self.cover = Cover.of(lent_to(self), response, self.upstream_headers, unpacked=unpacked, messages=messages)
         self.translation = crossing.open(response) if crossing is not None and good else None
         self.answered_well = good
         same = response.data.headers.fields is told
@@ -377,12 +383,13 @@ class Relayed:
     def release(self, flow: http.HTTPFlow) -> None:
         """It is over and written down: let go of all that may be large, for what is left of it lives on in cycles of references."""
         self.body, self.side_body, self.conversation = b"", None, None
-        self.facts = dataclasses.replace(self.facts, body=b"", tokens=0)
+        if len(self.facts.body) > SMALL:
+            self.facts = dataclasses.replace(self.facts, body=b"", tokens=0)
         self.crossing = self.translation = self.gate = self.outcome = None
         self.kept = self.brought = None
         if self.meter is not None:
             self.meter.let_go()
-        if self.pristine is not None:
+        if self.pristine is not None and len(self.pristine.content or b"") > SMALL:
             self.pristine = dataclasses.replace(self.pristine, content=None)
         if not self.is_shown:
             flow.request.data.content = None
