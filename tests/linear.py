@@ -68,7 +68,8 @@ def seconds(work: Callable[[Any], object], given: Any, runs: int = 3) -> float:
 def growth(work: Callable[[Any], object], make: Make, sizes: tuple[int, ...] = SIZES) -> float:
     """How many times longer than in proportion the largest size takes, compared with the one before.
 
-    It is not tried where two steps before it were bad already: one may be, where a function does something else with more.
+    One step may be bad, where a function does something else with more: after two it is given up, and the last one must be so in its second
+    half, too.
     """
     before, ratio = None, 0.0
     collects = gc.isenabled()
@@ -80,6 +81,10 @@ def growth(work: Callable[[Any], object], make: Make, sizes: tuple[int, ...] = S
             if min(last, ratio) > TOO_MUCH:
                 break
             before = took
+        else:
+            if ratio > TOO_MUCH:
+                middle = sizes[-1] // 4
+                ratio = min(ratio, (took / (seconds(work, make(middle)) / middle)) ** 2)
     finally:
         if collects:
             gc.enable()

@@ -7,7 +7,9 @@ package that sees such bytes, with the method by which it is used: its worst tex
 
 from __future__ import annotations
 
+import gzip
 import importlib
+import logging
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -16,12 +18,14 @@ from typing import Any
 
 import pytest
 from mitmproxy.addons.next_layer import NeedsMoreData
+from mitmproxy.connection import Client
 from mitmproxy.net.http import http1
 
 import claude_relay
-from claude_relay.core import endpoints, estimate, verdicts
+from claude_relay.core import endpoints, estimate, terminal, verdicts, visitors
 from claude_relay.core.accounting import batches, needs, passed
 from claude_relay.core.accounting.usage import Meter
+from claude_relay.core.deltas import SpokenVeil
 from claude_relay.core.exchange import Endpoint, Failure, Outcome
 from claude_relay.core.formats import FORMATS, anthropic, counting, reading, telling
 from claude_relay.core.formats.base import Asked, Unsuited
@@ -34,7 +38,9 @@ from claude_relay.core.reading.decode import Decoder, codings
 from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.sse import SseParser
 from claude_relay.core.routing import fits
-from claude_relay.proxy import hops, jsonlog, redaction, shortcuts
+from claude_relay.core.secrets import Matcher, Veil
+from claude_relay.proxy import folding, hops, jsonlog, plainlog, redaction, shortcuts, trail
+from claude_relay.proxy.cover import PackedVeil
 from claude_relay.proxy.firstbytes import host_header
 from claude_relay.proxy.heads import Buffer
 from linear import TOO_MUCH, Make, growth, repeated, worst_growth
@@ -68,6 +74,7 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.accounting.passed._TEXTS": every,
     "core.accounting.terms._VALUE": fullmatch,
     "core.accounting.tokens._KIND": fullmatch,
+    "core.deltas.SAID": every,
     "core.estimate._OPENING_OF_TEXT": match,
     "core.formats.alive._PING": fullmatch,
     "core.formats.counting._A_PAGE": every,
@@ -137,11 +144,19 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.reading.sse._LINE_END": every,
     "core.reading.sse._BLOCK_END": every,
     "core.reading.sse._BLANK_LINES": match,
+    "core.secrets.BEGUN": search,
+    "core.secrets.ESCAPE": every,
     "core.verdicts.SECRET": every,
+    "core.visitors._AUTHORITY": fullmatch,
+    "core.visitors._FOR": search,
+    "core.visitors._NODE": fullmatch,
     "proxy.bookkeeping.PLAIN": fullmatch,
+    "proxy.folding._NUMBER": every,
+    "proxy.folding._PLACEHOLDER": every,
     "proxy.jsonlog.OWN_ID": every,
     "proxy.outbound._REFUSED": match,
     "proxy.outbound._NO_HTTP": match,
+    "proxy.plainlog.QUOTED": every,
 }
 
 
@@ -301,6 +316,34 @@ def authority(data: str) -> object:
     return refusing(ValueError)(shortcuts.authority, data, True)
 
 
+def logged(text: str) -> object:
+    """A line of the log that quotes what came."""
+    line = plainlog.record("mitmproxy.proxy.server", logging.WARNING, "", 0, "no head: %s", (text,), None)
+    return folding.kind_of(line), folding.without_numbers(folding.told_by(line))
+
+
+def from_here(name: str) -> Callable[[str], object]:
+    """Who asks, by what a reverse proxy says."""
+    trusted = visitors.networks(("127.0.0.0/8", "::1/128"))
+    return lambda said: visitors.comes_from_here("127.0.0.1", [(name, said)], trusted)
+
+
+def came_round(said: str) -> object:
+    client = Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2))
+    return trail.came_round(client, said), trail.marked((), ("127.0.0.1", 1), trail.heard(client, said))
+
+
+def cookies(size: int) -> bytes:
+    """Many secrets that begin alike."""
+    return b"; ".join(b"a=aaaaaaaa%06d" % number for number in range(max(1, size // 18)))
+
+
+def of_client(data: bytes) -> object:
+    """Everything that the client sent is looked for in an answer that repeats it all."""
+    secrets = redaction.own_secrets(((b"cookie", data),))
+    return Matcher(secrets).clean_end(data.replace(b"=", b" ")), plainlog.learn_of_client(secrets), plainlog.remove()
+
+
 def json_of(unit: bytes, before: bytes, after: bytes) -> Make:
     """A list of a JSON text: the unit over and over, with a number in it where it has `%d`."""
 
@@ -327,6 +370,8 @@ def numbered(unit: str, prefix: str = "") -> Make:
     return lambda size: prefix + "".join(unit % number for number in range(max(1, size // len(unit))))
 
 
+LENT = Matcher(((b"sk-ant-api03-" + b"a" * 40 + b"b", b"relay:a/k"), (b"aaaaaaaa", b"y"), (b'quoted"\\secret', b"z")))
+MANY = Matcher([(b"aaaaaaaa%06d" % number, b"x") for number in range(100)])
 BODY = b'{"model":"m","max_tokens":9,"stream":true,'
 CHAT = b'{"choices":[{"index":0,"delta":%b}]}'
 BYTES = tuple(
@@ -353,6 +398,36 @@ BYTES = tuple(
 STRINGS = tuple(
     repeated(unit)
     for unit in ("a", " ", "1", "1.", "1s", "1 ", "-", ",", "=", ";", "%25", "/", "../", ":", "\xe9", "9ms")
+)
+ESCAPED = (
+    *BYTES,
+    *map(
+        repeated,
+        (
+            b"%61",
+            b"%2561",
+            b"\\u0061",
+            b"\\\\u0061",
+            b"&#97;",
+            b"&amp;",
+            b"&",
+            b"%",
+            b"\\u00",
+            b"sk-ant-",
+            b"YWFhYWFhYWE",
+            b"a%",
+            b"aaaaaaaa",
+        ),
+    ),
+)
+SAID = b'data: {"delta":{"text":"%b"}}\n\n'
+SPOKEN = (
+    *ESCAPED,
+    *(repeated(SAID % said) for said in (b"a", b"", b"sk-ant-", b"\\u0061", b"%61", b" a")),
+    repeated(b"data: {}\n\n", SAID % b"sk-ant-api03-"),
+    repeated(SAID % b"", SAID % b"sk-ant-api03-"),
+    repeated(b'"text":"a', SAID % b"sk-ant-api03-"),
+    repeated(b"\r", SAID % b"sk-ant-api03-"),
 )
 PROBLEMS = (
     *BYTES,
@@ -382,6 +457,8 @@ STREAM_HEADS = (
 )
 CHAT_STREAMS = (
     *STREAM_HEADS,
+    events(b'{"usage":{"a%d":1}}'),
+    events(b'{"usage":{"prompt_tokens_details":{"a%d":1}}}'),
     events(CHAT % b'{"content":"a"}'),
     events(CHAT % b'{"content":" "}'),
     events(CHAT % b'{"reasoning_content":"a"}'),
@@ -398,6 +475,7 @@ CHAT_STREAMS = (
 )
 RESPONSES_STREAMS = (
     *STREAM_HEADS,
+    events(b'{"type":"response.in_progress","response":{"usage":{"a%d":1}}}'),
     events(b'{"type":"response.output_text.delta","output_index":0,"content_index":%d,"delta":"a"}'),
     events(b'{"type":"response.output_text.delta","item_id":"i%d","delta":"a"}'),
     events(b'{"type":"response.output_item.added","output_index":%d,"item":{"type":"function_call","name":"n"}}'),
@@ -420,6 +498,7 @@ GEMINI_STREAMS = (
     events(b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}'),
     events(b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"n","id":"i","args":{"a":%d}}}]}}]}'),
     events(b'{"usageMetadata":{"a%d":1}}'),
+    events(b'{"usageMetadata":{"promptTokenCount":{"a%d":1}}}'),
     json_of(b'{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}', b"[", b"]"),
     json_of(b"{}", b"[", b"]"),
 )
@@ -508,7 +587,18 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "page": (lambda path: endpoints.own_page("/" + path), STRINGS),
     "hop-by-hop": (lambda value: hops.onward(((b"connection", value),)), BYTES),
     "own secrets": (lambda value: redaction.own_secrets(((b"authorization", value), (b"cookie", value))), BYTES),
-    "redaction": (lambda text: redaction.redact(text, ((b"a" * 40 + b"b", b"x"), (b"aaaaaaaa", b"y"))), BYTES),
+    "secrets of a client": (of_client, (lambda size: cookies(size // 16),)),
+    "redaction": (LENT.clean, ESCAPED),
+    "redaction, cut off": (lambda data: LENT.clean_end(data, same_length=True), ESCAPED),
+    "redaction of many": (MANY.clean_end, (*ESCAPED, cookies)),
+    "came from": (from_here("x-forwarded-for"), (*STRINGS, repeated("127.0.0.1,"), repeated("[::1]:1,"))),
+    "came from, forwarded": (
+        from_here("forwarded"),
+        (*STRINGS, repeated("for=127.0.0.1,"), repeated(";for = "), repeated("; "), repeated("for ", ";")),
+    ),
+    "host": (lambda name: (visitors.is_meant(name, "::"), visitors.is_same(name, "a", 443)), STRINGS),
+    "origin": (lambda name: visitors.page_behind({"origin": name}), STRINGS),
+    "trail": (came_round, (*STRINGS, repeated(trail.TOKEN[:-1]))),
     "globs": (lambda name: (fits("*a*a*a*b", name), fits("claude-*", name), fits("*", name)), STRINGS),
     "codings": (lambda value: (codings(value), Decoder(value)), (*STRINGS, repeated("gzip,"))),
     "retry-after": (header("retry-after"), STRINGS),
@@ -517,6 +607,9 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "anthropic-ratelimit-requests-reset": (header("anthropic-ratelimit-requests-reset"), STRINGS),
     "anthropic-ratelimit-unified-5h-reset": (header("anthropic-ratelimit-unified-5h-reset"), STRINGS),
     "log": (jsonlog.SECRET.search, STRINGS),
+    "log of what came": (logged, (*STRINGS, repeated("b'"), repeated("b'\\"), repeated("bytearray(b"), repeated("%0"))),
+    "terminal": (terminal.harmless, (*STRINGS, repeated("\x1b[2J"))),
+    "terminal, JSON": (terminal.harmless_json, (*STRINGS, repeated("\u202e"))),
     # requests
     "facts": (facts, BODIES),
     "rename": (renamed, BODIES),
@@ -538,6 +631,12 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "asked of gemini": (asked("gemini"), BODIES),
     "count": (lambda data: refusing(Unsuited)(lambda: counting.estimate(reading.read(data))), BODIES),
     # answers
+    "veil, bytes": (in_pieces(lambda: Veil(LENT)), ESCAPED),
+    "veil": (at_once(lambda: Veil(LENT)), ESCAPED),
+    "packed veil, bytes": (lambda data: in_pieces(lambda: PackedVeil(LENT, "gzip"))(gzip.compress(data)), ESCAPED),
+    "spoken veil, bytes": (in_pieces(lambda: SpokenVeil(LENT)), SPOKEN),
+    "spoken veil": (at_once(lambda: SpokenVeil(LENT)), SPOKEN),
+    "spoken veil, events": (in_pieces(lambda: SpokenVeil(LENT), 1024), SPOKEN),
     "problem": (telling.read_problem, PROBLEMS),
     "verdict": (judged, PROBLEMS),
     "claude's problem": (lambda text: claude_problem(429, "", "", text), STRINGS),

@@ -259,6 +259,18 @@ def test_a_name_that_leads_here_when_it_is_looked_up_again(start: StartRelay, up
     relay.wait_for_log("own listener", 2)
 
 
+def test_a_request_for_an_intercepted_host_that_is_led_elsewhere(
+    relay: Callable[..., ForkedRelay], upstream: FakeUpstream
+) -> None:
+    """Its key would go there, and be shown in flows."""
+    a, there = relay(), f"127.0.0.1:{upstream.port}"
+    for name in ("api.anthropic.com", "API.Anthropic.com:443"):
+        with dial(a.proxy_port, call=name) as client:
+            assert tunnel(client, there).status == 200
+            assert "leads elsewhere" in refused(client.ask("POST", "/v1/messages", body=b"{}", headers=OWN_KEY))
+    assert upstream.requests == []
+
+
 def test_mitmwebs_page_is_not_reached_through_the_relay(start: StartRelay) -> None:
     relay = start(keys=[POOL], relay={"web": True})
     assert isinstance(relay.web_ui, WebUi)

@@ -26,6 +26,7 @@ HELD: Final = 64 * 1024
 SAID: Final = re.compile(rb'"(?:text|partial_json|thinking|completion)": ?("[^"\\]*(?:\\.[^"\\]*)*")')
 ENDS: Final = (b"content_block_stop", b"message_stop", b"message_delta", b'"error"')
 BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
+LONGEST_BLANK: Final = max(map(len, BLANK_LINES))
 
 type Piece = tuple[bytes, bytes | None]
 """Bytes of the stream; where they are a delta's text as JSON: what it says."""
@@ -37,7 +38,8 @@ class SpokenVeil:
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
         self._begun = b""  # an event that is not whole
-        self._said = b""  # the last word that has left
+        self._said = b""  # the last word that has left, then all that is held
+        self._left = 0  # how much of it has left
         self._held: list[Piece] = []
         self._size = 0
 
@@ -46,28 +48,29 @@ class SpokenVeil:
         whole = self._whole(data)
         if not self._held and not self._matcher.touches(said := self._said + b"".join(map(_text, SAID.findall(whole)))):
             self._said = self._matcher.last_word(said)
+            self._left = len(self._said)
             return whole
         pieces = list(self._pieces(whole))
-        said = b"".join([self._said, *[text for _, text in (*self._held, *pieces) if text is not None]])
+        self._said += b"".join([text for _, text in pieces if text is not None])
         self._held += pieces
         self._size += len(whole)
         tail = pieces[-1][0] if pieces else b""
-        if self._size < HELD and self._begins(said) and not any(end in tail for end in ENDS):
+        if self._size < HELD and self._begins(self._said) and not any(end in tail for end in ENDS):
             return b""
-        return self._let_go(said)
+        return self._let_go()
 
     def end(self) -> bytes:
         """The rest, when the stream is over."""
-        said = b"".join([self._said, *[text for _, text in self._held if text is not None]])
         rest, self._begun = self._begun, b""
-        return self._let_go(said) + rest
+        return self._let_go() + rest
 
     def _whole(self, data: bytes) -> bytes:
         """The events that are whole by now."""
         if not self._begun and data.endswith(b"\n\n"):
             return data
+        new = max(0, len(self._begun) - LONGEST_BLANK)
         data = self._begun + data
-        end = max(at + len(blank) if (at := data.rfind(blank)) >= 0 else 0 for blank in BLANK_LINES)
+        end = max(at + len(blank) if (at := data.rfind(blank, new)) >= 0 else 0 for blank in BLANK_LINES)
         if len(data) - end > HELD:
             end = len(data)
         self._begun = data[end:]
@@ -87,18 +90,26 @@ class SpokenVeil:
     def _begins(self, said: bytes) -> bool:
         return len(said) - self._matcher.pending(said) >= LEAST
 
-    def _let_go(self, said: bytes) -> bytes:
+    def _let_go(self) -> bytes:
         """What is held, with aliases in the place of secrets."""
         held, self._held, self._size = self._held, [], 0
+        said, left = self._said, self._left
         spans = list(self._matcher.found(said))
-        at, out = len(self._said), []
+        at, out = left, []
+        first = beyond = 0
         for data, text in held:
             if text is not None:
                 start, at = at, at + len(text)
-                if any(first < at and last > start for first, last, _ in spans):
-                    data = _json(_without(text, start, spans, len(self._said)))
+                while first < len(spans) and spans[first][1] <= start:
+                    first += 1
+                beyond = max(first, beyond)
+                while beyond < len(spans) and spans[beyond][0] < at:
+                    beyond += 1
+                if first < beyond:
+                    data = _json(_without(text, start, spans[first:beyond], left))
             out.append(data)
         self._said = b"" if spans else self._matcher.last_word(said)
+        self._left = len(self._said)
         return b"".join(out)
 
 

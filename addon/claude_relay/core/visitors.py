@@ -164,6 +164,11 @@ def _is_its_address(host: str, listening: str) -> bool:
     return number is not None and (number.is_loopback or listening in WILDCARDS or number == ip_of(listening))
 
 
+def host_of(authority: str) -> str:
+    """The host that a `Host` names, lower-case; empty: none."""
+    return _split(authority)[0]
+
+
 def is_same(authority: str, host: str, port: int) -> bool:
     """Whether a `Host` names this place; one without a port does."""
     found, said = _split(authority)

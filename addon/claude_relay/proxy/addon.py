@@ -162,7 +162,8 @@ class RelayHooks(DoorHooks):
         if request.method == "CONNECT":
             return
         if not runtime.claims(request.host, request.port):
-            if (error := await doors.passage(flow, runtime.config, lower_headers(request))) is not None:
+            error = await doors.passage(flow, runtime.config, lower_headers(request))
+            if (error := error or doors.astray(flow, runtime.claims)) is not None:
                 flow.response = error_answer(error, new_request_id())
             else:
                 request.data.headers.fields = led_on(request.data.headers.fields)

@@ -2,6 +2,7 @@
 
     entrance(flow, config, headers)        a request to an intercepted host: may keys be lent, and why it is refused if it is
     passage(flow, config, headers)         one that is merely forwarded, or a CONNECT: why it is refused if it is
+    astray(flow, claims)                   one to be forwarded: why it is refused if it means an intercepted host, but leads elsewhere
     connecting(data, panel)                a connection is about to be opened
     connected(data, panel)                 it is open, and nothing has been sent
 
@@ -11,7 +12,7 @@ A refusal is counted and told here, once. Peers on other machines get nothing at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from mitmproxy import ctx, http
@@ -24,6 +25,7 @@ from claude_relay.core.errors import RelayError
 from claude_relay.core.visitors import (
     FORWARDING,
     comes_from_here,
+    host_of,
     is_meant,
     is_same,
     networks,
@@ -40,6 +42,10 @@ STRANGER: Final = (
 )
 OWN: Final = (
     "This address is one of the relay's own listeners, which cannot be reached through the relay. Use it directly."
+)
+ASTRAY: Final = (
+    "This request means a host that the relay serves, but its connection leads elsewhere. Let the relay look the host's name up: "
+    "the proxy's URL begins with socks5h:// in the place of socks5://, and a tunnel is opened to the name."
 )
 LOOP: Final = "This request has come through this relay before: it goes in a circle. A provider's base_url or proxy leads back here."
 
@@ -80,6 +86,15 @@ async def passage(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str
         rejected(Reason.OWN_LISTENER, "a request through the relay to its own listener %s:%d was refused", *place)
         return RelayError(403, OWN, final=True)
     return None
+
+
+def astray(flow: http.HTTPFlow, claims: Callable[[str, int], bool]) -> RelayError | None:
+    """Why a request goes nowhere that has the name of an intercepted host, and perhaps its key, on the way to another place."""
+    names = (*map(host_of, names_in(flow.request)), flow.client_conn.sni or "")
+    if not any(claims(name, flow.request.data.port) for name in names):
+        return None
+    rejected(Reason.WEB_PAGE, "a request for an intercepted host was refused: its connection leads elsewhere")
+    return RelayError(403, ASTRAY, final=True)
 
 
 def is_local(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) -> bool:

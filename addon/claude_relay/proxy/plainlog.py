@@ -68,10 +68,9 @@ def learn(secrets: Sequence[Secret]) -> None:
 
 def learn_of_client(secrets: Sequence[Secret]) -> None:
     """The same for what a client has sent."""
-    for secret in secrets:
-        if secret not in _of_clients and len(_of_clients) < MOST_OF_CLIENTS:
-            _of_clients.add(secret)
-            _known.add((secret,))
+    fresh = [secret for secret in secrets if secret not in _of_clients][: MOST_OF_CLIENTS - len(_of_clients)]
+    _of_clients.update(fresh)
+    _known.add(fresh)
 
 
 def told(text: str) -> str:

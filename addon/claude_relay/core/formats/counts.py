@@ -1,6 +1,8 @@
 """Counts of tokens that a provider tells again and again while it answers.
 
-    >>> later({"prompt_tokens": 20, "prompt_tokens_details": {"cached_tokens": 8}}, {"prompt_tokens": 21, "prompt_tokens_details": None})
+    >>> known = {"prompt_tokens": 20, "prompt_tokens_details": {"cached_tokens": 8}}
+    >>> keep_later(known, {"prompt_tokens": 21, "prompt_tokens_details": None})
+    >>> known
     {'prompt_tokens': 21, 'prompt_tokens_details': {'cached_tokens': 8}}
 
 It must not know what the counts are called.
@@ -13,12 +15,15 @@ from claude_relay.core.reading.lenient import count, mapping
 from .conversation import Json
 
 
-def later(known: Json, told: Json) -> dict[str, object]:
-    """A usage object with a later one in its place, count by count: one that is 0, null or absent now leaves the earlier one as it is."""
-    found = dict(known)
+def keep_later(known: dict[str, object], told: Json) -> None:
+    """Put a later usage object in the place of a known one, count by count: one that is 0, null or absent now leaves the earlier one as it
+    is. Takes as long as what is told now, however many names were told before.
+    """
     for name, value in told.items():
         if inside := mapping(value):
-            found[name] = later(mapping(known.get(name)), inside)
-        elif count(value) or name not in found:
-            found[name] = value
-    return found
+            within = known.get(name)
+            if not isinstance(within, dict):
+                within = known[name] = {}
+            keep_later(within, inside)
+        elif count(value) or name not in known:
+            known[name] = value

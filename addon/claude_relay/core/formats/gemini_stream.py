@@ -25,7 +25,7 @@ from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json
-from .counts import later
+from .counts import keep_later
 from .problems import claude_problem
 from .telling import read_error
 from .writer import Writer
@@ -138,7 +138,7 @@ class Reader:
         """Usage is cumulative, and numbers may be missing in some events. Thoughts are not among the tokens of the candidates."""
         if not usage:
             return
-        self._usage = later(self._usage, usage)
+        keep_later(self._usage, usage)
         prompt, cached, tools, answer, thoughts = (
             count(self._usage.get(name)) or 0
             for name in (

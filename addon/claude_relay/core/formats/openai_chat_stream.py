@@ -13,14 +13,13 @@ https://openrouter.ai/docs/use-cases/reasoning-tokens · https://docs.mistral.ai
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from claude_relay.core.reading.lenient import count, mapping, text, value
 
 from .conversation import Json
-from .counts import later
+from .counts import keep_later
 from .problems import claude_problem
 from .telling import read_error
 from .writer import Writer
@@ -136,7 +135,8 @@ class ChatReader:
         """The last usage counts; Moonshot tells it within the choice, Groq in a field of its own."""
         told = [mapping(place.get("usage")) for place in (mapping(data.get("x_groq")), choice, data)]
         if any(told):
-            self._told = functools.reduce(later, told, self._told)
+            for usage in told:
+                keep_later(self._told, usage)
             self._writer.usage(**usage_of(self._told))
 
     def _message(self, message: Json) -> None:

@@ -24,7 +24,7 @@ from claude_relay.core.reading.lenient import count, mapping, text
 
 from .base import Problem
 from .conversation import Json
-from .counts import later
+from .counts import keep_later
 from .problems import claude_problem
 from .telling import read_error
 from .writer import Writer
@@ -251,7 +251,7 @@ class Reader:
     def _count(self, response: Json) -> None:
         """Most servers tell it at the end, some as it grows."""
         if usage := mapping(response.get("usage")):
-            self._told = later(self._told, usage)
+            keep_later(self._told, usage)
             self._writer.usage(**_usage(self._told))
 
     def _finish(self, response: Json) -> None:
