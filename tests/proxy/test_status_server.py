@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import pytest
 from mitmproxy.test import tflow
@@ -18,7 +19,7 @@ from claude_relay.proxy import metrics
 from claude_relay.proxy.health import Report
 from claude_relay.proxy.relayed import RELAYED
 from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.status_server import SLICE, Look, StatusServer, is_meant, well
+from claude_relay.proxy.status_server import SLICE, HealthHandler, Look, StatusServer, is_meant, well
 
 type Answer = tuple[int, dict[str, str], str]
 HERE = Address("127.0.0.1", 0)
@@ -123,6 +124,34 @@ def test_a_page_that_points_its_own_name_here_learns_nothing(path: str) -> None:
 )
 def test_whose_name_is_good(host: str, listening: str, meant: bool) -> None:
     assert is_meant(host, listening) is meant
+
+
+def test_a_client_that_leaves_before_its_answer_is_not_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def leave(server: StatusServer) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await asked.wait()
+        writer.transport.abort()
+        await answered.wait()
+
+    async def look() -> Report:
+        asked.set()
+        await left.wait()
+        return Report(True)
+
+    asked, left, answered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(HealthHandler, "on_connection_close", lambda handler: left.set())
+    execute = HealthHandler._execute
+
+    async def whole(handler: HealthHandler, *given: Any, **more: Any) -> None:
+        await execute(handler, *given, **more)
+        answered.set()
+
+    monkeypatch.setattr(HealthHandler, "_execute", whole)
+    serve(leave, look=look)
+    assert caplog.records == []
 
 
 def test_a_long_text_does_not_hold_up_the_event_loop() -> None:

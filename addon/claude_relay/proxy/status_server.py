@@ -156,7 +156,7 @@ class MetricsHandler(Handler):
             if n % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
         self.set_header("Content-Type", CONTENT_TYPE)
-        await self.finish("".join(pieces))
+        self.finish("".join(pieces))  # not awaited: it would raise when the client has left
 
 
 class HealthHandler(Handler):
@@ -172,7 +172,7 @@ class HealthHandler(Handler):
         report = await self._look()
         self.set_status(200 if report.serves else 503)
         problems = {"problems": report.problems} if report.problems else {}
-        await self.finish({"ok": report.serves, **problems})
+        self.finish({"ok": report.serves, **problems})
 
 
 def listening_socket(address: Address) -> socket.socket:
