@@ -3,7 +3,9 @@
 One request, through the modules:
 
     client ──► next_layer        proxy/replay        mitmproxy's HTTP layer becomes one that can replay
-           ──► requestheaders    proxy/addon         ours? (core/endpoints) the client's credential leaves the flow (proxy/wire)
+           ──► requestheaders    proxy/addon         who asks? (proxy/doors, core/visitors) ours? (core/endpoints)
+                                                     the client's credential leaves the flow (proxy/wire)
+           ──► its body          proxy/receiving     how much of it is taken (proxy/intake)
            ──► request           proxy/addon         what is it about? (proxy/bodies) where may it go? (core/routing, proxy/discovery)
                                                      with which key? (core/policy, asking core/keys/pool and core/keys/rests)
                                                      may it be paid for? (proxy/reserving, core/accounting/budgets)
@@ -25,7 +27,9 @@ The nouns of all this are in core/exchange, the errors that a client may see in 
 A request that comes before all is loaded waits in its first hook (proxy/opening); when the relay ends, those that run may end before
 it (proxy/ending).
 Through which proxy a request leaves is decided in core/config/outbound, and done in proxy/outbound.
-What a flow may show is decided in proxy/redaction; keys of the vault, rests and sessions come and go by proxy/stored (store/vault,
+What a flow may show, and what of an answer the client may get, is decided in proxy/redaction and proxy/cover by core/secrets; what the log
+says passes proxy/plainlog and proxy/folding. Input that would stop the others is bounded in proxy/heads, flood, watched and backpressure.
+Keys of the vault, rests and sessions come and go by proxy/stored (store/vault,
 store/state).
 
 Four floors and a side room, each importing only those to its left:
@@ -36,5 +40,5 @@ Four floors and a side room, each importing only those to its left:
     store   the SQLite file
     asking  a request of the relay's own to a provider, for its list of models; through an outbound proxy too
     proxy   the only importer of mitmproxy; proxy/script is what addon/relay.py loads
-    cli     the commands behind scripts/; starts mitmproxy as a program
+    cli     the commands behind scripts/; starts mitmproxy as a program. Benchmark, fuzzer and simulation are in scripts/lib
 """

@@ -10,6 +10,7 @@ policy      which attempt is next and when to wait; trip: its way over providers
 verdicts    what an attempt's outcome means, by a table (table, data/verdicts.json); refusals: what is said when no attempt is left
 estimate    the tokens of a request by its size; steady: a clock that never goes back
 notices     what an operator should hear of
+secrets     finds secrets in whatever form they are repeated (deltas: in texts that come in pieces); terminal: harmless for a terminal
 
 reading     what bodies and streams say, as they pass
 keys        the keys of a provider: who is ready, who rests, who sits where
