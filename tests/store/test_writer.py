@@ -160,6 +160,7 @@ def test_waiters_of_a_batch_are_woken_once() -> None:
         entries = [Entry(row, loop.create_future()) for row in range(50)]
         waiting = [entry.done for entry in entries]
         writer.put(entries[0])
+        await asyncio.sleep(0)  # the thread is woken after the turn
         assert sink.arrived.wait(4)
         for entry in entries[1:]:
             writer.put(entry)
@@ -168,6 +169,22 @@ def test_waiters_of_a_batch_are_woken_once() -> None:
 
     assert asyncio.run(main()) == [True] * 50
     assert len(wakes) == 2  # the first row's commit, and that of the other 49
+    writer.close(4)
+
+
+def test_rows_of_one_turn_are_one_commit() -> None:
+    writer = started(Shelf())
+
+    async def main() -> None:
+        for _ in range(3):
+            entries = [Entry(row, asyncio.get_running_loop().create_future()) for row in range(5)]
+            for entry in entries:
+                writer.put(entry)
+            await asyncio.gather(*[entry.done for entry in entries])
+
+    for _ in range(2):  # each with a loop of its own
+        asyncio.run(main())
+    assert writer.commits == 6
     writer.close(4)
 
 

@@ -70,6 +70,11 @@ class Facts:
     body: bytes = field(default=b"", repr=False, compare=False)
     tokens: int | None = field(default=None, repr=False, compare=False)
 
+    def let_go(self) -> None:
+        """The request is over: what is large goes, also for others that know of it."""
+        object.__setattr__(self, "body", b"")
+        object.__setattr__(self, "tokens", 0)
+
     @property
     def may_stream(self) -> bool:
         """Whether the answer may be a stream."""

@@ -30,6 +30,8 @@ FEW: Final = 64
 NESTED: Final = 3
 """Escapes within escapes that are undone: JSON in JSON, a URL within a URL."""
 LONGEST_ESCAPE: Final = 12
+LONG: Final = 512
+"""Bytes of a secret beyond which its beginnings are looked for in linear time."""
 
 ESCAPE: Final = re.compile(
     rb"%(?P<url>[0-9A-Fa-f]{2})"
@@ -126,7 +128,7 @@ class Matcher:
 
         same_length  a longer alias is cut, a shorter one filled up
         """
-        if not (self._present(text) or self._escaped(text)):
+        if len(text) < SHORTEST or not (self._present(text) or self._escaped(text)):
             return text
         parts: list[bytes] = []
         over = 0
@@ -151,6 +153,8 @@ class Matcher:
 
     def clean_text(self, text: str) -> str:
         """As `clean`, for text that is read by people."""
+        if len(text) < SHORTEST:
+            return text
         told = text.encode("utf-8", "surrogatepass")
         shown = self.clean(told)
         return text if shown is told else shown.decode("utf-8", "surrogatepass")
@@ -277,7 +281,7 @@ class Veil:
     def end(self) -> bytes:
         """The rest, when the body is over."""
         rest, self.held = self.held, b""
-        return self._matcher.clean_end(rest, same_length=True)
+        return self._matcher.clean_end(rest, same_length=True) if rest else rest
 
 
 def _filled(alias: bytes, length: int) -> bytes:
@@ -286,12 +290,36 @@ def _filled(alias: bytes, length: int) -> bytes:
 
 def _beginning(plain: bytes, literal: bytes) -> int | None:
     """Where the text's end begins that is a beginning of the literal, but not all of it."""
+    if len(literal) > LONG:
+        return _beginning_of_long(plain, literal)
     first, at = literal[:1], max(0, len(plain) - len(literal) + 1)
     while (at := plain.find(first, at)) >= 0:
         if literal.startswith(plain[at:]):
             return at
         at += 1
     return None
+
+
+def _beginning_of_long(plain: bytes, literal: bytes) -> int | None:
+    """The same in linear time (Knuth, Morris and Pratt), which is slower for what is short."""
+    falls, matched = _falls(literal), 0
+    for byte in plain[max(0, len(plain) - len(literal) + 1) :]:
+        while matched and byte != literal[matched]:
+            matched = falls[matched - 1]
+        matched += byte == literal[matched]
+    return len(plain) - matched if matched else None
+
+
+@lru_cache(maxsize=8)
+def _falls(literal: bytes) -> list[int]:
+    """For each beginning of it: how much of the literal its end may be the beginning of, too."""
+    falls, matched = [0], 0
+    for byte in literal[1:]:
+        while matched and byte != literal[matched]:
+            matched = falls[matched - 1]
+        matched += byte == literal[matched]
+        falls.append(matched)
+    return falls
 
 
 def _with_places(text: bytes) -> tuple[bytes, list[int]]:

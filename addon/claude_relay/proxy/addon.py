@@ -198,7 +198,7 @@ class RelayHooks(DoorHooks):
         )
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
-        relayed.own_secrets = own_secrets(relayed.client_signature.fields)
+        relayed.own_secrets, relayed.matchers = own_secrets(relayed.client_signature.fields), None
         learn_of_client(relayed.own_secrets)
         if not self.opening.over:
             await self.opening.wait(relayed)
@@ -459,7 +459,7 @@ class RelayHooks(DoorHooks):
         relayed = RELAYED.pop(flow, None)
         if relayed is not None:
             relayed.signature = relayed.client_signature = None
-            relayed.own_secrets = ()
+            relayed.own_secrets, relayed.matchers = (), None
             asyncio.get_running_loop().call_soon(reserving.over, relayed)  # after `tell_others`, if it comes at all
             self.books.view.finished(flow)
 

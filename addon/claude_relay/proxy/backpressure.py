@@ -42,6 +42,8 @@ class Drain:
         """A connection has been read: wait until it may be read again."""
         self.stir()
         transports, client = self.handler.transports, self.handler.client
+        if not self.brakes and client.alpn != b"h2" and all(map(has_room, transports.values())):
+            return  # as nearly always
         task = asyncio.current_task()
         connection = next((one for one, io in transports.items() if io.handler is task), client)
         if connection is client:
@@ -70,8 +72,9 @@ class Drain:
 
 async def room(io: ConnectionIO | None) -> None:
     """Wait until a socket takes more."""
-    if io is None or io.writer is None or _is_empty(getattr(io.writer, "transport", None)):
+    if io is None or has_room(io):
         return
+    assert io.writer is not None
     try:
         await io.writer.drain()
     except OSError as error:
@@ -79,10 +82,13 @@ async def room(io: ConnectionIO | None) -> None:
             io.handler.cancel(f"Error sending data: {error}")
 
 
-def _is_empty(transport: Any) -> bool:
+def has_room(io: ConnectionIO) -> bool:
     """Whether nothing waits in this process: then there is room, unless the connection is closing, which others are told."""
+    if io.writer is None:
+        return True
+    transport = getattr(io.writer, "transport", None)
     size = getattr(transport, "get_write_buffer_size", None)
-    return size is not None and size() == 0 and not transport.is_closing()
+    return size is not None and size() == 0 and not transport.is_closing()  # type: ignore[union-attr]
 
 
 def attach(handler: ConnectionHandler) -> None:

@@ -102,10 +102,13 @@ class Http1(Http1Client):
     def send(self, event: Any) -> Commands[None]:
         """What is given up has nothing more to say: what still comes must not be taken for the next attempt's."""
         self.answering = self.answering and not isinstance(event, RequestHeaders)
+        return self.give_up(event) if isinstance(event, RequestProtocolError) else super().send(event)
+
+    def give_up(self, event: RequestProtocolError) -> Commands[None]:
+        """Close it."""
         yield from super().send(event)
-        if isinstance(event, RequestProtocolError):
-            drop(self.context.client, socket_of(self))
-            self.state = self.given_up
+        drop(self.context.client, socket_of(self))
+        self.state = self.given_up
 
     def given_up(self, _: events.Event) -> Commands[None]:
         """Swallows the goodbye."""
@@ -122,14 +125,14 @@ class Http1(Http1Client):
                 yield from self.cut(why)
                 return
         unanswered = isinstance(event, events.ConnectionClosed) and self.stream_id and not self.buf
-        for command in self.until_an_error(self.within_bounds(super().read_headers(event))):
+        for command in self.within_bounds(super().read_headers(event)):
             if unanswered and not self.answering and isinstance(command, ReceiveHttp):
                 command.event = as_unanswered(command.event)
             yield command
 
     def read_body(self, event: events.Event) -> Commands[None]:
         """An answer that breaks off, or is none."""
-        for command in self.until_an_error(self.within_bounds(super().read_body(event))):
+        for command in self.within_bounds(super().read_body(event)):
             if is_flood(self.toll, command):
                 flooded(self.conn)
                 yield from self.cut(TOO_MUCH)
@@ -141,27 +144,26 @@ class Http1(Http1Client):
         self.toll = Toll()
 
     def within_bounds(self, found: Commands[None]) -> Commands[None]:
-        """A head, trailers or the line before a chunk that do not end are none."""
+        """A head, trailers or the line before a chunk that do not end are none.
+
+        An error is the last that a stream hears of this connection: its end, which follows, would be the next attempt's error.
+        """
         try:
-            yield from found
+            for command in found:
+                if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
+                    self.state = self.given_up
+                yield command
+                # The stream may give up, too, over what it has just heard; what is read on would change the state.
+                if self.state == self.given_up:
+                    return
         except TooLong as error:
             self.buf.maybe_extract_at_most(len(self.buf))
             yield commands.CloseConnection(self.conn)
             assert self.stream_id is not None
             rejected(Reason.ANSWER, "an upstream's answer was given up: its head is too large")
+            self.state = self.given_up
             why = f"the answer's head is too large: {error}"
             yield ReceiveHttp(Garbled(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
-
-    def until_an_error(self, found: Commands[None]) -> Commands[None]:
-        """An error is the last that a stream hears of this connection: its end, which follows, would be the next attempt's error."""
-        for command in found:
-            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
-                self.state = self.given_up
-            yield command
-            if (
-                self.state == self.given_up
-            ):  # by the stream, over what it has just heard; what is read on would change the state
-                return
 
     def skip_interim(self) -> str:
         """Take whole heads of 1xx out of what has come; mitmproxy takes them for the answer. Returns why there will be none."""

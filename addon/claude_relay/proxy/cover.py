@@ -16,6 +16,7 @@ from mitmproxy import http
 
 from claude_relay.core.deltas import SpokenVeil
 from claude_relay.core.reading.decode import SLICE, Decoder, codings
+from claude_relay.core.reading.sniff import is_stream
 from claude_relay.core.secrets import Matcher, Veil
 
 from .crossing import Bytes
@@ -86,7 +87,7 @@ class Cover:
         cover._matcher, encoding = lent, headers.get("content-encoding", "")
         if not codings(encoding) or Decoder(encoding).blind:
             cover._veil, cover._streams = Veil(lent), messages
-            if messages and _is_stream(headers) and response.headers.pop("content-length", None) is not None:
+            if messages and is_stream(headers) and response.headers.pop("content-length", None) is not None:
                 response.headers["transfer-encoding"] = "chunked"
         elif unpacked:
             cover._veil, cover._decoder = Veil(lent), Decoder(response.headers.pop("content-encoding"))
@@ -97,7 +98,7 @@ class Cover:
 
     def opened(self, headers: Mapping[str, str]) -> None:
         """The head as the client gets it, names in lower case."""
-        if self._streams and self._matcher is not None and _is_stream(headers):
+        if self._streams and self._matcher is not None and is_stream(headers):
             self._spoken = SpokenVeil(self._matcher)
 
     def read(self, data: bytes, translation: Bytes | None) -> bytes:
@@ -116,7 +117,3 @@ class Cover:
         if translation is not None:
             rest = (translation.feed(rest) if rest else b"") + translation.end()
         return rest if self._spoken is None else self._spoken.feed(rest) + self._spoken.end()
-
-
-def _is_stream(headers: Mapping[str, str]) -> bool:
-    return "text/event-stream" in headers.get("content-type", "").lower()

@@ -23,6 +23,7 @@ from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
 from claude_relay.core.reading.decode import Decoder
 from claude_relay.core.reading.lenient import parse_object
+from claude_relay.core.reading.sniff import is_stream
 
 from .wire import lower_headers
 
@@ -67,20 +68,18 @@ class Crossing(Protocol):
 class Renamed:
     """A provider of Claude's format that knows the model under another name: the client gets its own back.
 
-    stream  whether the answer is one; None: its head tells
+    stream  whether the answer is one, where its head does not say
     """
 
     model: str
-    stream: bool | None
+    stream: bool
 
     def open(self, response: http.Response) -> Bytes | None:
         """Only the model's name changes, and with it a length that was announced."""
         headers = response.headers
         if headers.get("content-encoding", "identity") not in ("", "identity"):
             return None  # asked for otherwise; what cannot be read passes as it is
-        stream = self.stream
-        if stream is None:
-            stream = "text/event-stream" in headers.get("content-type", "").lower()
+        stream = is_stream(headers) or (self.stream and "json" not in headers.get("content-type", ""))
         if stream and "content-length" in headers:
             return None
         if "content-length" in headers:

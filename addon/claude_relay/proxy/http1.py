@@ -54,22 +54,25 @@ class Http1OfClients(Http1Server):
         self.since = time.monotonic()
         yield from self.watch(BOUNDS.bounds.head_time)
 
+    # Each of these is called for every event of every request: where there is nothing to add, no generator stands in between.
+
     def _handle_event(self, event: events.Event) -> Commands[None]:
-        if isinstance(event, events.Wakeup):
-            if event.command is self.alarm:
-                self.alarm = None
-                yield from self.rings()
-            return
-        try:
-            yield from super()._handle_event(event)
-        except TooLong as error:
-            yield from self.refuse(RelayError(431, f"The head of the request is too large: {error}.", final=True))
+        return self.woken(event) if isinstance(event, events.Wakeup) else super()._handle_event(event)
+
+    def woken(self, event: events.Wakeup) -> Commands[None]:
+        """It may be the alarm."""
+        if event.command is self.alarm:
+            self.alarm = None
+            yield from self.rings()
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands[None]:
         """More of a head. The next one begins with its first byte; empty lines before it mean nothing (RFC 9112, section 2.2)."""
         if self.buf._data.startswith((b"\r", b"\n")):
             self.buf.maybe_extract_at_most(len(self.buf) - len(self.buf._data.lstrip(b"\r\n")))
-        yield from super().read_headers(event)
+        try:
+            yield from super().read_headers(event)
+        except TooLong as error:
+            yield from self.refuse_long(error)
         if self.state != self.read_headers:
             self.since = None
         elif self.buf and self.since is None:
@@ -78,25 +81,28 @@ class Http1OfClients(Http1Server):
 
     def read_body(self, event: events.Event) -> Commands[None]:
         """A body in pieces."""
-        for command in super().read_body(event):
-            if is_flood(self.toll, command):
-                yield from self.close_flooded()
-                return
-            yield command
+        try:
+            for command in super().read_body(event):
+                if is_flood(self.toll, command):
+                    yield from self.close_flooded()
+                    return
+                yield command
+        except TooLong as error:
+            yield from self.refuse_long(error)
+
+    def refuse_long(self, error: TooLong) -> Commands[None]:
+        """A head, its trailers or the line before a chunk."""
+        yield from self.refuse(RelayError(431, f"The head of the request is too large: {error}.", final=True))
 
     def wait(self, event: events.Event) -> Commands[None]:
         """What comes during an answer is kept for the next request, as far as there is room."""
-        if len(self.buf) > AHEAD:
-            yield from self.close_flooded()
-        else:
-            yield from super().wait(event)
+        return self.close_flooded() if len(self.buf) > AHEAD else super().wait(event)
 
     def mark_done(self, *, request: bool = False, response: bool = False) -> Commands[None]:
         """The next request is there already."""
         if response and self.request_done and self.buf and self.toll.charge(OF_FRAME):
-            yield from self.close_flooded()
-        else:
-            yield from super().mark_done(request=request, response=response)
+            return self.close_flooded()
+        return super().mark_done(request=request, response=response)
 
     def close_flooded(self) -> Commands[None]:
         """Hang up."""
@@ -129,8 +135,11 @@ class Http1OfClients(Http1Server):
     def send(self, event: Any) -> Commands[None]:
         """An answer that does not wait for its request is the connection's last."""
         if self.request_done or self.request is None or self.request.method == "CONNECT":
-            yield from super().send(event)
-            return
+            return super().send(event)
+        return self.send_early(event)
+
+    def send_early(self, event: Any) -> Commands[None]:
+        """More of one."""
         if isinstance(event, ResponseHeaders) and event.response.status_code < 200:  # go on
             yield from super().send(event)
             self.response = None

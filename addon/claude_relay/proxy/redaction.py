@@ -115,11 +115,12 @@ def known_to(relayed: Relayed) -> Matcher:
 
 def _matchers(relayed: Relayed) -> tuple[Matcher, Matcher]:
     """Both, found once for each attempt: they are asked for ten times."""
-    place = len(relayed.tries), relayed.proxy, relayed.own_secrets
-    if relayed.matchers is None or relayed.matchers[0] != place:
+    found = relayed.matchers
+    if found is None or found[0] != len(relayed.tries) or found[1] is not relayed.proxy:
         lent = lent_secrets(relayed)
-        relayed.matchers = place, (matcher_of(lent), matcher_of(lent + relayed.own_secrets))
-    return relayed.matchers[1]
+        both = (matcher_of(lent), matcher_of(lent + relayed.own_secrets))
+        relayed.matchers = found = (len(relayed.tries), relayed.proxy, both)
+    return found[2]
 
 
 # -- heads
@@ -236,22 +237,32 @@ def hidden_rows(
     request: RequestRow, attempts: Iterable[AttemptRow], relayed: Relayed
 ) -> tuple[RequestRow, list[AttemptRow]]:
     """The ledger's rows, and all that is made of them: metrics, spans, lines of the log, exports."""
-    known = known_to(relayed)
+    known, rows = known_to(relayed), list(attempts)
+    texts = [*_texts(request)]
+    for row in rows:
+        texts += _texts(row)
+        for charge in row.charges:
+            texts += _texts(charge)
+    whole = "\n".join(texts)
+    if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:  # as nearly always
+        return request, rows
     return _hidden(request, known), [
         dataclasses.replace(row, charges=tuple(_hidden(charge, known) for charge in row.charges))
         if row.charges
         else row
-        for row in (_hidden(row, known) for row in attempts)
+        for row in (_hidden(row, known) for row in rows)
     ]
+
+
+def _texts(row: RequestRow | AttemptRow | ChargeRow) -> Iterator[str]:
+    return (text for text in _TEXTS[type(row)][1](row) if text)
 
 
 def _hidden[Row: (RequestRow, AttemptRow, ChargeRow)](row: Row, known: Matcher) -> Row:
     names, read = _TEXTS[type(row)]
-    texts = [text or "" for text in read(row)]
-    whole = "\n".join(texts)
-    if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:
-        return row
-    shown: dict[str, Any] = {name: _hidden_text(text, known) for name, text in zip(names, texts, strict=True) if text}
+    shown: dict[str, Any] = {
+        name: _hidden_text(text, known) for name, text in zip(names, read(row), strict=True) if text
+    }
     return dataclasses.replace(row, **shown)
 
 

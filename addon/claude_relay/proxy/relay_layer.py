@@ -15,11 +15,15 @@ from typing import Any, Final, cast
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
+    DropStream,
     ErrorCode,
     GetHttpConnection,
     GetHttpConnectionCompleted,
     HttpLayer,
+    HttpStream,
     RegisterHttpConnection,
+    RequestHeaders,
+    SendHttp,
 )
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
@@ -91,6 +95,37 @@ class RelayLayer(HttpLayer):
             if not isinstance(event, events.ConnectionEvent):
                 event = events.DataReceived(self.context.client, b"")
             yield from self.event_to_child(_WithoutTrailers(self.connections[event.connection]), event)
+
+    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> Commands[None]:
+        """Give an event to a connection or a stream, and each command that comes of it to whom it is for.
+
+        As mitmproxy does it, which asks each command six questions before it lets it through, a hundred and twenty for each request.
+        """
+        for command in child.handle_event(event):
+            kind = type(command)
+            if kind is ReceiveHttp:
+                said = command.event  # type: ignore[attr-defined]
+                if isinstance(said, RequestHeaders):
+                    yield from self.make_stream(said.stream_id)
+                if (stream := self.streams.get(said.stream_id)) is not None:  # else it is over
+                    yield from self.event_to_child(stream, said)
+            elif kind is SendHttp:
+                yield from self.event_to_child(self.connections[command.connection], command.event)  # type: ignore[attr-defined]
+            elif kind is commands.SendData:
+                yield command
+            else:
+                if command.blocking or kind is commands.RequestWakeup:
+                    self.command_sources[command] = child
+                if kind is DropStream:
+                    self.streams.pop(command.stream_id, None)  # type: ignore[attr-defined]
+                elif isinstance(command, GetHttpConnection):
+                    yield from self.get_connection(command)
+                elif kind is RegisterHttpConnection:
+                    yield from self.register_connection(command)  # type: ignore[arg-type]
+                else:
+                    if isinstance(command, commands.OpenConnection):
+                        self.connections[command.connection] = child
+                    yield command
 
     def make_stream(self, stream_id: int) -> Commands[None]:
         """As mitmproxy does it, with a stream that can replay; without making a server that is thrown away, as its `fork` does."""

@@ -14,9 +14,8 @@ import secrets
 import sys
 import time
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from mitmproxy import http
@@ -33,8 +32,10 @@ from claude_relay.core.errors import BudgetError, RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Failure, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.formats.translation import Translation
+from claude_relay.core.reading.body import asks_both
 from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
+from claude_relay.core.reading.sniff import is_stream
 from claude_relay.core.secrets import Matcher
 
 from .cover import Cover
@@ -127,7 +128,7 @@ class Relayed:
     pristine: Pristine | None = None
     client_signature: Signature | None = None
     own_secrets: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    matchers: tuple[Any, tuple[Matcher, Matcher]] | None = field(default=None, repr=False)
+    matchers: tuple[int, OutboundProxy | None, tuple[Matcher, Matcher]] | None = field(default=None, repr=False)
     """What finds the secrets of the running attempt, and what it goes by; see `redaction`."""
     placeholder_only: bool = False
     signature: Signature | None = None
@@ -168,6 +169,8 @@ class Relayed:
     again: bool = False
     own_answer: bool = False
     response_headers: dict[str, str] = field(default_factory=dict)
+    stream_unknown: bool = False
+    """Whether a stream was asked for is not known, also by what was seen of the answer."""
     """Of the answer as the client gets it."""
     upstream_headers: dict[str, str] = field(default_factory=dict)
     """Of the answer as it came."""
@@ -238,11 +241,12 @@ class Relayed:
         self.answered_well = good
         same = response.data.headers.fields is told
         self.response_headers = self.upstream_headers if same else lower_headers(response)
+        self.stream_unknown = self.facts.stream_unknown or (good and self.contradicts(self.response_headers))
         self.gate = Gate(
             response.status_code,
             self.response_headers,
             endpoint=self.facts.endpoint,
-            stream=self.facts.may_stream,
+            stream=self.facts.stream or self.stream_unknown,
             head=self.method == "HEAD",
         )
         self.cover.opened(self.response_headers)
@@ -257,14 +261,18 @@ class Relayed:
     @property
     def turned_out_whole(self) -> bool:
         """Whether it was not known what is asked for, and the answer's head says that it is no stream."""
-        if not self.facts.stream_unknown or self.facts.endpoint not in MESSAGE_STREAMS:
-            return False
-        return "text/event-stream" not in self.response_headers.get("content-type", "").lower()
+        return self.stream_unknown and self.facts.endpoint in MESSAGE_STREAMS and not is_stream(self.response_headers)
 
     @property
     def streams(self) -> bool:
         """Whether a stream was asked for; where that is not known: whether the answer is one."""
-        return self.sse if self.facts.stream_unknown else self.facts.stream
+        return self.sse if self.stream_unknown else self.facts.stream
+
+    def contradicts(self, headers: Mapping[str, str]) -> bool:
+        """Whether an answer is of the other kind than was understood, and the request can be understood so, too."""
+        if self.facts.endpoint not in MESSAGE_STREAMS or is_stream(headers) is self.facts.stream:
+            return False
+        return asks_both(self.facts.body)
 
     @property
     def moves(self) -> int:
@@ -313,9 +321,7 @@ class Relayed:
         good = response.status_code < 400
         results = self.method == "GET" and response.status_code == 200 and self.batch is not None
         self.meter = BatchMeter(headers) if results else Meter(headers, endpoint=self.facts.endpoint)
-        self.sse = (
-            good and self.facts.endpoint in MESSAGE_STREAMS and "text/event-stream" in headers.get("content-type", "")
-        )
+        self.sse = good and self.facts.endpoint in MESSAGE_STREAMS and is_stream(headers)
         self.can_append = self.sse and "content-length" not in headers and not encoded(headers)
         length = headers.get("content-length", "")
         self.length = int(length) if length.isdecimal() and not self.sse else None
@@ -384,13 +390,13 @@ class Relayed:
         """It is over and written down: let go of all that may be large, for what is left of it lives on in cycles of references."""
         self.body, self.side_body, self.conversation = b"", None, None
         if len(self.facts.body) > SMALL:
-            self.facts = dataclasses.replace(self.facts, body=b"", tokens=0)
+            self.facts.let_go()
         self.crossing = self.translation = self.gate = self.outcome = None
         self.kept = self.brought = None
         if self.meter is not None:
             self.meter.let_go()
         if self.pristine is not None and len(self.pristine.content or b"") > SMALL:
-            self.pristine = dataclasses.replace(self.pristine, content=None)
+            self.pristine.content = None
         if not self.is_shown:
             flow.request.data.content = None
             if flow.response is not None:

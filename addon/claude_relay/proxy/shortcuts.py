@@ -18,11 +18,13 @@ from typing import Any, Final
 from mitmproxy import hooks, http, optmanager
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net.http import url
+from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy.layers.http import _http1, _upstream_proxy
 from mitmproxy.utils.strutils import always_str
 
 from .firstbytes import host_header
 from .heads import Buffer, receive_connect_answer
+from .wire import headers_of
 
 GET_ALL: Final = http.Headers.get_all
 PARSE: Final = url.parse_authority
@@ -36,6 +38,11 @@ UNCHANGING: Final = frozenset({bool, int, float, str, type(None)})
 
 def unchecked(_: http.MessageData) -> None:
     """After the fields are set mitmproxy asserts that each has the declared type, which is as much work as parsing the message."""
+
+
+def parsed(fields: list[tuple[bytes, bytes]]) -> http.Headers:
+    """Header fields that mitmproxy's parser has just cut out of bytes: that they are pairs of bytes need not be looked at."""
+    return headers_of(tuple(fields))
 
 
 def get_all(headers: http.Headers, name: str | bytes) -> list[str]:
@@ -115,6 +122,7 @@ SHORTCUTS: Final = tuple(
         (http.Headers, "__contains__", contains),
         (optmanager._Option, "current", current),
         (hooks.Hook, "args", args),
+        (read, "Headers", parsed),
         (url, "parse_authority", authority),
     )
 )

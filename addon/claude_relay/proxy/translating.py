@@ -52,7 +52,7 @@ class Translator:
             if relayed.base is not None and facts.endpoint is Endpoint.RESOURCE and tells_of_batches(relayed.path):
                 return Readdressed(relayed.base)
             renamed = attempt.model != facts.model and facts.endpoint in WITH_MODEL
-            return Renamed(facts.model, None if facts.stream_unknown else facts.stream) if renamed else None
+            return Renamed(facts.model, facts.stream) if renamed else None
         conversation = await self.conversation(relayed)
         counts = facts.endpoint is Endpoint.COUNT_TOKENS
         provider = runtime.config.providers[attempt.provider]

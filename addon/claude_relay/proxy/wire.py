@@ -29,7 +29,7 @@ CLIENT_ALIAS = b"relay:client"
 PLACEHOLDER = b"placeholder"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pristine:
     """A request as the client sent it, credentials masked. Header fields are immutable, so this costs references only."""
 

@@ -99,13 +99,13 @@ class Bodies:
         self._writer.close(timeout)
 
 
-class _Table(DatabaseSink):
+class _Table(DatabaseSink[BodyRow]):
     """The sink of the writer."""
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
 
-    def write(self, rows: Sequence[BodyRow]) -> None:
+    def commit(self, rows: Sequence[BodyRow]) -> None:
         """Compress outside of transactions, so that none is longer than the disk takes for PIECE bytes."""
         connection = self.connection()
         piece: list[tuple[object, ...]] = []
@@ -119,7 +119,6 @@ class _Table(DatabaseSink):
                 _insert(connection, piece)
                 piece, size = [], 0
         _insert(connection, piece)
-        self.still_there()
 
     def tidy(self, *, idle: bool) -> None:
         """Nothing is left to do: the commit that fills the log empties it, as nobody waits for it."""

@@ -153,7 +153,7 @@ def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
 def identity(path: Path) -> tuple[int, int] | None:
     """Which file is at `path` now; None when there is none. A deleted file swallows commits without a word."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # `Path.stat` takes twice as long
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -1,7 +1,7 @@
 """What the sinks of all writers share: a connection of the writer's thread, to a file that may be taken away under it.
 
-    class Tables(DatabaseSink):
-        def write(self, rows): self.connection().execute(…)
+    class Tables(DatabaseSink[Record]):
+        def commit(self, rows): self.connection().execute(…)
 
 What this module must not know: which rows there are.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from .database import StoreError, connect, explain, identity
 from .migrations import migrate
 
 
-class DatabaseSink:
+class DatabaseSink[Row]:
     """A `writer.Sink` but for what it writes. `look`: seconds between looks whether the file is still there."""
 
     look = 0.0
@@ -42,14 +43,29 @@ class DatabaseSink:
         """What a fresh connection needs besides."""
 
     def connection(self) -> sqlite3.Connection:
-        """The connection. Raises StoreError when its file is no longer the one at the path, as a deleted file swallows all."""
+        """The connection."""
         if self._opened is None:
             raise StoreError(f"{self._path}: it is not open")
-        self.still_there()
         return self._opened
 
+    def write(self, rows: Sequence[Row]) -> None:
+        """Commit the rows. Raises StoreError when the file is not the one at the path afterwards, as a deleted file swallows all.
+
+        One look is enough, and each lets go of Python's lock, which has to be got back from a busy event loop.
+        """
+        try:
+            self.commit(rows)
+        except sqlite3.Error:
+            self.still_there()  # says more than that there is no such table
+            raise
+        self.still_there()
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """What `write` does for the rows of this sink."""
+        raise NotImplementedError
+
     def still_there(self) -> None:
-        """To be asked after a commit, too: raises StoreError when the file has gone meanwhile."""
+        """Raises StoreError when the file is no longer the one at the path."""
         if (now := time.monotonic()) < self._look_at:
             return
         self._look_at = now + self.look

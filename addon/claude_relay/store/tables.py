@@ -219,7 +219,7 @@ CHARGES = f"INSERT INTO charges ({', '.join(CHARGE)}) VALUES ({', '.join('?' * l
 """Few requests have any: they are no part of the statement that all go through."""
 
 
-class Tables(DatabaseSink):
+class Tables(DatabaseSink[Record]):
     """The sink of the writer: records into `requests` and `attempts`."""
 
     _since_checkpoint = 0
@@ -229,16 +229,15 @@ class Tables(DatabaseSink):
         for statement in INCOMING:
             connection.execute(statement)
 
-    def write(self, rows: Sequence[Record]) -> None:
-        """Commit the records in one transaction; a request that is there already stays as it is."""
+    def commit(self, rows: Sequence[Record]) -> None:
+        """The records in one transaction; a request that is there already stays as it is."""
         connection = self.connection()
         lines = [line for record in rows for line in _lines(record)]
-        if charges := [_charge(charge) for _, attempts in rows for attempt in attempts for charge in attempt.charges]:
+        charges = [_charge(charge) for _, attempts in rows for attempt in attempts for charge in attempt.charges]
+        if charges or len(lines) > LONGEST:
             _insert_many(connection, lines, charges)
         else:
-            insert = _insert if len(lines) <= LONGEST else _insert_many
-            insert(connection, lines)
-        self.still_there()
+            _insert(connection, lines)
         self._since_checkpoint += len(lines)
 
     def tidy(self, *, idle: bool) -> None:

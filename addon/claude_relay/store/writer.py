@@ -151,6 +151,7 @@ class Writer[T]:
         self._rows: deque[Entry[T]] = deque()
         self._in_hand: Sequence[Entry[T]] = ()
         self._asleep = False
+        self._rings_in: asyncio.AbstractEventLoop | None = None
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._tried = threading.Event()
         self._hurry = threading.Event()
@@ -174,6 +175,21 @@ class Writer[T]:
         self._rows.append(entry)
         if len(self._rows) > self._limit:
             self._drop_oldest()
+        if self._asleep:
+            self._ring_in_turn()
+
+    def _ring_in_turn(self) -> None:
+        """Wake the thread; from an event loop, when that has done what there is to do: rows of the same turn are one commit then, and the
+        thread does not take Python's lock from the loop meanwhile."""
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            self._ring()
+        elif self._rings_in is not loop:
+            self._rings_in = loop
+            loop.call_soon(self._ring)
+
+    def _ring(self) -> None:
+        self._rings_in = None
         if self._asleep:
             self._bell.put(None)
 

@@ -13,7 +13,8 @@ from claude_relay.core import estimate
 from claude_relay.core.estimate import PAYLOAD_TOKENS, estimate_tokens
 from claude_relay.core.exchange import Endpoint, Facts
 from claude_relay.core.reading import body as body_module
-from claude_relay.core.reading.body import SESSION_HEADERS, read_facts, rename_model
+from claude_relay.core.reading import spans
+from claude_relay.core.reading.body import SESSION_HEADERS, asks_both, read_facts, rename_model
 
 SESSION = "0b1f1f0e-8d4e-4b5a-9a5e-6f1c2d3e4f50"
 NEW_USER_ID = json.dumps({"device_id": "a" * 64, "account_uuid": "", "session_id": SESSION})
@@ -261,8 +262,18 @@ FIELDS = [
     ],
 )
 def test_a_stream_that_is_asked_for_and_is_not(body, unknown):
-    """Which of the two an upstream takes nobody knows."""
-    assert facts(body).stream_unknown is unknown
+    """Which of the two an upstream takes nobody knows. Of a huge body it is known without a further look."""
+    assert (facts(body).stream_unknown or asks_both(body)) is unknown
+    if b"NaN" not in body:
+        huge = body[:-1] + b',"x":"' + b"x" * spans.HUGE + b'"}'
+        assert facts(huge).stream_unknown is unknown
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"stream":true,"stream":', b'["stream","stream"]', b"", b'{"model":"m","stream":true}']
+)
+def test_no_stream_that_is_asked_for_and_is_not(body):
+    assert not asks_both(body)
 
 
 @pytest.mark.parametrize(("field", "value", "told"), FIELDS)

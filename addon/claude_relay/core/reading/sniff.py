@@ -42,7 +42,7 @@ def sniff(head: bytes, headers: Mapping[str, str]) -> Shape | None:
         return Shape.JSON
     if seen[:1] == b"<":
         return Shape.OTHER
-    if seen[:1] == b":" or "text/event-stream" in headers.get("content-type", "").lower():
+    if seen[:1] == b":" or is_stream(headers):
         return Shape.SSE
     return _by_field(seen)
 
@@ -62,3 +62,8 @@ def _by_field(seen: bytes) -> Shape | None:
         if field.startswith(seen):
             return None
     return Shape.OTHER
+
+
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer's head announces a stream; names in lower case."""
+    return "text/event-stream" in headers.get("content-type", "").lower()
