@@ -459,9 +459,14 @@ class RelayHooks(DoorHooks):
         relayed = RELAYED.pop(flow, None)
         if relayed is not None:
             relayed.signature = relayed.client_signature = None
-            relayed.own_secrets, relayed.matchers = (), None
-            asyncio.get_running_loop().call_soon(reserving.over, relayed)  # after `tell_others`, if it comes at all
+            asyncio.get_running_loop().call_soon(forget, relayed)  # after `tell_others`, if it comes at all
             self.books.view.finished(flow)
+
+
+def forget(relayed: Relayed) -> None:
+    """It is over, and nobody will ask for it any more."""
+    relayed.own_secrets, relayed.matchers = (), None
+    reserving.over(relayed)
 
 
 def answer_at_once(flow: http.HTTPFlow, relayed: Relayed) -> http.Response | None:
