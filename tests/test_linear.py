@@ -146,7 +146,7 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.reading.sse._BLANK_LINES": match,
     "core.secrets.BEGUN": search,
     "core.secrets.ESCAPE": every,
-    "core.verdicts.SECRET": every,
+    "core.errors.SECRET": every,
     "core.visitors._AUTHORITY": fullmatch,
     "core.visitors._FOR": search,
     "core.visitors._NODE": fullmatch,

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.addresses import ip_of
 from claude_relay.core.config import Address, OutboundProxy, led, outbound, parse, way_out, way_to
-from claude_relay.core.config.outbound import Exempt, WayOut, ip_of, is_this_machine, leads_to
+from claude_relay.core.config.outbound import Exempt, WayOut, is_this_machine, leads_to
 
 SECRET = "hunter2"
 PROXY = f"http://me:{SECRET}@proxy.corp.example:3128"

@@ -21,12 +21,12 @@ from claude_relay.core.keys.rest import begin, to_row
 from claude_relay.core.keys.sharing import Shared
 from claude_relay.store import migrations
 from claude_relay.store.aliases import Aliases, Unremembered
-from claude_relay.store.aliasrows import create_key_aliases
 from claude_relay.store.database import StoreError, connect, transaction
 from claude_relay.store.fingerprints import SHORT
 from claude_relay.store.keys import NewKey
 from claude_relay.store.migrations import MIGRATIONS, migrate, remember_aliases
 from claude_relay.store.state import State
+from claude_relay.store.statetables import create_key_aliases
 from claude_relay.store.vault import Vault
 
 from .rows import request

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from claude_relay.cli.terminal import Failure
-from claude_relay.core.verdicts import SECRET
+from claude_relay.core.errors import SECRET
 from claude_relay.store.vault import VaultError
 
 from .keyring import changing, entering, looking, proving, resealing

@@ -11,6 +11,7 @@ Claude's error types by status: https://docs.claude.com/en/api/errors
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 
 ERROR_TYPES = {
@@ -29,6 +30,10 @@ ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+
+
+LONGEST_MESSAGE = 200
+SECRET = re.compile(r"\b(?:sk-|AIza|gsk_|xai-|eyJ)[\w.*-]+|[\w-]{32,}", re.ASCII)
 
 
 def error_type(status: int) -> str:
@@ -69,3 +74,10 @@ class RelayError(Exception):
 
 class BudgetError(RelayError):
     """Nobody may be paid for the request. `final`: the budget is spent; else what is in the way ends with the requests that run."""
+
+
+def clean(text: str) -> str:
+    """One line without anything that looks like a credential, at most 200 characters."""
+    line = SECRET.sub("…", " ".join(text[: 10 * LONGEST_MESSAGE].split()))
+    line = "".join(character for character in line if character.isprintable())
+    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"

@@ -18,9 +18,8 @@ from enum import StrEnum
 
 import msgspec
 
-from .errors import BudgetError, RelayError
+from .errors import BudgetError, RelayError, clean
 from .exchange import Verdict
-from .verdicts import clean
 
 HOUR = 3600.0
 MOST_KEYS = 1000

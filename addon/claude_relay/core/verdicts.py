@@ -13,23 +13,21 @@ nobody said how long, so the pool decides.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import msgspec
 
+from .errors import clean
 from .exchange import Blame, Facts, Failure, Length, Outcome, Verdict, status_class
 from .keys.limits import Limit, limit_of
 from .table import TABLE, Meaning, Rule
 
 MEANINGS: dict[str, Meaning] = TABLE.meanings
 OK = Verdict("ok", Blame.NOBODY)
-LONGEST_MESSAGE = 200
 
 # Some providers repeat the credential they refuse in the message. Whatever looks like one never reaches a log or a table.
-SECRET = re.compile(r"\b(?:sk-|AIza|gsk_|xai-|eyJ)[\w.*-]+|[\w-]{32,}", re.ASCII)
 
 # A gateway that has nothing to say repeats the status: {"timestamp": …, "status": 403, "error": "Forbidden", "path": …}.
 PHRASES = frozenset(status.phrase.lower() for status in HTTPStatus)
@@ -131,13 +129,6 @@ def _reason(reading: Reading, outcome: Outcome) -> str:
     head = str(reading.status) if reading.status is not None else reading.failure
     tail = ", ".join(part for part in (reading.limit.what, reading.message or outcome.message) if part)
     return clean(f"{head}: {tail}" if tail else head)
-
-
-def clean(text: str) -> str:
-    """One line without anything that looks like a credential, at most 200 characters."""
-    line = SECRET.sub("…", " ".join(text[: 10 * LONGEST_MESSAGE].split()))
-    line = "".join(character for character in line if character.isprintable())
-    return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 
 def _error_in(body: bytes) -> tuple[str, str, str] | None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Final
 
-from .config.outbound import Ip, ip_of
+from .addresses import Ip, ip_of
 
 type Network = IPv4Network | IPv6Network
 

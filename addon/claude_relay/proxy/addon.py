@@ -50,6 +50,7 @@ from .answers import (
     cors_headers,
     error_answer,
     estimate_answer,
+    new_request_id,
     own_answer,
     preflight,
     recast,
@@ -67,10 +68,10 @@ from .modelspage import models_answer
 from .opening import Opening
 from .plainlog import learn_of_client
 from .pointing import point, refuse_strangers
-from .redaction import hidden_outcome, hide_refused, own_secrets
+from .redaction import Redaction, hide_refused, own_secrets
 from .rejections import Reason, rejected
 from .relay_layer import RelayLayer
-from .relayed import RELAYED, Relayed, new_request_id
+from .relayed import RELAYED, Relayed
 from .rows import ENDED
 from .runtime import Runtime
 from .wire import (
@@ -198,8 +199,9 @@ class RelayHooks(DoorHooks):
         )
         RELAYED[flow] = relayed
         relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
-        relayed.own_secrets, relayed.matchers = own_secrets(relayed.client_signature.fields), None
-        learn_of_client(relayed.own_secrets)
+        secrets = own_secrets(relayed.client_signature.fields)
+        relayed.redaction = Redaction(secrets, side=side)
+        learn_of_client(secrets)
         if not self.opening.over:
             await self.opening.wait(relayed)
             relayed.runtime = self.runtime or runtime
@@ -374,7 +376,7 @@ class RelayHooks(DoorHooks):
         answer, outcome = flow.response, relayed.outcome or Outcome()
         outcome = outbound.told(outcome, relayed.proxy)
         relayed.tries[-1].ended_at = time.monotonic()  # what follows may be a wait, which belongs to no attempt
-        outcome = hidden_outcome(outcome, relayed)
+        outcome = relayed.redaction.outcome(outcome)
         if relayed.ended is not None:
             relayed.end_try(outcome, None)
             relayed.tries[-1].verdict = ENDED
@@ -465,7 +467,7 @@ class RelayHooks(DoorHooks):
 
 def forget(relayed: Relayed) -> None:
     """It is over, and nobody will ask for it any more."""
-    relayed.own_secrets, relayed.matchers = (), None
+    relayed.redaction.forget_own()
     reserving.over(relayed)
 
 

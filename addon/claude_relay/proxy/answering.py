@@ -11,9 +11,10 @@ import copy
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from mitmproxy import flow, http
+from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
@@ -27,16 +28,33 @@ from mitmproxy.proxy.layers.http import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeadersHook, HttpResponseHook
 
-from .connections import Commands
+from .connections import Commands, Lender
 from .cover import REPEATED
 from .hops import Fields
 from .patience import Patience
-from .redaction import for_show, hide_in_trailers, unmasked, whole_for_client
 from .relayed import Relayed
 from .wire import headers_of
 
-if TYPE_CHECKING:
-    from .relay_layer import RelayLayer
+
+class Owner(Lender, Protocol):
+    """The HTTP layer that a stream belongs to."""
+
+    connections: dict[Connection, Any]
+
+    def alarm_for(self, deadline: float) -> Commands[None]:
+        """Make sure that the stream is told when the deadline has come."""
+
+    def unsent(self, stream: AnsweringStream) -> int:
+        """Bytes of the stream's request that have not left."""
+
+    def retire(self, server: Connection, silent_since: float) -> None:
+        """Use a connection that has been silent since then no more."""
+
+    def forget_attempt(self, stream_id: int, server: Connection) -> None:
+        """Make room for a further request of the same stream."""
+
+    def tell(self, stream: AnsweringStream, event: Expired | Ended) -> Commands[None]:
+        """Tell a stream that its exchange is over, also when it waits for a connection."""
 
 
 @dataclass
@@ -79,7 +97,7 @@ class AnsweringStream(HttpStream):
     """Whether the body of a relayed request is still to come."""
     tail: bytes = b""
     """The last byte of a body of announced length; it leaves after the request is settled."""
-    http_layer: RelayLayer
+    http_layer: Owner
     """The layer that owns this stream."""
 
     # -- at once
@@ -98,13 +116,15 @@ class AnsweringStream(HttpStream):
         assert self.relayed is not None
         assert self.flow.response is not None
         response = self.flow.response
-        wire = whole_for_client(response, body, self.relayed)
+        wire = self.relayed.redaction.for_client(
+            response, body, self.relayed.response_headers.get("content-encoding", "")
+        )
         if self.relayed.translation is not None or wire is not body:
             response.headers.pop("transfer-encoding", None)
             response.headers["content-length"] = str(len(wire))
         fields = response.data.headers.fields
-        shown = response.data.content = for_show(response, wire, self.relayed)
-        if shown is body and not self.relayed.hidden:
+        shown = response.data.content = self.relayed.redaction.for_show(response, wire)
+        if shown is body and not self.relayed.redaction.hidden:
             yield from self.send_response()
             return
         response.timestamp_end = time.time()
@@ -112,7 +132,7 @@ class AnsweringStream(HttpStream):
         self.server_state = self.state_done
         if (yield from self.client_is_gone()):
             return
-        head = wire_head(response, unmasked(fields, self.relayed), len(wire))
+        head = wire_head(response, self.relayed.redaction.unmasked(fields), len(wire))
         yield SendHttp(ResponseHeaders(self.stream_id, head, not wire), self.context.client)
         if wire:
             yield SendHttp(ResponseData(self.stream_id, wire), self.context.client)
@@ -127,8 +147,8 @@ class AnsweringStream(HttpStream):
             return
         assert self.flow.response is not None
         head = self.flow.response
-        if self.relayed.hidden:
-            head = wire_head(head, unmasked(head.data.headers.fields, self.relayed), None)
+        if self.relayed.redaction.hidden:
+            head = wire_head(head, self.relayed.redaction.unmasked(head.data.headers.fields), None)
         yield SendHttp(ResponseHeaders(self.stream_id, head, False), self.context.client)
         self.server_state = self.state_stream_response_body
 
@@ -154,7 +174,7 @@ class AnsweringStream(HttpStream):
         assert self.flow.response is not None
         assert self.relayed is not None
         if self.context.client.alpn == b"h2":
-            self.flow.response.trailers = hide_in_trailers(event.trailers, self.relayed)
+            self.flow.response.trailers = self.relayed.redaction.hide_in_trailers(event.trailers)
 
     def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
         """Pass bytes on at once; only the final event waits until the request is settled."""
@@ -245,7 +265,9 @@ class AnsweringStream(HttpStream):
         self.request_body_buf.clear()
         self.response_body_buf.clear()
         if self.relayed is not None and self.relayed.settled:
-            asyncio.get_running_loop().call_soon(self.relayed.release, self.flow)  # after those who want to know what it was
+            asyncio.get_running_loop().call_soon(
+                self.relayed.release, self.flow
+            )  # after those who want to know what it was
 
     # -- an exchange that ends before its time
 

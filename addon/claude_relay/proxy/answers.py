@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import secrets
+import time
 from typing import Literal
 
 import msgspec
@@ -29,6 +31,11 @@ class _ErrorBody(msgspec.Struct):
 
 
 _decode_error = msgspec.json.Decoder(_ErrorBody).decode
+
+
+def new_request_id() -> str:
+    """An id in the form of Claude's own; it begins with the time, so that the ledger's index grows at its end."""
+    return f"req_relay_{int(time.time() * 1000):012x}{secrets.token_hex(6)}"
 
 
 def error_answer(error: RelayError, request_id: str) -> http.Response:

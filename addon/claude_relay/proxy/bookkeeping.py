@@ -25,7 +25,6 @@ from .bodies import at_leisure
 from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, counts, estimate, estimate_now, price_all
 from .inspection import View, marker, name_of, summary, total_input
-from .redaction import hidden_in, hidden_rows, known_to, shown_body
 from .relay_layer import ENDING
 from .relayed import RELAYED, Charged, Relayed, Try
 from .reporting import Reporting
@@ -79,7 +78,7 @@ class Bookkeeper:
         if body := b"".join(relayed.brought or ()):
             encoding = relayed.response_headers.get("content-encoding", "")
             names = made(Decoder(encoding).feed(body) if encoding else body)
-        if names := tuple(name for name in names if hidden_in(name, relayed) is name):
+        if names := tuple(name for name in names if relayed.redaction.text(name) is name):
             await self.stored.remember(names, key.provider, key.id)
 
     @property
@@ -98,7 +97,7 @@ class Bookkeeper:
             if PLAIN.fullmatch(attempt.model):
                 says.append((b"x-relay-model", attempt.model))
         if relayed.notes:
-            says.append((b"x-relay-notes", hidden_in(in_a_header(relayed.notes), relayed)))
+            says.append((b"x-relay-notes", relayed.redaction.text(in_a_header(relayed.notes))))
         headers = flow.response.data.headers
         upstreams = tuple(f for f in headers.fields if not f[0].lower().startswith(b"x-relay-"))
         headers.fields = upstreams + tuple((name, value.encode()) for name, value in says)
@@ -139,7 +138,7 @@ class Bookkeeper:
             await self.remember_made(relayed)
             if isinstance(relayed.translation, Translation):
                 await self.after_translation(relayed, relayed.translation)
-            flow.comment = hidden_in(summary(relayed, usage, finished, ended - relayed.began_at), relayed)
+            flow.comment = relayed.redaction.text(summary(relayed, usage, finished, ended - relayed.began_at))
             flow.marked = marker(relayed, finished)
             if self.closed:
                 # The relay is ending and cannot write any more: an answer without a row must not look complete.
@@ -231,7 +230,7 @@ class Bookkeeper:
     ) -> None:
         """Budgets, notices, metrics and the like."""
         meter, conclusion = relayed.meter, relayed.conclusion
-        stopped = hidden_in(meter.stop_reason, relayed) if meter is not None and meter.stop_reason else None
+        stopped = relayed.redaction.text(meter.stop_reason) if meter is not None and meter.stop_reason else None
         reporting.settled(*rows, stopped, written=written)
         if isinstance(conclusion, Accepted) and meter is not None and meter.complete and meter.usage.output_tokens:
             attempt = relayed.tries[-1].attempt
@@ -244,17 +243,17 @@ class Bookkeeper:
         flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: Finished, ended: float
     ) -> tuple[RequestRow, list[AttemptRow]]:
         """What the ledger gets."""
-        return hidden_rows(request_row(flow, relayed, usage, finished, ended), attempt_rows(relayed), relayed)
+        return relayed.redaction.rows(request_row(flow, relayed, usage, finished, ended), attempt_rows(relayed))
 
     def keep_bodies(self, flow: http.HTTPFlow, relayed: Relayed) -> None:
         """Store what was asked and answered, as long as its secrets are known."""
         reporting = self.reporting
         if reporting is None or reporting.bodies is None or relayed.pristine is None:
             return
-        reporting.body(relayed.id, 0, "request", known_to(relayed).clean(relayed.body or b""))
+        reporting.body(relayed.id, 0, "request", relayed.redaction.known.clean(relayed.body or b""))
         answer = b"".join(relayed.kept or ()) or (flow.response.data.content if flow.response is not None else b"")
         encoding = flow.response.headers.get("content-encoding", "") if flow.response is not None else ""
-        reporting.body(relayed.id, 0, "answer", shown_body(answer or b"", encoding, relayed)[0])
+        reporting.body(relayed.id, 0, "answer", relayed.redaction.shown_body(answer or b"", encoding)[0])
 
     async def after_translation(self, relayed: Relayed, translation: Translation) -> None:
         """Keep what the provider wants back; say what in its answer nobody was ready for."""

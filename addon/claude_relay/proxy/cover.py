@@ -1,6 +1,6 @@
 """What is lent for an attempt, taken out of the body of its answer on the way.
 
-    cover = Cover.of(lent_to(relayed), response, headers, unpacked=False)
+    cover = Cover.of(relayed.redaction.lent, response, headers, unpacked=False)
     data = cover.read(data, translation)     what gate, meter and client get; a compressed body: as it came
     data = cover.packed.feed(data)           what of that may leave
 

@@ -22,8 +22,7 @@ from claude_relay.core.errors import RelayError
 from claude_relay.core.visitors import is_loopback
 
 from . import doors
-from .answers import error_answer
-from .relayed import new_request_id
+from .answers import error_answer, new_request_id
 from .runtime import Runtime
 from .wire import lower_headers
 

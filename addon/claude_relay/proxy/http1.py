@@ -20,12 +20,11 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from claude_relay.core.errors import RelayError
 
-from .answers import error_answer
+from .answers import error_answer, new_request_id
 from .connections import Commands
 from .flood import OF_FRAME, TOO_MUCH, Toll, flooded, is_flood
 from .heads import BOUNDS, TooLong
 from .rejections import Reason, rejected
-from .relayed import new_request_id
 from .wire import own_response
 
 AHEAD: Final = 1024 * 1024

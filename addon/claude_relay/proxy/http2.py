@@ -35,12 +35,11 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Server, StreamS
 
 from claude_relay.core.errors import RelayError
 
-from .answers import error_answer
+from .answers import error_answer, new_request_id
 from .connections import SWITCHED, Commands, Garbled, as_unanswered, socket_of
 from .flood import FramesCounted
 from .heads import too_long
 from .rejections import Reason, rejected
-from .relayed import new_request_id
 from .unsent import drop, unsent
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from mitmproxy import ctx, flow, http
 from claude_relay.core.accounting.usage import Usage
 from claude_relay.core.exchange import Outcome
 
-from .redaction import hidden_in, known_to
 from .relayed import Relayed, Try
 
 RETRIED, FAILED = ":repeat:", ":x:"
@@ -75,15 +74,14 @@ class View:
             return
         shown = http.HTTPFlow(live.client_conn, live.server_conn, live=False)
         shown.request = http.Request(**live.request.data.__dict__ | {"headers": live.request.headers.copy()})
-        shown.comment = hidden_in(
-            f"attempt {tried.attempt.n} · {name_of(tried)} · {tried.verdict} · {outcome.message or outcome.status}",
-            relayed,
+        shown.comment = relayed.redaction.text(
+            f"attempt {tried.attempt.n} · {name_of(tried)} · {tried.verdict} · {outcome.message or outcome.status}"
         )
         shown.marked = FAILED
         if answer is not None:
             shown.response = http.Response(**answer.data.__dict__ | {"headers": answer.headers.copy()})
             shown.response.headers.pop("content-encoding", None)
-            shown.response.data.content = known_to(relayed).clean_end(outcome.body)
+            shown.response.data.content = relayed.redaction.known.clean_end(outcome.body)
         else:
             shown.error = flow.Error(outcome.message)
         view.add([shown])

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from claude_relay.core.verdicts import SECRET
+from claude_relay.core.errors import SECRET
 from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
 from claude_relay.store.tables import ATTEMPT, CHARGE, REQUEST
 

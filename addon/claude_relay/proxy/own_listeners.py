@@ -18,8 +18,8 @@ from typing import Any
 from mitmproxy import ctx
 from tornado.ioloop import IOLoop
 
+from claude_relay.core.addresses import ip_of
 from claude_relay.core.config import Address
-from claude_relay.core.config.outbound import ip_of
 
 from .accepting import LISTENING
 

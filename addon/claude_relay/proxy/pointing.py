@@ -35,6 +35,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
         relayed.begin_try(attempt)
         relayed.signature = original
         relayed.proxy = outbound.lead_on(flow, relayed.runtime.way)
+        relayed.redaction.issue(None, relayed.proxy)
         return
     upstream = relayed.runtime.upstreams[attempt.provider]
     if attempt.key is None and relayed.placeholder_only:
@@ -52,6 +53,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
     relayed.proxy = upstream.proxy
     if attempt.key is not None and attempt.key.proxy:
         relayed.proxy = way_to("", WayOut(), attempt.key.proxy)
+    relayed.redaction.issue(None, relayed.proxy)
     outbound.lead(flow, relayed.proxy)
     if attempt.key is None:
         relayed.signature = pass_through(flow.request, original)

@@ -1,8 +1,9 @@
 """What of an upstream's words anybody gets to see: no key, token or password, whoever wrote it there, in whatever form.
 
-    hide_in_head(response, relayed)     reason, names and values, as soon as the head has come
-    whole_for_client(response, …)       a body that was read to its end; others: `cover`
-    for_show, hidden_in, hidden_rows    what flows, logs and tables get of all that
+    redaction = Redaction(own_secrets(fields)); redaction.issue(key)
+    redaction.hide_in_head(response)                       reason, names and values, as soon as the head has come
+    redaction.for_client(response, body, encoding)         a body that was read to its end; others: `cover`
+    redaction.for_show(…), .text(…), .outcome(…), .rows(…)    what flows, logs and tables get of all that
 
 Two sorts of secrets are looked for: what the relay has lent (keys of the pool, the outbound proxy's credential), which the client is not
 entitled to either; and what the client itself has sent, which it gets back while flows, logs and tables do not show it.
@@ -17,12 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from mitmproxy import http
 
 from claude_relay.core.config import OutboundProxy
-from claude_relay.core.exchange import Endpoint, Outcome
+from claude_relay.core.exchange import Key, Outcome
 from claude_relay.core.reading.decode import SLICE, Decoder
 from claude_relay.core.secrets import SHORTEST, Matcher, Secret
 from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
@@ -30,8 +31,7 @@ from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
 from .hops import Fields, onward
 from .wire import CLIENT_ALIAS, MASKED, headers_of
 
-if TYPE_CHECKING:
-    from .relayed import Relayed
+type Header = tuple[bytes, bytes]
 
 PROXY_ALIAS: Final = b"relay:proxy"
 SHOWN_OF_REFUSED: Final = frozenset(
@@ -88,81 +88,158 @@ def proxy_secrets(proxy: OutboundProxy | None) -> tuple[Secret, ...]:
     return () if proxy is None else tuple((text.encode("utf-8", "replace"), PROXY_ALIAS) for text in proxy.secrets)
 
 
-def lent_secrets(relayed: Relayed) -> tuple[Secret, ...]:
-    """The keys that were lent to this request, with their aliases, and the credential of the proxy on its way."""
-    keys = {key.secret: key for tried in relayed.tries if (key := tried.attempt.key) is not None}
-    lent = tuple(
-        (secret.encode("utf-8", "replace"), f"relay:{key.provider}/{key.alias}".encode())
-        for secret, key in keys.items()
-        if len(secret) >= SHORTEST
-    )
-    return lent + proxy_secrets(relayed.proxy) if relayed.proxy is not None else lent
-
-
 matcher_of: Final = lru_cache(maxsize=1024)(Matcher)
 """One for all requests with the same secrets."""
 
 
-def lent_to(relayed: Relayed) -> Matcher:
-    """Knows what the client must not get."""
-    return _matchers(relayed)[0]
+class Redaction:
+    """Of what is said to one request, by whichever upstream.
 
-
-def known_to(relayed: Relayed) -> Matcher:
-    """Knows what nobody may see."""
-    return _matchers(relayed)[1]
-
-
-def _matchers(relayed: Relayed) -> tuple[Matcher, Matcher]:
-    """Both, found once for each attempt: they are asked for ten times."""
-    found = relayed.matchers
-    if found is None or found[0] != len(relayed.tries) or found[1] is not relayed.proxy:
-        lent = lent_secrets(relayed)
-        both = (matcher_of(lent), matcher_of(lent + relayed.own_secrets))
-        relayed.matchers = found = (len(relayed.tries), relayed.proxy, both)
-    return found[2]
-
-
-# -- heads
-
-
-def hide_in_head(response: http.Response, relayed: Relayed) -> None:
-    """Take credentials out of an answer's head; what is the client's own goes back in on the wire (`unmasked`).
-
-    A field whose very name holds one goes for good.
+    own     what the client itself has sent
+    side    a side call, such as a sign-in: tokens are in no known place of its answers
+    hidden  header fields as they are shown, and as the client gets them
     """
-    relayed.hidden.clear()
-    side, known, data = relayed.facts.endpoint is Endpoint.SIDE, known_to(relayed), response.data
-    told = data.headers.fields
-    text = b"\n".join((data.reason, *chain.from_iterable(told)))
-    if not side and known.clean(text) is text:
-        return
-    lent = lent_to(relayed)
-    data.reason = known.clean(data.reason)
-    fields = []
-    for place, (name, value) in enumerate(told):
-        if known.clean(name) is not name:
-            continue
-        to_client = lent.clean(value)
-        shown = known.clean(to_client)
-        if side and name.lower() == b"set-cookie":
-            shown = b"relay:cookie/%d" % place
-        if shown is not to_client:
-            relayed.hidden[name, shown] = (name, to_client)
-        fields.append((name, shown))
-    data.headers.fields = tuple(fields)
+
+    __slots__ = ("_issued", "_known", "_lent", "_own", "hidden", "side")
+
+    def __init__(self, own: tuple[Secret, ...] = (), *, side: bool = False) -> None:
+        """Nothing was issued yet."""
+        self.side = side
+        self.hidden: dict[Header, Header] = {}
+        self._own = own
+        self._issued: dict[bytes, bytes] = {}
+        self._lent: Matcher | None = None
+        self._known: Matcher | None = None
+
+    def issue(self, key: Key | None, proxy: OutboundProxy | None = None) -> None:
+        """A key goes with the request, or a proxy is on its way: their secrets are looked for from now on."""
+        before = len(self._issued)
+        if key is not None and len(key.secret) >= SHORTEST:
+            self._issued[key.secret.encode("utf-8", "replace")] = f"relay:{key.provider}/{key.alias}".encode()
+        if proxy is not None:
+            self._issued.update(proxy_secrets(proxy))
+        if len(self._issued) != before:
+            self._lent = self._known = None
+
+    def forget_own(self) -> None:
+        """The request is over: what the client has sent is not kept."""
+        self._own, self._known = (), None
+
+    @property
+    def lent(self) -> Matcher:
+        """Knows what the client must not get."""
+        if self._lent is None:
+            self._lent = matcher_of(tuple(self._issued.items()))
+        return self._lent
+
+    @property
+    def known(self) -> Matcher:
+        """Knows what nobody may see."""
+        if self._known is None:
+            self._known = matcher_of((*self._issued.items(), *self._own))
+        return self._known
+
+    # -- heads
+
+    def hide_in_head(self, response: http.Response) -> None:
+        """Take credentials out of an answer's head; what is the client's own goes back in on the wire (`unmasked`).
+
+        A field whose very name holds one goes for good.
+        """
+        self.hidden.clear()
+        side, known, data = self.side, self.known, response.data
+        told = data.headers.fields
+        text = b"\n".join((data.reason, *chain.from_iterable(told)))
+        if not side and known.clean(text) is text:
+            return
+        lent = self.lent
+        data.reason = known.clean(data.reason)
+        fields = []
+        for place, (name, value) in enumerate(told):
+            if known.clean(name) is not name:
+                continue
+            to_client = lent.clean(value)
+            shown = known.clean(to_client)
+            if side and name.lower() == b"set-cookie":
+                shown = b"relay:cookie/%d" % place
+            if shown is not to_client:
+                self.hidden[name, shown] = (name, to_client)
+            fields.append((name, shown))
+        data.headers.fields = tuple(fields)
+
+    def hide_in_trailers(self, trailers: http.Headers) -> http.Headers | None:
+        """Trailers as everybody gets them: without credentials, and without what is for this hop only."""
+        known = self.known
+        fields = tuple((n, known.clean(v)) for n, v in onward(trailers.fields) if known.clean(n) is n)
+        return headers_of(fields) if fields else None
+
+    def unmasked(self, fields: Fields) -> Fields:
+        """Header fields as the client gets them."""
+        return tuple(self.hidden.get(header, header) for header in fields)
+
+    # -- bodies
+
+    def for_client(self, response: http.Response, body: bytes, encoding: str) -> bytes:
+        """A whole answer as the client gets it. What was compressed and has a key in it is not compressed any more."""
+        lent = self.lent
+        if not lent or encoding in ("", "identity") or not body:
+            return body
+        plain = b"".join(_unpacked(body, encoding))
+        shown = lent.clean(plain, same_length=True)
+        if shown is plain:
+            return body
+        response.headers.pop("content-encoding", None)
+        return shown
+
+    def for_show(self, response: http.Response, body: bytes) -> bytes:
+        """A body as flows show it. When it must be changed and was compressed, the flow's copy is not."""
+        if self.side:
+            return b""  # sign-ins are among the side calls; their tokens are in no known place
+        shown, plain = self.shown_body(body, response.headers.get("content-encoding", ""))
+        if shown is plain:
+            return body
+        response.headers.pop("content-encoding", None)
+        return shown
+
+    def shown_body(self, body: bytes, encoding: str) -> tuple[bytes, bytes]:
+        """A body that may have been cut off, without secrets and uncompressed; and with them. They are the same object when it has none."""
+        plain = body if encoding in ("", "identity") else b"".join(_unpacked(body, encoding)) or body
+        return self.known.clean_end(plain), plain
+
+    # -- words
+
+    def text(self, text: str) -> str:
+        """For logs, tables and comments."""
+        return self.known.clean_text(text)
+
+    def outcome(self, outcome: Outcome) -> Outcome:
+        """The outcome without any credential that the upstream may have repeated in it."""
+        known = self.known
+        message, body = known.clean_text(outcome.message), known.clean_end(outcome.body)
+        if message is outcome.message and body is outcome.body:
+            return outcome
+        return dataclasses.replace(outcome, message=message, body=body)
+
+    def rows(self, request: RequestRow, attempts: Iterable[AttemptRow]) -> tuple[RequestRow, list[AttemptRow]]:
+        """The ledger's rows, and all that is made of them: metrics, spans, lines of the log, exports."""
+        known, rows = self.known, list(attempts)
+        texts = [*_texts(request)]
+        for row in rows:
+            texts += _texts(row)
+            for charge in row.charges:
+                texts += _texts(charge)
+        whole = "\n".join(texts)
+        if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:  # as nearly always
+            return request, rows
+        return _hidden(request, known), [
+            dataclasses.replace(row, charges=tuple(_hidden(charge, known) for charge in row.charges))
+            if row.charges
+            else row
+            for row in (_hidden(row, known) for row in rows)
+        ]
 
 
-def hide_in_trailers(trailers: http.Headers, relayed: Relayed) -> http.Headers | None:
-    """Trailers as everybody gets them: without credentials, and without what is for this hop only."""
-    known = known_to(relayed)
-    fields = tuple((n, known.clean(v)) for n, v in onward(trailers.fields) if known.clean(n) is n)
-    return headers_of(fields) if fields else None
-
-
-def unmasked(fields: Fields, relayed: Relayed) -> Fields:
-    """Header fields as the client gets them."""
-    return tuple(relayed.hidden.get(header, header) for header in fields)
+# -- parts
 
 
 def hide_refused(flow: http.HTTPFlow) -> None:
@@ -177,81 +254,10 @@ def hide_refused(flow: http.HTTPFlow) -> None:
         flow.error.msg = matcher_of(tuple((part, CLIENT_ALIAS) for part in sorted(parts))).clean_text(flow.error.msg)
 
 
-# -- bodies
-
-
-def whole_for_client(response: http.Response, body: bytes, relayed: Relayed) -> bytes:
-    """A whole answer as the client gets it. What was compressed and has a key in it is not compressed any more."""
-    encoding, lent = relayed.response_headers.get("content-encoding", ""), lent_to(relayed)
-    if not lent or encoding in ("", "identity") or not body:
-        return body
-    plain = b"".join(_unpacked(body, encoding))
-    shown = lent.clean(plain, same_length=True)
-    if shown is plain:
-        return body
-    response.headers.pop("content-encoding", None)
-    return shown
-
-
-def for_show(response: http.Response, body: bytes, relayed: Relayed) -> bytes:
-    """A body as flows show it. When it must be changed and was compressed, the flow's copy is not."""
-    if relayed.facts.endpoint is Endpoint.SIDE:
-        return b""  # sign-ins are among the side calls; their tokens are in no known place
-    shown, plain = shown_body(body, response.headers.get("content-encoding", ""), relayed)
-    if shown is plain:
-        return body
-    response.headers.pop("content-encoding", None)
-    return shown
-
-
-def shown_body(body: bytes, encoding: str, relayed: Relayed) -> tuple[bytes, bytes]:
-    """A body that may have been cut off, without secrets and uncompressed; and with them. They are the same object when it has none."""
-    plain = body if encoding in ("", "identity") else b"".join(_unpacked(body, encoding)) or body
-    return known_to(relayed).clean_end(plain), plain
-
-
 def _unpacked(body: bytes, encoding: str) -> Iterator[bytes]:
     decoder = Decoder(encoding)
     for start in range(0, len(body), SLICE):
         yield from decoder.pieces(body[start : start + SLICE])
-
-
-# -- words
-
-
-def hidden_in(text: str, relayed: Relayed) -> str:
-    """For logs, tables and comments."""
-    return known_to(relayed).clean_text(text)
-
-
-def hidden_outcome(outcome: Outcome, relayed: Relayed) -> Outcome:
-    """The outcome without any credential that the upstream may have repeated in it."""
-    known = known_to(relayed)
-    message, body = known.clean_text(outcome.message), known.clean_end(outcome.body)
-    if message is outcome.message and body is outcome.body:
-        return outcome
-    return dataclasses.replace(outcome, message=message, body=body)
-
-
-def hidden_rows(
-    request: RequestRow, attempts: Iterable[AttemptRow], relayed: Relayed
-) -> tuple[RequestRow, list[AttemptRow]]:
-    """The ledger's rows, and all that is made of them: metrics, spans, lines of the log, exports."""
-    known, rows = known_to(relayed), list(attempts)
-    texts = [*_texts(request)]
-    for row in rows:
-        texts += _texts(row)
-        for charge in row.charges:
-            texts += _texts(charge)
-    whole = "\n".join(texts)
-    if max(map(len, texts)) < LONGEST_NAME and known.clean_text(whole) is whole:  # as nearly always
-        return request, rows
-    return _hidden(request, known), [
-        dataclasses.replace(row, charges=tuple(_hidden(charge, known) for charge in row.charges))
-        if row.charges
-        else row
-        for row in (_hidden(row, known) for row in rows)
-    ]
 
 
 def _texts(row: RequestRow | AttemptRow | ChargeRow) -> Iterator[str]:

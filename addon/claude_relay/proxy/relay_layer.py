@@ -219,7 +219,7 @@ class RelayLayer(HttpLayer):
                 stream.deadline = None
                 yield from self.tell(stream, Ended(stream.stream_id, ENDING, ErrorCode.GENERIC_SERVER_ERROR))
 
-    def tell(self, stream: RelayStream, event: Expired | Ended) -> Commands[None]:
+    def tell(self, stream: AnsweringStream, event: Expired | Ended) -> Commands[None]:
         """Tell a stream that its exchange is over, also when it is still waiting for a connection. While a hook runs it is not told."""
         waiting = stream._paused.command if stream._paused else None
         if waiting is None:

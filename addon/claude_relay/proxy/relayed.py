@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import secrets
 import sys
 import time
 import weakref
@@ -36,13 +35,12 @@ from claude_relay.core.reading.body import asks_both
 from claude_relay.core.reading.gate import Gate
 from claude_relay.core.reading.resources import LONGEST_ANSWER
 from claude_relay.core.reading.sniff import is_stream
-from claude_relay.core.secrets import Matcher
 
 from .cover import Cover
 from .crossing import Bytes, Crossing, Translated
 from .hops import onward
 from .patience import Patience
-from .redaction import for_show, hidden_outcome, lent_to
+from .redaction import Redaction
 from .runtime import ANY_SIZE, Limits, Runtime, Sizes
 from .wire import Pristine, Signature, lower_headers, mask_trailers
 
@@ -127,9 +125,7 @@ class Relayed:
     # the request
     pristine: Pristine | None = None
     client_signature: Signature | None = None
-    own_secrets: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    matchers: tuple[int, OutboundProxy | None, tuple[Matcher, Matcher]] | None = field(default=None, repr=False)
-    """What finds the secrets of the running attempt, and what it goes by; see `redaction`."""
+    redaction: Redaction = field(default_factory=Redaction, repr=False)
     placeholder_only: bool = False
     signature: Signature | None = None
     request_bytes: int = 0
@@ -174,8 +170,6 @@ class Relayed:
     """Of the answer as the client gets it."""
     upstream_headers: dict[str, str] = field(default_factory=dict)
     """Of the answer as it came."""
-    hidden: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = field(default_factory=dict)
-    """Header fields as the flow shows them, and as the client gets them."""
     cover: Cover = field(default_factory=Cover)
     """Takes what was lent for the running attempt out of its answer's body."""
 
@@ -236,7 +230,9 @@ class Relayed:
         response.data.headers.fields = onward(told)
         crossing, good = self.crossing, 200 <= response.status_code < 300
         unpacked, messages = good and isinstance(crossing, Translated), self.facts.endpoint in MESSAGE_STREAMS
-        self.cover = Cover.of(lent_to(self), response, self.upstream_headers, unpacked=unpacked, messages=messages)
+        self.cover = Cover.of(
+            self.redaction.lent, response, self.upstream_headers, unpacked=unpacked, messages=messages
+        )
         self.translation = crossing.open(response) if crossing is not None and good else None
         self.answered_well = good
         same = response.data.headers.fields is told
@@ -310,7 +306,7 @@ class Relayed:
 
     def found(self, gate: Gate) -> Outcome:
         """What became of the attempt, in Claude's words."""
-        outcome = hidden_outcome(gate.outcome(), self)
+        outcome = self.redaction.outcome(gate.outcome())
         if self.crossing is None:
             return outcome
         return self.crossing.problem(dataclasses.replace(outcome, headers=self.upstream_headers), self.id)
@@ -374,7 +370,7 @@ class Relayed:
 
     def kept_body(self, response: http.Response) -> bytes | None:
         """The streamed body, for those who look at flows."""
-        return None if self.kept is None else for_show(response, b"".join(self.kept), self)
+        return None if self.kept is None else self.redaction.for_show(response, b"".join(self.kept))
 
     def break_off(self, why: str) -> bytes | None:
         """The upstream broke after content. Returns the bytes that end the stream as an error, or None when nothing can be added."""
@@ -429,6 +425,7 @@ class Relayed:
         """An attempt starts."""
         self.again = self.own_answer = False
         self.tries.append(Try(attempt, time.time(), time.monotonic()))
+        self.redaction.issue(attempt.key)
 
     def discarded(self, held: bytes) -> None:
         """An answer that will not be the client's: what it says of tokens is billed all the same, and so is what it had no time to say."""
@@ -483,11 +480,6 @@ def json_bytes(value: object) -> bytes:
     """Compact JSON as UTF-8."""
 
     return msgspec.json.encode(value)
-
-
-def new_request_id() -> str:
-    """An id in the form of Claude's own; it begins with the time, so that the ledger's index grows at its end."""
-    return f"req_relay_{int(time.time() * 1000):012x}{secrets.token_hex(6)}"
 
 
 RELAYED: weakref.WeakKeyDictionary[http.HTTPFlow, Relayed] = weakref.WeakKeyDictionary()

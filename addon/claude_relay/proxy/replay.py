@@ -55,7 +55,6 @@ from .connections import Commands, Garbled, GetConnection, Unanswered
 from .intake import size_in_words, stalled
 from .plainlog import unquoted
 from .receiving import ReceivingStream, Stalled
-from .redaction import hidden_in, hide_in_head
 from .rejections import Reason, rejected
 from .relayed import RELAYED, Relayed
 from .wire import TELL_LENGTH, own_response
@@ -217,9 +216,9 @@ class RelayStream(ReceivingStream):
             yield from super().state_wait_for_response_headers(event)
             return
         self.flow.response = event.response
-        hide_in_head(self.flow.response, self.relayed)
+        self.relayed.redaction.hide_in_head(self.flow.response)
         if (why := invalid_head(kept)) and self.context.options.validate_inbound_headers:
-            why = hidden_in(why, self.relayed)
+            why = self.relayed.redaction.text(why)
             yield from self.abandon(why)
             yield from self.failed(
                 Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False
@@ -315,7 +314,7 @@ class RelayStream(ReceivingStream):
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
         relayed = self.relayed
         if relayed is not None:
-            event.message = hidden_in(event.message, relayed)  # it may quote what the upstream sent
+            event.message = relayed.redaction.text(event.message)  # it may quote what the upstream sent
         if isinstance(event, Stalled):
             yield from self.stop_upload(stalled(event.message))
         elif relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:

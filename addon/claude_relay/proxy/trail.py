@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from mitmproxy.connection import Client
 
-from claude_relay.core.config.outbound import ip_of
+from claude_relay.core.addresses import ip_of
 
 from .hops import Fields
 

@@ -12,7 +12,6 @@ What this module must not know: transactions and secrets.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,40 +20,16 @@ from typing import TYPE_CHECKING
 
 from claude_relay.core.keys.naming import Name, Place, numbers
 
-from .fingerprints import SALT
 from .keyrows import has_table
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    pass
 
 ID = 8
 """Bytes of a fingerprint that make an id, in hexadecimal digits as those of the vault's keys."""
 
 type Marks = Mapping[Place, bytes]
 """The keys' fingerprints, each provider's keys together and in their order."""
-
-
-def create_key_aliases(db: Database | sqlite3.Connection) -> None:
-    """The tables. What earlier versions called keys by their place is in `attempts`; none of these numbers is given to a new key."""
-    db.execute("""
-        CREATE TABLE key_aliases (
-            provider TEXT NOT NULL,
-            fingerprint BLOB NOT NULL,
-            id TEXT NOT NULL,
-            alias TEXT NOT NULL,
-            first_seen TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
-            PRIMARY KEY (provider, fingerprint),
-            UNIQUE (provider, id),
-            UNIQUE (provider, alias)
-        ) WITHOUT ROWID""")
-    db.execute("CREATE TABLE key_salt (row INTEGER NOT NULL PRIMARY KEY CHECK (row = 1), salt BLOB NOT NULL)")
-    db.execute("INSERT INTO key_salt (row, salt) VALUES (1, ?)", (os.urandom(SALT),))
-    db.execute("ALTER TABLE aliases ADD COLUMN last_configured INTEGER NOT NULL DEFAULT 0")
-    db.execute("""
-        INSERT INTO aliases (provider, last, last_configured)
-        SELECT provider, 0, max(CAST(substr(key, 2) AS INTEGER)) FROM attempts
-        WHERE key GLOB 'k[1-9]*' AND key NOT GLOB 'k*[^0-9]*' GROUP BY provider
-        ON CONFLICT (provider) DO UPDATE SET last_configured = excluded.last_configured""")
 
 
 @dataclass(frozen=True, slots=True)

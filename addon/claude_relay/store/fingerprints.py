@@ -21,8 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from claude_relay.core.exchange import Key
 from claude_relay.core.keys.naming import Place, place_of
 
-SALT = 32
-"""Bytes."""
 SHORT = 32
 """Characters below which a secret may be guessed: the keys of the big providers have 39 and more."""
 MARK = 16

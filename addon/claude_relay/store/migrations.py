@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
-from .aliasrows import create_key_aliases
 from .database import NewerDatabase, file_of, transaction
-from .statetables import create_batches, create_probes, create_relays, create_state
+from .statetables import create_batches, create_key_aliases, create_probes, create_relays, create_state
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
     from sqlite_utils import Database

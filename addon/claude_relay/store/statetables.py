@@ -7,6 +7,7 @@
     resources  which key has made a file, a batch, a container
     batches    those whose results were counted
     relays     one row a running relay, see `relays`
+    key_aliases, key_salt    see `aliasrows`
 
 Joining is the same as in `core.rest` and `core.sessions`, whatever the order of the rows. Times are seconds since the epoch as
 REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
@@ -15,11 +16,16 @@ module must not know: connections and when rows are written.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+
+SALT = 32
+"""Bytes of what makes fingerprints of keys those of one database alone."""
 
 
 def create_state(db: Database | sqlite3.Connection) -> None:
@@ -201,3 +207,26 @@ SAVE_RESOURCE = """
     INSERT INTO resources (id, provider, key_id, until) VALUES (?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, key_id = excluded.key_id,
         until = CASE WHEN key_id = excluded.key_id THEN max(until, excluded.until) ELSE excluded.until END"""
+
+
+def create_key_aliases(db: Database | sqlite3.Connection) -> None:
+    """The tables. What earlier versions called keys by their place is in `attempts`; none of these numbers is given to a new key."""
+    db.execute("""
+        CREATE TABLE key_aliases (
+            provider TEXT NOT NULL,
+            fingerprint BLOB NOT NULL,
+            id TEXT NOT NULL,
+            alias TEXT NOT NULL,
+            first_seen TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+            PRIMARY KEY (provider, fingerprint),
+            UNIQUE (provider, id),
+            UNIQUE (provider, alias)
+        ) WITHOUT ROWID""")
+    db.execute("CREATE TABLE key_salt (row INTEGER NOT NULL PRIMARY KEY CHECK (row = 1), salt BLOB NOT NULL)")
+    db.execute("INSERT INTO key_salt (row, salt) VALUES (1, ?)", (os.urandom(SALT),))
+    db.execute("ALTER TABLE aliases ADD COLUMN last_configured INTEGER NOT NULL DEFAULT 0")
+    db.execute("""
+        INSERT INTO aliases (provider, last, last_configured)
+        SELECT provider, 0, max(CAST(substr(key, 2) AS INTEGER)) FROM attempts
+        WHERE key GLOB 'k[1-9]*' AND key NOT GLOB 'k*[^0-9]*' GROUP BY provider
+        ON CONFLICT (provider) DO UPDATE SET last_configured = excluded.last_configured""")

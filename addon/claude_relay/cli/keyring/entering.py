@@ -14,7 +14,7 @@ import click
 
 from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config.locate import command
-from claude_relay.core.verdicts import clean
+from claude_relay.core.errors import clean
 from claude_relay.store.keys import NewKey
 from claude_relay.store.vault import Imported
 

@@ -18,7 +18,7 @@ import click
 
 from claude_relay.cli.terminal import echo
 from claude_relay.core.config.locate import command
-from claude_relay.core.verdicts import clean
+from claude_relay.core.errors import clean
 from claude_relay.store.keys import StoredKey
 
 from .room import CONFIGURED, RUNNING, VAULT, Room

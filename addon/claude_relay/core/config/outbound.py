@@ -17,19 +17,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 from urllib.parse import urlsplit
+
+from claude_relay.core.addresses import ip_of
 
 from .values import Address, OutboundProxy
 
 type Scheme = Literal["http", "https"]
-type Ip = IPv4Address | IPv6Address
 
 PORTS: Mapping[str, int] = {"http": 80, "https": 443}
 _WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d+))?")
 _PLACE = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?", re.ASCII | re.IGNORECASE)
-_NUMBER = re.compile(r"0x[0-9a-f]+|\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,29 +135,6 @@ def leads_to(listener: Address, host: str, port: int) -> bool:
     return port == listener.port and (
         host == listener.host or (is_this_machine(host) and is_this_machine(listener.host))
     )
-
-
-def ip_of(host: str) -> Ip | None:
-    """The address that a host is, however it is written: `127.1` and `0x7f000001` are 127.0.0.1; None for a name."""
-    try:
-        number = ip_address(host.partition("%")[0])
-    except ValueError:
-        return _odd_ip(host)
-    return number.ipv4_mapped or number if isinstance(number, IPv6Address) else number
-
-
-def _odd_ip(host: str) -> IPv4Address | None:
-    """What `inet_aton` takes besides: one to four numbers, decimal, octal or hexadecimal, of which the last fills what is left."""
-    parts = host.lower().split(".")
-    if len(parts) > 4 or not all(map(_NUMBER.fullmatch, parts)):
-        return None
-    try:
-        *first, last = [int(p, 8 if len(p) > 1 and p[0] == "0" and p[1] != "x" else 0) for p in parts]
-    except ValueError:
-        return None
-    if any(number > 255 for number in first) or last >= 256 ** (4 - len(first)):
-        return None
-    return IPv4Address(sum(number << 8 * (3 - place) for place, number in enumerate(first)) + last)
 
 
 @dataclass(frozen=True, slots=True)

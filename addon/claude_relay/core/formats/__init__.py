@@ -11,14 +11,39 @@ anthropic     Claude's own format, which passes byte for byte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
 
-from . import gemini, openai_chat, openai_responses
 from .base import Format
 
-FORMATS: Mapping[str, Format] = {
-    "openai-chat": Format.of(openai_chat),
-    "openai-responses": Format.of(openai_responses),
-    "gemini": Format.of(gemini),
+MODULES: Mapping[str, str] = {
+    "openai-chat": "openai_chat",
+    "openai-responses": "openai_responses",
+    "gemini": "gemini",
 }
 """By the name in `format:`; Claude's own, `anthropic`, is not translated and so not in it."""
+
+
+class Builtin(Mapping[str, Format]):
+    """The formats of MODULES, each loaded when it is asked for, as the user's own are."""
+
+    def __getitem__(self, name: str) -> Format:
+        """The format, loaded the first time."""
+        return _load(MODULES[name])
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(MODULES)
+
+
+@cache
+def _load(module: str) -> Format:
+    return Format.of(import_module(f"{__name__}.{module}"))
+
+
+FORMATS = Builtin()
