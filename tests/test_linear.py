@@ -146,6 +146,7 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.reading.sse._BLANK_LINES": match,
     "core.secrets.BEGUN": search,
     "core.secrets.ESCAPE": every,
+    "core.addresses._NUMBER": every,
     "core.errors.SECRET": every,
     "core.visitors._AUTHORITY": fullmatch,
     "core.visitors._FOR": search,
