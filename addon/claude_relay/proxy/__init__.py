@@ -14,6 +14,7 @@ rejections   what is refused for the relay's own protection, counted and told
 replay       one stream: a request and its answer, through as many attempts as it takes
 receiving    the request on its way in: what of it is read, and how much; intake: what its head alone decides
 answering    its other half: what of an accepted answer leaves, and the limits that watch over it
+room         how much memory answers may take together
 patience     how long an attempt may take, and which limit of relay.yaml says so; unsent: what of its request has not left
 relay_layer  the HTTP layer that owns such streams, with its connections and alarms
 http1        a client's HTTP/1 connection: how long its heads may be and take, what becomes of what nobody wants

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mitmproxy import addonmanager, ctx, exceptions
 from mitmproxy.connection import Client
@@ -59,6 +59,10 @@ from .stored import Lent, Stored
 from .watched import Watched, watch_over
 
 logger = logging.getLogger(__name__)
+
+TURN: Final = 0.0005
+"""Seconds for which a thread that computes keeps the interpreter. The event loop gives it up at every read and write of a socket, and would
+wait as long for each of them (Python's default: 0.005)."""
 UPSTREAM_CONNECTIONS = 100
 """To one upstream, for one client connection."""
 
@@ -104,6 +108,7 @@ class ClaudeRelay(RelayHooks):
             self.closing.cancel()
             self.closing = None
         if self.starting is None:
+            sys.setswitchinterval(TURN)
             accept_with_care(asyncio.get_running_loop())
             self.opening = Opening()
             self.default_listener.install()

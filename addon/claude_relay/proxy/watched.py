@@ -30,7 +30,7 @@ from .loops import place_of
 
 logger = logging.getLogger(__name__)
 
-FIRST, LEAST, MOST = 8 * 1024, 512, 65535
+FIRST, LEAST, MOST = 2 * 1024, 512, 65535
 """Bytes of the first read of a connection, and of any."""
 LONG: Final = 0.002
 """Seconds that a read may take."""

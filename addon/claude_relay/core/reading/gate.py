@@ -92,6 +92,10 @@ class Gate:
         """The time to hold a started stream is over."""
         return self._settle(PASSED) if self.started else self.decision
 
+    def let_go(self) -> Decision:
+        """There is no room to hold it any longer: an answer that says it is good passes unread."""
+        return self._settle(PASSED) if self._status < 400 else self.decision
+
     def outcome(self) -> Outcome:
         """What became of the attempt; a success has no failure and a status below 400. Valid once the decision is not HOLD."""
         finding = self._finding or PASSED
