@@ -17,7 +17,7 @@ from .unsent import unsent_of_all
 
 TOGETHER: Final = 128 * 1024**2
 """Bytes of all answers."""
-EACH: Final = 1024**2
+EACH: Final = 128 * 1024
 """Bytes of one that are held in any case; it is looked once for each so many."""
 
 
