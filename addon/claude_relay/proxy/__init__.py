@@ -4,6 +4,7 @@ script       what mitmproxy loads: sets the relay up, refuses on a broken config
 opening      the start: what is loaded, and the requests that wait for it
 ending       the end: SIGTERM and Ctrl-C, requests that may still run, those that are cut off
 client_connections  the clients' connections and the requests on them, for the end
+process      what it sets for its whole process: threads, memory
 loops        what runs beside the requests and goes on whatever happens
 stored       keys of the vault, cooldowns and sessions, shared with the database
 addon        the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error

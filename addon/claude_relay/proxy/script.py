@@ -20,7 +20,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from mitmproxy import addonmanager, ctx, exceptions
 from mitmproxy.connection import Client
@@ -35,7 +35,7 @@ from claude_relay.core.config.locate import base, locate
 from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
-from . import backpressure, banner, confdir, options, plainlog, reload, shortcuts
+from . import backpressure, banner, confdir, options, plainlog, process, reload, shortcuts
 from .accepting import accept_with_care
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
@@ -59,10 +59,6 @@ from .stored import Lent, Stored
 from .watched import Watched, watch_over
 
 logger = logging.getLogger(__name__)
-
-TURN: Final = 0.0005
-"""Seconds for which a thread that computes keeps the interpreter. The event loop gives it up at every read and write of a socket, and would
-wait as long for each of them (Python's default: 0.005)."""
 UPSTREAM_CONNECTIONS = 100
 """To one upstream, for one client connection."""
 
@@ -108,7 +104,7 @@ class ClaudeRelay(RelayHooks):
             self.closing.cancel()
             self.closing = None
         if self.starting is None:
-            sys.setswitchinterval(TURN)
+            process.settle()
             accept_with_care(asyncio.get_running_loop())
             self.opening = Opening()
             self.default_listener.install()
