@@ -5,8 +5,9 @@ without an end.
     handler.layer.pace(connection)        when an upstream is connected, too
 
 What came in one read is handled at once, before anybody else has a turn. So each connection begins with small reads, which grow as long as
-they are handled quickly; where they are not, the connection waits as long as its last read took. What mitmproxy's layers raise would leave
-the connection open and its requests without an answer: it is told in one line, and the connection ends. It must not know what comes.
+they are handled quickly; where they are not, the connection waits several times as long as its last read took. What mitmproxy's layers
+raise would leave the connection open and its requests without an answer: it is told in one line, and the connection ends. It must not know
+what comes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ FIRST, LEAST, MOST = 2 * 1024, 512, 65535
 """Bytes of the first read of a connection, and of any."""
 LONG: Final = 0.002
 """Seconds that a read may take."""
+REST: Final = 4
+"""For how many times as long as it took the connection then waits: who keeps the loop busy has a fifth of it at most."""
 
 
 class PacedReader:
@@ -55,7 +58,7 @@ class PacedReader:
     def took(self, size: int, seconds: float) -> None:
         """So long it took to handle so many bytes."""
         if seconds > LONG:
-            self._rest = seconds
+            self._rest = REST * seconds
             self._size = max(LEAST, int(size * LONG / seconds))
         elif size >= self._size:
             self._size = min(MOST, 2 * size)
