@@ -239,6 +239,14 @@ def test_the_database(tmp_path: Path) -> None:
         assert checks.database(path).found.endswith("was written by a newer version")
 
 
+def test_a_database_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "relay.db"
+    connect(path, patience=1).close()
+    monkeypatch.setattr(checks, "LITTLE", 2**63)
+    found = checks.database(path)
+    assert (found.status, "disk is full" in found.found) == (WARN, True)
+
+
 def test_a_database_in_the_users_folder_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "none" / "yet"))
     path = tmp_path / "none" / "yet" / "claude-relay" / "relay.db"

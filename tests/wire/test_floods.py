@@ -97,6 +97,14 @@ def test_floods_of_frames_end_their_connection_alone(
     assert other.ask("POST", "/v1/messages", body=messages_body()).status == 200
 
 
+def test_a_few_hundred_empty_frames_are_a_flood(start: StartRelay, h2_client: Over2) -> None:
+    """They cost nine bytes each, and mean nothing."""
+    client = h2_client(start(keys=["good-1"]))
+    client.ping()
+    data = framed(DataFrame(client.request(end=False), b""), 400)
+    assert ended_by(client, data) == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+
+
 def test_tiny_chunks_of_a_body_end_the_connection(start: StartRelay, base_client: Base) -> None:
     relay = start(keys=["good-1"])
     before = counted()[Reason.FLOOD]

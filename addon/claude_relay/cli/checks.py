@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sqlite3
 import sys
 from collections import Counter
@@ -23,6 +24,7 @@ from claude_relay.core.config import LOOPBACK, Config, ConfigError, literals
 from claude_relay.core.config.locate import ADDON, command, overlooked, state_folder, usual_file
 from claude_relay.store import authority as ca
 from claude_relay.store import database as store
+from claude_relay.store.folders import LITTLE
 from claude_relay.store.migrations import MIGRATIONS
 from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
 from claude_relay.store.vault import Vault, VaultError
@@ -253,6 +255,11 @@ def database(path: Path) -> Check:
     known = {step.__name__ for step in MIGRATIONS}
     if applied - known:
         return Check("database", FAIL, f"{path} was written by a newer version", "update Claude Relay")
+    free = shutil.disk_usage(path.parent).free
+    if free < LITTLE:
+        return Check(
+            "database", WARN, f"{path}: its disk is full, {free / 1e6:.0f} MB are left", "make room on the disk"
+        )
     pending = f", {len(known - applied)} change(s) of tables at the next start" if known - applied else ""
     return Check("database", OK, f"{path}, {path.stat().st_size / 1e6:.1f} MB{pending}")
 

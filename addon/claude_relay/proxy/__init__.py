@@ -4,6 +4,7 @@ script       what mitmproxy loads: sets the relay up, refuses on a broken config
 opening      the start: what is loaded, and the requests that wait for it
 ending       the end: SIGTERM and Ctrl-C, requests that may still run, those that are cut off
 client_connections  the clients' connections and the requests on them, for the end
+process      what it sets for its whole process: threads, memory
 loops        what runs beside the requests and goes on whatever happens
 stored       keys of the vault, cooldowns and sessions, shared with the database
 addon        the hooks of one request: requestheaders, request, relay_attempt, responseheaders, relay_settle, response, error
@@ -14,6 +15,7 @@ rejections   what is refused for the relay's own protection, counted and told
 replay       one stream: a request and its answer, through as many attempts as it takes
 receiving    the request on its way in: what of it is read, and how much; intake: what its head alone decides
 answering    its other half: what of an accepted answer leaves, and the limits that watch over it
+room         how much memory answers may take together
 patience     how long an attempt may take, and which limit of relay.yaml says so; unsent: what of its request has not left
 relay_layer  the HTTP layer that owns such streams, with its connections and alarms
 http1        a client's HTTP/1 connection: how long its heads may be and take, what becomes of what nobody wants

@@ -1,6 +1,7 @@
 """The hooks of one request.
 
     requestheaders   claim the flow, mask the client's credentials
+    relay_join       a long request is whole: its pieces become one body, off the event loop
     request          facts ► route ► attempt (or an answer of the relay's own); runs once for each attempt
     relay_attempt    the attempt failed: verdict ► wait | another key | another provider | give up
     responseheaders  an answer was accepted: say by whom, begin to count
@@ -68,6 +69,7 @@ from .modelspage import models_answer
 from .opening import Opening
 from .plainlog import learn_of_client
 from .pointing import point, refuse_strangers
+from .receiving import Pieces
 from .redaction import Redaction, hide_refused, own_secrets
 from .rejections import Reason, rejected
 from .relay_layer import RelayLayer
@@ -219,6 +221,10 @@ class RelayHooks(DoorHooks):
         fields.fields = trail.marked(fields.fields, flow.server_conn.peername, trail.heard(flow.client_conn, None))
 
     # -- attempts
+
+    async def relay_join(self, pieces: Pieces) -> None:
+        """A long request's body is to become one."""
+        await asyncio.to_thread(pieces.join)
 
     @guarded
     async def request(self, flow: http.HTTPFlow) -> None:

@@ -86,20 +86,20 @@ async def reworded(relayed: Relayed, attempt: Attempt) -> bytes | None:
     if facts.endpoint is Endpoint.MESSAGES:
         if attempt.repaired:
             changes.append(without_thinking)
-        elif relayed.runtime.formats and has_foreign_thinking(body):  # else no other model has answered, or not lately
-            changes.append(without_foreign_thinking)
+        elif relayed.runtime.formats:  # else no other model has answered, or not lately
+            foreign = await at_leisure(body, has_foreign_thinking)
+            changes += [without_foreign_thinking] * foreign
     if attempt.model != facts.model:
         changes.append(lambda text: rename_model(text, attempt.model))
     if not changes:
         return None
 
-    def changed(text: bytes) -> bytes:
+    def changed(text: bytes) -> bytes | None:
         for change in changes:
             text = change(text)
-        return text
+        return None if text is body or text == body else text
 
-    found = await at_leisure(body, changed, LONG_TO_CHANGE)
-    return None if found is body or found == body else found
+    return await at_leisure(body, changed, LONG_TO_CHANGE)
 
 
 def write_body(request: http.Request, body: bytes) -> None:

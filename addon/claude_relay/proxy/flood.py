@@ -35,7 +35,7 @@ PER_SECOND: Final = 100.0
 """What it is forgiven."""
 TINY: Final = 32
 """Bytes of a chunk or frame from which on it is worth its price."""
-OF_TINY, OF_EMPTY, OF_FRAME, OF_REQUEST = 0.2, 1.0, 1.0, 4.0
+OF_TINY, OF_EMPTY, OF_FRAME, OF_REQUEST = 0.2, 10.0, 1.0, 4.0
 PER_ANSWER: Final = 2 * OF_REQUEST
 """What a request brings back when it is answered, and its reset and trailers, too."""
 PER_DATA, BYTES = 2.0, 2048

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from claude_relay.store.folders import LITTLE
 from claude_relay.store.ledger import Ledger
 
 from .clock import NOW
@@ -28,8 +29,6 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-LITTLE: Final = 50 * 1000 * 1000
-"""Bytes free on the database's disk below which it is as good as full."""
 FILES: Final = 0.9
 """The part of the files that a process may have open."""
 TOLD: Final = 600.0

@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Final
 
-from mitmproxy.proxy import events
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
     RequestData,
@@ -29,6 +30,7 @@ from claude_relay.core.exchange import Failure, Outcome
 from .answering import AnsweringStream, Expired
 from .answers import error_answer
 from .backpressure import brake
+from .bodies import LONG
 from .connections import Commands
 from .intake import too_large
 from .rejections import Reason, rejected
@@ -38,6 +40,28 @@ from .wire import masked, own_request
 NO_MEMORY: Final = "the relay has no memory for a request of this size"
 LEAST: Final = 1000
 """Bytes of a body that must come within the time for which it may stall."""
+
+
+class Pieces:
+    """A request's body as it came, until it is one."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+        self.body: bytes | None = None
+        """None: it is not one yet, or there is no memory for that."""
+
+    def join(self) -> None:
+        """Make it one. Long ones in a thread: the copying takes milliseconds, and lets others work meanwhile."""
+        with contextlib.suppress(MemoryError):
+            self.body = b"".join(self.chunks)
+        self.chunks = []
+
+
+@dataclass
+class RelayJoinHook(commands.StartHook):
+    """A long request is whole; its pieces are to become one off the event loop."""
+
+    pieces: Pieces
 
 
 @dataclass
@@ -91,12 +115,15 @@ class ReceivingStream(AnsweringStream):
                     yield from self.turn_away(relayed, too_large(relayed.sizes.most))
         elif isinstance(event, RequestEndOfMessage):
             self.receives, self.deadline = False, None
-            try:
-                body, self.chunks = b"".join(self.chunks), []
-                relayed.keep_request(self.flow.request, body)
-            except MemoryError:
+            pieces, self.chunks = Pieces(self.chunks), []
+            if self.size > LONG:
+                yield RelayJoinHook(pieces)
+            else:
+                pieces.join()
+            if pieces.body is None:
                 yield from self.no_memory(relayed)
                 return
+            relayed.keep_request(self.flow.request, pieces.body)
             self.relayed = relayed
             self.client_state = self.state_done
             yield from self.try_once()

@@ -57,6 +57,7 @@ from .plainlog import unquoted
 from .receiving import ReceivingStream, Stalled
 from .rejections import Reason, rejected
 from .relayed import RELAYED, Relayed
+from .room import crowded
 from .wire import TELL_LENGTH, own_response
 
 logger = logging.getLogger(__name__)
@@ -246,6 +247,8 @@ class RelayStream(ReceivingStream):
                 self.held.append(data)
             was_started = gate.started
             decision = gate.feed(data) if data else gate.decision
+            if self.relayed.translation is None and crowded(self.relayed.kept_back, len(event.data)):
+                decision = gate.let_go()
             now = self.note_bytes(self.relayed)
             if decision is Decision.HOLD:
                 if gate.started and not was_started:

@@ -35,7 +35,7 @@ from claude_relay.core.config.locate import base, locate
 from claude_relay.core.keys.naming import NO_NAMES, Names
 from claude_relay.store.ledger import Ledger
 
-from . import backpressure, banner, confdir, options, plainlog, reload, shortcuts
+from . import backpressure, banner, confdir, options, plainlog, process, reload, shortcuts
 from .accepting import accept_with_care
 from .addon import RelayHooks
 from .bookkeeping import Bookkeeper
@@ -104,6 +104,7 @@ class ClaudeRelay(RelayHooks):
             self.closing.cancel()
             self.closing = None
         if self.starting is None:
+            process.settle()
             accept_with_care(asyncio.get_running_loop())
             self.opening = Opening()
             self.default_listener.install()

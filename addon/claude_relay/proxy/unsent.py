@@ -32,6 +32,13 @@ def waits_to_be_sent(client: Client, connection: Connection) -> bool:
     return transport is not None and transport.get_write_buffer_size() > 0
 
 
+def unsent_of_all() -> int:
+    """Bytes that wait in this process for any peer."""
+    handlers = ctx.master.addons.get("proxyserver").connections.values()
+    writers = (held.writer for handler in handlers for held in handler.transports.values())
+    return sum(w.transport.get_write_buffer_size() for w in writers if isinstance(w, asyncio.StreamWriter))
+
+
 def drop(client: Client, connection: Connection) -> None:
     """End a connection without sending what waits: a peer that does not read it would keep the socket for ever."""
     transport = _transport(client, connection)

@@ -5,8 +5,9 @@ without an end.
     handler.layer.pace(connection)        when an upstream is connected, too
 
 What came in one read is handled at once, before anybody else has a turn. So each connection begins with small reads, which grow as long as
-they are handled quickly; where they are not, the connection waits as long as its last read took. What mitmproxy's layers raise would leave
-the connection open and its requests without an answer: it is told in one line, and the connection ends. It must not know what comes.
+they are handled quickly; where they are not, the connection waits as long as its last read took, then twice as long, and so on. What mitmproxy's layers
+raise would leave the connection open and its requests without an answer: it is told in one line, and the connection ends. It must not know
+what comes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ FIRST, LEAST, MOST = 8 * 1024, 512, 65535
 """Bytes of the first read of a connection, and of any."""
 LONG: Final = 0.002
 """Seconds that a read may take."""
+PATIENCE: Final = 8
+"""For how many times as long as it took the connection waits at most; it grows with each long read that follows another."""
 
 
 class PacedReader:
@@ -43,6 +46,8 @@ class PacedReader:
         self._reader = reader
         self._size = FIRST
         self._rest = 0.0
+        self._long = 0
+        """How many of its reads in a row took long."""
 
     async def read(self, most: int) -> bytes:
         """As mitmproxy asks for it."""
@@ -55,9 +60,12 @@ class PacedReader:
     def took(self, size: int, seconds: float) -> None:
         """So long it took to handle so many bytes."""
         if seconds > LONG:
-            self._rest = seconds
+            self._long = min(PATIENCE, self._long + 1)
+            self._rest = self._long * seconds
             self._size = max(LEAST, int(size * LONG / seconds))
-        elif size >= self._size:
+            return
+        self._long = 0
+        if size >= self._size:
             self._size = min(MOST, 2 * size)
 
 

@@ -1,9 +1,13 @@
-"""Folders that are made for this user alone, and why one cannot be written to."""
+"""Folders that are made for this user alone, why one cannot be written to, and what is too little room."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
+
+LITTLE: Final = 50 * 1000 * 1000
+"""Bytes free on a disk below which it is as good as full."""
 
 
 def make_private(folder: Path) -> None:

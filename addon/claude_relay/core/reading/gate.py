@@ -92,6 +92,13 @@ class Gate:
         """The time to hold a started stream is over."""
         return self._settle(PASSED) if self.started else self.decision
 
+    def let_go(self) -> Decision:
+        """There is no room to hold it any longer: an answer that says it is good passes unread."""
+        if self._finding is None and self._status < 400:
+            self._settle(PASSED)
+            self._reader = ErrorBody()  # what the other has kept goes
+        return self.decision
+
     def outcome(self) -> Outcome:
         """What became of the attempt; a success has no failure and a status below 400. Valid once the decision is not HOLD."""
         finding = self._finding or PASSED
