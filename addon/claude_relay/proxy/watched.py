@@ -5,7 +5,7 @@ without an end.
     handler.layer.pace(connection)        when an upstream is connected, too
 
 What came in one read is handled at once, before anybody else has a turn. So each connection begins with small reads, which grow as long as
-they are handled quickly; where they are not, the connection waits as long as its last read took, then twice as long, and so on. What mitmproxy's layers
+they are handled quickly; where they are not, the connection waits as long as that took, then twice as long, and so on. What the layers
 raise would leave the connection open and its requests without an answer: it is told in one line, and the connection ends. It must not know
 what comes.
 """

@@ -635,14 +635,20 @@ def test_a_broken_body_is_not_whole(body):
     assert meter.usage == Usage()
 
 
-def test_a_large_json_answer_stays_unknown():
-    head = b'{"usage":{"input_tokens":5},"content":"'
-    fits = head + b"x" * (BODY_LIMIT - len(head) - 2) + b'"}'
-    assert read([fits])[0].usage.input_tokens == 5
-    large = fits[:-2] + b'x"}'
-    for pieces in ([large], [large[n : n + 2**20] for n in range(0, len(large), 2**20)]):
+@pytest.mark.parametrize("size", [100, BODY_LIMIT - 300, BODY_LIMIT, 3 * BODY_LIMIT])
+@pytest.mark.parametrize("usage_first", [False, True])
+def test_a_large_json_answer_is_counted_by_its_ends(size, usage_first):
+    """However large it is; what is kept of it is not."""
+    usage = b'"usage":{"input_tokens":5,"output_tokens":7}'
+    head = b'{"type":"message","model":"claude-opus-5",' + (usage + b"," if usage_first else b"")
+    tail = b'"stop_reason":"end_turn","stop_sequence":null' + (b"" if usage_first else b"," + usage) + b"}"
+    body = head + b'"content":[{"type":"text","text":"\\"usage\\": {} ' + b"x" * size + b'"}],' + tail
+    for pieces in ([body], [body[n : n + 2**16] for n in range(0, len(body), 2**16)]):
         meter = read(pieces)[0]
-        assert (meter.usage, meter.complete) == (Usage(), True)
+        told = (meter.usage.input_tokens, meter.usage.output_tokens, meter.served_model, meter.stop_reason)
+        assert told == (5, 7, "claude-opus-5", "end_turn")
+        assert meter.complete
+        assert len(meter._body) <= BODY_LIMIT
 
 
 def test_an_unknown_coding_counts_as_whole_when_the_transport_says_so():
@@ -816,7 +822,7 @@ def test_a_block_that_cannot_be_read(data):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_names_of_the_upstreams_are_kept_up_to_a_length(stream):
-    huge = "m" * 1_000_000
+    huge = "m" * 400_000
     message = {"type": "message", "model": huge, "stop_reason": huge, "content": [], "usage": {"output_tokens": 1}}
     start = {"type": "message_start", "message": message}
     delta = {"type": "message_delta", "delta": {"stop_reason": huge}, "usage": {"output_tokens": 1}}

@@ -23,6 +23,7 @@ from claude_relay.core.reading.lenient import (
     block_type,
     count,
     error_name,
+    last_member,
     mapping,
     parse_answer,
     parse_object,
@@ -39,7 +40,10 @@ from .tokens import ADVISOR, COMPACTION, DECLINED, Charge, Tally, Usage
 
 __all__ = ["Meter", "Usage"]
 
-BODY_LIMIT = 8 * 1024 * 1024
+BODY_LIMIT = 1024 * 1024
+"""Bytes of an answer that is no stream up to which all of it is kept. 128,000 tokens of text are half of that."""
+FRONT, TAIL = 16 * 1024, 64 * 1024
+"""Bytes of a larger one that are kept: the API names the model before the content, and the stop reason and the usage after it."""
 """Bytes of a JSON answer that are kept to read its usage; a larger one's stays unknown."""
 
 LONGEST_NAME = 255
@@ -90,6 +94,7 @@ class Meter:
         self._head = b""  # as long as the shape is unknown
         self._parser = SseParser()
         self._body = bytearray()
+        self._front: bytes | None = None  # of a large one
         self._steady = False  # an uncompressed stream without its final event
         self._final = False
         self._ended = False
@@ -302,14 +307,26 @@ class Meter:
     def _read_json(self, data: bytes) -> int | None:
         self.content = True
         self._pieces += bool(data.strip())
-        if len(self._body) + len(data) > BODY_LIMIT:
-            self._blind = True
-            self._body.clear()
-        else:
-            self._body += data
+        self._body += data
+        if self._front is None and len(self._body) > BODY_LIMIT:
+            self._front = bytes(self._body[:FRONT])
+        if self._front is not None and len(self._body) > 2 * TAIL:
+            del self._body[:-TAIL]
         return None
 
+    def _end_large(self, front: bytes) -> None:
+        """One of which only both ends are known: whole if the transport says so."""
+        tail = bytes(self._body)
+        self.complete = True
+        self.served_model = name(last_member(front, "model"))
+        self.stop_reason = name(last_member(tail, "stop_reason"))
+        self._absorb(last_member(tail, "usage") or last_member(front, "usage"))
+        self._counted = bool(self.usage.output_tokens)
+
     def _end_json(self) -> None:
+        if self._front is not None:
+            self._end_large(self._front)
+            return
         body = bytes(self._body)
         answer = parse_answer(body)
         if answer is None:

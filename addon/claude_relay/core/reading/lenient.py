@@ -10,6 +10,7 @@ Everything here answers with an empty value instead of an exception. Knows nothi
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -56,6 +57,7 @@ class _Begun(msgspec.Struct, frozen=True):
     content_block: _Block = _Block()
 
 
+_decode_first = json.JSONDecoder().raw_decode
 _decode_answer = msgspec.json.Decoder(Answer).decode
 _decode_begun = msgspec.json.Decoder(_Begun).decode
 
@@ -74,6 +76,23 @@ def block_type(data: bytes) -> str:
         return _decode_begun(data).content_block.type
     except BAD_JSON:
         return ""
+
+
+def last_member(data: bytes, name: str) -> object:
+    """The value of the last member of that name in a part of a JSON text, on whatever level; None where there is none.
+
+    >>> last_member(b'text"}], "usage": {"input_tokens": 5}}', "usage")
+    {'input_tokens': 5}
+    """
+    key = b'"%s"' % name.encode()
+    place = data.rfind(key)
+    if place < 0:
+        return None
+    rest = data[place + len(key) :].decode("utf-8", "replace").lstrip()
+    try:
+        return _decode_first(rest[1:].lstrip())[0] if rest.startswith(":") else None
+    except ValueError:
+        return None
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
