@@ -245,7 +245,9 @@ class AnsweringStream(HttpStream):
         self.request_body_buf.clear()
         self.response_body_buf.clear()
         if self.relayed is not None and self.relayed.settled:
-            asyncio.get_running_loop().call_soon(self.relayed.release, self.flow)  # after those who want to know what it was
+            asyncio.get_running_loop().call_soon(
+                self.relayed.release, self.flow
+            )  # after those who want to know what it was
 
     # -- an exchange that ends before its time
 
