@@ -146,7 +146,14 @@ def test_a_tunnel_to_another_host_lives_as_long_as_it_likes(
             with contextlib.suppress(ssl.SSLWantReadError):
                 talk.do_handshake()
                 break
-        assert talk.version()
+        talk.write(f"GET /v1/models HTTP/1.1\r\nHost: {OTHER}\r\n\r\n".encode())
+        sock.sendall(sent.read())
+        answer = b""
+        while not answer and (data := sock.recv(65536)):
+            came.write(data)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                answer = talk.read()
+        assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_greeting_that_comes_byte_by_byte_is_read_all_the_same(start: StartRelay, upstream: FakeUpstream) -> None:
