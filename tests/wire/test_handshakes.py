@@ -1,4 +1,4 @@
-"""Whoever asks for a tunnel to an intercepted host must come to say what it wants there; tunnels to other hosts live as long as they like."""
+"""Whoever asks for a tunnel to an intercepted host must say what it wants there; tunnels to other hosts live as long as they like."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def whole_for_client(response: http.Response, body: bytes, relayed: Relayed) -> 
     plain = b"".join(_unpacked(body, encoding))
     shown = lent.clean(plain, same_length=True)
     if shown is plain:
-        return body
+        return lent.clean(body, same_length=True)  # what of it is no compressed text
     response.headers.pop("content-encoding", None)
     return shown
 
@@ -207,7 +207,13 @@ def for_show(response: http.Response, body: bytes, relayed: Relayed) -> bytes:
 def shown_body(body: bytes, encoding: str, relayed: Relayed) -> tuple[bytes, bytes]:
     """A body that may have been cut off, without secrets and uncompressed; and with them. They are the same object when it has none."""
     plain = body if encoding in ("", "identity") else b"".join(_unpacked(body, encoding)) or body
-    return known_to(relayed).clean_end(plain), plain
+    known = known_to(relayed)
+    shown = known.clean_end(plain)
+    if (
+        shown is plain and plain is not body and (raw := known.clean(body)) is not body
+    ):  # what of it is no compressed text
+        return raw, body
+    return shown, plain
 
 
 def _unpacked(body: bytes, encoding: str) -> Iterator[bytes]:
