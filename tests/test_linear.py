@@ -22,7 +22,7 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import http1
 
 import claude_relay
-from claude_relay.core import endpoints, estimate, terminal, verdicts, visitors
+from claude_relay.core import endpoints, estimate, secrets, terminal, verdicts, visitors
 from claude_relay.core.accounting import batches, needs, passed
 from claude_relay.core.accounting.usage import Meter
 from claude_relay.core.deltas import SpokenVeil
@@ -634,6 +634,10 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     # answers
     "veil, bytes": (in_pieces(lambda: Veil(LENT)), ESCAPED),
     "veil": (at_once(lambda: Veil(LENT)), ESCAPED),
+    "the beginning of a long secret": (
+        lambda data: secrets._beginning(data, b"a" * (len(data) // 16)),
+        (repeated(b"a"), repeated(b"a", b"", b"ba"), repeated(b"ab", b"", b"a")),
+    ),
     "packed veil, bytes": (lambda data: in_pieces(lambda: PackedVeil(LENT, "gzip"))(gzip.compress(data)), ESCAPED),
     "spoken veil, bytes": (in_pieces(lambda: SpokenVeil(LENT)), SPOKEN),
     "spoken veil": (at_once(lambda: SpokenVeil(LENT)), SPOKEN),

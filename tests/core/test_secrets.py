@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core import secrets
 from claude_relay.core.deltas import SpokenVeil
 from claude_relay.core.secrets import SHORTEST, Matcher, Veil, spellings
 
@@ -30,6 +31,9 @@ WAYS: dict[str, Callable[[str], str]] = {
     "html": lambda key: html.escape(key),
     "html, all of it": lambda key: "".join(f"&#{ord(c)};" for c in key),
     "html, hexadecimal": lambda key: "".join(f"&#x{ord(c):X};" for c in key),
+    "html, hexadecimal with zeros": lambda key: "".join(f"&#x{ord(c):08x};" for c in key),
+    "html, decimal with zeros": lambda key: "".join(f"&#{ord(c):08};" for c in key),
+    "JSON, all of it, in upper case": lambda key: "".join(f"\\u{ord(c):04X}" for c in key),
     "json of html": lambda key: json.dumps(html.escape(key)).replace("&", "\\u0026")[1:-1],
 }
 ENCODED = [
@@ -152,3 +156,22 @@ def test_ordinary_events_leave_at_once() -> None:
     veil = SpokenVeil(MATCHER)
     for word in ("sk", "-ant", " is", " a", " pre", "fix"):
         assert veil.feed(delta(word)) == delta(word)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+@pytest.mark.parametrize("way", ["form", "as it is", "json, all of it", "url", "html, hexadecimal"])
+def test_a_secret_with_blanks(way: str, size: int) -> None:
+    """Passwords and cookies may have them; forms write them as pluses."""
+    secret = "user: my+pass word=1"
+    said = (WAYS | {"form": urllib.parse.quote_plus})[way](secret)
+    data = f"before&{said}&after".encode()
+    shown = in_pieces(Veil(Matcher(((secret.encode(), ALIAS),))), data, size)
+    assert shown == b"before&" + ALIAS.ljust(len(said), b"*")[: len(said)] + b"&after"
+
+
+@given(st.text("ab", min_size=8, max_size=40), st.text("abc", max_size=60))
+def test_the_beginning_of_a_long_secret_is_that_of_a_short_one(secret: str, text: str) -> None:
+    plain, literal = text.encode(), secret.encode()
+    simple = [at for at in range(len(plain)) if literal.startswith(plain[at:]) and plain[at:] != literal]
+    assert secrets._beginning_of_long(plain, literal) == min(simple, default=None)
+    assert secrets._beginning(plain, literal) == min(simple, default=None)

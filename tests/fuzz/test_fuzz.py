@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from fuzz import cases, clients, grammar, invariants
+from fuzz import answers, cases, clients, grammar, invariants
 from fuzz.cases import ANSWER_PARTS, PARTS, Case, Wire
 from fuzz.invariants import Books, Log
 from fuzz.reading import Received, frames_of, is_whole, texts
@@ -122,7 +122,7 @@ def test_a_key_is_seen_in_every_disguise(data: bytes) -> None:
 
 def test_a_key_over_the_edge_of_two_slices(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * (invariants.SLICE - 5) + KEY)
-    assert invariants.found_in(tmp_path / "f", [KEY]) == KEY
+    assert invariants.found_in(tmp_path / "f", [KEY]) == (KEY, b"x" * invariants.AROUND + KEY)
 
 
 def test_tracebacks_are_seen_once(tmp_path: Path) -> None:
@@ -169,6 +169,19 @@ def test_when_an_answer_is_whole() -> None:
         assert not is_whole(data, 2)
     assert is_whole(one + chunked, 2)
     assert clients.unchunked(b"2\r\n{}\r\n0\r\n\r\n") == b"{}"
+
+
+def test_an_answer_is_whole_whatever_its_request_says() -> None:
+    case = Case(ANSWER_PARTS[0], "c", ("POST / HTTP/1.1\r\n\r\n", "a body with HTTP/1.1 in it"))
+    assert clients.is_complete(case, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize("part", ANSWER_PARTS)
+def test_few_answers_put_a_key_out(part: str) -> None:
+    """Without one the upstream is not asked any more."""
+    stored = [case for case in cases.corpus(CORPUS) if case.part == part]
+    made = [grammar.make(part, 5, number, stored) for number in range(200)]
+    assert sum(answers.costs_a_key(case.answer) for case in made) < 10
 
 
 def test_the_fence(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import logging
@@ -175,6 +176,20 @@ def test_compressed_answers(scene: Scene, capfd: pytest.CaptureFixture[str], enc
                     plain = Decoder(encoding).feed(plain)
                 assert not holds(plain)
         scene.ask(answer(400, error(scene.format, said), said, encoding=encoding), streamed=False)
+    check(scene, capfd)
+
+
+@pytest.mark.parametrize("before", [b"", gzip.compress(b"{}"), gzip.compress(b"word " * 100)[:30] + b"\xff" * 20])
+@pytest.mark.parametrize("scene", ["anthropic", "openai-chat"], indirect=True)
+def test_answers_that_are_called_compressed_and_are_not(
+    scene: Scene, capfd: pytest.CaptureFixture[str], before: bytes
+) -> None:
+    """All of it, or what comes after its end or where it is broken."""
+    body = before + error(scene.format, KEY)
+    for status, reason in ((200, "OK"), (301, "Moved"), (400, "Bad"), (500, "Broken")):
+        head = f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
+        step = [steps.raw(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)]
+        scene.ask(*step * 3, streamed=False, headers=[("accept-encoding", "gzip")])
     check(scene, capfd)
 
 

@@ -36,10 +36,10 @@ LONG: Final = 512
 ESCAPE: Final = re.compile(
     rb"%(?P<url>[0-9A-Fa-f]{2})"
     rb'|\\{1,7}(?:u00(?P<json>[0-9A-Fa-f]{2})|(?P<short>["\\/]))'
-    rb"|&(?:#0{0,4}(?P<dec>\d{1,3})|#[xX]0{0,4}(?P<hex>[0-9A-Fa-f]{1,2})|(?P<name>amp|lt|gt|quot|apos));"
+    rb"|&(?:#0{0,5}(?P<dec>\d{1,3})|#[xX]0{0,6}(?P<hex>[0-9A-Fa-f]{1,2})|(?P<name>amp|lt|gt|quot|apos));"
 )
 BEGUN: Final = re.compile(
-    rb"(?:%[0-9A-Fa-f]?|\\{1,7}(?:u0{0,2}|u00[0-9A-Fa-f])?|&(?:#(?:\d{0,7}|[xX][0-9A-Fa-f]{0,6})|[a-z]{0,4}))\Z"
+    rb"(?:%[0-9A-Fa-f]?|\\{1,7}(?:u0{0,2}|u00[0-9A-Fa-f])?|&(?:#(?:\d{0,8}|[xX][0-9A-Fa-f]{0,8})|[a-z]{0,4}))\Z"
 )
 """An escape of which the rest may still come."""
 INTRODUCERS: Final = (b"%", b"&", b"\\u00", b"\\/")
@@ -51,7 +51,7 @@ NAMED: Final = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": 
 
 @cache
 def _from(code: int) -> bytes | None:
-    return bytes((code,)) if 0x20 < code < 0x7F else None
+    return bytes((code,)) if 0x20 <= code < 0x7F else None
 
 
 READ: Final[dict[str, Callable[[bytes], bytes | None]]] = {
@@ -72,12 +72,13 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
 
 @lru_cache(maxsize=4096)
 def spellings(secret: bytes) -> tuple[bytes, ...]:
-    """The secret itself and what is surely there of it in Base64, at each of the three places in a group where it may begin.
+    """The secret itself, with its blanks as forms have them, and what is surely there of it in Base64, at each of the three places in a
+    group where it may begin.
 
     >>> spellings(b"12345678")
     (b'12345678', b'MTIzNDU2Nz', b'EyMzQ1Njc4', b'xMjM0NTY3O')
     """
-    found = [secret]
+    found = [secret, secret.replace(b" ", b"+")]  # as forms have it
     for before, shared in ((0, 0), (1, 2), (2, 3)):
         told = b64encode(bytes(before) + secret)[shared : (before + len(secret)) * 8 // 6]
         found += (told, told.translate(bytes.maketrans(b"+/", b"-_")))

@@ -45,7 +45,7 @@ from claude_relay.core.exchange import (
 from claude_relay.core.policy import attempts
 from claude_relay.core.routing import route
 
-from . import doors, firstbytes, outbound, reserving, trail
+from . import backpressure, doors, firstbytes, outbound, reserving, trail
 from .answers import (
     claude_error,
     cors_headers,
@@ -149,6 +149,7 @@ class RelayHooks(DoorHooks):
             next_layer.layer = outbound.through(next_layer.layer, self.runtime.way)
         firstbytes.bound(next_layer.layer)
         RelayLayer.adopt(next_layer.layer)
+        backpressure.told(next_layer.layer, next_layer.context.client)
 
     @guarded
     async def requestheaders(self, flow: http.HTTPFlow) -> None:

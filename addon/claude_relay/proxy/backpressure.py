@@ -2,6 +2,7 @@
 
     attach(handler)                         for each client's connection, in the place of mitmproxy's `drain_writers`
     brake(client, hold=True)                its connection is not read until the brake is let go
+    wait_for_word(client)                   a tunnel is open: hang up if it is not said in time what is wanted in it
 
 mitmproxy waits after each read until all sockets of the client's connection, and those behind it, have room. That misses what waits in
 memory because a client's HTTP/2 window is closed, and it lets one upstream that does not read hold up the answers of all others. It must
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection
+from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 
@@ -36,6 +38,8 @@ class Drain:
         self.handler = handler
         self.layers: weakref.WeakSet[HttpLayer] = weakref.WeakSet()
         self.brakes = 0
+        self.alarm: asyncio.TimerHandle | None = None
+        """Set as long as nobody can tell what the client wants."""
         self._stirred: asyncio.Event | None = None
 
     async def drain(self) -> None:
@@ -56,6 +60,20 @@ class Drain:
                 await room(transports.get(end))
             while client.alpn == b"h2" and waiting(self.layers, connection) > MARK:
                 await self.moved()
+
+    def wait_for_word(self) -> None:
+        """From now on, for as long as a head may take. Tunnels over HTTP/2 share their connection, which is kept for the others."""
+        if any(isinstance(layer.connections.get(self.handler.client), Http2OfClients) for layer in self.layers):
+            return
+        self.heard()
+        seconds = BOUNDS.bounds.head_time
+        self.alarm = asyncio.get_running_loop().call_later(seconds, hang_up_if_silent, weakref.ref(self))
+
+    def heard(self) -> None:
+        """It can be told what the client wants."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
 
     async def moved(self) -> None:
         """Wait until something has moved."""
@@ -95,13 +113,13 @@ def attach(handler: ConnectionHandler) -> None:
     """Take the place of mitmproxy's way to wait; hang up on a client that says nothing."""
     drain = Drain(handler)
     handler.drain_writers = drain.drain  # type: ignore[method-assign]
-    asyncio.get_running_loop().call_later(BOUNDS.bounds.head_time, hang_up_if_silent, weakref.ref(drain))
+    drain.wait_for_word()
 
 
 def hang_up_if_silent(found: weakref.ref[Drain]) -> None:
     """A client that has said nothing by which to tell what it wants has been waited for long enough."""
     drain = found()
-    io = None if drain is None or drain.layers else drain.handler.transports.get(drain.handler.client)
+    io = None if drain is None else drain.handler.transports.get(drain.handler.client)
     if io is not None and io.handler is not None:
         rejected(Reason.HEAD, "a connection was closed: nothing came from it")
         io.handler.cancel("nothing came")
@@ -118,6 +136,26 @@ def saw(layer: HttpLayer) -> None:
     """One of the HTTP layers of a client's connection."""
     if (drain := drain_of(layer.context.client)) is not None:
         drain.layers.add(layer)
+        drain.heard()
+
+
+def told(built: Layer | None, client: Client) -> None:
+    """What mitmproxy has made of a connection's first bytes: a tunnel that is passed on may be silent for as long as it likes, and of TLS
+    that is read, nobody can tell what is in it before its handshake is over. HTTP says so itself (`saw`)."""
+    while (inner := getattr(built, "child_layer", None)) is not None:
+        built = inner
+    if built is None or isinstance(built, HttpLayer) or (drain := drain_of(client)) is None:
+        return
+    if not isinstance(built, NextLayer):
+        drain.heard()
+    elif drain.alarm is None:
+        drain.wait_for_word()
+
+
+def wait_for_word(client: Client) -> None:
+    """A tunnel to a host that is read has been opened."""
+    if (drain := drain_of(client)) is not None:
+        drain.wait_for_word()
 
 
 def brake(client: Client, *, hold: bool) -> None:

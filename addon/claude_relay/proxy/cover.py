@@ -9,6 +9,7 @@ A compressed body goes on as it came, unless there is a key in it. Must not know
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,40 +24,62 @@ from .crossing import Bytes
 
 REPEATED: Final = "the upstream has repeated a key of the relay's in a compressed answer"
 
+MOST_HELD: Final = 1024 * 1024
+"""Bytes of a compressed body that may be held. A key takes a few hundred; it takes more when they unfold to nothing."""
+
 
 class PackedVeil:
-    """A compressed body. It goes on as it came, chunk by chunk, each held while what it unfolds to may be the beginning of a key."""
+    """A compressed body. It goes on as it came, chunk by chunk, each held while what it unfolds to may be the beginning of a key.
+
+    What is no compressed text, from where it is broken or over, is looked at as it is.
+    """
 
     def __init__(self, matcher: Matcher, encoding: str) -> None:
         self._decoder = Decoder(encoding)
-        self._veil = Veil(matcher)
-        self._held = bytearray()
+        self._veil, self._raw = Veil(matcher), Veil(matcher)
+        self._held: deque[tuple[int, bytearray]] = deque()  # chunks, each with how much had been unfolded at its end
+        self._size = self._unfolded = 0
         self.repeated = False
         """Whether there is a key in it, or so much that nobody can look: nothing of that leaves."""
 
     def feed(self, data: bytes) -> bytes:
         """The next bytes; returns what can leave."""
-        self._held += data
+        if self.repeated:
+            return b""
         self._look(data)
-        return b"" if self.repeated or self._veil.held else self._all()
+        if self._held and self._held[-1][0] == self._unfolded:
+            self._held[-1][1].extend(data)
+        else:
+            self._held.append((self._unfolded, bytearray(data)))
+        self._size += len(data)
+        sent = b"" if self._raw.held else self._until(self._unfolded - len(self._veil.held))
+        self.repeated = self.repeated or self._size > MOST_HELD
+        return b"" if self.repeated else sent
 
     def end(self) -> bytes:
         """The rest."""
-        return b"" if self.repeated else self._all()
+        return b"" if self.repeated else self._until(self._unfolded)
 
-    def _all(self) -> bytes:
-        data = bytes(self._held)
-        self._held.clear()
-        return data
+    def _until(self, place: int) -> bytes:
+        """The chunks that unfold to what is before this place, and to nothing else."""
+        sent = bytearray()
+        while self._held and self._held[0][0] <= place:
+            sent += self._held.popleft()[1]
+        self._size -= len(sent)
+        return bytes(sent)
 
     def _look(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE):
-            for piece in self._decoder.pieces(data[start : start + SLICE]):
+            part = data[start : start + SLICE]
+            for piece in self._decoder.pieces(part):
                 self._veil.feed(piece)
+                self._unfolded += len(piece)
                 if self._veil.found:
                     self.repeated = True
                     return
-        self.repeated = self.repeated or self._decoder.large
+            if self._decoder.dead or self._decoder.whole:
+                self._raw.feed(part)
+        self.repeated = self.repeated or self._raw.found or self._decoder.large
 
 
 class Cover:

@@ -2,6 +2,7 @@
 
     client_connected    SOCKS: nobody from another machine gets further
     http_connect        CONNECT: an error is the answer to who may have no tunnel
+    http_connected      a tunnel is open: it must be said what is wanted in it, if it is to be read
     server_connect      before the relay connects to anywhere
     server_connected    when it has, and nothing has been sent
 
@@ -21,7 +22,7 @@ from claude_relay.core.config import Address, default
 from claude_relay.core.errors import RelayError
 from claude_relay.core.visitors import is_loopback
 
-from . import doors
+from . import backpressure, doors
 from .answers import error_answer, new_request_id
 from .runtime import Runtime
 from .wire import lower_headers
@@ -57,6 +58,11 @@ class DoorHooks:
             error = CRASHED
         if error is not None:
             flow.response = error_answer(error, new_request_id())
+
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        """A client has got its tunnel. One that is passed on may be silent for as long as it likes."""
+        if self.runtime is not None and self.runtime.claims(flow.request.data.host, flow.request.data.port):
+            backpressure.wait_for_word(flow.client_conn)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """A connection is to be opened."""

@@ -19,6 +19,8 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from .heads import BOUNDS
 from .rejections import Reason, rejected
 
+TLS: Final = b"\x16\x03"
+"""The first bytes of a TLS record with a handshake; mitmproxy knows it by three."""
 GREETING: Final = 16 * 1024
 """Bytes of a TLS ClientHello; those with post-quantum keys and tickets have three thousand."""
 
@@ -29,6 +31,10 @@ def host_header(context: Context, data_client: bytes, data_server: bytes) -> str
     """The host that a request names; None when it is none, or names none. Raises NeedsMoreData when it is not told yet."""
     if context.client.transport_protocol != "tcp" or data_server:
         return None
+    if TLS.startswith(
+        data_client or b"-"
+    ):  # of so few bytes mitmproxy knows at once that they are no TLS, and passes on what follows
+        raise NeedsMoreData
     data = data_client[: BOUNDS.bounds.head]
     line, _, _ = data.partition(b"\n")
     if not line[:3].isalpha() or line.upper().find(b"HTTP/", 4) < 0:

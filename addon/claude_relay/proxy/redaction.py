@@ -29,7 +29,7 @@ from claude_relay.core.secrets import SHORTEST, Matcher, Secret
 from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
 
 from .hops import Fields, onward
-from .wire import CLIENT_ALIAS, MASKED, headers_of
+from .wire import CLIENT_ALIAS, MARK, MASKED, headers_of
 
 type Header = tuple[bytes, bytes]
 
@@ -61,7 +61,12 @@ LONGEST_NAME: Final = 255
 
 def own_secrets(fields: Fields) -> tuple[Secret, ...]:
     """What the client itself sent, found once for each request."""
-    found = (part for name, value in fields if (lower := name.lower()) in MASKED for part in _parts(lower, value))
+    found = (
+        part
+        for name, value in fields
+        if (lower := name.lower()) in MASKED or MARK in value
+        for part in _parts(lower, value)
+    )
     return tuple((secret, CLIENT_ALIAS) for secret in dict.fromkeys(found) if len(secret) >= SHORTEST)
 
 
@@ -187,7 +192,7 @@ class Redaction:
         plain = b"".join(_unpacked(body, encoding))
         shown = lent.clean(plain, same_length=True)
         if shown is plain:
-            return body
+            return lent.clean(body, same_length=True)  # what of it is no compressed text
         response.headers.pop("content-encoding", None)
         return shown
 
@@ -204,7 +209,10 @@ class Redaction:
     def shown_body(self, body: bytes, encoding: str) -> tuple[bytes, bytes]:
         """A body that may have been cut off, without secrets and uncompressed; and with them. They are the same object when it has none."""
         plain = body if encoding in ("", "identity") else b"".join(_unpacked(body, encoding)) or body
-        return self.known.clean_end(plain), plain
+        shown = self.known.clean_end(plain)
+        if shown is plain and plain is not body and (raw := self.known.clean(body)) is not body:
+            return raw, body  # what of it is no compressed text
+        return shown, plain
 
     # -- words
 

@@ -22,6 +22,8 @@ CREDENTIALS = frozenset({b"x-api-key", b"authorization", b"api-key", b"x-goog-ap
 """Headers that carry a client's key; a pool's key takes their place."""
 MASKED = CREDENTIALS | {b"cookie", b"proxy-authorization"}
 """Headers that no flow may show."""
+MARK = b"sk-ant-"
+"""What keys and tokens of Anthropic's begin with: no flow shows a field with one either, whatever its name."""
 NOT_SENT = frozenset({b"expect", b"proxy-connection", b"proxy-authorization"})
 """The relay has the whole body before it sends any: nobody need be asked (`Expect`) whether to go on."""
 TELL_LENGTH = frozenset({b"content-length", b"transfer-encoding"})
@@ -188,6 +190,9 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
                 has_credential = has_credential or (lower in CREDENTIALS and bool(header[1].strip()))
                 real.append(header)
             header = (header[0], CLIENT_ALIAS)
+        elif MARK in header[1]:
+            real.append(header)
+            header = (header[0], CLIENT_ALIAS)
         elif lower not in NOT_SENT:
             if lower == b"host" and host is not None:
                 header = (header[0], host)
@@ -263,8 +268,9 @@ def _addressed(fields: Fields, host: bytes, identity: bool, left_out: Set[bytes]
 
 def pass_through(request: http.Request, original: Signature) -> Signature:
     """The client's own credential goes with an addressed request."""
-    real = {n.lower(): v for n, v in original.fields if n.lower() in MASKED}
-    return Signature(tuple((n, real.get(n.lower(), v)) for n, v in request.data.headers.fields))
+    real = {n.lower(): v for n, v in original.fields}
+    shown = request.data.headers.fields
+    return Signature(tuple((n, real.get(n.lower(), v) if v == CLIENT_ALIAS else v) for n, v in shown))
 
 
 def lend_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:

@@ -34,6 +34,8 @@ STATUSES: Final = (
 )
 KEY_STATUSES: Final = (401, 402, 403, 429)
 """They put keys out or to rest, so they come rarely: with no key left the upstream is not asked any more."""
+RARELY: Final = 0.02
+"""How often what puts a key out is used all the same, where it was drawn."""
 HEADERS: Final[tuple[tuple[str, str], ...]] = (
     *(
         ("content-type", v)
@@ -85,7 +87,10 @@ def answer(chance: Random, part: str) -> list[Piece]:
     stream = chance.random() < 0.65
     status = chance.choice(KEY_STATUSES) if chance.random() < 0.004 else chance.choice(STATUSES)
     if status >= 400 or chance.random() < 0.08:
-        body, kind = dump(spoiled(chance.choice(ERRORS), chance)), "application/json"
+        found = chance.choice(ERRORS)
+        while costs_a_key(found) and chance.random() >= RARELY:
+            found = chance.choice(ERRORS)
+        body, kind = dump(spoiled(found, chance)), "application/json"
     elif stream:
         body, kind = sse(events(form, chance), chance), "text/event-stream"
     else:
@@ -97,10 +102,16 @@ def answer(chance: Random, part: str) -> list[Piece]:
         body, encoding = encoded(body, chance)
         headers.append(("content-encoding", encoding))
     headers += [chance.choice(HEADERS) for _ in range(chance.choice((0, 0, 0, 1, 2)))]
-    found = (over_http1 if version == "h1" else over_http2)(status, headers, body, chance)
+    pieces = (over_http1 if version == "h1" else over_http2)(status, headers, body, chance)
     for _ in range(chance.choice((0, 0, 0, 1, 2))):
-        found = mutate.pieces(found, chance)
-    return found
+        pieces = mutate.pieces(pieces, chance)
+    return pieces
+
+
+def costs_a_key(answer: Any) -> bool:
+    """Whether it says that a key is no good, in its status or in its words."""
+    said = str(answer)
+    return "api key" in said.lower() or any(f" {status} " in said or f"'{status}'" in said for status in KEY_STATUSES)
 
 
 def dump(value: Any) -> str:

@@ -137,6 +137,8 @@ def is_complete(case: Case, data: bytes) -> bool:
     if case.part in FRAMED:
         streams = {p["stream"] for p in case.send if isinstance(p, dict) and p.get("frame") == "HEADERS"}
         return is_over(data, max(1, len(streams)))
+    if must_be_answered(case):
+        return is_whole(data)
     requests = sum("HTTP/1." in piece for piece in case.send if isinstance(piece, str))
     return is_whole(data, max(1, requests))
 

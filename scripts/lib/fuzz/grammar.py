@@ -35,7 +35,9 @@ def make(part: str, seed: int, number: int, corpus: Sequence[Case]) -> Case:
     chance = Random(f"{seed}/{part}/{number}")
     name = name_of(part, number)
     if corpus and chance.random() < FROM_CORPUS:
-        return spoiled(chance.choice(corpus), name, chance)
+        stored = chance.choice(corpus)
+        if not answers.costs_a_key(stored.answer) or chance.random() < answers.RARELY:
+            return spoiled(stored, name, chance)
     if part in ANSWER_PARTS:
         send = (requests.good_http2 if part in FRAMED else requests.good_http1)(chance, part, 0.15)
         return Case(part, name, tuple(send), tuple(answers.answer(chance, part)))

@@ -33,7 +33,9 @@ MORE_FILES: Final = 24
 """Open files beyond those before the run: connections to upstreams that are kept for later."""
 SLICE: Final = 1 << 22
 NAME: Final = re.compile(r"fz\d{10}")
-OVERLAP: Final = 200
+AROUND: Final = 1500
+"""Bytes on each side of a key that say where it was."""
+OVERLAP: Final = AROUND + 200
 NOT_THE_RELAYS: Final = b"Exception ignored in: <function _SelectorTransport.__del__"
 """Python 3.13.0 may say so of a connection that is left when its server is closed, at the very end of a process."""
 
@@ -112,19 +114,21 @@ def in_files(paths: Iterable[Path], keys: Collection[bytes]) -> Iterator[Finding
     """Keys in what the relay has written."""
     for path in paths:
         with suppress(OSError):
-            if key := found_in(path, keys):
-                yield Finding("keys", f"a {'pool' if b'-pool-' in key else 'client'} key in {path.name}")
+            if found := found_in(path, keys):
+                key, around = found
+                what = f"a {'pool' if b'-pool-' in key else 'client'} key in {path.name}"
+                yield Finding("keys", what, detail=around.decode("utf-8", "backslashreplace"))
 
 
-def found_in(path: Path, keys: Collection[bytes]) -> bytes | None:
-    """The first key in a file, read in slices."""
+def found_in(path: Path, keys: Collection[bytes]) -> tuple[bytes, bytes] | None:
+    """The first key in a file, read in slices, and what is around it."""
     rest = b""
     with path.open("rb") as file:
         while data := file.read(SLICE):
             text = rest + data
             for key in keys:
-                if key in text:
-                    return key
+                if (at := text.find(key)) >= 0:
+                    return key, text[max(0, at - AROUND) : at + AROUND]
             rest = text[-OVERLAP:]
     return None
 
