@@ -110,7 +110,8 @@ def test_a_host_is_found_in_first_bytes_as_mitmproxy_finds_it(first: bytes, line
         except NeedsMoreData:
             return NeedsMoreData
 
-    assert found(host_header) == found(MITMPROXYS)
+    begun = b"\x16\x03".startswith(data)  # of TLS, which mitmproxy does not know by so little
+    assert found(host_header) == (NeedsMoreData if begun else found(MITMPROXYS))
 
 
 def test_what_an_outbound_proxy_answers_is_bounded(installed: None) -> None:

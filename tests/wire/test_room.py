@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy import bodies, room
+from claude_relay.proxy import bodies, process, room
 from claude_relay.proxy.receiving import Pieces
 from claude_relay.proxy.unsent import unsent_of_all
 
@@ -69,10 +69,13 @@ def test_what_takes_long_of_a_long_request_leaves_the_event_loop(
 ) -> None:
     """Its pieces become one, and it is searched for other models' thoughts. A thread that computes gives way quickly."""
     where: dict[str, set[str]] = {"join": set(), "foreign": set()}
+    intervals: set[float] = set()
+    usual = sys.getswitchinterval()
 
     def watched(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*parts: Any) -> Any:
             where[name].add(threading.current_thread().name)
+            intervals.add(sys.getswitchinterval())
             return work(*parts)
 
         return run
@@ -86,4 +89,5 @@ def test_what_takes_long_of_a_long_request_leaves_the_event_loop(
     assert where["join"]
     assert where["foreign"]
     assert "relay" not in where["join"] | where["foreign"]
-    assert sys.getswitchinterval() <= 0.001
+    assert intervals == {process.TURN}
+    assert sys.getswitchinterval() == usual

@@ -69,6 +69,7 @@ from .modelspage import models_answer
 from .opening import Opening
 from .plainlog import learn_of_client
 from .pointing import point, refuse_strangers
+from .process import in_thread
 from .receiving import Pieces
 from .redaction import Redaction, hide_refused, own_secrets
 from .rejections import Reason, rejected
@@ -225,7 +226,7 @@ class RelayHooks(DoorHooks):
 
     async def relay_join(self, pieces: Pieces) -> None:
         """A long request's body is to become one."""
-        await asyncio.to_thread(pieces.join)
+        await in_thread(pieces.join)
 
     @guarded
     async def request(self, flow: http.HTTPFlow) -> None:

@@ -6,7 +6,6 @@ ends, and how a running exchange is given up. `replay.RelayStream` adds the atte
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import math
 import time
@@ -265,9 +264,7 @@ class AnsweringStream(HttpStream):
         self.request_body_buf.clear()
         self.response_body_buf.clear()
         if self.relayed is not None and self.relayed.settled:
-            asyncio.get_running_loop().call_soon(
-                self.relayed.release, self.flow
-            )  # after those who want to know what it was
+            self.relayed.release(self.flow)
 
     # -- an exchange that ends before its time
 

@@ -46,8 +46,12 @@ class Drain:
         """A connection has been read: wait until it may be read again."""
         self.stir()
         transports, client = self.handler.transports, self.handler.client
-        if not self.brakes and client.alpn != b"h2" and all(map(has_room, transports.values())):
-            return  # as nearly always
+        if not self.brakes and client.alpn != b"h2":
+            for io in transports.values():
+                if not has_room(io):
+                    break
+            else:
+                return  # as nearly always
         task = asyncio.current_task()
         connection = next((one for one, io in transports.items() if io.handler is task), client)
         if connection is client:

@@ -11,7 +11,6 @@ where a request goes, nor why.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from claude_relay.core.reading.body import read_facts, rename_model
 from claude_relay.core.reading.unpack import is_packed, unpack
 
 from .crossing import Translated
+from .process import in_thread
 
 if TYPE_CHECKING:
     from .relayed import Relayed
@@ -37,7 +37,7 @@ LONG_TO_CHANGE = 128 * 1024
 
 async def at_leisure[T](body: bytes, work: Callable[[bytes], T], bound: int = LONG) -> T:
     """Work on a short body at once, on a long one in a thread."""
-    return work(body) if len(body) <= bound else await asyncio.to_thread(work, body)
+    return work(body) if len(body) <= bound else await in_thread(work, body)
 
 
 async def uncompressed(request: http.Request, endpoint: Endpoint) -> bytes | None:
@@ -49,7 +49,7 @@ async def uncompressed(request: http.Request, endpoint: Endpoint) -> bytes | Non
     if not body or not is_packed(coding):
         return body
     try:
-        return await asyncio.to_thread(unpack, body, coding)
+        return await in_thread(unpack, body, coding)
     except RelayError:
         if endpoint is Endpoint.RESOURCE:
             return None
@@ -62,10 +62,10 @@ async def facts_of(relayed: Relayed) -> Facts:
     if body is None:
         return read_facts(endpoint, headers, b"")
     if len(body) > LONG:
-        return await asyncio.to_thread(_measured, endpoint, headers, body)
+        return await in_thread(_measured, endpoint, headers, body)
     facts = read_facts(endpoint, headers, body, leniently=len(body) <= LONG_TO_CHANGE)
     if facts.unread and len(body) > LONG_TO_CHANGE:
-        return await asyncio.to_thread(read_facts, endpoint, headers, body)
+        return await in_thread(read_facts, endpoint, headers, body)
     return facts
 
 

@@ -25,6 +25,7 @@ from .bodies import at_leisure
 from .clock import NOW
 from .costs import NO_USAGE, batch_price, billed, counts, estimate, estimate_now, price_all
 from .inspection import View, marker, name_of, summary, total_input
+from .process import in_thread
 from .relay_layer import ENDING
 from .relayed import RELAYED, Charged, Relayed, Try
 from .reporting import Reporting
@@ -209,7 +210,7 @@ class Bookkeeper:
                 for beside, portions in meter.parts.items()
                 if beside.beside == part
             ]
-            tried.priced = await asyncio.to_thread(batch_price, relayed, tried, used)
+            tried.priced = await in_thread(batch_price, relayed, tried, used)
 
     def tell_others(
         self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None, written: bool

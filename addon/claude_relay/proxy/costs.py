@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +13,7 @@ from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.usage import Usage
 from claude_relay.core.estimate import estimate_tokens
 
+from .process import in_thread
 from .relayed import Relayed, Try
 from .runtime import Runtime
 
@@ -31,7 +31,7 @@ async def estimate(relayed: Relayed) -> None:
     """Fill in what answers did not come to tell. Counted in a thread: the first time takes 0.3 s."""
     for tried, passed in unknown(relayed):
         model = tried.served_model or tried.attempt.model
-        output = await asyncio.to_thread(output_tokens, passed, model) if passed else 0
+        output = await in_thread(output_tokens, passed, model) if passed else 0
         fill(relayed, tried, output)
 
 

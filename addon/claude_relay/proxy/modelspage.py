@@ -8,7 +8,6 @@ of this client goes to the same providers of Claude's format, and for a model th
 
 from __future__ import annotations
 
-import asyncio
 import urllib.parse
 from collections.abc import Mapping
 
@@ -22,6 +21,7 @@ from claude_relay.core.exchange import Facts
 
 from .answers import JSON
 from .discovery import Discovery, own_fields
+from .process import in_thread
 from .relayed import Relayed
 
 MOST = 1000
@@ -41,7 +41,7 @@ async def models_answer(
     lists = await discovery.lists(relayed.runtime, catalogue.listers(config, facts), own)
     if name and (names := catalogue.to_be_asked(config, name, facts, lists)):
         return names, None
-    body = await asyncio.to_thread(written, config, name, facts, lists, parts)
+    body = await in_thread(written, config, name, facts, lists, parts)
     return (), http.Response.make(200, body, {"content-type": JSON, "request-id": relayed.id})
 
 

@@ -105,6 +105,10 @@ class RelayStream(ReceivingStream):
             yield from self.http_layer.tell(self, Ended(self.stream_id, event.message, event.code))
 
     def check_killed(self, emit_error_hook: bool) -> Commands[bool]:
+        """Nothing that waits: nobody has left."""
+        return self.check_left(emit_error_hook) if self._paused_event_queue else super().check_killed(emit_error_hook)
+
+    def check_left(self, emit_error_hook: bool) -> Commands[bool]:
         """A whole request whose client has left before anything was decided is looked at all the same: its row says what it was."""
         if self.client_state == self.state_wait_for_request_headers and (relayed := RELAYED.get(self.flow)) is not None:
             left = [

@@ -10,7 +10,6 @@ While its answer runs, `Relayed.meter_chunk` has the reservation topped up. It m
 
 from __future__ import annotations
 
-import asyncio
 import time
 import weakref
 
@@ -23,6 +22,7 @@ from claude_relay.core.reading.resources import made
 from claude_relay.core.routing import model_at
 
 from .costs import by_now, price
+from .process import in_thread
 from .relayed import Relayed
 from .reporting import Reporting
 
@@ -68,8 +68,8 @@ async def admitted(relayed: Relayed, reporting: Reporting | None, hops: tuple[Ho
 async def _need_of_batch(relayed: Relayed) -> Need:
     if (body := relayed.body) is None:
         packed = (relayed.pristine.content if relayed.pristine is not None else None) or b""
-        return await asyncio.to_thread(_read_batch, packed, relayed.facts.headers.get("content-encoding", ""))
-    return need_of_batch(body) if len(body) <= AT_ONCE else await asyncio.to_thread(need_of_batch, body)
+        return await in_thread(_read_batch, packed, relayed.facts.headers.get("content-encoding", ""))
+    return need_of_batch(body) if len(body) <= AT_ONCE else await in_thread(need_of_batch, body)
 
 
 def _read_batch(packed: bytes, encoding: str) -> Need:

@@ -24,6 +24,7 @@ from claude_relay.core.formats.conversation import Call, Conversation
 
 from .crossing import Crossing, Readdressed, Renamed, Translated
 from .memories import Memories
+from .process import in_thread
 from .stored import Stored
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Translator:
     async def estimate(self, relayed: Relayed) -> int:
         """How many tokens the request has, by the relay's own count."""
         conversation = await self.conversation(relayed)
-        return await asyncio.to_thread(counting.estimate, conversation)
+        return await in_thread(counting.estimate, conversation)
 
     async def work[T](self, relayed: Relayed, what: Callable[[], T]) -> T:
         """Short work at once, long work in a thread."""
