@@ -18,10 +18,10 @@ from claude_relay.cli.keyring.options import Proxy
 from claude_relay.cli.keyring.reading import read
 from claude_relay.cli.keyring.showing import CELLS
 from claude_relay.cli.keys import SUBCOMMANDS, keys
-from claude_relay.store.database import connect
-from claude_relay.store.keys import FIELDS, CheckResult
-from claude_relay.store.state import State, create_state
-from claude_relay.store.vault import Vault
+from claude_relay.store.db.database import connect
+from claude_relay.store.shared.state import State, create_state
+from claude_relay.store.vault.records import FIELDS, CheckResult
+from claude_relay.store.vault.vault import Vault
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 

@@ -17,17 +17,17 @@ import certifi
 import pytest
 from click.testing import CliRunner, Result
 
-from claude_relay import asking
-from claude_relay.asking import ask
+from claude_relay.cli.console.taking_back import applied, changes
 from claude_relay.cli.keyring.checking import FACTS, MEANING, check, meaning
 from claude_relay.cli.keys import keys
-from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Failure, Key, Outcome
-from claude_relay.core.verdicts import MEANINGS, judge
-from claude_relay.store.keys import CHECKS, NewKey, StoredKey
-from claude_relay.store.state import State, create_state
-from claude_relay.store.vault import Vault
+from claude_relay.core.retry.verdicts import MEANINGS, judge
+from claude_relay.store.shared.state import State, create_state
+from claude_relay.store.vault.records import CHECKS, NewKey, StoredKey
+from claude_relay.store.vault.vault import Vault
+from claude_relay.upstream import asking
+from claude_relay.upstream.asking import ask
 from wire.certs import Authority
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from claude_relay.cli.demo import demo
+from claude_relay.core.bodies.ratelimits import headroom
 from claude_relay.core.exchange import Endpoint, Facts, Key
-from claude_relay.core.keys.limits import headroom
-from claude_relay.core.keys.strategies import STRATEGIES
-from claude_relay.core.verdicts import judge
+from claude_relay.core.keys.selection import STRATEGIES
+from claude_relay.core.retry.verdicts import judge
 from simulation.answers import limit_headers
 from simulation.buckets import MINUTE, Allowance, Bucket, Cost, Limits
 from simulation.caches import LIFE, Caches

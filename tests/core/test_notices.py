@@ -7,7 +7,7 @@ import pytest
 from claude_relay.core.errors import BudgetError, RelayError
 from claude_relay.core.exchange import Blame, Verdict
 from claude_relay.core.notices import HOUR, MOST_KEYS, Kind, Notice, Throttle, login_needed, notices_of_attempt, refused
-from claude_relay.core.verdicts import MEANINGS
+from claude_relay.core.retry.verdicts import MEANINGS
 
 NOW = 1_795_000_000.25
 

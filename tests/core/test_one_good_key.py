@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Hop, Outcome, PassedOn, Wait
 from claude_relay.core.keys.pool import Pool, Pools
-from claude_relay.core.keys.strategies import STRATEGIES
+from claude_relay.core.keys.selection import STRATEGIES
 from core.world import BUSY, DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 FORBIDDEN = Outcome(403, body=b'{"type":"error","error":{"type":"permission_error","message":"not yours"}}')

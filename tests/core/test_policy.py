@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.errors import error_type
 from claude_relay.core.exchange import (
     Accepted,
@@ -21,7 +22,6 @@ from claude_relay.core.exchange import (
     Refused,
     Wait,
 )
-from claude_relay.core.reading.resources import Owner
 from core.world import BUSY, DENIED, DOWN, FACTS, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 

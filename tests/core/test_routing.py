@@ -6,7 +6,7 @@ import pytest
 
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Endpoint, Facts, Hop
-from claude_relay.core.routing import route
+from claude_relay.core.routing.routes import route
 
 
 @dataclass(frozen=True)

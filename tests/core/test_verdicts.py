@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies.ratelimits import (
+    LONGEST,
+    date,
+    family_of,
+    headroom,
+    limit_of,
+    moment,
+    number,
+    retry_at,
+    wait,
+)
 from claude_relay.core.errors import clean, error_type
 from claude_relay.core.exchange import Blame, Endpoint, Facts, Failure, Length, Outcome
-from claude_relay.core.keys.limits import LONGEST, date, family_of, headroom, limit_of, moment, number, retry_at, wait
-from claude_relay.core.table import TABLE, load
-from claude_relay.core.verdicts import MEANINGS, judge
+from claude_relay.core.retry.table import TABLE, load
+from claude_relay.core.retry.verdicts import MEANINGS, judge
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()
 OPUS = Facts(Endpoint.MESSAGES, model="claude-opus-4-5")

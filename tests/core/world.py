@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Hop, Key, Outcome, Wait
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
-from claude_relay.core.policy import attempts
-from claude_relay.core.verdicts import judge
+from claude_relay.core.retry.policy import attempts
+from claude_relay.core.retry.verdicts import judge
 
 OPUS = "claude-opus-4-5"
 FACTS = Facts(Endpoint.MESSAGES, model=OPUS)

@@ -12,7 +12,7 @@ from mitmproxy.test import taddons
 
 from claude_relay.core.config import parse
 from claude_relay.proxy.commands import RelayCommands
-from claude_relay.proxy.runtime import Runtime
+from claude_relay.proxy.running.runtime import Runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # of pyparsing, which mitmproxy calls
 TEXT = "providers: {anthropic: {preset: anthropic, keys: [one-key, two-key]}, glm: {preset: zhipu, keys: [third]}}"

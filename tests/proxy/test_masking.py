@@ -6,8 +6,8 @@ import pytest
 from mitmproxy.test import tutils
 
 from claude_relay.core.config.values import AUTHS
-from claude_relay.proxy.redaction import own_secrets
-from claude_relay.proxy.wire import CLIENT_ALIAS, Upstream, lend_key, mask_client, pass_through
+from claude_relay.proxy.messages.wire import CLIENT_ALIAS, Upstream, lend_key, mask_client, pass_through
+from claude_relay.proxy.provider.redaction import own_secrets
 
 KEY = b"sk-ant-api03-abcdefghijklmnop"
 

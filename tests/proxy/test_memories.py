@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from claude_relay.core.config import parse
 from claude_relay.core.formats.conversation import Call, Conversation, Turn
-from claude_relay.proxy import memories as memories_module
-from claude_relay.proxy.memories import MOST, Memories
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.stored import Stored
-from claude_relay.proxy.translating import LONGEST_MEMORY, Translator
+from claude_relay.proxy.provider import memories as memories_module
+from claude_relay.proxy.provider.memories import MOST, Memories
+from claude_relay.proxy.request.translating import LONGEST_MEMORY, Translator
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.running.stored import Stored
 
 MIB = 1024 * 1024
 

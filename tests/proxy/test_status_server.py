@@ -15,11 +15,11 @@ from mitmproxy.test import tflow
 from claude_relay.core.config import parse
 from claude_relay.core.config.values import Address
 from claude_relay.core.exchange import Blame, Length, Verdict
-from claude_relay.proxy import metrics
-from claude_relay.proxy.health import Report
-from claude_relay.proxy.relayed import RELAYED
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.status_server import SLICE, HealthHandler, Look, StatusServer, is_meant, well
+from claude_relay.proxy.request.relayed import RELAYED
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.watch import gauges as metrics
+from claude_relay.proxy.watch.health import Report
+from claude_relay.proxy.watch.status_server import SLICE, HealthHandler, Look, StatusServer, is_meant, well
 
 type Answer = tuple[int, dict[str, str], str]
 HERE = Address("127.0.0.1", 0)

@@ -16,18 +16,18 @@ from pydantic import SecretStr
 
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.naming import Name, Place
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.core.keys.sharing import Shared
-from claude_relay.store import migrations
-from claude_relay.store.aliases import Aliases, Unremembered
-from claude_relay.store.database import StoreError, connect, transaction
-from claude_relay.store.fingerprints import SHORT
-from claude_relay.store.keys import NewKey
-from claude_relay.store.migrations import MIGRATIONS, migrate, remember_aliases
-from claude_relay.store.state import State
-from claude_relay.store.statetables import create_key_aliases
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.aliases import Name, Place
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.core.keys.replication import Shared
+from claude_relay.store.db import migrations
+from claude_relay.store.db.database import StoreError, connect, transaction
+from claude_relay.store.db.migrations import MIGRATIONS, migrate, remember_aliases
+from claude_relay.store.db.shared_tables import create_key_aliases
+from claude_relay.store.shared.aliases import Aliases, Unremembered
+from claude_relay.store.shared.fingerprints import SHORT
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from .rows import request
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from claude_relay.store import migrations
-from claude_relay.store.database import NewerDatabase, connect
-from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
-from claude_relay.store.migrations import MIGRATIONS, migrate
+from claude_relay.store.db import migrations
+from claude_relay.store.db.database import NewerDatabase, connect
+from claude_relay.store.db.migrations import MIGRATIONS, migrate
+from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
 
 REQUESTS = [
     "id",
@@ -93,8 +93,8 @@ CHARGES = [
 START = """
 import sys
 from pathlib import Path
-from claude_relay.store.database import connect
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
 print("ready", flush=True)
 sys.stdin.readline()
 connection = connect(Path(sys.argv[1]), patience=5)
@@ -148,7 +148,7 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"PYTHONPATH": str(Path(migrations.__file__).parents[2])},
+            env={"PYTHONPATH": str(Path(migrations.__file__).parents[3])},
         )
         for number in range(4)
     ]

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_relay.core.exchange import Blame, Key, KeyLimits, Length, Verdict
+from claude_relay.core.keys.cooldown import Rest, begin, longer, to_row
+from claude_relay.core.keys.cooldowns import PROBE_HELD, Rests
 from claude_relay.core.keys.pool import Pool, Pools
-from claude_relay.core.keys.rest import Rest, begin, longer, to_row
-from claude_relay.core.keys.rests import PROBE_HELD, Rests
+from claude_relay.core.keys.replication import Shared, absorb, collect
 from claude_relay.core.keys.sessions import Seat, Sessions, joined
-from claude_relay.core.keys.sharing import Shared, absorb, collect
-from claude_relay.store.database import StoreError, connect
-from claude_relay.store.migrations import migrate
-from claude_relay.store.state import HEARTBEAT, State, create_state
+from claude_relay.store.db.database import StoreError, connect
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.shared.state import HEARTBEAT, State, create_state
 
 OPUS = "claude-opus-4-5"
 KEYS = [Key("p", f"k{n}", "secret", f"id{n}", limits=KeyLimits(concurrent=4)) for n in range(3)]
@@ -406,8 +406,8 @@ def test_one_state_serves_many_threads(path):
 PROCESS = """
 import sys
 from pathlib import Path
-from claude_relay.store.state import State
-from claude_relay.core.keys.rest import begin, to_row
+from claude_relay.store.shared.state import State
+from claude_relay.core.keys.cooldown import begin, to_row
 state, number = State(Path(sys.argv[1])), int(sys.argv[2])
 sys.stdin.readline()
 for step in range(20):

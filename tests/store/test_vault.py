@@ -21,20 +21,21 @@ from hypothesis import strategies as st
 
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Key, KeyLimits
-from claude_relay.store import locking, vaultfile
-from claude_relay.store.database import connect
-from claude_relay.store.keys import CHECKS, FIELDS, STATES, CheckResult, NewKey, StoredKey, mask
-from claude_relay.store.ledger import Ledger
-from claude_relay.store.sealing import unlock
-from claude_relay.store.secret import SecretFile
-from claude_relay.store.state import State, create_state
-from claude_relay.store.vault import SecretMissing, Vault, VaultError, WrongSecret
+from claude_relay.store.db.database import connect
+from claude_relay.store.ledger.ledger import Ledger
+from claude_relay.store.shared.state import State, create_state
+from claude_relay.store.vault import file as vaultfile
+from claude_relay.store.vault import lock as locking
+from claude_relay.store.vault.records import CHECKS, FIELDS, STATES, CheckResult, NewKey, StoredKey, mask
+from claude_relay.store.vault.sealing import unlock
+from claude_relay.store.vault.secret import SecretFile
+from claude_relay.store.vault.vault import SecretMissing, Vault, VaultError, WrongSecret
 from store.rows import attempt, request
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
 SECRET = "correct horse battery staple"
-PACKAGE = str(Path(vaultfile.__file__).parents[2])
+PACKAGE = str(Path(vaultfile.__file__).parents[3])
 
 
 @pytest.fixture(autouse=True)
@@ -530,8 +531,8 @@ def test_rotations_and_imports_at_once(path: Path) -> None:
 ADD = """
 import sys
 from pathlib import Path
-from claude_relay.store.keys import NewKey
-from claude_relay.store.vault import Vault
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 vault = Vault(Path(sys.argv[1]), environ={}, patience=20)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.store import writer as module
-from claude_relay.store.writer import BATCH, Entry, Writer
+from claude_relay.store.ledger import writer as module
+from claude_relay.store.ledger.writer import BATCH, Entry, Writer
 
 from .rows import Heard
 

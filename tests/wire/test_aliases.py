@@ -19,20 +19,20 @@ from pydantic import SecretStr
 
 from claude_relay.cli.keys import keys
 from claude_relay.cli.usage import usage
+from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.core.keys.sharing import Shared
-from claude_relay.core.reading.resources import Owner
-from claude_relay.proxy import opening
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.stored import Stored
-from claude_relay.store.aliases import Aliases
-from claude_relay.store.database import transaction
-from claude_relay.store.keys import NewKey, mask
-from claude_relay.store.relays import running
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.core.keys.replication import Shared
+from claude_relay.proxy.lifecycle import opening
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.running.stored import Stored
+from claude_relay.store.db.database import transaction
+from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.shared.relays import running
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey, mask
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import RawClient, messages_body

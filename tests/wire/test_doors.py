@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy import trail
+from claude_relay.proxy.access import trail
 
 from . import claude
 from .clients import RawClient, messages_body

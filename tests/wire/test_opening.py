@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from claude_relay.core.keys.pool import Pool, Pools
-from claude_relay.core.keys.sharing import collect
-from claude_relay.proxy import opening
-from claude_relay.store.keys import NewKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.replication import collect
+from claude_relay.proxy.lifecycle import opening
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import H2Client, RawClient, messages_body

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 
 from claude_relay.cli.env import env
 from claude_relay.core.exchange import Key
-from claude_relay.proxy.presence import PIECE, Presence
-from claude_relay.store.relays import RelayRow, running
+from claude_relay.proxy.lifecycle.presence import PIECE, Presence
+from claude_relay.store.shared.relays import RelayRow, running
 
 from . import claude, steps
 from .clients import RawClient, messages_body
@@ -71,7 +71,7 @@ def test_what_runs_and_what_rests_is_told(
 def test_a_database_that_cannot_be_written_concerns_no_request_and_is_said_once(
     start: StartRelay, base_client: Callable[[Relay], RawClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("claude_relay.proxy.presence.INTERVAL", 0.02)
+    monkeypatch.setattr("claude_relay.proxy.lifecycle.presence.INTERVAL", 0.02)
     relay = start(keys=KEYS, ledger={"durability": "relaxed"})
     wait_for(relay, lambda row: True)
     with contextlib.closing(sqlite3.connect(relay.database, isolation_level=None)) as other:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.exchange import KeyLimits
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.store.keys import NewKey, StoredKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey, StoredKey
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import Answer, RawClient, messages_body

@@ -15,16 +15,16 @@ import pytest
 from pydantic import SecretStr
 
 from claude_relay.core.config import Provider, parse
-from claude_relay.core.keys.naming import Place
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.core.keys.sharing import SLICE
-from claude_relay.proxy import stored as stored_module
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.stored import Stored
-from claude_relay.store.aliases import Aliases
-from claude_relay.store.keys import NewKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.aliases import Place
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.core.keys.replication import SLICE
+from claude_relay.proxy.running import stored as stored_module
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.running.stored import Stored
+from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import claude, steps
 from .clients import Answer, RawClient, messages_body

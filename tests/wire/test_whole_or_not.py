@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy.reporting import Reporting
-from claude_relay.store.keys import NewKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.proxy.watch.reporting import Reporting
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import RawClient, messages_body

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from claude_relay.core.config import Config
 from claude_relay.core.config.listening import routed
-from claude_relay.store.relays import RelayRow
-from claude_relay.store.vault import Vault, VaultError
+from claude_relay.store.shared.relays import RelayRow
+from claude_relay.store.vault.vault import Vault, VaultError
 
 
 def counts(config: Config, row: RelayRow | None) -> Mapping[str, int]:

@@ -12,11 +12,11 @@ from typing import cast
 from mitmproxy import command, exceptions, types
 
 from claude_relay.core.exchange import Key
+from claude_relay.core.keys.cooldown import BY_HAND
 from claude_relay.core.keys.pool import Pool
-from claude_relay.core.keys.rest import BY_HAND
 
-from .clock import NOW
-from .runtime import Runtime
+from .common.clock import NOW
+from .running.runtime import Runtime
 
 
 class RelayCommands:

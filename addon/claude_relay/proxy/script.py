@@ -32,31 +32,36 @@ from mitmproxy.tls import TlsData
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate
-from claude_relay.core.keys.naming import NO_NAMES, Names
-from claude_relay.store.ledger import Ledger
+from claude_relay.core.keys.aliases import NO_NAMES, Names
+from claude_relay.store.ledger.ledger import Ledger
 
-from . import backpressure, banner, confdir, options, plainlog, process, reload, shortcuts
-from .accepting import accept_with_care
-from .addon import RelayHooks
-from .bookkeeping import Bookkeeper
-from .client_connections import Connections
+from . import banner, confdir
 from .commands import RelayCommands
-from .default_listener import DefaultListenerFilter
-from .ending import Ending
-from .folding import EACH, Folding
-from .heads import BOUNDS
-from .health import Health
-from .hookindex import HookIndex
-from .inspection import View
-from .loops import errand
-from .opening import Opening, load
-from .presence import Presence
-from .relayed import RELAYED
-from .reporting import Reporting
-from .rulings import REFUSED
-from .runtime import Draft, Runtime
-from .stored import Lent, Stored
-from .watched import Watched, watch_over
+from .common import process
+from .common.loops import errand
+from .flow.hooks import RelayHooks
+from .flow.settle import Bookkeeper
+from .lifecycle import reload
+from .lifecycle.ending import Ending
+from .lifecycle.opening import Opening, load
+from .lifecycle.presence import Presence
+from .log import plain as plainlog
+from .log.folding import EACH, Folding
+from .mitm import backpressure, shortcuts
+from .mitm.accepting import accept_with_care
+from .mitm.default_listener import DefaultListenerFilter
+from .mitm.heads import BOUNDS
+from .mitm.hook_index import HookIndex
+from .mitm.watched import Watched, watch_over
+from .request.relayed import RELAYED
+from .running import options
+from .running.rulings import REFUSED
+from .running.runtime import Draft, Runtime
+from .running.stored import Lent, Stored
+from .stream.client_connections import Connections
+from .watch.health import Health
+from .watch.inspection import View
+from .watch.reporting import Reporting
 
 logger = logging.getLogger(__name__)
 UPSTREAM_CONNECTIONS = 100

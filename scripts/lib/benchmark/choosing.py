@@ -16,7 +16,7 @@ from typing import Final
 
 from claude_relay.core.exchange import Key, KeyLimits
 from claude_relay.core.keys.pool import Pool
-from claude_relay.core.keys.strategies import STRATEGIES
+from claude_relay.core.keys.selection import STRATEGIES
 
 from .figures import Choosing, Spread
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from claude_relay.core.exchange import Attempt, Blame, Endpoint, Facts, Failure, Key, KeyLimits, Outcome, Verdict
 from claude_relay.core.keys.pool import RECHECK, Pool, Pools
-from claude_relay.core.keys.strategies import STRATEGIES
-from claude_relay.core.verdicts import MEANINGS, judge
+from claude_relay.core.keys.selection import STRATEGIES
+from claude_relay.core.retry.verdicts import MEANINGS, judge
 
 OPUS, SONNET, OLD_OPUS = "claude-opus-4-5", "claude-sonnet-4-5", "claude-opus-4-1"
 HOUR = 3600.0

@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.keys.rests import LONG, MOST_PER_KEY, PROBE_HELD, Rests, scopes_of
+from claude_relay.core.keys.cooldowns import LONG, MOST_PER_KEY, PROBE_HELD, Rests, scopes_of
 
 OPUS = scopes_of("claude-opus-4-5")
 SONNET = scopes_of("claude-sonnet-4-5")

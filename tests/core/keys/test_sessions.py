@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.accounting.usage import Usage
+from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Facts, Key, KeyLimits, Outcome, Wait
 from claude_relay.core.keys.sessions import MOST, WARM, WARM_LONG, Seat, Sessions, joined
 from core.world import DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited

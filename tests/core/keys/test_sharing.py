@@ -6,9 +6,9 @@ import pytest
 
 from claude_relay.core.exchange import Blame, Key, Verdict
 from claude_relay.core.keys.pool import HOUR, RECHECK, Pool, Pools
+from claude_relay.core.keys.replication import SLICE, Shared, absorb, absorbing, clamped, collect, shifted
 from claude_relay.core.keys.sessions import Sessions
-from claude_relay.core.keys.sharing import SLICE, Shared, absorb, absorbing, clamped, collect, shifted
-from claude_relay.core.verdicts import MEANINGS
+from claude_relay.core.retry.verdicts import MEANINGS
 
 OPUS = "claude-opus-4-5"
 KEY = Key("p", "k1", "secret", "id1")

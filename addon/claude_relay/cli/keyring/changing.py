@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.terminal import echo
+from claude_relay.cli.console.terminal import echo
 from claude_relay.core.terminal import harmless
-from claude_relay.store.keys import LIMITS, StoredKey
+from claude_relay.store.vault.records import LIMITS, StoredKey
 
 from . import options, showing
 from .options import given

@@ -11,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from claude_relay.asking import ask
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Endpoint, Facts, Key, Outcome
-from claude_relay.core.verdicts import judge
-from claude_relay.store.keys import LIMITED, NO_CREDIT, REVOKED, UNCLEAR, UNREACHABLE, VALID, CheckResult, StoredKey
+from claude_relay.core.retry.verdicts import judge
+from claude_relay.store.vault.records import (
+    LIMITED,
+    NO_CREDIT,
+    REVOKED,
+    UNCLEAR,
+    UNREACHABLE,
+    VALID,
+    CheckResult,
+    StoredKey,
+)
+from claude_relay.upstream.asking import ask
 
 MEANING = {
     "ok": VALID,

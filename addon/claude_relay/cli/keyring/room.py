@@ -12,17 +12,17 @@ from typing import Any
 
 import click
 
-from claude_relay.cli import running
-from claude_relay.cli.common import load_source, read_config, read_for_clients
-from claude_relay.cli.running import Found
+from claude_relay.cli.console import running
+from claude_relay.cli.console.common import load_source, read_config, read_for_clients
+from claude_relay.cli.console.running import Found
 from claude_relay.core.config import Config
 from claude_relay.core.config.problems import shown, suggest
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.naming import Name, place_of
-from claude_relay.store.aliases import Aliases
-from claude_relay.store.database import StoreError
-from claude_relay.store.keys import Resting, StoredKey, mask, seconds_of
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.aliases import Name, place_of
+from claude_relay.store.db.database import StoreError
+from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.vault.records import Resting, StoredKey, mask, seconds_of
+from claude_relay.store.vault.vault import Vault
 
 CONFIGURED, RUNNING, VAULT = "relay.yaml", "running relay", "vault"
 """Where a key comes from; the second: only the running relay has it, from the variables of its own terminal."""

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from claude_relay.cli.terminal import echo, echo_json, write_csv
-from claude_relay.store.keyrows import moment
-from claude_relay.store.keys import LIMITED, CheckResult, StoredKey, seconds_of
+from claude_relay.cli.console.terminal import echo, echo_json, write_csv
+from claude_relay.store.vault.records import LIMITED, CheckResult, StoredKey, seconds_of
+from claude_relay.store.vault.rows import moment
 
 PIPE = 200
 NAMED = 10
@@ -118,7 +118,7 @@ def _print(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from claude_relay.cli.screen import Screen
+    from claude_relay.cli.console.screen import Screen
 
     grid = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     for title in titles:

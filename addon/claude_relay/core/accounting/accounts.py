@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple, Protocol
 
 from claude_relay.core.notices import Kind
-from claude_relay.core.routing import fits
+from claude_relay.core.routing.routes import fits
 
 NANO = 1_000_000_000
 """Reservations are counted in whole billionths of a USD: what is added and taken away again leaves nothing."""

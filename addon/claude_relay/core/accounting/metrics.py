@@ -10,7 +10,7 @@ answered for, and neither a key nor a session is a label. Must not know who asks
 The text: https://prometheus.io/docs/instrumenting/exposition_formats/, the names: https://prometheus.io/docs/practices/naming/
 """
 
-# ruff: noqa: D102 (the fields of a row, which store/tables describes)
+# ruff: noqa: D102 (the fields of a row, which store/ledger/rows describes)
 
 from __future__ import annotations
 

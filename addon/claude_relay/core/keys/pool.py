@@ -21,15 +21,15 @@ from itertools import accumulate, compress
 
 from claude_relay.core.exchange import Attempt, Blame, Key, Length, Verdict
 
-from .blame import RouteBlame
+from .cooldown import Row
+from .cooldowns import ORDINARY, Rests
+from .headroom import Rooms
 from .kinds import scopes_of
 from .load import Load
+from .outliers import RouteBlame
 from .readiness import Readiness, Tier, Tiers, both, outranks
-from .rest import Row
-from .rests import ORDINARY, Rests
-from .rooms import Rooms
-from .states import KeyState, PoolState
-from .strategies import DEFAULT, STRATEGIES, Random, chance_of
+from .selection import DEFAULT, STRATEGIES, Random, chance_of
+from .status import KeyState, PoolState
 
 HOUR = 3600.0
 RECHECK = 6 * HOUR

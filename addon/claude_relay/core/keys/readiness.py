@@ -16,8 +16,8 @@ from itertools import compress
 
 from claude_relay.core.exchange import Key
 
-from .rests import Rests, scopes_of
-from .strategies import by_tier
+from .cooldowns import Rests, scopes_of
+from .selection import by_tier
 
 MODELS_REMEMBERED = 64
 
