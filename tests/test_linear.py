@@ -47,7 +47,7 @@ from claude_relay.core.secrets import Matcher, Veil
 from claude_relay.proxy.access import trail
 from claude_relay.proxy.log import folding
 from claude_relay.proxy.log import plain as plainlog
-from claude_relay.proxy.messages import hop_by_hop as hops
+from claude_relay.proxy.messages import hop_by_hop as targets
 from claude_relay.proxy.mitm import shortcuts
 from claude_relay.proxy.mitm.first_bytes import host_header
 from claude_relay.proxy.mitm.heads import Buffer
@@ -382,7 +382,7 @@ def numbered(unit: str, prefix: str = "") -> Make:
     return lambda size: prefix + "".join(unit % number for number in range(max(1, size // len(unit))))
 
 
-LENT = Matcher(((b"sk-ant-api03-" + b"a" * 40 + b"b", b"relay:a/k"), (b"aaaaaaaa", b"y"), (b'quoted"\\secret', b"z")))
+ISSUED = Matcher(((b"sk-ant-api03-" + b"a" * 40 + b"b", b"relay:a/k"), (b"aaaaaaaa", b"y"), (b'quoted"\\secret', b"z")))
 MANY = Matcher([(b"aaaaaaaa%06d" % number, b"x") for number in range(100)])
 BODY = b'{"model":"m","max_tokens":9,"stream":true,'
 CHAT = b'{"choices":[{"index":0,"delta":%b}]}'
@@ -597,11 +597,11 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "authority": (authority, (*STRINGS, repeated("a.", "", "b"), repeated(":", "["), repeated("a", "[", "]"))),
     "path": (lambda path: endpoints.classify("/" + path), STRINGS),
     "page": (lambda path: endpoints.own_page("/" + path), STRINGS),
-    "hop-by-hop": (lambda value: hops.onward(((b"connection", value),)), BYTES),
+    "hop-by-hop": (lambda value: targets.onward(((b"connection", value),)), BYTES),
     "own secrets": (lambda value: redaction.own_secrets(((b"authorization", value), (b"cookie", value))), BYTES),
     "secrets of a client": (of_client, (lambda size: cookies(size // 16),)),
-    "redaction": (LENT.clean, ESCAPED),
-    "redaction, cut off": (lambda data: LENT.clean_end(data, same_length=True), ESCAPED),
+    "redaction": (ISSUED.clean, ESCAPED),
+    "redaction, cut off": (lambda data: ISSUED.clean_end(data, same_length=True), ESCAPED),
     "redaction of many": (MANY.clean_end, (*ESCAPED, cookies)),
     "came from": (from_here("x-forwarded-for"), (*STRINGS, repeated("127.0.0.1,"), repeated("[::1]:1,"))),
     "came from, forwarded": (
@@ -643,16 +643,16 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "asked of gemini": (asked("gemini"), BODIES),
     "count": (lambda data: refusing(Unsuited)(lambda: counting.estimate(reading.read(data))), BODIES),
     # answers
-    "veil, bytes": (in_pieces(lambda: Veil(LENT)), ESCAPED),
-    "veil": (at_once(lambda: Veil(LENT)), ESCAPED),
+    "veil, bytes": (in_pieces(lambda: Veil(ISSUED)), ESCAPED),
+    "veil": (at_once(lambda: Veil(ISSUED)), ESCAPED),
     "the beginning of a long secret": (
         lambda data: secrets._beginning(data, b"a" * (len(data) // 16)),
         (repeated(b"a"), repeated(b"a", b"", b"ba"), repeated(b"ab", b"", b"a")),
     ),
-    "packed veil, bytes": (lambda data: in_pieces(lambda: PackedVeil(LENT, "gzip"))(gzip.compress(data)), ESCAPED),
-    "spoken veil, bytes": (in_pieces(lambda: SpokenVeil(LENT)), SPOKEN),
-    "spoken veil": (at_once(lambda: SpokenVeil(LENT)), SPOKEN),
-    "spoken veil, events": (in_pieces(lambda: SpokenVeil(LENT), 1024), SPOKEN),
+    "packed veil, bytes": (lambda data: in_pieces(lambda: PackedVeil(ISSUED, "gzip"))(gzip.compress(data)), ESCAPED),
+    "spoken veil, bytes": (in_pieces(lambda: SpokenVeil(ISSUED)), SPOKEN),
+    "spoken veil": (at_once(lambda: SpokenVeil(ISSUED)), SPOKEN),
+    "spoken veil, events": (in_pieces(lambda: SpokenVeil(ISSUED), 1024), SPOKEN),
     "problem": (telling.read_problem, PROBLEMS),
     "verdict": (judged, PROBLEMS),
     "claude's problem": (lambda text: claude_problem(429, "", "", text), STRINGS),

@@ -123,7 +123,7 @@ class TestUpstream:
         while (outcome := claude.answer("secret-1", TURN, None, now).outcome).status == 200:
             pass
         seconds = int(outcome.headers["retry-after"])
-        assert judge(outcome, Facts(Endpoint.MESSAGES, "m"), now=now).rest_until == now + seconds
+        assert judge(outcome, Facts(Endpoint.MESSAGES, "m"), now=now).cooldown_until == now + seconds
         assert verdict(claude, now=now + seconds - 1) == "rate_limited"
         assert verdict(claude, now=now + seconds) == "ok"
 

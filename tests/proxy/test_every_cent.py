@@ -356,7 +356,7 @@ class Books:
         flow, relayed = self.begin("claude-haiku-4-5")
         format = self.runtime.formats["openai"]
         sent = Sent("/chat/completions", b"{}")
-        relayed.crossing = Translated(format, sent, "claude-haiku-4-5", "gpt-5.1", relayed.id, True, 123)
+        relayed.adaptation = Translated(format, sent, "claude-haiku-4-5", "gpt-5.1", relayed.id, True, 123)
         self.attempt(relayed, "gpt-5.1", "openai")
         pieces = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
         pieces += [b"data: [DONE]\n\n"] if done else []

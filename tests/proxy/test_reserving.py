@@ -17,7 +17,7 @@ from mitmproxy import http
 from claude_relay.core.bodies.unpack import unpack
 from claude_relay.core.config import Config
 from claude_relay.core.endpoints import classify
-from claude_relay.core.exchange import Attempt, Facts, Hop
+from claude_relay.core.exchange import Attempt, Facts, Target
 from claude_relay.proxy.flow import reserving
 from claude_relay.proxy.flow.settle import Bookkeeper
 from claude_relay.proxy.request.relayed import Relayed
@@ -27,7 +27,7 @@ from claude_relay.proxy.watch.reporting import Reporting
 from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
 
 MODEL = "claude-opus-4-5"
-HOPS = (Hop("anthropic", MODEL),)
+TARGETS = (Target("anthropic", MODEL),)
 CONFIG = {
     "providers": {"anthropic": {"format": "anthropic", "base_url": "https://api.anthropic.com"}},
     "budgets": [{"per": "day", "usd": 100}],
@@ -52,7 +52,7 @@ def relayed(reporting: Reporting, path: str, body: bytes, **headers: str) -> Rel
 
 def admit(reporting: Reporting, request: Relayed) -> None:
     async def main() -> None:
-        assert await reserving.admitted(request, reporting, HOPS) == HOPS
+        assert await reserving.admitted(request, reporting, TARGETS) == TARGETS
         reserving.follow(request, Attempt(1, "anthropic", None, request.facts.model))
 
     asyncio.run(main())

@@ -16,6 +16,7 @@ from claude_relay.store.db import migrations
 from claude_relay.store.db.database import NewerDatabase, connect
 from claude_relay.store.db.migrations import MIGRATIONS, migrate
 from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
+from claude_relay.store.shared.state import State
 
 REQUESTS = [
     "id",
@@ -279,3 +280,22 @@ def test_the_checks_hold(tmp_path: Path) -> None:
                 "INSERT INTO requests (id, started_at, method, path, stream, attempts, finished) "
                 "VALUES ('req_1', '', '', '', 0, 1, 'nearly')"
             )
+
+
+def test_cooldowns_of_an_earlier_version_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their table had another name."""
+    path = tmp_path / "relay.db"
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("rename_cooldowns")]
+    with monkeypatch.context() as earlier, closing(sqlite3.connect(path)) as connection:
+        earlier.setattr(migrations, "MIGRATIONS", before)
+        migrate(connection)
+        row = "('p', 'k', '', 1.0, 500.0, NULL, 0, 1, 0, '429', -1.0, 1)"
+        connection.execute(f"INSERT INTO rests VALUES {row}")
+        connection.commit()
+    with closing(State(path)) as state:
+        [kept] = state.load_cooldowns()
+    assert (kept["provider"], kept["key_id"], kept["until"], kept["reason"]) == ("p", "k", 500.0, "429")
+    with closing(sqlite3.connect(path)) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    assert {"cooldowns", "cooldowns_by_change"} <= names
+    assert not {name for name in names if "rests" in name}

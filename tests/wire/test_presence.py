@@ -58,7 +58,7 @@ def test_what_runs_and_what_rests_is_told(
     client.post(stream=True)
     row = wait_for(relay, lambda row: row.in_flight == 1 and loads(row)["k2"]["in_flight"] == 1)
     told = loads(row)
-    assert (told["k1"]["state"], told["k2"]["state"]) == ("resting", "ready")
+    assert (told["k1"]["state"], told["k2"]["state"]) == ("cooldown", "ready")
     assert (told["k1"]["in_flight"], told["k1"]["used"], told["k2"]["used"]) == (0, 1, 1)
     assert str(told["k1"]["until"]).endswith("Z")
     assert "429" in str(told["k1"]["reason"])
@@ -96,7 +96,7 @@ def test_a_thousand_keys_are_told_in_small_pieces(start: StartRelay) -> None:
         for n, key in enumerate(pool.keys):
             pool.started(key, "m", 0.0)
             if n % 2:
-                pool.rests.extend(key.id, "", until=time.time() + 900, now=time.time(), reason="x", stated=True)
+                pool.cooldowns.extend(key.id, "", until=time.time() + 900, now=time.time(), reason="x", stated=True)
         presence: Presence = addon.presence
         pieces, turn = [], time.perf_counter()
         task = asyncio.ensure_future(presence.look())

@@ -287,7 +287,7 @@ def test_rests_of_keys_that_come_with_an_edit(running: Relay, upstream: FakeUpst
     assert ask(client).status == 429
     until = time.monotonic() + SOON
     with contextlib.closing(State(running.database)) as state:
-        while not state.load_rests():
+        while not state.load_cooldowns():
             assert time.monotonic() < until
             time.sleep(0.01)
     other = config(providers={"other": provider(upstream.url, KEYS[1:2])})
@@ -297,7 +297,7 @@ def test_rests_of_keys_that_come_with_an_edit(running: Relay, upstream: FakeUpst
     running.wait_for_log(APPLIED, 2, SOON)
     until = time.monotonic() + SOON
     pools = running.master.addons.get("claude_relay").runtime.pools
-    while not running.on_loop(lambda: pools["first"].is_resting(pools["first"].keys[0], "", time.time())):
+    while not running.on_loop(lambda: pools["first"].is_in_cooldown(pools["first"].keys[0], "", time.time())):
         assert time.monotonic() < until
         time.sleep(0.01)
     before = len(upstream.requests)

@@ -17,8 +17,8 @@ def counts(config: Config, row: RelayRow | None) -> Mapping[str, int]:
     """Keys by provider."""
     if row is not None:
         return {name: len(keys) for name, keys in row.keys().items()}
-    lent = vault_keys(config.database)
-    return {name: len(provider.keys) + lent[name] for name, provider in config.providers.items()}
+    issued = vault_keys(config.database)
+    return {name: len(provider.keys) + issued[name] for name, provider in config.providers.items()}
 
 
 def needs_none(config: Config, row: RelayRow | None) -> bool:

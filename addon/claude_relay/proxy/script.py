@@ -57,7 +57,7 @@ from .request.relayed import RELAYED
 from .running import options
 from .running.rulings import REFUSED
 from .running.runtime import Draft, Runtime
-from .running.stored import Lent, Stored
+from .running.stored import Issued, Stored
 from .stream.client_connections import Connections
 from .watch.health import Health
 from .watch.inspection import View
@@ -82,7 +82,7 @@ class ClaudeRelay(RelayHooks):
         self.problem = ""
         """Why it does not run, as it was said last."""
         self.index: HookIndex | None = None
-        self.lent: Lent = {}
+        self.issued: Issued = {}
         self.names: Names = NO_NAMES
         self.announced = False
         self.stored: Stored | None = None
@@ -174,7 +174,7 @@ class ClaudeRelay(RelayHooks):
         ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger = ledger
         self.books.stored = self.stored = Stored(
-            config.database, os.environ, self.running_runtime, self.lend, self.rename
+            config.database, os.environ, self.running_runtime, self.issue, self.rename
         )
         health = Health(
             config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
@@ -237,7 +237,7 @@ class ClaudeRelay(RelayHooks):
                     reporting.change(before.config)
                 raise
         self.warn(draft)
-        self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
+        self.runtime = Runtime.from_draft(draft, before, self.issued, self.names)
         plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
         BOUNDS.set(draft.config.limits)
         if self.stored is not None:
@@ -258,17 +258,17 @@ class ClaudeRelay(RelayHooks):
             if warning not in (*before.warnings, *before.circles):
                 logger.warning("%s", warning)
 
-    def lend(self, lent: Lent) -> None:
+    def issue(self, issued: Issued) -> None:
         """The vault's keys changed."""
-        self.running_runtime().lend(lent, self.names)
-        self.lent = lent
+        self.running_runtime().issue(issued, self.names)
+        self.issued = issued
         plainlog.learn(tuple(plainlog.secrets_of(self.running_runtime(), os.environ)))
         if self.announced:
-            logger.log(ALERT, "the vault now lends %d keys", sum(map(len, lent.values())))
+            logger.log(ALERT, "the vault now lends %d keys", sum(map(len, issued.values())))
 
     def rename(self, names: Names) -> None:
         """It is known what the configuration's keys are called."""
-        self.running_runtime().lend(self.lent, names)
+        self.running_runtime().issue(self.issued, names)
         self.names = names
 
     def running_runtime(self) -> Runtime:

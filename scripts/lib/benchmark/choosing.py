@@ -59,7 +59,7 @@ def pool_in(state: str, strategy: str) -> Pool:
             for _ in range(UNDER_WAY):
                 pool.started(key, MODEL, NOW)
         else:
-            pool.rests.extend(key.id, "", until=NOW + 1, now=NOW, reason="", stated=True)
+            pool.cooldowns.extend(key.id, "", until=NOW + 1, now=NOW, reason="", stated=True)
     return pool
 
 

@@ -15,7 +15,7 @@ from random import Random
 from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.config.models import Retry
 from claude_relay.core.config.models import Sessions as Settings
-from claude_relay.core.exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Hop, Outcome, Wait
+from claude_relay.core.exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Outcome, Target, Wait
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.core.retry.policy import attempts
@@ -119,10 +119,10 @@ class Relay:
     def steps(self, session: str | None) -> Steps:
         """The policy of one request."""
         facts = Facts(Endpoint.MESSAGES, MODEL, stream=True, session=session)
-        hops = (Hop(PROVIDER, MODEL),)
+        targets = (Target(PROVIDER, MODEL),)
         return attempts(
             facts,
-            hops,
+            targets,
             self.pools,
             self.retry,
             clock=self.world.clock,

@@ -71,7 +71,7 @@ def test_others_may_work_while_a_large_body_is_read(
     text = json.dumps(
         {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x" * (4 * spans.HUGE)}]}
     ).encode()
-    rests: list[None] = []
-    monkeypatch.setattr(spans, "rest", lambda: rests.append(None))
+    cooldowns: list[None] = []
+    monkeypatch.setattr(spans, "rest", lambda: cooldowns.append(None))
     work(text)
-    assert len(rests) >= len(text) // spans.HUGE
+    assert len(cooldowns) >= len(text) // spans.HUGE

@@ -94,5 +94,5 @@ def meaning(outcome: Outcome, now: float) -> CheckResult:
         good = outcome.status is not None and 200 <= outcome.status < 300
         return CheckResult(VALID) if good else CheckResult(UNCLEAR, reason=f"{outcome.status}: it leads elsewhere")
     status = MEANING.get(verdict.name, UNCLEAR)
-    ends = status == LIMITED and verdict.rest_until is not None and verdict.rest_until > now
-    return CheckResult(status, verdict.rest_until if ends else None, verdict.reason)
+    ends = status == LIMITED and verdict.cooldown_until is not None and verdict.cooldown_until > now
+    return CheckResult(status, verdict.cooldown_until if ends else None, verdict.reason)

@@ -55,12 +55,12 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     families: tuple[str, ...]
     family_says: tuple[str, ...]
     headers: Headers
-    longest_rest_days: float
+    longest_cooldown_days: float
     longest_bucket_hours: float
 
 
 DATA = msgspec.json.decode((resources.files(data) / "ratelimits.json").read_bytes(), type=Data)
-LONGEST = DATA.longest_rest_days * DAY
+LONGEST = DATA.longest_cooldown_days * DAY
 LONGEST_BUCKET = DATA.longest_bucket_hours * HOUR
 HEADERS = DATA.headers
 UNITS = {"h": HOUR, "d": DAY}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from claude_relay.core.exchange import Endpoint, Facts, Hop, Key
+from claude_relay.core.exchange import Endpoint, Facts, Key, Target
 
 from .pool import Pool
 from .readiness import outranks
@@ -24,7 +24,7 @@ WITH_CACHE = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 
 
 @dataclass(slots=True)
-class Seating:
+class Affinity:
     """The seats of one request. `short_wait`: seconds that it waits for a warm key in all."""
 
     sessions: Sessions
@@ -33,7 +33,7 @@ class Seating:
     waited: float = 0.0
 
     @classmethod
-    def of(cls, sessions: Sessions | None, facts: Facts, short_wait: float) -> Seating | None:
+    def of(cls, sessions: Sessions | None, facts: Facts, short_wait: float) -> Affinity | None:
         """For a request; None when it belongs to no session."""
         session = facts.session or facts.prefix
         if sessions is None or not session or facts.endpoint not in WITH_CACHE:
@@ -41,57 +41,61 @@ class Seating:
         return cls(sessions, session, short_wait)
 
     def key(
-        self, hop: Hop, pool: Pool, useless: frozenset[str], now: float, random: Random, *, probe: bool
+        self, target: Target, pool: Pool, useless: frozenset[str], now: float, random: Random, *, probe: bool
     ) -> Key | None:
         """The key to use: the session's own if it is of use, else the pool's choice. `useless`: ids; `probe` False: no half-open key."""
-        seat = self._seat(hop, now)
+        seat = self._seat(target, now)
         wanted = self._wanted(seat, pool, now) if seat else ()
-        of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, hop.kind, now, probe=probe))
+        of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, target.kind, now, probe=probe))
         own = next(of_use, None)
         if own is None or pool.load.is_eased(own.id, now):
-            return self._stand_in(hop, pool, useless, now) or pool.choose(hop.kind, now, useless, random, probe=probe)
-        if seat and (seat.is_warm(now) or not pool.is_outranked(own, hop.kind, now)):
+            return self._stand_in(target, pool, useless, now) or pool.choose(
+                target.kind, now, useless, random, probe=probe
+            )
+        if seat and (seat.is_warm(now) or not pool.is_outranked(own, target.kind, now)):
             return own
-        best = pool.choose(hop.kind, now, useless, random, probe=probe)
+        best = pool.choose(target.kind, now, useless, random, probe=probe)
         return own if best and not outranks(best, own) else best
 
-    def _stand_in(self, hop: Hop, pool: Pool, useless: frozenset[str], now: float) -> Key | None:
+    def _stand_in(self, target: Target, pool: Pool, useless: frozenset[str], now: float) -> Key | None:
         """The key that stood in the last time: what was sent is cached there."""
-        key = pool.by_id(self.sessions.stand_in(self.session, hop.provider))
+        key = pool.by_id(self.sessions.stand_in(self.session, target.provider))
         if key is None or key.id in useless or pool.load.is_eased(key.id, now):
             return None
-        return key if pool.is_ready(key, hop.kind, now, probe=False) else None
+        return key if pool.is_ready(key, target.kind, now, probe=False) else None
 
-    def wait(self, hop: Hop, pool: Pool, useless: frozenset[str], now: float, left: float) -> tuple[Key | None, float]:
+    def wait(
+        self, target: Target, pool: Pool, useless: frozenset[str], now: float, left: float
+    ) -> tuple[Key | None, float]:
         """A warm session's key, and the seconds after which it is back, if that is known and soon enough. `left`: what may be waited."""
-        seat = self._seat(hop, now)
+        seat = self._seat(target, now)
         own = pool.by_id(seat.key_id) if seat and seat.is_warm(now) else None
         if own is None or own.id in useless:
             return None, 0.0
-        end, known = pool.opens(own, hop.kind, now)
+        end, known = pool.opens(own, target.kind, now)
         soon = known and end - now <= min(left, self.short_wait - self.waited)
         return (own, end - now) if soon else (None, 0.0)
 
-    def sit(self, hop: Hop, pool: Pool, key: Key, now: float) -> None:
+    def sit(self, target: Target, pool: Pool, key: Key, now: float) -> None:
         """A try with this key begins: the session takes it over, unless its own key is only in use."""
-        seat = self._seat(hop, now)
+        seat = self._seat(target, now)
         if seat is None:
-            self.sessions.sit(self.session, hop.provider, key.id, now)
-        elif key.id != seat.key_id and self._moves(seat, hop, pool, key, now):
+            self.sessions.sit(self.session, target.provider, key.id, now)
+        elif key.id != seat.key_id and self._moves(seat, target, pool, key, now):
             comes_home = key.id == seat.home or pool.by_id(seat.home) is None
             home = None if comes_home or self._rises(seat, pool, key) else seat.home
-            self.sessions.sit(self.session, hop.provider, key.id, now, home=home)
+            self.sessions.sit(self.session, target.provider, key.id, now, home=home)
         else:
             if key.id != seat.key_id:
-                self.sessions.stood_in(self.session, hop.provider, key.id)
-            self.sessions.touch(self.session, hop.provider, now)
+                self.sessions.stood_in(self.session, target.provider, key.id)
+            self.sessions.touch(self.session, target.provider, now)
 
-    def accepted(self, hop: Hop, key: Key, now: float) -> None:
+    def accepted(self, target: Target, key: Key, now: float) -> None:
         """The answer is good: what was sent is cached there."""
-        self.sessions.used(self.session, hop.provider, key.id, now)
+        self.sessions.used(self.session, target.provider, key.id, now)
 
-    def _seat(self, hop: Hop, now: float) -> Seat | None:
-        return self.sessions.seat(self.session, hop.provider, now)
+    def _seat(self, target: Target, now: float) -> Seat | None:
+        return self.sessions.seat(self.session, target.provider, now)
 
     @staticmethod
     def _wanted(seat: Seat, pool: Pool, now: float) -> list[Key]:
@@ -101,9 +105,9 @@ class Seating:
             home = None
         return [key for key in (home, own) if key]
 
-    def _moves(self, seat: Seat, hop: Hop, pool: Pool, key: Key, now: float) -> bool:
+    def _moves(self, seat: Seat, target: Target, pool: Pool, key: Key, now: float) -> bool:
         own = pool.by_id(seat.key_id)
-        if own is None or pool.is_resting(own, hop.kind, now):
+        if own is None or pool.is_in_cooldown(own, target.kind, now):
             return True
         return not seat.is_warm(now) and (key.id == seat.home or self._rises(seat, pool, key))
 

@@ -102,11 +102,11 @@ NO_IDS = Ids({}, {})
 
 
 def _translated(shared: Shared, ids: Mapping[Place, str], without: Collection[Place]) -> Shared:
-    rests, sessions, loads, probes = (
+    cooldowns, sessions, loads, probes = (
         tuple(_renamed(row, ids) for row in rows if not _concerns(row, without))
-        for rows in (shared.rests, shared.sessions, shared.loads, shared.probes)
+        for rows in (shared.cooldowns, shared.sessions, shared.loads, shared.probes)
     )
-    return replace(shared, rests=rests, sessions=sessions, loads=loads, probes=probes)
+    return replace(shared, cooldowns=cooldowns, sessions=sessions, loads=loads, probes=probes)
 
 
 def _places(row: Row) -> Iterable[tuple[str, Place]]:

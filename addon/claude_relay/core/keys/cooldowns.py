@@ -1,11 +1,11 @@
 """Who rests, why, and until when.
 
-A rest hangs on a key, on key × model or on key × family. Its end only ever moves away (`max(old, new)`). A rest whose length
-nobody stated grows: each failure after an ended rest doubles it, a success begins anew. When a long rest (60 s and more) is over,
+A cooldown hangs on a key, on key × model or on key × family. Its end only ever moves away (`max(old, new)`). A cooldown whose length
+nobody stated grows: each failure after an ended rest doubles it, a success begins anew. When a long cooldown (60 s and more) is over,
 or a key that is out or rests for hours is due for a look, it is half-open: one request at a time may probe it, until one succeeds.
 That holds over several processes, which tell each other of their probes (`probes`, `hear`): who hears of one holds off until its
 verdict, for PROBE_HELD seconds at most. Between two exchanges nobody hears, so processes that begin in the same half second all
-probe, each with one request; that is accepted, for the end of a rest costs at most one request a process.
+probe, each with one request; that is accepted, for the end of a cooldown costs at most one request a process.
 
 This module must not know verdicts, pools or requests; times are seconds since the epoch, `math.inf` is "out". Plain rows go
 in and out of `snapshot`, `drain` and `restore`, so that rests survive a restart and several processes share them: a row says when
@@ -25,10 +25,10 @@ from collections.abc import Iterable, Iterator, KeysView, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from .cooldown import LONG, VOID, Rest, Row, begin, from_row, longer, looked_in_vain, to_row
+from .cooldown import LONG, VOID, Cooldown, Row, begin, from_row, longer, looked_in_vain, to_row
 from .kinds import Scopes, scopes_of
 
-__all__ = ["LONG", "Look", "Rest", "Rests", "scopes_of"]
+__all__ = ["LONG", "Cooldown", "Cooldowns", "Look", "scopes_of"]
 
 MOST_PER_KEY = 64
 
@@ -51,25 +51,25 @@ class Look(NamedTuple):
     changes: float
 
 
-class Rests:
-    """All rests of one pool, by key id and scope."""
+class Cooldowns:
+    """All cooldowns of one pool, by key id and scope."""
 
     def __init__(self) -> None:
-        self._rests: dict[str, dict[str, Rest]] = {}
+        self._cooldowns: dict[str, dict[str, Cooldown]] = {}
         self._probes: dict[Pair, float] = {}
         self._held: dict[Pair, float] = {}
-        self._dirty: dict[Pair, Rest | None] = {}
+        self._dirty: dict[Pair, Cooldown | None] = {}
         self._lifted: dict[Pair, float] = {}
         self.version = 0
-        """Grows with every change, so that what was derived from the rests can be kept until then."""
+        """Grows with every change, so that what was derived from the cooldowns can be kept until then."""
 
     def known(self) -> KeysView[str]:
         """The keys that rest, or did since their last success."""
-        return self._rests.keys()
+        return self._cooldowns.keys()
 
-    def of(self, key: str) -> Mapping[str, Rest]:
-        """The rests of a key by scope; ended ones stay until a success, for their streak."""
-        return self._rests.get(key, {})
+    def of(self, key: str) -> Mapping[str, Cooldown]:
+        """The cooldowns of a key by scope; ended ones stay until a success, for their streak."""
+        return self._cooldowns.get(key, {})
 
     def extend(
         self,
@@ -82,9 +82,9 @@ class Rests:
         stated: bool,
         recheck: float = math.inf,
         streak: int | None = None,
-    ) -> Rest:
+    ) -> Cooldown:
         """Rest until then, or longer if a longer rest runs already. `recheck`: seconds after which the key is looked at before its end."""
-        old = self._rests.get(key, {}).get(scope)
+        old = self._cooldowns.get(key, {}).get(scope)
         if streak is None:
             streak = old.streak if old else 0
         new = begin(until, now, reason, stated=stated, recheck=recheck, streak=streak)
@@ -100,13 +100,13 @@ class Rests:
 
     def grow(
         self, key: str, scope: str, *, now: float, reason: str, first: float, longest: float, stretch: float = 1.0
-    ) -> Rest:
+    ) -> Cooldown:
         """Rest for a length that nobody stated: `first` seconds, doubled by each failure after an ended rest, at most `longest`.
 
         Failures during a rest are the same incident (requests that were under way) and do not double it. `stretch` (1.0 and
         more) spreads the ends of keys that failed together.
         """
-        old = self._rests.get(key, {}).get(scope)
+        old = self._cooldowns.get(key, {}).get(scope)
         streak = old.streak if old else 0
         if not (old and now < old.opens and streak):
             streak += 1
@@ -114,8 +114,8 @@ class Rests:
         return self.extend(key, scope, until=now + length, now=now, reason=reason, stated=False, streak=streak)
 
     def lift(self, key: str, scope: str | None = None) -> bool:
-        """End a key's rests by hand: one scope, or all of them. True when there was one."""
-        scopes = self._rests.get(key, {})
+        """End a key's cooldowns by hand: one scope, or all of them. True when there was one."""
+        scopes = self._cooldowns.get(key, {})
         gone = list(scopes) if scope is None else [scope] if scope in scopes else []
         for name in gone:
             self._drop(key, name)
@@ -169,14 +169,14 @@ class Rests:
     def succeeded(self, key: str, scopes: Iterable[str], now: float, *, probe: bool) -> None:
         """Forget ended rests and their streaks. A half-open one ends by its probe only: other answers may be from before the rest."""
         for scope in scopes:
-            rest = self._rests.get(key, {}).get(scope)
+            rest = self._cooldowns.get(key, {}).get(scope)
             if rest and now >= rest.opens and (probe or not rest.careful):
                 self._drop(key, scope)
 
     def prune(self, keys: Iterable[str]) -> None:
-        """Forget all keys but these. That lifts nothing: where their rests are stored they stay."""
-        for key in self._rests.keys() - set(keys):
-            self.release(key, self._rests.pop(key))
+        """Forget all keys but these. That lifts nothing: where their cooldowns are stored they stay."""
+        for key in self._cooldowns.keys() - set(keys):
+            self.release(key, self._cooldowns.pop(key))
 
     # --- with other processes ---
 
@@ -198,7 +198,11 @@ class Rests:
 
     def snapshot(self) -> list[dict[str, object]]:
         """Every rest as plain values; times that never come are None."""
-        return [self._row((key, scope), rest) for key, rests in self._rests.items() for scope, rest in rests.items()]
+        return [
+            self._row((key, scope), rest)
+            for key, cooldowns in self._cooldowns.items()
+            for scope, rest in cooldowns.items()
+        ]
 
     def drain(self) -> list[dict[str, object]]:
         """What changed here since the last call, lifted rests included: rows to store."""
@@ -206,26 +210,26 @@ class Rests:
         return [self._row(pair, rest) for pair, rest in changed.items()]
 
     def restore(self, rows: Iterable[Row]) -> set[str]:
-        """Take rows of others or of an earlier run; the longer rest stays, a lifted one ends. Returns whose rests are new or longer."""
+        """Take rows of others or of an earlier run; the longer rest stays, a lifted one ends. Returns whose cooldowns are new or longer."""
         met = set()
         for row in rows:
             pair = str(row["key_id"]), str(row["scope"])
             lifted = float(str(row.get("lifted", NEVER)))
-            old, new = self._rests.get(pair[0], {}).get(pair[1]), from_row(row)
+            old, new = self._cooldowns.get(pair[0], {}).get(pair[1]), from_row(row)
             self._note_lift(pair, lifted)
             lifted = self._lifted.get(pair, NEVER)
             if old and old.since <= lifted:
                 self._forget(*pair)
                 old = None
             if new.since > lifted and (not old or longer(old, new) != old):
-                rests = self._rests.setdefault(pair[0], {})
-                rests[pair[1]] = longer(old, new) if old else new
+                cooldowns = self._cooldowns.setdefault(pair[0], {})
+                cooldowns[pair[1]] = longer(old, new) if old else new
                 met.add(pair[0])
                 self._trim(pair[0], new.since)
             self.version += 1
         return met
 
-    def _row(self, pair: Pair, rest: Rest | None) -> dict[str, object]:
+    def _row(self, pair: Pair, rest: Cooldown | None) -> dict[str, object]:
         lifted = self._lifted.get(pair, NEVER)
         return {"key_id": pair[0], "scope": pair[1], **to_row(rest or replace(VOID, since=lifted)), "lifted": lifted}
 
@@ -238,38 +242,38 @@ class Rests:
 
     # --- inside ---
 
-    def _concerning(self, key: str, scopes: Scopes) -> Iterator[tuple[str, Rest]]:
-        """The rests that a request of these scopes falls under. One with limits of its own is not concerned with the ordinary ones."""
+    def _concerning(self, key: str, scopes: Scopes) -> Iterator[tuple[str, Cooldown]]:
+        """The cooldowns that a request of these scopes falls under. One with limits of its own is not concerned with the ordinary ones."""
         own_limits = len(scopes) > ORDINARY
-        for scope, rest in self._rests.get(key, {}).items():
+        for scope, rest in self._cooldowns.get(key, {}).items():
             if scope in scopes and not (own_limits and scope == "" and rest.of_limits):
                 yield scope, rest
 
     def _probed_until(self, pair: Pair) -> float:
         return math.inf if pair in self._probes else self._held.get(pair, NEVER)
 
-    def _put(self, key: str, scope: str, rest: Rest, now: float) -> None:
-        self._rests.setdefault(key, {})[scope] = self._dirty[key, scope] = rest
+    def _put(self, key: str, scope: str, rest: Cooldown, now: float) -> None:
+        self._cooldowns.setdefault(key, {})[scope] = self._dirty[key, scope] = rest
         self._trim(key, now)
         self.version += 1
 
     def _trim(self, key: str, now: float) -> None:
-        rests = self._rests[key]
-        if len(rests) > MOST_PER_KEY:  # model names come from clients: those that were refused must not pile up
-            for name in [name for name, old in rests.items() if old.opens <= now]:
-                del rests[name]
+        cooldowns = self._cooldowns[key]
+        if len(cooldowns) > MOST_PER_KEY:  # model names come from clients: those that were refused must not pile up
+            for name in [name for name, old in cooldowns.items() if old.opens <= now]:
+                del cooldowns[name]
                 self._dirty.pop((key, name), None)
 
     def _drop(self, key: str, scope: str) -> None:
         """It is over: here, and wherever the row is read."""
-        self._note_lift((key, scope), self._rests[key][scope].since)
+        self._note_lift((key, scope), self._cooldowns[key][scope].since)
         self._dirty[key, scope] = None
         self._forget(key, scope)
         self.version += 1
 
     def _forget(self, key: str, scope: str) -> None:
-        rests = self._rests[key]
-        del rests[scope]
+        cooldowns = self._cooldowns[key]
+        del cooldowns[scope]
         self._probes.pop((key, scope), None)
-        if not rests:
-            del self._rests[key]
+        if not cooldowns:
+            del self._cooldowns[key]

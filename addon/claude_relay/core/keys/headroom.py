@@ -27,7 +27,7 @@ WEIGHT = 0.2
 
 
 @dataclass(slots=True)
-class _Room:
+class _Limit:
     """One key: `share` was left when it was `seen`, and grows by `gain` a second until `reset`, when all is there again.
 
     cost     what an answer takes
@@ -61,14 +61,14 @@ class _Room:
         self.gain = (1.0 - found.share) / (reset - seen) if found.refills and reset > seen else 0.0
 
 
-UNSEEN = _Room()
+UNSEEN = _Limit()
 
 
-class Rooms:
+class Headroom:
     """What is left of the keys, by id."""
 
     def __init__(self) -> None:
-        self._rooms: dict[str, _Room] = {}
+        self._headroom: dict[str, _Limit] = {}
         self._under_way: Counter[str] = Counter()
 
     def started(self, key: str) -> None:
@@ -83,13 +83,13 @@ class Rooms:
 
     def saw(self, key: str, headers: Mapping[str, str], now: float, today: float) -> None:
         """A good answer came; its headers, which name dates by `today`, are read only when somebody asks: most pools never do."""
-        room = self._rooms.setdefault(key, _Room())
+        room = self._headroom.setdefault(key, _Limit())
         room.waiting = headers, now, today
         room.answers += 1
 
     def of(self, key: str, now: float) -> float:
         """The share (1.0: all) that is left; below 0.0 when more is under way than fits."""
-        room = self._rooms.get(key, UNSEEN)
+        room = self._headroom.get(key, UNSEEN)
         if room.waiting:
             room.read()
         left = 1.0 if now >= room.reset else room.share + room.gain * (now - room.seen)
@@ -97,4 +97,4 @@ class Rooms:
 
     def prune(self, keys: Collection[str]) -> None:
         """Forget all keys but these."""
-        self._rooms = {key: room for key, room in self._rooms.items() if key in keys}
+        self._headroom = {key: room for key, room in self._headroom.items() if key in keys}

@@ -35,7 +35,7 @@ type Row = Mapping[str, object]
 class Shared:
     """Rows of `rests`, `sessions`, `loads` and `probes`. Of the last two always all: what is not there is over."""
 
-    rests: tuple[Row, ...] = ()
+    cooldowns: tuple[Row, ...] = ()
     sessions: tuple[Row, ...] = ()
     loads: tuple[Row, ...] = ()
     ttl: float = 3600.0
@@ -45,30 +45,32 @@ class Shared:
 
 def collect(pools: Mapping[str, Pool], sessions: Sessions | None, now: float) -> Shared:
     """What changed here since the last call."""
-    rests = tuple(_at(pool, row) for pool in pools.values() for row in pool.rests.drain())
+    cooldowns = tuple(_at(pool, row) for pool in pools.values() for row in pool.cooldowns.drain())
     loads = tuple(_at(pool, asdict(load)) for pool in pools.values() for load in pool.load.report(now))
-    probes = tuple(_at(pool, row) for pool in pools.values() for row in pool.rests.probes())
+    probes = tuple(_at(pool, row) for pool in pools.values() for row in pool.cooldowns.probes())
     if sessions is None:
-        return Shared(rests, (), loads, probes=probes)
-    return Shared(rests, tuple(sessions.drain()), loads, sessions.ttl, probes)
+        return Shared(cooldowns, (), loads, probes=probes)
+    return Shared(cooldowns, tuple(sessions.drain()), loads, sessions.ttl, probes)
 
 
 def shifted(shared: Shared, seconds: float) -> Shared:
     """The same in the terms of a clock that is so many seconds ahead of this one."""
     if not seconds:
         return shared
-    rests, sessions, probes = (
+    cooldowns, sessions, probes = (
         tuple({name: _later(name, value, seconds) for name, value in row.items()} for row in rows)
-        for rows in (shared.rests, shared.sessions, shared.probes)
+        for rows in (shared.cooldowns, shared.sessions, shared.probes)
     )
-    return replace(shared, rests=rests, sessions=sessions, probes=probes)
+    return replace(shared, cooldowns=cooldowns, sessions=sessions, probes=probes)
 
 
 def clamped(shared: Shared, now: float) -> Shared:
     """The same without times that cannot be: what was written before the system's clock was set back lies in the future, and its
     lengths count from now on."""
-    rests = tuple(_clamped(row, now, row["since"]) for row in shared.rests)
-    return replace(shared, rests=rests, sessions=tuple(_clamped(row, now, row["used"]) for row in shared.sessions))
+    cooldowns = tuple(_clamped(row, now, row["since"]) for row in shared.cooldowns)
+    return replace(
+        shared, cooldowns=cooldowns, sessions=tuple(_clamped(row, now, row["used"]) for row in shared.sessions)
+    )
 
 
 def _clamped(row: Row, now: float, latest: object) -> Row:
@@ -95,8 +97,8 @@ def absorbing(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shar
     Whatever happens in a pause is not undone by what comes after it.
     """
     for provider, pool in pools.items():
-        pool.restore(row for row in shared.rests if row["provider"] == provider)
-        pool.rests.hear(row for row in shared.probes if row["provider"] == provider)
+        pool.restore(row for row in shared.cooldowns if row["provider"] == provider)
+        pool.cooldowns.hear(row for row in shared.probes if row["provider"] == provider)
         pool.load.hear((_load(row) for row in shared.loads if row["provider"] == provider), now)
     if sessions is None:
         return

@@ -92,9 +92,9 @@ def priority(keys: Sequence[Key], view: View, random: Random) -> Key:
 def headroom(keys: Sequence[Key], view: View, random: Random) -> Key:
     """Any of those with most left: a twentieth is no difference, so that several relays do not take the same one."""
     compared = _ahead(keys, view)
-    rooms = [view.room(key) for key in compared]
-    enough = max(rooms) - NEAR
-    return any_of([key for key, room in zip(compared, rooms, strict=True) if room >= enough], view, random)
+    headroom = [view.room(key) for key in compared]
+    enough = max(headroom) - NEAR
+    return any_of([key for key, room in zip(compared, headroom, strict=True) if room >= enough], view, random)
 
 
 def _least(keys: Sequence[Key], measure: Callable[[Key], int], view: View, random: Random) -> Key:

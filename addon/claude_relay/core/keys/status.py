@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .cooldown import Rest
+from .cooldown import Cooldown
 
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
     """One key for a status report. `until` None: it does not rest, or nobody knows how long.
 
-    status  ready | full (its own limits allow no more now) | resting | probing (its next request is a probe) | out
+    status  ready | full (its own limits allow no more now) | cooldown | probing (its next request is a probe) | out
     """
 
     alias: str
@@ -29,20 +29,20 @@ class KeyState:
     def of(
         cls,
         alias: str,
-        rests: Mapping[str, Rest],
+        cooldowns: Mapping[str, Cooldown],
         why_full: str,
         now: float,
         in_flight: int,
         used: int,
         headroom: float,
     ) -> KeyState:
-        """From a key's rests by scope; only those that still matter are told. `why_full` empty: its limits allow more."""
-        rests = {scope: rest for scope, rest in rests.items() if rest.careful or now < rest.opens}
+        """From a key's cooldowns by scope; only those that still matter are told. `why_full` empty: its limits allow more."""
+        cooldowns = {scope: rest for scope, rest in cooldowns.items() if rest.careful or now < rest.opens}
         status = "full" if why_full else "ready"
-        if own := rests.get(""):
-            status = "out" if own.until == math.inf else "probing" if now >= own.opens else "resting"
-        until = own.until if own and status == "resting" else None
-        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in rests.items()]
+        if own := cooldowns.get(""):
+            status = "out" if own.until == math.inf else "probing" if now >= own.opens else "cooldown"
+        until = own.until if own and status == "cooldown" else None
+        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in cooldowns.items()]
         reason = "; ".join([*reasons, why_full] if status == "full" else reasons)
         return cls(alias, status, until, reason, in_flight, used, headroom)
 
@@ -54,7 +54,7 @@ class PoolState:
     provider: str
     total: int
     ready: int
-    resting: int
+    in_cooldown: int
     out: int
     keys: tuple[KeyState, ...]
     full: int = 0
@@ -63,5 +63,5 @@ class PoolState:
     def of(cls, provider: str, keys: Sequence[KeyState]) -> PoolState:
         """Counted from its keys."""
         count = Counter(key.status for key in keys)
-        resting = count["resting"] + count["probing"]
-        return cls(provider, len(keys), count["ready"], resting, count["out"], tuple(keys), count["full"])
+        in_cooldown = count["cooldown"] + count["probing"]
+        return cls(provider, len(keys), count["ready"], in_cooldown, count["out"], tuple(keys), count["full"])

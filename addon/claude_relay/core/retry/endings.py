@@ -13,64 +13,64 @@ from claude_relay.core.bodies.ratelimits import retry_at
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Conclusion, Failure, PassedOn, Refused
 
-from .refusals import all_rest, no_answer, overloaded, silent
-from .state import Last, Trip, Try
+from .refusals import all_in_cooldown, no_answer, overloaded, silent
+from .state import Last, RetryState, Try
 from .table import AtEnd
 from .verdicts import MEANINGS
 
 
-def give_up(trip: Trip) -> Conclusion:
+def give_up(state: RetryState) -> Conclusion:
     """What the client gets."""
-    if trip.last is None:
-        return Refused(_all_rest(trip))
-    return AT_END[MEANINGS[trip.last.verdict.name].at_end](trip, trip.last)
+    if state.last is None:
+        return Refused(_all_in_cooldown(state))
+    return AT_END[MEANINGS[state.last.verdict.name].at_end](state, state.last)
 
 
-def _end_as_it_is(trip: Trip, last: Last) -> Conclusion:
+def _end_as_it_is(state: RetryState, last: Last) -> Conclusion:
     return PassedOn(last.verdict)
 
 
-def _end_resting(trip: Trip, last: Last) -> Conclusion:
+def _end_in_cooldown(state: RetryState, last: Last) -> Conclusion:
     """Keys are to blame; when a provider failed as well, so that keys are ready but of no use, it is."""
-    if any(_still_ready(trip, failed.step) for failed in trip.failures):
-        return _end_down(trip, last)
-    return Refused(_all_rest(trip), last.verdict)
+    if any(_still_ready(state, failed.step) for failed in state.failures):
+        return _end_down(state, last)
+    return Refused(_all_in_cooldown(state), last.verdict)
 
 
-def _all_rest(trip: Trip) -> RelayError:
+def _all_in_cooldown(state: RetryState) -> RelayError:
     """Of the providers that the request can be sent to: that others have keys to spare is no reason to come again."""
-    hops = tuple(hop for hop in trip.hops if hop.provider not in trip.gone) or trip.hops
-    return all_rest(hops, trip.pools, trip.clock(), trip.barred)
+    targets = tuple(target for target in state.targets if target.provider not in state.gone) or state.targets
+    return all_in_cooldown(targets, state.pools, state.clock(), state.barred)
 
 
-def _still_ready(trip: Trip, step: Try) -> bool:
-    return step.key is None or step.pool.is_ready(step.key, step.hop.kind, trip.clock())
+def _still_ready(state: RetryState, step: Try) -> bool:
+    return step.key is None or step.pool.is_ready(step.key, step.target.kind, state.clock())
 
 
-def _end_down(trip: Trip, last: Last) -> Conclusion:
+def _end_down(state: RetryState, last: Last) -> Conclusion:
     """The upstream's own error where that came last; otherwise what all failures have in common."""
     came_last = MEANINGS[last.verdict.name].at_end is AtEnd.DOWN
     if came_last and last.status:
         return PassedOn(last.verdict)
-    busy = [failed for failed in trip.failures if failed.verdict.name == "overloaded"]
+    busy = [failed for failed in state.failures if failed.verdict.name == "overloaded"]
     if busy:
-        return Refused(overloaded(busy, asked_for(trip, busy[-1])), last.verdict)
+        return Refused(overloaded(busy, asked_for(state, busy[-1])), last.verdict)
     if came_last and last.outcome.failure is Failure.ERROR_EVENT:
         return PassedOn(last.verdict)
-    failures = trip.failures or [last]
+    failures = state.failures or [last]
     all_silent = all(failed.outcome.failure is Failure.TIMEOUT for failed in failures)
     return Refused((silent if all_silent else no_answer)(failures), last.verdict)
 
 
-AT_END: Mapping[AtEnd, Callable[[Trip, Last], Conclusion]] = {
+AT_END: Mapping[AtEnd, Callable[[RetryState, Last], Conclusion]] = {
     AtEnd.PASS_ON: _end_as_it_is,
-    AtEnd.REST: _end_resting,
+    AtEnd.COOLDOWN: _end_in_cooldown,
     AtEnd.DOWN: _end_down,
 }
 
 
-def asked_for(trip: Trip, last: Last) -> float:
+def asked_for(state: RetryState, last: Last) -> float:
     """Seconds that the provider asked to wait; 0.0 when it did not."""
-    today = trip.today(trip.clock())
+    today = state.today(state.clock())
     asked = retry_at(last.outcome.headers, today)
     return 0.0 if asked is None else asked - today

@@ -49,23 +49,23 @@ from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.exchange import (
     Accepted,
     Attempt,
-    Blame,
+    Cause,
     Conclusion,
     Endpoint,
     Facts,
-    Hop,
     Outcome,
     PassedOn,
+    Target,
     Verdict,
     Wait,
 )
-from claude_relay.core.keys.affinity import Seating
+from claude_relay.core.keys.affinity import Affinity
 from claude_relay.core.keys.kinds import kind_of
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.sessions import Sessions
 
 from .endings import asked_for, give_up
-from .state import NOBODY, Last, RetryLike, Trip, Try, add
+from .state import NOBODY, Last, RetryLike, RetryState, Try, add
 from .table import AtEnd, Then
 from .verdicts import MEANINGS, judge
 
@@ -76,7 +76,7 @@ as little about a key's work as their failure."""
 
 def attempts(
     facts: Facts,
-    hops: Sequence[Hop],
+    targets: Sequence[Target],
     pools: Mapping[str, Pool],
     retry: RetryLike,
     *,
@@ -97,65 +97,67 @@ def attempts(
     owner       the key that made what the request is about; while the pool has it no other is asked
     wall        seconds since the epoch as others have them, in whose terms providers name dates; None: as `clock`
     """
-    hops = tuple(replace(hop, kind=kind_of(facts, hop.model)) for hop in hops)
-    seating = Seating.of(sessions, facts, short_wait)
-    trip = Trip(facts, hops, pools, retry, clock, wall or clock, random, short_wait, seating)
+    targets = tuple(replace(target, kind=kind_of(facts, target.model)) for target in targets)
+    affinity = Affinity.of(sessions, facts, short_wait)
+    state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity)
     pool = pools.get(owner.provider) if owner else None
     if owner and pool and pool.by_id(owner.key_id):
-        hop = next((hop for hop in hops if hop.provider == owner.provider), Hop(owner.provider, facts.model))
-        trip.keep_to(hop, pool, owner.key_id)
+        target = next(
+            (target for target in targets if target.provider == owner.provider), Target(owner.provider, facts.model)
+        )
+        state.keep_to(target, pool, owner.key_id)
     while True:
-        step = _next_step(trip)
+        step = _next_step(state)
         if isinstance(step, Wait):
-            trip.waited += step.seconds
+            state.waited += step.seconds
             yield step
         elif isinstance(step, Try):
-            conclusion = yield from _attempt(trip, step)
+            conclusion = yield from _attempt(state, step)
             if conclusion:
                 return conclusion
         else:
             return step
 
 
-def _next_step(trip: Trip) -> Try | Wait | Conclusion:
+def _next_step(state: RetryState) -> Try | Wait | Conclusion:
     """The next attempt, a wait before it, or the end."""
-    step: Try | Wait | None = trip.settled_on()
-    if step is None and trip.is_over:
-        return give_up(trip)
-    step = step or trip.candidate()
+    step: Try | Wait | None = state.settled_on()
+    if step is None and state.is_over:
+        return give_up(state)
+    step = step or state.candidate()
     if isinstance(step, Wait):
         return step
     if step is None:
-        return _wait_for_key(trip) or trip.another_round() or _ask_denied(trip) or give_up(trip)
-    if trip.last and step.hop == trip.last.step.hop:
-        trip.forced = step
-        return trip.take_pause() or step
-    trip.pause = 0.0
+        return _wait_for_key(state) or state.another_round() or _ask_denied(state) or give_up(state)
+    if state.last and step.target == state.last.step.target:
+        state.forced = step
+        return state.take_pause() or step
+    state.pause = 0.0
     return step
 
 
-def _wait_for_key(trip: Trip) -> Wait | None:
+def _wait_for_key(state: RetryState) -> Wait | None:
     """An error that is passed on when no other key is left is passed on at once."""
-    at_end = MEANINGS[trip.last.verdict.name].at_end if trip.last else AtEnd.REST
-    return None if at_end is AtEnd.PASS_ON else trip.wait_for_key()
+    at_end = MEANINGS[state.last.verdict.name].at_end if state.last else AtEnd.COOLDOWN
+    return None if at_end is AtEnd.PASS_ON else state.wait_for_key()
 
 
-def _ask_denied(trip: Trip) -> Try | None:
+def _ask_denied(state: RetryState) -> Try | None:
     """Keys that rest for this model are asked all the same, until one is refused it again, which speaks for all; an error that is passed
     on when no other key is left is not exchanged for theirs.
     """
-    last = trip.last.verdict if trip.last else None
-    ends = last and (last.blame is Blame.KEY_MODEL or MEANINGS[last.name].at_end is AtEnd.PASS_ON)
-    return None if ends else trip.denied()
+    last = state.last.verdict if state.last else None
+    ends = last and (last.cause is Cause.KEY_MODEL or MEANINGS[last.name].at_end is AtEnd.PASS_ON)
+    return None if ends else state.denied()
 
 
-def _attempt(trip: Trip, step: Try) -> Generator[Attempt, Outcome | None, Conclusion | None]:
+def _attempt(state: RetryState, step: Try) -> Generator[Attempt, Outcome | None, Conclusion | None]:
     """One attempt, its key counted as busy while it is under way. Returns the end of the request, or None to go on."""
-    attempt = _begin(trip, step)
+    attempt = _begin(state, step)
     learned, conclusion = False, None
     try:
         outcome = yield attempt
-        conclusion = _learn(trip, step, attempt, outcome or Outcome())
+        conclusion = _learn(state, step, attempt, outcome or Outcome())
         learned = True
     finally:
         if step.key:
@@ -163,47 +165,47 @@ def _attempt(trip: Trip, step: Try) -> Generator[Attempt, Outcome | None, Conclu
         if step.key and not isinstance(conclusion, Accepted):
             step.pool.finished(step.key)
         if step.key and not learned:
-            step.pool.abandoned(step.key, step.hop.kind, probe=attempt.probe)
+            step.pool.abandoned(step.key, step.target.kind, probe=attempt.probe)
     return conclusion
 
 
-def _begin(trip: Trip, step: Try) -> Attempt:
-    trip.began(step)
-    probe = step.pool.started(step.key, step.hop.kind, trip.clock()) if step.key else False
-    if step.key and trip.seating:
-        trip.seating.sit(step.hop, step.pool, step.key, trip.clock())
-    trip.probed = trip.probed or probe
-    because = trip.last.verdict if trip.last else None
-    return Attempt(trip.sent, step.hop.provider, step.key, step.hop.model, because, probe, trip.repaired)
+def _begin(state: RetryState, step: Try) -> Attempt:
+    state.began(step)
+    probe = step.pool.started(step.key, step.target.kind, state.clock()) if step.key else False
+    if step.key and state.affinity:
+        state.affinity.sit(step.target, step.pool, step.key, state.clock())
+    state.probed = state.probed or probe
+    because = state.last.verdict if state.last else None
+    return Attempt(state.sent, step.target.provider, step.key, step.target.model, because, probe, state.repaired)
 
 
-def _learn(trip: Trip, step: Try, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
+def _learn(state: RetryState, step: Try, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
     """Take in an outcome: what it does to the key, and what follows."""
-    now = trip.clock()
-    today = trip.today(now)
-    verdict = _in_terms_of(now, today, judge(outcome, _facts_at(trip, step), now=today))
+    now = state.clock()
+    today = state.today(now)
+    verdict = _in_terms_of(now, today, judge(outcome, _facts_at(state, step), now=today))
     then = MEANINGS[verdict.name].then
-    if step.key and then is Then.ACCEPT and trip.facts.endpoint in INFERENCE:
-        step.pool.succeeded(step.key, step.hop.kind, outcome.headers, now, probe=attempt.probe, today=today)
-        if trip.seating:
-            trip.seating.accepted(step.hop, step.key, now)
+    if step.key and then is Then.ACCEPT and state.facts.endpoint in INFERENCE:
+        step.pool.succeeded(step.key, step.target.kind, outcome.headers, now, probe=attempt.probe, today=today)
+        if state.affinity:
+            state.affinity.accepted(step.target, step.key, now)
     elif step.key:
-        step.pool.apply(verdict, step.key, step.hop.kind, now, trip.random, probe=attempt.probe)
-    trip.last = Last(step, outcome, verdict)
-    return AFTER[then](trip, trip.last)
+        step.pool.apply(verdict, step.key, step.target.kind, now, state.random, probe=attempt.probe)
+    state.last = Last(step, outcome, verdict)
+    return AFTER[then](state, state.last)
 
 
 def _in_terms_of(now: float, today: float, verdict: Verdict) -> Verdict:
     """A verdict of `today`, by the clock that says `now`."""
-    until = verdict.rest_until
+    until = verdict.cooldown_until
     if until is None or now == today:
         return verdict
-    return replace(verdict, rest_until=now if until <= today else until + (now - today))
+    return replace(verdict, cooldown_until=now if until <= today else until + (now - today))
 
 
-def _facts_at(trip: Trip, step: Try) -> Facts:
+def _facts_at(state: RetryState, step: Try) -> Facts:
     """The request as this provider sees it. Without a key of ours there is no health to protect, so every endpoint speaks for itself."""
-    facts, model = trip.facts, step.hop.model
+    facts, model = state.facts, step.target.model
     endpoint = facts.endpoint if step.key else Endpoint.MESSAGES
     return (
         facts if (model, endpoint) == (facts.model, facts.endpoint) else replace(facts, model=model, endpoint=endpoint)
@@ -213,86 +215,86 @@ def _facts_at(trip: Trip, step: Try) -> Facts:
 # --- after a verdict ---
 
 
-def _accept(trip: Trip, last: Last) -> Conclusion | None:
+def _accept(state: RetryState, last: Last) -> Conclusion | None:
     """The failures that led here were those of their keys, where another key of the same provider did it."""
     mine = {
         failed.step.key_id: failed
-        for failed in trip.failures
-        if failed.step.hop.provider == last.step.hop.provider and failed.verdict.blame is Blame.ROUTE
+        for failed in state.failures
+        if failed.step.target.provider == last.step.target.provider and failed.verdict.cause is Cause.ROUTE
     }
     for key_id, failed in mine.items():
-        if failed.step.key and last.step.key and key_id != last.step.key.id and trip.facts.endpoint in INFERENCE:
-            failed.step.pool.failed_alone(failed.verdict, failed.step.key, trip.clock(), trip.random)
+        if failed.step.key and last.step.key and key_id != last.step.key.id and state.facts.endpoint in INFERENCE:
+            failed.step.pool.failed_alone(failed.verdict, failed.step.key, state.clock(), state.random)
     return Accepted(last.verdict)
 
 
-def _pass_on(trip: Trip, last: Last) -> Conclusion | None:
+def _pass_on(state: RetryState, last: Last) -> Conclusion | None:
     return PassedOn(last.verdict)
 
 
-def _next_key(trip: Trip, last: Last) -> Conclusion | None:
+def _next_key(state: RetryState, last: Last) -> Conclusion | None:
     """The key rests, so it is not chosen again. The client's own credential has no next."""
-    trip.found_out(last.step)
+    state.found_out(last.step)
     return None if last.step.key else PassedOn(last.verdict)
 
 
-def _fresh_key(trip: Trip, last: Last) -> Conclusion | None:
-    trip.exclude(last.step)
-    trip.uncertain(last.step, pause=False)
+def _fresh_key(state: RetryState, last: Last) -> Conclusion | None:
+    state.exclude(last.step)
+    state.uncertain(last.step, pause=False)
     return None if last.step.key else PassedOn(last.verdict)
 
 
-def _other_key(trip: Trip, last: Last) -> Conclusion | None:
+def _other_key(state: RetryState, last: Last) -> Conclusion | None:
     if 400 <= last.status < 500 and last.status != 408:
-        trip.found_out(last.step)
-        trip.exclude(last.step)
+        state.found_out(last.step)
+        state.exclude(last.step)
         return None
-    return _any_key(trip, last)
+    return _any_key(state, last)
 
 
-def _any_key(trip: Trip, last: Last) -> Conclusion | None:
-    trip.failures.append(last)
-    trip.uncertain(last.step)
+def _any_key(state: RetryState, last: Last) -> Conclusion | None:
+    state.failures.append(last)
+    state.uncertain(last.step)
     return None
 
 
-def _same_key(trip: Trip, last: Last) -> Conclusion | None:
+def _same_key(state: RetryState, last: Last) -> Conclusion | None:
     """No capacity for this key: its cache is warm, so it gets a second try, if its provider does not want a longer wait than there is."""
-    step, seconds = last.step, asked_for(trip, last)
-    trip.failures.append(last)
+    step, seconds = last.step, asked_for(state, last)
+    state.failures.append(last)
     if step.key:
-        step.pool.overloaded(step.key, trip.clock())
-    if seconds > trip.left():
-        trip.exclude(step)
-    elif step.key_id not in trip.repeated.get(step.hop.provider, NOBODY):
-        add(trip.repeated, step)
-        trip.forced, trip.pause = step, max(trip.jitter(step), seconds)
+        step.pool.overloaded(step.key, state.clock())
+    if seconds > state.left():
+        state.exclude(step)
+    elif step.key_id not in state.repeated.get(step.target.provider, NOBODY):
+        add(state.repeated, step)
+        state.forced, state.pause = step, max(state.jitter(step), seconds)
         return None
-    trip.uncertain(step)
-    if not trip.count_fresh(step.hop) and seconds <= trip.left():
-        trip.pause = max(trip.pause, seconds)
+    state.uncertain(step)
+    if not state.count_fresh(step.target) and seconds <= state.left():
+        state.pause = max(state.pause, seconds)
     return None
 
 
-def _next_route(trip: Trip, last: Last) -> Conclusion | None:
-    trip.leave_route(last.step)
+def _next_route(state: RetryState, last: Last) -> Conclusion | None:
+    state.leave_route(last.step)
     return None
 
 
-def _next_provider(trip: Trip, last: Last) -> Conclusion | None:
-    trip.gone.add(last.step.hop.provider)
+def _next_provider(state: RetryState, last: Last) -> Conclusion | None:
+    state.gone.add(last.step.target.provider)
     return None
 
 
-def _repair(trip: Trip, last: Last) -> Conclusion | None:
+def _repair(state: RetryState, last: Last) -> Conclusion | None:
     """Thoughts are signed by whoever had them, and a conversation may have been with somebody else before."""
-    if trip.repaired:
+    if state.repaired:
         return PassedOn(last.verdict)
-    trip.repaired, trip.forced = True, last.step
+    state.repaired, state.forced = True, last.step
     return None
 
 
-AFTER: Mapping[Then, Callable[[Trip, Last], Conclusion | None]] = {
+AFTER: Mapping[Then, Callable[[RetryState, Last], Conclusion | None]] = {
     Then.ACCEPT: _accept,
     Then.NEXT_KEY: _next_key,
     Then.FRESH_KEY: _fresh_key,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from claude_relay.core.config.locate import command
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Hop
+from claude_relay.core.exchange import Target
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.status import KeyState
 
@@ -23,18 +23,18 @@ SOON = 1.0
 NOBODY: Mapping[str, frozenset[str]] = {}
 
 
-def all_rest(
-    hops: Sequence[Hop], pools: Mapping[str, Pool], now: float, barred: Mapping[str, frozenset[str]] = NOBODY
+def all_in_cooldown(
+    targets: Sequence[Target], pools: Mapping[str, Pool], now: float, barred: Mapping[str, frozenset[str]] = NOBODY
 ) -> RelayError:
     """No key may be used now: 429 with the soonest true retry-after; 503 when that is never; 503 too when there is no key at all.
 
     barred  ids of keys, by provider, that the request could not use anyway
     """
-    known = [(pools[hop.provider], hop) for hop in hops if hop.provider in pools]
+    known = [(pools[target.provider], target) for target in targets if target.provider in pools]
     if not any(pool.keys for pool, _ in known):
-        return no_keys(hops)
+        return no_keys(targets)
     others = {pool.provider: barred.get(pool.provider, frozenset()) for pool, _ in known}
-    ends = [end for pool, hop in known if (end := pool.soonest(hop.kind, now, others[pool.provider])) is not None]
+    ends = [end for pool, target in known if (end := pool.soonest(target.kind, now, others[pool.provider])) is not None]
     reasons = _reasons([pool for pool, _ in known], now, others)
     if not ends:
         return RelayError(
@@ -46,9 +46,9 @@ def all_rest(
     )
 
 
-def no_keys(hops: Sequence[Hop]) -> RelayError:
+def no_keys(targets: Sequence[Target]) -> RelayError:
     """There is nothing to send the request with."""
-    names = " or ".join(dict.fromkeys(hop.provider for hop in hops)) or "any provider"
+    names = " or ".join(dict.fromkeys(target.provider for target in targets)) or "any provider"
     return RelayError(
         503,
         f"no key for {names}: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml.",
@@ -85,11 +85,11 @@ def no_answer(failures: Sequence[Last]) -> RelayError:
 
 
 def _names(failures: Sequence[Last]) -> str:
-    return " and ".join(dict.fromkeys(failed.step.hop.provider for failed in failures))
+    return " and ".join(dict.fromkeys(failed.step.target.provider for failed in failures))
 
 
 def _last(failures: Sequence[Last]) -> str:
-    return f"{failures[-1].step.hop.provider}: {failures[-1].verdict.reason}"
+    return f"{failures[-1].step.target.provider}: {failures[-1].verdict.reason}"
 
 
 def _tries(failures: Sequence[Last]) -> str:

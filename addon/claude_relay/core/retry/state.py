@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from claude_relay.core.exchange import Facts, Hop, Key, Outcome, Verdict, Wait
-from claude_relay.core.keys.affinity import Seating
+from claude_relay.core.exchange import Facts, Key, Outcome, Target, Verdict, Wait
+from claude_relay.core.keys.affinity import Affinity
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.steady import SLACK
 
@@ -58,7 +58,7 @@ class RetryLike(Protocol):
 class Try:
     """What an attempt is made of. `key` None: the client's own credential."""
 
-    hop: Hop
+    target: Target
     pool: Pool
     key: Key | None
 
@@ -88,11 +88,11 @@ type Table = dict[str, frozenset[str]]
 
 
 @dataclass(slots=True)
-class Trip:
+class RetryState:
     """The state of one request."""
 
     facts: Facts
-    hops: tuple[Hop, ...]
+    targets: tuple[Target, ...]
     pools: Mapping[str, Pool]
     retry: RetryLike
     clock: Callable[[], float]
@@ -100,7 +100,7 @@ class Trip:
     """The time in whose terms providers name dates."""
     random: Callable[[], float]
     short_wait: float
-    seating: Seating | None = None
+    affinity: Affinity | None = None
     """Where the request's session sits; None: it has none."""
     sent: int = 0
     spent: int = 0
@@ -149,71 +149,73 @@ class Trip:
         """Whether no further try is allowed: too many said nothing certain, or too many keys were found out and others are left."""
         if self.spent >= self.limit:
             return True
-        return sum(map(len, self.found.values())) >= self.retry.keys and any(map(self.count_fresh, self.hops))
+        return sum(map(len, self.found.values())) >= self.retry.keys and any(map(self.count_fresh, self.targets))
 
     def settled_on(self) -> Try | None:
         """The try that was settled on, while its key may be used."""
         step = self.forced
-        if step and step.key and not step.pool.is_ready(step.key, step.hop.kind, self.clock()):
+        if step and step.key and not step.pool.is_ready(step.key, step.target.kind, self.clock()):
             return None
         return step
 
     def candidate(self) -> Try | Wait | None:
         """The next try, or the wait for a warm key before it; None when nobody is of use now."""
-        for hop in self.hops:
-            if not self.is_down(hop) and (step := self.fresh_at(hop) or self.again_at(hop)):
+        for target in self.targets:
+            if not self.is_down(target) and (step := self.fresh_at(target) or self.again_at(target)):
                 return step
-        for hop in self.hops:
-            if hop.provider not in self.gone and (step := self.fresh_at(hop)):
+        for target in self.targets:
+            if target.provider not in self.gone and (step := self.fresh_at(target)):
                 return step
         return None
 
-    def fresh_at(self, hop: Hop) -> Try | Wait | None:
+    def fresh_at(self, target: Target) -> Try | Wait | None:
         """A try with a key of this provider that the request has not asked, or a wait before it."""
-        pool = self.pools.get(hop.provider)
+        pool = self.pools.get(target.provider)
         if pool is None:
             return None
-        asked = self.asked.get(hop.provider, NOBODY)
+        asked = self.asked.get(target.provider, NOBODY)
         if not pool.keys:
-            return Try(hop, pool, None) if pool.passthrough and CLIENTS_OWN not in asked else None
-        excluded = self.excluded(hop)
-        if wait := self.wait_for_seat(hop, pool, excluded | self.avoided.get(hop.provider, NOBODY)):
+            return Try(target, pool, None) if pool.passthrough and CLIENTS_OWN not in asked else None
+        excluded = self.excluded(target)
+        if wait := self.wait_for_seat(target, pool, excluded | self.avoided.get(target.provider, NOBODY)):
             return wait
-        key = self.choose(hop, pool, excluded | asked)
-        return Try(hop, pool, key) if key else None
+        key = self.choose(target, pool, excluded | asked)
+        return Try(target, pool, key) if key else None
 
-    def again_at(self, hop: Hop) -> Try | None:
+    def again_at(self, target: Target) -> Try | None:
         """One more try at this provider, when no key of it is fresh; a key that others are preferred to only if there is no other."""
-        pool = self.pools.get(hop.provider)
+        pool = self.pools.get(target.provider)
         if pool is None or not self.can_repeat():
             return None
-        tried = self.excluded(hop)
+        tried = self.excluded(target)
         if not pool.keys:
-            return Try(hop, pool, None) if pool.passthrough and CLIENTS_OWN not in tried else None
-        key = self.choose(hop, pool, tried | self.avoided.get(hop.provider, NOBODY)) or self.choose(hop, pool, tried)
-        return Try(hop, pool, key) if key else None
+            return Try(target, pool, None) if pool.passthrough and CLIENTS_OWN not in tried else None
+        key = self.choose(target, pool, tried | self.avoided.get(target.provider, NOBODY)) or self.choose(
+            target, pool, tried
+        )
+        return Try(target, pool, key) if key else None
 
     def can_repeat(self) -> bool:
         """Whether one more failure leaves a try for every key that was not asked yet."""
         left = self.limit - self.spent - 1
-        return left >= sum(self.count_fresh(hop) for hop in self.hops)
+        return left >= sum(self.count_fresh(target) for target in self.targets)
 
-    def count_fresh(self, hop: Hop) -> int:
+    def count_fresh(self, target: Target) -> int:
         """How many keys of a provider are ready and were not asked."""
-        pool = self.pools.get(hop.provider)
-        if pool is None or hop.provider in self.gone:
+        pool = self.pools.get(target.provider)
+        if pool is None or target.provider in self.gone:
             return 0
-        asked = self.asked.get(hop.provider, NOBODY)
+        asked = self.asked.get(target.provider, NOBODY)
         if not pool.keys:
             return int(pool.passthrough and CLIENTS_OWN not in asked)
-        return pool.count_ready(hop.kind, self.clock(), self.excluded(hop) | asked)
+        return pool.count_ready(target.kind, self.clock(), self.excluded(target) | asked)
 
-    def choose(self, hop: Hop, pool: Pool, exclude: frozenset[str]) -> Key | None:
+    def choose(self, target: Target, pool: Pool, exclude: frozenset[str]) -> Key | None:
         """The session's key, or the pool's choice. One request spends no more than one try on a probe while there are sure keys."""
         now, probe = self.clock(), not self.probed
-        if self.seating:
-            return self.seating.key(hop, pool, exclude, now, self.random, probe=probe)
-        return pool.choose(hop.kind, now, exclude, self.random, probe=probe)
+        if self.affinity:
+            return self.affinity.key(target, pool, exclude, now, self.random, probe=probe)
+        return pool.choose(target.kind, now, exclude, self.random, probe=probe)
 
     def denied(self) -> Try | None:
         """A key not asked yet that rests for nothing but this model, when no other is back soon: the request that it was refused for may
@@ -221,31 +223,31 @@ class Trip:
         """
         if self.soonest(self.clock()) is not None:
             return None
-        for hop in sorted(self.hops, key=self.is_down):
-            pool = None if hop.provider in self.gone else self.pools.get(hop.provider)
-            useless = self.excluded(hop) | self.asked.get(hop.provider, NOBODY)
-            key = pool.choose_denied(hop.kind, self.clock(), self.random, useless) if pool else None
+        for target in sorted(self.targets, key=self.is_down):
+            pool = None if target.provider in self.gone else self.pools.get(target.provider)
+            useless = self.excluded(target) | self.asked.get(target.provider, NOBODY)
+            key = pool.choose_denied(target.kind, self.clock(), self.random, useless) if pool else None
             if pool and key:
-                return Try(hop, pool, key)
+                return Try(target, pool, key)
         return None
 
-    def excluded(self, hop: Hop) -> frozenset[str]:
+    def excluded(self, target: Target) -> frozenset[str]:
         """The keys of a provider that are of no use for this request."""
-        tried, barred = self.tried.get(hop.provider), self.barred.get(hop.provider)
+        tried, barred = self.tried.get(target.provider), self.barred.get(target.provider)
         return tried | barred if tried and barred else tried or barred or NOBODY
 
-    def is_down(self, hop: Hop) -> bool:
+    def is_down(self, target: Target) -> bool:
         """Whether this request has done with a provider for now."""
-        return hop.provider in self.gone or self.strikes.get(hop.provider, 0) >= STRIKES
+        return target.provider in self.gone or self.strikes.get(target.provider, 0) >= STRIKES
 
     def struck(self) -> bool:
         """Whether a provider had its turn and failed, but may be asked again."""
-        return any(self.is_down(hop) and hop.provider not in self.gone for hop in self.hops)
+        return any(self.is_down(target) and target.provider not in self.gone for target in self.targets)
 
-    def keep_to(self, hop: Hop, pool: Pool, key_id: str) -> None:
+    def keep_to(self, target: Target, pool: Pool, key_id: str) -> None:
         """Only this key will do: it made what the request is about."""
-        self.hops = (hop,)
-        self.barred = {hop.provider: frozenset(key.id for key in pool.keys if key.id != key_id)}
+        self.targets = (target,)
+        self.barred = {target.provider: frozenset(key.id for key in pool.keys if key.id != key_id)}
 
     # --- what an outcome does ---
 
@@ -257,7 +259,7 @@ class Trip:
 
     def found_out(self, step: Try) -> None:
         """The key is of no use now, and everybody knows it. That counts only when this request had found it out before."""
-        provider = step.hop.provider
+        provider = step.target.provider
         if step.key_id in self.found.get(provider, NOBODY):
             waited_for = self.waited_for.pop(provider, NOBODY)
             self.spent += step.key_id not in waited_for
@@ -268,19 +270,19 @@ class Trip:
         """A try that says nothing certain of the key: others come first. Its provider suffers, unless it answers to other keys."""
         add(self.avoided, step)
         well = step.key is not None and step.pool.is_well(self.clock(), step.key)
-        if well and self.spared < self.limit and self.count_fresh(step.hop):
+        if well and self.spared < self.limit and self.count_fresh(step.target):
             self.spared += 1
             return
         self.spent += 1
-        self.strikes[step.hop.provider] = self.strikes.get(step.hop.provider, 0) + 1
+        self.strikes[step.target.provider] = self.strikes.get(step.target.provider, 0) + 1
         if pause:
             self.pause = self.jitter(step)
 
     def jitter(self, step: Try) -> float:
         """The pause before a provider that failed is asked again, in seconds: full jitter, doubling with each failure of the same key."""
-        key = step.hop.provider, step.key_id
+        key = step.target.provider, step.key_id
         times, self.failed[key] = self.failed[key], self.failed[key] + 1
-        longest = FIRST_PAUSE if self.count_fresh(step.hop) else FIRST_PAUSE * 2.0 ** min(times, 10)
+        longest = FIRST_PAUSE if self.count_fresh(step.target) else FIRST_PAUSE * 2.0 ** min(times, 10)
         return self.random() * min(self.short_wait, longest)
 
     def exclude(self, step: Try) -> None:
@@ -291,9 +293,9 @@ class Trip:
         """Something on the way stops the request: only keys that go out another way are of use at this provider."""
         way = step.key.proxy if step.key else None
         same = frozenset(key.id for key in step.pool.keys if key.proxy == way)
-        self.tried[step.hop.provider] = self.tried.get(step.hop.provider, NOBODY) | same
+        self.tried[step.target.provider] = self.tried.get(step.target.provider, NOBODY) | same
         if len(same) == len(step.pool.keys):
-            self.gone.add(step.hop.provider)
+            self.gone.add(step.target.provider)
 
     # --- waiting ---
 
@@ -316,15 +318,15 @@ class Trip:
         because = self.last.verdict if self.last else None
         return Wait(seconds, reason, because) if seconds >= LEAST_WAIT else None
 
-    def wait_for_seat(self, hop: Hop, pool: Pool, useless: frozenset[str]) -> Wait | None:
+    def wait_for_seat(self, target: Target, pool: Pool, useless: frozenset[str]) -> Wait | None:
         """The session's cache is warm and its key is back soon: a short wait costs less than filling another cache."""
-        if self.seating is None:
+        if self.affinity is None:
             return None
-        own, seconds = self.seating.wait(hop, pool, useless, self.clock(), self.left())
+        own, seconds = self.affinity.wait(target, pool, useless, self.clock(), self.left())
         wait = self.wait(seconds, "the session's key rests") if own else None
         if wait:
-            self.seating.waited += wait.seconds
-            self.forced = Try(hop, pool, own)
+            self.affinity.waited += wait.seconds
+            self.forced = Try(target, pool, own)
             add(self.waited_for, self.forced)
         return wait
 
@@ -341,9 +343,9 @@ class Trip:
     def soonest(self, now: float) -> float | None:
         """When the first key of a provider that is not down comes back, as far as that is known."""
         ends = (
-            pool.soonest(hop.kind, now, self.excluded(hop), stated=True)
-            for hop in self.hops
-            if not self.is_down(hop) and (pool := self.pools.get(hop.provider))
+            pool.soonest(target.kind, now, self.excluded(target), stated=True)
+            for target in self.targets
+            if not self.is_down(target) and (pool := self.pools.get(target.provider))
         )
         return min((end for end in ends if end is not None), default=None)
 
@@ -362,4 +364,4 @@ class Trip:
 
 def add(table: Table, step: Try) -> None:
     """Note a try's key, or the client's own credential, in a table."""
-    table[step.hop.provider] = table.get(step.hop.provider, NOBODY) | {step.key_id}
+    table[step.target.provider] = table.get(step.target.provider, NOBODY) | {step.key_id}

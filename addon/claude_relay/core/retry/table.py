@@ -4,7 +4,7 @@
 and date, so that a reader can hold it against the documentation line by line; the first rule that fits wins. This module only
 knows its shape. A wrong table is a programming error: the import fails.
 
-    TABLE.meanings["rate_limited"].rest      -> Length.STATED
+    TABLE.meanings["rate_limited"].cooldown  -> Length.STATED
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import resources
 
 import msgspec
 
-from claude_relay.core.exchange import Blame, Endpoint, Length
+from claude_relay.core.exchange import Cause, Endpoint, Length
 
 
 class Then(StrEnum):
@@ -38,7 +38,7 @@ class AtEnd(StrEnum):
     """What the client gets when this was the last try."""
 
     PASS_ON = "pass_on"
-    REST = "rest"
+    COOLDOWN = "cooldown"
     """429 with the soonest true retry-after, or 503 when no key comes back by itself."""
     DOWN = "down"
     """The upstream's own error if it gave one; else 529 when one said overloaded, 504 when all were silent, 502 otherwise."""
@@ -48,8 +48,8 @@ class Meaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One row of the table of verdicts."""
 
     name: str
-    blame: Blame
-    rest: Length
+    cause: Cause
+    cooldown: Length
     then: Then
     at_end: AtEnd
     means: str

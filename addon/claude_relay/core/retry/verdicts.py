@@ -21,12 +21,12 @@ import msgspec
 
 from claude_relay.core.bodies.ratelimits import Limit, limit_of
 from claude_relay.core.errors import clean
-from claude_relay.core.exchange import Blame, Facts, Failure, Length, Outcome, Verdict, status_class
+from claude_relay.core.exchange import Cause, Facts, Failure, Length, Outcome, Verdict, status_class
 
 from .table import TABLE, Meaning, Rule
 
 MEANINGS: dict[str, Meaning] = TABLE.meanings
-OK = Verdict("ok", Blame.NOBODY)
+OK = Verdict("ok", Cause.NOBODY)
 
 # Some providers repeat the credential they refuse in the message. Whatever looks like one never reaches a log or a table.
 
@@ -64,8 +64,8 @@ def judge(outcome: Outcome, facts: Facts, *, now: float) -> Verdict:
         return OK
     reading = read(outcome, facts, now)
     meaning = MEANINGS[next(rule.verdict for rule in TABLE.rules if fits(rule, reading))]
-    until, reason = _rest_until(meaning, reading, now), _reason(reading, outcome)
-    return Verdict(meaning.name, meaning.blame, until, reason, meaning.rest)
+    until, reason = _cooldown_until(meaning, reading, now), _reason(reading, outcome)
+    return Verdict(meaning.name, meaning.cause, until, reason, meaning.cooldown)
 
 
 def read(outcome: Outcome, facts: Facts, now: float) -> Reading:
@@ -114,8 +114,8 @@ COLUMNS: tuple[Callable[[Rule, Reading], bool], ...] = (
 )
 
 
-def _rest_until(meaning: Meaning, reading: Reading, now: float) -> float | None:
-    match meaning.rest:
+def _cooldown_until(meaning: Meaning, reading: Reading, now: float) -> float | None:
+    match meaning.cooldown:
         case Length.NONE:
             return None
         case Length.CHECK | Length.OUT:

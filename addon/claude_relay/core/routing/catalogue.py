@@ -8,7 +8,7 @@ For each name the question is where a plain message for it from the client that 
 names come from the lists of the providers of Claude's own format (`lists`; data/models.json for one that does not tell), from
 data/models.json where a provider has other names for Claude's models, and from what the configuration writes out: the model of
 `default`, a route's `match.model`, the names that a provider's `models` renames. Globs cannot be listed.
-It must not know keys, rests, clients or HTTP, nor how lists are got.
+It must not know keys, cooldowns, clients or HTTP, nor how lists are got.
 
 Shapes and paging: https://docs.claude.com/en/api/models-list, https://docs.claude.com/en/api/models
 """
@@ -24,7 +24,7 @@ import msgspec
 
 from claude_relay.core.bodies.facts import as_message
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Endpoint, Facts, Hop
+from claude_relay.core.exchange import Endpoint, Facts, Target
 
 from .reach import reach
 from .routes import ProviderLike, RouteLike, fits, route
@@ -104,10 +104,10 @@ def to_be_asked(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> tu
     """The providers that must say themselves whether they have a model; () when that is known, or when none of Claude's format would be
     asked for it by this name. Raises RelayError 404 when no route takes it.
     """
-    hops = _hops(config, name, facts)
-    native = tuple(hop.provider for hop in hops if config.providers[hop.provider].native)
-    goes_elsewhere = len(native) < len(hops) and FAMILY not in name.lower()  # whose lists are not asked for
-    return () if goes_elsewhere or any(_serves(config, hop, name, lists) for hop in hops) else native
+    targets = _targets(config, name, facts)
+    native = tuple(target.provider for target in targets if config.providers[target.provider].native)
+    goes_elsewhere = len(native) < len(targets) and FAMILY not in name.lower()  # whose lists are not asked for
+    return () if goes_elsewhere or any(_serves(config, target, name, lists) for target in targets) else native
 
 
 # -- what is in it
@@ -157,7 +157,7 @@ def models_answer(
 
 def model_answer(config: ConfigLike, name: str, facts: Facts = ANYBODY, lists: Lists = NOBODYS) -> dict[str, Any]:
     """One model in the API's shape, listed or not, as long as a route takes it. Raises RelayError 404 when none does."""
-    _hops(config, name, facts)
+    _targets(config, name, facts)
     return _shape(name, _merged(lists))
 
 
@@ -193,20 +193,20 @@ def _written(config: ConfigLike, facts: Facts) -> Iterator[str]:
             yield name
     for provider, settings in config.providers.items():
         for name in filter(_exact, settings.models):
-            if any(hop.provider == provider for hop in _route(config, name, facts)):
+            if any(target.provider == provider for target in _route(config, name, facts)):
                 yield name
 
 
 def _served(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> bool:
-    return any(_serves(config, hop, name, lists) for hop in _route(config, name, facts))
+    return any(_serves(config, target, name, lists) for target in _route(config, name, facts))
 
 
-def _serves(config: ConfigLike, hop: Hop, name: str, lists: Lists) -> bool:
+def _serves(config: ConfigLike, target: Target, name: str, lists: Lists) -> bool:
     """A provider that renames a model has it; one of Claude's format has what it lists; one of another format knows no name of Claude's."""
-    if hop.model != name or _renames(config, hop.provider, name):
+    if target.model != name or _renames(config, target.provider, name):
         return True
-    own = lists.get(hop.provider)
-    return name in own if own is not None else config.providers[hop.provider].native and name in known()
+    own = lists.get(target.provider)
+    return name in own if own is not None else config.providers[target.provider].native and name in known()
 
 
 def _renames(config: ConfigLike, provider: str, name: str) -> bool:
@@ -217,14 +217,14 @@ def _default_model(config: ConfigLike) -> str:
     return (config.default or "").partition("/")[2]
 
 
-def _route(config: ConfigLike, name: str, facts: Facts) -> tuple[Hop, ...]:
+def _route(config: ConfigLike, name: str, facts: Facts) -> tuple[Target, ...]:
     try:
-        return _hops(config, name, facts)
+        return _targets(config, name, facts)
     except RelayError:
         return ()
 
 
-def _hops(config: ConfigLike, name: str, facts: Facts) -> tuple[Hop, ...]:
+def _targets(config: ConfigLike, name: str, facts: Facts) -> tuple[Target, ...]:
     return route(as_message(facts, name), config.routes, config.providers, config.default)
 
 

@@ -1,7 +1,7 @@
 """Which providers a request goes to, in which order, and what the model is called there.
 
 The first route whose `match` fits wins; its providers are tried from left to right. Globs as in the shell (`*`, `?`, `[…]`),
-models in either case. It must not know keys, rests or how configuration is read: any objects of the shapes below do.
+models in either case. It must not know keys, cooldowns or how configuration is read: any objects of the shapes below do.
 
     route(facts, [Route(match=Match(model="claude-haiku-*"), to=("glm",))], {"glm": Provider(models={"claude-*": "glm-4.6"})})
         -> (Hop("glm", "glm-4.6"),)
@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Facts, Hop
+from claude_relay.core.exchange import Facts, Target
 
 
 class MatchLike(Protocol):
@@ -85,7 +85,7 @@ def route(
     routes: Sequence[RouteLike],
     providers: Mapping[str, ProviderLike],
     default: str | None = None,
-) -> tuple[Hop, ...]:
+) -> tuple[Target, ...]:
     """The providers for a request, each with the model's name there. Without any route: all providers in their order.
 
     default  PROVIDER or PROVIDER/MODEL that comes first, whatever the routes say; theirs are what it falls back to
@@ -94,13 +94,15 @@ def route(
     """
     names = providers.keys() if not routes else next((rule.to for rule in routes if matches(rule.match, facts)), ())
     first, _, model = (default or "").partition("/")
-    hops = [Hop(name, model_at(providers[name], facts.model)) for name in names if name in providers and name != first]
+    targets = [
+        Target(name, model_at(providers[name], facts.model)) for name in names if name in providers and name != first
+    ]
     if first in providers:
         there = model if model and facts.model else model_at(providers[first], facts.model)
-        hops.insert(0, Hop(first, there))
-    if not hops:
+        targets.insert(0, Target(first, there))
+    if not targets:
         raise RelayError(404, _nothing(facts), final=True)
-    return tuple(hops)
+    return tuple(targets)
 
 
 def matches(match: MatchLike, facts: Facts) -> bool:

@@ -30,15 +30,15 @@ from claude_relay.core.endpoints import at_base_url, classify, own_page
 from claude_relay.core.errors import BudgetError, RelayError
 from claude_relay.core.exchange import (
     Attempt,
-    Blame,
+    Cause,
     Conclusion,
     Endpoint,
     Facts,
     Failure,
-    Hop,
     Outcome,
     PassedOn,
     Refused,
+    Target,
     Verdict,
     Wait,
 )
@@ -278,13 +278,13 @@ class RelayHooks(DoorHooks):
             if not relayed.local:  # lists of models are asked for with the pool's keys, before any attempt
                 refuse_strangers(flow, runtime)
             owner = await self.books.owner_of(relayed)
-            hops, own = await self.served(relayed)
+            targets, own = await self.served(relayed)
             if own is not None:
                 relayed.own_answer, flow.response = True, own
                 return
             relayed.policy = attempts(
                 facts,
-                hops,
+                targets,
                 runtime.pools,
                 runtime.config.retry.model_copy(update=ONCE) if relayed.goes_through else runtime.config.retry,
                 clock=NOW,
@@ -296,24 +296,28 @@ class RelayHooks(DoorHooks):
             )
             await self.follow(flow, relayed, None)
 
-    async def served(self, relayed: Relayed) -> tuple[tuple[Hop, ...], http.Response | None]:
+    async def served(self, relayed: Relayed) -> tuple[tuple[Target, ...], http.Response | None]:
         """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""
         facts, runtime = relayed.facts, relayed.runtime
         config = runtime.config if self.default is None else runtime.config.model_copy(update={"default": self.default})
         if facts.endpoint is Endpoint.MODELS:
             asked, own = await models_answer(self.discovery, relayed, config)
-            return tuple(Hop(name, facts.model) for name in asked), own
-        hops = route(facts, config.routes, config.providers, default=config.default)
-        hops = await self.discovery.named(runtime, hops)
+            return tuple(Target(name, facts.model) for name in asked), own
+        targets = route(facts, config.routes, config.providers, default=config.default)
+        targets = await self.discovery.named(runtime, targets)
         if facts.endpoint is Endpoint.MESSAGES:
-            return await reserving.admitted(relayed, self.books.reporting, hops), None
+            return await reserving.admitted(relayed, self.books.reporting, targets), None
         counting = facts.endpoint is Endpoint.COUNT_TOKENS
-        able = tuple(hop for hop in hops if (f := runtime.formats.get(hop.provider)) is None or (counting and f.count))
+        able = tuple(
+            target
+            for target in targets
+            if (f := runtime.formats.get(target.provider)) is None or (counting and f.count)
+        )
         if not able and counting:
             relayed.notes = (ESTIMATED,)
-            return hops, estimate_answer(await self.translator.estimate(relayed), relayed.id)
+            return targets, estimate_answer(await self.translator.estimate(relayed), relayed.id)
         if not able:
-            names = ", ".join(hop.provider for hop in hops)
+            names = ", ".join(target.provider for target in targets)
             raise RelayError(404, f"{names}: only providers of Claude's own format have {facts.endpoint} requests.")
         if reserving.is_paid(relayed):
             able = await reserving.admitted(relayed, self.books.reporting, able)
@@ -325,7 +329,7 @@ class RelayHooks(DoorHooks):
         verdict = step.because
         if outcome is not None and relayed.tries:
             relayed.end_try(outcome, step.because)
-        while isinstance(step, Attempt) and (unsuited := await self.cross(relayed, step)) is not None:
+        while isinstance(step, Attempt) and (unsuited := await self.adapt(relayed, step)) is not None:
             relayed.begin_try(step)
             outcome, step = unsuited, await self.next_step(relayed, unsuited)
             relayed.end_try(outcome, step.because)
@@ -337,7 +341,7 @@ class RelayHooks(DoorHooks):
         if isinstance(step, PassedOn) and relayed.no_room is not None:
             step = Refused(relayed.no_room, step.because)
         if isinstance(step, Refused) and outcome is not None and sole_key_refused(relayed, step):
-            step = PassedOn(step.because or Verdict("unauthorized", Blame.KEY))
+            step = PassedOn(step.because or Verdict("unauthorized", Cause.KEY))
         relayed.conclusion = step
         if isinstance(step, Refused):
             refuse(flow, relayed, step.error)
@@ -345,7 +349,7 @@ class RelayHooks(DoorHooks):
             pass_on(flow, relayed, outcome or Outcome())
         return verdict
 
-    async def cross(self, relayed: Relayed, attempt: Attempt) -> Outcome | None:
+    async def adapt(self, relayed: Relayed, attempt: Attempt) -> Outcome | None:
         """Reserve what the attempt may cost, and prepare its request where it is another one than the client's.
 
         Returns why it cannot be made, if it cannot.
@@ -353,7 +357,7 @@ class RelayHooks(DoorHooks):
         try:
             relayed.notes, relayed.no_room = (), None
             reserving.follow(relayed, attempt)
-            relayed.crossing = await self.translator.cross(relayed, attempt)
+            relayed.adaptation = await self.translator.adapt(relayed, attempt)
         except RelayError as error:
             relayed.no_room = error if isinstance(error, BudgetError) else None
             body = error.claude_body(relayed.id)
@@ -516,7 +520,7 @@ def refuse(flow: http.HTTPFlow, relayed: Relayed, error: RelayError) -> None:
 def sole_key_refused(relayed: Relayed, refused: Refused) -> bool:
     """Whether a provider of another format refused the only key that there is: its words tell more than the relay's."""
     if (
-        not isinstance(relayed.crossing, Translated)
+        not isinstance(relayed.adaptation, Translated)
         or refused.because is None
         or refused.because.name != "unauthorized"
     ):
@@ -529,7 +533,7 @@ def sole_key_refused(relayed: Relayed, refused: Refused) -> bool:
 def pass_on(flow: http.HTTPFlow, relayed: Relayed, outcome: Outcome) -> None:
     """The upstream's error is the answer: as it is when it speaks Claude's language, recast otherwise."""
     relayed.again = False
-    translated = isinstance(relayed.crossing, Translated)
+    translated = isinstance(relayed.adaptation, Translated)
     if translated or outcome.failure is not None or claude_error(outcome.body) is None:
         relayed.own_answer = True
         flow.response = recast(outcome, relayed.id)

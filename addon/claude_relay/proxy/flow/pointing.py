@@ -13,7 +13,7 @@ from claude_relay.core.config import WayOut, way_to
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Endpoint
 from claude_relay.proxy.access import doors
-from claude_relay.proxy.messages.wire import address, lend_key, pass_through, write_anew
+from claude_relay.proxy.messages.wire import address, issue_key, pass_through, write_anew
 from claude_relay.proxy.mitm import outbound
 from claude_relay.proxy.provider.adapting import Translated
 from claude_relay.proxy.request.bodies import write_body
@@ -43,13 +43,13 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
     if attempt.key is not None and not relayed.local:
         raise doors.stranger(flow.client_conn)
     relayed.begin_try(attempt)
-    crossing = relayed.crossing
-    if isinstance(crossing, Translated):
-        write_anew(flow.request, upstream, crossing.sent.path, crossing.sent.body)
+    adaptation = relayed.adaptation
+    if isinstance(adaptation, Translated):
+        write_anew(flow.request, upstream, adaptation.sent.path, adaptation.sent.body)
     else:
         if body is not None:
             write_body(flow.request, body)
-        address(flow.request, upstream, identity=relayed.facts.may_stream or crossing is not None)
+        address(flow.request, upstream, identity=relayed.facts.may_stream or adaptation is not None)
     relayed.proxy = upstream.proxy
     if attempt.key is not None and attempt.key.proxy:
         relayed.proxy = way_to("", WayOut(), attempt.key.proxy)
@@ -59,7 +59,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
         relayed.signature = pass_through(flow.request, original)
     else:
         alias = f"relay:{attempt.provider}/{attempt.key.alias}"
-        relayed.signature = lend_key(flow.request, upstream, alias, attempt.key.secret)
+        relayed.signature = issue_key(flow.request, upstream, alias, attempt.key.secret)
 
 
 def refuse_strangers(flow: http.HTTPFlow, runtime: Runtime) -> None:

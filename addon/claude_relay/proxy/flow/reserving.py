@@ -18,7 +18,7 @@ from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
 from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.decode import Decoder
 from claude_relay.core.bodies.resources import made
-from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Hop
+from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Target
 from claude_relay.core.routing.routes import model_at
 from claude_relay.proxy.common.process import in_thread
 from claude_relay.proxy.request.costs import by_now, price
@@ -46,17 +46,17 @@ def makes_batch(relayed: Relayed) -> bool:
     return relayed.path.partition("?")[0].endswith(BATCHES)
 
 
-async def admitted(relayed: Relayed, reporting: Reporting | None, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple[Target, ...]) -> tuple[Target, ...]:
     """Those of the providers that the budgets let pay. Raises BudgetError when none is left."""
     if reporting is None or not reporting.budgets.reserves:
-        return hops
+        return targets
     need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await _need_of_batch(relayed)
     relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at)
     weakref.finalize(relayed, reserve.release).atexit = False  # should its end never be heard of
     runtime, facts = relayed.runtime, relayed.facts
     providers, formats = runtime.config.providers, runtime.formats
     return reporting.budgets.admitted(
-        hops,
+        targets,
         time.time(),
         lambda name: model_at(providers[name], facts.model),
         reserve.asks,

@@ -273,7 +273,7 @@ def pass_through(request: http.Request, original: Signature) -> Signature:
     return Signature(tuple((n, real.get(n.lower(), v) if v == CLIENT_ALIAS else v) for n, v in shown))
 
 
-def lend_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:
+def issue_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:
     """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature.
 
     Other credentials go; order and everything else stay.

@@ -44,10 +44,10 @@ class Garbled(ResponseProtocolError):
     """What came is no answer."""
 
 
-class Lender(Protocol):
+class Reuse(Protocol):
     """Who knows which connections may be used."""
 
-    def lends(self, connection: Connection, since: float) -> bool:
+    def allows(self, connection: Connection, since: float) -> bool:
         """Whether an open connection may carry a new request; `since`: only one that was opened after that monotonic time."""
 
 
@@ -60,7 +60,7 @@ class GetConnection(GetHttpConnection):
     expired  it was not open in time
     """
 
-    lender: Lender
+    reuse: Reuse
     since: float = 0.0
     fresh: bool = False
     expired: bool = False
@@ -72,7 +72,7 @@ class GetConnection(GetHttpConnection):
         """Whether this connection leads there and may be used."""
         if not super().connection_spec_matches(connection):
             return False
-        return not connection.connected or self.lender.lends(connection, self.since)
+        return not connection.connected or self.reuse.allows(connection, self.since)
 
 
 class Http1(Http1Client):

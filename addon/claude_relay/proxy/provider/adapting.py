@@ -53,7 +53,7 @@ class Bytes(Protocol):
         """The answer is whole; returns the rest."""
 
 
-class Crossing(Protocol):
+class Adaptation(Protocol):
     """How one attempt differs from what the client asked."""
 
     def open(self, response: http.Response) -> Bytes | None:

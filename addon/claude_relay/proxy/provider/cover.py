@@ -97,7 +97,7 @@ class Cover:
 
     @classmethod
     def of(
-        cls, lent: Matcher, response: http.Response, headers: Mapping[str, str], *, unpacked: bool, messages: bool
+        cls, issued: Matcher, response: http.Response, headers: Mapping[str, str], *, unpacked: bool, messages: bool
     ) -> Cover:
         """For an answer whose head has come; `headers` as they came, names in lower case.
 
@@ -105,18 +105,18 @@ class Cover:
         messages  in whose streams a secret may be told in several events; the alias in its place has another length
         """
         cover = cls()
-        if not lent:
+        if not issued:
             return cover
-        cover._matcher, encoding = lent, headers.get("content-encoding", "")
+        cover._matcher, encoding = issued, headers.get("content-encoding", "")
         if not codings(encoding) or Decoder(encoding).blind:
-            cover._veil, cover._streams = Veil(lent), messages
+            cover._veil, cover._streams = Veil(issued), messages
             if messages and is_stream(headers) and response.headers.pop("content-length", None) is not None:
                 response.headers["transfer-encoding"] = "chunked"
         elif unpacked:
-            cover._veil, cover._decoder = Veil(lent), Decoder(response.headers.pop("content-encoding"))
+            cover._veil, cover._decoder = Veil(issued), Decoder(response.headers.pop("content-encoding"))
             cover._streams = messages
         else:
-            cover.packed = PackedVeil(lent, encoding)
+            cover.packed = PackedVeil(issued, encoding)
         return cover
 
     def opened(self, headers: Mapping[str, str]) -> None:

@@ -104,7 +104,7 @@ class Redaction:
     hidden  header fields as they are shown, and as the client gets them
     """
 
-    __slots__ = ("_issued", "_known", "_lent", "_own", "hidden", "side")
+    __slots__ = ("_all_matcher", "_client_matcher", "_issued", "_own", "hidden", "side")
 
     def __init__(self, own: tuple[Secret, ...] = (), *, side: bool = False) -> None:
         """Nothing was issued yet."""
@@ -112,8 +112,8 @@ class Redaction:
         self.hidden: dict[Header, Header] = {}
         self._own = own
         self._issued: dict[bytes, bytes] = {}
-        self._lent: Matcher | None = None
-        self._known: Matcher | None = None
+        self._client_matcher: Matcher | None = None
+        self._all_matcher: Matcher | None = None
 
     def issue(self, key: Key | None, proxy: OutboundProxy | None = None) -> None:
         """A key goes with the request, or a proxy is on its way: their secrets are looked for from now on."""
@@ -123,25 +123,25 @@ class Redaction:
         if proxy is not None:
             self._issued.update(proxy_secrets(proxy))
         if len(self._issued) != before:
-            self._lent = self._known = None
+            self._client_matcher = self._all_matcher = None
 
     def forget_own(self) -> None:
         """The request is over: what the client has sent is not kept."""
-        self._own, self._known = (), None
+        self._own, self._all_matcher = (), None
 
     @property
-    def lent(self) -> Matcher:
+    def issued(self) -> Matcher:
         """Knows what the client must not get."""
-        if self._lent is None:
-            self._lent = matcher_of(tuple(self._issued.items()))
-        return self._lent
+        if self._client_matcher is None:
+            self._client_matcher = matcher_of(tuple(self._issued.items()))
+        return self._client_matcher
 
     @property
     def known(self) -> Matcher:
         """Knows what nobody may see."""
-        if self._known is None:
-            self._known = matcher_of((*self._issued.items(), *self._own))
-        return self._known
+        if self._all_matcher is None:
+            self._all_matcher = matcher_of((*self._issued.items(), *self._own))
+        return self._all_matcher
 
     # -- heads
 
@@ -156,13 +156,13 @@ class Redaction:
         text = b"\n".join((data.reason, *chain.from_iterable(told)))
         if not side and known.clean(text) is text:
             return
-        lent = self.lent
+        issued = self.issued
         data.reason = known.clean(data.reason)
         fields = []
         for place, (name, value) in enumerate(told):
             if known.clean(name) is not name:
                 continue
-            to_client = lent.clean(value)
+            to_client = issued.clean(value)
             shown = known.clean(to_client)
             if side and name.lower() == b"set-cookie":
                 shown = b"relay:cookie/%d" % place
@@ -185,13 +185,13 @@ class Redaction:
 
     def for_client(self, response: http.Response, body: bytes, encoding: str) -> bytes:
         """A whole answer as the client gets it. What was compressed and has a key in it is not compressed any more."""
-        lent = self.lent
-        if not lent or encoding in ("", "identity") or not body:
+        issued = self.issued
+        if not issued or encoding in ("", "identity") or not body:
             return body
         plain = b"".join(_unpacked(body, encoding))
-        shown = lent.clean(plain, same_length=True)
+        shown = issued.clean(plain, same_length=True)
         if shown is plain:
-            return lent.clean(body, same_length=True)  # what of it is no compressed text
+            return issued.clean(body, same_length=True)  # what of it is no compressed text
         response.headers.pop("content-encoding", None)
         return shown
 

@@ -79,7 +79,7 @@ async def reworded(relayed: Relayed, attempt: Attempt) -> bytes | None:
     None: nothing of that is in it, or it is not sent at all.
     """
     facts, body = relayed.facts, relayed.body
-    if body is None or facts.endpoint is Endpoint.SIDE or isinstance(relayed.crossing, Translated):
+    if body is None or facts.endpoint is Endpoint.SIDE or isinstance(relayed.adaptation, Translated):
         return None
     changes: list[Callable[[bytes], bytes]] = []
     if facts.endpoint is Endpoint.MESSAGES:

@@ -37,7 +37,7 @@ from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.formats.translation import Translation
 from claude_relay.proxy.messages.hop_by_hop import onward
 from claude_relay.proxy.messages.wire import Pristine, Signature, lower_headers, mask_trailers
-from claude_relay.proxy.provider.adapting import Bytes, Crossing, Translated
+from claude_relay.proxy.provider.adapting import Adaptation, Bytes, Translated
 from claude_relay.proxy.provider.cover import Cover
 from claude_relay.proxy.provider.redaction import Redaction
 from claude_relay.proxy.running.runtime import ANY_SIZE, Limits, Runtime, Sizes
@@ -152,7 +152,7 @@ class Relayed:
     """What it has reserved under the budgets."""
     no_room: BudgetError | None = None
     """Why the next attempt may not be paid for."""
-    crossing: Crossing | None = None
+    adaptation: Adaptation | None = None
     """How the running attempt differs from what the client asked."""
     translation: Bytes | None = None
     """What brings the running attempt's answer into Claude's form."""
@@ -228,12 +228,12 @@ class Relayed:
         self.upstream_headers = lower_headers(response)
         told = response.data.headers.fields
         response.data.headers.fields = onward(told)
-        crossing, good = self.crossing, 200 <= response.status_code < 300
-        unpacked, messages = good and isinstance(crossing, Translated), self.facts.endpoint in MESSAGE_STREAMS
+        adaptation, good = self.adaptation, 200 <= response.status_code < 300
+        unpacked, messages = good and isinstance(adaptation, Translated), self.facts.endpoint in MESSAGE_STREAMS
         self.cover = Cover.of(
-            self.redaction.lent, response, self.upstream_headers, unpacked=unpacked, messages=messages
+            self.redaction.issued, response, self.upstream_headers, unpacked=unpacked, messages=messages
         )
-        self.translation = crossing.open(response) if crossing is not None and good else None
+        self.translation = adaptation.open(response) if adaptation is not None and good else None
         self.answered_well = good
         same = response.data.headers.fields is told
         self.response_headers = self.upstream_headers if same else lower_headers(response)
@@ -307,9 +307,9 @@ class Relayed:
     def found(self, gate: Gate) -> Outcome:
         """What became of the attempt, in Claude's words."""
         outcome = self.redaction.outcome(gate.outcome())
-        if self.crossing is None:
+        if self.adaptation is None:
             return outcome
-        return self.crossing.problem(dataclasses.replace(outcome, headers=self.upstream_headers), self.id)
+        return self.adaptation.problem(dataclasses.replace(outcome, headers=self.upstream_headers), self.id)
 
     def open_meter(self, response: http.Response) -> None:
         """Begin to count what the accepted answer uses."""
@@ -387,7 +387,7 @@ class Relayed:
         self.body, self.side_body, self.conversation = b"", None, None
         if len(self.facts.body) > SMALL:
             self.facts.let_go()
-        self.crossing = self.translation = self.gate = self.outcome = None
+        self.adaptation = self.translation = self.gate = self.outcome = None
         self.kept = self.brought = None
         if self.meter is not None:
             self.meter.let_go()
@@ -448,7 +448,7 @@ class Relayed:
         if isinstance(self.translation, Translation):
             meter.told_apart(self.translation.told, *self.translation.held)
         translation = self.translation.served_model if self.translation is not None else None
-        named = meter.took_over or translation or (meter.served_model if self.crossing is None else None)
+        named = meter.took_over or translation or (meter.served_model if self.adaptation is None else None)
         now = self.tries[-1]
         now.usage, now.served_model, now.terms = meter.usage, named, meter.terms(self.facts.speed)
         now.unknown = meter.unknown if self.answered_well else None

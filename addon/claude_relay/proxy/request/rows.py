@@ -86,7 +86,7 @@ def served_model(relayed: Relayed) -> str | None:
     if relayed.translation is not None and relayed.translation.served_model:
         return relayed.translation.served_model
     last = relayed.tries[-1] if relayed.tries else None
-    named = relayed.meter.served_model if relayed.meter is not None and relayed.crossing is None else None
+    named = relayed.meter.served_model if relayed.meter is not None and relayed.adaptation is None else None
     return named or (last and (last.attempt.model or last.served_model)) or None
 
 

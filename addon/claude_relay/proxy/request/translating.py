@@ -23,7 +23,7 @@ from claude_relay.core.formats.base import Asked, Format, Sent, Unsuited
 from claude_relay.core.formats.claude import reader as reading
 from claude_relay.core.formats.conversation import Call, Conversation
 from claude_relay.proxy.common.process import in_thread
-from claude_relay.proxy.provider.adapting import Crossing, Readdressed, Renamed, Translated
+from claude_relay.proxy.provider.adapting import Adaptation, Readdressed, Renamed, Translated
 from claude_relay.proxy.provider.memories import Memories
 from claude_relay.proxy.running.stored import Stored
 
@@ -45,7 +45,7 @@ class Translator:
         self.memories = Memories()
         """At hand; the database has the others, too."""
 
-    async def cross(self, relayed: Relayed, attempt: Attempt) -> Crossing | None:
+    async def adapt(self, relayed: Relayed, attempt: Attempt) -> Adaptation | None:
         """How this attempt differs from the client's request. Raises RelayError when the provider cannot be asked that."""
         runtime, facts = relayed.runtime, relayed.facts
         format = runtime.formats.get(attempt.provider)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from claude_relay.core.config import FIRST, NO_KEY, led
-from claude_relay.core.exchange import Hop, Key
+from claude_relay.core.exchange import Key, Target
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.routing.catalogue import Lists, Models
 from claude_relay.proxy.common.clock import NOW
@@ -47,14 +47,16 @@ class Discovery:
         self._first = Remembered[str](PATIENCE)
         self._lists = Remembered[Models](PATIENCE)
 
-    async def named(self, runtime: Runtime, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    async def named(self, runtime: Runtime, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         """The hops, with real names. A provider that does not tell keeps the word: what it answers then says what is wrong."""
-        if all(hop.model != FIRST for hop in hops):
-            return hops
+        if all(target.model != FIRST for target in targets):
+            return targets
         return tuple(
             [
-                replace(hop, model=await self.first(runtime, hop.provider) or FIRST) if hop.model == FIRST else hop
-                for hop in hops
+                replace(target, model=await self.first(runtime, target.provider) or FIRST)
+                if target.model == FIRST
+                else target
+                for target in targets
             ]
         )
 

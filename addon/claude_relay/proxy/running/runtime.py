@@ -24,7 +24,7 @@ from claude_relay.proxy.provider.modules import format_of
 
 from .options import host_patterns
 
-NOTHING_LENT: Mapping[str, tuple[Key, ...]] = {}
+NOTHING_ISSUED: Mapping[str, tuple[Key, ...]] = {}
 SIDE_CALL_SECONDS = 10.0
 """How long a side call may go without an answer: Claude Code waits for some of them before it starts."""
 
@@ -111,18 +111,18 @@ class Runtime:
         cls,
         config: Config,
         before: Runtime | None = None,
-        lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT,
+        issued: Mapping[str, tuple[Key, ...]] = NOTHING_ISSUED,
         environ: Mapping[str, str] = os.environ,
     ) -> Runtime:
         """Build from a configuration, or raise ConfigError with nothing changed."""
-        return cls.from_draft(Draft.of(config, environ), before, lent)
+        return cls.from_draft(Draft.of(config, environ), before, issued)
 
     @classmethod
     def from_draft(
         cls,
         draft: Draft,
         before: Runtime | None = None,
-        lent: Mapping[str, tuple[Key, ...]] = NOTHING_LENT,
+        issued: Mapping[str, tuple[Key, ...]] = NOTHING_ISSUED,
         names: Names | None = None,
     ) -> Runtime:
         """Put a draft into force. Pools and sessions of the one before live on, so that rests and counters do. Cannot fail.
@@ -139,7 +139,7 @@ class Runtime:
         return cls(
             config=config,
             pools=Pools(
-                pool_of(name, config, before, lent, own_keys(draft.own[name], names)) for name in config.providers
+                pool_of(name, config, before, issued, own_keys(draft.own[name], names)) for name in config.providers
             ),
             upstreams=draft.upstreams,
             limits=Limits(retry.first_byte, retry.whole, retry.idle, retry.progress),
@@ -152,10 +152,10 @@ class Runtime:
             own=draft.own,
         )
 
-    def lend(self, lent: Mapping[str, tuple[Key, ...]], names: Names | None = None) -> None:
+    def issue(self, issued: Mapping[str, tuple[Key, ...]], names: Names | None = None) -> None:
         """The vault's keys are other ones, or those of the configuration are called otherwise; nothing else changes. Cannot fail."""
         for name in self.config.providers:
-            pool_of(name, self.config, self, lent, own_keys(self.own[name], names))
+            pool_of(name, self.config, self, issued, own_keys(self.own[name], names))
 
     def claims(self, host: str, port: int) -> bool:
         """Whether requests to this host are the relay's."""
@@ -171,13 +171,13 @@ def pool_of(
     name: str,
     config: Config,
     before: Runtime | None,
-    lent: Mapping[str, tuple[Key, ...]],
+    issued: Mapping[str, tuple[Key, ...]],
     own: tuple[Key, ...],
 ) -> Pool:
     """The pool that a provider has already, with the keys and settings that are now in force; else a new one."""
     provider = config.providers[name]
     known = {key.secret for key in own}
-    vaults = tuple(key for key in lent.get(name, ()) if key.secret not in known)
+    vaults = tuple(key for key in issued.get(name, ()) if key.secret not in known)
     keys = (*(key for key in own if key.secret != NO_KEY or not vaults), *vaults)
     passthrough = provider.empty_pool == "passthrough"
     pool = before.pools.get(name) if before is not None else None

@@ -38,7 +38,7 @@ CLOSING = 8.0
 MEMORY = 15 * 86400.0
 """Seconds that a conversation may be silent and still go on where a provider needs its own words back."""
 
-type Lent = Mapping[str, tuple[Key, ...]]
+type Issued = Mapping[str, tuple[Key, ...]]
 
 
 class Stored:
@@ -54,14 +54,14 @@ class Stored:
         database: Path,
         environ: Mapping[str, str],
         runtime: Callable[[], Runtime],
-        lend: Callable[[Lent], None],
+        issue: Callable[[Issued], None],
         rename: Callable[[Names], None] = lambda names: None,
     ) -> None:
         self.vault = Vault(database, environ=environ)
         self.state = State(database)
         self.aliases = Aliases(database)
         self.runtime = runtime
-        self.lend = lend
+        self.issue = issue
         self.rename = rename
         self.names: dict[Place, Name] = {}
         """Of every key that the configuration ever brought, those that left it again, too."""
@@ -113,15 +113,15 @@ class Stored:
         return f"the stored keys cannot be read, and there are no others: {why}"
 
     def ask_anew(self) -> None:
-        """The relay has keys now that it had not: their rests may have been stored long ago."""
+        """The relay has keys now that it had not: their cooldowns may have been stored long ago."""
         self.anew = True
 
     async def look(self) -> None:
         """Keys first, for rests hang on them."""
         found = await self.in_thread(self.changed_keys)
         if found is not None:
-            generation, lent = found
-            self.lend(lent)
+            generation, issued = found
+            self.issue(issued)
             self.generation = generation  # only now: else keys that could not be lent would never be
             self.anew = True
         if self.anew:
@@ -158,18 +158,18 @@ class Stored:
         self.complain("aliases", "")
         return found, True
 
-    def changed_keys(self) -> tuple[int, Lent] | None:
+    def changed_keys(self) -> tuple[int, Issued] | None:
         """The vault's keys when they changed since the last look. In a thread."""
         try:
             generation = self.vault.changed()
             if generation == self.generation:
                 return None
-            lent = self.vault.lend()
+            issued = self.vault.issue()
         except (VaultError, StoreError) as e:
             self.complain("keys", str(e))
             return None
         self.complain_of(self.vault.damaged)
-        return generation, lent
+        return generation, issued
 
     async def inspect(self) -> None:
         """Look at every row of the vault, as one may be damaged while its key is lent from memory."""
@@ -201,12 +201,12 @@ class Stored:
         try:
             theirs, has_resources = await self.in_thread(self.exchanged, mine, now, self.ids)
         except StoreError as e:
-            self.complain("rests", str(e))
+            self.complain("cooldowns", str(e))
             return
         self.unsent = None
         if made == self.made:  # otherwise something was made meanwhile
             self.has_resources = has_resources
-        self.complain("rests", "")
+        self.complain("cooldowns", "")
         runtime = self.runtime()
         theirs = shifted(clamped(theirs, NOW.wall()), NOW.ahead())
         for _ in absorbing(runtime.pools, runtime.sessions, theirs, NOW()):
@@ -230,7 +230,7 @@ class Stored:
         try:
             await self.in_thread(partial(self.state.prune, now, ttl=runtime.config.sessions.ttl, most=MOST))
         except StoreError as e:
-            self.complain("rests", str(e))
+            self.complain("cooldowns", str(e))
 
     async def owner(self, names: Sequence[str]) -> Owner | None:
         """The key that made one of these."""
@@ -257,7 +257,7 @@ class Stored:
         """The one of these keys that has the secret of a key which is not among them. In a thread."""
         try:
             ids = self.aliases.foresee(keys)
-            former = {key.secret for key in self.vault.lend({place.id}).get(place.provider, ())}
+            former = {key.secret for key in self.vault.issue({place.id}).get(place.provider, ())}
         except (StoreError, VaultError) as e:
             self.complain("resources", str(e))
             return None
@@ -344,7 +344,7 @@ class Stored:
                 if shared is not None:
                     self.state.exchange(self.ids.outward(shared), now)
         except StoreError as e:
-            self.complain("rests", str(e))
+            self.complain("cooldowns", str(e))
         finally:
             self.state.close()
             self.vault.close()

@@ -29,13 +29,13 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeader
 
 from claude_relay.proxy.messages.hop_by_hop import Fields
 from claude_relay.proxy.messages.wire import headers_of
-from claude_relay.proxy.mitm.connections import Commands, Lender
+from claude_relay.proxy.mitm.connections import Commands, Reuse
 from claude_relay.proxy.provider.cover import REPEATED
 from claude_relay.proxy.request.patience import Patience
 from claude_relay.proxy.request.relayed import Relayed
 
 
-class Owner(Lender, Protocol):
+class Owner(Reuse, Protocol):
     """The HTTP layer that a stream belongs to."""
 
     connections: dict[Connection, Any]

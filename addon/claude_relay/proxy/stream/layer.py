@@ -162,7 +162,7 @@ class RelayLayer(HttpLayer):
                     )  # which mitmproxy may have opened before
         yield from super().register_connection(command)
 
-    def lends(self, connection: Connection, since: float) -> bool:
+    def allows(self, connection: Connection, since: float) -> bool:
         """Whether an open connection may carry a new request; `since`: only one that was opened after that monotonic time."""
         client = client_of(self.connections.get(connection))
         return client is None or (client.opened_at > since and client.usable)

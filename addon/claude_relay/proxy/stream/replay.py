@@ -165,7 +165,7 @@ class RelayStream(ReceivingStream):
         wanted = GetConnection(
             (request.host, request.port), request.scheme == "https", server.via, server.transport_protocol
         )
-        wanted.lender, wanted.since = self.http_layer, since
+        wanted.reuse, wanted.since = self.http_layer, since
         connection, why = yield wanted
         if connection is None:
             kind = ConnectExpired if wanted.expired else ResponseProtocolError

@@ -14,7 +14,7 @@ def gauges(runtime: Runtime, ledger: Ledger | None, now: float) -> Gauges:
     keys: dict[tuple[str, str], int] = {}
     for provider, pool in runtime.pools.items():
         state = pool.state(now)
-        counts = {"ready": state.ready, "resting": state.resting, "out": state.out, "full": state.full}
+        counts = {"ready": state.ready, "cooldown": state.in_cooldown, "out": state.out, "full": state.full}
         keys |= {(provider, name): count for name, count in counts.items()}
     return Gauges(
         keys=keys,

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from . import rollups
 from .database import NewerDatabase, file_of, transaction
-from .shared_tables import create_batches, create_key_aliases, create_probes, create_relays, create_state
+from .shared_tables import (
+    create_batches,
+    create_key_aliases,
+    create_probes,
+    create_relays,
+    create_state,
+    rename_cooldowns,
+)
 
 if TYPE_CHECKING:  # a start with nothing to migrate does without this import's 60 ms
     from sqlite_utils import Database
@@ -126,12 +133,12 @@ def create_keys(db: Database) -> None:
     db.execute("CREATE TABLE aliases (provider TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID")
     # A number drawn anew is also another one than that of a backup which is put in the file's place.
     changed = "BEGIN UPDATE vault SET generation = random(); END"
-    lent = (
+    issued = (
         "id, provider, alias, kind, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, "
         "enabled, removed_at, secret, proxy"
     )
     db.execute(f"CREATE TRIGGER keys_added AFTER INSERT ON keys {changed}")
-    db.execute(f"CREATE TRIGGER keys_changed AFTER UPDATE OF {lent} ON keys {changed}")
+    db.execute(f"CREATE TRIGGER keys_changed AFTER UPDATE OF {issued} ON keys {changed}")
     db.execute(f"CREATE TRIGGER keys_erased AFTER DELETE ON keys {changed}")
     # Counted where attempts are written down, so that the counters are as complete as the ledger.
     db.execute("""
@@ -233,6 +240,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_relays,
     add_charges,
     remember_aliases,
+    rename_cooldowns,
 )
 
 

@@ -1,16 +1,16 @@
 """The tables of what relays share, and how two rows of one thing become one, in SQL.
 
-    rests      one row a rest; it counts while `since` is later than `lifted`
+    cooldowns  one row a cooldown; it counts while `since` is later than `lifted`
     sessions   one row a seat
     loads      what each process carries with keys that have limits; what is old is of a process that ended
-    probes     the keys that a process probes after a long rest
+    probes     the keys that a process probes after a long cooldown
     resources  which key has made a file, a batch, a container
     batches    those whose results were counted
     relays     one row a running relay, see `relays`
     key_aliases, key_salt    see `aliasrows`
 
-Joining is the same as in `core.rest` and `core.sessions`, whatever the order of the rows. Times are seconds since the epoch as
-REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
+Joining is the same as in `core.keys.cooldown` and `core.keys.sessions`, whatever the order of the rows. Times are seconds since the
+epoch as REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
 module must not know: connections and when rows are written.
 """
 
@@ -29,9 +29,16 @@ SALT = 32
 
 
 def create_state(db: Database | sqlite3.Connection) -> None:
-    """`rests`, `sessions`, `loads`, `resources`, and the number that grows with every change of the first two."""
+    """`rests` (`cooldowns` by now), `sessions`, `loads`, `resources`, and the number that grows with every change of the first two."""
     for statement in TABLES:
         db.execute(statement)
+
+
+def rename_cooldowns(db: Database | sqlite3.Connection) -> None:
+    """`cooldowns`, which was called `rests`."""
+    db.execute("ALTER TABLE rests RENAME TO cooldowns")
+    db.execute("DROP INDEX rests_by_change")
+    db.execute("CREATE INDEX cooldowns_by_change ON cooldowns (changed)")
 
 
 def create_probes(db: Database | sqlite3.Connection) -> None:
@@ -131,7 +138,19 @@ PROBES_TABLE = """
         PRIMARY KEY (process, provider, key_id, scope)
     ) WITHOUT ROWID"""
 
-RESTS = ("provider", "key_id", "scope", "since", "until", "opens", "careful", "stated", "streak", "reason", "lifted")
+COOLDOWNS = (
+    "provider",
+    "key_id",
+    "scope",
+    "since",
+    "until",
+    "opens",
+    "careful",
+    "stated",
+    "streak",
+    "reason",
+    "lifted",
+)
 SESSIONS = ("session", "provider", "key_id", "home", "moves", "since", "used", "warm", "cached")
 LOADS = ("provider", "key_id", "busy", "requests", "tokens")
 PROBES = ("provider", "key_id", "scope", "until")
@@ -147,28 +166,31 @@ def _upsert(table: str, columns: tuple[str, ...], key: tuple[str, ...], merged: 
     )
 
 
-# A rest that is not later than what was lifted is no rest; of two the longer one, see `core.rest.longer`.
-_LIFTED = "max(rests.lifted, excluded.lifted)"
-_ENDS_LATER = "(ifnull(excluded.until, 9e999), excluded.stated, excluded.reason) > (ifnull(rests.until, 9e999), rests.stated, rests.reason)"
+# A cooldown that is not later than what was lifted is none; of two the longer one, see `core.keys.cooldown`.
+_LIFTED = "max(cooldowns.lifted, excluded.lifted)"
+_ENDS_LATER = (
+    "(ifnull(excluded.until, 9e999), excluded.stated, excluded.reason) > "
+    "(ifnull(cooldowns.until, 9e999), cooldowns.stated, cooldowns.reason)"
+)
 
 
-def _of_rests(name: str, of_both: str) -> str:
+def _of_cooldowns(name: str, of_both: str) -> str:
     return (
-        f"CASE WHEN excluded.since <= {_LIFTED} THEN rests.{name} "
-        f"WHEN rests.since <= {_LIFTED} THEN excluded.{name} ELSE {of_both} END"
+        f"CASE WHEN excluded.since <= {_LIFTED} THEN cooldowns.{name} "
+        f"WHEN cooldowns.since <= {_LIFTED} THEN excluded.{name} ELSE {of_both} END"
     )
 
 
-_LATEST = {name: f"max(rests.{name}, excluded.{name})" for name in ("since", "until", "opens", "careful", "streak")}
+_LATEST = {name: f"max(cooldowns.{name}, excluded.{name})" for name in ("since", "until", "opens", "careful", "streak")}
 _OF_LATER = {
-    name: f"CASE WHEN {_ENDS_LATER} THEN excluded.{name} ELSE rests.{name} END" for name in ("stated", "reason")
+    name: f"CASE WHEN {_ENDS_LATER} THEN excluded.{name} ELSE cooldowns.{name} END" for name in ("stated", "reason")
 }
 
-SAVE_REST = _upsert(
-    "rests",
-    RESTS,
-    RESTS[:3],
-    {name: _of_rests(name, sql) for name, sql in (_LATEST | _OF_LATER).items()} | {"lifted": _LIFTED},
+SAVE_COOLDOWN = _upsert(
+    "cooldowns",
+    COOLDOWNS,
+    COOLDOWNS[:3],
+    {name: _of_cooldowns(name, sql) for name, sql in (_LATEST | _OF_LATER).items()} | {"lifted": _LIFTED},
 )
 
 # The seat that moved more often, of equals the one taken first; one that was over by then does not count. See `core.sessions.joined`.

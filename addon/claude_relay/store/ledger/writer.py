@@ -33,7 +33,7 @@ from typing import Protocol
 BATCH = 256
 PIECE = 500
 """Rows that are spilled at once."""
-FIRST_REST, LONGEST_REST = 0.1, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 ROWS_FAULT = (
     sqlite3.IntegrityError,
@@ -156,7 +156,7 @@ class Writer[T]:
         self._tried = threading.Event()
         self._hurry = threading.Event()
         self._stop_at: float | None = None
-        self._rest = FIRST_REST
+        self._rest = FIRST_PAUSE
         self._overfull = False
         self._thread = threading.Thread(target=self._run, name=f"relay-{name}", daemon=True)
 
@@ -239,7 +239,7 @@ class Writer[T]:
                 state = state()
             except Exception as error:  # the traffic must not feel it, whatever it is
                 self._fail(error)
-                state = self._state_resting
+                state = self._state_pausing
             if not self._tried.is_set():
                 self._tried.set()
         self._sink.close()
@@ -283,8 +283,8 @@ class Writer[T]:
         self._sink.tidy(idle=not self._rows)
         return self._state_writing
 
-    def _state_resting(self) -> State | None:
-        rest, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
+    def _state_pausing(self) -> State | None:
+        rest, self._rest = self._rest, min(2 * self._rest, LONGEST_PAUSE)
         if self._stop_at is not None:
             rest = min(rest, self._stop_at - time.monotonic())
             if rest <= 0 or self._spill is not None:  # what it takes is as good as written
@@ -404,7 +404,7 @@ class Writer[T]:
                 _answer(piece, False)
 
     def _recover(self) -> None:
-        self._rest, self.problem = FIRST_REST, ""
+        self._rest, self.problem = FIRST_PAUSE, ""
         if self.failing:
             self.failing = self._overfull = self._spill_fails = self._left_over = False
             lost = f"; {self.dropped:,} rows were lost" if self.dropped else ""

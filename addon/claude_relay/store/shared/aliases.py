@@ -23,7 +23,7 @@ from claude_relay.store.db.migrations import migrate
 
 from .alias_tables import Book, add, read
 from .fingerprints import Marks
-from .rekeying import has_old_rests, rekey
+from .rekeying import has_old_cooldowns, rekey
 
 PATIENCE = 1.0
 NOTHING = Book(b"", {}, {})
@@ -81,7 +81,7 @@ class Aliases:
             with closing(read_only(self.path, patience=self._patience)) as connection:
                 connection.execute("BEGIN")  # one moment of the file
                 book = read(connection)
-                has_old = has_old_rests(connection, map(place_of, keys))
+                has_old = has_old_cooldowns(connection, map(place_of, keys))
         except MissingDatabase:
             book, has_old = None, False
         except (sqlite3.Error, OSError) as error:

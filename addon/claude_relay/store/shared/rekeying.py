@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from claude_relay.core.keys.aliases import Place
-from claude_relay.store.db.shared_tables import RESTS, SAVE_REST
+from claude_relay.store.db.shared_tables import COOLDOWNS, SAVE_COOLDOWN
 from claude_relay.store.vault.rows import has_table
 
 SEATS = """
@@ -23,19 +23,19 @@ SEATS = """
     WHERE key_id IN (SELECT value FROM json_each(:ids)) OR home IN (SELECT value FROM json_each(:ids))"""
 
 
-def has_old_rests(connection: sqlite3.Connection, places: Iterable[Place]) -> bool:
+def has_old_cooldowns(connection: sqlite3.Connection, places: Iterable[Place]) -> bool:
     """Whether cooldowns of these keys are stored under the ids of this process."""
-    if not has_table(connection, "rests"):
+    if not has_table(connection, "cooldowns"):
         return False
     own = set(places)
-    return any(Place(*row) in own for row in connection.execute("SELECT DISTINCT provider, key_id FROM rests"))
+    return any(Place(*row) in own for row in connection.execute("SELECT DISTINCT provider, key_id FROM cooldowns"))
 
 
 def rekey(connection: sqlite3.Connection, ids: Mapping[Place, str]) -> None:
     """Move everything. Two cooldowns of one key become one, as when two relays have stored them."""
     changed = connection.execute("UPDATE state SET generation = generation + 1 RETURNING generation").fetchone()[0]
     old = [(place.provider, place.id) for place in ids]
-    _rests(connection, ids, changed)
+    _cooldowns(connection, ids, changed)
     _seats(connection, ids, changed)
     moved = [(new, *place) for place, new in ids.items()]
     connection.executemany("UPDATE resources SET key_id = ? WHERE provider = ? AND key_id = ?", moved)
@@ -43,12 +43,12 @@ def rekey(connection: sqlite3.Connection, ids: Mapping[Place, str]) -> None:
     connection.executemany("DELETE FROM probes WHERE provider = ? AND key_id = ?", old)
 
 
-def _rests(connection: sqlite3.Connection, ids: Mapping[Place, str], changed: int) -> None:
-    every = connection.execute(f"SELECT {', '.join(RESTS)} FROM rests").fetchall()
-    rows = [dict(zip(RESTS, row, strict=True)) for row in every if Place(*row[:2]) in ids]
-    connection.executemany("DELETE FROM rests WHERE provider = :provider AND key_id = :key_id", rows)
+def _cooldowns(connection: sqlite3.Connection, ids: Mapping[Place, str], changed: int) -> None:
+    every = connection.execute(f"SELECT {', '.join(COOLDOWNS)} FROM cooldowns").fetchall()
+    rows = [dict(zip(COOLDOWNS, row, strict=True)) for row in every if Place(*row[:2]) in ids]
+    connection.executemany("DELETE FROM cooldowns WHERE provider = :provider AND key_id = :key_id", rows)
     moved = ({**row, "key_id": ids[Place(row["provider"], row["key_id"])], "changed": changed} for row in rows)
-    connection.executemany(SAVE_REST, moved)
+    connection.executemany(SAVE_COOLDOWN, moved)
 
 
 def _seats(connection: sqlite3.Connection, ids: Mapping[Place, str], changed: int) -> None:

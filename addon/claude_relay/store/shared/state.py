@@ -1,15 +1,15 @@
-"""What relays over one database share and keep over a restart: rests, sessions, loads, probes, who made which
+"""What relays over one database share and keep over a restart: cooldowns, sessions, loads, probes, who made which
 resource, and what providers want back in a conversation.
 
     state = State(Path("relay.db"))
-    rests = state.load_rests()                               at the start: everything
+    cooldowns = state.load_cooldowns()                          at the start: everything
     theirs = state.exchange(collect(pools, sessions, now), now)    often: what changed here, for what changed elsewhere
     state.lift("anthropic", "key-id", now)                   by hand, from any process
 
 Every method waits for the disk: call it in a thread. Each thread has a connection of its own; each call is one transaction, and what
 was there is joined with what comes (`statetables`), so processes need not know of each other. All methods raise StoreError.
 
-What this module must not know: what a rest or a seat means.
+What this module must not know: what a cooldown or a seat means.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from claude_relay.core.keys.replication import Row, Shared
 from claude_relay.store.db.database import StoreError, connect, explain, identity
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.db.shared_tables import (
+    COOLDOWNS,
     LOADS,
     PROBES,
-    RESTS,
+    SAVE_COOLDOWN,
     SAVE_LOAD,
     SAVE_PROBE,
     SAVE_RESOURCE,
-    SAVE_REST,
     SAVE_SESSION,
     SESSIONS,
     create_state,
@@ -48,7 +48,7 @@ MINUTE = 60.0
 MOST_MEMORIES = 50_000
 """Calls of tools whose provider wants something back with them; those of longest ago are forgotten first."""
 HOUR, DAY = 3600.0, 86400.0
-ORDER = {"rests": "since", "sessions": "used"}
+ORDER = {"cooldowns": "since", "sessions": "used"}
 """The newest last: where room is short the oldest are forgotten."""
 STREAK_KEPT = 2 * DAY
 """An ended rest of a key is kept so long, for its next one to be longer; one of a model, whose names clients invent, for an hour."""
@@ -75,7 +75,7 @@ class State:
         self._carries = False
 
     def changed(self) -> int:
-        """A number that grows with every change of rests or sessions by anybody; cheap."""
+        """A number that grows with every change of cooldowns or sessions by anybody; cheap."""
         with self._reading() as connection:
             return _generation(connection)
 
@@ -85,31 +85,31 @@ class State:
         The first one returns everything. Not for two threads at once.
         """
         carries = bool(mine.loads or mine.probes)
-        writes = bool(mine.rests or mine.sessions or carries or self._carries)
+        writes = bool(mine.cooldowns or mine.sessions or carries or self._carries)
         with self._writing() if writes else self._reading() as connection:
-            if mine.rests or mine.sessions:
-                _save(connection, mine.rests, mine.sessions, mine.ttl)
+            if mine.cooldowns or mine.sessions:
+                _save(connection, mine.cooldowns, mine.sessions, mine.ttl)
             if carries or self._carries:
                 self._carry(connection, mine, now)
             generation = _generation(connection)
             news = generation != self._seen
-            rests = _rows(connection, "rests", RESTS, self._seen) if news else ()
+            cooldowns = _rows(connection, "cooldowns", COOLDOWNS, self._seen) if news else ()
             sessions = _rows(connection, "sessions", SESSIONS, self._seen) if news else ()
             loads, probes = self._loads_of_others(connection, now), self._probes_of_others(connection, now)
         self._seen, self._carries = generation, carries
-        return Shared(rests, sessions, loads, mine.ttl, probes)
+        return Shared(cooldowns, sessions, loads, mine.ttl, probes)
 
     def forget_position(self) -> None:
-        """The next exchange returns everything: for keys that came back and whose rests were not asked for meanwhile."""
+        """The next exchange returns everything: for keys that came back and whose cooldowns were not asked for meanwhile."""
         self._seen = 0
 
-    def load_rests(self, after: int = 0) -> tuple[Row, ...]:
-        """The rests that changed after that number of `changed()`; lifted ones too, see `Rests.restore`."""
+    def load_cooldowns(self, after: int = 0) -> tuple[Row, ...]:
+        """The cooldowns that changed after that number of `changed()`; lifted ones too, see `Cooldowns.restore`."""
         with self._reading() as connection:
-            return _rows(connection, "rests", RESTS, after)
+            return _rows(connection, "cooldowns", COOLDOWNS, after)
 
-    def save_rests(self, rows: Iterable[Row]) -> None:
-        """Join these rests (with `provider`) with those that are there."""
+    def save_cooldowns(self, rows: Iterable[Row]) -> None:
+        """Join these cooldowns (with `provider`) with those that are there."""
         with self._writing() as connection:
             _save(connection, rows, ())
 
@@ -124,10 +124,10 @@ class State:
             _save(connection, (), rows, ttl)
 
     def lift(self, provider: str, key_id: str, now: float, scope: str | None = None) -> int:
-        """End a key's rests, or the one of a scope, in every process: all that were set until now. Returns how many there were."""
+        """End a key's cooldowns, or the one of a scope, in every process: all that were set until now. Returns how many there were."""
         with self._writing() as connection:
             return connection.execute(
-                "UPDATE rests SET lifted = max(since, ?), changed = ? WHERE provider = ? AND key_id = ? AND since > lifted "
+                "UPDATE cooldowns SET lifted = max(since, ?), changed = ? WHERE provider = ? AND key_id = ? AND since > lifted "
                 "AND (? IS NULL OR scope = ?)",
                 (now, _next_generation(connection), provider, key_id, scope, scope),
             ).rowcount
@@ -180,12 +180,12 @@ class State:
                 (most - 1,),
             )
             connection.execute(
-                "DELETE FROM rests WHERE max(since, lifted, CASE WHEN since > lifted THEN ifnull(until, 9e999) ELSE 0 END) "
+                "DELETE FROM cooldowns WHERE max(since, lifted, CASE WHEN since > lifted THEN ifnull(until, 9e999) ELSE 0 END) "
                 "< CASE scope WHEN '' THEN ? ELSE ? END",
                 (now - STREAK_KEPT, now - HOUR),
             )
             connection.execute(
-                "DELETE FROM rests WHERE max(since, lifted) < ? AND key_id NOT IN (SELECT id FROM keys) "
+                "DELETE FROM cooldowns WHERE max(since, lifted) < ? AND key_id NOT IN (SELECT id FROM keys) "
                 "AND (provider, key_id) NOT IN (SELECT provider, id FROM key_aliases)",
                 (now - STRANGER_KEPT,),
             )
@@ -293,9 +293,9 @@ def _next_generation(connection: sqlite3.Connection) -> int:
     return int(connection.execute("UPDATE state SET generation = generation + 1 RETURNING generation").fetchone()[0])
 
 
-def _save(connection: sqlite3.Connection, rests: Iterable[Row], sessions: Iterable[Row], ttl: float = HOUR) -> None:
+def _save(connection: sqlite3.Connection, cooldowns: Iterable[Row], sessions: Iterable[Row], ttl: float = HOUR) -> None:
     changed = _next_generation(connection)
-    connection.executemany(SAVE_REST, (_storable(row) | {"changed": changed} for row in rests))
+    connection.executemany(SAVE_COOLDOWN, (_storable(row) | {"changed": changed} for row in cooldowns))
     connection.executemany(SAVE_SESSION, (_storable(row) | {"changed": changed, "ttl": ttl} for row in sessions))
 
 

@@ -42,7 +42,7 @@ VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR = (
 UNCHECKED = "unchecked"
 CHECKS = (VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR)
 """What a check may find. Unclear: the answer says nothing about the key."""
-STATES = ("enabled", "disabled", "removed", "resting", "out", UNCHECKED, *CHECKS)
+STATES = ("enabled", "disabled", "removed", "cooldown", "out", UNCHECKED, *CHECKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Resting:
+class InCooldown:
     """A rest of a key. `scope` empty: the whole key. `until` in seconds since the epoch; math.inf: out."""
 
     scope: str
@@ -127,7 +127,7 @@ class StoredKey:
     last_used_at: str | None = None
     attempts: int = 0
     failures: int = 0
-    rests: tuple[Resting, ...] = ()
+    cooldowns: tuple[InCooldown, ...] = ()
     source: str = "vault"
 
     @property
@@ -137,12 +137,12 @@ class StoredKey:
 
     def states(self, now: float) -> tuple[str, ...]:
         """Every word of STATES that is true of it, the weightiest first."""
-        own = [rest.until for rest in self.rests if not rest.scope and rest.until > now]
+        own = [rest.until for rest in self.cooldowns if not rest.scope and rest.until > now]
         found = {
             "removed": self.removed_at is not None,
             "disabled": not self.enabled,
             "out": math.inf in own,
-            "resting": bool(own) and math.inf not in own,
+            "cooldown": bool(own) and math.inf not in own,
             self._checked(now): True,
             "enabled": self.enabled and self.removed_at is None,
         }
@@ -154,9 +154,9 @@ class StoredKey:
         over = self.check_status == LIMITED and until is not None and until <= now
         return VALID if over else self.check_status or UNCHECKED
 
-    def with_rests(self, rests: tuple[Resting, ...]) -> StoredKey:
-        """The same key with these rests."""
-        return replace(self, rests=rests)
+    def with_cooldowns(self, cooldowns: tuple[InCooldown, ...]) -> StoredKey:
+        """The same key with these cooldowns."""
+        return replace(self, cooldowns=cooldowns)
 
 
 def seconds_of(text: str | None) -> float | None:

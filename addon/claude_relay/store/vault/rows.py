@@ -1,4 +1,4 @@
-"""Rows of `keys` as `StoredKey`, with the rests that hang on them.
+"""Rows of `keys` as `StoredKey`, with the cooldowns that hang on them.
 
 What this module must not know: anything sealed; it never reads those columns.
 """
@@ -13,44 +13,47 @@ from typing import Any
 
 from claude_relay.core.exchange import KeyLimits
 
-from .records import LIMITS, Resting, StoredKey
+from .records import LIMITS, InCooldown, StoredKey
 
-NAMES = (*(field.name for field in fields(StoredKey) if field.name not in ("limits", "rests", "source")), *LIMITS)
+NAMES = (*(field.name for field in fields(StoredKey) if field.name not in ("limits", "cooldowns", "source")), *LIMITS)
 COLUMNS = tuple("proxy_address" if name == "proxy" else name for name in NAMES)
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM keys ORDER BY provider, rowid"
 
-type RestsByKey = Mapping[tuple[str, str], tuple[Resting, ...]]
+type CooldownsByKey = Mapping[tuple[str, str], tuple[InCooldown, ...]]
 """By provider and key id."""
 
 
 def stored_keys(connection: sqlite3.Connection) -> tuple[StoredKey, ...]:
     """All keys, removed ones too, by provider and age."""
-    rests = rests_by_key(connection)
-    return tuple(_key(row, rests) for row in connection.execute(SELECT))
+    cooldowns = cooldowns_by_key(connection)
+    return tuple(_key(row, cooldowns) for row in connection.execute(SELECT))
 
 
-def rests_by_key(connection: sqlite3.Connection) -> RestsByKey:
-    """The rests that are written down and not lifted; none where nobody writes them."""
-    if not has_table(connection, "rests"):
+def cooldowns_by_key(connection: sqlite3.Connection) -> CooldownsByKey:
+    """The cooldowns that are written down and not lifted; none where nobody writes them."""
+    if not has_table(connection, "cooldowns"):
         return {}
-    found: dict[tuple[str, str], tuple[Resting, ...]] = {}
-    sql = "SELECT provider, key_id, scope, ifnull(until, 9e999), reason FROM rests WHERE since > lifted ORDER BY scope"
+    found: dict[tuple[str, str], tuple[InCooldown, ...]] = {}
+    sql = "SELECT provider, key_id, scope, ifnull(until, 9e999), reason FROM cooldowns WHERE since > lifted ORDER BY scope"
     for provider, key, *rest in connection.execute(sql):
-        found[provider, key] = (*found.get((provider, key), ()), Resting(*rest))
+        found[provider, key] = (*found.get((provider, key), ()), InCooldown(*rest))
     return found
 
 
 def lift(connection: sqlite3.Connection, ids: Iterable[str], now: float, *, out_only: bool = False) -> int:
-    """End the rests of these keys for all relays; `out_only`: those of a whole key without an end. How many there were.
+    """End the cooldowns of these keys for all relays; `out_only`: those of a whole key without an end. How many there were.
 
-    A relay may hold a rest in memory that it has not written down again yet, so the row stays and says that all until now are
+    A relay may hold a cooldown in memory that it has not written down again yet, so the row stays and says that all until now are
     lifted, as in `state`.
     """
-    if not has_table(connection, "rests"):
+    if not has_table(connection, "cooldowns"):
         return 0
     connection.execute("UPDATE state SET generation = generation + 1")
     where = " AND scope = '' AND until IS NULL" if out_only else ""
-    sql = f"UPDATE rests SET lifted = max(since, ?), changed = (SELECT generation FROM state) WHERE key_id = ? AND since > lifted{where}"
+    sql = (
+        "UPDATE cooldowns SET lifted = max(since, ?), changed = (SELECT generation FROM state) "
+        f"WHERE key_id = ? AND since > lifted{where}"
+    )
     return max(0, connection.executemany(sql, [(now, id) for id in ids]).rowcount)
 
 
@@ -69,8 +72,8 @@ def moment(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def _key(row: Sequence[Any], rests: RestsByKey) -> StoredKey:
+def _key(row: Sequence[Any], cooldowns: CooldownsByKey) -> StoredKey:
     values = dict(zip(NAMES, row, strict=True))
     limits = KeyLimits(**{name: values.pop(name) for name in LIMITS})
     values["enabled"] = bool(values["enabled"])
-    return StoredKey(**values, limits=limits, rests=rests.get((values["provider"], values["id"]), ()))
+    return StoredKey(**values, limits=limits, cooldowns=cooldowns.get((values["provider"], values["id"]), ()))

@@ -21,7 +21,7 @@ from .sealing import Box, Damaged
 
 SECRET, PROXY = "secret", "proxy"
 """The sealed fields."""
-LENT = """
+ISSUED = """
     SELECT id, provider, alias, secret, proxy, tier, weight, label, requests_per_minute, tokens_per_minute, concurrent
     FROM keys {where} ORDER BY provider, rowid"""
 INSERT = """

@@ -33,8 +33,19 @@ from claude_relay.store.db.database import transaction
 from .file import VaultFile, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
 from .records import FIELDS, VALID, CheckResult, NewKey, StoredKey
-from .rows import RestsByKey, lift, moment, rests_by_key, stored_keys
-from .sealed_rows import INSERT, LENT, RESEAL, Duplicate, address_of, opened, resealed, sealed_proxy, texts, told_apart
+from .rows import CooldownsByKey, cooldowns_by_key, lift, moment, stored_keys
+from .sealed_rows import (
+    INSERT,
+    ISSUED,
+    RESEAL,
+    Duplicate,
+    address_of,
+    opened,
+    resealed,
+    sealed_proxy,
+    texts,
+    told_apart,
+)
 from .sealing import Box, Damaged
 from .watch import Watch
 
@@ -80,10 +91,10 @@ class Vault:
         with self._file.reading() as connection:
             return stored_keys(connection) if connection else ()
 
-    def rests(self) -> RestsByKey:
-        """The rests that are written down, by provider and key id; those of keys of the configuration, too."""
+    def cooldowns(self) -> CooldownsByKey:
+        """The cooldowns that are written down, by provider and key id; those of keys of the configuration, too."""
         with self._file.reading() as connection:
-            return rests_by_key(connection) if connection else {}
+            return cooldowns_by_key(connection) if connection else {}
 
     def changed(self) -> int:
         """A number that is another one after any process changed, added or removed a key. 0: there is no vault."""
@@ -92,7 +103,7 @@ class Vault:
     def inspect(self) -> Inspection:
         """Whether every key can be opened. Raises VaultError only when the file cannot be read."""
         with self._file.reading() as connection:
-            rows = connection.execute(LENT.format(where="")).fetchall() if connection else []
+            rows = connection.execute(ISSUED.format(where="")).fetchall() if connection else []
             if connection is None or not rows:
                 return Inspection()
             place = self._keeper.place(connection)
@@ -112,19 +123,19 @@ class Vault:
 
     # --- what comes out ---
 
-    def lend(self, only: Collection[str] | None = None) -> dict[str, tuple[Key, ...]]:
+    def issue(self, only: Collection[str] | None = None) -> dict[str, tuple[Key, ...]]:
         """The keys that may be used, by provider, oldest first. Raises VaultError when the secret is missing or another one.
 
         only  ids: these keys instead, whatever their state (for a check)
         """
         try:
-            return self._lend(only)
+            return self._issue(only)
         except (SecretMissing, WrongSecret):  # perhaps somebody changed the secret between two looks
-            return self._lend(only)
+            return self._issue(only)
 
-    def _lend(self, only: Collection[str] | None) -> dict[str, tuple[Key, ...]]:
+    def _issue(self, only: Collection[str] | None) -> dict[str, tuple[Key, ...]]:
         with self._file.reading() as connection:
-            sql = LENT.format(where=USABLE if only is None else "")
+            sql = ISSUED.format(where=USABLE if only is None else "")
             found = connection.execute(sql).fetchall() if connection else []
             rows = [row for row in found if only is None or row[0] in only]
             # A vault without keys has no lock, and needs no secret.
@@ -177,7 +188,7 @@ class Vault:
         return self._set(ids, f"removed_at = {NOW}", f"removed_at IS NULL AND check_status IN ({marks})", *statuses)
 
     def erase(self, ids: Iterable[str]) -> tuple[str, ...]:
-        """Delete keys for good, and their rests; needs no secret. Their aliases are never given again."""
+        """Delete keys for good, and their cooldowns; needs no secret. Their aliases are never given again."""
         with self._file.writing() as connection:
             with transaction(connection):
                 gone = tuple(i for i in ids if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
@@ -186,7 +197,7 @@ class Vault:
         return gone
 
     def reset(self, ids: Iterable[str]) -> int:
-        """Lift all rests of keys, those of the configuration too; how many there were."""
+        """Lift all cooldowns of keys, those of the configuration too; how many there were."""
         with self._file.writing() as connection, transaction(connection):
             return lift(connection, ids, time.time())
 
