@@ -179,7 +179,11 @@ def test_compressed_answers(scene: Scene, capfd: pytest.CaptureFixture[str], enc
     check(scene, capfd)
 
 
-@pytest.mark.parametrize("before", [b"", gzip.compress(b"{}"), gzip.compress(b"word " * 100)[:30] + b"\xff" * 20])
+@pytest.mark.parametrize(
+    "before",
+    [b"", gzip.compress(b"{}"), gzip.compress(b"word " * 100)[:30] + b"\xff" * 20],
+    ids=["plain", "whole", "broken"],
+)
 @pytest.mark.parametrize("scene", ["anthropic", "openai-chat"], indirect=True)
 def test_answers_that_are_called_compressed_and_are_not(
     scene: Scene, capfd: pytest.CaptureFixture[str], before: bytes
