@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from claude_relay.store import sealing
+from claude_relay.store.vault import sealing
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for scheme in ("http", "https", "all", "no"):  # the way out of whoever runs the tests is none of theirs

@@ -22,27 +22,38 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import http1
 
 import claude_relay
-from claude_relay.core import endpoints, estimate, secrets, terminal, verdicts, visitors
+from claude_relay.core import endpoints, estimate, secrets, terminal, visitors
 from claude_relay.core.accounting import batches, needs, passed
-from claude_relay.core.accounting.usage import Meter
-from claude_relay.core.deltas import SpokenVeil
+from claude_relay.core.accounting.meter import Meter
+from claude_relay.core.bodies import facts as body
+from claude_relay.core.bodies import legible, lenient, resources, sniff
+from claude_relay.core.bodies import ratelimits as limits
+from claude_relay.core.bodies.decode import Decoder, codings
+from claude_relay.core.bodies.deltas import SpokenVeil
+from claude_relay.core.bodies.gate import Gate
+from claude_relay.core.bodies.sse import SseParser
 from claude_relay.core.exchange import Endpoint, Failure, Outcome
-from claude_relay.core.formats import FORMATS, anthropic, counting, reading, telling
+from claude_relay.core.formats import FORMATS, counting
+from claude_relay.core.formats import error_text as telling
 from claude_relay.core.formats.base import Asked, Unsuited
-from claude_relay.core.formats.problems import claude_problem, stated_wait
+from claude_relay.core.formats.claude import bodies as anthropic
+from claude_relay.core.formats.claude import reader as reading
+from claude_relay.core.formats.errors import claude_problem, stated_wait
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer, arguments_of
-from claude_relay.core.keys import limits
-from claude_relay.core.reading import body, legible, lenient, resources, sniff
-from claude_relay.core.reading.decode import Decoder, codings
-from claude_relay.core.reading.gate import Gate
-from claude_relay.core.reading.sse import SseParser
-from claude_relay.core.routing import fits
+from claude_relay.core.retry import verdicts
+from claude_relay.core.routing.routes import fits
 from claude_relay.core.secrets import Matcher, Veil
-from claude_relay.proxy import folding, hops, jsonlog, plainlog, redaction, shortcuts, trail
-from claude_relay.proxy.cover import PackedVeil
-from claude_relay.proxy.firstbytes import host_header
-from claude_relay.proxy.heads import Buffer
+from claude_relay.proxy.access import trail
+from claude_relay.proxy.log import folding
+from claude_relay.proxy.log import plain as plainlog
+from claude_relay.proxy.messages import hop_by_hop as targets
+from claude_relay.proxy.mitm import shortcuts
+from claude_relay.proxy.mitm.first_bytes import host_header
+from claude_relay.proxy.mitm.heads import Buffer
+from claude_relay.proxy.provider import redaction
+from claude_relay.proxy.provider.cover import PackedVeil
+from claude_relay.proxy.watch import json_log as jsonlog
 from linear import TOO_MUCH, Make, growth, repeated, worst_growth
 
 TRUSTED = ("cli.", "store.", "core.config.")
@@ -74,36 +85,36 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.accounting.passed._TEXTS": every,
     "core.accounting.terms._VALUE": fullmatch,
     "core.accounting.tokens._KIND": fullmatch,
-    "core.deltas.SAID": every,
+    "core.bodies.deltas.SAID": every,
     "core.estimate._OPENING_OF_TEXT": match,
-    "core.formats.alive._PING": fullmatch,
+    "core.formats.progress._PING": fullmatch,
     "core.formats.counting._A_PAGE": every,
-    "core.formats.gemini._NAME": fullmatch,
-    "core.formats.gemini._MODEL": match,
-    "core.formats.gemini_stream._PER_DAY": search,
-    "core.formats.gemini_stream._DELAY": fullmatch,
+    "core.formats.gemini.requests._NAME": fullmatch,
+    "core.formats.gemini.requests._MODEL": match,
+    "core.formats.gemini.answers._PER_DAY": search,
+    "core.formats.gemini.answers._DELAY": fullmatch,
     "core.formats.naming._ODD": every,
-    "core.formats.openai_chat.NAME": fullmatch,
-    "core.formats.openai_chat._SHORT_ID": fullmatch,
-    "core.formats.openai_chat._SEARCHES": fullmatch,
-    "core.formats.openai_responses._NAME": fullmatch,
-    "core.formats.openai_responses_stream._DATED": every,
-    "core.formats.problems._SAYS_OVERLOADED": search,
-    "core.formats.problems._SAYS_KEY": search,
-    "core.formats.problems._SAYS_OVERFLOW": search,
-    "core.formats.problems._LIMIT": search,
-    "core.formats.problems._NEEDED": search,
-    "core.formats.problems._DURATION": every,
-    "core.formats.problems._SAYS_WAIT": search,
-    "core.formats.problems._RETRY_INFO": search,
-    "core.formats.reading._UNFIT": every,
-    "core.formats.reading._UNREADABLE": match,
-    "core.formats.telling._TITLE": search,
-    "core.formats.telling._TITLE_END": search,
-    "core.formats.telling._UNSHOWN": match,
-    "core.formats.telling._UNSHOWN_END.script": search,
-    "core.formats.telling._UNSHOWN_END.style": search,
-    "core.formats.telling._BLANKS": every,
+    "core.formats.openai.chat.NAME": fullmatch,
+    "core.formats.openai.chat._SHORT_ID": fullmatch,
+    "core.formats.openai.chat._SEARCHES": fullmatch,
+    "core.formats.openai.responses._NAME": fullmatch,
+    "core.formats.openai.responses_answers._DATED": every,
+    "core.formats.errors._SAYS_OVERLOADED": search,
+    "core.formats.errors._SAYS_KEY": search,
+    "core.formats.errors._SAYS_OVERFLOW": search,
+    "core.formats.errors._LIMIT": search,
+    "core.formats.errors._NEEDED": search,
+    "core.formats.errors._DURATION": every,
+    "core.formats.errors._SAYS_WAIT": search,
+    "core.formats.errors._RETRY_INFO": search,
+    "core.formats.claude.reader._UNFIT": every,
+    "core.formats.claude.reader._UNREADABLE": match,
+    "core.formats.error_text._TITLE": search,
+    "core.formats.error_text._TITLE_END": search,
+    "core.formats.error_text._UNSHOWN": match,
+    "core.formats.error_text._UNSHOWN_END.script": search,
+    "core.formats.error_text._UNSHOWN_END.style": search,
+    "core.formats.error_text._BLANKS": every,
     "core.formats.translation._STRUCTURE": every,
     "core.formats.translation._STRING": every,
     "core.formats.translation._STRAY": every,
@@ -112,38 +123,38 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.formats.writer._ID": fullmatch,
     "core.formats.writer._ID_UNFIT": every,
     "core.formats.writer._MEMBER": match,
-    "core.keys.limits.NUMBER": fullmatch,
-    "core.keys.limits.WINDOW": fullmatch,
-    "core.keys.limits.LENGTH": fullmatch,
-    "core.keys.limits.WAIT": fullmatch,
-    "core.keys.limits.WAIT_PART": every,
-    "core.reading.body._WORD": fullmatch,
-    "core.reading.body._OLD_USER_ID": fullmatch,
-    "core.reading.body._SESSION": fullmatch,
-    "core.reading.body._BILLING_LINE": match,
-    "core.reading.body._MARKER": match,
-    "core.reading.body._BLANKS_AND_COMMA": match,
-    "core.reading.body._PRODUCT": match,
-    "core.reading.body._PATH": match,
-    "core.reading.body._FILLED_LIST": match,
-    "core.reading.body._OPENING": match,
-    "core.reading.body._NAME": match,
-    "core.reading.body._FOLLOWS": match,
-    "core.reading.body._TOKEN": every,
-    "core.reading.body._SCALAR": match,
-    "core.reading.legible._TOKEN": every,
-    "core.reading.legible._ODD": search,
-    "core.reading.legible._ESCAPE": every,
-    "core.reading.lenient._ERROR_NAME": fullmatch,
-    "core.reading.resources._ID": fullmatch,
-    "core.reading.resources._FILE": every,
-    "core.reading.spans._BLANKS": match,
-    "core.reading.spans._FLAT": match,
-    "core.reading.spans._INSIDE": match,
-    "core.reading.spans._SCALAR": match,
-    "core.reading.sse._LINE_END": every,
-    "core.reading.sse._BLOCK_END": every,
-    "core.reading.sse._BLANK_LINES": match,
+    "core.bodies.ratelimits.NUMBER": fullmatch,
+    "core.bodies.ratelimits.WINDOW": fullmatch,
+    "core.bodies.ratelimits.LENGTH": fullmatch,
+    "core.bodies.ratelimits.WAIT": fullmatch,
+    "core.bodies.ratelimits.WAIT_PART": every,
+    "core.bodies.facts._WORD": fullmatch,
+    "core.bodies.facts._OLD_USER_ID": fullmatch,
+    "core.bodies.facts._SESSION": fullmatch,
+    "core.bodies.facts._BILLING_LINE": match,
+    "core.bodies.facts._MARKER": match,
+    "core.bodies.facts._BLANKS_AND_COMMA": match,
+    "core.bodies.facts._PRODUCT": match,
+    "core.bodies.facts._PATH": match,
+    "core.bodies.facts._FILLED_LIST": match,
+    "core.bodies.facts._OPENING": match,
+    "core.bodies.facts._NAME": match,
+    "core.bodies.facts._FOLLOWS": match,
+    "core.bodies.facts._TOKEN": every,
+    "core.bodies.facts._SCALAR": match,
+    "core.bodies.legible._TOKEN": every,
+    "core.bodies.legible._ODD": search,
+    "core.bodies.legible._ESCAPE": every,
+    "core.bodies.lenient._ERROR_NAME": fullmatch,
+    "core.bodies.resources._ID": fullmatch,
+    "core.bodies.resources._FILE": every,
+    "core.spans._BLANKS": match,
+    "core.spans._FLAT": match,
+    "core.spans._INSIDE": match,
+    "core.spans._SCALAR": match,
+    "core.bodies.sse._LINE_END": every,
+    "core.bodies.sse._BLOCK_END": every,
+    "core.bodies.sse._BLANK_LINES": match,
     "core.secrets.BEGUN": search,
     "core.secrets.ESCAPE": every,
     "core.addresses._NUMBER": every,
@@ -151,13 +162,13 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.visitors._AUTHORITY": fullmatch,
     "core.visitors._FOR": search,
     "core.visitors._NODE": fullmatch,
-    "proxy.bookkeeping.PLAIN": fullmatch,
-    "proxy.folding._NUMBER": every,
-    "proxy.folding._PLACEHOLDER": every,
-    "proxy.jsonlog.OWN_ID": every,
-    "proxy.outbound._REFUSED": match,
-    "proxy.outbound._NO_HTTP": match,
-    "proxy.plainlog.QUOTED": every,
+    "proxy.flow.settle.PLAIN": fullmatch,
+    "proxy.log.folding._NUMBER": every,
+    "proxy.log.folding._PLACEHOLDER": every,
+    "proxy.watch.json_log.OWN_ID": every,
+    "proxy.mitm.outbound._REFUSED": match,
+    "proxy.mitm.outbound._NO_HTTP": match,
+    "proxy.log.plain.QUOTED": every,
 }
 
 
@@ -371,7 +382,7 @@ def numbered(unit: str, prefix: str = "") -> Make:
     return lambda size: prefix + "".join(unit % number for number in range(max(1, size // len(unit))))
 
 
-LENT = Matcher(((b"sk-ant-api03-" + b"a" * 40 + b"b", b"relay:a/k"), (b"aaaaaaaa", b"y"), (b'quoted"\\secret', b"z")))
+ISSUED = Matcher(((b"sk-ant-api03-" + b"a" * 40 + b"b", b"relay:a/k"), (b"aaaaaaaa", b"y"), (b'quoted"\\secret', b"z")))
 MANY = Matcher([(b"aaaaaaaa%06d" % number, b"x") for number in range(100)])
 BODY = b'{"model":"m","max_tokens":9,"stream":true,'
 CHAT = b'{"choices":[{"index":0,"delta":%b}]}'
@@ -586,11 +597,11 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "authority": (authority, (*STRINGS, repeated("a.", "", "b"), repeated(":", "["), repeated("a", "[", "]"))),
     "path": (lambda path: endpoints.classify("/" + path), STRINGS),
     "page": (lambda path: endpoints.own_page("/" + path), STRINGS),
-    "hop-by-hop": (lambda value: hops.onward(((b"connection", value),)), BYTES),
+    "hop-by-hop": (lambda value: targets.onward(((b"connection", value),)), BYTES),
     "own secrets": (lambda value: redaction.own_secrets(((b"authorization", value), (b"cookie", value))), BYTES),
     "secrets of a client": (of_client, (lambda size: cookies(size // 16),)),
-    "redaction": (LENT.clean, ESCAPED),
-    "redaction, cut off": (lambda data: LENT.clean_end(data, same_length=True), ESCAPED),
+    "redaction": (ISSUED.clean, ESCAPED),
+    "redaction, cut off": (lambda data: ISSUED.clean_end(data, same_length=True), ESCAPED),
     "redaction of many": (MANY.clean_end, (*ESCAPED, cookies)),
     "came from": (from_here("x-forwarded-for"), (*STRINGS, repeated("127.0.0.1,"), repeated("[::1]:1,"))),
     "came from, forwarded": (
@@ -632,16 +643,16 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "asked of gemini": (asked("gemini"), BODIES),
     "count": (lambda data: refusing(Unsuited)(lambda: counting.estimate(reading.read(data))), BODIES),
     # answers
-    "veil, bytes": (in_pieces(lambda: Veil(LENT)), ESCAPED),
-    "veil": (at_once(lambda: Veil(LENT)), ESCAPED),
+    "veil, bytes": (in_pieces(lambda: Veil(ISSUED)), ESCAPED),
+    "veil": (at_once(lambda: Veil(ISSUED)), ESCAPED),
     "the beginning of a long secret": (
         lambda data: secrets._beginning(data, b"a" * (len(data) // 16)),
         (repeated(b"a"), repeated(b"a", b"", b"ba"), repeated(b"ab", b"", b"a")),
     ),
-    "packed veil, bytes": (lambda data: in_pieces(lambda: PackedVeil(LENT, "gzip"))(gzip.compress(data)), ESCAPED),
-    "spoken veil, bytes": (in_pieces(lambda: SpokenVeil(LENT)), SPOKEN),
-    "spoken veil": (at_once(lambda: SpokenVeil(LENT)), SPOKEN),
-    "spoken veil, events": (in_pieces(lambda: SpokenVeil(LENT), 1024), SPOKEN),
+    "packed veil, bytes": (lambda data: in_pieces(lambda: PackedVeil(ISSUED, "gzip"))(gzip.compress(data)), ESCAPED),
+    "spoken veil, bytes": (in_pieces(lambda: SpokenVeil(ISSUED)), SPOKEN),
+    "spoken veil": (at_once(lambda: SpokenVeil(ISSUED)), SPOKEN),
+    "spoken veil, events": (in_pieces(lambda: SpokenVeil(ISSUED), 1024), SPOKEN),
     "problem": (telling.read_problem, PROBLEMS),
     "verdict": (judged, PROBLEMS),
     "claude's problem": (lambda text: claude_problem(429, "", "", text), STRINGS),

@@ -35,7 +35,7 @@ from benchmark.processes import BenchError
 from benchmark.report import as_json, print_report
 from benchmark.scenarios import hammer, listen
 from benchmark.targets import Bench, Target
-from claude_relay.core.keys.strategies import STRATEGIES
+from claude_relay.core.keys.selection import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--only", "requests", "--rounds", "1", "--seconds", "0.05")

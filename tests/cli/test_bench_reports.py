@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.reports import all_reports, make_ledger, measure_reports
-from claude_relay.store import reports
-from claude_relay.store.database import connect
-from claude_relay.store.reports import summarise
+from claude_relay.store.db.database import connect
+from claude_relay.store.ledger import reports
+from claude_relay.store.ledger.reports import summarise
 
 ROWS = 300
 

@@ -27,11 +27,11 @@ from claude_relay.cli.demonstration.claude import Claude, Reply, Request
 from claude_relay.cli.demonstration.relaying import Relaying, free_ports, listening
 from claude_relay.cli.demonstration.telling import Teller, headline
 from claude_relay.cli.demonstration.upstream import FakeClaude
-from claude_relay.core.accounting.usage import Meter
+from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
-from claude_relay.core.verdicts import judge
-from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.core.retry.verdicts import judge
+from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
 
 ROOT = Path(__file__).parents[2]
 KEY = {role.treatment: role.key for role in ROLES}

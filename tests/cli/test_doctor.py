@@ -15,14 +15,14 @@ from mitmproxy.certs import CertStore
 
 from claude_relay.cli import certificates, checks, reach
 from claude_relay.cli.checks import FAIL, OK, WARN
-from claude_relay.cli.common import Source
+from claude_relay.cli.console.common import Source
+from claude_relay.cli.console.taking_back import applied, changes
 from claude_relay.cli.doctor import doctor
-from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Address, Config, parse
-from claude_relay.store.database import StoreError, connect
-from claude_relay.store.keys import NewKey
-from claude_relay.store.migrations import MIGRATIONS, migrate
-from claude_relay.store.vault import Vault
+from claude_relay.store.db.database import StoreError, connect
+from claude_relay.store.db.migrations import MIGRATIONS, migrate
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from claude_relay.cli import certificates
-from claude_relay.cli.common import mitm_option
+from claude_relay.cli.console.common import mitm_option
+from claude_relay.cli.console.taking_back import PLACEHOLDER, RECORD
 from claude_relay.cli.env import credential, env, no_proxy, with_lower_case
 from claude_relay.cli.shells import lines
-from claude_relay.cli.taking_back import PLACEHOLDER, RECORD
 from claude_relay.core.config import default, parse
-from claude_relay.store.keys import NewKey
-from claude_relay.store.vault import Vault
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 

@@ -18,10 +18,10 @@ from claude_relay.cli.keyring.options import Proxy
 from claude_relay.cli.keyring.reading import read
 from claude_relay.cli.keyring.showing import CELLS
 from claude_relay.cli.keys import SUBCOMMANDS, keys
-from claude_relay.store.database import connect
-from claude_relay.store.keys import FIELDS, CheckResult
-from claude_relay.store.state import State, create_state
-from claude_relay.store.vault import Vault
+from claude_relay.store.db.database import connect
+from claude_relay.store.shared.state import State, create_state
+from claude_relay.store.vault.records import FIELDS, CheckResult
+from claude_relay.store.vault.vault import Vault
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -115,7 +115,7 @@ def test_json_tells_everything_but_the_key(filled: Run) -> None:
     assert first["name"] == "anthropic/v1"
     assert first["states"] == ["unchecked", "enabled"]
     assert (first["tier"], first["weight"], first["concurrent"], first["source"]) == ("admin", 2.0, 4, "vault")
-    assert (first["rests"], first["removed_at"]) == ([], None)
+    assert (first["cooldowns"], first["removed_at"]) == ([], None)
     assert set(FIELDS) <= set(first)
     assert not {"secret", "fingerprint"} & set(first)
 
@@ -152,7 +152,7 @@ def test_filters(filled: Run, config: Path) -> None:
 def test_add(run: Run, config: Path) -> None:
     result = run("add", "--provider", "glm", "--tier", "admin", "--concurrent", "4", stdin=f" {ONE}\r\n")
     assert result.stdout == "Added glm/v1 sk-ant-…cdef\n"
-    [key] = vault(run, config).lend()["glm"]
+    [key] = vault(run, config).issue()["glm"]
     assert (key.secret, key.tier, key.limits.concurrent) == (ONE, "admin", 4)
 
 
@@ -162,7 +162,7 @@ def test_add_asks_at_a_terminal_without_echo(run: Run, config: Path, monkeypatch
     monkeypatch.setattr(click, "prompt", lambda text, **how: asked.append({"text": text, **how}) or ONE)
     assert run("add", "--provider", "glm").exit_code == 0
     assert asked == [{"text": "Key", "hide_input": True}]
-    assert vault(run, config).lend()["glm"][0].secret == ONE
+    assert vault(run, config).issue()["glm"][0].secret == ONE
 
 
 def test_a_key_that_is_there(filled: Run) -> None:
@@ -207,7 +207,7 @@ def test_a_proxy_with_a_password_comes_from_a_variable(run: Run, config: Path) -
     assert result.exit_code == 2
     assert "hunter2" not in result.output
     assert run("add", "--provider", "glm", "--proxy", "${TEAM}", stdin=ONE, TEAM=url).exit_code == 0
-    assert vault(run, config).lend()["glm"][0].proxy == url
+    assert vault(run, config).issue()["glm"][0].proxy == url
     assert "hunter2" not in run("list", "--json").output
     assert "http://proxy.example:3128" in run("list").output
     assert run("add", "--provider", "glm", "--proxy", "${NOBODY}", stdin=TWO).exit_code == 2
@@ -297,7 +297,7 @@ def test_thousands(run: Run, config: Path, tmp_path: Path) -> None:
     assert result.stdout.startswith("3000 keys added: anthropic/v1, anthropic/v2")
     assert result.stdout.endswith("and 2990 more\n")
     assert "3000 keys disabled" in run("disable", "--all").stdout
-    assert vault(run, config).lend() == {}
+    assert vault(run, config).issue() == {}
 
 
 # -- export
@@ -388,7 +388,7 @@ def test_edit(filled: Run, config: Path) -> None:
 
 def test_remove_and_restore(filled: Run, config: Path) -> None:
     assert filled("remove", "--all", "--provider", "anthropic").stdout == "2 keys removed: anthropic/v1, anthropic/v2\n"
-    assert list(vault(filled, config).lend()) == ["glm"]
+    assert list(vault(filled, config).issue()) == ["glm"]
     assert filled("restore", "--all").stdout == "2 keys restored: anthropic/v1, anthropic/v2\n"
     assert "was not removed" in filled("restore", "glm/v1").stderr
 
@@ -413,19 +413,19 @@ def test_reset_lifts_rests_of_both_kinds_of_keys(filled: Run, config: Path) -> N
     ]
     plain = {"scope": "", "since": 1.0, "opens": None, "careful": 1, "stated": 0, "streak": 0, "lifted": -1.0}
     with closing(State(path)) as state:
-        state.save_rests(
+        state.save_cooldowns(
             [
                 {"provider": "anthropic", "key_id": id, "until": until, "reason": "401: no", **plain}
                 for id, until in zip(ids, (None, 4e9), strict=True)
             ]
         )
     assert listed(filled, "--status", "out", **environ) == ["anthropic/v1"]
-    assert listed(filled, "--status", "resting", **environ) == ["anthropic/k1"]
+    assert listed(filled, "--status", "cooldown", **environ) == ["anthropic/k1"]
     table = filled("list", **environ).stdout
-    assert "resting until 2096-10-02" in table
+    assert "cooldown until 2096-10-02" in table
     assert "401: no" in table
-    assert filled("reset", "anthropic/v1", "k1", **environ).stdout == "2 rests lifted of 2 keys\n"
-    assert listed(filled, "--status", "out", **environ) == listed(filled, "--status", "resting", **environ) == []
+    assert filled("reset", "anthropic/v1", "k1", **environ).stdout == "2 cooldowns lifted of 2 keys\n"
+    assert listed(filled, "--status", "out", **environ) == listed(filled, "--status", "cooldown", **environ) == []
 
 
 # -- the secret
@@ -436,7 +436,7 @@ def test_rotate_in_the_file(filled: Run, config: Path) -> None:
     result = filled("rotate-secret")
     assert result.stdout.startswith("All keys are sealed with a new secret. It is in ")
     assert config.with_name("relay.db.secret").read_text() != before
-    assert len(vault(filled, config).lend()["anthropic"]) == 2
+    assert len(vault(filled, config).issue()["anthropic"]) == 2
 
 
 def test_rotate_to_the_variable_and_on(filled: Run, config: Path) -> None:
@@ -448,7 +448,7 @@ def test_rotate_to_the_variable_and_on(filled: Run, config: Path) -> None:
     assert "Now set RELAY_SECRET to the new secret" in result.stdout
     assert second not in result.output
     path = config.with_name("relay.db")
-    assert len(Vault(path, environ={"RELAY_SECRET": second}).lend()["anthropic"]) == 2
+    assert len(Vault(path, environ={"RELAY_SECRET": second}).issue()["anthropic"]) == 2
 
 
 def test_a_new_secret_needs_the_old_and_is_another_one(run: Run) -> None:

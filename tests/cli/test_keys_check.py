@@ -17,17 +17,17 @@ import certifi
 import pytest
 from click.testing import CliRunner, Result
 
-from claude_relay import asking
-from claude_relay.asking import ask
+from claude_relay.cli.console.taking_back import applied, changes
 from claude_relay.cli.keyring.checking import FACTS, MEANING, check, meaning
 from claude_relay.cli.keys import keys
-from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Failure, Key, Outcome
-from claude_relay.core.verdicts import MEANINGS, judge
-from claude_relay.store.keys import CHECKS, NewKey, StoredKey
-from claude_relay.store.state import State, create_state
-from claude_relay.store.vault import Vault
+from claude_relay.core.retry.verdicts import MEANINGS, judge
+from claude_relay.store.shared.state import State, create_state
+from claude_relay.store.vault.records import CHECKS, NewKey, StoredKey
+from claude_relay.store.vault.vault import Vault
+from claude_relay.upstream import asking
+from claude_relay.upstream.asking import ask
 from wire.certs import Authority
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
@@ -179,7 +179,7 @@ def provider(base_url: str, **more: object) -> Provider:
     return parse(text, environ={}).providers["p"]
 
 
-def lent(name: str = "valid", proxy: str | None = None) -> Key:
+def issued(name: str = "valid", proxy: str | None = None) -> Key:
     return Key("p", "v1", secret(name), "1", proxy=proxy)
 
 
@@ -188,7 +188,7 @@ def lent(name: str = "valid", proxy: str | None = None) -> Key:
 
 def test_the_request(tmp_path: Path) -> None:
     with serving(Upstream()) as upstream:
-        outcome = ask(provider(f"{upstream.url}/some/prefix"), lent(), timeout=4)
+        outcome = ask(provider(f"{upstream.url}/some/prefix"), issued(), timeout=4)
     assert (outcome.status, outcome.failure) == (200, None)
     [(path, headers)] = upstream.asked
     assert path == "/some/prefix/v1/models?limit=1"
@@ -208,7 +208,7 @@ def test_the_request(tmp_path: Path) -> None:
 )
 def test_where_the_key_goes(auth: object, header: str, value: str) -> None:
     with serving(Upstream()) as upstream:
-        ask(provider(upstream.url, auth=auth), lent(), timeout=4)
+        ask(provider(upstream.url, auth=auth), issued(), timeout=4)
     [(path, headers)] = upstream.asked
     assert headers[header] == value.format(secret("valid"))
     assert sum(secret("valid") in text for text in (path, *headers.values())) == 1
@@ -225,7 +225,7 @@ def test_a_key_in_the_query() -> None:
 def test_what_answers_mean(name: str) -> None:
     with serving(Upstream()) as upstream:
         now = time.time()
-        result = meaning(ask(provider(upstream.url), lent(name), timeout=4), now)
+        result = meaning(ask(provider(upstream.url), issued(name), timeout=4), now)
     assert result.status == EXPECTED[name]
     assert result.until == (pytest.approx(now + 600, abs=2) if name == "limited" else None)
     assert bool(result.reason) == (name != "valid")
@@ -243,9 +243,9 @@ def test_meanings_are_verdicts_and_checks() -> None:
 def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    outcome = ask(provider(f"http://127.0.0.1:{port}"), lent(), timeout=4)
+    outcome = ask(provider(f"http://127.0.0.1:{port}"), issued(), timeout=4)
     assert (outcome.failure, outcome.message) == (Failure.CONNECT, "Connection refused")
-    assert ask(provider("https://nowhere.invalid"), lent(), timeout=4).message == "no such host"
+    assert ask(provider("https://nowhere.invalid"), issued(), timeout=4).message == "no such host"
 
 
 def answering(*pieces: bytes) -> Callable[[socket.socket], None]:
@@ -290,14 +290,14 @@ def raw(answer: Callable[[socket.socket], None] | None) -> Iterator[str]:
 )
 def test_answers_that_are_none(pieces: tuple[bytes, ...], failure: Failure) -> None:
     with raw(answering(*pieces)) as address:
-        outcome = ask(provider(f"http://{address}"), lent(), timeout=4)
+        outcome = ask(provider(f"http://{address}"), issued(), timeout=4)
     assert outcome.failure is failure
     assert secret("valid") not in repr(outcome)
 
 
 def test_silence() -> None:
     with raw(None) as address:
-        outcome = ask(provider(f"http://{address}"), lent(), timeout=0.2)
+        outcome = ask(provider(f"http://{address}"), issued(), timeout=0.2)
     assert (outcome.failure, outcome.message) == (Failure.TIMEOUT, "no answer in time")
 
 
@@ -312,7 +312,7 @@ def test_an_answer_that_never_ends() -> None:
 
     with raw(drip) as address:
         begun = time.monotonic()
-        outcome = ask(provider(f"http://{address}"), lent(), timeout=0.3)
+        outcome = ask(provider(f"http://{address}"), issued(), timeout=0.3)
         stop.set()
     assert outcome.failure is Failure.TIMEOUT
     assert time.monotonic() - begun < 2
@@ -323,7 +323,7 @@ def test_an_answer_that_never_ends() -> None:
 
 def test_tls(authority: Authority) -> None:
     with serving(Upstream(authority.server_context())) as upstream:
-        assert ask(provider(upstream.url), lent(), timeout=4).status == 200
+        assert ask(provider(upstream.url), issued(), timeout=4).status == 200
 
 
 def test_a_certificate_of_somebody_else(authority: Authority, tmp_path: Path) -> None:
@@ -334,14 +334,14 @@ def test_a_certificate_of_somebody_else(authority: Authority, tmp_path: Path) ->
     ]
     for context in contexts:
         with serving(Upstream(context)) as upstream:
-            outcome = ask(provider(upstream.url), lent(), timeout=4)
+            outcome = ask(provider(upstream.url), issued(), timeout=4)
         assert (outcome.failure, upstream.asked) == (Failure.TLS, [])
         assert outcome.message.startswith("its certificate is not trusted: ")
 
 
 def test_plain_text_on_a_tls_port(authority: Authority) -> None:
     with raw(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as address:
-        assert ask(provider(f"https://{address}"), lent(), timeout=4).failure is Failure.TLS
+        assert ask(provider(f"https://{address}"), issued(), timeout=4).failure is Failure.TLS
 
 
 @pytest.mark.parametrize("outer", [False, True])
@@ -353,8 +353,8 @@ def test_through_a_proxy(authority: Authority, outer: bool, inner: bool) -> None
         tunnelling(context if outer else None) as (port, heard),
     ):
         proxy = f"{'https' if outer else 'http'}://user:hunter2@127.0.0.1:{port}"
-        of_provider = ask(provider(upstream.url, proxy=proxy), lent(), timeout=4)
-        of_key = ask(provider(upstream.url, proxy="http://127.0.0.1:1"), lent("revoked", proxy), timeout=4)
+        of_provider = ask(provider(upstream.url, proxy=proxy), issued(), timeout=4)
+        of_key = ask(provider(upstream.url, proxy="http://127.0.0.1:1"), issued("revoked", proxy), timeout=4)
     assert (of_provider.status, of_key.status) == (200, 401)
     assert len(upstream.asked) == len(heard) == 2
     for asked in heard:
@@ -366,9 +366,9 @@ def test_through_a_proxy(authority: Authority, outer: bool, inner: bool) -> None
 def test_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with tunnelling(status="407 Who are you?") as (port, heard):
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{port}")
-        outcome = ask(provider("https://h.example"), lent(), timeout=4)
-        near = ask(provider("https://h.invalid", proxy="direct"), lent(), timeout=4)
-        of_key = ask(provider("https://h.invalid"), lent(proxy="direct"), timeout=4)
+        outcome = ask(provider("https://h.example"), issued(), timeout=4)
+        near = ask(provider("https://h.invalid", proxy="direct"), issued(), timeout=4)
+        of_key = ask(provider("https://h.invalid"), issued(proxy="direct"), timeout=4)
     assert outcome.message == f"the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
     assert near.message == of_key.message == "no such host"
     assert len(heard) == 1
@@ -377,7 +377,7 @@ def test_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
 def test_a_proxy_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    outcome = ask(provider("https://h.example", proxy=address), lent(), timeout=4)
+    outcome = ask(provider("https://h.example", proxy=address), issued(), timeout=4)
     assert outcome.failure is Failure.CONNECT
     assert outcome.message == f"the proxy cannot be reached: Connection refused, through {address}"
 
@@ -385,22 +385,22 @@ def test_a_proxy_that_is_not_there() -> None:
 def test_a_proxy_in_the_way_of_a_certificate(authority: Authority, tmp_path: Path) -> None:
     stranger = Authority(tmp_path / "other").server_context()
     with serving(Upstream(stranger)) as upstream, tunnelling(authority.server_context()) as (port, _):
-        outcome = ask(provider(upstream.url, proxy=f"https://127.0.0.1:{port}"), lent(), timeout=4)
+        outcome = ask(provider(upstream.url, proxy=f"https://127.0.0.1:{port}"), issued(), timeout=4)
     assert (outcome.failure, upstream.asked) == (Failure.TLS, [])
     with tunnelling(stranger) as (port, heard):
-        outcome = ask(provider("https://h.example", proxy=f"https://127.0.0.1:{port}"), lent(), timeout=4)
+        outcome = ask(provider("https://h.example", proxy=f"https://127.0.0.1:{port}"), issued(), timeout=4)
     assert (outcome.failure, heard) == (Failure.TLS, [])
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway", "nonsense"])
 def test_a_proxy_that_refuses(status: str) -> None:
     with tunnelling(status=status) as (port, _):
-        outcome = ask(provider("https://h.example", proxy=f"http://u:hunter2@127.0.0.1:{port}"), lent(), timeout=4)
+        outcome = ask(provider("https://h.example", proxy=f"http://u:hunter2@127.0.0.1:{port}"), issued(), timeout=4)
     assert outcome.failure is Failure.CONNECT
     what = f"the proxy answered {status[:3]}" if status[0].isdigit() else "no proxy is there"
     assert outcome.message == f"{what}, through http://127.0.0.1:{port}"
     with raw(answering()) as address:
-        outcome = ask(provider("http://h.example", proxy=f"http://{address}"), lent(), timeout=4)
+        outcome = ask(provider("http://h.example", proxy=f"http://{address}"), issued(), timeout=4)
     assert outcome.message == f"the proxy said nothing sensible, through http://{address}"
 
 
@@ -547,7 +547,7 @@ def test_a_valid_key_is_no_longer_out(room: Path) -> None:
             create_state(connection)
         plain = {"provider": "p", "scope": "", "since": 1.0, "until": None, "opens": None, "reason": "401"}
         rest = plain | {"careful": 1, "stated": 0, "streak": 0, "lifted": -1.0}
-        state.save_rests([rest | {"key_id": key.id} for key in vault.list() if key.alias in ("v1", "v5")])
+        state.save_cooldowns([rest | {"key_id": key.id} for key in vault.list() if key.alias in ("v1", "v5")])
     assert [states(room)[n] for n in (0, 4)] == ["out", "out"]
     run(room, "check", "p/v1", "p/v5")
     assert [states(room)[n] for n in (0, 4)] == ["valid", "out"]

@@ -15,9 +15,9 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 
 from claude_relay.cli import main
 from claude_relay.cli.checks import is_relay
-from claude_relay.cli.common import addon_script, load_config
+from claude_relay.cli.console.common import addon_script, load_config
+from claude_relay.cli.console.taking_back import applied, changes
 from claude_relay.cli.relay import has_mode, relay, undo_env
-from claude_relay.cli.taking_back import applied, changes
 from claude_relay.core.config import Address, parse
 from claude_relay.core.config.listening import modes
 from claude_relay.store import authority

@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from claude_relay.cli.env import OWN, env
-from claude_relay.store.database import connect
-from claude_relay.store.keyrows import moment
-from claude_relay.store.migrations import migrate
-from claude_relay.store.relays import RelayRow, Relays, running
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.shared.relays import RelayRow, Relays, running
+from claude_relay.store.vault.rows import moment
 from wire.relay import PATIENCE, RelayProcess, free_ports, make_confdir
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from claude_relay.cli.demo import demo
+from claude_relay.core.bodies.ratelimits import headroom
 from claude_relay.core.exchange import Endpoint, Facts, Key
-from claude_relay.core.keys.limits import headroom
-from claude_relay.core.keys.strategies import STRATEGIES
-from claude_relay.core.verdicts import judge
+from claude_relay.core.keys.selection import STRATEGIES
+from claude_relay.core.retry.verdicts import judge
 from simulation.answers import limit_headers
 from simulation.buckets import MINUTE, Allowance, Bucket, Cost, Limits
 from simulation.caches import LIFE, Caches
@@ -123,7 +123,7 @@ class TestUpstream:
         while (outcome := claude.answer("secret-1", TURN, None, now).outcome).status == 200:
             pass
         seconds = int(outcome.headers["retry-after"])
-        assert judge(outcome, Facts(Endpoint.MESSAGES, "m"), now=now).rest_until == now + seconds
+        assert judge(outcome, Facts(Endpoint.MESSAGES, "m"), now=now).cooldown_until == now + seconds
         assert verdict(claude, now=now + seconds - 1) == "rate_limited"
         assert verdict(claude, now=now + seconds) == "ok"
 

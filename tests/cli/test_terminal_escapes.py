@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.terminal import harmless, harmless_json
-from claude_relay.store.bodies import Bodies
-from claude_relay.store.database import connect
-from claude_relay.store.ledger import Ledger
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.ledger.bodies import Bodies
+from claude_relay.store.ledger.ledger import Ledger
 from store.rows import STARTED, attempt, request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +158,7 @@ OTHERWISE = re.compile(
 
 
 def test_no_command_prints_otherwise() -> None:
-    """What the commands print passes `cli/terminal` or `cli/screen`."""
+    """What the commands print passes `cli/console/terminal` or `cli/console/screen`."""
     found = []
     for file in (ROOT / "addon" / "claude_relay" / "cli").rglob("*.py"):
         if file.name in ("terminal.py", "screen.py", "main.py", "bench.py", "test.py") or file.parent.name in (

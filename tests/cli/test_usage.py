@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from claude_relay.cli.spending.cells import CELLS
 from claude_relay.cli.usage import usage
 from claude_relay.cli.when import When
-from claude_relay.store.ledger import Ledger
-from claude_relay.store.reports import GROUPS, Line
+from claude_relay.store.ledger.ledger import Ledger
+from claude_relay.store.ledger.reports import GROUPS, Line
 from store.rows import request
 
 BELOW = ("Without", "No", "cost")

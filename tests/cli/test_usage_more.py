@@ -18,7 +18,7 @@ from claude_relay.cli.spending import forms
 from claude_relay.cli.spending import sessions as session_table
 from claude_relay.cli.spending.charts import bar, sparkline, squeezed
 from claude_relay.cli.usage import usage
-from claude_relay.store.ledger import Ledger
+from claude_relay.store.ledger.ledger import Ledger
 from store.rows import STARTED, attempt, request
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,10 @@ from datetime import datetime
 import pytest
 from anthropic.types import ModelInfo
 
-from claude_relay.core.catalogue import (
+from claude_relay.core.config.models import Config
+from claude_relay.core.errors import RelayError
+from claude_relay.core.exchange import Endpoint, Facts
+from claude_relay.core.routing.catalogue import (
     EPOCH,
     known,
     listers,
@@ -16,9 +19,6 @@ from claude_relay.core.catalogue import (
     passed_on,
     to_be_asked,
 )
-from claude_relay.core.config.models import Config
-from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Endpoint, Facts
 
 CLAUDE = list(known())
 

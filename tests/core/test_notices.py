@@ -5,9 +5,9 @@ import json
 import pytest
 
 from claude_relay.core.errors import BudgetError, RelayError
-from claude_relay.core.exchange import Blame, Verdict
+from claude_relay.core.exchange import Cause, Verdict
 from claude_relay.core.notices import HOUR, MOST_KEYS, Kind, Notice, Throttle, login_needed, notices_of_attempt, refused
-from claude_relay.core.verdicts import MEANINGS
+from claude_relay.core.retry.verdicts import MEANINGS
 
 NOW = 1_795_000_000.25
 
@@ -35,16 +35,16 @@ def test_the_body_says_all_that_a_receiver_needs() -> None:
 
 @pytest.mark.parametrize("name", MEANINGS)
 def test_a_key_is_out_by_these_verdicts_only(name: str) -> None:
-    told = notices_of_attempt(Verdict(name, Blame.KEY, reason="401: no"), "glm", "k2", NOW)
+    told = notices_of_attempt(Verdict(name, Cause.KEY, reason="401: no"), "glm", "k2", NOW)
     out = name in ("unauthorized", "key_disabled", "no_credit")
     assert [(one.kind, one.key) for one in told] == ([(Kind.KEY_OUT, "glm/k2")] if out else [])
-    assert notices_of_attempt(Verdict(name, Blame.KEY), "glm", None, NOW) == ()
+    assert notices_of_attempt(Verdict(name, Cause.KEY), "glm", None, NOW) == ()
 
 
 def test_reasons_lose_what_looks_like_a_key() -> None:
     reason = "401: invalid sk-ant-api03-abcdef"
     told = [
-        *notices_of_attempt(Verdict("unauthorized", Blame.KEY, reason=reason), "glm", "k2", NOW),
+        *notices_of_attempt(Verdict("unauthorized", Cause.KEY, reason=reason), "glm", "k2", NOW),
         *login_needed("anthropic", "max", reason, NOW),
         *refused(RelayError(529, reason), ["glm"], NOW),
     ]
@@ -55,8 +55,8 @@ def test_reasons_lose_what_looks_like_a_key() -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (RelayError(429, "all rest", 5), Kind.ALL_RESTING),
-        (RelayError(503, "all out", final=True), Kind.ALL_RESTING),
+        (RelayError(429, "all rest", 5), Kind.ALL_IN_COOLDOWN),
+        (RelayError(503, "all out", final=True), Kind.ALL_IN_COOLDOWN),
         (RelayError(529, "all down", 5), Kind.PROVIDER_DOWN),
         (BudgetError(429, "a budget is spent", 5, final=True), None),
         (BudgetError(429, "a budget has no room", 5), None),

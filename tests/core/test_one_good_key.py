@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Hop, Outcome, PassedOn, Wait
+from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Outcome, PassedOn, Target, Wait
 from claude_relay.core.keys.pool import Pool, Pools
-from claude_relay.core.keys.strategies import STRATEGIES
+from claude_relay.core.keys.selection import STRATEGIES
 from core.world import BUSY, DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 FORBIDDEN = Outcome(403, body=b'{"type":"error","error":{"type":"permission_error","message":"not yours"}}')
@@ -76,7 +76,7 @@ def world_of(pools, retry, seed, strategy="round-robin"):
         Pool(name, World.keys(name, len(keys)), strategy=strategy, passthrough=False)
         for name, keys in zip(names, pools, strict=True)
     )
-    world.hops = tuple(Hop(name, OPUS) for name in names)
+    world.targets = tuple(Target(name, OPUS) for name in names)
     answers = {
         f"{name}-{n}": OK if said is None else said
         for name, keys in zip(names, pools, strict=True)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.errors import error_type
 from claude_relay.core.exchange import (
     Accepted,
@@ -15,13 +16,12 @@ from claude_relay.core.exchange import (
     Endpoint,
     Facts,
     Failure,
-    Hop,
     Outcome,
     PassedOn,
     Refused,
+    Target,
     Wait,
 )
-from claude_relay.core.reading.resources import Owner
 from core.world import BUSY, DENIED, DOWN, FACTS, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 
@@ -165,7 +165,7 @@ def test_a_failure_counts_against_a_key_only_when_the_request_succeeds_with_anot
         ends(world.ask(lambda attempt: bad if attempt.key.alias == "k1" else OK), Accepted, "ok")
         assert world.tries[0] == ("a", "k1")
     assert not world.pools["a"].is_ready(world.pools["a"].keys[0], OPUS, world.now)
-    assert world.pools["a"].state(world.now).resting == 1
+    assert world.pools["a"].state(world.now).in_cooldown == 1
 
 
 def test_another_providers_success_says_nothing_of_a_key():
@@ -255,7 +255,7 @@ def test_endpoints_outside_inference_say_nothing_of_a_key(endpoint, status):
     for _ in range(4):
         world.ask(lambda attempt: Outcome(status, {"retry-after": "60"} if status == 429 else {}), facts)
     assert world.pools["a"].state(world.now).ready == 2
-    assert not world.pools["a"].rests.known()
+    assert not world.pools["a"].cooldowns.known()
     world.rest("a", 1, Outcome(402))
     world.now += 3600
     ends(world.ask([OK] * 2, facts), Accepted, "ok")
@@ -560,9 +560,9 @@ def test_an_empty_pool_that_rejects():
 
 def test_a_provider_that_has_no_pool_is_skipped():
     world = World(b=1)
-    world.hops = (Hop("gone", OPUS), *world.hops)
+    world.targets = (Target("gone", OPUS), *world.targets)
     ends(world.ask([OK]), Accepted, "ok")
-    world.hops = (Hop("gone", OPUS),)
+    world.targets = (Target("gone", OPUS),)
     refused(world.ask([]), 503, final=True)
 
 
@@ -576,7 +576,7 @@ def test_count_tokens_tries_other_keys_and_nobody_rests(status):
     assert world.log == [("a", "k1"), ("a", "k2"), ("a", "k3")]
     ends(world.ask(lambda attempt: Outcome(status, {"retry-after": "60"}), COUNT), PassedOn, "endpoint")
     assert world.pools["a"].state(world.now).ready == 3
-    assert not world.pools["a"].rests.known()
+    assert not world.pools["a"].cooldowns.known()
 
 
 def test_count_tokens_that_does_not_exist_is_passed_on():
@@ -668,7 +668,7 @@ def test_what_a_key_made_is_asked_of_that_key_only():
     world.owner = owned(2)
     ends(world.ask([DOWN, DOWN, OK], Facts(Endpoint.RESOURCE)), Accepted, "ok")
     assert world.tries == [("a", "k2")] * 3
-    world.hops = (Hop("b", OPUS),)
+    world.targets = (Target("b", OPUS),)
     ends(world.ask([OK], Facts(Endpoint.RESOURCE)), Accepted, "ok")
     assert world.tries == [("a", "k2")], "also when no route leads there any more"
 
@@ -735,7 +735,7 @@ def test_bounds_hold_whatever_comes(world, requests):
         assert len(world.tries) <= 2 * max(1, world.retry.attempts) + 2 * count
         assert world.waited <= world.retry.max_wait + 1e-6
         assert world.busy == 0
-        assert not any(pool.rests._probes for pool in world.pools.values())
+        assert not any(pool.cooldowns._probes for pool in world.pools.values())
         if isinstance(conclusion, Refused):
             assert conclusion.error.status in {429, 502, 503, 529}
         else:
@@ -776,7 +776,7 @@ def test_nothing_stays_busy_whatever_the_interleaving(world, moves):
     for attempt in accepted:
         world.pools.finished(attempt)
     assert world.busy == 0
-    assert not any(pool.rests._probes for pool in world.pools.values())
+    assert not any(pool.cooldowns._probes for pool in world.pools.values())
 
 
 @settings(max_examples=100, deadline=None)
@@ -810,7 +810,7 @@ def test_no_disabled_key_and_none_that_is_out_is_ever_chosen(world, moves):
                 world.pools.finished(was)
         if isinstance(step, Attempt) and step.key:
             assert step.key in world.pools[step.provider].keys
-            rest = world.pools[step.provider].rests.of(step.key.id).get("")
+            rest = world.pools[step.provider].cooldowns.of(step.key.id).get("")
             assert not rest or world.now >= rest.opens
             assert step.probe or not rest or rest.until != math.inf
     for steps, _ in running.values():
@@ -827,9 +827,9 @@ def test_a_clock_that_was_set_back_neither_lengthens_nor_ends_a_cooldown(behind)
         "anthropic-ratelimit-requests-reset": stamp(world.wall() + 40.0),
     }
     refused(world.ask([Outcome(429, by_date)]), 429, pytest.approx(40.0, abs=1.0))
-    world.pools["a"].rests.lift("a-1")
+    world.pools["a"].cooldowns.lift("a-1")
     refused(world.ask([limited(50)]), 429, 50)
-    world.pools["a"].rests.lift("a-1")
+    world.pools["a"].cooldowns.lift("a-1")
     refused(world.ask([Outcome(403)]), 429, 1.05)
 
 

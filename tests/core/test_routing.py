@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Endpoint, Facts, Hop
-from claude_relay.core.routing import route
+from claude_relay.core.exchange import Endpoint, Facts, Target
+from claude_relay.core.routing.routes import route
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def facts(model="claude-opus-4-5", **more):
 
 
 def names(routes, about):
-    return [hop.provider for hop in route(about, routes, PROVIDERS)]
+    return [target.provider for target in route(about, routes, PROVIDERS)]
 
 
 def test_without_routes_every_provider_in_order():
@@ -96,11 +96,11 @@ def test_matching(match, about, fits):
     [("claude-haiku-4-5", "glm-air"), ("claude-opus-4-5", "glm-4.6"), ("gpt-5", "gpt-5"), ("", "")],
 )
 def test_the_first_glob_names_the_model_there(model, there):
-    assert route(facts(model), [Route(("glm",))], PROVIDERS) == (Hop("glm", there),)
+    assert route(facts(model), [Route(("glm",))], PROVIDERS) == (Target("glm", there),)
 
 
 def test_a_request_without_a_model_gets_none():
-    assert route(facts(""), [Route(("spare",))], PROVIDERS) == (Hop("spare", ""),)
+    assert route(facts(""), [Route(("spare",))], PROVIDERS) == (Target("spare", ""),)
 
 
 @pytest.mark.parametrize(
@@ -113,15 +113,15 @@ def test_a_request_without_a_model_gets_none():
         ("gone/x", [("anthropic", "claude-opus-4-5"), ("glm", "glm-4.6")]),
     ],
 )
-def test_the_default_comes_first_and_falls_back_to_the_route(default, hops):
+def test_the_default_comes_first_and_falls_back_to_the_route(default, targets):
     routes = [Route(("anthropic", "glm"))]
-    assert route(facts(), routes, PROVIDERS, default) == tuple(Hop(*hop) for hop in hops)
+    assert route(facts(), routes, PROVIDERS, default) == tuple(Target(*target) for target in targets)
 
 
 def test_the_default_takes_what_no_route_takes_and_names_no_model_where_there_is_none():
     routes = [Route(("anthropic",), Match(model="gpt-*"))]
-    assert route(facts(), routes, PROVIDERS, "glm/x") == (Hop("glm", "x"),)
-    assert route(facts(""), routes, PROVIDERS, "glm/x") == (Hop("glm", ""),)
+    assert route(facts(), routes, PROVIDERS, "glm/x") == (Target("glm", "x"),)
+    assert route(facts(""), routes, PROVIDERS, "glm/x") == (Target("glm", ""),)
 
 
 def test_nothing_configured_is_404_and_says_what_to_do():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import secrets
-from claude_relay.core.deltas import SpokenVeil
+from claude_relay.core.bodies.deltas import SpokenVeil
 from claude_relay.core.secrets import SHORTEST, Matcher, Veil, spellings
 
 KEY, OTHER = "sk-ant-api03-aB3_/+&x" * 4 + "AA", 'user:pa"ss\\wo/rd+1'

@@ -10,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies.ratelimits import (
+    LONGEST,
+    date,
+    family_of,
+    headroom,
+    limit_of,
+    moment,
+    number,
+    retry_at,
+    wait,
+)
 from claude_relay.core.errors import clean, error_type
-from claude_relay.core.exchange import Blame, Endpoint, Facts, Failure, Length, Outcome
-from claude_relay.core.keys.limits import LONGEST, date, family_of, headroom, limit_of, moment, number, retry_at, wait
-from claude_relay.core.table import TABLE, load
-from claude_relay.core.verdicts import MEANINGS, judge
+from claude_relay.core.exchange import Cause, Endpoint, Facts, Failure, Length, Outcome
+from claude_relay.core.retry.table import TABLE, load
+from claude_relay.core.retry.verdicts import MEANINGS, judge
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC).timestamp()
 OPUS = Facts(Endpoint.MESSAGES, model="claude-opus-4-5")
@@ -48,16 +58,16 @@ SIGNATURE = "messages.1.content.0: Invalid `signature` in `thinking` block"
 
 ROWS = [
     # outcome, verdict, blame, rest ("none", "out", "pool" = the pool decides)
-    (Outcome(200), "ok", Blame.NOBODY, "none"),
-    (Outcome(204), "ok", Blame.NOBODY, "none"),
-    (Outcome(304), "ok", Blame.NOBODY, "none"),
-    (Outcome(401, body=error("invalid x-api-key", "authentication_error")), "unauthorized", Blame.KEY, "out"),
-    (Outcome(401), "unauthorized", Blame.KEY, "out"),
-    (Outcome(401, body=error("OAuth authentication is currently not supported.")), "unauthorized", Blame.KEY, "out"),
-    (Outcome(403, body=error("OAuth token has been revoked.", "permission_error")), "unauthorized", Blame.KEY, "out"),
-    (Outcome(400, body=error(CREDIT)), "no_credit", Blame.KEY, "pool"),
-    (Outcome(400, body=error(SPENT)), "no_credit", Blame.KEY, "pool"),
-    (Outcome(402), "no_credit", Blame.KEY, "pool"),
+    (Outcome(200), "ok", Cause.NOBODY, "none"),
+    (Outcome(204), "ok", Cause.NOBODY, "none"),
+    (Outcome(304), "ok", Cause.NOBODY, "none"),
+    (Outcome(401, body=error("invalid x-api-key", "authentication_error")), "unauthorized", Cause.KEY, "out"),
+    (Outcome(401), "unauthorized", Cause.KEY, "out"),
+    (Outcome(401, body=error("OAuth authentication is currently not supported.")), "unauthorized", Cause.KEY, "out"),
+    (Outcome(403, body=error("OAuth token has been revoked.", "permission_error")), "unauthorized", Cause.KEY, "out"),
+    (Outcome(400, body=error(CREDIT)), "no_credit", Cause.KEY, "pool"),
+    (Outcome(400, body=error(SPENT)), "no_credit", Cause.KEY, "pool"),
+    (Outcome(402), "no_credit", Cause.KEY, "pool"),
     (
         Outcome(
             429,
@@ -65,39 +75,39 @@ ROWS = [
             error("x", "rate_limit_error", details={"error_code": "enforced_spend_limit_reached"}),
         ),
         "no_credit",
-        Blame.KEY,
+        Cause.KEY,
         "pool",
     ),
-    (Outcome(402, body=error("Usage credits required for 1M context")), "model_denied", Blame.KEY_MODEL, "pool"),
-    (Outcome(400, body=error(DISABLED)), "key_disabled", Blame.KEY, "out"),
-    (Outcome(403, body=error(DISABLED)), "key_disabled", Blame.KEY, "out"),
-    (Outcome(403, body=error(NO_OAUTH)), "key_disabled", Blame.KEY, "out"),
-    (Outcome(401, body=error(NO_OAUTH)), "key_disabled", Blame.KEY, "out"),
-    (Outcome(403, body=error("OAuth authentication is currently not supported.")), "key_disabled", Blame.KEY, "out"),
-    (Outcome(404, body=error("model: claude-opus-4-5", "not_found_error")), "model_denied", Blame.KEY_MODEL, "pool"),
-    (Outcome(403, body=error("You do not have access to the model.")), "model_denied", Blame.KEY_MODEL, "pool"),
-    (Outcome(403, body=error("no claude-opus-4-5 for you")), "model_denied", Blame.KEY_MODEL, "pool"),
-    (Outcome(403, body=error("no", code="model_not_allowed")), "model_denied", Blame.KEY_MODEL, "pool"),
-    (Outcome(403, body=error("Your API key may not do this.", "permission_error")), "forbidden", Blame.KEY, "pool"),
-    (Outcome(403), "forbidden", Blame.KEY, "pool"),
+    (Outcome(402, body=error("Usage credits required for 1M context")), "model_denied", Cause.KEY_MODEL, "pool"),
+    (Outcome(400, body=error(DISABLED)), "key_disabled", Cause.KEY, "out"),
+    (Outcome(403, body=error(DISABLED)), "key_disabled", Cause.KEY, "out"),
+    (Outcome(403, body=error(NO_OAUTH)), "key_disabled", Cause.KEY, "out"),
+    (Outcome(401, body=error(NO_OAUTH)), "key_disabled", Cause.KEY, "out"),
+    (Outcome(403, body=error("OAuth authentication is currently not supported.")), "key_disabled", Cause.KEY, "out"),
+    (Outcome(404, body=error("model: claude-opus-4-5", "not_found_error")), "model_denied", Cause.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("You do not have access to the model.")), "model_denied", Cause.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("no claude-opus-4-5 for you")), "model_denied", Cause.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("no", code="model_not_allowed")), "model_denied", Cause.KEY_MODEL, "pool"),
+    (Outcome(403, body=error("Your API key may not do this.", "permission_error")), "forbidden", Cause.KEY, "pool"),
+    (Outcome(403), "forbidden", Cause.KEY, "pool"),
     # a 403 that is not the API's own speaks of the way there
     (
         Outcome(403, body=b'{"error":{"type":"forbidden","message":"Request not allowed"}}'),
         "blocked",
-        Blame.ROUTE,
+        Cause.ROUTE,
         "none",
     ),
-    (Outcome(403, body=error("Request not allowed", "forbidden")), "blocked", Blame.ROUTE, "none"),
-    (Outcome(403, body=b"<!DOCTYPE html><title>Just a moment...</title>"), "blocked", Blame.ROUTE, "none"),
-    (Outcome(403, body=b"Access denied by policy"), "blocked", Blame.ROUTE, "none"),
-    (Outcome(403, body=b'{"success":false,"errors":[{"code":1020}]}'), "blocked", Blame.ROUTE, "none"),
-    (Outcome(403, body=b'{"message":"Forbidden"}'), "blocked", Blame.ROUTE, "none"),
-    (Outcome(403, body=b'{"status":403,"error":"Forbidden","path":"/v1/messages"}'), "blocked", Blame.ROUTE, "none"),
-    (Outcome(403, body=b'{"code":"denied","error":"The team may not do this."}'), "forbidden", Blame.KEY, "pool"),
-    (Outcome(403, body=error("no", "permission_error"), foreign=True), "blocked", Blame.ROUTE, "none"),
+    (Outcome(403, body=error("Request not allowed", "forbidden")), "blocked", Cause.ROUTE, "none"),
+    (Outcome(403, body=b"<!DOCTYPE html><title>Just a moment...</title>"), "blocked", Cause.ROUTE, "none"),
+    (Outcome(403, body=b"Access denied by policy"), "blocked", Cause.ROUTE, "none"),
+    (Outcome(403, body=b'{"success":false,"errors":[{"code":1020}]}'), "blocked", Cause.ROUTE, "none"),
+    (Outcome(403, body=b'{"message":"Forbidden"}'), "blocked", Cause.ROUTE, "none"),
+    (Outcome(403, body=b'{"status":403,"error":"Forbidden","path":"/v1/messages"}'), "blocked", Cause.ROUTE, "none"),
+    (Outcome(403, body=b'{"code":"denied","error":"The team may not do this."}'), "forbidden", Cause.KEY, "pool"),
+    (Outcome(403, body=error("no", "permission_error"), foreign=True), "blocked", Cause.ROUTE, "none"),
     # a 400 about the key's tier or organisation
     *(
-        (Outcome(400, body=error(words)), "model_denied", Blame.KEY_MODEL, "pool")
+        (Outcome(400, body=error(words)), "model_denied", Cause.KEY_MODEL, "pool")
         for words in (
             "The long context beta is not yet available for this subscription.",
             "Identity verification is required to use this model.",
@@ -117,124 +127,124 @@ ROWS = [
     (
         Outcome(429, {UNIFIED + "5h-status": "rejected", UNIFIED + "5h-reset": f"{NOW + 60:.0f}"}),
         "window_exhausted",
-        Blame.KEY,
+        Cause.KEY,
         60,
     ),
-    (Outcome(429, {UNIFIED + "5h-status": "rejected"}), "window_exhausted", Blame.KEY, "pool"),
+    (Outcome(429, {UNIFIED + "5h-status": "rejected"}), "window_exhausted", Cause.KEY, "pool"),
     (
         Outcome(429, {UNIFIED + "7d_opus-status": "rejected", UNIFIED + "7d_opus-reset": f"{NOW + 99:.0f}"}),
         "family_limited",
-        Blame.KEY_FAMILY,
+        Cause.KEY_FAMILY,
         99,
     ),
     (
         Outcome(429, {"retry-after": "30"}, error("exceeded (org: x, model: claude-opus-4-5-20251101)")),
         "family_limited",
-        Blame.KEY_FAMILY,
+        Cause.KEY_FAMILY,
         30,
     ),
-    (Outcome(429, {"retry-after": "7"}), "rate_limited", Blame.KEY, 7),
-    (Outcome(429, {"retry-after": "0"}), "rate_limited", Blame.KEY, "pool"),
-    (Outcome(429), "unexplained_429", Blame.REQUEST, "none"),
-    (Outcome(429, body=error("model: claude-opus-4-5 exceeded")), "unexplained_429", Blame.REQUEST, "none"),
+    (Outcome(429, {"retry-after": "7"}), "rate_limited", Cause.KEY, 7),
+    (Outcome(429, {"retry-after": "0"}), "rate_limited", Cause.KEY, "pool"),
+    (Outcome(429), "unexplained_429", Cause.REQUEST, "none"),
+    (Outcome(429, body=error("model: claude-opus-4-5 exceeded")), "unexplained_429", Cause.REQUEST, "none"),
     (
         Outcome(429, {"retry-after": "60"}, error("Extra usage is required for long context requests.")),
         "unexplained_429",
-        Blame.REQUEST,
+        Cause.REQUEST,
         "none",
     ),
-    (Outcome(529), "overloaded", Blame.PROVIDER, "none"),
-    (Outcome(503, body=error("Overloaded", "overloaded_error")), "overloaded", Blame.PROVIDER, "none"),
-    (Outcome(407), "upstream_error", Blame.ROUTE, "none"),
-    *((Outcome(status), "upstream_error", Blame.ROUTE, "none") for status in (408, 500, 502, 503, 504, 520)),
-    (Outcome(None, failure=Failure.CONNECT), "unreachable", Blame.ROUTE, "none"),
-    (Outcome(None, failure=Failure.TLS), "unreachable", Blame.ROUTE, "none"),
-    (Outcome(None, failure=Failure.RESET), "broken", Blame.ROUTE, "none"),
-    (Outcome(200, failure=Failure.CUT), "broken", Blame.ROUTE, "none"),
-    (Outcome(None, failure=Failure.TIMEOUT), "timeout", Blame.ROUTE, "none"),
-    (Outcome(200, failure=Failure.EMPTY), "empty", Blame.ROUTE, "none"),
-    (Outcome(200, failure=Failure.GARBAGE), "garbage", Blame.ROUTE, "none"),
-    (Outcome(failure=Failure.OVERSIZED), "oversized", Blame.ROUTE, "none"),
-    (Outcome(None), "broken", Blame.ROUTE, "none"),
-    *((Outcome(status), "bad_request", Blame.REQUEST, "none") for status in (400, 404, 409, 413, 422, 418)),
-    (Outcome(400, body=error(SIGNATURE)), "signature", Blame.REQUEST, "none"),
-    (Outcome(None, failure=Failure.UNSUITED), "unsuited", Blame.REQUEST, "none"),
-    (Outcome(400, body=error(CREDIT), failure=Failure.UNSUITED), "unsuited", Blame.REQUEST, "none"),
+    (Outcome(529), "overloaded", Cause.PROVIDER, "none"),
+    (Outcome(503, body=error("Overloaded", "overloaded_error")), "overloaded", Cause.PROVIDER, "none"),
+    (Outcome(407), "upstream_error", Cause.ROUTE, "none"),
+    *((Outcome(status), "upstream_error", Cause.ROUTE, "none") for status in (408, 500, 502, 503, 504, 520)),
+    (Outcome(None, failure=Failure.CONNECT), "unreachable", Cause.ROUTE, "none"),
+    (Outcome(None, failure=Failure.TLS), "unreachable", Cause.ROUTE, "none"),
+    (Outcome(None, failure=Failure.RESET), "broken", Cause.ROUTE, "none"),
+    (Outcome(200, failure=Failure.CUT), "broken", Cause.ROUTE, "none"),
+    (Outcome(None, failure=Failure.TIMEOUT), "timeout", Cause.ROUTE, "none"),
+    (Outcome(200, failure=Failure.EMPTY), "empty", Cause.ROUTE, "none"),
+    (Outcome(200, failure=Failure.GARBAGE), "garbage", Cause.ROUTE, "none"),
+    (Outcome(failure=Failure.OVERSIZED), "oversized", Cause.ROUTE, "none"),
+    (Outcome(None), "broken", Cause.ROUTE, "none"),
+    *((Outcome(status), "bad_request", Cause.REQUEST, "none") for status in (400, 404, 409, 413, 422, 418)),
+    (Outcome(400, body=error(SIGNATURE)), "signature", Cause.REQUEST, "none"),
+    (Outcome(None, failure=Failure.UNSUITED), "unsuited", Cause.REQUEST, "none"),
+    (Outcome(400, body=error(CREDIT), failure=Failure.UNSUITED), "unsuited", Cause.REQUEST, "none"),
     # errors of other formats, recast into Claude's shape: the provider's own code tells what the status does not
-    (coded(429, "insufficient_quota"), "no_credit", Blame.KEY, "pool"),
-    (coded(402, "insufficient_quota"), "no_credit", Blame.KEY, "pool"),
-    (coded(400, "billing_hard_limit_reached"), "no_credit", Blame.KEY, "pool"),
-    (coded(429, "exceeded_current_quota_error"), "no_credit", Blame.KEY, "pool"),
-    (coded(429, "1113"), "no_credit", Blame.KEY, "pool"),
-    (coded(402, "", "Insufficient Balance"), "no_credit", Blame.KEY, "pool"),
-    (coded(403, "", "Insufficient balance"), "no_credit", Blame.KEY, "pool"),
-    (coded(429, "rate_limit_exceeded"), "unexplained_429", Blame.REQUEST, "none"),
-    (coded(429, "rate_limit_exceeded", retry_after="6"), "rate_limited", Blame.KEY, 6),
-    (coded(429, "RESOURCE_EXHAUSTED", retry_after="22.5"), "rate_limited", Blame.KEY, 22.5),
+    (coded(429, "insufficient_quota"), "no_credit", Cause.KEY, "pool"),
+    (coded(402, "insufficient_quota"), "no_credit", Cause.KEY, "pool"),
+    (coded(400, "billing_hard_limit_reached"), "no_credit", Cause.KEY, "pool"),
+    (coded(429, "exceeded_current_quota_error"), "no_credit", Cause.KEY, "pool"),
+    (coded(429, "1113"), "no_credit", Cause.KEY, "pool"),
+    (coded(402, "", "Insufficient Balance"), "no_credit", Cause.KEY, "pool"),
+    (coded(403, "", "Insufficient balance"), "no_credit", Cause.KEY, "pool"),
+    (coded(429, "rate_limit_exceeded"), "unexplained_429", Cause.REQUEST, "none"),
+    (coded(429, "rate_limit_exceeded", retry_after="6"), "rate_limited", Cause.KEY, 6),
+    (coded(429, "RESOURCE_EXHAUSTED", retry_after="22.5"), "rate_limited", Cause.KEY, 22.5),
     (
         coded(429, "", "Rate limit reached for claude-opus-4-5 in organization o", retry_after="2"),
         "rate_limited",
-        Blame.KEY,
+        Cause.KEY,
         2,
     ),
-    (coded(429, "DAILY_QUOTA", retry_after="22"), "quota_exhausted", Blame.KEY_MODEL, "pool"),
-    (coded(429, "1304"), "quota_exhausted", Blame.KEY_MODEL, "pool"),
-    (coded(429, "engine_overloaded_error"), "overloaded", Blame.PROVIDER, "none"),
-    (coded(400, "API_KEY_INVALID"), "unauthorized", Blame.KEY, "out"),
-    (coded(401, "invalid_api_key"), "unauthorized", Blame.KEY, "out"),
-    (coded(401, "account_deactivated"), "key_disabled", Blame.KEY, "out"),
-    (coded(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), "key_disabled", Blame.KEY, "out"),
-    (coded(404, "model_not_found"), "model_denied", Blame.KEY_MODEL, "pool"),
-    (coded(400, "1211"), "model_denied", Blame.KEY_MODEL, "pool"),
-    (coded(404, "NOT_FOUND", "models/x is not found for API version v1beta"), "model_denied", Blame.KEY_MODEL, "pool"),
-    (coded(403, "unsupported_country_region_territory"), "unsuited", Blame.REQUEST, "none"),
+    (coded(429, "DAILY_QUOTA", retry_after="22"), "quota_exhausted", Cause.KEY_MODEL, "pool"),
+    (coded(429, "1304"), "quota_exhausted", Cause.KEY_MODEL, "pool"),
+    (coded(429, "engine_overloaded_error"), "overloaded", Cause.PROVIDER, "none"),
+    (coded(400, "API_KEY_INVALID"), "unauthorized", Cause.KEY, "out"),
+    (coded(401, "invalid_api_key"), "unauthorized", Cause.KEY, "out"),
+    (coded(401, "account_deactivated"), "key_disabled", Cause.KEY, "out"),
+    (coded(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), "key_disabled", Cause.KEY, "out"),
+    (coded(404, "model_not_found"), "model_denied", Cause.KEY_MODEL, "pool"),
+    (coded(400, "1211"), "model_denied", Cause.KEY_MODEL, "pool"),
+    (coded(404, "NOT_FOUND", "models/x is not found for API version v1beta"), "model_denied", Cause.KEY_MODEL, "pool"),
+    (coded(403, "unsupported_country_region_territory"), "unsuited", Cause.REQUEST, "none"),
     (
         coded(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
         "unsuited",
-        Blame.REQUEST,
+        Cause.REQUEST,
         "none",
     ),
-    (coded(403, "403", "Your chosen model requires moderation"), "bad_request", Blame.REQUEST, "none"),
-    (coded(400, "context_length_exceeded", "prompt is too long"), "bad_request", Blame.REQUEST, "none"),
+    (coded(403, "403", "Your chosen model requires moderation"), "bad_request", Cause.REQUEST, "none"),
+    (coded(400, "context_length_exceeded", "prompt is too long"), "bad_request", Cause.REQUEST, "none"),
     (
         Outcome(200, body=coded(402, "insufficient_quota").body, failure=Failure.ERROR_EVENT),
         "no_credit",
-        Blame.KEY,
+        Cause.KEY,
         "pool",
     ),
     # an error inside a 200 counts as the status it stands for
     (
         Outcome(200, body=error("Overloaded", "overloaded_error"), failure=Failure.ERROR_EVENT),
         "overloaded",
-        Blame.PROVIDER,
+        Cause.PROVIDER,
         "none",
     ),
     (
         Outcome(200, {"retry-after": "4"}, error("slow", "rate_limit_error"), Failure.ERROR_EVENT),
         "rate_limited",
-        Blame.KEY,
+        Cause.KEY,
         4,
     ),
     (
         Outcome(200, body=error("x", "authentication_error"), failure=Failure.ERROR_EVENT),
         "unauthorized",
-        Blame.KEY,
+        Cause.KEY,
         "out",
     ),
-    (Outcome(200, body=error("x", "api_error"), failure=Failure.ERROR_EVENT), "upstream_error", Blame.ROUTE, "none"),
-    (Outcome(200, body=error("x"), failure=Failure.ERROR_EVENT), "bad_request", Blame.REQUEST, "none"),
-    (Outcome(200, body=b"not json", failure=Failure.ERROR_EVENT), "upstream_error", Blame.ROUTE, "none"),
+    (Outcome(200, body=error("x", "api_error"), failure=Failure.ERROR_EVENT), "upstream_error", Cause.ROUTE, "none"),
+    (Outcome(200, body=error("x"), failure=Failure.ERROR_EVENT), "bad_request", Cause.REQUEST, "none"),
+    (Outcome(200, body=b"not json", failure=Failure.ERROR_EVENT), "upstream_error", Cause.ROUTE, "none"),
     # an error whose body broke off is still that error
-    (Outcome(429, {"retry-after": "7"}, b'{"type"', Failure.CUT), "rate_limited", Blame.KEY, 7),
+    (Outcome(429, {"retry-after": "7"}, b'{"type"', Failure.CUT), "rate_limited", Cause.KEY, 7),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
-def test_every_row(outcome, name, blame, rest):
+def test_every_row(outcome, name, cause, rest):
     verdict = judge(outcome, OPUS, now=NOW)
-    assert (verdict.name, verdict.blame) == (name, blame)
+    assert (verdict.name, verdict.cause) == (name, cause)
     until = {"none": None, "out": math.inf, "pool": NOW}[rest] if isinstance(rest, str) else NOW + rest
-    assert verdict.rest_until == until
+    assert verdict.cooldown_until == until
 
 
 def test_every_verdict_but_endpoint_has_a_row_here():
@@ -243,11 +253,11 @@ def test_every_verdict_but_endpoint_has_a_row_here():
 
 @pytest.mark.parametrize("facts", [COUNT, Facts(Endpoint.SIDE), Facts(Endpoint.RESOURCE), Facts(Endpoint.MODELS)])
 @pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
-def test_a_side_endpoint_never_touches_a_key(outcome, name, blame, rest, facts):
+def test_a_side_endpoint_never_touches_a_key(outcome, name, cause, rest, facts):
     verdict = judge(outcome, facts, now=NOW)
     assert verdict.name in {"ok", "bad_request", "endpoint", "unsuited", "blocked", "unexplained_429"}
-    assert verdict.blame not in {Blame.KEY, Blame.KEY_MODEL, Blame.KEY_FAMILY}
-    assert verdict.rest_until is None
+    assert verdict.cause not in {Cause.KEY, Cause.KEY_MODEL, Cause.KEY_FAMILY}
+    assert verdict.cooldown_until is None
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 408, 500, 503, 529])
@@ -396,7 +406,7 @@ def test_ordinary_limits(headers, kind, seconds):
 )
 def test_absurd_retry_after_counts_as_not_said(text):
     assert retry_at({"retry-after": text}, NOW) is None
-    assert judge(Outcome(429, {"retry-after": text}), OPUS, now=NOW).rest_until is None
+    assert judge(Outcome(429, {"retry-after": text}), OPUS, now=NOW).cooldown_until is None
 
 
 @pytest.mark.parametrize("text", [http_date(NOW - 1), http_date(0), "Sun, 06 Nov 1994 08:49:37 GMT"])
@@ -481,9 +491,13 @@ outcomes = st.builds(
 def test_judge_never_raises_and_never_rests_for_an_absurd_time(outcome, endpoint, model):
     verdict = judge(outcome, Facts(endpoint, model=model), now=NOW)
     assert verdict.name in MEANINGS
-    assert verdict.blame is MEANINGS[verdict.name].blame
-    assert verdict.rest_until is None or verdict.rest_until == math.inf or NOW <= verdict.rest_until <= NOW + LONGEST
-    assert (verdict.rest_until is None) == (MEANINGS[verdict.name].rest is Length.NONE)
+    assert verdict.cause is MEANINGS[verdict.name].cause
+    assert (
+        verdict.cooldown_until is None
+        or verdict.cooldown_until == math.inf
+        or NOW <= verdict.cooldown_until <= NOW + LONGEST
+    )
+    assert (verdict.cooldown_until is None) == (MEANINGS[verdict.name].cooldown is Length.NONE)
     headroom(outcome.headers, NOW)
 
 

@@ -3,11 +3,11 @@
 import random as randomness
 from dataclasses import dataclass
 
-from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Hop, Key, Outcome, Wait
+from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Key, Outcome, Target, Wait
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
-from claude_relay.core.policy import attempts
-from claude_relay.core.verdicts import judge
+from claude_relay.core.retry.policy import attempts
+from claude_relay.core.retry.verdicts import judge
 
 OPUS = "claude-opus-4-5"
 FACTS = Facts(Endpoint.MESSAGES, model=OPUS)
@@ -46,7 +46,7 @@ class World:
             )
             for name, keys in pools.items()
         )
-        self.hops = tuple(Hop(name, OPUS) for name in pools)
+        self.targets = tuple(Target(name, OPUS) for name in pools)
         self.sessions = Sessions(ttl=3600.0)
         self.owner = None
         self.log = []
@@ -60,7 +60,7 @@ class World:
     def begin(self, facts=FACTS):
         return attempts(
             facts,
-            self.hops,
+            self.targets,
             self.pools,
             self.retry,
             clock=lambda: self.now,

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from claude_relay.cli.demonstration.cast import ASKS, ROLES
 from claude_relay.cli.main import COMMANDS, load
-from claude_relay.store.database import connect
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
 from wire.relay import Relay, free_ports, make_confdir
 
 from .pages import ALL, CHANGELOG, DOCS, PAGES, README, ROOT, invocations, quoted

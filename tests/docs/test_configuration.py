@@ -13,10 +13,13 @@ from claude_relay.core.config import Config, default, parse, presets
 from claude_relay.core.config.models import FORMATS, STRATEGIES, Bodies, Budget, Match, Price, Provider, Route
 from claude_relay.core.config.values import AUTHS
 from claude_relay.core.config.yaml import read
-from claude_relay.core.formats import gemini, openai_chat, openai_responses
-from claude_relay.core.keys import strategies
-from claude_relay.proxy.options import OURS
-from claude_relay.proxy.rulings import REFUSED
+from claude_relay.core.formats import MODULES
+from claude_relay.core.formats.gemini import requests as gemini
+from claude_relay.core.formats.openai import chat as openai_chat
+from claude_relay.core.formats.openai import responses as openai_responses
+from claude_relay.core.keys import selection as strategies
+from claude_relay.proxy.running.options import OURS
+from claude_relay.proxy.running.rulings import REFUSED
 
 from .pages import DOCS, PAGES, ROOT, quoted
 
@@ -186,7 +189,7 @@ def test_formats() -> None:
 @pytest.mark.parametrize("module", [openai_chat, openai_responses, gemini])
 def test_options_of_formats(module: Any) -> None:
     """Those that the module's first lines explain."""
-    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    [name] = [name for name, known in MODULES.items() if module.__name__.endswith(f".{known}")]
     text = DOCS["docs/providers.md"].section("Options of a format").partition(f"`{name}`:\n")[2]
     table = text.lstrip("\n").partition("\n\n")[0]
     shown = {word for line in table.splitlines() for word in quoted(line.split("|")[1])}

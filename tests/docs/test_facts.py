@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from claude_relay.core.accounting.metrics import Gauges, Metrics
-from claude_relay.core.keys.states import KeyState
+from claude_relay.core.keys.status import KeyState
 from claude_relay.core.notices import Kind
-from claude_relay.core.verdicts import MEANINGS
+from claude_relay.core.retry.verdicts import MEANINGS
 from claude_relay.proxy.commands import RelayCommands
-from claude_relay.proxy.rejections import Reason, counted
-from claude_relay.store.keys import STATES
-from claude_relay.store.migrations import migrate
-from claude_relay.store.tables import ATTEMPT, CHARGE, REQUEST
+from claude_relay.proxy.common.rejections import Reason, counted
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.ledger.rows import ATTEMPT, CHARGE, REQUEST
+from claude_relay.store.vault.records import STATES
 
 from .pages import ALL, DOCS, ROOT, quoted
 

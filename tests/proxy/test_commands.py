@@ -12,7 +12,7 @@ from mitmproxy.test import taddons
 
 from claude_relay.core.config import parse
 from claude_relay.proxy.commands import RelayCommands
-from claude_relay.proxy.runtime import Runtime
+from claude_relay.proxy.running.runtime import Runtime
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # of pyparsing, which mitmproxy calls
 TEXT = "providers: {anthropic: {preset: anthropic, keys: [one-key, two-key]}, glm: {preset: zhipu, keys: [third]}}"
@@ -50,8 +50,8 @@ def test_keys_are_listed_without_their_secrets(call: Callable[..., Any]) -> None
 
 
 def test_rest_and_enable(call: Callable[..., Any]) -> None:
-    assert states(call("relay.rest anthropic/k2 60", "relay.keys"))["anthropic/k2"] == "resting"
-    assert states(call("relay.rest anthropic/k2 5", "relay.keys"))["anthropic/k2"] == "resting"
+    assert states(call("relay.cooldown anthropic/k2 60", "relay.keys"))["anthropic/k2"] == "cooldown"
+    assert states(call("relay.cooldown anthropic/k2 5", "relay.keys"))["anthropic/k2"] == "cooldown"
     assert states(call("relay.enable anthropic/k2", "relay.keys"))["anthropic/k2"] == "ready"
 
 
@@ -64,7 +64,9 @@ def test_disable_and_enable(call: Callable[..., Any]) -> None:
     assert states(call("relay.enable glm/k1", "relay.keys"))["glm/k1"] == "ready"
 
 
-@pytest.mark.parametrize("line", ["relay.rest anthropic/k9 5", "relay.disable nobody", "relay.rest anthropic/k1 0"])
+@pytest.mark.parametrize(
+    "line", ["relay.cooldown anthropic/k9 5", "relay.disable nobody", "relay.cooldown anthropic/k1 0"]
+)
 def test_what_cannot_be_done_is_said(call: Callable[..., Any], line: str) -> None:
     with pytest.raises(exceptions.CommandError):
         call(line)

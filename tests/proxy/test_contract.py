@@ -19,9 +19,9 @@ from mitmproxy.proxy.layers import http
 from mitmproxy.proxy.layers.http import _http1, _http2, _http_h2, _upstream_proxy
 from tornado import tcpserver
 
-from claude_relay.proxy.relay_layer import RelayLayer
-from claude_relay.proxy.replay import RelayStream
-from claude_relay.proxy.wire import headers_of
+from claude_relay.proxy.messages.wire import headers_of
+from claude_relay.proxy.stream.layer import RelayLayer
+from claude_relay.proxy.stream.replay import RelayStream
 
 
 def source(thing: object) -> str:

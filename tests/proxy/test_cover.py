@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from claude_relay.core.secrets import Matcher
-from claude_relay.proxy.cover import MOST_HELD, PackedVeil
+from claude_relay.proxy.provider.cover import MOST_HELD, PackedVeil
 
 KEY = b"sk-ant-api03-" + b"aB3x" * 10
 MATCHER = Matcher(((KEY, b"relay:anthropic/k1"),))

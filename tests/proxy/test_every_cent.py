@@ -28,15 +28,15 @@ from claude_relay.core.accounting.pricing import Prices
 from claude_relay.core.config import parse
 from claude_relay.core.exchange import Attempt, Endpoint, Facts
 from claude_relay.core.formats.base import Sent
-from claude_relay.proxy.bookkeeping import Bookkeeper
-from claude_relay.proxy.crossing import Translated
-from claude_relay.proxy.inspection import View
-from claude_relay.proxy.relayed import RELAYED, Relayed
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.store.database import read_only
-from claude_relay.store.ledger import Ledger
-from claude_relay.store.reports import summarise
-from claude_relay.store.reprice import reprice
+from claude_relay.proxy.flow.settle import Bookkeeper
+from claude_relay.proxy.provider.adapting import Translated
+from claude_relay.proxy.request.relayed import RELAYED, Relayed
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.watch.inspection import View
+from claude_relay.store.db.database import read_only
+from claude_relay.store.ledger.ledger import Ledger
+from claude_relay.store.ledger.reports import summarise
+from claude_relay.store.ledger.reprice import reprice
 
 TRANSCRIPTS = 300
 COLUMNS = (
@@ -356,7 +356,7 @@ class Books:
         flow, relayed = self.begin("claude-haiku-4-5")
         format = self.runtime.formats["openai"]
         sent = Sent("/chat/completions", b"{}")
-        relayed.crossing = Translated(format, sent, "claude-haiku-4-5", "gpt-5.1", relayed.id, True, 123)
+        relayed.adaptation = Translated(format, sent, "claude-haiku-4-5", "gpt-5.1", relayed.id, True, 123)
         self.attempt(relayed, "gpt-5.1", "openai")
         pieces = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
         pieces += [b"data: [DONE]\n\n"] if done else []
@@ -457,7 +457,7 @@ def test_reports_count_everything_once_and_under_its_own_model(
 ) -> None:
     books, path = written
     if not exact:
-        monkeypatch.setattr("claude_relay.store.reports.EXACT", 10)
+        monkeypatch.setattr("claude_relay.store.ledger.reports.EXACT", 10)
     with closing(read_only(path)) as connection:
         report, asked = (summarise(connection, by=by) for by in ("served", "model"))
     assert report.exact is exact

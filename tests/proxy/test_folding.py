@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from claude_relay.proxy.folding import Folding
+from claude_relay.proxy.log.folding import Folding
 
 logger = logging.getLogger("claude_relay.test_folding")
 

@@ -19,7 +19,7 @@ from mitmproxy.proxy.layers.http import (
 )
 from mitmproxy.test import tflow
 
-from claude_relay.proxy.connections import Http1
+from claude_relay.proxy.mitm.connections import Http1
 
 GIVEN_UP = RequestProtocolError(1, "a head that cannot be read", ErrorCode.CANCEL)
 
@@ -27,8 +27,8 @@ GIVEN_UP = RequestProtocolError(1, "a head that cannot be read", ErrorCode.CANCE
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch) -> Http1:
     """It waits for an answer."""
-    monkeypatch.setattr("claude_relay.proxy.connections.drop", lambda *_: None)
-    monkeypatch.setattr("claude_relay.proxy.connections.socket_of", lambda _: None)
+    monkeypatch.setattr("claude_relay.proxy.mitm.connections.drop", lambda *_: None)
+    monkeypatch.setattr("claude_relay.proxy.mitm.connections.socket_of", lambda _: None)
     client = Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2), timestamp_start=time.time())
     found = context.Context(client, options.Options())
     found.server = Server(address=("127.0.0.1", 3))

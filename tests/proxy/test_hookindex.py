@@ -9,7 +9,7 @@ import pytest
 from mitmproxy import addonmanager, exceptions, hooks
 from mitmproxy.test import taddons, tflow
 
-from claude_relay.proxy.hookindex import HookIndex
+from claude_relay.proxy.mitm.hook_index import HookIndex
 
 
 class Named:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.proxy.hops import HOP_BY_HOP, OF_THE_BODY, led_on, onward
+from claude_relay.proxy.messages.hop_by_hop import HOP_BY_HOP, OF_THE_BODY, led_on, onward
 
 KEPT = (b"X-Kept", b"1")
 

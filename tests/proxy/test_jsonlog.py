@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy.jsonlog import JsonLog
+from claude_relay.proxy.watch.json_log import JsonLog
 from store.rows import attempt, request
 
 KEY = "sk-ant-api03-" + "x" * 40
@@ -37,9 +37,9 @@ def lines(out: io.BytesIO) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("logger", "level", "written"),
     [
-        ("claude_relay.proxy.addon", logging.INFO, True),
+        ("claude_relay.proxy.flow.hooks", logging.INFO, True),
         ("claude_relay", logging.WARNING, True),
-        ("claude_relay.proxy.addon", logging.DEBUG, False),
+        ("claude_relay.proxy.flow.hooks", logging.DEBUG, False),
         ("claude_relay_else", logging.INFO, False),
         ("mitmproxy.proxy.server", logging.INFO, False),
         ("mitmproxy.proxy.server", logging.WARNING, True),

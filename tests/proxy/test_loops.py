@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from claude_relay.proxy.loops import Loop, errand
+from claude_relay.proxy.common.loops import Loop, errand
 
 
 def test_a_loop_goes_on_and_says_each_kind_of_error_once(caplog: pytest.LogCaptureFixture) -> None:

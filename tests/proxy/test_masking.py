@@ -6,8 +6,8 @@ import pytest
 from mitmproxy.test import tutils
 
 from claude_relay.core.config.values import AUTHS
-from claude_relay.proxy.redaction import own_secrets
-from claude_relay.proxy.wire import CLIENT_ALIAS, Upstream, lend_key, mask_client, pass_through
+from claude_relay.proxy.messages.wire import CLIENT_ALIAS, Upstream, issue_key, mask_client, pass_through
+from claude_relay.proxy.provider.redaction import own_secrets
 
 KEY = b"sk-ant-api03-abcdefghijklmnop"
 
@@ -23,5 +23,5 @@ def test_a_key_under_any_name(name: bytes, before: bytes) -> None:
     assert KEY in b"".join(secret for secret, _ in own_secrets(signature.fields))
     assert pass_through(request, signature).fields == fields
     upstream = Upstream("https", "api.anthropic.com", 443, "", AUTHS["x-api-key"])
-    lent = lend_key(request, upstream, "k1", "the pool's")
-    assert KEY not in b"".join(value for _, value in lent.fields)
+    issued = issue_key(request, upstream, "k1", "the pool's")
+    assert KEY not in b"".join(value for _, value in issued.fields)

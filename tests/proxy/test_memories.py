@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from claude_relay.core.config import parse
 from claude_relay.core.formats.conversation import Call, Conversation, Turn
-from claude_relay.proxy import memories as memories_module
-from claude_relay.proxy.memories import MOST, Memories
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.stored import Stored
-from claude_relay.proxy.translating import LONGEST_MEMORY, Translator
+from claude_relay.proxy.provider import memories as memories_module
+from claude_relay.proxy.provider.memories import MOST, Memories
+from claude_relay.proxy.request.translating import LONGEST_MEMORY, Translator
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.running.stored import Stored
 
 MIB = 1024 * 1024
 
@@ -100,7 +100,7 @@ def test_what_falls_out_is_read_from_the_database(tmp_path: Path) -> None:
     """A conversation of 40 calls whose memories have room for a few only: every turn finds all of them."""
     runtime = Runtime.of(parse(json.dumps({"providers": {"p": {"preset": "anthropic"}}}), environ={}))
     translator = Translator()
-    translator.stored = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda lent: None)
+    translator.stored = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda issued: None)
     translator.memories.most = 4 * LONGEST_MEMORY
     said = {f"call_{number}": str(number) * (LONGEST_MEMORY // 2) for number in range(10)}
     parts = tuple(Call(call, "tool", {}) for call in said)
@@ -124,7 +124,7 @@ def test_what_falls_out_is_read_from_the_database(tmp_path: Path) -> None:
 def test_what_was_read_is_at_hand_for_the_next_turn(tmp_path: Path) -> None:
     runtime = Runtime.of(parse(json.dumps({"providers": {"p": {"preset": "anthropic"}}}), environ={}))
     translator = Translator()
-    translator.stored = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda lent: None)
+    translator.stored = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda issued: None)
     turn = conversation((Call("call_1", "tool", {}),))
 
     async def live() -> None:

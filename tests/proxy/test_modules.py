@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.config import ConfigError
-from claude_relay.proxy.modules import format_of
+from claude_relay.proxy.provider.modules import format_of
 
 FUNCTIONS = """
 def request(*args): ...

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from claude_relay.core.config import Notices
 from claude_relay.core.notices import Kind, Notice
-from claude_relay.proxy.notices import MOST, Notifier, PostError, post, run
+from claude_relay.proxy.watch.notifier import MOST, Notifier, PostError, post, run
 from wire.certs import Authority
 
 SECRET = "hook-secret-value"
@@ -189,7 +189,7 @@ def test_telling_never_waits_and_what_waits_is_bounded() -> None:
 
 
 def test_closing_does_not_wait_for_a_webhook_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("claude_relay.proxy.notices.LAST_WORDS", 0.1)
+    monkeypatch.setattr("claude_relay.proxy.watch.notifier.LAST_WORDS", 0.1)
     with hook() as server, notifier({"webhook": server.url}) as (made, _):
         server.gate.clear()
         made.tell(notice())

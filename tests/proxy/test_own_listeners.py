@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from claude_relay.proxy.own_listeners import is_mine, listening_at, reaches
+from claude_relay.proxy.access.own_listeners import is_mine, listening_at, reaches
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.proxy.patience import Patience
-from claude_relay.proxy.runtime import Limits
+from claude_relay.proxy.request.patience import Patience
+from claude_relay.proxy.running.runtime import Limits
 
 LIMITS = Limits(first_byte=120.0, whole=600.0, idle=300.0, progress=200.0)
 

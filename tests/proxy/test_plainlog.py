@@ -12,9 +12,9 @@ from mitmproxy.log import MitmFormatter
 from mitmproxy.utils import strutils
 
 from claude_relay.core.config import parse
-from claude_relay.proxy import plainlog
-from claude_relay.proxy.jsonlog import JsonLog
-from claude_relay.proxy.runtime import Runtime
+from claude_relay.proxy.log import plain as plainlog
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.watch.json_log import JsonLog
 
 SECRET, NASTY = "sk-ant-api03-SECRET-of-the-log", "a\x1b[2J\u202eb\x9bc\u200bd"
 logger = logging.getLogger("elsewhere")

@@ -8,10 +8,10 @@ from mitmproxy.test import tflow
 from claude_relay.core.config import parse
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Endpoint, Facts
-from claude_relay.proxy.pointing import point
-from claude_relay.proxy.relayed import Relayed
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.wire import Signature
+from claude_relay.proxy.flow.pointing import point
+from claude_relay.proxy.messages.wire import Signature
+from claude_relay.proxy.request.relayed import Relayed
+from claude_relay.proxy.running.runtime import Runtime
 
 KEY = "sk-ant-api03-pool-secret"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from claude_relay.proxy import remembering
-from claude_relay.proxy.remembering import Remembered
+from claude_relay.proxy.provider import remembering
+from claude_relay.proxy.provider.remembering import Remembered
 
 
 def run[**P](test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:

@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 from mitmproxy import http
 
+from claude_relay.core.bodies.unpack import unpack
 from claude_relay.core.config import Config
 from claude_relay.core.endpoints import classify
-from claude_relay.core.exchange import Attempt, Facts, Hop
-from claude_relay.core.reading.unpack import unpack
-from claude_relay.proxy import reserving
-from claude_relay.proxy.bookkeeping import Bookkeeper
-from claude_relay.proxy.inspection import View
-from claude_relay.proxy.relayed import Relayed
-from claude_relay.proxy.reporting import Reporting
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.core.exchange import Attempt, Facts, Target
+from claude_relay.proxy.flow import reserving
+from claude_relay.proxy.flow.settle import Bookkeeper
+from claude_relay.proxy.request.relayed import Relayed
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.watch.inspection import View
+from claude_relay.proxy.watch.reporting import Reporting
+from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
 
 MODEL = "claude-opus-4-5"
-HOPS = (Hop("anthropic", MODEL),)
+TARGETS = (Target("anthropic", MODEL),)
 CONFIG = {
     "providers": {"anthropic": {"format": "anthropic", "base_url": "https://api.anthropic.com"}},
     "budgets": [{"per": "day", "usd": 100}],
@@ -52,7 +52,7 @@ def relayed(reporting: Reporting, path: str, body: bytes, **headers: str) -> Rel
 
 def admit(reporting: Reporting, request: Relayed) -> None:
     async def main() -> None:
-        assert await reserving.admitted(request, reporting, HOPS) == HOPS
+        assert await reserving.admitted(request, reporting, TARGETS) == TARGETS
         reserving.follow(request, Attempt(1, "anthropic", None, request.facts.model))
 
     asyncio.run(main())

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy.options import FIXED, IF_PRESENT, OURS
-from claude_relay.proxy.rulings import RULINGS, why_refused
+from claude_relay.proxy.running.options import FIXED, IF_PRESENT, OURS
+from claude_relay.proxy.running.rulings import RULINGS, why_refused
 
 PROGRAMS = ("mitmdump", "mitmweb", "mitmproxy")
 LOOK = """
@@ -42,7 +42,7 @@ def test_every_option_has_a_ruling(program: str) -> None:
     unknown = sorted(set(options_of()[program]) - RULINGS.keys())
     assert not unknown, (
         f"{program} has options that nobody has judged: {', '.join(unknown)}. "
-        "Say in proxy/rulings.py what each does to keys, bodies, routing, replay and the ledger."
+        "Say in proxy/running/rulings.py what each does to keys, bodies, routing, replay and the ledger."
     )
 
 

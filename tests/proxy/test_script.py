@@ -8,7 +8,7 @@ import pytest
 from mitmproxy.addons.errorcheck import ErrorCheck
 from mitmproxy.test import taddons
 
-from claude_relay.proxy.default_listener import DefaultListenerFilter
+from claude_relay.proxy.mitm.default_listener import DefaultListenerFilter
 
 TAKEN = "[Errno 98] HTTP(S) proxy failed to listen on *:8080 with [Errno 98] address already in use"
 

@@ -17,8 +17,8 @@ from mitmproxy.proxy.layers.http import _upstream_proxy
 from mitmproxy.proxy.layers.http._hooks import HttpRequestHook
 from mitmproxy.test import tflow
 
-from claude_relay.proxy import shortcuts
-from claude_relay.proxy.firstbytes import host_header
+from claude_relay.proxy.mitm import shortcuts
+from claude_relay.proxy.mitm.first_bytes import host_header
 
 MITMPROXYS = NextLayer._get_host_header
 

@@ -14,12 +14,12 @@ from mitmproxy.test import tflow
 
 from claude_relay.core.config import parse
 from claude_relay.core.config.values import Address
-from claude_relay.core.exchange import Blame, Length, Verdict
-from claude_relay.proxy import metrics
-from claude_relay.proxy.health import Report
-from claude_relay.proxy.relayed import RELAYED
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.status_server import SLICE, HealthHandler, Look, StatusServer, is_meant, well
+from claude_relay.core.exchange import Cause, Length, Verdict
+from claude_relay.proxy.request.relayed import RELAYED
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.watch import gauges as metrics
+from claude_relay.proxy.watch.health import Report
+from claude_relay.proxy.watch.status_server import SLICE, HealthHandler, Look, StatusServer, is_meant, well
 
 type Answer = tuple[int, dict[str, str], str]
 HERE = Address("127.0.0.1", 0)
@@ -217,12 +217,14 @@ def test_after_closing_nobody_is_connected_and_the_port_is_free() -> None:
 def test_gauges_tell_how_the_keys_are() -> None:
     runtime = Runtime.of(parse("providers: {anthropic: {preset: anthropic, keys: [one-key, two-key]}}", environ={}))
     pool = runtime.pools["anthropic"]
-    pool.apply(Verdict("unauthorized", Blame.KEY, math.inf, rest=Length.CHECK), pool.keys[0], "claude-opus-5", 100.0)
+    pool.apply(
+        Verdict("unauthorized", Cause.KEY, math.inf, cooldown=Length.CHECK), pool.keys[0], "claude-opus-5", 100.0
+    )
     flow = tflow.tflow()
     RELAYED[flow] = None  # type: ignore[assignment]
     try:
         found = metrics.gauges(runtime, None, 100.0)
     finally:
         del RELAYED[flow]
-    assert {state: n for (_, state), n in found.keys.items()} == {"ready": 1, "resting": 0, "out": 1, "full": 0}
+    assert {state: n for (_, state), n in found.keys.items()} == {"ready": 1, "cooldown": 0, "out": 1, "full": 0}
     assert (found.in_flight, found.sessions, found.ledger_failing) == (1, 0, False)

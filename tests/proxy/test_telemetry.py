@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from claude_relay.proxy.telemetry import MISSING, MOST_WAITING, Recorder, Telemetry
+from claude_relay.proxy.watch.telemetry import MISSING, MOST_WAITING, Recorder, Telemetry
 from store.rows import STARTED, attempt, request
 
 NANO = 1_000_000_000
@@ -205,7 +205,7 @@ def test_a_slow_or_broken_recorder_holds_nobody_up(caplog: pytest.LogCaptureFixt
 
 SEND = """
 import http.server, os, threading
-from claude_relay.proxy.telemetry import Telemetry
+from claude_relay.proxy.watch.telemetry import Telemetry
 from store.rows import attempt, request
 got = []
 class Collector(http.server.BaseHTTPRequestHandler):

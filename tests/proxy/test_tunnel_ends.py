@@ -12,7 +12,7 @@ from mitmproxy.proxy.layers.http import ErrorCode, RequestProtocolError, Respons
 from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.test import tflow
 
-from claude_relay.proxy.replay import RelayStream
+from claude_relay.proxy.stream.replay import RelayStream
 
 
 @pytest.mark.parametrize("kind", [RequestProtocolError, ResponseProtocolError])

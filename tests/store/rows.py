@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from claude_relay.store.ledger import AttemptRow, RequestRow
+from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
 
 STARTED = 1_795_000_000.25
 _ids = count(1)

@@ -16,18 +16,18 @@ from pydantic import SecretStr
 
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.naming import Name, Place
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.core.keys.sharing import Shared
-from claude_relay.store import migrations
-from claude_relay.store.aliases import Aliases, Unremembered
-from claude_relay.store.database import StoreError, connect, transaction
-from claude_relay.store.fingerprints import SHORT
-from claude_relay.store.keys import NewKey
-from claude_relay.store.migrations import MIGRATIONS, migrate, remember_aliases
-from claude_relay.store.state import State
-from claude_relay.store.statetables import create_key_aliases
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.aliases import Name, Place
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.core.keys.replication import Shared
+from claude_relay.store.db import migrations
+from claude_relay.store.db.database import StoreError, connect, transaction
+from claude_relay.store.db.migrations import MIGRATIONS, migrate, remember_aliases
+from claude_relay.store.db.shared_tables import create_key_aliases
+from claude_relay.store.shared.aliases import Aliases, Unremembered
+from claude_relay.store.shared.fingerprints import SHORT
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from .rows import request
 
@@ -226,11 +226,11 @@ def test_what_hangs_on_a_key_goes_on_hanging_on_it(old: Path) -> None:
     assert not {new_a, new_b} & {a, b}
     with closing(State(old)) as state:
         theirs = state.exchange(Shared(), NOW)
-        assert {(row["key_id"], row["until"]) for row in theirs.rests} == {(new_a, NOW + 900), (c, NOW + 60)}
+        assert {(row["key_id"], row["until"]) for row in theirs.cooldowns} == {(new_a, NOW + 900), (c, NOW + 60)}
         assert {(row["key_id"], row["home"]) for row in theirs.sessions} == {(new_b, new_a), ("v", "v")}
         assert state.resource("file_1", NOW) == ("anthropic", new_a)
     assert name(old, C) == ["k3"]
-    assert {key for (key,) in sql(old, "SELECT key_id FROM rests")} == {new_a, id_of(old, C)}
+    assert {key for (key,) in sql(old, "SELECT key_id FROM cooldowns")} == {new_a, id_of(old, C)}
 
 
 def test_others_hear_of_the_move(old: Path) -> None:
@@ -239,7 +239,7 @@ def test_others_hear_of_the_move(old: Path) -> None:
     with closing(State(old)) as other:
         other.exchange(Shared(), NOW)
         name(old, A)
-        assert [row["key_id"] for row in other.exchange(Shared(), NOW).rests] == [id_of(old, A)]
+        assert [row["key_id"] for row in other.exchange(Shared(), NOW).cooldowns] == [id_of(old, A)]
 
 
 def test_a_relay_of_an_earlier_version_beside_it_stores_more(old: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_relay_of_an_earlier_version_beside_it_stores_more(old: Path) -> None:
     new = id_of(old, A)
     fill(old, [rest(new, NOW + 60), rest(a, NOW + 900)], [], {})
     name(old, A)
-    assert sql(old, "SELECT key_id, until FROM rests") == [(new, NOW + 900)]
+    assert sql(old, "SELECT key_id, until FROM cooldowns") == [(new, NOW + 900)]
 
 
 def test_what_nobody_s_key_hangs_on_goes_in_the_end(old: Path) -> None:
@@ -259,13 +259,13 @@ def test_what_nobody_s_key_hangs_on_goes_in_the_end(old: Path) -> None:
     with closing(State(old)) as state:
         for days, left in ((29, {gone, mine}), (31, {mine})):
             state.prune(NOW + days * 86400, ttl=3600.0, most=10)
-            assert {row["key_id"] for row in state.load_rests()} == left
+            assert {row["key_id"] for row in state.load_cooldowns()} == left
 
 
-def fill(path: Path, rests: list[dict[str, object]], seats: list[dict[str, object]], made: dict[str, str]) -> None:
+def fill(path: Path, cooldowns: list[dict[str, object]], seats: list[dict[str, object]], made: dict[str, str]) -> None:
     """As a relay does it."""
     with closing(State(path)) as state:
-        state.exchange(Shared(tuple(rests), tuple(seats)), NOW)
+        state.exchange(Shared(tuple(cooldowns), tuple(seats)), NOW)
         for resource, key in made.items():
             state.remember_resource(resource, "anthropic", key, NOW + 900)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.store import backup as module
-from claude_relay.store.backup import backup
-from claude_relay.store.database import MissingDatabase, StoreError, connect
-from claude_relay.store.tables import Tables
+from claude_relay.store.db import backup as module
+from claude_relay.store.db.backup import backup
+from claude_relay.store.db.database import MissingDatabase, StoreError, connect
+from claude_relay.store.ledger.rows import Tables
 
 from .rows import attempt, ids, read, request
 

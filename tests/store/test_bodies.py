@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.store import bodies as module
-from claude_relay.store.bodies import Bodies, StoredBody
-from claude_relay.store.bodies import read as read_bodies
-from claude_relay.store.database import connect, read_only
+from claude_relay.store.db.database import connect, read_only
+from claude_relay.store.ledger import bodies as module
+from claude_relay.store.ledger.bodies import Bodies, StoredBody
+from claude_relay.store.ledger.bodies import read as read_bodies
 
 from .rows import STARTED, Heard, read
 

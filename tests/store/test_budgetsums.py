@@ -10,9 +10,9 @@ import pytest
 
 from claude_relay.core.accounting.budgets import Budgets, span
 from claude_relay.core.config import Budget
-from claude_relay.store.budgetsums import AGAIN, BudgetSums, sums
-from claude_relay.store.database import StoreError
-from claude_relay.store.ledger import ChargeRow, Ledger
+from claude_relay.store.db.database import StoreError
+from claude_relay.store.ledger.budget_sums import AGAIN, BudgetSums, sums
+from claude_relay.store.ledger.ledger import ChargeRow, Ledger
 
 from .rows import attempt, request
 

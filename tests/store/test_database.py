@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.store.database import MissingDatabase, StoreError, connect, explain, identity, read_only
+from claude_relay.store.db.database import MissingDatabase, StoreError, connect, explain, identity, read_only
 
 
 def mode(path: Path) -> int:

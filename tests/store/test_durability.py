@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.store import ledger as module
-from claude_relay.store.database import connect
-from claude_relay.store.ledger import Ledger
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.ledger import ledger as module
+from claude_relay.store.ledger.ledger import Ledger
 
 from .rows import Heard, attempt, ids, read, request
 
@@ -31,7 +31,7 @@ from itertools import count
 from pathlib import Path
 import sqlite_utils
 from store.rows import attempt, request
-from claude_relay.store.ledger import Ledger
+from claude_relay.store.ledger.ledger import Ledger
 
 def live(life, pipe):
     ledger = Ledger(Path(sys.argv[1]), report=lambda text: os.write(2, text.encode()))
@@ -62,7 +62,7 @@ FULL_DISK = """
 import asyncio, resource, sqlite3, sys
 from pathlib import Path
 from store.rows import Heard, request
-from claude_relay.store.ledger import Ledger
+from claude_relay.store.ledger.ledger import Ledger
 
 heard = Heard()
 path = Path(sys.argv[1])
@@ -102,7 +102,7 @@ print(*heard.texts, sep="\\n")
 
 
 def start(program: str, path: Path, **pipes: int) -> subprocess.Popen[bytes]:
-    folders = [Path(module.__file__).parents[2], Path(__file__).parents[1]]
+    folders = [Path(module.__file__).parents[3], Path(__file__).parents[1]]
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
     command = [sys.executable, "-c", program, str(path)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, **pipes)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from claude_relay.store import export as module
-from claude_relay.store.database import MissingDatabase, StoreError
-from claude_relay.store.export import export, format_of
-from claude_relay.store.tables import ChargeRow, RequestRow, Tables
+from claude_relay.store.db.database import MissingDatabase, StoreError
+from claude_relay.store.ledger import export as module
+from claude_relay.store.ledger.export import export, format_of
+from claude_relay.store.ledger.rows import ChargeRow, RequestRow, Tables
 
 from .rows import STARTED, attempt, read, request
 

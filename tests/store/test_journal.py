@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.store import journal as module
-from claude_relay.store.journal import Journal, JournalFull
+from claude_relay.store.ledger import spill as module
+from claude_relay.store.ledger.spill import Journal, JournalFull
 
 from .rows import Heard
 
@@ -86,7 +86,7 @@ OTHER = """
 import os, resource, sys
 from pathlib import Path
 import msgspec
-from claude_relay.store.journal import Journal
+from claude_relay.store.ledger.spill import Journal
 found = Journal(Path(sys.argv[1]), encode=msgspec.json.encode, decode=msgspec.json.Decoder(int).decode, report=print)
 found.append([1])
 """
@@ -94,7 +94,7 @@ found.append([1])
 
 
 def run_another(path: Path, rest: str) -> subprocess.CompletedProcess[bytes]:
-    environ = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[2])}
+    environ = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[3])}
     return subprocess.run(
         [sys.executable, "-c", OTHER + rest, str(path)], capture_output=True, check=False, env=environ
     )

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from claude_relay.store import database, tables
-from claude_relay.store.database import connect
-from claude_relay.store.ledger import AttemptRow, ChargeRow, Ledger, RequestRow, decode, encode
-from claude_relay.store.migrations import USAGE as USED
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db import database
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import USAGE as USED
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.ledger import rows as tables
+from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, Ledger, RequestRow, decode, encode
 
 from .rows import STARTED, Heard, attempt, ids, read, request
 

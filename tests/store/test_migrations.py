@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import sqlite_utils
 
-from claude_relay.store import migrations
-from claude_relay.store.database import NewerDatabase, connect
-from claude_relay.store.ledger import AttemptRow, ChargeRow, RequestRow
-from claude_relay.store.migrations import MIGRATIONS, migrate
+from claude_relay.store.db import migrations
+from claude_relay.store.db.database import NewerDatabase, connect
+from claude_relay.store.db.migrations import MIGRATIONS, migrate
+from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
+from claude_relay.store.shared.state import State
 
 REQUESTS = [
     "id",
@@ -93,8 +94,8 @@ CHARGES = [
 START = """
 import sys
 from pathlib import Path
-from claude_relay.store.database import connect
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
 print("ready", flush=True)
 sys.stdin.readline()
 connection = connect(Path(sys.argv[1]), patience=5)
@@ -148,7 +149,7 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={"PYTHONPATH": str(Path(migrations.__file__).parents[2])},
+            env={"PYTHONPATH": str(Path(migrations.__file__).parents[3])},
         )
         for number in range(4)
     ]
@@ -279,3 +280,22 @@ def test_the_checks_hold(tmp_path: Path) -> None:
                 "INSERT INTO requests (id, started_at, method, path, stream, attempts, finished) "
                 "VALUES ('req_1', '', '', '', 0, 1, 'nearly')"
             )
+
+
+def test_cooldowns_of_an_earlier_version_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their table had another name."""
+    path = tmp_path / "relay.db"
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("rename_cooldowns")]
+    with monkeypatch.context() as earlier, closing(sqlite3.connect(path)) as connection:
+        earlier.setattr(migrations, "MIGRATIONS", before)
+        migrate(connection)
+        row = "('p', 'k', '', 1.0, 500.0, NULL, 0, 1, 0, '429', -1.0, 1)"
+        connection.execute(f"INSERT INTO rests VALUES {row}")
+        connection.commit()
+    with closing(State(path)) as state:
+        [kept] = state.load_cooldowns()
+    assert (kept["provider"], kept["key_id"], kept["until"], kept["reason"]) == ("p", "k", 500.0, "429")
+    with closing(sqlite3.connect(path)) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    assert {"cooldowns", "cooldowns_by_change"} <= names
+    assert not {name for name in names if "rests" in name}

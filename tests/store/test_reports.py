@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.store import reports, rollups
-from claude_relay.store.database import StoreError, connect, read_only
-from claude_relay.store.ledger import Ledger, RequestRow
-from claude_relay.store.lookups import NotOne, find, sessions
-from claude_relay.store.reports import GROUPS, Line, Only, Report, summarise
-from claude_relay.store.tables import Tables
+from claude_relay.store.db import rollups
+from claude_relay.store.db.database import StoreError, connect, read_only
+from claude_relay.store.ledger import reports
+from claude_relay.store.ledger.ledger import Ledger, RequestRow
+from claude_relay.store.ledger.lookups import NotOne, find, sessions
+from claude_relay.store.ledger.reports import GROUPS, Line, Only, Report, summarise
+from claude_relay.store.ledger.rows import Tables
 
 from .rows import STARTED, attempt, request
 
@@ -166,7 +167,7 @@ def test_since_is_inclusive_to_the_millisecond(path: Path) -> None:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 def test_percentiles_are_by_nearest_rank(times: list[float]) -> None:
-    from claude_relay.store.reports import _percentiles
+    from claude_relay.store.ledger.reports import _percentiles
 
     for percent, found in zip((50, 95), _percentiles(list(times)), strict=True):
         not_above = sum(time <= found for time in times)

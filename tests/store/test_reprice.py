@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from claude_relay.cli.reprice import reprice as command
 from claude_relay.core.accounting.pricing import Priced
 from claude_relay.core.accounting.tokens import Usage
-from claude_relay.store import reprice as module
-from claude_relay.store.database import MissingDatabase, StoreError, connect, read_only
-from claude_relay.store.ledger import AttemptRow, Ledger, RequestRow
-from claude_relay.store.reprice import Repriced, Unpriced, reprice, unpriced
+from claude_relay.store.db.database import MissingDatabase, StoreError, connect, read_only
+from claude_relay.store.ledger import reprice as module
+from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.store.ledger.reprice import Repriced, Unpriced, reprice, unpriced
 
 from .rows import STARTED, attempt, read, request
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.store.sealing import FAST, SLOW, Box, Damaged, Lock, new_lock, unlock
-from claude_relay.store.secret import (
+from claude_relay.store.vault.sealing import FAST, SLOW, Box, Damaged, Lock, new_lock, unlock
+from claude_relay.store.vault.secret import (
     FILE,
     KEYRING,
     SERVICE,

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Blame, Key, KeyLimits, Length, Verdict
+from claude_relay.core.exchange import Cause, Key, KeyLimits, Length, Verdict
+from claude_relay.core.keys.cooldown import Cooldown, begin, longer, to_row
+from claude_relay.core.keys.cooldowns import PROBE_HELD, Cooldowns
 from claude_relay.core.keys.pool import Pool, Pools
-from claude_relay.core.keys.rest import Rest, begin, longer, to_row
-from claude_relay.core.keys.rests import PROBE_HELD, Rests
+from claude_relay.core.keys.replication import Shared, absorb, collect
 from claude_relay.core.keys.sessions import Seat, Sessions, joined
-from claude_relay.core.keys.sharing import Shared, absorb, collect
-from claude_relay.store.database import StoreError, connect
-from claude_relay.store.migrations import migrate
-from claude_relay.store.state import HEARTBEAT, State, create_state
+from claude_relay.store.db.database import StoreError, connect
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.shared.state import HEARTBEAT, State, create_state
 
 OPUS = "claude-opus-4-5"
 KEYS = [Key("p", f"k{n}", "secret", f"id{n}", limits=KeyLimits(concurrent=4)) for n in range(3)]
@@ -55,11 +55,11 @@ class Relay:
         absorb(self.pools, self.sessions, self.state.exchange(collect(self.pools, self.sessions, now), now), now)
 
     def rest(self, key_id, until, now, scope="", reason="429"):
-        self.pool.rests.extend(key_id, scope, until=until, now=now, reason=reason, stated=True)
+        self.pool.cooldowns.extend(key_id, scope, until=until, now=now, reason=reason, stated=True)
 
     @property
-    def rests(self):
-        return {key.id: dict(self.pool.rests.of(key.id)) for key in KEYS if self.pool.rests.of(key.id)}
+    def cooldowns(self):
+        return {key.id: dict(self.pool.cooldowns.of(key.id)) for key in KEYS if self.pool.cooldowns.of(key.id)}
 
     @property
     def seats(self):
@@ -85,8 +85,8 @@ def test_rests_survive_a_restart(path):
     first.exchange(3.0)
     first.state.close()
     second = Relay(path)
-    assert second.rests == first.rests
-    assert [key.status for key in second.pool.state(10.0).keys] == ["resting", "out", "ready"]
+    assert second.cooldowns == first.cooldowns
+    assert [key.status for key in second.pool.state(10.0).keys] == ["cooldown", "out", "ready"]
     second.state.close()
 
 
@@ -96,7 +96,7 @@ def test_others_hear_of_a_rest_and_of_its_end(relays):
     first.exchange(1.5)
     second.exchange(2.0)
     assert not second.pool.is_ready(KEYS[0], OPUS, 2.0)
-    second.pool.rests.lift("id0")
+    second.pool.cooldowns.lift("id0")
     second.exchange(3.0)
     first.exchange(3.5)
     assert first.pool.is_ready(KEYS[0], OPUS, 3.5)
@@ -111,7 +111,7 @@ def test_a_successful_probe_ends_the_rest_everywhere(relays):
     second.pool.succeeded(KEYS[0], OPUS, {}, 101.0, probe=True)
     second.exchange(101.0)
     first.exchange(101.5)
-    assert not first.rests
+    assert not first.cooldowns
     assert second.pool.load.ramping == {"id0": 2}, "it gets its load step by step"
 
 
@@ -120,15 +120,15 @@ def test_a_failure_after_the_lift_stays_whoever_writes_first(relays):
     first.rest("id0", 500.0, 1.0)
     for relay in relays:
         relay.exchange(2.0)
-    first.pool.rests.lift("id0")
+    first.pool.cooldowns.lift("id0")
     second.rest("id0", 400.0, 5.0)
     for relay in (first, second, third, first, second):
         relay.exchange(6.0)
     for relay in relays:
-        assert relay.rests["id0"][""].until == 500.0, (
+        assert relay.cooldowns["id0"][""].until == 500.0, (
             "who failed had not heard of the lift, so the rest was never shortened"
         )
-        assert relay.rests["id0"][""].since == 5.0
+        assert relay.cooldowns["id0"][""].since == 5.0
 
 
 def test_an_old_failure_does_not_come_back_after_a_lift(relays):
@@ -136,13 +136,13 @@ def test_an_old_failure_does_not_come_back_after_a_lift(relays):
     first.rest("id0", 500.0, 1.0)
     first.exchange(2.0)
     second.exchange(2.0)
-    late = second.pool.rests.snapshot()
-    first.pool.rests.lift("id0")
+    late = second.pool.cooldowns.snapshot()
+    first.pool.cooldowns.lift("id0")
     first.exchange(3.0)
-    third.state.save_rests({"provider": "p", **row} for row in late)
+    third.state.save_cooldowns({"provider": "p", **row} for row in late)
     for relay in (second, third):
         relay.exchange(4.0)
-        assert not relay.rests
+        assert not relay.cooldowns
 
 
 def test_lifting_by_hand_from_another_process(relays):
@@ -158,7 +158,7 @@ def test_lifting_by_hand_from_another_process(relays):
     by_hand.close()
     for relay in relays:
         relay.exchange(4.0)
-        assert list(relay.rests) == ["id1"]
+        assert list(relay.cooldowns) == ["id1"]
 
 
 def test_a_key_that_leaves_and_returns_still_rests(relays):
@@ -166,11 +166,11 @@ def test_a_key_that_leaves_and_returns_still_rests(relays):
     relay.rest("id0", 500.0, 1.0)
     relay.pool.replace(KEYS[1:])
     relay.exchange(2.0)
-    assert not relay.rests
+    assert not relay.cooldowns
     relay.pool.replace(KEYS)
     relay.state.forget_position()
     relay.exchange(3.0)
-    assert relay.rests["id0"][""].until == 500.0
+    assert relay.cooldowns["id0"][""].until == 500.0
 
 
 @pytest.mark.parametrize("strange", ["caf\u00e9", "half \ud800 character", "\x00"])
@@ -178,16 +178,23 @@ def test_strange_words_are_no_reason_to_fail(relays, strange):
     relays[0].rest("id0", 500.0, 1.0, reason=strange)
     relays[0].exchange(2.0)
     relays[1].exchange(3.0)
-    assert relays[1].rests["id0"][""].until == 500.0
+    assert relays[1].cooldowns["id0"][""].until == 500.0
 
 
 ends = st.sampled_from([10.0, 20.0, 500.0, math.inf])
-some_rests = st.builds(
-    Rest, ends, ends, st.booleans(), st.booleans(), st.integers(0, 3), st.sampled_from(["a", "b", "ü"]), st.sampled_from([1.0, 2.0, 3.0])
-)  # fmt: skip
+some_cooldowns = st.builds(
+    Cooldown,
+    ends,
+    ends,
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 3),
+    st.sampled_from(["a", "b", "ü"]),
+    st.sampled_from([1.0, 2.0, 3.0]),
+)
 
 
-@given(some_rests, some_rests, some_rests)
+@given(some_cooldowns, some_cooldowns, some_cooldowns)
 def test_rests_join_in_any_order(one, two, three):
     assert longer(one, two) == longer(two, one)
     assert longer(one, one) == one
@@ -195,31 +202,31 @@ def test_rests_join_in_any_order(one, two, three):
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(some_rests, min_size=1, max_size=4))
-def test_sql_joins_rests_as_the_core_does(path, rests):
+@given(st.lists(some_cooldowns, min_size=1, max_size=4))
+def test_sql_joins_rests_as_the_core_does(path, cooldowns):
     with closing(State(path)) as state:
         with closing(connect(path, patience=1.0)) as connection:
-            connection.execute("DELETE FROM rests")
-        expected = rests[0]
-        for rest in rests:
-            state.save_rests([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
+            connection.execute("DELETE FROM cooldowns")
+        expected = cooldowns[0]
+        for rest in cooldowns:
+            state.save_cooldowns([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
             expected = longer(expected, rest)
-        (row,) = state.load_rests()
+        (row,) = state.load_cooldowns()
     assert {name: row[name] for name in to_row(expected)} == to_row(expected)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(some_rests, st.sampled_from([-1.0, 1.0, 2.0])), min_size=1, max_size=5))
+@given(st.lists(st.tuples(some_cooldowns, st.sampled_from([-1.0, 1.0, 2.0])), min_size=1, max_size=5))
 def test_sql_lifts_rests_as_the_core_does(path, rows):
-    core = Rests()
+    core = Cooldowns()
     with closing(State(path)) as state:
         with closing(connect(path, patience=1.0)) as connection:
-            connection.execute("DELETE FROM rests")
+            connection.execute("DELETE FROM cooldowns")
         for rest, lifted in rows:
             row = {"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": lifted}
             core.restore([row])
-            state.save_rests([row])
-        (stored,) = state.load_rests()
+            state.save_cooldowns([row])
+        (stored,) = state.load_cooldowns()
     assert stored["lifted"] == max(lifted for _, lifted in rows)
     expected = core.of("k").get("")
     found = (
@@ -257,9 +264,15 @@ def test_a_session_that_two_processes_seat_at_once_comes_to_one_seat(relays):
 
 
 seats = st.builds(
-    Seat, st.sampled_from("xyz"), st.sampled_from("xyz"), st.integers(1, 3), st.sampled_from([0.0, 1.0, 150.0]),
-    st.sampled_from([2.0, 3.0, 190.0]), st.sampled_from([0.0, 5.0, 9.0]), st.booleans(),
-)  # fmt: skip
+    Seat,
+    st.sampled_from("xyz"),
+    st.sampled_from("xyz"),
+    st.integers(1, 3),
+    st.sampled_from([0.0, 1.0, 150.0]),
+    st.sampled_from([2.0, 3.0, 190.0]),
+    st.sampled_from([0.0, 5.0, 9.0]),
+    st.booleans(),
+)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -294,7 +307,7 @@ happenings = st.lists(
 def test_what_any_interleaving_of_processes_stores_is_consistent(path, happenings):
     """Three processes. In the end all of them and the database say the same; without lifts no end was ever lost."""
     with closing(connect(path, patience=1.0)) as connection:
-        for table in ("rests", "sessions", "loads", "probes"):
+        for table in ("cooldowns", "sessions", "loads", "probes"):
             connection.execute(f"DELETE FROM {table}")
     relays, now, ends, moved = [Relay(path) for _ in range(3)], 0.0, {}, 0
     for number, what, key, passed in happenings:
@@ -309,7 +322,7 @@ def test_what_any_interleaving_of_processes_stores_is_consistent(path, happening
                 relay.pool.finished(key)
                 relay.pool.succeeded(key, OPUS, {}, now, probe=True)
                 ends.pop(key.id, None)
-            case "lift" if relay.pool.rests.lift(key.id):
+            case "lift" if relay.pool.cooldowns.lift(key.id):
                 ends.pop(key.id, None)
             case "sit":
                 relay.sessions.sit("s", "p", key.id, now)
@@ -320,17 +333,17 @@ def test_what_any_interleaving_of_processes_stores_is_consistent(path, happening
                 relay.exchange(now)
     for relay in relays * 2:
         relay.exchange(now)
-    stored = {row["key_id"]: row for row in relays[0].state.load_rests() if row["since"] > row["lifted"]}
+    stored = {row["key_id"]: row for row in relays[0].state.load_cooldowns() if row["since"] > row["lifted"]}
     seats = relays[0].state.load_sessions()
     for relay in relays:
-        assert {key: rests[""].until for key, rests in relay.rests.items()} == {
+        assert {key: cooldowns[""].until for key, cooldowns in relay.cooldowns.items()} == {
             key: math.inf if row["until"] is None else row["until"] for key, row in stored.items()
         }
-        assert relay.rests == relays[0].rests
+        assert relay.cooldowns == relays[0].cooldowns
         assert sorted(relay.seats.values(), key=repr) == sorted(seats, key=repr)
         relay.state.close()
     for key_id, of_key in ends.items():  # nobody has lifted anything since
-        assert relays[0].rests[key_id][""].until >= max(until for _, until in of_key)
+        assert relays[0].cooldowns[key_id][""].until >= max(until for _, until in of_key)
     assert len(seats) == bool(moved)
 
 
@@ -349,12 +362,12 @@ def test_no_exchange_shortens_a_rest_or_takes_back_a_move(path, steps):
     A session that has moved does not return because somebody has not heard of it; of equal moves the first is never given up.
     """
     with closing(connect(path, patience=1.0)) as connection:
-        for table in ("rests", "sessions", "loads", "probes"):
+        for table in ("cooldowns", "sessions", "loads", "probes"):
             connection.execute(f"DELETE FROM {table}")
     relays, sat, under_way = [Relay(path) for _ in range(2)], [(0, 0.0)] * 2, {}
     for now, (number, what, key) in enumerate(steps):
         relay, now = relays[number], float(now)
-        before = relay.rests
+        before = relay.cooldowns
         if what == "rest":
             relay.rest(key.id, now + 50.0 * (1 + number), now)
         elif what == "send or take" and number in under_way:
@@ -363,9 +376,9 @@ def test_no_exchange_shortens_a_rest_or_takes_back_a_move(path, steps):
             under_way[number] = relay.state.exchange(collect(relay.pools, relay.sessions, now), now)
         elif not (seat := relay.sessions.seat("s", "p", now)) or seat.key_id != key.id:
             relay.sessions.sit("s", "p", key.id, now)
-        for key_id, rests in before.items():
-            assert relay.rests[key_id][""].until >= rests[""].until
-            assert relay.rests[key_id][""].opens >= rests[""].opens
+        for key_id, cooldowns in before.items():
+            assert relay.cooldowns[key_id][""].until >= cooldowns[""].until
+            assert relay.cooldowns[key_id][""].opens >= cooldowns[""].opens
         if seat := relay.sessions.seat("s", "p", now):
             rank = seat.moves, -seat.since
             assert rank >= sat[number]
@@ -381,14 +394,14 @@ def test_many_threads_with_connections_of_their_own(path):
         with closing(State(path)) as state:
             for step in range(25):
                 rest = begin(1000.0 + number + 10 * step, now=float(step), reason=f"{number}/{step}", stated=True)
-                state.save_rests([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
+                state.save_cooldowns([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
                 seat = Seat(f"k{number}", "k", step + 1, float(step), float(step + number))
                 state.save_sessions([{"session": "s", "provider": "p", **asdict(seat)}])
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(run, range(8)))
     with closing(State(path)) as state:
-        (rest,), (seat,) = state.load_rests(), state.load_sessions()
+        (rest,), (seat,) = state.load_cooldowns(), state.load_sessions()
         assert (rest["until"], rest["reason"]) == (1247.0, "7/24")
         assert (seat["key_id"], seat["moves"], seat["used"]) == ("k7", 25, 31.0)
         assert state.changed() == 400
@@ -406,13 +419,13 @@ def test_one_state_serves_many_threads(path):
 PROCESS = """
 import sys
 from pathlib import Path
-from claude_relay.store.state import State
-from claude_relay.core.keys.rest import begin, to_row
+from claude_relay.store.shared.state import State
+from claude_relay.core.keys.cooldown import begin, to_row
 state, number = State(Path(sys.argv[1])), int(sys.argv[2])
 sys.stdin.readline()
 for step in range(20):
     rest = begin(1000.0 + number + 10 * step, now=float(step), reason="r", stated=True)
-    state.save_rests([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
+    state.save_cooldowns([{"provider": "p", "key_id": "k", "scope": "", **to_row(rest), "lifted": -1.0}])
 """
 
 
@@ -427,7 +440,7 @@ def test_real_processes(path):
         process.stdin.close()
     assert [process.wait(20) for process in running] == [0, 0]
     with closing(State(path)) as state:
-        (row,) = state.load_rests()
+        (row,) = state.load_cooldowns()
     assert row["until"] == 1191.0
 
 
@@ -511,7 +524,7 @@ def test_one_process_probes_and_the_others_hold_off(relays):
     for relay in relays:
         relay.exchange(100.1)
     assert [relay.pool.is_ready(KEYS[0], OPUS, 100.2) for relay in others] == [False, False]
-    first.pool.apply(Verdict("rate_limited", Blame.KEY, 130.0, "429", Length.STATED), KEYS[0], OPUS, 101.0, probe=probe)
+    first.pool.apply(Verdict("rate_limited", Cause.KEY, 130.0, "429", Length.STATED), KEYS[0], OPUS, 101.0, probe=probe)
     for relay in relays:
         relay.exchange(101.0)
     assert [relay.pool.is_ready(KEYS[0], OPUS, 129.0) for relay in relays] == [False] * 3, "it failed, for all"
@@ -574,19 +587,19 @@ def test_prune(relays, path):
     state = relay.state
     state.prune(10.0, ttl=8.0, most=2)
     assert sorted(row["session"] for row in state.load_sessions()) == ["s3", "s4"]
-    assert len(state.load_rests()) == 4
+    assert len(state.load_cooldowns()) == 4
     state.prune(4000.0, ttl=8.0, most=2)
-    assert sorted((row["key_id"], row["scope"]) for row in state.load_rests()) == [
+    assert sorted((row["key_id"], row["scope"]) for row in state.load_cooldowns()) == [
         ("id0", ""),
         ("id1", ""),
         ("id2", ""),
     ]
     assert not state.load_sessions()
     state.prune(3 * day, ttl=8.0, most=2)
-    assert {row["key_id"] for row in state.load_rests()} == {"id1", "id2"}
+    assert {row["key_id"] for row in state.load_cooldowns()} == {"id1", "id2"}
     assert state.lift("p", "id1", 3 * day) == 1
     state.prune(6 * day, ttl=8.0, most=2)
-    assert {row["key_id"] for row in state.load_rests()} == {"id2"}
+    assert {row["key_id"] for row in state.load_cooldowns()} == {"id2"}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM resources").fetchone() == (0,)
 
@@ -613,7 +626,7 @@ def test_a_locked_database_says_so_and_nothing_is_lost(path):
             relay.state.exchange(mine, 1.0)
         other.execute("ROLLBACK")
     theirs = relay.state.exchange(mine, 2.0)
-    assert [row["until"] for row in theirs.rests] == [500.0]
+    assert [row["until"] for row in theirs.cooldowns] == [500.0]
     relay.state.close()
 
 
@@ -629,7 +642,7 @@ def test_times_are_readable_with_any_tool(relays, path):
     relays[0].rest("id0", 1_800_000_000.0, 1.0)
     relays[0].exchange(2.0)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT datetime(until, 'unixepoch') FROM rests").fetchone() == (
+        assert connection.execute("SELECT datetime(until, 'unixepoch') FROM cooldowns").fetchone() == (
             "2027-01-15 08:00:00",
         )
 
@@ -641,13 +654,13 @@ def test_an_exchange_while_somebody_reads_a_lot(path):
     def read():
         with closing(State(path)) as state:
             while not stop.is_set():
-                seen.append(len(state.load_rests()))
+                seen.append(len(state.load_cooldowns()))
 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(50):
-        relay.pool.rests.extend("id0", f"model:{number}", until=1e9, now=1.0, reason="r", stated=True)
-        relay.pool.rests.extend("id1", f"model:{number}", until=1e9, now=1.0, reason="r", stated=True)
+        relay.pool.cooldowns.extend("id0", f"model:{number}", until=1e9, now=1.0, reason="r", stated=True)
+        relay.pool.cooldowns.extend("id1", f"model:{number}", until=1e9, now=1.0, reason="r", stated=True)
         relay.exchange(1.0)
     stop.set()
     reader.join()

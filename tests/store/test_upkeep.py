@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.store import upkeep
-from claude_relay.store.database import MissingDatabase, connect
-from claude_relay.store.ledger import ChargeRow, Ledger
-from claude_relay.store.migrations import migrate
-from claude_relay.store.tables import Tables
-from claude_relay.store.upkeep import GOAL, INCREMENTAL, InUse, Pruned, Upkeep, give_back, prune, vacuum
+from claude_relay.store.db import upkeep
+from claude_relay.store.db.database import MissingDatabase, connect
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.db.upkeep import GOAL, INCREMENTAL, InUse, Pruned, Upkeep, give_back, prune, vacuum
+from claude_relay.store.ledger.ledger import ChargeRow, Ledger
+from claude_relay.store.ledger.rows import Tables
 
 from .rows import STARTED, Heard, attempt, ids, read, request
 

@@ -21,20 +21,21 @@ from hypothesis import strategies as st
 
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Key, KeyLimits
-from claude_relay.store import locking, vaultfile
-from claude_relay.store.database import connect
-from claude_relay.store.keys import CHECKS, FIELDS, STATES, CheckResult, NewKey, StoredKey, mask
-from claude_relay.store.ledger import Ledger
-from claude_relay.store.sealing import unlock
-from claude_relay.store.secret import SecretFile
-from claude_relay.store.state import State, create_state
-from claude_relay.store.vault import SecretMissing, Vault, VaultError, WrongSecret
+from claude_relay.store.db.database import connect
+from claude_relay.store.ledger.ledger import Ledger
+from claude_relay.store.shared.state import State, create_state
+from claude_relay.store.vault import file as vaultfile
+from claude_relay.store.vault import lock as locking
+from claude_relay.store.vault.records import CHECKS, FIELDS, STATES, CheckResult, NewKey, StoredKey, mask
+from claude_relay.store.vault.sealing import unlock
+from claude_relay.store.vault.secret import SecretFile
+from claude_relay.store.vault.vault import SecretMissing, Vault, VaultError, WrongSecret
 from store.rows import attempt, request
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
 SECRET = "correct horse battery staple"
-PACKAGE = str(Path(vaultfile.__file__).parents[2])
+PACKAGE = str(Path(vaultfile.__file__).parents[3])
 
 
 @pytest.fixture(autouse=True)
@@ -58,9 +59,9 @@ def key(n: int, provider: str = "anthropic", **fields: object) -> NewKey:
     return NewKey(provider, f"sk-ant-api03-{n:08d}-secret", **fields)
 
 
-def lent(vault: Vault) -> dict[str, dict[str, str]]:
+def issued(vault: Vault) -> dict[str, dict[str, str]]:
     """Provider → alias → secret."""
-    return {name: {key.alias: key.secret for key in keys} for name, keys in vault.lend().items()}
+    return {name: {key.alias: key.secret for key in keys} for name, keys in vault.issue().items()}
 
 
 def ids(vault: Vault, *aliases: str) -> list[str]:
@@ -76,16 +77,16 @@ def sql(path: Path, statement: str, *arguments: object) -> list[tuple[object, ..
 
 
 def test_a_vault_that_is_not_there_is_empty_and_stays_so(vault: Vault, path: Path) -> None:
-    assert (vault.list(), vault.lend(), vault.changed(), vault.inspect().keys) == ((), {}, 0, 0)
+    assert (vault.list(), vault.issue(), vault.changed(), vault.inspect().keys) == ((), {}, 0, 0)
     assert list(path.parent.iterdir()) == []
 
 
 def test_a_ledger_without_keys_is_an_empty_vault_and_needs_no_secret(vault: Vault, path: Path) -> None:
     with closing(connect(path, patience=1)) as connection:
         connection.execute("CREATE TABLE other (x)")
-    assert (vault.list(), vault.lend(), vault.changed()) == ((), {}, 0)
+    assert (vault.list(), vault.issue(), vault.changed()) == ((), {}, 0)
     vault.disable(["none"])  # makes the tables
-    assert (vault.lend(), vault.inspect().keys) == ({}, 0)
+    assert (vault.issue(), vault.inspect().keys) == ({}, 0)
     assert not SecretFile(path).path.exists()
 
 
@@ -93,7 +94,7 @@ def test_what_goes_in_comes_out(vault: Vault) -> None:
     limits = KeyLimits(requests_per_minute=60, concurrent=4)
     new = key(1, label="team a", tier="admin", weight=2.5, limits=limits, proxy="http://u:pw@h:8", notes="mine")
     done = vault.add(new)
-    assert vault.lend() == {
+    assert vault.issue() == {
         "anthropic": (
             Key(
                 "anthropic",
@@ -112,7 +113,7 @@ def test_what_goes_in_comes_out(vault: Vault) -> None:
     assert stored == done.added[0]
     assert (stored.mask, stored.proxy, stored.notes, stored.enabled) == ("sk-ant-…cret", "http://h:8", "mine", True)
     assert stored.created_at.endswith("Z")
-    assert vault.lend()["anthropic"][0] != replace(vault.lend()["anthropic"][0], proxy=None)
+    assert vault.issue()["anthropic"][0] != replace(vault.issue()["anthropic"][0], proxy=None)
 
 
 SECRETS = st.text(
@@ -144,7 +145,7 @@ def test_whatever_is_stored_comes_back(news: list[NewKey]) -> None:
         kept = [new for n, new in enumerate(news) if n not in taken]
         assert len({(new.provider, new.secret) for new in news}) == len(kept) == len(done.added)
         for _ in range(2):
-            out = [key for keys in vault.lend().values() for key in keys]
+            out = [key for keys in vault.issue().values() for key in keys]
             assert sorted(map(_fields, out), key=repr) == sorted(
                 (_fields(new) for new in kept if new.enabled), key=repr
             )
@@ -182,7 +183,7 @@ def test_aliases_are_never_given_twice(vault: Vault) -> None:
 def test_thousands_at_once(vault: Vault) -> None:
     done = vault.import_many([key(n) for n in range(5000)])
     assert (len(done.added), done.added[-1].alias) == (5000, "v5000")
-    assert len(vault.lend()["anthropic"]) == 5000
+    assert len(vault.issue()["anthropic"]) == 5000
 
 
 def test_all_or_nothing(vault: Vault, path: Path) -> None:
@@ -210,7 +211,7 @@ def test_nothing_shows_a_key(vault: Vault, path: Path) -> None:
     vault.add(new)
     sql(path, "UPDATE vault SET check_value = zeroblob(32)")
     with pytest.raises(WrongSecret) as caught:
-        vault.lend()
+        vault.issue()
     shown = [repr(new), repr(vault.list()), repr(caught.value), str(caught.value), repr(vars(vault))]
     file_secret = SecretFile(path).path.read_text().split()[-1]
     assert not any(word in text for text in shown for word in (new.secret, new.secret[-10:], "hunter2", file_secret))
@@ -279,7 +280,7 @@ def test_tampering_is_found_and_costs_no_other_key(data: st.DataObject) -> None:
         place = place % len(sealed)
         changed = sealed[:place] + bytes([sealed[place] ^ other]) + sealed[place + 1 :]
         sql(path, f"UPDATE keys SET {column} = ? WHERE alias = 'v2'", changed)
-        assert list(lent(vault)["anthropic"]) == ["v1", "v3"]
+        assert list(issued(vault)["anthropic"]) == ["v1", "v3"]
         assert vault.damaged == ("anthropic/v2",)
 
 
@@ -313,10 +314,10 @@ def test_a_damaged_key_is_erased_before_the_secret_can_be_changed(path: Path, co
     assert vault.inspect().damaged == ("anthropic/v2",)
     with pytest.raises(VaultError, match=r"anthropic/v2 .*--forever"):
         vault.rotate_secret()
-    assert list(lent(vault)["anthropic"]) == ["v1", "v3"]
+    assert list(issued(vault)["anthropic"]) == ["v1", "v3"]
     vault.erase(ids(vault, "v2"))
     vault.rotate_secret()
-    assert (list(lent(vault)["anthropic"]), vault.damaged) == (["v1", "v3"], ())
+    assert (list(issued(vault)["anthropic"]), vault.damaged) == (["v1", "v3"], ())
 
 
 @pytest.mark.parametrize(
@@ -338,10 +339,10 @@ def test_a_damaged_key_is_erased_before_the_secret_can_be_changed(path: Path, co
 def test_swapped_and_replaced_texts_are_found(path: Path, statement: str) -> None:
     vault = filled(path)
     sql(path, statement)
-    vault.lend()
+    vault.issue()
     assert len(vault.damaged) == 1
     assert vault.damaged[0].endswith("/v2")
-    assert [key.alias for keys in vault.lend().values() for key in keys] == ["v1", "v3"]
+    assert [key.alias for keys in vault.issue().values() for key in keys] == ["v1", "v3"]
 
 
 @pytest.mark.parametrize("change", ["kdf = 'scrypt:2:8:1'", "salt = x'00'", "place = 'cloud'", "kdf = NULL"])
@@ -349,7 +350,7 @@ def test_a_damaged_lock_is_told(path: Path, change: str) -> None:
     vault = filled(path)
     sql(path, f"UPDATE vault SET {change}")
     with pytest.raises(VaultError):
-        vault.lend()
+        vault.issue()
     assert len(vault.list()) == 3
 
 
@@ -359,7 +360,7 @@ def test_a_damaged_lock_is_told(path: Path, change: str) -> None:
 def test_a_lost_secret_breaks_nothing_else(path: Path) -> None:
     vault = filled(path)
     SecretFile(path).path.unlink()
-    for use in (vault.lend, lambda: vault.add(key(9)), vault.rotate_secret):
+    for use in (vault.issue, lambda: vault.add(key(9)), vault.rotate_secret):
         with pytest.raises(SecretMissing, match=r"relay\.db\.secret does not hold it – bring it back; .*--forever"):
             use()
     assert not SecretFile(path).path.exists()
@@ -370,20 +371,20 @@ def test_a_lost_secret_breaks_nothing_else(path: Path) -> None:
     vault.record({ids(vault, "v1")[0]: CheckResult("revoked")})
     assert [key.states(0)[-1] for key in vault.list()] == ["revoked", "unchecked", "enabled"]
     vault.erase([key.id for key in vault.list()])
-    assert vault.lend() == {}
+    assert vault.issue() == {}
     vault.add(key(1))
-    assert lent(vault) == {"anthropic": {"v4": key(1).secret}}
+    assert issued(vault) == {"anthropic": {"v4": key(1).secret}}
 
 
 def test_the_variable(path: Path) -> None:
     vault = Vault(path, environ={"RELAY_SECRET": SECRET})
     vault.import_many([key(1), key(2)])
     assert not SecretFile(path).path.exists()
-    assert len(Vault(path, environ={"RELAY_SECRET": SECRET}).lend()["anthropic"]) == 2
+    assert len(Vault(path, environ={"RELAY_SECRET": SECRET}).issue()["anthropic"]) == 2
     with pytest.raises(SecretMissing, match="RELAY_SECRET is not set"):
-        Vault(path, environ={}).lend()
+        Vault(path, environ={}).issue()
     with pytest.raises(WrongSecret, match=r"RELAY_SECRET is not the secret .* rotate-secret") as caught:
-        Vault(path, environ={"RELAY_SECRET": "another one altogether"}).lend()
+        Vault(path, environ={"RELAY_SECRET": "another one altogether"}).issue()
     assert isinstance(caught.value, RelayError)
     assert (caught.value.status, caught.value.final) == (503, True)
 
@@ -396,10 +397,10 @@ def test_a_secret_is_tried_once_however_often_one_looks(path: Path, monkeypatch:
     vault = Vault(path, environ=environ)
     for _ in range(3):
         with pytest.raises(WrongSecret):
-            vault.lend()
+            vault.issue()
     environ["RELAY_SECRET"] = SECRET
     for _ in range(3):
-        assert len(vault.lend()) == 1
+        assert len(vault.issue()) == 1
     assert tried == ["another one altogether", SECRET]
 
 
@@ -412,12 +413,12 @@ def test_a_variable_that_anybody_guesses(path: Path) -> None:
 def test_a_variable_that_comes_later_changes_nothing_until_it_is_asked_to(path: Path) -> None:
     filled(path)
     vault = Vault(path, environ={"RELAY_SECRET": SECRET})
-    assert len(vault.lend()["anthropic"]) == 3
+    assert len(vault.issue()["anthropic"]) == 3
     assert vault.rotate_secret() == "environment"
     assert not SecretFile(path).path.exists()
-    assert len(vault.lend()["anthropic"]) == 3
+    assert len(vault.issue()["anthropic"]) == 3
     assert vault.rotate_secret("file") == "file"
-    assert len(Vault(path, environ={}).lend()["anthropic"]) == 3
+    assert len(Vault(path, environ={}).issue()["anthropic"]) == 3
 
 
 def test_a_new_secret_for_the_variable(path: Path) -> None:
@@ -425,8 +426,8 @@ def test_a_new_secret_for_the_variable(path: Path) -> None:
     vault.add(key(1))
     assert vault.rotate_secret(secret=SECRET[::-1]) == "environment"
     with pytest.raises(WrongSecret):
-        vault.lend()
-    assert lent(Vault(path, environ={"RELAY_SECRET": SECRET[::-1]})) == {"anthropic": {"v1": key(1).secret}}
+        vault.issue()
+    assert issued(Vault(path, environ={"RELAY_SECRET": SECRET[::-1]})) == {"anthropic": {"v1": key(1).secret}}
 
 
 def test_rotation_leaves_nothing_of_the_old(path: Path) -> None:
@@ -442,7 +443,7 @@ def test_rotation_leaves_nothing_of_the_old(path: Path) -> None:
     )
     assert not any(part in held for row in sealed for part in row)
     vault.restore(ids(vault, "v2"))
-    assert lent(vault)["anthropic"] == {f"v{n}": key(n).secret for n in (1, 2, 3)}
+    assert issued(vault)["anthropic"] == {f"v{n}": key(n).secret for n in (1, 2, 3)}
     assert vault.add(key(2)).duplicates
 
 
@@ -487,7 +488,7 @@ def test_a_rotation_that_is_killed_leaves_every_key_readable(
     vault = filled(path)
     found = images(path, tmp_path, monkeypatch, vault.rotate_secret)
     for image in found:
-        assert lent(Vault(image, environ={}))["anthropic"] == {f"v{n}": key(n).secret for n in (1, 2, 3)}, image
+        assert issued(Vault(image, environ={}))["anthropic"] == {f"v{n}": key(n).secret for n in (1, 2, 3)}, image
     locks = {sql(image, "SELECT secret_id FROM vault")[0] for image in found}
     secrets = {SecretFile(image).path.read_bytes() for image in found}
     assert (len(locks), len(secrets)) == (2, 3)  # old; old and new; new
@@ -500,9 +501,9 @@ def test_a_first_key_that_is_killed_is_there_or_not(
     found = images(path, tmp_path, monkeypatch, lambda: vault.add(key(1)))
     for image in found:
         again = Vault(image, environ={})
-        assert lent(again) in ({}, {"anthropic": {"v1": key(1).secret}})
+        assert issued(again) in ({}, {"anthropic": {"v1": key(1).secret}})
         again.add(key(2))
-        assert key(2).secret in lent(again)["anthropic"].values()
+        assert key(2).secret in issued(again)["anthropic"].values()
 
 
 def test_rotations_and_imports_at_once(path: Path) -> None:
@@ -517,21 +518,21 @@ def test_rotations_and_imports_at_once(path: Path) -> None:
                 vault.rotate_secret()
             else:
                 vault.add(key(100 * n + round))
-            vault.lend()
+            vault.issue()
 
     with ThreadPoolExecutor(4) as threads:
         for done in [threads.submit(work, n) for n in range(4)]:
             done.result()
     vault = Vault(path, environ={})
-    assert len(lent(vault)["anthropic"]) == 3 + 8
+    assert len(issued(vault)["anthropic"]) == 3 + 8
     assert len([line for line in SecretFile(path).path.read_text().splitlines() if not line.startswith("#")]) == 1
 
 
 ADD = """
 import sys
 from pathlib import Path
-from claude_relay.store.keys import NewKey
-from claude_relay.store.vault import Vault
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 vault = Vault(Path(sys.argv[1]), environ={}, patience=20)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -560,7 +561,7 @@ def test_processes_that_add_the_first_keys_at_once(path: Path) -> None:
         process.stdin.flush()
     assert [(process.communicate(timeout=20)[1], process.returncode) for process in started] == [("", 0)] * 2
     assert watching.changed() != 0
-    assert len(set(lent(watching)["anthropic"].values())) == 100
+    assert len(set(issued(watching)["anthropic"].values())) == 100
     watching.close()
 
 
@@ -629,15 +630,15 @@ def test_switches(path: Path) -> None:
     first, second = ids(vault, "v1"), ids(vault, "v2")
     assert vault.disable(first + second) == tuple(first + second)
     assert vault.disable(first) == ()
-    assert list(lent(vault)["anthropic"]) == ["v3"]
+    assert list(issued(vault)["anthropic"]) == ["v3"]
     assert vault.enable([*first, "nobody"]) == tuple(first)
     assert vault.remove(first) == tuple(first)
     assert vault.list()[0].removed_at is not None
-    assert list(lent(vault)["anthropic"]) == ["v3"]
+    assert list(issued(vault)["anthropic"]) == ["v3"]
     assert vault.restore(first) == tuple(first)
     assert vault.restore(first) == ()
-    assert list(lent(vault)["anthropic"]) == ["v1", "v3"]
-    assert vault.lend(only=second)["anthropic"][0].alias == "v2"
+    assert list(issued(vault)["anthropic"]) == ["v1", "v3"]
+    assert vault.issue(only=second)["anthropic"][0].alias == "v2"
     assert vault.erase(first) == tuple(first)
     assert vault.erase(first) == ()
     assert [key.alias for key in vault.list()] == ["v2", "v3"]
@@ -656,10 +657,10 @@ def test_editing(path: Path) -> None:
         KeyLimits(concurrent=3),
         "http://other:9",
     )
-    assert vault.lend()["anthropic"][0].proxy == "http://x:hunter2@other:9"
+    assert vault.issue()["anthropic"][0].proxy == "http://x:hunter2@other:9"
     vault.edit(ids(vault, "v1"), {"proxy": None, "concurrent": None})
-    assert (vault.lend()["anthropic"][0].proxy, vault.list()[0].proxy) == (None, None)
-    assert vault.lend()["anthropic"][0].limits is None
+    assert (vault.issue()["anthropic"][0].proxy, vault.list()[0].proxy) == (None, None)
+    assert vault.issue()["anthropic"][0].limits is None
     assert vault.edit(["nobody"], {"tier": "x"}) == ()
     with pytest.raises(ValueError, match="weight"):
         vault.edit(ids(vault, "v1"), {"weight": 0})
@@ -691,7 +692,7 @@ def rest(path: Path, key_id: str, until: float, scope: str = "", reason: str = "
         create_state(connection)
     state = State(path)
     row = {"provider": "anthropic", "key_id": key_id, "scope": scope, "since": 10.0, "until": until, "opens": until}
-    state.save_rests([row | {"careful": 0, "stated": 1, "streak": 0, "reason": reason, "lifted": -1.0}])
+    state.save_cooldowns([row | {"careful": 0, "stated": 1, "streak": 0, "reason": reason, "lifted": -1.0}])
     state.close()
 
 
@@ -703,19 +704,21 @@ def test_rests_are_told_and_lifted_for_all_processes(path: Path) -> None:
     rest(path, first, 200.0, "model:claude-x", "403")
     rest(path, second, None)
     keys = vault.list()
-    assert [(it.scope, it.until, it.reason) for it in keys[0].rests] == [
+    assert [(it.scope, it.until, it.reason) for it in keys[0].cooldowns] == [
         ("", 100.0, "429"),
         ("model:claude-x", 200.0, "403"),
     ]
-    assert (keys[0].states(50.0)[0], keys[0].states(150.0)[0]) == ("resting", "unchecked")
+    assert (keys[0].states(50.0)[0], keys[0].states(150.0)[0]) == ("cooldown", "unchecked")
     assert keys[1].states(50.0)[0] == "out"
     state = State(path)
     seen = state.changed()
     began = time.time()
     assert vault.reset([first, "nobody"]) == 2
-    assert vault.list()[0].rests == ()
-    assert all(began <= row["lifted"] <= time.time() for row in state.load_rests(seen)), "also what is not written yet"
-    assert vault.list()[1].rests
+    assert vault.list()[0].cooldowns == ()
+    assert all(began <= row["lifted"] <= time.time() for row in state.load_cooldowns(seen)), (
+        "also what is not written yet"
+    )
+    assert vault.list()[1].cooldowns
     assert vault.reset([]) == 0
     state.close()
 
@@ -728,7 +731,7 @@ def test_a_valid_key_is_no_longer_out_but_rests_on(path: Path) -> None:
     rest(path, second, 100.0)
     rest(path, third, None)
     vault.record({first: CheckResult("valid"), second: CheckResult("valid"), third: CheckResult("revoked")})
-    assert [[(it.scope, it.until) for it in key.rests] for key in vault.list()] == [
+    assert [[(it.scope, it.until) for it in key.cooldowns] for key in vault.list()] == [
         [("model:claude-x", math.inf)],
         [("", 100.0)],
         [("", math.inf)],
@@ -772,12 +775,12 @@ def test_a_locked_file_is_told(path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(VaultError, match="another program holds it"):
             impatient.disable(ids(vault, "v1"))
-        assert len(impatient.lend()["anthropic"]) == 3
+        assert len(impatient.issue()["anthropic"]) == 3
 
 
 def test_a_file_that_is_no_database(vault: Vault, path: Path) -> None:
     path.write_text("listen:\n" * 200)
-    for use in (vault.list, vault.lend, vault.changed, vault.inspect, lambda: vault.add(key(1))):
+    for use in (vault.list, vault.issue, vault.changed, vault.inspect, lambda: vault.add(key(1))):
         with pytest.raises(VaultError, match="not a database"):
             use()
     assert not SecretFile(path).path.exists()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.store import writer as module
-from claude_relay.store.writer import BATCH, Entry, Writer
+from claude_relay.store.ledger import writer as module
+from claude_relay.store.ledger.writer import BATCH, Entry, Writer
 
 from .rows import Heard
 
@@ -119,9 +119,9 @@ class Box:
 
 
 @pytest.fixture(autouse=True)
-def _short_rests(monkeypatch) -> None:
-    monkeypatch.setattr(module, "FIRST_REST", 0.001)
-    monkeypatch.setattr(module, "LONGEST_REST", 0.002)
+def _short_pauses(monkeypatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.002)
 
 
 def started(sink, *, limit: int = 1000, heard: Heard | None = None, **options) -> Writer:

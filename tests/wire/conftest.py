@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from claude_relay.store.database import connect
-from claude_relay.store.migrations import migrate
+from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import migrate
 
 from .certs import Authority
 from .clients import Answer, H2Client, RawClient

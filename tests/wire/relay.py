@@ -36,7 +36,7 @@ from mitmproxy import certs, options
 from mitmproxy.tools.dump import DumpMaster
 from mitmproxy.tools.web.master import WebMaster
 
-from claude_relay.proxy.relayed import RELAYED
+from claude_relay.proxy.request.relayed import RELAYED
 from claude_relay.store import authority
 
 ROOT = Path(__file__).parents[2]

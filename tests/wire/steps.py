@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import brotli
 
-from claude_relay.core.zstd import zstd
+from claude_relay.core.bodies.zstd import zstd
 
 from . import claude
 from .upstream import Exchange, Headers, Signal, Step, _Answer1, _Answer2

@@ -19,20 +19,20 @@ from pydantic import SecretStr
 
 from claude_relay.cli.keys import keys
 from claude_relay.cli.usage import usage
+from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.core.keys.sharing import Shared
-from claude_relay.core.reading.resources import Owner
-from claude_relay.proxy import opening
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.stored import Stored
-from claude_relay.store.aliases import Aliases
-from claude_relay.store.database import transaction
-from claude_relay.store.keys import NewKey, mask
-from claude_relay.store.relays import running
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.core.keys.replication import Shared
+from claude_relay.proxy.lifecycle import opening
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.running.stored import Stored
+from claude_relay.store.db.database import transaction
+from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.shared.relays import running
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey, mask
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import RawClient, messages_body
@@ -200,7 +200,7 @@ def test_relays_over_one_database_agree(
         clients = [stack.enter_context(RawClient(relay.base_port)) for relay in relays]
         with clients[0] as client:
             names = used(client, upstream)
-        wait_until(lambda: [keys[mask(B)]["state"] for keys in told(shared)] == ["resting"] * 2)
+        wait_until(lambda: [keys[mask(B)]["state"] for keys in told(shared)] == ["cooldown"] * 2)
         with clients[1] as client:
             names |= used(client, upstream)
         first, second = told(shared)
@@ -262,7 +262,7 @@ def test_a_database_that_cannot_be_read_at_the_start(
     assert client.ask("POST", "/v1/files", body=b"--x--").header("x-relay-key") == "k1?"
     assert used(client, upstream, 2) == {A: "k2?"}
     unlock()
-    wait_until(lambda: stored_rest(database, B) is not None)
+    wait_until(lambda: stored_cooldown(database, B) is not None)
     assert used(client, upstream, 3) == of(A)
     assert upstream.used_keys().count(B) == 2
     with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -283,11 +283,11 @@ def own(*secrets: str) -> tuple[Key, ...]:
     return Provider(keys=tuple(map(SecretStr, secrets))).key_list("anthropic")
 
 
-def stored_rest(database: Path, secret: str) -> float | None:
+def stored_cooldown(database: Path, secret: str) -> float | None:
     """The end of the cooldown that is stored of a key."""
     (name,) = Aliases(database).foresee(own(secret)).values()
     with contextlib.closing(State(database)) as state:
-        found = [row["until"] for row in state.load_rests() if row["key_id"] == name.id]
+        found = [row["until"] for row in state.load_cooldowns() if row["key_id"] == name.id]
     return float(str(found[0])) if found else None
 
 
@@ -303,7 +303,7 @@ def alone(tmp_path: Path, database: Path) -> Stored:
     """One that has not looked yet, over a database in which A is k1. Its configuration has B first."""
     text = json.dumps(config("http://127.0.0.1:9", [B, A]))
     runtime = Runtime.of(parse(text, environ={}, where="relay.yaml"))
-    return Stored(database, {}, lambda: runtime, lambda lent: None, lambda names: runtime.lend({}, names))
+    return Stored(database, {}, lambda: runtime, lambda issued: None, lambda names: runtime.issue({}, names))
 
 
 def test_what_a_key_makes_before_its_name_is_known(alone: Stored, database: Path) -> None:
@@ -320,11 +320,11 @@ def test_what_a_key_makes_before_its_name_is_known(alone: Stored, database: Path
 
 def test_the_last_word_of_a_relay_that_never_looked(alone: Stored, database: Path) -> None:
     pool, now = alone.runtime().pools["anthropic"], time.time()
-    pool.rests.extend(pool.keys[0].id, "", until=now + 900, now=now, reason="limit", stated=True)
+    pool.cooldowns.extend(pool.keys[0].id, "", until=now + 900, now=now, reason="limit", stated=True)
     alone.close()
-    assert stored_rest(database, B) == pytest.approx(now + 900)
+    assert stored_cooldown(database, B) == pytest.approx(now + 900)
     with contextlib.closing(State(database)) as state:
-        assert len(state.load_rests()) == 1
+        assert len(state.load_cooldowns()) == 1
 
 
 # -- from an earlier version
@@ -356,7 +356,7 @@ def test_cooldowns_of_an_earlier_version_hold(
     with contextlib.closing(sqlite3.connect(path)) as connection:
         told = "\n".join(connection.iterdump())
     assert not [key.alias for key in (a, b) if key.id in told]
-    assert stored_rest(path, A) == pytest.approx(now + 900)
+    assert stored_cooldown(path, A) == pytest.approx(now + 900)
 
 
 @pytest.mark.parametrize("secret", ["sk-1234", A])
@@ -371,7 +371,9 @@ def test_what_is_stored_tells_nothing_of_a_secret(
             assert client.ask("POST", "/v1/messages", body=messages_body(), headers=headers).status == 200
     with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
         told = "\n".join(connection.iterdump())
-        counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("rests", "sessions")]
+        counts = [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("cooldowns", "sessions")
+        ]
     assert counts == [1, 1]
     for algorithm in ("md5", "sha1", "sha256", "sha512"):
         assert hashlib.new(algorithm, secret.encode()).hexdigest()[:8] not in told

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from claude_relay.proxy.rejections import Reason, counted
+from claude_relay.proxy.common.rejections import Reason, counted
 
 from .certs import Authority, client_context
 from .clients import HOST, PLACEHOLDER, RawClient, connect, messages_body

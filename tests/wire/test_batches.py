@@ -12,7 +12,7 @@ import anthropic
 import pytest
 
 from claude_relay.core.accounting.pricing import Prices
-from claude_relay.store.reprice import reprice
+from claude_relay.store.ledger.reprice import reprice
 
 from . import steps
 from .clients import RawClient, sdk

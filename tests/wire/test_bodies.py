@@ -13,8 +13,8 @@ from typing import Any
 import brotli
 import pytest
 
+from claude_relay.core.bodies.zstd import zstd
 from claude_relay.core.formats.writer import FOREIGN
-from claude_relay.core.zstd import zstd
 
 from . import claude, foreign, steps
 from .clients import HOST, PLACEHOLDER, RawClient, messages_body
@@ -356,7 +356,7 @@ LARGE = messages_body(text="word é\n" * 600_000)
 def test_a_large_body_is_read_beside_the_event_loop(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from claude_relay.proxy import bodies
+    from claude_relay.proxy.request import bodies
 
     threads = []
     to_thread = asyncio.to_thread

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy.rejections import counted
+from claude_relay.proxy.common.rejections import counted
 
 from . import steps
 from .claude import MODEL

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from claude_relay.proxy import reporting
+from claude_relay.proxy.watch import reporting
 
 from . import steps
 from .budgets import (

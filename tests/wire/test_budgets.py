@@ -10,7 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from claude_relay.proxy.relayed import Relayed
+from claude_relay.proxy.request.relayed import Relayed
 
 from . import claude, steps
 from .budgets import PRICES, ask, body, is_soon, nothing_is_reserved, reporting, reserved, spent, usage

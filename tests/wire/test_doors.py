@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy import trail
+from claude_relay.proxy.access import trail
 
 from . import claude
 from .clients import RawClient, messages_body
@@ -23,7 +23,7 @@ from .visiting import dial, everywhere, far_address, tunnel
 POOL = "sk-ant-api03-pool-secret"
 MINE = "sk-ant-api03-the-clients-own"
 OWN_KEY = [("x-api-key", MINE)]
-LENT = [
+ISSUED = [
     ("POST", "/v1/messages"),
     ("POST", "/v1/messages/count_tokens"),
     ("GET", "/v1/models"),
@@ -89,7 +89,7 @@ def refused(answer: Any, status: int = 403, kind: str = "permission_error") -> s
 
 def test_a_peer_that_is_not_loopback_gets_no_key(relay: Callable[..., ForkedRelay], upstream: FakeUpstream) -> None:
     a, far = relay(), far_address()
-    for method, path in LENT:
+    for method, path in ISSUED:
         with dial(a.base_port, far) as client:
             answer = client.ask(method, path, body=messages_body() if method == "POST" else b"", headers=OWN_KEY)
         assert "own machine" in refused(answer), path
@@ -185,7 +185,7 @@ def test_a_reverse_proxy_that_nobody_declared(relay: Callable[..., ForkedRelay],
     a = relay()
     here = f"127.0.0.1:{upstream.port}"
     for fields in FORWARDED:
-        for method, path in LENT:
+        for method, path in ISSUED:
             with dial(a.base_port) as client:
                 body = messages_body() if method == "POST" else b""
                 refused(client.ask(method, path, body=body, headers=fields))

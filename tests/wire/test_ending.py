@@ -199,7 +199,7 @@ def test_what_takes_too_long_is_ended(begin: Start, upstream: FakeUpstream) -> N
     verdicts = [row["verdict"] for row in rows(relay.database, "attempts")]
     assert verdicts.count("relay_ended") == 3
     with contextlib.closing(sqlite3.connect(relay.database)) as connection:
-        blamed = connection.execute("SELECT DISTINCT reason FROM rests WHERE reason NOT LIKE '%429%'").fetchall()
+        blamed = connection.execute("SELECT DISTINCT reason FROM cooldowns WHERE reason NOT LIKE '%429%'").fetchall()
     assert blamed == []
 
 

@@ -19,7 +19,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from claude_relay.proxy.rejections import Reason, counted
+from claude_relay.proxy.common.rejections import Reason, counted
 
 from . import claude
 from .certs import Authority

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.proxy.rejections import counted
+from claude_relay.proxy.common.rejections import counted
 
 from .certs import Authority, client_context
 from .clients import PATIENCE, RawClient, connect, messages_body

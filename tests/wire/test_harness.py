@@ -13,7 +13,7 @@ import anthropic
 import brotli
 import pytest
 
-from claude_relay.core.zstd import zstd
+from claude_relay.core.bodies.zstd import zstd
 
 from . import claude, steps
 from .certs import Authority

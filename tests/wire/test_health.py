@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from claude_relay.cli import running
-from claude_relay.store.keys import NewKey
-from claude_relay.store.vault import Vault
+from claude_relay.cli.console import running
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from .clients import RawClient, messages_body
 from .conftest import StartRelay

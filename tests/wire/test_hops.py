@@ -37,7 +37,7 @@ OF_UPSTREAM: Headers = [
     ("X-Theirs", "1"),
     ("X-Kept", "1"),
 ]
-HOPS = {"connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "upgrade"} | {
+TARGETS = {"connection", "keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "upgrade"} | {
     "http2-settings",
     "trailer",
     "x-mine",
@@ -74,12 +74,12 @@ def test_neither_way(start: StartRelay, server: FakeUpstream, dial: Dial, kind: 
         assert answer.status == (400 if kind == "error" else 200)
         assert answer.complete
         assert not names(answer.headers) & (
-            HOPS - {"x-theirs"} if server.tls else HOPS
+            TARGETS - {"x-theirs"} if server.tls else TARGETS
         )  # HTTP/2 has no Connection to name it
         assert answer.header("x-kept") == "1"
         assert answer.header("x-relay-key") == "k1"
     for seen in server.requests:
-        assert not names(seen.headers) & HOPS
+        assert not names(seen.headers) & TARGETS
         assert seen.header("te") in (None, "trailers")
         assert (seen.header("host") or "").startswith("127.0.0.1")
         assert (seen.key, seen.header("anthropic-beta")) == ("sk-ant-api03-good-1", "kept")
@@ -93,9 +93,9 @@ def test_side_calls_too(start: StartRelay, claude_host: FakeUpstream, stack: Exi
     own = [(n, v) for n, v in OF_CLIENT if n != "Connection"] + [("Connection", "X-Mine")]
     answer = client.ask("GET", "/api/hello", key="sk-ant-own-of-the-client", headers=own)
     assert (answer.status, answer.header("x-kept")) == (200, "1")
-    assert not names(answer.headers) & HOPS
+    assert not names(answer.headers) & TARGETS
     (seen,) = claude_host.requests
-    assert not names(seen.headers) & HOPS
+    assert not names(seen.headers) & TARGETS
     assert (seen.key, seen.header("anthropic-beta")) == ("sk-ant-own-of-the-client", "kept")
 
 
@@ -107,11 +107,11 @@ def test_what_is_only_led_on_too(start: StartRelay, upstream: FakeUpstream, stac
     own = [(n, v) for n, v in OF_CLIENT if n not in ("Connection", "Upgrade", "HTTP2-Settings")]
     for _ in range(2):
         answer = client.ask("GET", f"{upstream.url}/other", headers=[*own, ("Connection", "X-Mine")])
-        assert (answer.status, answer.header("x-kept"), names(answer.headers) & HOPS) == (200, "1", set())
+        assert (answer.status, answer.header("x-kept"), names(answer.headers) & TARGETS) == (200, "1", set())
     closing = client.ask("GET", f"{upstream.url}/other", headers=[*own, ("Connection", "X-Mine, close")])
     assert (closing.status, client.fill()) == (200, False)
     for seen in upstream.requests:
-        assert not names(seen.headers) & HOPS
+        assert not names(seen.headers) & TARGETS
         assert (seen.path, seen.header("anthropic-beta"), seen.header("te")) == ("/other", "kept", "trailers")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from claude_relay.proxy.relayed import RELAYED
+from claude_relay.proxy.request.relayed import RELAYED
 
 from . import steps
 from .clients import H2Client, messages_body

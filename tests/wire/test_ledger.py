@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy.relayed import RELAYED
+from claude_relay.proxy.request.relayed import RELAYED
 
 from . import claude, steps
 from .clients import H2Client, RawClient, messages_body
@@ -569,7 +569,7 @@ def test_a_row_that_cannot_be_made_holds_no_key(
 
     relay = start(keys=KEYS[:1], retry=QUICK)
     relay.expect_error("settling")
-    monkeypatch.setattr("claude_relay.proxy.bookkeeping.request_row", fail)
+    monkeypatch.setattr("claude_relay.proxy.flow.settle.request_row", fail)
     pool = relay.master.addons.get("claude_relay").running_runtime().pools["anthropic"]
     with RawClient(relay.base_port) as client:
         assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from claude_relay.core.catalogue import known
-from claude_relay.proxy import discovery, remembering
+from claude_relay.core.routing.catalogue import known
+from claude_relay.proxy.provider import remembering
+from claude_relay.proxy.running import discovery
 
 from . import foreign, steps
 from .clients import PLACEHOLDER, RawClient, sdk

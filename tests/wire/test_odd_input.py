@@ -58,7 +58,7 @@ def test_statuses_that_do_not_exist(start: StartRelay, base_client: Base, upstre
 def test_a_layer_that_fails_ends_its_connection_and_settles_its_requests(
     start: StartRelay, base_client: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from claude_relay.proxy.replay import RelayStream
+    from claude_relay.proxy.stream.replay import RelayStream
 
     relay = start(keys=["good-1"])
     relay.expect_error("could not be handled")

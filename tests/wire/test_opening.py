@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from claude_relay.core.keys.pool import Pool, Pools
-from claude_relay.core.keys.sharing import collect
-from claude_relay.proxy import opening
-from claude_relay.store.keys import NewKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.replication import collect
+from claude_relay.proxy.lifecycle import opening
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import H2Client, RawClient, messages_body
@@ -52,9 +52,9 @@ def database(tmp_path: Path, new_ledger: Path) -> Path:
     found.write_bytes(new_ledger.read_bytes())
     with contextlib.closing(Vault(found, environ=os.environ)) as vault:
         vault.import_many([NewKey("anthropic", OUT), NewKey("anthropic", GOOD)])
-        pool = Pool("anthropic", vault.lend()["anthropic"])
+        pool = Pool("anthropic", vault.issue()["anthropic"])
     now = time.time()
-    pool.rests.extend(pool.keys[0].id, "", until=now + 600, now=now, reason="limit", stated=True, recheck=math.inf)
+    pool.cooldowns.extend(pool.keys[0].id, "", until=now + 600, now=now, reason="limit", stated=True, recheck=math.inf)
     with contextlib.closing(State(found)) as state:
         state.exchange(collect(Pools([pool]), None, now), now)
     return found

@@ -17,9 +17,9 @@ from mitmproxy.io import FlowReader
 from pydantic import SecretStr
 
 from claude_relay.core.config import WayOut
-from claude_relay.proxy import outbound
-from claude_relay.proxy.notices import PostError, post
-from claude_relay.store.vault import NewKey, Vault
+from claude_relay.proxy.mitm import outbound
+from claude_relay.proxy.watch.notifier import PostError, post
+from claude_relay.store.vault.vault import NewKey, Vault
 
 from . import claude, steps
 from .certs import Authority

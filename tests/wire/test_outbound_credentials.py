@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.store.vault import NewKey, Vault
+from claude_relay.store.vault.vault import NewKey, Vault
 
 from .certs import Authority
 from .clients import H2Client, RawClient, messages_body

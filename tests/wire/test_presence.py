@@ -19,8 +19,8 @@ from click.testing import CliRunner
 
 from claude_relay.cli.env import env
 from claude_relay.core.exchange import Key
-from claude_relay.proxy.presence import PIECE, Presence
-from claude_relay.store.relays import RelayRow, running
+from claude_relay.proxy.lifecycle.presence import PIECE, Presence
+from claude_relay.store.shared.relays import RelayRow, running
 
 from . import claude, steps
 from .clients import RawClient, messages_body
@@ -58,7 +58,7 @@ def test_what_runs_and_what_rests_is_told(
     client.post(stream=True)
     row = wait_for(relay, lambda row: row.in_flight == 1 and loads(row)["k2"]["in_flight"] == 1)
     told = loads(row)
-    assert (told["k1"]["state"], told["k2"]["state"]) == ("resting", "ready")
+    assert (told["k1"]["state"], told["k2"]["state"]) == ("cooldown", "ready")
     assert (told["k1"]["in_flight"], told["k1"]["used"], told["k2"]["used"]) == (0, 1, 1)
     assert str(told["k1"]["until"]).endswith("Z")
     assert "429" in str(told["k1"]["reason"])
@@ -71,7 +71,7 @@ def test_what_runs_and_what_rests_is_told(
 def test_a_database_that_cannot_be_written_concerns_no_request_and_is_said_once(
     start: StartRelay, base_client: Callable[[Relay], RawClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("claude_relay.proxy.presence.INTERVAL", 0.02)
+    monkeypatch.setattr("claude_relay.proxy.lifecycle.presence.INTERVAL", 0.02)
     relay = start(keys=KEYS, ledger={"durability": "relaxed"})
     wait_for(relay, lambda row: True)
     with contextlib.closing(sqlite3.connect(relay.database, isolation_level=None)) as other:
@@ -96,7 +96,7 @@ def test_a_thousand_keys_are_told_in_small_pieces(start: StartRelay) -> None:
         for n, key in enumerate(pool.keys):
             pool.started(key, "m", 0.0)
             if n % 2:
-                pool.rests.extend(key.id, "", until=time.time() + 900, now=time.time(), reason="x", stated=True)
+                pool.cooldowns.extend(key.id, "", until=time.time() + 900, now=time.time(), reason="x", stated=True)
         presence: Presence = addon.presence
         pieces, turn = [], time.perf_counter()
         task = asyncio.ensure_future(presence.look())

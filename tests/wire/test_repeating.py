@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.reading.decode import Decoder
-from claude_relay.store.backup import backup
-from claude_relay.store.export import TABLES, export
+from claude_relay.core.bodies.decode import Decoder
+from claude_relay.store.db.backup import backup
+from claude_relay.store.ledger.export import TABLES, export
 
 from . import claude, steps
 from .clients import Answer, RawClient, messages_body

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from claude_relay.asking import ask, fetched, listed
 from claude_relay.core.config import parse
 from claude_relay.core.exchange import Key
+from claude_relay.upstream.asking import ask, fetched, listed
 
 from . import claude, steps
 from .certs import Authority

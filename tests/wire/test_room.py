@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy import bodies, process, room
-from claude_relay.proxy.receiving import Pieces
-from claude_relay.proxy.unsent import unsent_of_all
+from claude_relay.proxy.common import process
+from claude_relay.proxy.mitm.unsent import unsent_of_all
+from claude_relay.proxy.request import bodies, room
+from claude_relay.proxy.stream.receiving import Pieces
 
 from . import steps
 from .claude import MODEL

@@ -402,7 +402,7 @@ def test_the_crash_of_a_hook_says_no_secret(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A traceback names lines and types, no values."""
-    from claude_relay.proxy import pointing
+    from claude_relay.proxy.flow import pointing
 
     def broken(*_: object, **__: object) -> None:
         raise LookupError("on purpose")

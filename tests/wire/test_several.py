@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.exchange import KeyLimits
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.store.keys import NewKey, StoredKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey, StoredKey
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import Answer, RawClient, messages_body
@@ -205,7 +205,7 @@ def test_one_process_probes_and_the_others_wait_for_its_verdict(group: Group, up
     half_open = begin(time.time() - 0.1, time.time() - 100.0, "429: retry-after", stated=True)
     with closing(State(group.database)) as state:
         row = {"provider": "anthropic", "key_id": probed.id, "scope": "", **to_row(half_open), "lifted": -1.0}
-        state.save_rests([row])
+        state.save_cooldowns([row])
     group.wait_for_looks()
     done, before = Signal(), upstream.used_keys().count(SECRETS[0])
     upstream.for_key(SECRETS[0], steps.after(done, LIMITED), steps.message())

@@ -15,16 +15,16 @@ import pytest
 from pydantic import SecretStr
 
 from claude_relay.core.config import Provider, parse
-from claude_relay.core.keys.naming import Place
-from claude_relay.core.keys.rest import begin, to_row
-from claude_relay.core.keys.sharing import SLICE
-from claude_relay.proxy import stored as stored_module
-from claude_relay.proxy.runtime import Runtime
-from claude_relay.proxy.stored import Stored
-from claude_relay.store.aliases import Aliases
-from claude_relay.store.keys import NewKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.aliases import Place
+from claude_relay.core.keys.cooldown import begin, to_row
+from claude_relay.core.keys.replication import SLICE
+from claude_relay.proxy.running import stored as stored_module
+from claude_relay.proxy.running.runtime import Runtime
+from claude_relay.proxy.running.stored import Stored
+from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import claude, steps
 from .clients import Answer, RawClient, messages_body
@@ -35,7 +35,7 @@ from .upstream import FakeUpstream, Step
 
 Base = Callable[[Relay], RawClient]
 SECRETS = [f"sk-ant-api03-vault-secret-{i}" for i in range(1, 4)]
-LENDS = "the vault now lends"
+ISSUES = "the vault now lends"
 
 
 def ask(client: RawClient, session: str = "") -> Answer:
@@ -51,12 +51,12 @@ def test_keys_of_the_vault_are_lent_while_the_relay_runs(
     assert ask(client).status == 503
     vault = Vault(relay.database, environ=os.environ)
     (added,) = vault.import_many([NewKey("anthropic", SECRETS[0])]).added
-    relay.wait_for_log(LENDS, 1, 2.0)
+    relay.wait_for_log(ISSUES, 1, 2.0)
     answer = ask(client)
     assert (answer.status, answer.header("x-relay-key")) == (200, added.alias)
     assert upstream.used_keys() == SECRETS[:1]
     vault.disable([added.id])
-    relay.wait_for_log(LENDS, 2, 2.0)
+    relay.wait_for_log(ISSUES, 2, 2.0)
     assert ask(client).status == 503
     assert not any(secret in relay.log_text() for secret in SECRETS)
 
@@ -64,7 +64,7 @@ def test_keys_of_the_vault_are_lent_while_the_relay_runs(
 def test_keys_of_both_kinds_take_turns(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     relay = start(keys=["sk-ant-api03-of-the-file"])
     Vault(relay.database, environ=os.environ).import_many([NewKey("anthropic", SECRETS[0])])
-    relay.wait_for_log(LENDS, 1, 2.0)
+    relay.wait_for_log(ISSUES, 1, 2.0)
     client = base_client(relay)
     for _ in range(4):
         assert ask(client).status == 200
@@ -147,9 +147,9 @@ def test_a_key_that_left_and_returns_rests_as_it_was_said_meanwhile(
     edits, client = Edits(relay), base_client(relay)
     if where == "vault":
         (key,) = vault.add(NewKey("anthropic", SECRETS[0])).added
-        relay.wait_for_log(LENDS, 1, 2.0)
+        relay.wait_for_log(ISSUES, 1, 2.0)
         vault.disable([key.id])
-        relay.wait_for_log(LENDS, 2, 2.0)
+        relay.wait_for_log(ISSUES, 2, 2.0)
         stored_id = key.id
     else:
         (own,) = Provider(keys=(SecretStr(SECRETS[0]),)).key_list("anthropic")
@@ -158,17 +158,17 @@ def test_a_key_that_left_and_returns_rests_as_it_was_said_meanwhile(
     now = time.time()
     with closing(State(relay.database)) as other:
         rest = to_row(begin(now + 900, now, "429: retry-after", stated=True))
-        other.save_rests([{"provider": "anthropic", "key_id": stored_id, "scope": "", **rest, "lifted": -1.0}])
+        other.save_cooldowns([{"provider": "anthropic", "key_id": stored_id, "scope": "", **rest, "lifted": -1.0}])
         generation = other.changed()
     stored: Stored = relay.master.addons.get("claude_relay").stored
     wait_until(lambda: stored.state._seen >= generation)
     if where == "vault":
         vault.enable([key.id])
-        relay.wait_for_log(LENDS, 3, 2.0)
+        relay.wait_for_log(ISSUES, 3, 2.0)
     else:
         edits.apply(with_both)
     pool = stored.runtime().pools["anthropic"]
-    wait_until(lambda: len(pool.keys) == 2 and any(pool.rests.of(key.id) for key in pool.keys))
+    wait_until(lambda: len(pool.keys) == 2 and any(pool.cooldowns.of(key.id) for key in pool.keys))
     for _ in range(4):
         assert ask(client).status == 200
     assert set(upstream.used_keys()) == {SECRETS[1]}
@@ -188,7 +188,7 @@ def wait_until(condition: Callable[[], bool], timeout: float = 3.0) -> None:
 def alone(tmp_path: Path) -> Iterator[Stored]:
     text = json.dumps(config("http://127.0.0.1:9", ["good-1"], sessions={"ttl": "1m"}))
     runtime = Runtime.of(parse(text, environ={}, where="relay.yaml"))
-    found = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda lent: None)
+    found = Stored(tmp_path / "relay.db", {}, lambda: runtime, lambda issued: None)
     yield found
     found.close()
 

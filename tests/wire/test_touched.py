@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from mitmproxy.addons import script as mitmproxy_script
 
-from claude_relay.store.keys import NewKey
-from claude_relay.store.vault import Vault
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import claude, steps
 from .clients import RawClient, messages_body

@@ -12,8 +12,8 @@ import anthropic
 import pytest
 
 from claude_relay.core.formats.writer import FOREIGN
-from claude_relay.proxy.memories import MOST
-from claude_relay.proxy.translating import Translator
+from claude_relay.proxy.provider.memories import MOST
+from claude_relay.proxy.request.translating import Translator
 
 from . import claude, foreign, steps
 from .clients import messages_body, sdk

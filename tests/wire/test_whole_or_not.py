@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from claude_relay.proxy.reporting import Reporting
-from claude_relay.store.keys import NewKey
-from claude_relay.store.state import State
-from claude_relay.store.vault import Vault
+from claude_relay.proxy.watch.reporting import Reporting
+from claude_relay.store.shared.state import State
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Vault
 
 from . import steps
 from .clients import RawClient, messages_body
@@ -287,7 +287,7 @@ def test_rests_of_keys_that_come_with_an_edit(running: Relay, upstream: FakeUpst
     assert ask(client).status == 429
     until = time.monotonic() + SOON
     with contextlib.closing(State(running.database)) as state:
-        while not state.load_rests():
+        while not state.load_cooldowns():
             assert time.monotonic() < until
             time.sleep(0.01)
     other = config(providers={"other": provider(upstream.url, KEYS[1:2])})
@@ -297,7 +297,7 @@ def test_rests_of_keys_that_come_with_an_edit(running: Relay, upstream: FakeUpst
     running.wait_for_log(APPLIED, 2, SOON)
     until = time.monotonic() + SOON
     pools = running.master.addons.get("claude_relay").runtime.pools
-    while not running.on_loop(lambda: pools["first"].is_resting(pools["first"].keys[0], "", time.time())):
+    while not running.on_loop(lambda: pools["first"].is_in_cooldown(pools["first"].keys[0], "", time.time())):
         assert time.monotonic() < until
         time.sleep(0.01)
     before = len(upstream.requests)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import certifi
 
-from claude_relay.cli.terminal import Failure
 from claude_relay.core.config import Intercept
 from claude_relay.store import authority
+
+from .console.terminal import Failure
 
 ADDING = ("NODE_EXTRA_CA_CERTS",)
 REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from .terminal import Failure
+from .console.terminal import Failure
 
 
 def of_checkout(module: str, name: str) -> click.Command:

@@ -23,17 +23,17 @@ from pathlib import Path
 from claude_relay.core.config import LOOPBACK, Config, ConfigError, literals
 from claude_relay.core.config.locate import ADDON, command, overlooked, state_folder, usual_file
 from claude_relay.store import authority as ca
-from claude_relay.store import database as store
-from claude_relay.store.folders import LITTLE
-from claude_relay.store.migrations import MIGRATIONS
-from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
-from claude_relay.store.vault import Vault, VaultError
+from claude_relay.store.db import database as store
+from claude_relay.store.db.folders import LITTLE
+from claude_relay.store.db.migrations import MIGRATIONS
+from claude_relay.store.vault.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
+from claude_relay.store.vault.vault import Vault, VaultError
 
 from . import certificates, pools
-from .common import Source, shown_path
-from .ports import listeners, why_not
-from .running import NONE, Found, is_relay
-from .running import health as running_health
+from .console.common import Source, shown_path
+from .console.ports import listeners, why_not
+from .console.running import NONE, Found, is_relay
+from .console.running import health as running_health
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))

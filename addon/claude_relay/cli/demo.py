@@ -17,10 +17,10 @@ from types import FrameType
 
 import click
 
-from claude_relay.cli.screen import Screen
 from claude_relay.core.config.locate import command
 
 from .checkout import of_checkout
+from .console.screen import Screen
 from .demonstration.asking import Doors, send
 from .demonstration.cast import ASKS, Ask
 from .demonstration.relaying import Relaying

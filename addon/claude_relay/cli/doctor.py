@@ -13,12 +13,13 @@ from dataclasses import asdict
 
 import click
 
-from claude_relay.cli.terminal import echo_json
 from claude_relay.core.config import ConfigError
 
-from . import checks, reach, running
+from . import checks, reach
 from .checks import FAIL, OK, WARN, Check
-from .common import CONFIG_HELP, confdir, read_config, read_for_clients
+from .console import running
+from .console.common import CONFIG_HELP, confdir, read_config, read_for_clients
+from .console.terminal import echo_json
 from .env import of_relay
 
 MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
@@ -81,7 +82,7 @@ def show(found: Iterable[Check]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from claude_relay.cli.screen import Screen
+    from .console.screen import Screen
 
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(no_wrap=True)

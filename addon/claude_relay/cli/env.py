@@ -14,16 +14,17 @@ from urllib.parse import urlsplit
 
 import click
 
-from claude_relay.cli.terminal import Failure, echo
 from claude_relay.core.config import Address, Config, locate
 from claude_relay.store import authority
-from claude_relay.store.relays import RelayRow
+from claude_relay.store.shared.relays import RelayRow
 
-from . import certificates, pools, running
-from .common import CONFIG_HELP, Source, become, confdir, give_up, load_source, mitm_option, read_for_clients
-from .running import Found
+from . import certificates, pools
+from .console import running
+from .console.common import CONFIG_HELP, Source, become, confdir, give_up, load_source, mitm_option, read_for_clients
+from .console.running import Found
+from .console.taking_back import PLACEHOLDER, Changes, applied, changes, original, taken_back
+from .console.terminal import Failure, echo
 from .shells import SAME, SHELLS, lines
-from .taking_back import PLACEHOLDER, Changes, applied, changes, original, taken_back
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 OWN = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.terminal import Failure
 from claude_relay.core.errors import SECRET
-from claude_relay.store.vault import VaultError
+from claude_relay.store.vault.vault import VaultError
 
+from .console.terminal import Failure
 from .keyring import changing, entering, looking, proving, resealing
 
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.terminal import Failure, echo, written_to
 from claude_relay.core.config.durations import seconds
-from claude_relay.store import upkeep
-from claude_relay.store.backup import backup as back_up
-from claude_relay.store.bodies import StoredBody
-from claude_relay.store.bodies import read as read_bodies
-from claude_relay.store.database import MissingDatabase, StoreError, explain, read_only
-from claude_relay.store.export import FORMATS, TABLES
-from claude_relay.store.export import export as export_rows
+from claude_relay.store.db import upkeep
+from claude_relay.store.db.backup import backup as back_up
+from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
+from claude_relay.store.ledger.bodies import StoredBody
+from claude_relay.store.ledger.bodies import read as read_bodies
+from claude_relay.store.ledger.export import FORMATS, TABLES
+from claude_relay.store.ledger.export import export as export_rows
 
-from .common import CONFIG_HELP, load_config, load_database, shown_path
+from .console.common import CONFIG_HELP, load_config, load_database, shown_path
+from .console.terminal import Failure, echo, written_to
 from .when import When
 
 NEEDS_IT_ALONE = (
@@ -238,7 +238,7 @@ def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    from claude_relay.cli.screen import Screen
+    from .console.screen import Screen
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
     with Progress(*columns, console=Screen(stderr=True), transient=True) as bar:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from claude_relay.core.config import Config
 from claude_relay.core.config.listening import routed
-from claude_relay.store.relays import RelayRow
-from claude_relay.store.vault import Vault, VaultError
+from claude_relay.store.shared.relays import RelayRow
+from claude_relay.store.vault.vault import Vault, VaultError
 
 
 def counts(config: Config, row: RelayRow | None) -> Mapping[str, int]:
     """Keys by provider."""
     if row is not None:
         return {name: len(keys) for name, keys in row.keys().items()}
-    lent = vault_keys(config.database)
-    return {name: len(provider.keys) + lent[name] for name, provider in config.providers.items()}
+    issued = vault_keys(config.database)
+    return {name: len(provider.keys) + issued[name] for name, provider in config.providers.items()}
 
 
 def needs_none(config: Config, row: RelayRow | None) -> bool:

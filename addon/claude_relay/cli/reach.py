@@ -11,11 +11,11 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from urllib.parse import urlsplit
 
-from claude_relay.asking.connection import FAILURES, dial, said, secured
 from claude_relay.core.config import Config, OutboundProxy, Provider, WayOut, way_out, way_to
+from claude_relay.upstream.connection import FAILURES, dial, said, secured
 
 from .checks import FAIL, OK, WARN, Check
-from .taking_back import original
+from .console.taking_back import original
 
 LIMIT = 3.0
 """Seconds for all of them together."""

@@ -8,14 +8,14 @@ from contextlib import suppress
 
 import click
 
-from claude_relay.cli.terminal import echo
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.yaml import read
 
 from . import certificates
-from .common import Source, addon_script, become_mitmproxy, confdir, load_source, mitm_option, shown_path
-from .ports import listeners, why_not
-from .taking_back import taken_back
+from .console.common import Source, addon_script, become_mitmproxy, confdir, load_source, mitm_option, shown_path
+from .console.ports import listeners, why_not
+from .console.taking_back import taken_back
+from .console.terminal import echo
 
 ANSWERS = frozenset({"--version", "--options", "--commands"})
 """Arguments with which mitmdump only prints something."""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from claude_relay.cli.terminal import Failure, echo, echo_json
 from claude_relay.core.accounting.pricing import Prices
-from claude_relay.store.database import StoreError
-from claude_relay.store.reprice import Repriced, Unpriced
-from claude_relay.store.reprice import reprice as work
+from claude_relay.store.db.database import StoreError
+from claude_relay.store.ledger.reprice import Repriced, Unpriced
+from claude_relay.store.ledger.reprice import reprice as work
 
-from .common import CONFIG_HELP, load_config
+from .console.common import CONFIG_HELP, load_config
+from .console.terminal import Failure, echo, echo_json
 from .when import When
 
 
@@ -71,7 +71,7 @@ def reprice(
 def _bar() -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress
 
-    from claude_relay.cli.screen import Screen
+    from .console.screen import Screen
 
     with Progress(console=Screen(stderr=True), transient=True) as bar:
         task = bar.add_task("Pricing", total=None)
@@ -97,7 +97,7 @@ def show_unpriced(models: Sequence[Unpriced]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from claude_relay.cli.screen import Screen
+    from .console.screen import Screen
 
     table = Table("provider", "model", box=SIMPLE_HEAD, show_edge=False)
     table.add_column("requests", justify="right")

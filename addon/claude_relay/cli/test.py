@@ -40,7 +40,7 @@ def test(pytest: tuple[str, ...]) -> None:
     \b
     Examples:
       scripts/test
-      scripts/test tests/core -k rests
+      scripts/test tests/core -k cooldowns
     """
     root = ADDON.parent
     if not (root / "tests").is_dir():

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from claude_relay.store.lookups import NotOne, find
-from claude_relay.store.lookups import sessions as sessions_of
-from claude_relay.store.reports import GROUPS, Only, Report, summarise
+from claude_relay.store.ledger.lookups import NotOne, find
+from claude_relay.store.ledger.lookups import sessions as sessions_of
+from claude_relay.store.ledger.reports import GROUPS, Only, Report, summarise
 
-from .common import CONFIG_HELP, load_database
+from .console.common import CONFIG_HELP, load_database
 from .spending.forms import FORMS
 from .spending.sessions import FORMS as SESSION_FORMS
 from .spending.single import none_or_several, print_json, print_request

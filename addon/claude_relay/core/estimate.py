@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from claude_relay.core.reading.spans import find, holds
+from .spans import find, holds
 
 PAYLOAD_TOKENS = 1_600
 """What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""

@@ -114,7 +114,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class Target:
     """One provider of a route, with the name the model has there.
 
     kind  what the request is there for the health of keys: the model, and what has limits of its own (`kinds.kind_of`)
@@ -173,7 +173,7 @@ class Outcome:
     foreign: bool = False
 
 
-class Blame(StrEnum):
+class Cause(StrEnum):
     """Who an outcome speaks about."""
 
     NOBODY = "nobody"
@@ -206,14 +206,14 @@ class Length(StrEnum):
 class Verdict:
     """What an outcome means: a name from the verdict table, and who is to blame. `rest_until` is None when nobody rests.
 
-    rest  how long it is, where nobody has said it
+    cooldown  how long it is, where nobody has said it
     """
 
     name: str
-    blame: Blame
-    rest_until: float | None = None
+    cause: Cause
+    cooldown_until: float | None = None
     reason: str = ""
-    rest: Length = Length.GROWING
+    cooldown: Length = Length.GROWING
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Kind(StrEnum):
     BUDGET_WARN = "budget_warn"
     BUDGET_END = "budget_end"
     KEY_OUT = "key_out"
-    ALL_RESTING = "all_resting"
+    ALL_IN_COOLDOWN = "all_in_cooldown"
     PROVIDER_DOWN = "provider_down"
     LOGIN = "login"
 
@@ -141,7 +141,7 @@ def refused(error: RelayError, providers: Iterable[str], now: float) -> tuple[No
     return (Notice(kind, names, text[:1].upper() + text[1:], now),)
 
 
-REFUSALS = {429: Kind.ALL_RESTING, 503: Kind.ALL_RESTING, 529: Kind.PROVIDER_DOWN}
+REFUSALS = {429: Kind.ALL_IN_COOLDOWN, 503: Kind.ALL_IN_COOLDOWN, 529: Kind.PROVIDER_DOWN}
 
 
 def login_needed(provider: str, alias: str, reason: str, now: float) -> tuple[Notice, ...]:

@@ -91,8 +91,8 @@ def is_loopback(peer: str) -> bool:
 
 def _behind(address: Ip, name: str, said: str, trusted: Collection[Network]) -> Ip | None:
     """The right-most address that is not trusted; the first one if all are; None where that is no address."""
-    for hop in reversed(said.split(",")):
-        found = _node(_for(hop) if name == "forwarded" else hop)
+    for target in reversed(said.split(",")):
+        found = _node(_for(target) if name == "forwarded" else target)
         if found is None or not _any_holds(trusted, found):
             return found
         address = found

@@ -18,7 +18,7 @@ from claude_relay.core.config.locate import command, overlooked, usual_file
 from claude_relay.store.authority import CERTIFICATE
 
 from . import confdir
-from .runtime import Runtime
+from .running.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 QUIET_SECONDS = 10.0

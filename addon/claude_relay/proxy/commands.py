@@ -1,7 +1,7 @@
-"""The relay from mitmproxy's own console: `relay.keys`, `relay.rest`, `relay.disable`, `relay.enable`, `relay.default`, `relay.reload`.
+"""The relay from mitmproxy's own console: `relay.keys`, `relay.cooldown`, `relay.disable`, `relay.enable`, `relay.default`, `relay.reload`.
 
 They work in mitmproxy's command prompt and in mitmweb. A key is named as everywhere, `anthropic/k2`, and completed. `relay.disable`
-and `relay.rest` last until they are lifted or the relay ends; keys of the vault are switched for good with `scripts/keys`.
+and `relay.cooldown` last until they are lifted or the relay ends; keys of the vault are switched for good with `scripts/keys`.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import cast
 from mitmproxy import command, exceptions, types
 
 from claude_relay.core.exchange import Key
+from claude_relay.core.keys.cooldown import BY_HAND
 from claude_relay.core.keys.pool import Pool
-from claude_relay.core.keys.rest import BY_HAND
 
-from .clock import NOW
-from .runtime import Runtime
+from .common.clock import NOW
+from .running.runtime import Runtime
 
 
 class RelayCommands:
@@ -51,26 +51,26 @@ class RelayCommands:
         """The names of all keys, for completion."""
         return [f"{pool.provider}/{key.alias}" for pool in self.pools() for key in pool.keys]
 
-    @command.command("relay.rest")
+    @command.command("relay.cooldown")
     @command.argument("key", type=types.Choice("relay.names"))
-    def rest(self, key: str, seconds: int) -> None:
-        """Let a key rest for so many seconds. A rest is never shortened by this."""
+    def cooldown(self, key: str, seconds: int) -> None:
+        """Give a key a cooldown of so many seconds. One is never shortened by this."""
         if seconds < 1:
-            raise exceptions.CommandError("a rest takes at least 1 second")
-        self.rest_until(key, NOW() + seconds)
+            raise exceptions.CommandError("a cooldown takes at least 1 second")
+        self.cooldown_until(key, NOW() + seconds)
 
     @command.command("relay.disable")
     @command.argument("key", type=types.Choice("relay.names"))
     def disable(self, key: str) -> None:
         """Take a key out until `relay.enable`, or until the relay ends."""
-        self.rest_until(key, math.inf)
+        self.cooldown_until(key, math.inf)
 
     @command.command("relay.enable")
     @command.argument("key", type=types.Choice("relay.names"))
     def enable(self, key: str) -> None:
-        """End every rest of a key, also those that a provider asked for."""
+        """End every cooldown of a key, also those that a provider asked for."""
         pool, found = self.find(key)
-        pool.rests.lift(found.id)
+        pool.cooldowns.lift(found.id)
 
     @command.command("relay.default")
     def default(self, target: str = "") -> str:
@@ -90,11 +90,11 @@ class RelayCommands:
         """Read relay.yaml again now, changed or not."""
         self.read_again()
 
-    def rest_until(self, name: str, until: float) -> None:
-        """A rest that a person asked for; it ends without a probe."""
+    def cooldown_until(self, name: str, until: float) -> None:
+        """A cooldown that a person asked for; it ends without a probe."""
         pool, key = self.find(name)
         now = NOW()
-        pool.rests.extend(
+        pool.cooldowns.extend(
             key.id, "", until=until, now=now, reason=BY_HAND, stated=math.isfinite(until), recheck=math.inf
         )
 

@@ -19,7 +19,7 @@ from mitmproxy import certs, ctx
 
 from claude_relay.store import authority
 
-from .shortcuts import Shortcut
+from .mitm.shortcuts import Shortcut
 
 GET_CERT: Final = certs.CertStore.get_cert
 NO_ROOM = "no CA can be made in {}: {}. Name a folder of your own with: --set confdir=DIR"

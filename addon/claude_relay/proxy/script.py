@@ -32,31 +32,36 @@ from mitmproxy.tls import TlsData
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate
-from claude_relay.core.keys.naming import NO_NAMES, Names
-from claude_relay.store.ledger import Ledger
+from claude_relay.core.keys.aliases import NO_NAMES, Names
+from claude_relay.store.ledger.ledger import Ledger
 
-from . import backpressure, banner, confdir, options, plainlog, process, reload, shortcuts
-from .accepting import accept_with_care
-from .addon import RelayHooks
-from .bookkeeping import Bookkeeper
-from .client_connections import Connections
+from . import banner, confdir
 from .commands import RelayCommands
-from .default_listener import DefaultListenerFilter
-from .ending import Ending
-from .folding import EACH, Folding
-from .heads import BOUNDS
-from .health import Health
-from .hookindex import HookIndex
-from .inspection import View
-from .loops import errand
-from .opening import Opening, load
-from .presence import Presence
-from .relayed import RELAYED
-from .reporting import Reporting
-from .rulings import REFUSED
-from .runtime import Draft, Runtime
-from .stored import Lent, Stored
-from .watched import Watched, watch_over
+from .common import process
+from .common.loops import errand
+from .flow.hooks import RelayHooks
+from .flow.settle import Bookkeeper
+from .lifecycle import reload
+from .lifecycle.ending import Ending
+from .lifecycle.opening import Opening, load
+from .lifecycle.presence import Presence
+from .log import plain as plainlog
+from .log.folding import EACH, Folding
+from .mitm import backpressure, shortcuts
+from .mitm.accepting import accept_with_care
+from .mitm.default_listener import DefaultListenerFilter
+from .mitm.heads import BOUNDS
+from .mitm.hook_index import HookIndex
+from .mitm.watched import Watched, watch_over
+from .request.relayed import RELAYED
+from .running import options
+from .running.rulings import REFUSED
+from .running.runtime import Draft, Runtime
+from .running.stored import Issued, Stored
+from .stream.client_connections import Connections
+from .watch.health import Health
+from .watch.inspection import View
+from .watch.reporting import Reporting
 
 logger = logging.getLogger(__name__)
 UPSTREAM_CONNECTIONS = 100
@@ -77,7 +82,7 @@ class ClaudeRelay(RelayHooks):
         self.problem = ""
         """Why it does not run, as it was said last."""
         self.index: HookIndex | None = None
-        self.lent: Lent = {}
+        self.issued: Issued = {}
         self.names: Names = NO_NAMES
         self.announced = False
         self.stored: Stored | None = None
@@ -169,7 +174,7 @@ class ClaudeRelay(RelayHooks):
         ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
         self.books.ledger = ledger
         self.books.stored = self.stored = Stored(
-            config.database, os.environ, self.running_runtime, self.lend, self.rename
+            config.database, os.environ, self.running_runtime, self.issue, self.rename
         )
         health = Health(
             config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
@@ -232,7 +237,7 @@ class ClaudeRelay(RelayHooks):
                     reporting.change(before.config)
                 raise
         self.warn(draft)
-        self.runtime = Runtime.from_draft(draft, before, self.lent, self.names)
+        self.runtime = Runtime.from_draft(draft, before, self.issued, self.names)
         plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
         BOUNDS.set(draft.config.limits)
         if self.stored is not None:
@@ -253,17 +258,17 @@ class ClaudeRelay(RelayHooks):
             if warning not in (*before.warnings, *before.circles):
                 logger.warning("%s", warning)
 
-    def lend(self, lent: Lent) -> None:
+    def issue(self, issued: Issued) -> None:
         """The vault's keys changed."""
-        self.running_runtime().lend(lent, self.names)
-        self.lent = lent
+        self.running_runtime().issue(issued, self.names)
+        self.issued = issued
         plainlog.learn(tuple(plainlog.secrets_of(self.running_runtime(), os.environ)))
         if self.announced:
-            logger.log(ALERT, "the vault now lends %d keys", sum(map(len, lent.values())))
+            logger.log(ALERT, "the vault now lends %d keys", sum(map(len, issued.values())))
 
     def rename(self, names: Names) -> None:
         """It is known what the configuration's keys are called."""
-        self.running_runtime().lend(self.lent, names)
+        self.running_runtime().issue(self.issued, names)
         self.names = names
 
     def running_runtime(self) -> Runtime:

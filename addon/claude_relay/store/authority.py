@@ -29,8 +29,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from claude_relay.core.config.locate import command
 
-from .folders import make_private, unwritable
-from .replacing import replacing
+from .db.folders import make_private, unwritable
+from .db.replacing import replacing
 
 NAME = "Claude Relay CA"
 KEY, CERTIFICATE = "mitmproxy-ca.pem", "mitmproxy-ca-cert.pem"

@@ -16,7 +16,7 @@ from typing import Final
 
 from claude_relay.core.exchange import Key, KeyLimits
 from claude_relay.core.keys.pool import Pool
-from claude_relay.core.keys.strategies import STRATEGIES
+from claude_relay.core.keys.selection import STRATEGIES
 
 from .figures import Choosing, Spread
 
@@ -59,7 +59,7 @@ def pool_in(state: str, strategy: str) -> Pool:
             for _ in range(UNDER_WAY):
                 pool.started(key, MODEL, NOW)
         else:
-            pool.rests.extend(key.id, "", until=NOW + 1, now=NOW, reason="", stated=True)
+            pool.cooldowns.extend(key.id, "", until=NOW + 1, now=NOW, reason="", stated=True)
     return pool
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from claude_relay.store.database import read_only
+from claude_relay.store.db.database import read_only
 
 from . import traffic
 from .figures import Kills, Results

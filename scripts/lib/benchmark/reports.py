@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from sqlite_utils import Database
 
-from claude_relay.store import rollups
-from claude_relay.store.database import connect, read_only
-from claude_relay.store.lookups import sessions
-from claude_relay.store.migrations import migrate
-from claude_relay.store.reports import GROUPS, Only, moment, summarise
+from claude_relay.store.db import rollups
+from claude_relay.store.db.database import connect, read_only
+from claude_relay.store.db.migrations import migrate
+from claude_relay.store.ledger.lookups import sessions
+from claude_relay.store.ledger.reports import GROUPS, Only, moment, summarise
 
 from .figures import Reporting, Spread
 

@@ -102,17 +102,17 @@ async def give(load: Child, order: Order, seconds: float, target: Target) -> Rep
     """Have an order carried out that takes so long. Raises BenchError when it cannot be."""
     report = await load.order(order, seconds)
     if isinstance(report, Failed):
-        raise blame(target, report.why)
+        raise cause(target, report.why)
     return report
 
 
 def fail_if(bad: Mapping[str, int], target: Target) -> None:
     """Raise BenchError when anything went wrong."""
     if bad:
-        raise blame(target, ", ".join(f"{count} × {what}" for what, count in bad.items()))
+        raise cause(target, ", ".join(f"{count} × {what}" for what, count in bad.items()))
 
 
-def blame(target: Target, why: str) -> BenchError:
+def cause(target: Target, why: str) -> BenchError:
     """What went wrong, and what the target said last."""
     return BenchError(f"{target.child.name}: {why}\n{target.child.last_words()}")
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from claude_relay.store.database import read_only
+from claude_relay.store.db.database import read_only
 
 from .figures import Results, Soak
 from .orders import Mix, Mixed

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from claude_relay.cli.common import addon_script
+from claude_relay.cli.console.common import addon_script
 
 from . import traffic
 from .processes import START_LIMIT, Child, module

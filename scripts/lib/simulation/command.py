@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 from rich.console import Console
 
-from claude_relay.core.keys.strategies import STRATEGIES
+from claude_relay.core.keys.selection import STRATEGIES
 
 from .day import Plan, play
 from .report import as_json, print_report

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
-from claude_relay.core.accounting.usage import Usage
+from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.config.models import Retry
 from claude_relay.core.config.models import Sessions as Settings
-from claude_relay.core.exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Hop, Outcome, Wait
+from claude_relay.core.exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Outcome, Target, Wait
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
-from claude_relay.core.policy import attempts
+from claude_relay.core.retry.policy import attempts
 
 from .clock import Process, World
 from .fleet import PROVIDER, Fleet, make_fleet
@@ -119,10 +119,10 @@ class Relay:
     def steps(self, session: str | None) -> Steps:
         """The policy of one request."""
         facts = Facts(Endpoint.MESSAGES, MODEL, stream=True, session=session)
-        hops = (Hop(PROVIDER, MODEL),)
+        targets = (Target(PROVIDER, MODEL),)
         return attempts(
             facts,
-            hops,
+            targets,
             self.pools,
             self.retry,
             clock=self.world.clock,

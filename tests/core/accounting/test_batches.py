@@ -18,8 +18,8 @@ from claude_relay.core.accounting.batches import (
     portions,
     tells_of_batches,
 )
+from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.accounting.terms import Terms
-from claude_relay.core.accounting.usage import Usage
 
 
 def line(number: int, model: str = "claude-sonnet-5", **usage: object) -> bytes:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from claude_relay.core.accounting.budgets import Budgets, Sum, span
 from claude_relay.core.config import Budget
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Hop
+from claude_relay.core.exchange import Target
 from claude_relay.core.notices import Kind
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OPUS, HAIKU = "claude-opus-4-5", "claude-haiku-4-5"
-A, G, L = Hop("anthropic", OPUS), Hop("glm", "glm-4.6"), Hop("local", "qwen")
-MODELS = {hop.provider: hop.model for hop in (A, G, L)}
+A, G, L = Target("anthropic", OPUS), Target("glm", "glm-4.6"), Target("local", "qwen")
+MODELS = {target.provider: target.model for target in (A, G, L)}
 
 
 def moment(text: str) -> float:
@@ -34,10 +34,10 @@ def budgets(*rules: Budget) -> Budgets:
     return Budgets(rules, BERLIN)
 
 
-def admitted(made: Budgets, *hops: Hop, at: float = NOON) -> list[str]:
-    found = made.admitted(hops, at, MODELS.__getitem__)
-    assert all(hop.model == MODELS[hop.provider] for hop in found)
-    return [hop.provider for hop in found]
+def admitted(made: Budgets, *targets: Target, at: float = NOON) -> list[str]:
+    found = made.admitted(targets, at, MODELS.__getitem__)
+    assert all(target.model == MODELS[target.provider] for target in found)
+    return [target.provider for target in found]
 
 
 # -- periods
@@ -157,7 +157,7 @@ def test_new_rules_keep_the_sums_of_what_they_still_count() -> None:
         ([rule(provider="anthropic", then="local")], [A, G], ["local", "glm"]),
         ([rule(provider="anthropic", then="glm")], [A, L, G], ["glm", "local"]),
         ([rule(model="claude-*", then="local")], [A], ["local"]),
-        ([rule(model="claude-opus-*", then="local")], [Hop("anthropic", OPUS)], ["local"]),
+        ([rule(model="claude-opus-*", then="local")], [Target("anthropic", OPUS)], ["local"]),
         ([rule(then="local")], [A, G, L], ["local"]),
         ([rule(then="local"), rule(provider="anthropic", name="b")], [A], ["local"]),
         (
@@ -167,12 +167,14 @@ def test_new_rules_keep_the_sums_of_what_they_still_count() -> None:
         ),
     ],
 )
-def test_who_is_left_when_all_budgets_have_ended(rules: list[Budget], hops: list[Hop], expected: list[str]) -> None:
+def test_who_is_left_when_all_budgets_have_ended(
+    rules: list[Budget], targets: list[Target], expected: list[str]
+) -> None:
     made = budgets(*rules)
-    assert admitted(made, *hops) == [hop.provider for hop in hops]
-    for hop in [*hops, G]:
-        made.spent(NOON, hop.provider, hop.model, 10)
-    assert admitted(made, *hops) == expected
+    assert admitted(made, *targets) == [target.provider for target in targets]
+    for target in [*targets, G]:
+        made.spent(NOON, target.provider, target.model, 10)
+    assert admitted(made, *targets) == expected
 
 
 @pytest.mark.parametrize(
@@ -186,8 +188,8 @@ def test_who_is_left_when_all_budgets_have_ended(rules: list[Budget], hops: list
 )
 def test_when_nobody_is_left_the_request_is_refused(rules: list[Budget]) -> None:
     made = budgets(*rules)
-    for hop in (A, G):
-        made.spent(NOON, hop.provider, hop.model, 10)
+    for target in (A, G):
+        made.spent(NOON, target.provider, target.model, 10)
     with pytest.raises(RelayError) as caught:
         admitted(made, A, G)
     assert (caught.value.status, caught.value.final) == (429, True)
@@ -195,8 +197,8 @@ def test_when_nobody_is_left_the_request_is_refused(rules: list[Budget]) -> None
 
 def test_a_refusal_names_the_first_budget_that_begins_anew() -> None:
     made = budgets(rule(provider="anthropic", per="month"), rule(provider="glm", name="little"))
-    for hop in (A, G):
-        made.spent(NOON, hop.provider, hop.model, 10)
+    for target in (A, G):
+        made.spent(NOON, target.provider, target.model, 10)
     with pytest.raises(RelayError, match=r"'little' of \$10\.00 is used up until 2026-11-19 00:00") as caught:
         admitted(made, A, G)
     assert caught.value.retry_after == 12 * 3600

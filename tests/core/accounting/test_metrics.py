@@ -123,9 +123,9 @@ def test_a_name_stays_known_once_it_served() -> None:
 
 
 def test_gauges_are_as_they_were_handed_in() -> None:
-    keys = {("anthropic", "ready"): 3, ("anthropic", "resting"): 1}
+    keys = {("anthropic", "ready"): 3, ("anthropic", "cooldown"): 1}
     found = families(Metrics(), Gauges(keys, in_flight=2, sessions=9, ledger_queue=4, ledger_failing=True))
-    assert found["keys"][frozenset({("provider", "anthropic"), ("state", "resting")})] == 1
+    assert found["keys"][frozenset({("provider", "anthropic"), ("state", "cooldown")})] == 1
     nothing: frozenset[tuple[str, str]] = frozenset()
     assert [found[name][nothing] for name in ("requests_in_flight", "sessions", "ledger_queue_rows")] == [2, 9, 4]
     assert found["ledger_failing"][nothing] == 1

@@ -15,7 +15,7 @@ from claude_relay.core.accounting.pricing import Prices
 from claude_relay.core.accounting.reserve import LOOK, Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.errors import BudgetError
-from claude_relay.core.exchange import Hop
+from claude_relay.core.exchange import Target
 
 from .desk import HAIKU, NOON, OPUS, Desk, budget
 
@@ -82,17 +82,17 @@ def test_only_budgets_that_cover_it_reserve() -> None:
 
 def test_admission_asks_for_room() -> None:
     desk = Desk(budget(provider="anthropic", then="local"))
-    hops = [Hop("anthropic", OPUS), Hop("glm", "glm-4.6")]
+    targets = [Target("anthropic", OPUS), Target("glm", "glm-4.6")]
 
-    def admitted(usd: float, able: bool = True) -> list[Hop]:
+    def admitted(usd: float, able: bool = True) -> list[Target]:
         asks = desk.request(usd).asks
-        return list(desk.budgets.admitted(hops, NOON, lambda name: "qwen", asks, lambda name: able))
+        return list(desk.budgets.admitted(targets, NOON, lambda name: "qwen", asks, lambda name: able))
 
-    assert admitted(3.0) == hops  # alone
+    assert admitted(3.0) == targets  # alone
     desk.request(0.7).move("anthropic", OPUS)
-    assert admitted(0.3) == hops
-    assert admitted(0.4) == [Hop("local", "qwen"), hops[1]]
-    assert admitted(0.4, able=False) == hops[1:]
+    assert admitted(0.3) == targets
+    assert admitted(0.4) == [Target("local", "qwen"), targets[1]]
+    assert admitted(0.4, able=False) == targets[1:]
 
 
 def test_the_reservation_follows_the_attempt() -> None:
@@ -217,14 +217,14 @@ def test_admission_costs_microseconds() -> None:
         return None if found is None else found.usd
 
     terms, need = Terms(cost, outputs), Need((Part("", 20_000, 32_000),))
-    hops = [Hop("anthropic", OPUS)]
+    targets = [Target("anthropic", OPUS)]
     for _ in range(200):
         outputs.learn("anthropic", OPUS, 700)
     took = []
     for _ in range(600):
         begun = time.perf_counter()
         request = Reserve(lambda: budgets, holds, need, terms, at=NOON, clock=lambda: NOON)
-        budgets.admitted(hops, NOON, lambda name: OPUS, request.asks)
+        budgets.admitted(targets, NOON, lambda name: OPUS, request.asks)
         request.move("anthropic", OPUS)
         took.append(time.perf_counter() - begun)
         if len(holds) < 100:

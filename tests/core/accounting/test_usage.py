@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.accounting import meter as usage_module
 from claude_relay.core.accounting import tokens
-from claude_relay.core.accounting import usage as usage_module
 from claude_relay.core.accounting.estimates import filled, output_tokens, roughly
+from claude_relay.core.accounting.meter import BODY_LIMIT, Meter, Usage
 from claude_relay.core.accounting.passed import SAMPLE, Passed
 from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.tokens import Charge, Tally
-from claude_relay.core.accounting.usage import BODY_LIMIT, Meter, Usage
+from claude_relay.core.bodies import lenient, sniff
+from claude_relay.core.bodies.zstd import zstd
 from claude_relay.core.exchange import Endpoint
-from claude_relay.core.reading import lenient, sniff
-from claude_relay.core.zstd import zstd
 
 HERE = Path(__file__).parents[1] / "transcripts"
 SONNET, OPUS = "claude-sonnet-4-5-20250929", "claude-opus-4-5-20251101"

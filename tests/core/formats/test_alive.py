@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.core.formats.alive import grows_silent, says_something
 from claude_relay.core.formats.conversation import Json
+from claude_relay.core.formats.progress import grows_silent, says_something
 
 
 def chunk(**delta: object) -> Json:

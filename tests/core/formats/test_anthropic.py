@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.formats import anthropic
-from claude_relay.core.formats.anthropic import ModelBack, without_foreign_thinking, without_thinking
+from claude_relay.core.formats.claude import bodies as anthropic
+from claude_relay.core.formats.claude.bodies import ModelBack, without_foreign_thinking, without_thinking
 from claude_relay.core.formats.writer import FOREIGN
 
 OWN = {"type": "thinking", "thinking": "Hm, [{", "signature": "EqoB"}

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.formats.claude import assert_claude_stream
 
-from claude_relay.core.formats import gemini
 from claude_relay.core.formats.base import Asked, Format, Sent, Unsuited
 from claude_relay.core.formats.conversation import (
     Call,
@@ -28,7 +27,8 @@ from claude_relay.core.formats.conversation import (
     Tool,
     Turn,
 )
-from claude_relay.core.formats.gemini import PLACEHOLDER
+from claude_relay.core.formats.gemini import requests as gemini
+from claude_relay.core.formats.gemini.requests import PLACEHOLDER
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
 

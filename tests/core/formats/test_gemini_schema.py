@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.formats.gemini_schema import ALLOWED, MAX_NODES, clean, parameters
+from claude_relay.core.formats.gemini.schema import ALLOWED, MAX_NODES, clean, parameters
 
 TEXT = {"type": "STRING"}
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.formats.claude import assert_claude_body, assert_claude_stream, feed_all_ways, splits
 
-from claude_relay.core.formats import gemini
 from claude_relay.core.formats.base import Format
-from claude_relay.core.formats.gemini_stream import Reader, problem_of
+from claude_relay.core.formats.gemini import requests as gemini
+from claude_relay.core.formats.gemini.answers import Reader, problem_of
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
 

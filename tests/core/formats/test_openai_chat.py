@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.formats.claude import assert_claude_body
 
-from claude_relay.core.formats import openai_chat as format
 from claude_relay.core.formats.base import Asked, Format, Sent
 from claude_relay.core.formats.conversation import (
     Call,
@@ -27,7 +26,8 @@ from claude_relay.core.formats.conversation import (
     Turn,
 )
 from claude_relay.core.formats.naming import fit_id, fit_names
-from claude_relay.core.formats.openai_common import FAMILIES, LEVELS, effort_for, family, fits_strict
+from claude_relay.core.formats.openai import chat as format
+from claude_relay.core.formats.openai.families import FAMILIES, LEVELS, effort_for, family, fits_strict
 from claude_relay.core.formats.writer import Writer
 
 USER = Turn("user", (Text("Hello"),))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.formats.claude import assert_claude_stream, feed_all_ways
 
-from claude_relay.core.formats import openai_chat as format
 from claude_relay.core.formats.base import Format
+from claude_relay.core.formats.openai import chat as format
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.formats.claude import assert_claude_body, assert_claude_stream, splits
 
-from claude_relay.core.formats import openai_responses as format
 from claude_relay.core.formats.base import Asked, Format, Sent
 from claude_relay.core.formats.conversation import (
     Call,
@@ -27,7 +26,8 @@ from claude_relay.core.formats.conversation import (
     Tool,
     Turn,
 )
-from claude_relay.core.formats.openai_responses_stream import kept
+from claude_relay.core.formats.openai import responses as format
+from claude_relay.core.formats.openai.responses_answers import kept
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.formats.writer import Writer
 

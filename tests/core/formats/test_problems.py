@@ -11,8 +11,8 @@ import pytest
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.formats.base import Format, Problem
-from claude_relay.core.formats.problems import claude_type
-from claude_relay.core.formats.telling import LONGEST_MESSAGE, read_problem
+from claude_relay.core.formats.error_text import LONGEST_MESSAGE, read_problem
+from claude_relay.core.formats.errors import claude_type
 
 TYPES = {
     400: "invalid_request_error",

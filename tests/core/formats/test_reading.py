@@ -13,10 +13,10 @@ from anthropic.types.beta import BetaContentBlockParam, BetaToolUnionParam, mess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.formats import builtin as builtin_module
-from claude_relay.core.formats import reading
 from claude_relay.core.formats.base import Unsuited
-from claude_relay.core.formats.builtin import builtin
+from claude_relay.core.formats.claude import reader as reading
+from claude_relay.core.formats.claude import tools as builtin_module
+from claude_relay.core.formats.claude.tools import builtin
 from claude_relay.core.formats.conversation import (
     Call,
     Choice,

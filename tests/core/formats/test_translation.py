@@ -6,11 +6,11 @@ import zlib
 
 import pytest
 
+from claude_relay.core.bodies.gate import Decision, Gate
 from claude_relay.core.exchange import Endpoint
 from claude_relay.core.formats.base import Format, Problem
 from claude_relay.core.formats.translation import MAX_BODY, Translation
 from claude_relay.core.formats.writer import Writer
-from claude_relay.core.reading.gate import Decision, Gate
 from core.formats.claude import assert_claude_answer, assert_claude_body, assert_claude_stream, events_of, feed_all_ways
 
 SSE = {"content-type": "text/event-stream"}

@@ -38,7 +38,7 @@ def test_no_more_requests_at_once_than_the_key_allows():
     last = start(pool)
     assert chosen(pool) is None
     assert not pool.is_ready(last, OPUS, 0.0)
-    assert not pool.is_resting(last, OPUS, 0.0)
+    assert not pool.is_in_cooldown(last, OPUS, 0.0)
     assert pool.soonest(OPUS, 0.0, stated=True) == POLL
     pool.finished(last)
     assert chosen(pool) == "k1"
@@ -349,4 +349,4 @@ def test_limits_hold_and_no_slot_leaks_whatever_the_interleaving(moves, places, 
         world.pools.finished(at) if steps is None else steps.close()
     assert world.busy == 0
     assert not pool.load._crowded
-    assert not pool.rests._probes
+    assert not pool.cooldowns._probes

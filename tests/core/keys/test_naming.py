@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.naming import Ids, Name, Place, named, numbers
-from claude_relay.core.keys.sharing import Shared
+from claude_relay.core.keys.aliases import Ids, Name, Place, named, numbers
+from claude_relay.core.keys.replication import Shared
 
 KEYS = tuple(Key("p", f"k{n}", f"secret {n}", f"own-{n}") for n in (1, 2, 3))
 NAMES = {Place("p", "own-1"): Name("k7", "s7", sure=True), Place("p", "own-3"): Name("k2", "s2")}

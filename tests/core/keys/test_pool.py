@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.exchange import Attempt, Blame, Endpoint, Facts, Failure, Key, KeyLimits, Outcome, Verdict
+from claude_relay.core.exchange import Attempt, Cause, Endpoint, Facts, Failure, Key, KeyLimits, Outcome, Verdict
 from claude_relay.core.keys.pool import RECHECK, Pool, Pools
-from claude_relay.core.keys.strategies import STRATEGIES
-from claude_relay.core.verdicts import MEANINGS, judge
+from claude_relay.core.keys.selection import STRATEGIES
+from claude_relay.core.retry.verdicts import MEANINGS, judge
 
 OPUS, SONNET, OLD_OPUS = "claude-opus-4-5", "claude-sonnet-4-5", "claude-opus-4-1"
 HOUR = 3600.0
@@ -26,9 +26,13 @@ def pool_of(number, **more):
 
 
 def verdict(name, until=None, now=0.0):
-    rests = MEANINGS[name].rest != "none"
+    cooldowns = MEANINGS[name].cooldown != "none"
     return Verdict(
-        name, MEANINGS[name].blame, (now if until is None else until) if rests else None, name, MEANINGS[name].rest
+        name,
+        MEANINGS[name].cause,
+        (now if until is None else until) if cooldowns else None,
+        name,
+        MEANINGS[name].cooldown,
     )
 
 
@@ -74,13 +78,13 @@ def test_pairs_with_a_model_and_with_a_family():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name, meaning in MEANINGS.items() if meaning.blame not in {Blame.KEY, Blame.KEY_MODEL, Blame.KEY_FAMILY}],
+    [name for name, meaning in MEANINGS.items() if meaning.cause not in {Cause.KEY, Cause.KEY_MODEL, Cause.KEY_FAMILY}],
 )
 def test_who_is_not_to_blame_does_not_rest(name):
     pool = pool_of(1)
     apply(pool, 1, name)
     assert chosen(pool) == "k1"
-    assert not pool.rests.known()
+    assert not pool.cooldowns.known()
 
 
 def test_rests_that_nobody_stated_grow():
@@ -126,7 +130,7 @@ def test_disabled_is_out_until_lifted_by_hand():
     pool = pool_of(1)
     apply(pool, 1, "key_disabled", until=math.inf)
     assert chosen(pool, 1e12) is None
-    pool.rests.lift("id1")
+    pool.cooldowns.lift("id1")
     assert chosen(pool, 1.0) == "k1"
 
 
@@ -242,13 +246,13 @@ def test_replace_keeps_what_is_known_of_the_same_keys():
     assert [k.alias for k in pool.keys] == ["k4", "k2", "k1"]
     assert (pool.strategy, pool.passthrough) == ("priority", False)
     assert not pool.is_ready(pool.keys[2], OPUS, 1.0)
-    assert pool.rests.known() == {"id1"}
+    assert pool.cooldowns.known() == {"id1"}
     assert [pool.busy(k) for k in pool.keys] == [0, 5, 0]
     assert pool.used(pool.keys[0]) == 0
     pool.apply(out(), gone, OPUS, 1.0)
     pool.finished(gone)
     pool.succeeded(gone, OPUS, {}, 1.0)
-    assert pool.rests.known() == {"id1"}
+    assert pool.cooldowns.known() == {"id1"}
 
 
 def test_a_new_key_is_not_flooded_by_least_used():
@@ -286,8 +290,8 @@ def test_a_report_counts_and_says_why():
     pool.apply(out(), pool.keys[1], OPUS, 0.0)
     apply(pool, 3, "family_limited", until=50.0)
     state = pool.state(1.0)
-    assert (state.total, state.ready, state.resting, state.out) == (4, 2, 1, 1)
-    assert [k.status for k in state.keys] == ["resting", "out", "ready", "ready"]
+    assert (state.total, state.ready, state.in_cooldown, state.out) == (4, 2, 1, 1)
+    assert [k.status for k in state.keys] == ["cooldown", "out", "ready", "ready"]
     assert state.keys[0].until == 100.0
     assert "family:opus: family_limited" in state.keys[2].reason
     assert pool.state(100.0).keys[0].status == "probing"
@@ -352,11 +356,11 @@ def test_no_resting_key_is_ever_chosen(happenings, strategy):
         else:
             pool.apply(said, found, model, now, probe=probe)
         pool.finished(found)
-        if said.rest_until is not None:
-            end = now + RECHECK if said.rest_until == math.inf else max(said.rest_until, now + 1.0)
-            ends[found.id, model if said.blame is Blame.KEY_MODEL else ""] = end
+        if said.cooldown_until is not None:
+            end = now + RECHECK if said.cooldown_until == math.inf else max(said.cooldown_until, now + 1.0)
+            ends[found.id, model if said.cause is Cause.KEY_MODEL else ""] = end
     assert all(pool.busy(k) == 0 for k in pool.keys)
-    assert not pool.rests._probes
+    assert not pool.cooldowns._probes
 
 
 def test_who_has_room_is_never_told_of_keys_that_are_gone():

@@ -6,95 +6,95 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.keys.rests import LONG, MOST_PER_KEY, PROBE_HELD, Rests, scopes_of
+from claude_relay.core.keys.cooldowns import LONG, MOST_PER_KEY, PROBE_HELD, Cooldowns, scopes_of
 
 OPUS = scopes_of("claude-opus-4-5")
 SONNET = scopes_of("claude-sonnet-4-5")
 
 
-def rest(rests, until, now=0.0, scope="", **more):
-    return rests.extend("k", scope, until=until, now=now, reason="r", stated=True, **more)
+def rest(cooldowns, until, now=0.0, scope="", **more):
+    return cooldowns.extend("k", scope, until=until, now=now, reason="r", stated=True, **more)
 
 
-def grow(rests, now, scope="", first=1.0, longest=1800.0):
-    return rests.grow("k", scope, now=now, reason="r", first=first, longest=longest).until - now
+def grow(cooldowns, now, scope="", first=1.0, longest=1800.0):
+    return cooldowns.grow("k", scope, now=now, reason="r", first=first, longest=longest).until - now
 
 
 def test_a_key_rests_until_its_end():
-    rests = Rests()
-    rest(rests, 5.0)
-    assert rests.blocked("k", OPUS, 4.99)
-    assert not rests.blocked("k", OPUS, 5.0)
-    assert not rests.blocked("other", OPUS, 1.0)
+    cooldowns = Cooldowns()
+    rest(cooldowns, 5.0)
+    assert cooldowns.blocked("k", OPUS, 4.99)
+    assert not cooldowns.blocked("k", OPUS, 5.0)
+    assert not cooldowns.blocked("other", OPUS, 1.0)
 
 
 def test_a_shorter_rest_changes_nothing_not_even_the_reason():
-    rests = Rests()
-    rest(rests, 50.0)
-    rests.extend("k", "", until=10.0, now=1.0, reason="shorter", stated=False)
-    assert rests.of("k")[""].until == 50.0
-    assert rests.of("k")[""].reason == "r"
+    cooldowns = Cooldowns()
+    rest(cooldowns, 50.0)
+    cooldowns.extend("k", "", until=10.0, now=1.0, reason="shorter", stated=False)
+    assert cooldowns.of("k")[""].until == 50.0
+    assert cooldowns.of("k")[""].reason == "r"
 
 
 def test_pairs_rest_by_themselves():
-    rests = Rests()
-    rest(rests, 50.0, scope=OPUS[1])
-    rest(rests, 60.0, scope=SONNET[2])
-    assert rests.blocked("k", OPUS, 1.0)
-    assert not rests.blocked("k", OPUS, 51.0)
-    assert not rests.blocked("k", scopes_of("claude-opus-4-1"), 1.0)
-    assert rests.blocked("k", scopes_of("claude-3-5-sonnet-20241022"), 55.0)
+    cooldowns = Cooldowns()
+    rest(cooldowns, 50.0, scope=OPUS[1])
+    rest(cooldowns, 60.0, scope=SONNET[2])
+    assert cooldowns.blocked("k", OPUS, 1.0)
+    assert not cooldowns.blocked("k", OPUS, 51.0)
+    assert not cooldowns.blocked("k", scopes_of("claude-opus-4-1"), 1.0)
+    assert cooldowns.blocked("k", scopes_of("claude-3-5-sonnet-20241022"), 55.0)
 
 
 def test_growth_doubles_to_a_limit_and_a_success_begins_anew():
-    rests, now, lengths = Rests(), 0.0, []
+    cooldowns, now, lengths = Cooldowns(), 0.0, []
     for _ in range(13):
-        lengths.append(grow(rests, now))
+        lengths.append(grow(cooldowns, now))
         now += lengths[-1]
     assert lengths == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1800, 1800]
-    rests.succeeded("k", OPUS, now, probe=True)
-    assert grow(rests, now) == 1.0
+    cooldowns.succeeded("k", OPUS, now, probe=True)
+    assert grow(cooldowns, now) == 1.0
 
 
 def test_failures_during_a_rest_are_one_incident():
-    rests = Rests()
+    cooldowns = Cooldowns()
     for _ in range(20):
-        grow(rests, 0.0)
-    assert rests.of("k")[""].until == 1.0
-    assert grow(rests, 1.0) == 2.0
+        grow(cooldowns, 0.0)
+    assert cooldowns.of("k")[""].until == 1.0
+    assert grow(cooldowns, 1.0) == 2.0
 
 
 def test_growth_never_shortens_a_stated_rest():
-    rests = Rests()
-    rest(rests, 100.0)
-    assert grow(rests, 1.0) == 99.0
+    cooldowns = Cooldowns()
+    rest(cooldowns, 100.0)
+    assert grow(cooldowns, 1.0) == 99.0
 
 
 def test_a_success_does_not_end_a_running_rest():
-    rests = Rests()
-    rest(rests, 100.0)
-    rests.succeeded("k", OPUS, 50.0, probe=True)
-    assert rests.blocked("k", OPUS, 99.0)
+    cooldowns = Cooldowns()
+    rest(cooldowns, 100.0)
+    cooldowns.succeeded("k", OPUS, 50.0, probe=True)
+    assert cooldowns.blocked("k", OPUS, 99.0)
 
 
 def test_after_a_long_rest_one_request_probes():
-    rests = Rests()
-    rest(rests, LONG)
-    assert rests.look("k", OPUS, LONG).half_open
-    assert rests.probe("k", OPUS, LONG)
-    assert rests.blocked("k", OPUS, LONG)
-    rests.release("k", OPUS)
-    assert not rests.blocked("k", OPUS, LONG)
-    rests.succeeded("k", OPUS, LONG, probe=False)  # an answer from before the rest
-    assert rests.look("k", OPUS, LONG).half_open
-    rests.succeeded("k", OPUS, LONG, probe=True)
-    assert rests.look("k", OPUS, LONG) == (False, False, math.inf)
+    cooldowns = Cooldowns()
+    rest(cooldowns, LONG)
+    assert cooldowns.look("k", OPUS, LONG).half_open
+    assert cooldowns.probe("k", OPUS, LONG)
+    assert cooldowns.blocked("k", OPUS, LONG)
+    cooldowns.release("k", OPUS)
+    assert not cooldowns.blocked("k", OPUS, LONG)
+    cooldowns.succeeded("k", OPUS, LONG, probe=False)  # an answer from before the rest
+    assert cooldowns.look("k", OPUS, LONG).half_open
+    cooldowns.succeeded("k", OPUS, LONG, probe=True)
+    assert cooldowns.look("k", OPUS, LONG) == (False, False, math.inf)
 
 
 def two_half_open():
-    one, other = Rests(), Rests()
-    for rests in (one, other):
-        rest(rests, LONG)
+    one, other = Cooldowns(), Cooldowns()
+    for cooldowns in (one, other):
+        rest(cooldowns, LONG)
     return one, other
 
 
@@ -125,124 +125,124 @@ def test_nobody_waits_for_the_probe_of_another_process_for_ever():
 
 def test_processes_that_probe_before_they_hear_of_it_both_do():
     one, other = two_half_open()
-    for rests in (one, other):
-        assert rests.probe("k", OPUS, LONG)
+    for cooldowns in (one, other):
+        assert cooldowns.probe("k", OPUS, LONG)
     one.hear(other.probes())
     one.succeeded("k", OPUS, LONG + 1, probe=True)
     assert not one.blocked("k", OPUS, LONG + 1), "a verdict is a verdict, whoever still probes"
 
 
 def test_half_open_ends_with_a_success_only():
-    rests = Rests()
-    rest(rests, LONG)
-    assert rests.probe("k", OPUS, LONG)
-    rest(rests, LONG + 2, now=LONG)  # of a request that was under way all the time
-    assert rests.look("k", OPUS, LONG + 2).blocked, "somebody still probes"
-    rests.release("k", OPUS)
-    assert rests.look("k", OPUS, LONG + 2).half_open
+    cooldowns = Cooldowns()
+    rest(cooldowns, LONG)
+    assert cooldowns.probe("k", OPUS, LONG)
+    rest(cooldowns, LONG + 2, now=LONG)  # of a request that was under way all the time
+    assert cooldowns.look("k", OPUS, LONG + 2).blocked, "somebody still probes"
+    cooldowns.release("k", OPUS)
+    assert cooldowns.look("k", OPUS, LONG + 2).half_open
 
 
 def test_after_a_short_rest_everybody_goes():
-    rests = Rests()
-    rest(rests, LONG - 1)
-    assert not rests.probe("k", OPUS, LONG)
-    assert not rests.look("k", OPUS, LONG).half_open
+    cooldowns = Cooldowns()
+    rest(cooldowns, LONG - 1)
+    assert not cooldowns.probe("k", OPUS, LONG)
+    assert not cooldowns.look("k", OPUS, LONG).half_open
 
 
 def test_a_failed_probe_of_a_long_rest_leaves_the_next_one_half_open_too():
-    rests, now = Rests(), 0.0
+    cooldowns, now = Cooldowns(), 0.0
     for _ in range(9):
-        now += grow(rests, now)
-    assert rests.look("k", OPUS, now).half_open
+        now += grow(cooldowns, now)
+    assert cooldowns.look("k", OPUS, now).half_open
 
 
 def test_out_is_out_but_may_be_looked_at():
-    rests = Rests()
-    rest(rests, math.inf, recheck=100.0)
-    assert rests.opens("k", OPUS, 1.0, busy_until=2.0) == (math.inf, True)
-    assert rests.blocked("k", OPUS, 99.0)
-    assert rests.probe("k", OPUS, 100.0)
-    rest(rests, 130.0, now=100.0)  # the look brought a 429: still out, the next look not before its end
-    assert rests.of("k")[""].until == math.inf
-    assert rests.of("k")[""].opens == 160.0
-    rests.release("k", OPUS)
-    rests.probe("k", OPUS, 160.0)
-    rests.succeeded("k", OPUS, 160.0, probe=True)
-    assert not rests.of("k")
+    cooldowns = Cooldowns()
+    rest(cooldowns, math.inf, recheck=100.0)
+    assert cooldowns.opens("k", OPUS, 1.0, busy_until=2.0) == (math.inf, True)
+    assert cooldowns.blocked("k", OPUS, 99.0)
+    assert cooldowns.probe("k", OPUS, 100.0)
+    rest(cooldowns, 130.0, now=100.0)  # the look brought a 429: still out, the next look not before its end
+    assert cooldowns.of("k")[""].until == math.inf
+    assert cooldowns.of("k")[""].opens == 160.0
+    cooldowns.release("k", OPUS)
+    cooldowns.probe("k", OPUS, 160.0)
+    cooldowns.succeeded("k", OPUS, 160.0, probe=True)
+    assert not cooldowns.of("k")
 
 
 def test_out_without_a_look_ends_by_hand_only():
-    rests = Rests()
-    rest(rests, math.inf)
-    rests.succeeded("k", OPUS, 1e12, probe=True)
-    assert rests.blocked("k", OPUS, 1e12)
-    assert rests.lift("k")
-    assert not rests.blocked("k", OPUS, 0.0)
-    assert not rests.lift("k")
+    cooldowns = Cooldowns()
+    rest(cooldowns, math.inf)
+    cooldowns.succeeded("k", OPUS, 1e12, probe=True)
+    assert cooldowns.blocked("k", OPUS, 1e12)
+    assert cooldowns.lift("k")
+    assert not cooldowns.blocked("k", OPUS, 0.0)
+    assert not cooldowns.lift("k")
 
 
 def test_a_long_rest_is_looked_at_before_its_end():
-    rests = Rests()
-    rest(rests, 1000.0, recheck=300.0)
-    assert rests.blocked("k", OPUS, 299.0)
-    assert rests.opens("k", OPUS, 299.0, busy_until=300.0) == (1000.0, True), "nobody can promise more"
-    assert rests.look("k", OPUS, 300.0).half_open
-    assert rests.probe("k", OPUS, 300.0)
-    assert rests.blocked("k", OPUS, 301.0)
-    assert rests.opens("k", OPUS, 301.0, busy_until=302.0) == (1000.0, True)
-    rests.release("k", OPUS)
-    rests.succeeded("k", OPUS, 301.0, probe=True)
-    assert not rests.known(), "back early"
+    cooldowns = Cooldowns()
+    rest(cooldowns, 1000.0, recheck=300.0)
+    assert cooldowns.blocked("k", OPUS, 299.0)
+    assert cooldowns.opens("k", OPUS, 299.0, busy_until=300.0) == (1000.0, True), "nobody can promise more"
+    assert cooldowns.look("k", OPUS, 300.0).half_open
+    assert cooldowns.probe("k", OPUS, 300.0)
+    assert cooldowns.blocked("k", OPUS, 301.0)
+    assert cooldowns.opens("k", OPUS, 301.0, busy_until=302.0) == (1000.0, True)
+    cooldowns.release("k", OPUS)
+    cooldowns.succeeded("k", OPUS, 301.0, probe=True)
+    assert not cooldowns.known(), "back early"
 
 
 def test_a_look_in_vain_shortens_nothing():
-    rests = Rests()
-    rest(rests, 1000.0, recheck=300.0)
-    rest(rests, 320.0, now=300.0)
-    assert (rests.of("k")[""].until, rests.of("k")[""].opens) == (1000.0, 360.0)
-    rest(rests, 2000.0, now=360.0, recheck=300.0)
-    assert (rests.of("k")[""].until, rests.of("k")[""].opens) == (2000.0, 660.0)
-    rest(rests, 1.0, now=1990.0)
-    assert (rests.of("k")[""].until, rests.of("k")[""].opens) == (2000.0, 2000.0)
+    cooldowns = Cooldowns()
+    rest(cooldowns, 1000.0, recheck=300.0)
+    rest(cooldowns, 320.0, now=300.0)
+    assert (cooldowns.of("k")[""].until, cooldowns.of("k")[""].opens) == (1000.0, 360.0)
+    rest(cooldowns, 2000.0, now=360.0, recheck=300.0)
+    assert (cooldowns.of("k")[""].until, cooldowns.of("k")[""].opens) == (2000.0, 660.0)
+    rest(cooldowns, 1.0, now=1990.0)
+    assert (cooldowns.of("k")[""].until, cooldowns.of("k")[""].opens) == (2000.0, 2000.0)
 
 
 def test_only_what_changed_is_drained():
-    rests = Rests()
-    rest(rests, 50.0)
-    rest(rests, 60.0, scope=OPUS[1])
-    assert [row["scope"] for row in rests.drain()] == ["", OPUS[1]]
-    assert rests.drain() == []
-    rests.succeeded("k", OPUS, 55.0, probe=False)
-    (row,) = rests.drain()
+    cooldowns = Cooldowns()
+    rest(cooldowns, 50.0)
+    rest(cooldowns, 60.0, scope=OPUS[1])
+    assert [row["scope"] for row in cooldowns.drain()] == ["", OPUS[1]]
+    assert cooldowns.drain() == []
+    cooldowns.succeeded("k", OPUS, 55.0, probe=False)
+    (row,) = cooldowns.drain()
     assert (row["scope"], row["lifted"]) == ("", 0.0)
     assert row["since"] <= row["lifted"], "such a row is no rest"
-    rests.prune([])
-    assert rests.drain() == [], "where keys that left the pool are stored they still rest"
+    cooldowns.prune([])
+    assert cooldowns.drain() == [], "where keys that left the pool are stored they still rest"
 
 
 def test_a_rest_after_a_lift_is_later_even_when_the_clock_is_set_back():
-    rests = Rests()
-    rest(rests, 500.0, now=100.0)
-    rests.lift("k")
-    rest(rests, 90.0, now=40.0)
-    (row,) = rests.drain()
+    cooldowns = Cooldowns()
+    rest(cooldowns, 500.0, now=100.0)
+    cooldowns.lift("k")
+    rest(cooldowns, 90.0, now=40.0)
+    (row,) = cooldowns.drain()
     assert row["since"] > row["lifted"]
 
 
 def test_lift_one_scope():
-    rests = Rests()
-    rest(rests, 50.0)
-    rest(rests, 50.0, scope=OPUS[1])
-    assert rests.lift("k", OPUS[1])
-    assert list(rests.of("k")) == [""]
+    cooldowns = Cooldowns()
+    rest(cooldowns, 50.0)
+    rest(cooldowns, 50.0, scope=OPUS[1])
+    assert cooldowns.lift("k", OPUS[1])
+    assert list(cooldowns.of("k")) == [""]
 
 
 def test_models_that_clients_invent_do_not_pile_up():
-    rests = Rests()
+    cooldowns = Cooldowns()
     for number in range(1000):
-        rests.grow("k", f"model:{number}", now=2.0 * number, reason="r", first=1.0, longest=9.0)
-    assert len(rests.of("k")) <= MOST_PER_KEY + 1
-    assert len(rests.drain()) <= MOST_PER_KEY + 1, "nor where they wait for a database that is away"
+        cooldowns.grow("k", f"model:{number}", now=2.0 * number, reason="r", first=1.0, longest=9.0)
+    assert len(cooldowns.of("k")) <= MOST_PER_KEY + 1
+    assert len(cooldowns.drain()) <= MOST_PER_KEY + 1, "nor where they wait for a database that is away"
 
 
 scopes = st.sampled_from([*OPUS, *SONNET])
@@ -255,43 +255,43 @@ steps = st.lists(
 @given(steps)
 def test_no_running_rest_is_ever_shortened(steps):
     """Not by any failure, whether it runs or is being looked at; a success ends it only where a probe was due."""
-    rests, now = Rests(), 0.0
+    cooldowns, now = Cooldowns(), 0.0
     for what, scope, passed, length in steps:
         now += passed
-        before = {name: rest for name, rest in rests.of("k").items() if now < rest.until}
+        before = {name: rest for name, rest in cooldowns.of("k").items() if now < rest.until}
         match what:
             case "extend":
-                rests.extend("k", scope, until=now + length, now=now, reason="", stated=True, recheck=600.0)
+                cooldowns.extend("k", scope, until=now + length, now=now, reason="", stated=True, recheck=600.0)
             case "grow":
-                rests.grow("k", scope, now=now, reason="", first=1.0, longest=1800.0)
+                cooldowns.grow("k", scope, now=now, reason="", first=1.0, longest=1800.0)
             case "succeed":
-                rests.probe("k", OPUS, now)
-                rests.release("k", OPUS)
-                rests.succeeded("k", OPUS, now, probe=True)
+                cooldowns.probe("k", OPUS, now)
+                cooldowns.release("k", OPUS)
+                cooldowns.succeeded("k", OPUS, now, probe=True)
                 before = {name: rest for name, rest in before.items() if now < rest.opens}
             case "fail":
-                rests.release("k", SONNET)
+                cooldowns.release("k", SONNET)
         for name, old in before.items():
-            new = rests.of("k")[name]
+            new = cooldowns.of("k")[name]
             assert new.until >= old.until
             assert new.until >= new.opens >= old.opens
 
 
 @given(steps)
 def test_rests_survive_as_plain_values(steps):
-    rests, now = Rests(), 0.0
+    cooldowns, now = Cooldowns(), 0.0
     for _, scope, passed, length in steps:
         now += passed
-        rests.extend("k", scope, until=now + length, now=now, reason="because", stated=True, recheck=600.0)
-    copy = Rests()
-    copy.restore(json.loads(json.dumps(rests.snapshot())))
-    assert copy.of("k") == rests.of("k")
-    copy.restore(rests.snapshot())
-    assert copy.of("k") == rests.of("k")
+        cooldowns.extend("k", scope, until=now + length, now=now, reason="because", stated=True, recheck=600.0)
+    copy = Cooldowns()
+    copy.restore(json.loads(json.dumps(cooldowns.snapshot())))
+    assert copy.of("k") == cooldowns.of("k")
+    copy.restore(cooldowns.snapshot())
+    assert copy.of("k") == cooldowns.of("k")
 
 
 def test_restoring_never_shortens():
-    old, new = Rests(), Rests()
+    old, new = Cooldowns(), Cooldowns()
     rest(old, 50.0)
     rest(new, 90.0)
     new.restore(old.snapshot())
@@ -299,7 +299,7 @@ def test_restoring_never_shortens():
 
 
 def test_prune():
-    rests = Rests()
-    rest(rests, 50.0)
-    rests.prune(["other"])
-    assert not rests.known()
+    cooldowns = Cooldowns()
+    rest(cooldowns, 50.0)
+    cooldowns.prune(["other"])
+    assert not cooldowns.known()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.accounting.usage import Usage
+from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Facts, Key, KeyLimits, Outcome, Wait
 from claude_relay.core.keys.sessions import MOST, WARM, WARM_LONG, Seat, Sessions, joined
 from core.world import DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
@@ -269,7 +269,7 @@ def test_a_session_never_flips_between_two_healthy_keys(moves, number):
         world.now += passed
         new = None
         before = world.sessions.seat(session, "a", world.now)
-        resting = before and pool.is_resting(pool.by_id(before.key_id), OPUS, world.now)
+        in_cooldown = before and pool.is_in_cooldown(pool.by_id(before.key_id), OPUS, world.now)
         cold = before and not before.is_warm(world.now)
         try:
             if slot not in running:
@@ -288,15 +288,15 @@ def test_a_session_never_flips_between_two_healthy_keys(moves, number):
                 world.pools.finished(attempted)
         after = world.sessions.seat(session, "a", world.now)
         if before and after.key_id != before.key_id:
-            now_resting = pool.is_resting(pool.by_id(before.key_id), OPUS, world.now)
+            now_in_cooldown = pool.is_in_cooldown(pool.by_id(before.key_id), OPUS, world.now)
             home = cold and after.key_id == before.home
-            assert resting or now_resting or home
+            assert in_cooldown or now_in_cooldown or home
         if isinstance(new, Attempt):
-            assert new.probe or not pool.rests.blocked(new.key.id, ("",), world.now)
+            assert new.probe or not pool.cooldowns.blocked(new.key.id, ("",), world.now)
     for _, steps, _ in running.values():
         steps.close()
     assert world.busy == 0
-    assert not pool.rests._probes
+    assert not pool.cooldowns._probes
 
 
 # --- by themselves ---

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from claude_relay.core.exchange import Blame, Key, Verdict
+from claude_relay.core.exchange import Cause, Key, Verdict
 from claude_relay.core.keys.pool import HOUR, RECHECK, Pool, Pools
+from claude_relay.core.keys.replication import SLICE, Shared, absorb, absorbing, clamped, collect, shifted
 from claude_relay.core.keys.sessions import Sessions
-from claude_relay.core.keys.sharing import SLICE, Shared, absorb, absorbing, clamped, collect, shifted
-from claude_relay.core.verdicts import MEANINGS
+from claude_relay.core.retry.verdicts import MEANINGS
 
 OPUS = "claude-opus-4-5"
 KEY = Key("p", "k1", "secret", "id1")
@@ -26,7 +26,7 @@ class Process:
         absorb(other.pools, other.sessions, collect(self.pools, self.sessions, now), now)
 
     def fail(self, name, until, now=0.0):
-        self.pool.apply(Verdict(name, Blame.KEY, until, name, MEANINGS[name].rest), KEY, OPUS, now)
+        self.pool.apply(Verdict(name, Cause.KEY, until, name, MEANINGS[name].cooldown), KEY, OPUS, now)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_look_in_vain_is_known_to_all(two):
     probe = one.pool.started(KEY, OPUS, HOUR)
     one.tell(other, HOUR)
     one.pool.apply(
-        Verdict("rate_limited", Blame.KEY, 5 * HOUR, "", MEANINGS["rate_limited"].rest),
+        Verdict("rate_limited", Cause.KEY, 5 * HOUR, "", MEANINGS["rate_limited"].cooldown),
         KEY,
         OPUS,
         HOUR + 2,
@@ -113,7 +113,7 @@ def test_what_was_stored_before_the_clock_was_set_back_counts_from_now_on(two):
 def test_a_lift_from_before_the_clock_was_set_back_still_lifts(two):
     one, other = two
     one.fail("rate_limited", 10_600.0, now=10_000.0)
-    one.pool.rests.lift("id1")
+    one.pool.cooldowns.lift("id1")
     absorb(other.pools, None, clamped(collect(one.pools, None, 10_000.0), 2_800.0), 2_800.0)
     assert other.pool.choose(OPUS, 2_800.0) is KEY
 
@@ -127,4 +127,4 @@ def test_rows_are_stored_in_the_terms_of_the_systems_clock(two):
     assert other.pool.soonest(OPUS, 2_801.0) == 2_860.0
     assert other.sessions.seat("s", "p", 2_801.0).used == 2_800.0
     one.fail("unauthorized", math.inf, now=10_000.0)
-    assert shifted(collect(one.pools, None, 10_000.0), -7_200.0).rests[0]["until"] is None
+    assert shifted(collect(one.pools, None, 10_000.0), -7_200.0).cooldowns[0]["until"] is None

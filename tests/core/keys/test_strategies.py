@@ -6,7 +6,7 @@ from itertools import accumulate, count
 import pytest
 
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.strategies import COMPARED, STRATEGIES, chance_of
+from claude_relay.core.keys.selection import COMPARED, STRATEGIES, chance_of
 
 
 class Seen:

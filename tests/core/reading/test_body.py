@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core import estimate
+from claude_relay.core import estimate, spans
+from claude_relay.core.bodies import facts as body_module
+from claude_relay.core.bodies.facts import SESSION_HEADERS, asks_both, read_facts, rename_model
 from claude_relay.core.estimate import PAYLOAD_TOKENS, estimate_tokens
 from claude_relay.core.exchange import Endpoint, Facts
-from claude_relay.core.reading import body as body_module
-from claude_relay.core.reading import spans
-from claude_relay.core.reading.body import SESSION_HEADERS, asks_both, read_facts, rename_model
 
 SESSION = "0b1f1f0e-8d4e-4b5a-9a5e-6f1c2d3e4f50"
 NEW_USER_ID = json.dumps({"device_id": "a" * 64, "account_uuid": "", "session_id": SESSION})

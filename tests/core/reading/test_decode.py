@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.reading import decode
-from claude_relay.core.reading.decode import OUTPUT_LIMIT, PIECE, Decoder
-from claude_relay.core.zstd import zstd
+from claude_relay.core.bodies import decode
+from claude_relay.core.bodies.decode import OUTPUT_LIMIT, PIECE, Decoder
+from claude_relay.core.bodies.zstd import zstd
 
 
 def raw_deflate(data):

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies import gate as gate_module
+from claude_relay.core.bodies import readers as answers
+from claude_relay.core.bodies.gate import Decision, Gate
+from claude_relay.core.bodies.readers import HELD, HELD_JSON
+from claude_relay.core.bodies.zstd import zstd
 from claude_relay.core.exchange import Endpoint, Failure, Outcome
-from claude_relay.core.reading import answers
-from claude_relay.core.reading import gate as gate_module
-from claude_relay.core.reading.answers import HELD, HELD_JSON
-from claude_relay.core.reading.gate import Decision, Gate
-from claude_relay.core.zstd import zstd
 
 HOLD, PASS, FAIL = Decision.HOLD, Decision.PASS, Decision.FAIL
 HERE = Path(__file__).parents[1] / "transcripts"

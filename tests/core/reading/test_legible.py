@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies import legible as legible_module
+from claude_relay.core.bodies.facts import members, read_facts, rename_model
+from claude_relay.core.bodies.legible import legible, utf8, whole, written_as
+from claude_relay.core.bodies.resources import named
 from claude_relay.core.exchange import Endpoint
-from claude_relay.core.formats import reading
-from claude_relay.core.formats.anthropic import without_foreign_thinking, without_thinking
 from claude_relay.core.formats.base import Unsuited
+from claude_relay.core.formats.claude import reader as reading
+from claude_relay.core.formats.claude.bodies import without_foreign_thinking, without_thinking
 from claude_relay.core.formats.writer import FOREIGN
-from claude_relay.core.reading import legible as legible_module
-from claude_relay.core.reading.body import members, read_facts, rename_model
-from claude_relay.core.reading.legible import legible, utf8, whole, written_as
-from claude_relay.core.reading.resources import named
 
 CHARSETS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 THOUGHT = json.dumps({"type": "thinking", "thinking": "Hm", "signature": FOREIGN + "1"})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.reading.resources import DAY, MOST_NAMED, containers, lasts, made, named
+from claude_relay.core.bodies.resources import DAY, MOST_NAMED, containers, lasts, made, named
 
 FILE, OTHER = "file_011CNha8iCJcU1wXNR6q4V8w", "file_011CPMxVD3fHLUhvTqtsQA5w"
 BATCH, BOX = "msgbatch_013Zva2CMHLNnXjNJJKqJ2EF", "container_011CPR5CNjB747bTd36fQLFk"

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core import spans
 from claude_relay.core.accounting.needs import most_output
+from claude_relay.core.bodies import facts as body
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Endpoint
-from claude_relay.core.formats.anthropic import has_foreign_thinking
-from claude_relay.core.reading import body, spans
+from claude_relay.core.formats.claude.bodies import has_foreign_thinking
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(['a"b', "\\\\", "]}", "{["]),
@@ -70,7 +71,7 @@ def test_others_may_work_while_a_large_body_is_read(
     text = json.dumps(
         {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x" * (4 * spans.HUGE)}]}
     ).encode()
-    rests: list[None] = []
-    monkeypatch.setattr(spans, "rest", lambda: rests.append(None))
+    cooldowns: list[None] = []
+    monkeypatch.setattr(spans, "rest", lambda: cooldowns.append(None))
     work(text)
-    assert len(rests) >= len(text) // spans.HUGE
+    assert len(cooldowns) >= len(text) // spans.HUGE

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.reading import sse
-from claude_relay.core.reading.sse import MAX_EVENT, Event, SseParser
+from claude_relay.core.bodies import sse
+from claude_relay.core.bodies.sse import MAX_EVENT, Event, SseParser
 
 TRANSCRIPTS = sorted((Path(__file__).parents[1] / "transcripts").glob("*.sse"))
 every_transcript = pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

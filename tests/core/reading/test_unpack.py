@@ -8,10 +8,10 @@ import zlib
 import brotli
 import pytest
 
+from claude_relay.core.bodies import unpack as unpack_module
+from claude_relay.core.bodies.unpack import LIMIT, is_packed, unpack
+from claude_relay.core.bodies.zstd import zstd
 from claude_relay.core.errors import RelayError
-from claude_relay.core.reading import unpack as unpack_module
-from claude_relay.core.reading.unpack import LIMIT, is_packed, unpack
-from claude_relay.core.zstd import zstd
 
 from .test_decode import ENCODE, TEXT
 

@@ -16,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from claude_relay.cli.terminal import Failure
+from claude_relay.cli.console.terminal import Failure
 from claude_relay.core.config.locate import ADDON
-from claude_relay.store.database import MissingDatabase, StoreError, read_only
+from claude_relay.store.db.database import MissingDatabase, StoreError, read_only
 
 from .cast import HOST, PROVIDER, ROLES
 

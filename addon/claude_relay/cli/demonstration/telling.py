@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from claude_relay.cli.screen import Screen
-from claude_relay.store.database import read_only
+from claude_relay.cli.console.screen import Screen
+from claude_relay.store.db.database import read_only
 
 from .asking import Answer, Doors
 from .cast import PROVIDER, ROLES, Ask

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.terminal import echo
+from claude_relay.cli.console.terminal import echo
 from claude_relay.core.terminal import harmless
-from claude_relay.store.keys import LIMITS, StoredKey
+from claude_relay.store.vault.records import LIMITS, StoredKey
 
 from . import options, showing
 from .options import given
@@ -102,19 +102,19 @@ def restore(**said: Any) -> None:
     say("restored", found, room.vault.restore([key.id for key in found]))
 
 
-@click.command(short_help="Lift the rests of keys, so that they are used at once.")
+@click.command(short_help="Lift the cooldowns of keys, so that they are used at once.")
 @options.selection
 def reset(**said: Any) -> None:
-    """Lift the rests of keys, those of relay.yaml too, so that the relay uses them at once.
+    """Lift the cooldowns of keys, those of relay.yaml too, so that the relay uses them at once.
 
     \b
     Examples:
       scripts/keys reset v1
-      scripts/keys reset --all --status resting
+      scripts/keys reset --all --status cooldown
     """
     room, found = meant(said, in_hand)
     count = room.vault.reset([key.id for key in found])
-    echo(f"{count} rest{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
+    echo(f"{count} cooldown{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
 
 
 def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str], *, of: int | None = None) -> None:

@@ -11,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from claude_relay.asking import ask
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Endpoint, Facts, Key, Outcome
-from claude_relay.core.verdicts import judge
-from claude_relay.store.keys import LIMITED, NO_CREDIT, REVOKED, UNCLEAR, UNREACHABLE, VALID, CheckResult, StoredKey
+from claude_relay.core.retry.verdicts import judge
+from claude_relay.store.vault.records import (
+    LIMITED,
+    NO_CREDIT,
+    REVOKED,
+    UNCLEAR,
+    UNREACHABLE,
+    VALID,
+    CheckResult,
+    StoredKey,
+)
+from claude_relay.upstream.asking import ask
 
 MEANING = {
     "ok": VALID,
@@ -85,5 +94,5 @@ def meaning(outcome: Outcome, now: float) -> CheckResult:
         good = outcome.status is not None and 200 <= outcome.status < 300
         return CheckResult(VALID) if good else CheckResult(UNCLEAR, reason=f"{outcome.status}: it leads elsewhere")
     status = MEANING.get(verdict.name, UNCLEAR)
-    ends = status == LIMITED and verdict.rest_until is not None and verdict.rest_until > now
-    return CheckResult(status, verdict.rest_until if ends else None, verdict.reason)
+    ends = status == LIMITED and verdict.cooldown_until is not None and verdict.cooldown_until > now
+    return CheckResult(status, verdict.cooldown_until if ends else None, verdict.reason)

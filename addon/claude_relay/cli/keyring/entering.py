@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 
 import click
 
-from claude_relay.cli.terminal import Failure, echo
+from claude_relay.cli.console.terminal import Failure, echo
 from claude_relay.core.config.locate import command
 from claude_relay.core.errors import clean
-from claude_relay.store.keys import NewKey
-from claude_relay.store.vault import Imported
+from claude_relay.store.vault.records import NewKey
+from claude_relay.store.vault.vault import Imported
 
 from . import options, showing
 from .options import given

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from claude_relay.cli.terminal import echo
+from claude_relay.cli.console.terminal import echo
 from claude_relay.core.config.locate import command
 
 from . import options, showing

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.common import CONFIG_HELP
+from claude_relay.cli.console.common import CONFIG_HELP
 from claude_relay.core.config.values import OutboundProxy
-from claude_relay.store.keys import FIELDS, STATES
+from claude_relay.store.vault.records import FIELDS, STATES
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.taking_back import original
-from claude_relay.cli.terminal import echo
+from claude_relay.cli.console.taking_back import original
+from claude_relay.cli.console.terminal import echo
 from claude_relay.core.config import led, way_out
-from claude_relay.store.keyrows import moment
-from claude_relay.store.keys import LIMITED, REVOKED, VALID, CheckResult, StoredKey
+from claude_relay.store.vault.records import LIMITED, REVOKED, VALID, CheckResult, StoredKey
+from claude_relay.store.vault.rows import moment
 
 from . import checking, options, showing
 from .changing import say
@@ -75,7 +75,7 @@ def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float)
     """Ask all of them, with a progress bar; what was found is written down, also when Ctrl-C ends it early."""
     from rich.progress import MofNCompleteColumn, Progress
 
-    from claude_relay.cli.screen import Screen
+    from claude_relay.cli.console.screen import Screen
 
     results: dict[str, CheckResult] = {}
     secrets, way = room.secrets(keys), way_out(room.config, original(os.environ))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from claude_relay.cli.terminal import Failure, echo
-from claude_relay.store.secret import ENVIRONMENT, FILE, KEYRING, SHORTEST, VARIABLE
+from claude_relay.cli.console.terminal import Failure, echo
+from claude_relay.store.vault.secret import ENVIRONMENT, FILE, KEYRING, SHORTEST, VARIABLE
 
 from . import options
 from .entering import at_terminal, stdin

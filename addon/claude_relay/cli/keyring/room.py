@@ -12,17 +12,17 @@ from typing import Any
 
 import click
 
-from claude_relay.cli import running
-from claude_relay.cli.common import load_source, read_config, read_for_clients
-from claude_relay.cli.running import Found
+from claude_relay.cli.console import running
+from claude_relay.cli.console.common import load_source, read_config, read_for_clients
+from claude_relay.cli.console.running import Found
 from claude_relay.core.config import Config
 from claude_relay.core.config.problems import shown, suggest
 from claude_relay.core.exchange import Key
-from claude_relay.core.keys.naming import Name, place_of
-from claude_relay.store.aliases import Aliases
-from claude_relay.store.database import StoreError
-from claude_relay.store.keys import Resting, StoredKey, mask, seconds_of
-from claude_relay.store.vault import Vault
+from claude_relay.core.keys.aliases import Name, place_of
+from claude_relay.store.db.database import StoreError
+from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.vault.records import InCooldown, StoredKey, mask, seconds_of
+from claude_relay.store.vault.vault import Vault
 
 CONFIGURED, RUNNING, VAULT = "relay.yaml", "running relay", "vault"
 """Where a key comes from; the second: only the running relay has it, from the variables of its own terminal."""
@@ -52,14 +52,14 @@ class Room:
 
         In the order of the running relay, then of this shell.
         """
-        rests = self.vault.rests()
+        cooldowns = self.vault.cooldowns()
         own = {
             (key.provider, key.alias): StoredKey(
                 key.id,
                 key.provider,
                 key.alias,
                 mask(key.secret),
-                rests=rests.get((key.provider, key.id), ()),
+                cooldowns=cooldowns.get((key.provider, key.id), ()),
                 source=CONFIGURED,
             )
             for key in self.configured
@@ -92,8 +92,8 @@ class Room:
         """The very keys, by id; damaged ones are missing."""
         wanted = {key.id for key in keys}
         sealed = {key.id for key in keys if key.source == VAULT}
-        lent = [key for group in self.vault.lend(sealed).values() for key in group] if sealed else []
-        return {key.id: key for key in (*self.configured, *lent) if key.id in wanted}
+        issued = [key for group in self.vault.issue(sealed).values() for key in group] if sealed else []
+        return {key.id: key for key in (*self.configured, *issued) if key.id in wanted}
 
     def provider(self, name: str | None) -> str:
         """The provider of that name, or the only one. Raises UsageError."""
@@ -113,7 +113,7 @@ def _called(key: Key, name: Name) -> Key:
 
 def _running(provider: str, key: Mapping[str, Any]) -> StoredKey:
     """A key as the relay's row tells it; it has no id here, for ids come from secrets."""
-    ends = {"out": math.inf, "resting": seconds_of(key["until"]) or math.inf}
-    rests = (Resting("", ends[key["state"]], key["reason"]),) if key["state"] in ends else ()
+    ends = {"out": math.inf, "cooldown": seconds_of(key["until"]) or math.inf}
+    cooldowns = (InCooldown("", ends[key["state"]], key["reason"]),) if key["state"] in ends else ()
     id = f"relay:{provider}/{key['alias']}"
-    return StoredKey(id, provider, key["alias"], key["mask"], attempts=key["used"], rests=rests, source=RUNNING)
+    return StoredKey(id, provider, key["alias"], key["mask"], attempts=key["used"], cooldowns=cooldowns, source=RUNNING)

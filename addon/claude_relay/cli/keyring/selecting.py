@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.terminal import echo
+from claude_relay.cli.console.terminal import echo
 from claude_relay.core.config.locate import command
 from claude_relay.core.errors import clean
-from claude_relay.store.keys import StoredKey
+from claude_relay.store.vault.records import StoredKey
 
 from .room import CONFIGURED, RUNNING, VAULT, Room
 from .showing import names

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from claude_relay.cli.terminal import echo, echo_json, write_csv
-from claude_relay.store.keyrows import moment
-from claude_relay.store.keys import LIMITED, CheckResult, StoredKey, seconds_of
+from claude_relay.cli.console.terminal import echo, echo_json, write_csv
+from claude_relay.store.vault.records import LIMITED, CheckResult, StoredKey, seconds_of
+from claude_relay.store.vault.rows import moment
 
 PIPE = 200
 NAMED = 10
@@ -24,7 +24,7 @@ NAMED = 10
 STYLES = {
     "valid": "green",
     "limited": "yellow",
-    "resting": "yellow",
+    "cooldown": "yellow",
     "no-credit": "red",
     "revoked": "red",
     "out": "red",
@@ -55,11 +55,11 @@ def results(found: Sequence[tuple[StoredKey, CheckResult]], now: float) -> None:
 
 
 def plain(key: StoredKey, now: float) -> dict[str, Any]:
-    """A key as JSON and CSV tell it; flat, but for the rests. Its names are those that `import` understands."""
+    """A key as JSON and CSV tell it; flat, but for the cooldowns. Its names are those that `import` understands."""
     values = asdict(key)
-    limits, rests = values.pop("limits"), values.pop("rests")
-    listed = [{**rest, "until": moment(rest["until"])} for rest in rests if rest["until"] > now]
-    return {"name": key.name, "states": list(key.states(now)), **values, **limits, "rests": listed}
+    limits, cooldowns = values.pop("limits"), values.pop("cooldowns")
+    listed = [{**rest, "until": moment(rest["until"])} for rest in cooldowns if rest["until"] > now]
+    return {"name": key.name, "states": list(key.states(now)), **values, **limits, "cooldowns": listed}
 
 
 def as_json(document: object) -> None:
@@ -71,8 +71,8 @@ def as_csv(keys: Sequence[StoredKey], now: float) -> None:
     """Print CSV with a header."""
     rows = [plain(key, now) for key in keys]
     for row in rows:
-        row.pop("rests")
-    names = [name for name in plain(StoredKey("", "", "", ""), now) if name != "rests"]
+        row.pop("cooldowns")
+    names = [name for name in plain(StoredKey("", "", "", ""), now) if name != "cooldowns"]
     write_csv([names, *([_cell(value) for value in row.values()] for row in rows)], for_import=True)
 
 
@@ -118,7 +118,7 @@ def _print(titles: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from claude_relay.cli.screen import Screen
+    from claude_relay.cli.console.screen import Screen
 
     grid = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     for title in titles:
@@ -134,8 +134,8 @@ def _style(title: str, cell: str) -> str:
 
 def _state(key: StoredKey, now: float) -> str:
     """Every state but the usual one, with the end where there is one."""
-    ends = [rest.until for rest in key.rests if not rest.scope]
-    until = {LIMITED: seconds_of(key.check_until), "resting": max(ends, default=None)}
+    ends = [rest.until for rest in key.cooldowns if not rest.scope]
+    until = {LIMITED: seconds_of(key.check_until), "cooldown": max(ends, default=None)}
     words = [word for word in key.states(now) if word != "enabled" and (word != "unchecked" or key.source == "vault")]
     return ", ".join(_until(word, until.get(word), now) for word in words) or "enabled"
 
@@ -148,9 +148,11 @@ def _until(word: str, end: float | None, now: float) -> str:
 
 
 def _why(key: StoredKey, now: float) -> str:
-    """Why it rests, what rests with a model, and what its last check said."""
-    rests = [f"{rest.scope}: {rest.reason}" if rest.scope else rest.reason for rest in key.rests if rest.until > now]
-    return "; ".join(dict.fromkeys(reason for reason in (*rests, key.check_reason) if reason))
+    """Why it has a cooldown, and with which model, and what its last check said."""
+    cooldowns = [
+        f"{rest.scope}: {rest.reason}" if rest.scope else rest.reason for rest in key.cooldowns if rest.until > now
+    ]
+    return "; ".join(dict.fromkeys(reason for reason in (*cooldowns, key.check_reason) if reason))
 
 
 def _limits(key: StoredKey) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from claude_relay.store.reports import Line
+from claude_relay.store.ledger.reports import Line
 
 UNITS: Final = (("G", 10**9), ("M", 10**6), ("k", 10**3))
 

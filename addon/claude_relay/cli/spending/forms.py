@@ -11,10 +11,10 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from claude_relay.cli.terminal import echo, echo_json, write_csv
-from claude_relay.store.reports import COLUMNS, TIMES, Line, Report
+from claude_relay.cli.console.common import shown_path
+from claude_relay.cli.console.terminal import echo, echo_json, write_csv
+from claude_relay.store.ledger.reports import COLUMNS, TIMES, Line, Report
 
-from ..common import shown_path
 from .cells import CELLS, EXPENDABLE, estimates
 from .charts import bar, sparkline, squeezed
 from .source import FIRST_REQUEST
@@ -95,7 +95,7 @@ def on_terminal() -> bool:
 
 def console() -> Console:
     """The terminal, or a wide one: a pipe has no edge."""
-    from claude_relay.cli.screen import Screen
+    from claude_relay.cli.console.screen import Screen
 
     return Screen(highlight=False, width=None if on_terminal() else PIPE)
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from claude_relay.cli.terminal import echo, echo_json, write_csv
-from claude_relay.store.lookups import COLUMNS, Session
+from claude_relay.cli.console.common import shown_path
+from claude_relay.cli.console.terminal import echo, echo_json, write_csv
+from claude_relay.store.ledger.lookups import COLUMNS, Session
 
-from ..common import shown_path
 from .cells import about, count, dollars, estimates, percent
 from .forms import ROWS, console
 from .source import FIRST_REQUEST

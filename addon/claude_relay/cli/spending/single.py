@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from claude_relay.cli.terminal import Failure, echo_json
-from claude_relay.store.lookups import Found, NotOne
+from claude_relay.cli.console.terminal import Failure, echo_json
+from claude_relay.store.ledger.lookups import Found, NotOne
 
 from .cells import about, count, dollars, duration, estimates
 from .forms import console

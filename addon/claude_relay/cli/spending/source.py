@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from claude_relay.cli.terminal import Failure
+from claude_relay.cli.console.common import shown_path
+from claude_relay.cli.console.terminal import Failure
 from claude_relay.core.config.locate import command
-from claude_relay.store.database import MissingDatabase, StoreError, read_only
-
-from ..common import shown_path
+from claude_relay.store.db.database import MissingDatabase, StoreError, read_only
 
 FIRST_REQUEST = f"Send a first one: start {command('relay')}, then in another shell: {command('env')} -- claude"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from claude_relay.store.reports import Report
+from claude_relay.store.ledger.reports import Report
 
 from .forms import console, parts
 

@@ -17,7 +17,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple, Protocol
 
 from claude_relay.core.notices import Kind
-from claude_relay.core.routing import fits
+from claude_relay.core.routing.routes import fits
 
 NANO = 1_000_000_000
 """Reservations are counted in whole billionths of a USD: what is added and taken away again leaves nothing."""
@@ -131,7 +131,7 @@ class Account:
     def is_full(self, nano: int, reserved: int) -> bool:
         """Whether a request that may cost `nano` has no room beside what is reserved; both in billionths of a USD.
 
-        As long as something is left, one request has room alone: otherwise a rest smaller than any reserve would never be used.
+        As long as something is left, one request has room alone: otherwise a cooldown smaller than any reserve would never be used.
         """
         if self.ended:
             return True

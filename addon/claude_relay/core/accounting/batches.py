@@ -26,13 +26,13 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
+from claude_relay.core.bodies.decode import Decoder
+from claude_relay.core.bodies.lenient import ABSENT, BAD_JSON, text, value
 from claude_relay.core.exchange import Endpoint
-from claude_relay.core.reading.decode import Decoder
-from claude_relay.core.reading.lenient import ABSENT, BAD_JSON, text, value
 
+from .meter import Meter, terms_of
 from .terms import Terms
 from .tokens import Tally, Usage
-from .usage import Meter, terms_of
 
 LONGEST_LINE = 32 * 1024 * 1024
 """Bytes of one result; a longer one makes the sum unknown."""

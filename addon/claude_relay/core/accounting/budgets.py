@@ -20,7 +20,7 @@ from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from claude_relay.core.errors import BudgetError
-from claude_relay.core.exchange import Hop
+from claude_relay.core.exchange import Target
 from claude_relay.core.notices import Kind, Notice
 
 from .accounts import NANO, Account, Counted, RuleLike, Span, Sum, covers, span
@@ -155,12 +155,12 @@ class Budgets:
 
     def admitted(
         self,
-        hops: Sequence[Hop],
+        targets: Sequence[Target],
         at: float,
         name_at: Callable[[str], str],
         asks: Callable[[str, str], Sequence[Ask]] | None = None,
         able: Callable[[str], bool] = lambda provider: True,
-    ) -> tuple[Hop, ...]:
+    ) -> tuple[Target, ...]:
         """The providers of a route that may be paid: what has no room is left out, or replaced by the one it leads to.
 
         name_at   the name of the model asked for, at a provider
@@ -170,21 +170,21 @@ class Budgets:
         Raises BudgetError when none is left.
         """
         if not self._accounts:
-            return tuple(hops)
-        admitted: dict[str, Hop] = {}
+            return tuple(targets)
+        admitted: dict[str, Target] = {}
         refused: list[Exhausted] = []
-        for asked in hops:
-            hop: Hop | None = asked
+        for asked in targets:
+            target: Target | None = asked
             seen: set[str] = set()
-            while hop and hop.provider not in seen:
-                seen.add(hop.provider)
-                wanted = (Ask(hop.model, 0),) if asks is None else asks(hop.provider, hop.model)
-                if (over := self._over(at, hop.provider, wanted)) is None:
-                    admitted.setdefault(hop.provider, hop)
+            while target and target.provider not in seen:
+                seen.add(target.provider)
+                wanted = (Ask(target.model, 0),) if asks is None else asks(target.provider, target.model)
+                if (over := self._over(at, target.provider, wanted)) is None:
+                    admitted.setdefault(target.provider, target)
                     break
                 refused.append(over)
                 then = over.rule.then
-                hop = None if then == STOP or not able(then) else Hop(then, name_at(then))
+                target = None if then == STOP or not able(then) else Target(then, name_at(then))
         if not admitted and refused:
             raise self._error(refused, at)
         return tuple(admitted.values())

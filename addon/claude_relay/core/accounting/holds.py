@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from claude_relay.core.routing import fits
+from claude_relay.core.routing.routes import fits
 
 from .accounts import RuleLike, covers
 

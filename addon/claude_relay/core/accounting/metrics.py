@@ -10,7 +10,7 @@ answered for, and neither a key nor a session is a label. Must not know who asks
 The text: https://prometheus.io/docs/instrumenting/exposition_formats/, the names: https://prometheus.io/docs/practices/naming/
 """
 
-# ruff: noqa: D102 (the fields of a row, which store/tables describes)
+# ruff: noqa: D102 (the fields of a row, which store/ledger/rows describes)
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Settled(Protocol):
 class Gauges:
     """How the relay is at this moment.
 
-    keys           how many, by provider and state: ready, resting, out, full
+    keys           how many, by provider and state: ready, cooldown, out, full
     in_flight      requests under way
     sessions       conversations with a seat at a key
     ledger_queue   rows that are not in the database yet
@@ -247,7 +247,7 @@ class Metrics:
             yield head(family.name, family.text, family.kind)
             yield from family.lines()
         yield from gauge(
-            "keys", "Keys by state: ready, resting, out, full.", ("provider", "state"), gauges.keys.items()
+            "keys", "Keys by state: ready, cooldown, out, full.", ("provider", "state"), gauges.keys.items()
         )
         for name, text, value in (
             ("requests_in_flight", "Requests under way.", gauges.in_flight),

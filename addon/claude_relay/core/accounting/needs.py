@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 import msgspec
 from msgspec import Raw
 
+from claude_relay.core.bodies.legible import read_leniently, utf8
+from claude_relay.core.bodies.lenient import ABSENT, BAD_JSON, count, text, value
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Facts
-from claude_relay.core.reading.legible import read_leniently, utf8
-from claude_relay.core.reading.lenient import ABSENT, BAD_JSON, count, text, value
-from claude_relay.core.reading.spans import find
+from claude_relay.core.spans import find
 
 UNKNOWN = 4_000
 """Tokens of output that are expected of a model without history."""

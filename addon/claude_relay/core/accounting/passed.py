@@ -15,7 +15,7 @@ import re
 
 import msgspec
 
-from claude_relay.core.reading.lenient import mapping, text, value
+from claude_relay.core.bodies.lenient import mapping, text, value
 
 SAMPLE = 64 * 1024
 """Bytes of events by which the rest is judged."""

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from claude_relay.core.routing import fits
+from claude_relay.core.routing.routes import fits
 
 from .terms import ORDINARY, Terms
 from .tokens import Usage

@@ -31,7 +31,7 @@ from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Final
 
-from claude_relay.core.reading.lenient import count, mapping, text
+from claude_relay.core.bodies.lenient import count, mapping, text
 
 from .terms import NAMES, Terms
 

@@ -23,7 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from ..exchange import Key
+from claude_relay.core.exchange import Key
+
 from . import spending, values
 from .doors import Bounds, Listen
 from .section import SIZE, Duration, Host, Period, Section, empty, number

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import RelayError
+from claude_relay.core.errors import RelayError
 
 type Place = tuple[str | int, ...]
 """Where something stands in the document: `("providers", "anthropic", "keys", 0)`."""

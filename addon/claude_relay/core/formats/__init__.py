@@ -18,9 +18,9 @@ from importlib import import_module
 from .base import Format
 
 MODULES: Mapping[str, str] = {
-    "openai-chat": "openai_chat",
-    "openai-responses": "openai_responses",
-    "gemini": "gemini",
+    "openai-chat": "openai.chat",
+    "openai-responses": "openai.responses",
+    "gemini": "gemini.requests",
 }
 """By the name in `format:`; Claude's own, `anthropic`, is not translated and so not in it."""
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from claude_relay.core.bodies.lenient import BOM, value
 from claude_relay.core.errors import RelayError, error_type
 from claude_relay.core.exchange import Outcome
-from claude_relay.core.reading.lenient import BOM, value
 
 from .conversation import Conversation, Json
 

@@ -10,7 +10,7 @@ It must not know what the counts are called.
 
 from __future__ import annotations
 
-from claude_relay.core.reading.lenient import count, mapping
+from claude_relay.core.bodies.lenient import count, mapping
 
 from .conversation import Json
 

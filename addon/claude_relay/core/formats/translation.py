@@ -25,14 +25,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from claude_relay.core.reading.decode import Decoder
-from claude_relay.core.reading.lenient import BAD_JSON, BOM
-from claude_relay.core.reading.sniff import Shape, sniff
-from claude_relay.core.reading.sse import Event, SseParser
+from claude_relay.core.bodies.decode import Decoder
+from claude_relay.core.bodies.lenient import BAD_JSON, BOM
+from claude_relay.core.bodies.sniff import Shape, sniff
+from claude_relay.core.bodies.sse import Event, SseParser
 
-from .alive import grows_silent, says_something
 from .base import Format
 from .conversation import Json
+from .progress import grows_silent, says_something
 from .writer import Writer
 
 MAX_BODY = 32 * 1024 * 1024

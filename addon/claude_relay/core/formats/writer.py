@@ -24,7 +24,7 @@ from typing import Literal
 
 import msgspec
 
-from claude_relay.core.reading.lenient import BAD_JSON, count
+from claude_relay.core.bodies.lenient import BAD_JSON, count
 
 FOREIGN = "relay-thoughts-of-another-model"
 """What stands in the place of Claude's signature under the thoughts of other models. Claude would refuse it, so it is known by this.

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from claude_relay.core.bodies.ratelimits import family_of
 from claude_relay.core.exchange import Facts
-
-from .limits import family_of
 
 MARK = "\0"
 """Between the parts of a kind."""

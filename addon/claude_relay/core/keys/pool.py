@@ -19,17 +19,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress
 
-from claude_relay.core.exchange import Attempt, Blame, Key, Length, Verdict
+from claude_relay.core.exchange import Attempt, Cause, Key, Length, Verdict
 
-from .blame import RouteBlame
+from .cooldown import Row
+from .cooldowns import ORDINARY, Cooldowns
+from .headroom import Headroom
 from .kinds import scopes_of
 from .load import Load
+from .outliers import RouteBlame
 from .readiness import Readiness, Tier, Tiers, both, outranks
-from .rest import Row
-from .rests import ORDINARY, Rests
-from .rooms import Rooms
-from .states import KeyState, PoolState
-from .strategies import DEFAULT, STRATEGIES, Random, chance_of
+from .selection import DEFAULT, STRATEGIES, Random, chance_of
+from .status import KeyState, PoolState
 
 HOUR = 3600.0
 RECHECK = 6 * HOUR
@@ -39,7 +39,7 @@ GROWTH: Mapping[Length, tuple[float, float]] = {Length.SLOW: (HOUR, 24 * HOUR)}
 USUAL_GROWTH = (1.0, 1800.0)
 PROBE_POLL = 1.0
 OWN = ("",)
-SCOPE = {Blame.KEY: 0, Blame.KEY_MODEL: 1, Blame.KEY_FAMILY: 2}
+SCOPE = {Cause.KEY: 0, Cause.KEY_MODEL: 1, Cause.KEY_FAMILY: 2}
 
 
 class Pool:
@@ -52,25 +52,25 @@ class Pool:
         *,
         strategy: str = DEFAULT,
         passthrough: bool = True,
-        rests: Rests | None = None,
+        cooldowns: Cooldowns | None = None,
     ) -> None:
         self.provider = provider
-        self.rests = Rests() if rests is None else rests
+        self.cooldowns = Cooldowns() if cooldowns is None else cooldowns
         self.cursor = -1
         self.load = Load()
         self._position: dict[str, int] = {}
-        self._blame = RouteBlame()
-        self._rooms = Rooms()
+        self._outliers = RouteBlame()
+        self._headroom = Headroom()
         self._now = 0.0
         self._among = b""
         self._set(keys, strategy, passthrough)
 
     def replace(self, keys: Sequence[Key], *, strategy: str | None = None, passthrough: bool | None = None) -> None:
-        """Take over new keys and settings. Keys with the same id keep their rests and counters; the others are forgotten."""
+        """Take over new keys and settings. Keys with the same id keep their cooldowns and counters; the others are forgotten."""
         self._set(keys, strategy or self.strategy, self.passthrough if passthrough is None else passthrough)
-        self.rests.prune(self._position)
-        self._blame.prune(self._position)
-        self._rooms.prune(self._position)
+        self.cooldowns.prune(self._position)
+        self._outliers.prune(self._position)
+        self._headroom.prune(self._position)
 
     def _set(self, keys: Sequence[Key], strategy: str, passthrough: bool) -> None:
         self._choose = STRATEGIES[strategy]
@@ -79,7 +79,7 @@ class Pool:
         self.keys = tuple(unique.values())
         self.load.replace(self.keys, self._position)
         self._position = {key.id: number for number, key in enumerate(self.keys)}
-        self._ready = Readiness(self.keys, self.rests)
+        self._ready = Readiness(self.keys, self.cooldowns)
         self._chances = tuple(chance_of(key) for key in self.keys)
         self._summed: tuple[bytes, Sequence[float]] = b"", ()
         self._taken_out: tuple[bytes, tuple[Key, ...]] = b"", ()
@@ -109,7 +109,7 @@ class Pool:
     ) -> Key | None:
         """A key that rests for nothing but having been denied this model; None when there is none."""
         own, denied, *others = scopes_of(model)
-        blocked, rest = self.rests.blocked, (own, *others)
+        blocked, rest = self.cooldowns.blocked, (own, *others)
         mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, rest, now) for key in self.keys)
         self._now = now
         return self._pick((Tier(tuple(compress(self.keys, mask)), mask),), exclude, random)
@@ -126,13 +126,13 @@ class Pool:
 
     def is_ready(self, key: Key, model: str, now: float, *, probe: bool = True) -> bool:
         """Whether this very key may be used for the model. `probe` False: not if it is half-open."""
-        look = self.rests.look(key.id, scopes_of(model), now)
+        look = self.cooldowns.look(key.id, scopes_of(model), now)
         takes = key.id in self._position and self.load.takes(key.id, now)
         return takes and not look.blocked and (probe or not look.half_open)
 
-    def is_resting(self, key: Key, model: str, now: float) -> bool:
+    def is_in_cooldown(self, key: Key, model: str, now: float) -> bool:
         """Whether it is of no use for the model even if its limits allow more."""
-        return key.id not in self._position or self.rests.blocked(key.id, scopes_of(model), now)
+        return key.id not in self._position or self.cooldowns.blocked(key.id, scopes_of(model), now)
 
     def is_outranked(self, key: Key, model: str, now: float) -> bool:
         """Whether a key of an earlier tier is ready."""
@@ -141,7 +141,7 @@ class Pool:
 
     def opens(self, key: Key, model: str, now: float) -> tuple[float, bool]:
         """When this very key is free (math.inf: not by itself), and whether that is known."""
-        end, known = self.rests.opens(key.id, scopes_of(model), now, busy_until=now + PROBE_POLL)
+        end, known = self.cooldowns.opens(key.id, scopes_of(model), now, busy_until=now + PROBE_POLL)
         return max(end, self.load.opens(key.id, now)), known
 
     def soonest(
@@ -187,12 +187,12 @@ class Pool:
     def started(self, key: Key, model: str, now: float) -> bool:
         """A request with this key starts. True when it probes a half-open key. Pair it with one `finished`."""
         self.load.started(key.id, now)
-        self._rooms.started(key.id)
-        return self.rests.probe(key.id, scopes_of(model), now)
+        self._headroom.started(key.id)
+        return self.cooldowns.probe(key.id, scopes_of(model), now)
 
     def answered(self, key: Key) -> None:
         """The head of an answer is there, or there will be none: what the request takes is known. Once for each `started`."""
-        self._rooms.answered(key.id)
+        self._headroom.answered(key.id)
 
     def finished(self, key: Key) -> None:
         """The request is over. Keys that left the pool meanwhile are counted down too."""
@@ -205,7 +205,7 @@ class Pool:
     def abandoned(self, key: Key, model: str, *, probe: bool) -> None:
         """The request ended without an outcome that says something about the key; if it was a probe, the next one may probe."""
         if probe:
-            self.rests.release(key.id, scopes_of(model))
+            self.cooldowns.release(key.id, scopes_of(model))
 
     # --- what answers do ---
 
@@ -224,26 +224,26 @@ class Pool:
         today  now, in the terms in which headers name dates; None: the same
         """
         if probe:
-            self.rests.release(key.id, scopes_of(model))
-        self.rests.succeeded(key.id, scopes_of(model), now, probe=probe)
-        self._blame.succeeded(key.id, now)
-        if not self.rests.blocked(key.id, OWN, now):
+            self.cooldowns.release(key.id, scopes_of(model))
+        self.cooldowns.succeeded(key.id, scopes_of(model), now, probe=probe)
+        self._outliers.succeeded(key.id, now)
+        if not self.cooldowns.blocked(key.id, OWN, now):
             self.load.succeeded(key.id)
         if key.id in self._position:
-            self._rooms.saw(key.id, headers, now, now if today is None else today)
+            self._headroom.saw(key.id, headers, now, now if today is None else today)
 
     def apply(
         self, verdict: Verdict, key: Key, model: str, now: float, random: Random = lambda: 0.0, *, probe: bool = False
     ) -> None:
         """Let the key, or its pair with the model, family or limits, rest as the verdict says. Who is not to blame is left alone."""
         if probe:
-            self.rests.release(key.id, scopes_of(model))
-        if key.id in self._position and verdict.blame in SCOPE:
+            self.cooldowns.release(key.id, scopes_of(model))
+        if key.id in self._position and verdict.cause in SCOPE:
             self._rest(key, _scope(verdict, model), verdict, now, random)
 
     def failed_alone(self, verdict: Verdict, key: Key, now: float, random: Random = lambda: 0.0) -> None:
         """A request met this failure of the route with the key, and then succeeded with another key of the pool."""
-        if key.id in self._position and self._blame.failed(key.id):
+        if key.id in self._position and self._outliers.failed(key.id):
             self._grow(key, "", verdict, now, random, *USUAL_GROWTH)
 
     def overloaded(self, key: Key, now: float) -> None:
@@ -252,14 +252,14 @@ class Pool:
 
     def is_well(self, now: float, besides: Key) -> bool:
         """Whether the provider has answered to another key within the last minute."""
-        return self._blame.is_well(now, besides.id)
+        return self._outliers.is_well(now, besides.id)
 
     def _rest(self, key: Key, scope: str, verdict: Verdict, now: float, random: Random) -> None:
-        length, until = verdict.rest, verdict.rest_until
+        length, until = verdict.cooldown, verdict.cooldown_until
         if until is not None and until > now:
             recheck = LOOKS.get(length, math.inf)
             stated = until != math.inf
-            self.rests.extend(
+            self.cooldowns.extend(
                 key.id, scope, until=until, now=now, reason=verdict.reason, stated=stated, recheck=recheck
             )
             self._rested(key.id, scope)
@@ -270,7 +270,9 @@ class Pool:
         self, key: Key, scope: str, verdict: Verdict, now: float, random: Random, first: float, longest: float
     ) -> None:
         stretch = 1.0 + 0.1 * random()  # keys that failed together must not come back together
-        self.rests.grow(key.id, scope, now=now, reason=verdict.reason, first=first, longest=longest, stretch=stretch)
+        self.cooldowns.grow(
+            key.id, scope, now=now, reason=verdict.reason, first=first, longest=longest, stretch=stretch
+        )
         self._rested(key.id, scope)
 
     def _rested(self, key_id: str, scope: str) -> None:
@@ -279,8 +281,8 @@ class Pool:
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Take rests of an earlier run or another process (`Rests.snapshot`, `Rests.drain`), as far as they concern this pool."""
-        for key_id in self.rests.restore(row for row in rows if row["key_id"] in self._position):
-            if "" in self.rests.of(key_id):
+        for key_id in self.cooldowns.restore(row for row in rows if row["key_id"] in self._position):
+            if "" in self.cooldowns.of(key_id):
                 self.load.rested(key_id)
 
     # --- what strategies and reports ask ---
@@ -299,7 +301,7 @@ class Pool:
 
     def room(self, key: Key) -> float:
         """The share that is left of its scarcest limit by now, requests under way counted in; 1.0 when never seen."""
-        return self._rooms.of(key.id, self._now)
+        return self._headroom.of(key.id, self._now)
 
     def sums(self) -> Sequence[float]:
         """The running sums of the weights of those that the latest choice is among."""
@@ -315,9 +317,9 @@ class Pool:
     def notable(self, now: float) -> Iterator[KeyState]:
         """The states of the keys that are not just ready, idle and unused, one after another: it costs little, and may be paused."""
         self._now = now
-        load, resting, room = self.load, self.rests.known(), self._rooms.of
+        load, in_cooldown, room = self.load, self.cooldowns.known(), self._headroom.of
         for key in self.keys:
-            if key.id in resting or not load.takes(key.id, now):
+            if key.id in in_cooldown or not load.takes(key.id, now):
                 yield self._key_state(key, now)
             elif used := load.used(key.id):
                 yield KeyState(key.alias, "ready", None, "", load.busy(key.id), used, room(key.id, now))
@@ -325,14 +327,14 @@ class Pool:
     def _key_state(self, key: Key, now: float) -> KeyState:
         load, why_full = self.load, self.load.why_full(key.id, now)
         counts = load.busy(key.id), load.used(key.id), self.room(key)
-        return KeyState.of(key.alias, self.rests.of(key.id), why_full, now, *counts)
+        return KeyState.of(key.alias, self.cooldowns.of(key.id), why_full, now, *counts)
 
 
 def _scope(verdict: Verdict, kind: str) -> str:
     """What a cooldown hangs on. The limits of a key are those of ordinary requests; others have limits of their own."""
     scopes = scopes_of(kind)
-    of_limits = verdict.blame is Blame.KEY and verdict.rest is Length.STATED
-    return scopes[-1] if of_limits and len(scopes) > ORDINARY else scopes[SCOPE[verdict.blame]]
+    of_limits = verdict.cause is Cause.KEY and verdict.cooldown is Length.STATED
+    return scopes[-1] if of_limits and len(scopes) > ORDINARY else scopes[SCOPE[verdict.cause]]
 
 
 class Pools(Mapping[str, Pool]):

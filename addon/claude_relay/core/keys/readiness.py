@@ -1,8 +1,8 @@
-"""Which keys of a pool do not rest, tier by tier, kept until a rest changes or the clock reaches the end of one.
+"""Which keys of a pool do not rest, tier by tier, kept until a cooldown changes or the clock reaches the end of one.
 
 So a choice among a thousand keys costs no look at each of them. It must not know limits, strategies or verdicts.
 
-    Readiness(keys, rests).of("claude-opus-4-5", now).every     -> (Tier of the first, Tier of the second, …)
+    Readiness(keys, cooldowns).of("claude-opus-4-5", now).every     -> (Tier of the first, Tier of the second, …)
 
 A mask has a byte for each key, in the pool's order: 1 for those it names, else 0. Masks are combined and applied in a microsecond.
 """
@@ -16,8 +16,8 @@ from itertools import compress
 
 from claude_relay.core.exchange import Key
 
-from .rests import Rests, scopes_of
-from .strategies import by_tier
+from .cooldowns import Cooldowns, scopes_of
+from .selection import by_tier
 
 MODELS_REMEMBERED = 64
 
@@ -49,9 +49,9 @@ class Ready:
 class Readiness:
     """Who of these keys is ready, by model."""
 
-    def __init__(self, keys: Sequence[Key], rests: Rests) -> None:
+    def __init__(self, keys: Sequence[Key], cooldowns: Cooldowns) -> None:
         self._keys = keys
-        self._rests = rests
+        self._cooldowns = cooldowns
         self._place = {key.id: place for place, key in enumerate(keys)}
         self._tiers = [self._mask(tier) for tier in by_tier(keys)]
         self._ready: dict[str, Ready] = {}
@@ -63,7 +63,7 @@ class Readiness:
     def of(self, model: str, now: float) -> Ready:
         """Who is ready for a model."""
         ready = self._ready.get(model)
-        if ready and ready.version == self._rests.version and ready.since <= now < ready.until:
+        if ready and ready.version == self._cooldowns.version and ready.since <= now < ready.until:
             return ready
         if len(self._ready) >= MODELS_REMEMBERED:  # clients choose these names
             self._ready.clear()
@@ -71,9 +71,9 @@ class Readiness:
         return ready
 
     def _survey(self, model: str, now: float) -> Ready:
-        scopes, rests = scopes_of(model), self._rests
-        known = rests.known() & self._place.keys()  # nearly always few: the others cost nothing
-        looks = [(self._place[key], rests.look(key, scopes, now)) for key in known]
+        scopes, cooldowns = scopes_of(model), self._cooldowns
+        known = cooldowns.known() & self._place.keys()  # nearly always few: the others cost nothing
+        looks = [(self._place[key], cooldowns.look(key, scopes, now)) for key in known]
         every = bytearray(b"\1" * len(self._keys))
         for place, look in looks:
             every[place] = not look.blocked
@@ -81,7 +81,7 @@ class Readiness:
         for place, look in looks:
             sure[place] = sure[place] and not look.half_open
         until = min((look.changes for _, look in looks), default=math.inf)
-        return Ready(rests.version, now, until, self._among(every), self._among(sure))
+        return Ready(cooldowns.version, now, until, self._among(every), self._among(sure))
 
     def _among(self, those: Mask) -> Tiers:
         masks = [both(tier, those) for tier in self._tiers]

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from claude_relay.core.accounting.usage import Usage
+from claude_relay.core.accounting.meter import Usage
 
 WARM = 300.0
 WARM_LONG = 3600.0

@@ -1,0 +1,169 @@
+"""What several commands need: the configuration, mitmproxy's folder, and starting another program.
+
+>>> mitm_option(["--set", "confdir=/tmp/x", "-q"], "confdir")
+'/tmp/x'
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
+
+from claude_relay.core.config import Config, ConfigError, Problem, default, lacks_variables, parse
+from claude_relay.core.config.locate import ADDON, base, is_checkout, locate, usual_file
+from claude_relay.store.authority import usual_folder
+
+from .terminal import Failure, echo
+
+CONFIG_HELP = f"The configuration. Default: RELAY_CONFIG, else {'the one beside addon/' if is_checkout() else usual_file(os.environ)}."
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A configuration and where it came from; `path` None: the defaults.
+
+    lacks    why only the sections that concern clients could be read
+    listens  whether `listen` was among them
+    """
+
+    config: Config
+    path: Path | None
+    text: bytes
+    lacks: ConfigError | None = None
+    listens: bool = True
+
+
+def find_config(path: str | None) -> Path | None:
+    """The file that counts, or None for the defaults."""
+    return locate(path, os.environ, Path.cwd())
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person here would write it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def read_config(path: str | None) -> Source:
+    """Find, read and check the configuration. Raises ConfigError."""
+    found = find_config(path)
+    if found is None:
+        return Source(default(os.environ, folder=base(None, os.environ)), None, b"")
+    try:
+        text = found.read_bytes()
+    except OSError as error:
+        remedy = "name another file, or unset RELAY_CONFIG"
+        raise ConfigError([Problem(shown_path(found), None, "", f"{error.strerror}; {remedy}")]) from None
+    return Source(parse(text, environ=os.environ, where=shown_path(found), folder=found.parent), found, text)
+
+
+PARTS = (("listen", "database", "intercept"), ("listen", "database"), ("database", "intercept"), ("database",))
+"""Sections that concern clients; the first of these that need no variable which is unset."""
+
+
+def read_for_clients(path: str | None) -> Source:
+    """As `read_config`, but where variables are unset that only the relay's own terminal has, without the sections that need them.
+
+    Raises ConfigError when even `database` needs one, or something else is wrong.
+    """
+    try:
+        return read_config(path)
+    except ConfigError as error:
+        found = find_config(path)
+        if found is None or not lacks_variables(error):
+            raise
+        return _part_of(found, error)
+
+
+def _part_of(found: Path, why: ConfigError) -> Source:
+    text = found.read_bytes()
+    for sections in PARTS:
+        with suppress(ConfigError):
+            config = parse(text, environ=os.environ, where=shown_path(found), folder=found.parent, only=sections)
+            return Source(config, found, text, why, "listen" in sections)
+    raise why
+
+
+def load_source(path: str | None, read: Callable[[str | None], Source] = read_config) -> Source:
+    """For commands that cannot go on without: prints every problem and ends with status 2."""
+    try:
+        return read(path)
+    except ConfigError as error:
+        give_up(error)
+
+
+def give_up(error: ConfigError) -> NoReturn:
+    """Print every problem and end with status 2."""
+    echo("The configuration cannot be used:", err=True, bold=True)
+    for problem in error.problems:
+        echo(f"  {problem}", err=True)
+    if lacks_variables(error):
+        echo("Set these variables here as in the terminal where the relay runs.", err=True)
+    raise SystemExit(2)
+
+
+def load_database(path: str | None) -> Path:
+    """The configuration's database, for commands that need nothing else of it."""
+    return load_source(path, read_for_clients).config.database
+
+
+def load_config(path: str | None) -> Config:
+    """The configuration at `path`, else where DESIGN says; prints every problem and ends with status 2."""
+    return load_source(path).config
+
+
+def mitm_option(arguments: Sequence[str], name: str) -> str | None:
+    """The value that mitmproxy's `--set NAME=VALUE` gives in a command line; the last one counts."""
+    settings = [after for before, after in pairwise(arguments) if before == "--set"]
+    settings += [argument.removeprefix("--set=") for argument in arguments if argument.startswith("--set=")]
+    values = [setting.partition("=")[2] for setting in settings if setting.partition("=")[0] == name]
+    return values[-1] if values else None
+
+
+def confdir(settings: Sequence[str]) -> Path:
+    """The folder of mitmproxy's that holds the CA; `settings` are the arguments of `--set`."""
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    named = mitm_option(arguments, "confdir")
+    return (Path(named).expanduser() if named else usual_folder(os.environ)).absolute()
+
+
+def addon_script() -> Path:
+    """What mitmdump loads: addon/relay.py in a checkout, else the copy inside the package."""
+    checkout = ADDON / "relay.py"
+    return (
+        checkout if ADDON.name == "addon" and checkout.is_file() else Path(__file__).parents[1] / "script" / "relay.py"
+    )
+
+
+def become_mitmproxy(program: str, arguments: Sequence[str]) -> NoReturn:
+    """Turn this process into mitmdump or mitmweb: the same entry point their own commands have, without a second interpreter."""
+    try:
+        entries = distribution("mitmproxy").entry_points
+    except PackageNotFoundError:
+        raise Failure(
+            "mitmproxy is not installed; scripts/relay installs it, else: pip install mitmproxy-claude-relay"
+        ) from None
+    entry = next(entry for entry in entries if entry.group == "console_scripts" and entry.name == program)
+    sys.argv = [program, *arguments]
+    sys.exit(entry.load()())
+
+
+def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """Turn this process into another program, its exit status included; 127 when there is none, 126 when it may not run."""
+    try:
+        if os.name == "nt":  # there, exec would return to the shell at once
+            sys.exit(subprocess.run(command, env=environ, check=False).returncode)
+        os.execvpe(command[0], list(command), environ)
+    except FileNotFoundError:
+        echo(f"{command[0]}: no such program", err=True)
+        sys.exit(127)
+    except OSError as error:
+        echo(f"{command[0]}: {error.strerror}", err=True)
+        sys.exit(126)

@@ -1,0 +1,100 @@
+"""How much of its scarcest limit each key has left: what the headers of its latest answer said, brought up to now.
+
+    refilled      limits of a minute are token buckets: what was left grows evenly until the reset; a window of hours does not
+    under way     a request not answered yet has taken its part, which no header says: what answers took of this key on average
+
+    rooms.started("key-id")
+    rooms.answered("key-id")
+    rooms.saw("key-id", {"anthropic-ratelimit-requests-remaining": "5", …}, now, now)
+    rooms.of("key-id", now)         -> 0.1
+
+Both matter: without the second, all requests that come before the first answer go to the same key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from claude_relay.core.bodies.ratelimits import headroom
+
+USUAL_COST = 0.05
+"""What a request takes of a key that nothing is known of."""
+WEIGHT = 0.2
+"""Of the newest answer in the average."""
+
+
+@dataclass(slots=True)
+class _Limit:
+    """One key: `share` was left when it was `seen`, and grows by `gain` a second until `reset`, when all is there again.
+
+    cost     what an answer takes
+    waiting  the latest headers, when nobody has read them yet; `answers` since the last reading
+    """
+
+    share: float = 1.0
+    seen: float = -math.inf
+    reset: float = -math.inf
+    gain: float = 0.0
+    cost: float = USUAL_COST
+    waiting: tuple[Mapping[str, str], float, float] | None = None
+    answers: int = 0
+
+    def left(self, now: float) -> float:
+        """The share that is left, requests under way not counted."""
+        return 1.0 if now >= self.reset else self.share + self.gain * (now - self.seen)
+
+    def read(self) -> None:
+        """Read the latest headers; what is missing against the refilled share is the cost of the answers since the last time."""
+        assert self.waiting is not None
+        (headers, seen, today), self.waiting = self.waiting, None
+        found = headroom(headers, today)
+        if found is None:
+            return
+        taken = (self.left(seen) - found.share) / self.answers
+        if self.seen > -math.inf and taken > 0:
+            self.cost += WEIGHT * (taken - self.cost)
+        reset = found.reset + (seen - today)
+        self.share, self.seen, self.reset, self.answers = found.share, seen, reset, 0
+        self.gain = (1.0 - found.share) / (reset - seen) if found.refills and reset > seen else 0.0
+
+
+UNSEEN = _Limit()
+
+
+class Headroom:
+    """What is left of the keys, by id."""
+
+    def __init__(self) -> None:
+        self._headroom: dict[str, _Limit] = {}
+        self._under_way: Counter[str] = Counter()
+
+    def started(self, key: str) -> None:
+        """A request with this key begins."""
+        self._under_way[key] += 1
+
+    def answered(self, key: str) -> None:
+        """It was answered or given up."""
+        self._under_way[key] -= 1
+        if self._under_way[key] <= 0:
+            del self._under_way[key]
+
+    def saw(self, key: str, headers: Mapping[str, str], now: float, today: float) -> None:
+        """A good answer came; its headers, which name dates by `today`, are read only when somebody asks: most pools never do."""
+        room = self._headroom.setdefault(key, _Limit())
+        room.waiting = headers, now, today
+        room.answers += 1
+
+    def of(self, key: str, now: float) -> float:
+        """The share (1.0: all) that is left; below 0.0 when more is under way than fits."""
+        room = self._headroom.get(key, UNSEEN)
+        if room.waiting:
+            room.read()
+        left = 1.0 if now >= room.reset else room.share + room.gain * (now - room.seen)
+        return left - room.cost * self._under_way[key] if key in self._under_way else left
+
+    def prune(self, keys: Collection[str]) -> None:
+        """Forget all keys but these."""
+        self._headroom = {key: room for key, room in self._headroom.items() if key in keys}

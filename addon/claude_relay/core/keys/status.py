@@ -1,0 +1,67 @@
+"""How keys and pools are, as plain values for status reports: aliases, times and reasons, never a secret."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .cooldown import Cooldown
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """One key for a status report. `until` None: it does not rest, or nobody knows how long.
+
+    status  ready | full (its own limits allow no more now) | cooldown | probing (its next request is a probe) | out
+    """
+
+    alias: str
+    status: str
+    until: float | None
+    reason: str
+    in_flight: int
+    used: int
+    headroom: float
+
+    @classmethod
+    def of(
+        cls,
+        alias: str,
+        cooldowns: Mapping[str, Cooldown],
+        why_full: str,
+        now: float,
+        in_flight: int,
+        used: int,
+        headroom: float,
+    ) -> KeyState:
+        """From a key's cooldowns by scope; only those that still matter are told. `why_full` empty: its limits allow more."""
+        cooldowns = {scope: rest for scope, rest in cooldowns.items() if rest.careful or now < rest.opens}
+        status = "full" if why_full else "ready"
+        if own := cooldowns.get(""):
+            status = "out" if own.until == math.inf else "probing" if now >= own.opens else "cooldown"
+        until = own.until if own and status == "cooldown" else None
+        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in cooldowns.items()]
+        reason = "; ".join([*reasons, why_full] if status == "full" else reasons)
+        return cls(alias, status, until, reason, in_flight, used, headroom)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool for a status report; rests of key × model or family do not take a key from `ready`. `full`: neither ready nor resting."""
+
+    provider: str
+    total: int
+    ready: int
+    in_cooldown: int
+    out: int
+    keys: tuple[KeyState, ...]
+    full: int = 0
+
+    @classmethod
+    def of(cls, provider: str, keys: Sequence[KeyState]) -> PoolState:
+        """Counted from its keys."""
+        count = Counter(key.status for key in keys)
+        in_cooldown = count["cooldown"] + count["probing"]
+        return cls(provider, len(keys), count["ready"], in_cooldown, count["out"], tuple(keys), count["full"])

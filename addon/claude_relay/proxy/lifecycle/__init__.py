@@ -1,0 +1,7 @@
+"""The relay's own life.
+
+opening      the start: what is loaded, and the requests that wait for it
+reload       relay.yaml, read again when it changes
+presence     this relay's row in the table of running relays
+ending       the end: SIGTERM and Ctrl-C, requests that may still run, those that are cut off
+"""

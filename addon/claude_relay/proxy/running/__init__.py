@@ -1,0 +1,9 @@
+"""The relay as it is right now.
+
+runtime      the configuration in force: pools, upstreams, limits
+options      mitmproxy options of ours, and those of mitmproxy's that the relay needs; rulings: what becomes of each of mitmproxy's
+stored       keys of the vault, cooldowns and sessions, shared with the database
+discovery    which models providers have, as they say
+
+It must not know single requests.
+"""

@@ -1,0 +1,431 @@
+"""The HTTP layer that can replay a flow in place.
+
+One relayed request walks through `RelayStream` like this:
+
+    state_consume_request_body   the body is whole: the `request` hook chooses an upstream, a signed copy of the head goes out
+    state_wait_for_response_headers ─► state_gate     a `Gate` holds the answer's start until it is known to be good
+        the connection had died unseen ─► resend()   the same attempt on a fresh one, once
+        FAIL  ─► failed()   the `relay_attempt` hook decides ─┬─► replay()    back to the top, nothing has reached the client
+                                                              └─► the error, or an answer of the relay's own, is sent
+        PASS  ─► accept()   the `responseheaders` hook, then
+    state_stream_response_body   bytes leave as they come; the final event leaves after the `relay_settle` hook
+        cut   ─► break_off()   a Claude `error` event ends the stream
+
+Flows that the addon did not claim (nothing in `RELAYED`) take mitmproxy's own path. This module knows mitmproxy's
+internals and nothing of keys, routes or rests; tests/proxy/test_contract.py says which of those internals it stands on.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from mitmproxy import http
+from mitmproxy.net.http.validate import validate_headers
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    RequestTrailers,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+)
+
+from claude_relay.core.bodies.gate import Decision
+from claude_relay.core.exchange import Failure, Outcome
+from claude_relay.proxy.access import trail
+from claude_relay.proxy.common.rejections import Reason, rejected
+from claude_relay.proxy.log.plain import unquoted
+from claude_relay.proxy.messages.wire import TELL_LENGTH, own_response
+from claude_relay.proxy.mitm.connections import Commands, Garbled, GetConnection, Unanswered
+from claude_relay.proxy.request.intake import size_in_words, stalled
+from claude_relay.proxy.request.relayed import RELAYED, Relayed
+from claude_relay.proxy.request.room import crowded
+
+from .answering import Ended, Expired, HeldEnough, RelaySettleHook
+from .receiving import ReceivingStream, Stalled
+
+logger = logging.getLogger(__name__)
+
+HOLD_SECONDS: Final = 2.0
+"""How long the start of a stream is held after `message_start`, waiting for content."""
+RESPONSE_EVENTS: Final = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
+
+
+@dataclass
+class RelayAttemptHook(commands.StartHook):
+    """An attempt failed before anything reached the client; `Relayed.outcome` says how. The addon decides what follows."""
+
+    flow: http.HTTPFlow
+
+
+@dataclass
+class ConnectExpired(ResponseProtocolError):
+    """There was no connection in time."""
+
+
+class RelayStream(ReceivingStream):
+    """One request and its answer, through as many attempts as it takes."""
+
+    sent_at: float = 0.0
+    fresh: bool = True
+    """Whether the attempt's connection was opened for it."""
+    replaced: bool = False
+    """Whether the attempt has had a dead connection replaced."""
+
+    def handle_event(self, event: events.Event) -> Commands[None]:
+        return self.client_leaves(event) if isinstance(event, RequestProtocolError) else super().handle_event(event)
+
+    def client_leaves(self, event: RequestProtocolError) -> Commands[None]:
+        """The client closed its connection or reset its stream: whatever the request waits for is over."""
+        event.message = unquoted(event.message)
+        relayed = self.relayed or RELAYED.get(self.flow)  # it may also wait before its body is there
+        if relayed is not None:
+            relayed.client_left()
+        if self.relayed is not None and self.server_state == self.state_gate:
+            self.relayed.discarded(b"".join(self.held))
+        self.release()
+        yield from super().handle_event(event)
+        if self._paused and isinstance(self._paused.command, GetConnection):
+            yield from self.http_layer.tell(self, Ended(self.stream_id, event.message, event.code))
+
+    def check_killed(self, emit_error_hook: bool) -> Commands[bool]:
+        """Nothing that waits: nobody has left."""
+        return self.check_left(emit_error_hook) if self._paused_event_queue else super().check_killed(emit_error_hook)
+
+    def check_left(self, emit_error_hook: bool) -> Commands[bool]:
+        """A whole request whose client has left before anything was decided is looked at all the same: its row says what it was."""
+        if self.client_state == self.state_wait_for_request_headers and (relayed := RELAYED.get(self.flow)) is not None:
+            left = [
+                type(e) for e in self._paused_event_queue if isinstance(e, (RequestEndOfMessage, RequestProtocolError))
+            ]
+            if left[:2] == [RequestEndOfMessage, RequestProtocolError]:
+                relayed.client_left()
+                return False
+        return (yield from super().check_killed(emit_error_hook))
+
+    def passthrough(self, event: events.Event) -> Commands[None]:
+        """What ends one side of a tunnel is the end of a connection to the layers inside, which know nothing of HTTP."""
+        if isinstance(event, RequestProtocolError):
+            event = events.ConnectionClosed(self.context.client)
+        elif isinstance(event, ResponseProtocolError):
+            event = events.ConnectionClosed(self.context.server)
+        yield from super().passthrough(event)
+
+    # -- the request
+
+    def try_once(self) -> Commands[None]:
+        """One attempt: ask the addon where to, connect, send."""
+        assert self.relayed is not None
+        self.held = []
+        self.relayed.gate = None
+        self.server_state = self.state_wait_for_response_headers
+        yield HttpRequestHook(self.flow)
+        if (yield from self.client_is_gone()):
+            return
+        if self.flow.response is not None:
+            yield from self.send_own_answer()
+            return
+        self.patience, self.replaced = self.relayed.patience(), False
+        yield from self.connect_and_send(self.relayed)
+
+    def connect_and_send(self, relayed: Relayed, *, since: float = 0.0) -> Commands[None]:
+        """`since`: on a connection that was opened after this monotonic time."""
+        self.hold_until, self.moves = math.inf, 0
+        self.patience.connect(time.monotonic())
+        yield from self.watch()
+        if not (yield from self.get_connection(since)) or (yield from self.client_is_gone()):
+            return
+        yield from self.send_request(relayed)
+        self.sent_at = time.monotonic()
+        if self.receives:  # a file that goes on as it comes
+            yield from self.watch_upload(relayed)
+        else:
+            self.patience.sent(self.sent_at)
+            yield from self.watch()
+
+    def get_connection(self, since: float) -> Commands[bool]:
+        """As `make_server_connection`, but for connections that are known to be dead."""
+        request, server = self.flow.request, self.flow.server_conn
+        wanted = GetConnection(
+            (request.host, request.port), request.scheme == "https", server.via, server.transport_protocol
+        )
+        wanted.reuse, wanted.since = self.http_layer, since
+        connection, why = yield wanted
+        if connection is None:
+            kind = ConnectExpired if wanted.expired else ResponseProtocolError
+            yield from self.handle_protocol_error(kind(self.stream_id, why, ErrorCode.CONNECT_FAILED))
+            return False
+        self.fresh = wanted.fresh
+        self.context.server = self.flow.server_conn = connection
+        return True
+
+    def send_request(self, relayed: Relayed) -> Commands[None]:
+        """The flow keeps the alias; what goes on the wire is a signed copy."""
+        request, server = self.flow.request, self.context.server
+        trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
+        relayed.attempt_sent()
+        head, content = relayed.sign(request)
+        way = trail.heard(self.context.client, relayed.facts.headers.get(trail.NAME))
+        head.data.headers.fields = trail.marked(head.data.headers.fields, server.peername, way)
+        if relayed.goes_through:
+            yield from self.begin_upload(head)
+            return
+        yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
+        if content:
+            yield SendHttp(RequestData(self.stream_id, content), server)
+        if trailers:
+            yield SendHttp(RequestTrailers(self.stream_id, trailers), server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), server)
+
+    def make_server_connection(self) -> Commands[bool]:
+        """For requests that the relay has not claimed."""
+        ok = yield from super().make_server_connection()
+        if ok:
+            fields, client = self.flow.request.data.headers, self.context.client
+            way = trail.heard(client, fields.get(trail.NAME))
+            fields.fields = trail.marked(fields.fields, self.context.server.peername, way)
+        return ok
+
+    def begin_upload(self, head: http.Request) -> Commands[None]:
+        """The head of a file, with what of it is there; the rest follows as it comes."""
+        server = self.context.server
+        if server.alpn != b"h2" and TELL_LENGTH.isdisjoint([name.lower() for name, _ in head.headers.fields]):
+            head.headers["transfer-encoding"] = "chunked"
+        yield SendHttp(RequestHeaders(self.stream_id, head, False), server)
+        chunks, self.chunks = self.chunks, []
+        for chunk in chunks:
+            yield SendHttp(RequestData(self.stream_id, chunk), server)
+
+    # -- the start of the answer
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands[None]:
+        kept = event.response
+        event.response = own_response(kept)  # the connection keeps its own, by which it may end or go on
+        if self.relayed is None:
+            yield from super().state_wait_for_response_headers(event)
+            return
+        self.flow.response = event.response
+        self.relayed.redaction.hide_in_head(self.flow.response)
+        if (why := invalid_head(kept)) and self.context.options.validate_inbound_headers:
+            why = self.relayed.redaction.text(why)
+            yield from self.abandon(why)
+            yield from self.failed(
+                Outcome(event.response.status_code, failure=Failure.GARBAGE, message=why), whole=False
+            )
+            return
+        gate = self.relayed.open_gate(self.flow.response)
+        self.server_state = self.state_gate
+        if self.relayed.turned_out_whole and gate.decision is Decision.HOLD:
+            self.patience.whole(time.monotonic())
+            yield from self.watch()
+        yield from self.act_on(gate.decision, whole=False)
+
+    def state_gate(self, event: events.Event) -> Commands[None]:
+        """Nothing has reached the client yet, and nothing does until the gate says so."""
+        assert self.relayed is not None
+        assert self.relayed.gate is not None
+        gate = self.relayed.gate
+        if isinstance(event, ResponseData):
+            self.relayed.saw_byte()
+            if self.relayed.too_much(event.data):
+                yield from self.overflow(self.relayed)
+                return
+            data = self.relayed.read(event.data)
+            if data:
+                self.held.append(data)
+            was_started = gate.started
+            decision = gate.feed(data) if data else gate.decision
+            if self.relayed.translation is None and crowded(self.relayed.kept_back, len(event.data)):
+                decision = gate.let_go()
+            now = self.note_bytes(self.relayed)
+            if decision is Decision.HOLD:
+                if gate.started and not was_started:
+                    self.hold_until = now + HOLD_SECONDS
+                yield from self.watch()
+            yield from self.act_on(decision, whole=False)
+        elif isinstance(event, ResponseTrailers):
+            self.note_trailers(event)
+        else:
+            if rest := self.relayed.read_end():
+                self.held.append(rest)
+                gate.feed(rest)
+            yield from self.act_on(gate.end(), whole=True)
+
+    def overflow(self, relayed: Relayed) -> Commands[None]:
+        """More of an answer than can be kept until it is known to be good, or brought into Claude's form."""
+        limit = relayed.runtime.config.limits.answer
+        why = f"the answer is larger than {size_in_words(limit)} and cannot go on before it is whole"
+        rejected(Reason.ANSWER, "an upstream's answer was given up: it is larger than %s", size_in_words(limit))
+        self.held = []
+        yield from self.abandon(why)
+        yield from self.failed(Outcome(failure=Failure.OVERSIZED, message=why), whole=True)
+
+    def act_on(self, decision: Decision, *, whole: bool) -> Commands[None]:
+        """`whole`: the answer has been read to its end."""
+        assert self.relayed is not None
+        if decision is Decision.PASS:
+            assert self.relayed.gate is not None
+            self.relayed.outcome = self.relayed.found(self.relayed.gate)
+            yield from self.accept(whole=whole)
+        elif decision is Decision.FAIL:
+            assert self.relayed.gate is not None
+            outcome = self.relayed.found(self.relayed.gate)
+            if outcome.failure is not None and not whole:
+                yield from self.abandon(outcome.message)
+            yield from self.failed(outcome, whole=whole)
+
+    def accept(self, *, whole: bool) -> Commands[None]:
+        """This answer is the client's, be it good or an error that is passed on."""
+        assert self.flow.response is not None
+        self.deadline = None
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.client_is_gone(running=not whole)):
+            return
+        if self.relayed is not None and self.relayed.own_answer:  # the hook failed, and said so in an answer of its own
+            if not whole:
+                yield from self.abandon("answered otherwise")
+            yield from self.send_response()
+            return
+        body = b"".join(self.held)
+        self.held = []
+        if whole:
+            yield from self.send_whole(body)
+            return
+        assert self.relayed is not None
+        self.hold_until = math.inf
+        yield from self.start_response_stream()
+        if body:
+            yield from self.deliver(self.relayed, body)
+            self.note_bytes(self.relayed)
+        if self.server_state == self.state_stream_response_body:
+            yield from self.watch()
+
+    # -- failure and replay
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands[None]:
+        relayed = self.relayed
+        if relayed is not None:
+            event.message = relayed.redaction.text(event.message)  # it may quote what the upstream sent
+        if isinstance(event, Stalled):
+            yield from self.stop_upload(stalled(event.message))
+        elif relayed is None and isinstance(event, Ended) and self.client_state == self.state_consume_request_body:
+            self.client_state = self.state_done  # the rest of the upload goes nowhere
+            yield from self.send_own_answer()
+        elif relayed is None or isinstance(event, RequestProtocolError) or self.client_state == self.state_errored:
+            yield from super().handle_protocol_error(event)
+        elif self.server_state == self.state_stream_response_body:
+            yield from self.stop(event)
+            yield from self.break_off(event.message)
+        elif self.server_state == self.state_gate:
+            yield from self.gate_broke(relayed, event)
+        elif self.server_state == self.state_wait_for_response_headers:
+            if isinstance(event, Unanswered) and not (self.fresh or self.replaced or relayed.goes_through):
+                yield from self.resend(relayed, event.message)
+                return
+            yield from self.stop(event)
+            yield from self.failed(Outcome(failure=failure_of(event), message=event.message), whole=False)
+        elif self.server_state not in (self.state_attempt_over, self.state_done):
+            yield from super().handle_protocol_error(event)
+
+    def stop(self, error: ResponseProtocolError) -> Commands[None]:
+        """End the upstream exchange, if it is not over by itself."""
+        if isinstance(error, Expired):
+            yield from self.give_up(error.message)
+        elif isinstance(error, Ended):
+            yield from self.abandon(error.message)
+
+    def resend(self, relayed: Relayed, why: str) -> Commands[None]:
+        """The connection had died since it was last used, and nobody had noticed: the same attempt goes again on a fresh one."""
+        logger.info("%s: the connection was dead (%s); the request goes again on a fresh one", relayed.id, why)
+        self.replaced = True
+        self.forget_answers()
+        yield from self.connect_and_send(relayed, since=self.sent_at)
+
+    def gate_broke(self, relayed: Relayed, event: ResponseProtocolError) -> Commands[None]:
+        assert relayed.gate is not None
+        if isinstance(event, HeldEnough):
+            yield from self.act_on(relayed.gate.expire(), whole=False)
+            return
+        yield from self.stop(event)
+        relayed.gate.cut(failure_of(event), event.message)
+        yield from self.failed(relayed.found(relayed.gate), whole=True)
+
+    def failed(self, outcome: Outcome, *, whole: bool) -> Commands[None]:
+        """`whole`: nothing more of this attempt's answer is to come."""
+        assert self.relayed is not None
+        resume, self.server_state = self.server_state, self.state_attempt_over
+        self.deadline = None
+        self.relayed.outcome = outcome
+        self.relayed.discarded(b"".join(self.held))
+        if (yield from self.client_is_gone(running=resume == self.state_gate and not whole)):
+            return
+        yield RelayAttemptHook(self.flow)
+        if (yield from self.client_is_gone(running=resume == self.state_gate and not whole)):
+            return
+        if self.relayed.again:
+            if resume == self.state_gate and not whole:
+                yield from self.abandon("another attempt follows")
+            yield from self.replay()
+        elif self.relayed.own_answer:
+            if resume == self.state_gate and not whole:
+                yield from self.abandon("answered otherwise")
+            yield from self.send_own_answer()
+        else:
+            self.server_state = resume
+            yield from self.accept(whole=whole)
+
+    def replay(self) -> Commands[None]:
+        """The same flow once more from its whole request, as the client sent it."""
+        assert self.relayed is not None
+        self.forget_answers()
+        self.relayed.restore_request(self.flow)
+        self.flow.response = self.flow.error = None
+        yield from self.try_once()
+
+    def forget_answers(self) -> None:
+        """What has come, or is still to come, belongs to an exchange that is over."""
+        self._paused_event_queue = collections.deque(
+            e for e in self._paused_event_queue if not isinstance(e, RESPONSE_EVENTS)
+        )
+        self.http_layer.forget_attempt(self.stream_id, self.context.server)
+
+
+def invalid_head(response: http.Response) -> str | None:
+    """Why mitmproxy would refuse this answer's head, if it would."""
+    try:
+        validate_headers(response)
+    except ValueError as e:
+        return f"invalid answer: {e}"
+    return None
+
+
+def failure_of(event: ResponseProtocolError) -> Failure:
+    """The kind of failure that a protocol error stands for."""
+    if isinstance(event, (Expired, ConnectExpired)):
+        return Failure.TIMEOUT
+    if isinstance(event, Garbled):
+        return Failure.GARBAGE
+    if event.code is ErrorCode.CONNECT_FAILED:
+        if "timed out" in event.message:
+            return Failure.TIMEOUT
+        return Failure.TLS if any(w in event.message for w in ("TLS", "ertificate", "SSL")) else Failure.CONNECT
+    return Failure.RESET
+
+
+__all__ = ["RelayAttemptHook", "RelaySettleHook", "RelayStream"]

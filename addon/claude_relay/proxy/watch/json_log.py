@@ -1,0 +1,127 @@
+"""The log as JSON lines on stderr, for a collector: what the relay says, warnings of everybody else, and one line a settled request.
+
+    log = JsonLog()
+    log.install()
+    log.settled(request, attempts)
+    log.remove()
+
+    {"time":"2026-11-22T08:00:25.123Z","level":"warning","logger":"claude_relay.proxy.flow.settle","message":"…"}
+    {"time":"…","level":"info","logger":"claude_relay.requests","message":"request","request":{…},"attempts":[{…}]}
+
+Beside mitmproxy's own lines on stdout, not in their place. A request's fields are the ledger's columns, so there is no key in them; in
+messages, what looks like one is struck out. Must not know flows.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import msgspec
+
+from claude_relay.core.errors import SECRET
+from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
+from claude_relay.store.ledger.rows import ATTEMPT, CHARGE, REQUEST
+
+OURS = "claude_relay"
+OF_THE_ATTEMPT = tuple(name for name in ATTEMPT if name != "request")
+OF_THE_CHARGE = tuple(name for name in CHARGE if name != "request")
+OWN_ID = re.compile(r"req_relay_[0-9a-f]{24}")
+
+type Line = dict[str, Any]
+
+
+class JsonLog(logging.Handler):
+    """Writes lines to `out`, stderr unless told otherwise. It is a handler of the root logger while installed."""
+
+    def __init__(self, out: BinaryIO | None = None) -> None:
+        super().__init__(logging.INFO)
+        self._out = out or sys.stderr.buffer
+
+    def install(self) -> None:
+        """Begin; twice does no harm."""
+        logging.getLogger().addHandler(self)
+
+    def remove(self) -> None:
+        """Write no more."""
+        logging.getLogger().removeHandler(self)
+
+    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+        """All that the relay says; of others, warnings."""
+        wanted = record.levelno >= logging.WARNING or record.name.split(".", 1)[0] == OURS
+        return super().filter(record) if wanted else False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            line = head(record.created, record.levelname, record.name, without_secrets(record.getMessage()))
+            if record.exc_info:
+                formatter = self.formatter or logging.Formatter()
+                line["exception"] = without_secrets(formatter.formatException(record.exc_info))
+            self._write(line)
+        except Exception:
+            self.handleError(record)
+
+    def settled(self, request: RequestRow, attempts: Sequence[AttemptRow]) -> None:
+        """Write a request that is over; never raises because of a closed or full stderr."""
+        line = head(time.time(), "info", f"{OURS}.requests", "request")
+        line["request"] = columns(request, REQUEST)
+        line["attempts"] = [columns(attempt, OF_THE_ATTEMPT) for attempt in attempts]
+        if charges := [columns(charge, OF_THE_CHARGE) for attempt in attempts for charge in attempt.charges]:
+            line["charges"] = charges
+        self.acquire()
+        try:
+            with suppress(OSError, ValueError):
+                self._write(line)
+        finally:
+            self.release()
+
+    def _write(self, line: Line) -> None:
+        self._out.write(encode(line))
+        self._out.flush()
+
+
+def head(at: float, level: str, logger: str, message: str) -> Line:
+    """What all lines have. `at`: Unix seconds."""
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"time": moment, "level": level.lower(), "logger": logger, "message": message}
+
+
+def columns(row: RequestRow | AttemptRow | ChargeRow, names: Sequence[str]) -> Line:
+    """A row without what is unknown."""
+    return {name: value for name in names if (value := getattr(row, name)) is not None}
+
+
+def encode(line: Line) -> bytes:
+    """One line. A client's header may hold bytes that are no UTF-8, as lone surrogates."""
+    try:
+        return msgspec.json.encode(line) + b"\n"
+    except UnicodeEncodeError:
+        return msgspec.json.encode(storable(line)) + b"\n"
+
+
+def storable(value: Any) -> Any:
+    """The same with question marks for what UTF-8 cannot hold."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {name: storable(inner) for name, inner in value.items()}
+        case list():
+            return [storable(inner) for inner in value]
+    return value
+
+
+def without_secrets(text: str) -> str:
+    """Whatever looks like a credential, struck out; the relay's own request ids are none."""
+    return SECRET.sub(_unless_own, text)
+
+
+def _unless_own(found: re.Match[str]) -> str:
+    return found[0] if OWN_ID.fullmatch(found[0]) else "…"

@@ -1,0 +1,11 @@
+"""What was asked, answered and paid.
+
+ledger       what the proxy writes to; rows: requests and attempts as rows
+writer       the thread that commits whatever queued up, keeps rows while the disk does not play along
+spill        rows on the way through a file, while the database cannot be written
+bodies       redacted bodies, where the configuration asks for them, by a writer of their own
+reports      sums over them; lookups: single requests; budget_sums: what budgets start from
+export       rows for other programs; reprice: what they cost by other prices
+
+It must not know keys' secrets or what a request is about.
+"""

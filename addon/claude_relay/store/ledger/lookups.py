@@ -1,0 +1,125 @@
+"""Single requests and sessions of the ledger, by name.
+
+    find(connection, "req_relay_01")        -> Found(request={"id": …}, attempts=({"n": 1, …}, …))
+    sessions(connection, since=None)        -> [Session(id=…, cost_usd=0.42, …), …], the latest first
+
+What this module must not know: how they are shown.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+from .reports import LAST, condition, explained, moment
+from .rows import ATTEMPT, CHARGE, REQUEST
+
+PREFIX: Final = "req_relay_"
+SHOWN: Final = 5
+"""Candidates that an ambiguous name is answered with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A row of `requests` and its rows of `attempts` and `charges`, in order; times as the ledger has them."""
+
+    request: Mapping[str, Any]
+    attempts: tuple[Mapping[str, Any], ...]
+    charges: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a session used, from its first request to its last, whenever those were. None: not known of any request.
+
+    first, last  when these started, UTC as the ledger has them
+    project      the last in the alphabet when there are several
+    estimated    requests whose tokens the provider did not come to tell
+    """
+
+    id: str
+    project: str | None
+    client: str | None
+    first: str
+    last: str
+    requests: int
+    errors: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    cache_hit_rate: float | None
+    cost_usd: float | None
+    estimated: int = 0
+
+
+class NotOne(LookupError):
+    """No request or several have that name; `candidates`: some of several."""
+
+    def __init__(self, name: str, candidates: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.candidates = candidates
+
+
+def find(connection: sqlite3.Connection, name: str) -> Found:
+    """The request with that id, or whose id begins so, `req_relay_` left out or not. Raises NotOne and StoreError."""
+    try:
+        return _find(connection, name)
+    except sqlite3.OperationalError as error:
+        raise explained(connection, error) from error
+
+
+def _find(connection: sqlite3.Connection, name: str) -> Found:
+    like = "SELECT id FROM requests WHERE id = ? OR (id >= ? AND id < ?) OR (id >= ? AND id < ?) ORDER BY id LIMIT ?"
+    full = PREFIX + name
+    values = (name, name, name + LAST, full, full + LAST, SHOWN + 1)
+    ids = [found for (found,) in connection.execute(like, values)]
+    chosen = [found for found in ids if found in (name, full)] or ids
+    if len(chosen) != 1:
+        raise NotOne(name, tuple(chosen))
+    (request,) = _rows(connection, f"SELECT {', '.join(REQUEST)} FROM requests WHERE id = ?", chosen[0])
+    attempts = _rows(connection, f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE request = ? ORDER BY n", chosen[0])
+    beside = f"SELECT {', '.join(CHARGE)} FROM charges WHERE request = ? ORDER BY attempt, n"
+    return Found(request, tuple(attempts), tuple(_rows(connection, beside, chosen[0])))
+
+
+def _rows(connection: sqlite3.Connection, query: str, name: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(query, [name])
+    names = [column for column, *_ in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+SPENT: Final = """
+    SELECT session, max(nullif(project, '')), max(nullif(client, '')),
+        (SELECT min(started_at) FROM requests WHERE requests.session = rollups.session),
+        (SELECT max(started_at) FROM requests WHERE requests.session = rollups.session) AS last,
+        sum(requests), sum(errors),
+        iif(sum(with_input), sum(input_tokens), NULL),
+        iif(sum(with_output), sum(output_tokens), NULL),
+        iif(sum(with_cache_read), sum(cache_read_tokens), NULL),
+        iif(sum(with_cache_write), sum(cache_write_tokens), NULL),
+        sum(cache_hits) * 1.0 / nullif(sum(cache_asked), 0),
+        iif(sum(with_cost), sum(cost_usd), NULL), sum(estimated)
+    FROM rollups {where} GROUP BY session {having} ORDER BY last DESC, session"""
+
+COLUMNS: Final = tuple(field.name for field in fields(Session))
+
+
+def sessions(
+    connection: sqlite3.Connection, *, since: datetime | None = None, project: str | None = None
+) -> list[Session]:
+    """The sessions whose last request started at `since` or later, the latest first, each with all it used. Raises StoreError."""
+    alive = "session IN (SELECT session FROM requests WHERE started_at >= ? AND session IS NOT NULL)"
+    asked: list[tuple[str, list[Any]]] = [("session <> ''", [])]
+    asked += [(alive, [moment(since)])] if since else []
+    where, values = condition(asked)
+    having = "HAVING max(nullif(project, '')) = ?" if project is not None else ""
+    values += [project] if project is not None else []
+    try:
+        return [Session(*row) for row in connection.execute(SPENT.format(where=where, having=having), values)]
+    except sqlite3.OperationalError as error:
+        raise explained(connection, error) from error

@@ -1,0 +1,280 @@
+"""Requests, attempts and charges as rows, and the sink that commits them.
+
+    tables = Tables(Path("relay.db"), patience=2.0)
+    tables.open()
+    tables.write([(RequestRow(…), (AttemptRow(…), AttemptRow(…)))])
+
+What this module must not know: threads, queues, event loops (`writer`, `ledger`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Literal
+
+from claude_relay.store.db.database import transaction
+from claude_relay.store.db.sink import DatabaseSink
+
+LONGEST_TEXT = 255
+"""Characters of a text in a row: clients and upstreams choose many of them."""
+LONGEST_ERROR = 2000
+"""Characters of an error message in a row."""
+
+type Finished = Literal["complete", "client_closed", "upstream_closed", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """A row of `requests`: one field a column. Times: Unix seconds; `_ms`: milliseconds; None: unknown.
+
+    `key` is the alias, never the key. `attempts` counts every try. Token counts follow Anthropic's meaning:
+    `input_tokens` excludes what was read from or written to the cache. `cost_usd` and `priced_by` are for whoever knows
+    the prices. `notes`: what was left out or changed for a provider of another format. `estimated`: some of the tokens were not
+    told by the provider, since the answer broke off or was left before it did.
+    """
+
+    id: str
+    started_at: float
+    method: str
+    path: str
+    finished: Finished
+    attempts: int
+    stream: bool = False
+    client: str | None = None
+    session: str | None = None
+    user_agent: str | None = None
+    requested_model: str | None = None
+    served_model: str | None = None
+    provider: str | None = None
+    key: str | None = None
+    status: int | None = None
+    error_type: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    server_tool_requests: int | None = None
+    cost_usd: float | None = None
+    priced_by: str | None = None
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    notes: str | None = None
+    project: str | None = None
+    estimated: bool = False
+
+    def __post_init__(self) -> None:
+        """No text is longer than a row may hold."""
+        REQUEST_TEXTS.bound(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRow:
+    """A row of `charges`: the `n`th (from 1) of what was billed beside the own model of an attempt, at a price of its own.
+
+    kind   `advisor`, `compaction`, `declined` (a model that had begun to answer when another took over), or what the provider calls it
+    terms  at which it was served; see core/accounting/terms
+    """
+
+    request: str
+    attempt: int
+    n: int
+    kind: str
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    server_tool_requests: int | None = None
+    terms: str | None = None
+    cost_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        """No text is longer than a row may hold."""
+        CHARGE_TEXTS.bound(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """A row of `attempts`: the `n`th try (from 1) of the request with that id. `error`: one line, no secrets.
+
+    Tokens and cost are what the upstream billed for this try's own model; those of a request are the sum of its attempts and of their
+    `charges`, which have a table of their own. `terms`: at which it was served, where these were not the usual ones.
+    """
+
+    request: str
+    n: int
+    provider: str
+    started_at: float
+    key: str | None = None
+    status: int | None = None
+    verdict: str | None = None
+    error: str | None = None
+    first_byte_ms: float | None = None
+    duration_ms: float | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_5m_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    server_tool_requests: int | None = None
+    cost_usd: float | None = None
+    terms: str | None = None
+    charges: tuple[ChargeRow, ...] = ()
+
+    @property
+    def costs(self) -> Iterator[tuple[str | None, float | None]]:
+        """What the try cost, by model: itself, and what was billed beside it."""
+        yield self.model, self.cost_usd
+        for charge in self.charges:
+            yield charge.model, charge.cost_usd
+
+    def __post_init__(self) -> None:
+        """No text is longer than a row may hold."""
+        ATTEMPT_TEXTS.bound(self)
+
+
+class Texts:
+    """The texts of a kind of row."""
+
+    def __init__(self, row: type) -> None:
+        self._names = [field.name for field in fields(row) if str(field.type).startswith(("str", "Finished"))]
+        self._values = attrgetter(*self._names)
+
+    def bound(self, row: Any) -> None:
+        """Cut those that are longer than a row may hold."""
+        for value in self._values(row):
+            if isinstance(value, str) and len(value) > LONGEST_TEXT:
+                break
+        else:
+            return
+        for name in self._names:
+            longest = LONGEST_ERROR if name == "error" else LONGEST_TEXT
+            if isinstance(value := getattr(row, name), str):
+                object.__setattr__(row, name, value[:longest])
+
+
+REQUEST_TEXTS, ATTEMPT_TEXTS, CHARGE_TEXTS = Texts(RequestRow), Texts(AttemptRow), Texts(ChargeRow)
+
+type Record = tuple[RequestRow, tuple[AttemptRow, ...]]
+
+
+REQUEST = tuple(field.name for field in fields(RequestRow))
+ATTEMPT = tuple(field.name for field in fields(AttemptRow) if field.name != "charges")
+CHARGE = tuple(field.name for field in fields(ChargeRow))
+GIVEN = (1,)
+NO_REQUEST, NO_ATTEMPT = (None,) * (1 + len(REQUEST)), (None,) * (1 + len(ATTEMPT))
+EMPTY = NO_REQUEST + NO_ATTEMPT
+
+# After each call into SQLite the thread must get Python's lock back from a busy event loop, which takes up to 5 ms (the
+# switch interval). So a batch is one statement, and so a transaction by itself: rows with a request, an attempt or both
+# go into a view whose triggers put each half where it belongs. Statements have one of few sizes, so they stay prepared.
+LONGEST = 256
+SIZES = tuple(1 << power for power in range(LONGEST.bit_length()))
+LINE = f"({', '.join('?' * len(EMPTY))})"
+STATEMENTS = {size: f"INSERT INTO incoming VALUES {', '.join([LINE] * size)}" for size in SIZES}
+
+# Done by SQLite, because Python would hold its lock meanwhile.
+CONVERSIONS = {
+    "started_at": "strftime('%Y-%m-%dT%H:%M:%fZ', {}, 'unixepoch')",
+    "ttft_ms": "round({}, 1)",
+    "first_byte_ms": "round({}, 1)",
+    "duration_ms": "round({}, 1)",
+}
+
+IDLE_CHECKPOINT, BUSY_CHECKPOINT = 200, 2000
+
+
+def _trigger(table: str, prefix: str, columns: Sequence[str]) -> str:
+    values = (CONVERSIONS.get(name, "{}").format(f"new.{prefix}{name}") for name in columns)
+    return (
+        f"CREATE TEMP TRIGGER incoming_{table} INSTEAD OF INSERT ON incoming WHEN new.{prefix}given "
+        f"BEGIN INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(values)}) ON CONFLICT DO NOTHING; END"
+    )
+
+
+INCOMING = (
+    f"CREATE TEMP VIEW incoming (r_given, {', '.join(f'r_{name}' for name in REQUEST)}, "
+    f"a_given, {', '.join(f'a_{name}' for name in ATTEMPT)}) AS SELECT {', '.join(['NULL'] * len(EMPTY))}",
+    _trigger("requests", "r_", REQUEST),
+    _trigger("attempts", "a_", ATTEMPT),
+)
+
+_request: Callable[[RequestRow], tuple[Any, ...]] = attrgetter(*REQUEST)
+_attempt: Callable[[AttemptRow], tuple[Any, ...]] = attrgetter(*ATTEMPT)
+_charge: Callable[[ChargeRow], tuple[Any, ...]] = attrgetter(*CHARGE)
+
+CHARGES = f"INSERT INTO charges ({', '.join(CHARGE)}) VALUES ({', '.join('?' * len(CHARGE))}) ON CONFLICT DO NOTHING"
+"""Few requests have any: they are no part of the statement that all go through."""
+
+
+class Tables(DatabaseSink[Record]):
+    """The sink of the writer: records into `requests` and `attempts`."""
+
+    _since_checkpoint = 0
+
+    def prepare(self, connection: sqlite3.Connection) -> None:
+        """The view that takes the rows is this connection's own."""
+        for statement in INCOMING:
+            connection.execute(statement)
+
+    def commit(self, rows: Sequence[Record]) -> None:
+        """The records in one transaction; a request that is there already stays as it is."""
+        connection = self.connection()
+        lines = [line for record in rows for line in _lines(record)]
+        charges = [_charge(charge) for _, attempts in rows for attempt in attempts for charge in attempt.charges]
+        if charges or len(lines) > LONGEST:
+            _insert_many(connection, lines, charges)
+        else:
+            _insert(connection, lines)
+        self._since_checkpoint += len(lines)
+
+    def tidy(self, *, idle: bool) -> None:
+        """Checkpoint by hand: it waits for the disk, so it should come when nobody waits for it."""
+        if self._since_checkpoint > (IDLE_CHECKPOINT if idle else BUSY_CHECKPOINT):
+            self._since_checkpoint = 0
+            self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _lines(record: Record) -> Iterator[tuple[Any, ...]]:
+    """The request beside its first attempt, then the other attempts."""
+    request, attempts = record
+    yield GIVEN + _request(request) + (GIVEN + _attempt(attempts[0]) if attempts else NO_ATTEMPT)
+    for attempt in attempts[1:]:
+        yield NO_REQUEST + GIVEN + _attempt(attempt)
+
+
+def _insert(connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]]) -> None:
+    """At most LONGEST lines; filled up to the next size with empty ones, which no trigger takes."""
+    size = 1 << (len(lines) - 1).bit_length()
+    values = [*chain.from_iterable(lines), *EMPTY * (size - len(lines))]
+    # `executemany`, of one: `execute` lets go of Python's lock once more, to ask for the id of the last row.
+    try:
+        connection.executemany(STATEMENTS[size], (values,))
+    except UnicodeEncodeError:  # a header's bytes that are no UTF-8, as lone surrogates
+        connection.executemany(STATEMENTS[size], ([_storable(value) for value in values],))
+
+
+def _insert_many(
+    connection: sqlite3.Connection, lines: Sequence[tuple[Any, ...]], charges: Sequence[tuple[Any, ...]] = ()
+) -> None:
+    with transaction(connection):
+        for start in range(0, len(lines), LONGEST):
+            _insert(connection, lines[start : start + LONGEST])
+        if charges:
+            connection.executemany(CHARGES, charges)
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,8 @@
+"""Keys, sealed.
+
+vault        what may be told of keys, and `issue`, the one way by which they come out
+records      what goes in and what is shown; rows, sealed_rows: as rows; file, watch: the file, and its changes
+lock         which secret opens it; secret: where that is kept; sealing: how texts are sealed
+
+It must not know who uses a key.
+"""

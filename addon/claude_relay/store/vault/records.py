@@ -1,0 +1,266 @@
+"""Keys as the vault takes them in, and as it shows them: the nouns and what each field may hold.
+
+    NewKey("anthropic", "sk-ant-api03-…", tier="admin")      goes in; its secret is in no repr
+    StoredKey(…).mask                                       -> "sk-ant-…x3Fa"
+    StoredKey(…).states(now=1795341600.0)                   -> ("limited", "enabled")
+
+Every check raises ValueError with a sentence that never repeats what it was given. What this module must not know: files,
+tables and how a secret is sealed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys
+from claude_relay.core.exchange import KeyLimits
+
+API_KEY = "api_key"
+NO_LIMITS = KeyLimits()
+LONGEST_SECRET = 4096
+SHORTEST_SECRET = 8
+"""What is shorter is no key but a slip: a number, a word of a web page."""
+MASKED_FROM = 21
+SHOWN = 4
+PREFIXES = ("sk-ant-", "sk-or-", "sk-proj-", "sk-", "AIza", "gsk_", "xai-")
+"""Beginnings that all keys of a provider share, longest first."""
+_LIKE_A_KEY = re.compile(rf"(?:{'|'.join(map(re.escape, PREFIXES))})[\w-]{{12,}}", re.ASCII)
+
+VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR = (
+    "valid",
+    "limited",
+    "no-credit",
+    "revoked",
+    "unreachable",
+    "unclear",
+)
+UNCHECKED = "unchecked"
+CHECKS = (VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR)
+"""What a check may find. Unclear: the answer says nothing about the key."""
+STATES = ("enabled", "disabled", "removed", "cooldown", "out", UNCHECKED, *CHECKS)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to keep. Raises ValueError when a field holds what it may not."""
+
+    provider: str
+    secret: str = field(repr=False)
+    label: str = ""
+    tier: str = ""
+    weight: float = 1.0
+    limits: KeyLimits = NO_LIMITS
+    enabled: bool = True
+    proxy: str | None = field(default=None, repr=False)
+    notes: str = ""
+    kind: str = API_KEY
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        provider_name(self.provider)
+        check_secret(self.secret)
+        for name in ("label", "tier", "weight", "enabled", "proxy", "notes"):
+            FIELDS[name](getattr(self, name))
+        for name in LIMITS:
+            FIELDS[name](getattr(self.limits, name))
+        if self.secret in self.label or self.secret in self.notes or self.secret == self.tier:
+            raise ValueError("the key itself stands in its label, tier or notes, which everybody may read")
+
+    @classmethod
+    def of(cls, provider: str, secret: str, fields: Mapping[str, object]) -> NewKey:
+        """From fields as people write them, all of them names of FIELDS; an empty one means the default."""
+        given = {name: FIELDS[name](value) for name, value in fields.items() if value is not None and value != ""}
+        limits = KeyLimits(**{name: given.pop(name) for name in LIMITS if name in given})
+        return cls(provider, secret.strip(), limits=limits, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class InCooldown:
+    """A rest of a key. `scope` empty: the whole key. `until` in seconds since the epoch; math.inf: out."""
+
+    scope: str
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found: one of CHECKS. `until` in seconds since the epoch: the end of a limit, where it is known."""
+
+    status: str
+    until: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """What may be told of a key. Times are UTC ISO 8601.
+
+    source    `vault`, or `relay.yaml` for one that the configuration brings along
+    proxy     address of its own outbound proxy, without credential
+    attempts  how often it was used, `failures` of them in vain
+    """
+
+    id: str
+    provider: str
+    alias: str
+    mask: str
+    kind: str = API_KEY
+    label: str = ""
+    tier: str = ""
+    weight: float = 1.0
+    limits: KeyLimits = NO_LIMITS
+    enabled: bool = True
+    proxy: str | None = None
+    notes: str = ""
+    created_at: str | None = None
+    removed_at: str | None = None
+    checked_at: str | None = None
+    check_status: str | None = None
+    check_until: str | None = None
+    check_reason: str | None = None
+    last_used_at: str | None = None
+    attempts: int = 0
+    failures: int = 0
+    cooldowns: tuple[InCooldown, ...] = ()
+    source: str = "vault"
+
+    @property
+    def name(self) -> str:
+        """`anthropic/v3`."""
+        return f"{self.provider}/{self.alias}"
+
+    def states(self, now: float) -> tuple[str, ...]:
+        """Every word of STATES that is true of it, the weightiest first."""
+        own = [rest.until for rest in self.cooldowns if not rest.scope and rest.until > now]
+        found = {
+            "removed": self.removed_at is not None,
+            "disabled": not self.enabled,
+            "out": math.inf in own,
+            "cooldown": bool(own) and math.inf not in own,
+            self._checked(now): True,
+            "enabled": self.enabled and self.removed_at is None,
+        }
+        return tuple(word for word, true in found.items() if true)
+
+    def _checked(self, now: float) -> str:
+        """What the last check says by now: a limited key is a valid one, and so it is again when the limit is over."""
+        until = seconds_of(self.check_until)
+        over = self.check_status == LIMITED and until is not None and until <= now
+        return VALID if over else self.check_status or UNCHECKED
+
+    def with_cooldowns(self, cooldowns: tuple[InCooldown, ...]) -> StoredKey:
+        """The same key with these cooldowns."""
+        return replace(self, cooldowns=cooldowns)
+
+
+def seconds_of(text: str | None) -> float | None:
+    """A time of the tables in seconds since the epoch; None for none, and for what is none."""
+    try:
+        return None if text is None else datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def mask(secret: str) -> str:
+    """`sk-ant-…x3Fa`; of a short one nothing at all."""
+    if len(secret) < MASKED_FROM:
+        return "…"
+    prefix = next((prefix for prefix in PREFIXES if secret.startswith(prefix)), "")
+    return f"{prefix}…{secret[-SHOWN:]}"
+
+
+def check_secret(secret: str) -> str:
+    """A key as it can stand in a header."""
+    if split_keys([secret]) != (secret,):
+        raise ValueError("a key has no blanks, line ends or commas in it; copy it again, or use import for several")
+    if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET:
+        raise ValueError(f"a key has {SHORTEST_SECRET} to {LONGEST_SECRET} characters; copy it again")
+    return secret
+
+
+def _open_text(name: str, text: str) -> str:
+    """A text that everybody may read; a file whose columns are mixed up must not put keys there."""
+    if _LIKE_A_KEY.search(text):
+        raise ValueError(f"{name}: this looks like a key, and everybody may read it; are two columns mixed up?")
+    return text
+
+
+def _line(name: str, longest: int) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        text = str(value).strip() if isinstance(value, str | int) else None
+        if text is None or len(text) > longest or not text.isprintable():
+            raise ValueError(f"{name} is one line of at most {longest} printable characters")
+        return _open_text(name, text)
+
+    return check
+
+
+def _tier(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{0,40}", value.strip()):
+        raise ValueError("tier is a word such as admin or public, of at most 40 letters, digits, '.', '_' and '-'")
+    return value.strip()
+
+
+def _notes(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 2000 or not value.replace("\n", " ").isprintable():
+        raise ValueError("notes are at most 2000 printable characters")
+    return _open_text("notes", value)
+
+
+def _weight(value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number <= 1_000_000.0:  # also turns `nan` away
+        raise ValueError("weight is a number over 0, at most 1000000; disable a key that nobody should get")
+    return number
+
+
+def _most(name: str) -> Callable[[object], int | None]:
+    def check(value: object) -> int | None:
+        if value is None:
+            return None
+        text = str(value).strip()
+        if isinstance(value, bool) or not re.fullmatch(r"[1-9][0-9]{0,11}", text):
+            raise ValueError(f"{name} is a whole number from 1 to 999999999999, or nothing for no limit")
+        return int(text)
+
+    return check
+
+
+def _flag(value: object) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    known = words.get(str(value).strip().lower())
+    if known is None:
+        raise ValueError("enabled is true or false")
+    return known
+
+
+def _proxy(value: object) -> str | None:
+    if value is None:
+        return None
+    try:
+        OutboundProxy.parse(value)
+    except ValueError as error:
+        raise ValueError(f"proxy {error}") from None
+    return str(value).strip()
+
+
+LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent")
+FIELDS: dict[str, Callable[[object], Any]] = {
+    "label": _line("label", 200),
+    "tier": _tier,
+    "weight": _weight,
+    **{name: _most(name) for name in LIMITS},
+    "enabled": _flag,
+    "proxy": _proxy,
+    "notes": _notes,
+}
+"""What people may say about a key, and the check that turns it into a value."""

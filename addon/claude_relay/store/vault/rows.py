@@ -1,0 +1,79 @@
+"""Rows of `keys` as `StoredKey`, with the cooldowns that hang on them.
+
+What this module must not know: anything sealed; it never reads those columns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from claude_relay.core.exchange import KeyLimits
+
+from .records import LIMITS, InCooldown, StoredKey
+
+NAMES = (*(field.name for field in fields(StoredKey) if field.name not in ("limits", "cooldowns", "source")), *LIMITS)
+COLUMNS = tuple("proxy_address" if name == "proxy" else name for name in NAMES)
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM keys ORDER BY provider, rowid"
+
+type CooldownsByKey = Mapping[tuple[str, str], tuple[InCooldown, ...]]
+"""By provider and key id."""
+
+
+def stored_keys(connection: sqlite3.Connection) -> tuple[StoredKey, ...]:
+    """All keys, removed ones too, by provider and age."""
+    cooldowns = cooldowns_by_key(connection)
+    return tuple(_key(row, cooldowns) for row in connection.execute(SELECT))
+
+
+def cooldowns_by_key(connection: sqlite3.Connection) -> CooldownsByKey:
+    """The cooldowns that are written down and not lifted; none where nobody writes them."""
+    if not has_table(connection, "cooldowns"):
+        return {}
+    found: dict[tuple[str, str], tuple[InCooldown, ...]] = {}
+    sql = "SELECT provider, key_id, scope, ifnull(until, 9e999), reason FROM cooldowns WHERE since > lifted ORDER BY scope"
+    for provider, key, *rest in connection.execute(sql):
+        found[provider, key] = (*found.get((provider, key), ()), InCooldown(*rest))
+    return found
+
+
+def lift(connection: sqlite3.Connection, ids: Iterable[str], now: float, *, out_only: bool = False) -> int:
+    """End the cooldowns of these keys for all relays; `out_only`: those of a whole key without an end. How many there were.
+
+    A relay may hold a cooldown in memory that it has not written down again yet, so the row stays and says that all until now are
+    lifted, as in `state`.
+    """
+    if not has_table(connection, "cooldowns"):
+        return 0
+    connection.execute("UPDATE state SET generation = generation + 1")
+    where = " AND scope = '' AND until IS NULL" if out_only else ""
+    sql = (
+        "UPDATE cooldowns SET lifted = max(since, ?), changed = (SELECT generation FROM state) "
+        f"WHERE key_id = ? AND since > lifted{where}"
+    )
+    return max(0, connection.executemany(sql, [(now, id) for id in ids]).rowcount)
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether there is such a table."""
+    return (
+        connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", [name]).fetchone()
+        is not None
+    )
+
+
+def moment(seconds: float | None) -> str | None:
+    """A time as the tables hold it; None for one that never comes."""
+    if seconds is None or not 0 <= seconds < 253402300799:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _key(row: Sequence[Any], cooldowns: CooldownsByKey) -> StoredKey:
+    values = dict(zip(NAMES, row, strict=True))
+    limits = KeyLimits(**{name: values.pop(name) for name in LIMITS})
+    values["enabled"] = bool(values["enabled"])
+    return StoredKey(**values, limits=limits, cooldowns=cooldowns.get((values["provider"], values["id"]), ()))

@@ -1,0 +1,287 @@
+"""The vault: keys in the database, sealed; what may be told of them; and the one way by which they come out, `lend`.
+
+    vault = Vault(Path("relay.db"), environ=os.environ)
+    vault.import_many([NewKey("anthropic", "sk-ant-…", tier="admin")])      -> Imported(added, duplicates)
+    vault.list()                                                           -> StoredKeys with masks; needs no secret
+    vault.disable([key.id for key in vault.list()])
+    vault.lend()                                                           -> {"anthropic": (Key(alias="v1", …), …)}
+    vault.changed()                                                        -> another number whenever any process changed a key
+
+Every method is synchronous, opens the file anew and may be called in any thread. Whatever goes wrong is a VaultError with
+the remedy. A file that is not there is an empty vault; only what writes creates it.
+
+What this module must not know: where the secret is kept (`secret`), how it becomes a box (`locking`), what is sealed how
+(`sealedrows`, `sealing`), and who asks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+from claude_relay.core.config.locate import command
+from claude_relay.core.exchange import Key
+from claude_relay.store.db.database import transaction
+
+from .file import VaultFile, shrink
+from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
+from .records import FIELDS, VALID, CheckResult, NewKey, StoredKey
+from .rows import CooldownsByKey, cooldowns_by_key, lift, moment, stored_keys
+from .sealed_rows import (
+    INSERT,
+    ISSUED,
+    RESEAL,
+    Duplicate,
+    address_of,
+    opened,
+    resealed,
+    sealed_proxy,
+    texts,
+    told_apart,
+)
+from .sealing import Box, Damaged
+from .watch import Watch
+
+__all__ = ["Duplicate", "Imported", "Inspection", "SecretMissing", "Vault", "VaultError", "WrongSecret"]
+
+NOW = "strftime('%Y-%m-%dT%H:%M:%fZ')"
+USABLE = "WHERE enabled = 1 AND removed_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of new keys."""
+
+    added: tuple[StoredKey, ...]
+    duplicates: tuple[Duplicate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """How the vault is. `place`: where its secret is kept (`secret`). `problem`: why it cannot be opened. `damaged`: names of keys."""
+
+    keys: int = 0
+    place: str | None = None
+    problem: str = ""
+    damaged: tuple[str, ...] = ()
+
+
+class Vault:
+    """The keys in the database at `path`. `patience`: seconds to wait for somebody else's lock."""
+
+    def __init__(self, path: Path, *, environ: Mapping[str, str] = os.environ, patience: float = 5.0) -> None:
+        self.path = path
+        self.damaged: tuple[str, ...] = ()
+        """Names of the keys that the last `lend` had to leave out, for they were tampered with."""
+        self._file = VaultFile(path, patience)
+        self._keeper = Keeper(path, environ)
+        self._watch = Watch(path)
+
+    # --- what may be told ---
+
+    def list(self) -> tuple[StoredKey, ...]:
+        """All keys, removed ones too, by provider and age."""
+        with self._file.reading() as connection:
+            return stored_keys(connection) if connection else ()
+
+    def cooldowns(self) -> CooldownsByKey:
+        """The cooldowns that are written down, by provider and key id; those of keys of the configuration, too."""
+        with self._file.reading() as connection:
+            return cooldowns_by_key(connection) if connection else {}
+
+    def changed(self) -> int:
+        """A number that is another one after any process changed, added or removed a key. 0: there is no vault."""
+        return self._watch.look()
+
+    def inspect(self) -> Inspection:
+        """Whether every key can be opened. Raises VaultError only when the file cannot be read."""
+        with self._file.reading() as connection:
+            rows = connection.execute(ISSUED.format(where="")).fetchall() if connection else []
+            if connection is None or not rows:
+                return Inspection()
+            place = self._keeper.place(connection)
+            try:
+                box = self._keeper.box(connection)
+            except VaultError as error:
+                return Inspection(len(rows), place, str(error))
+        return Inspection(len(rows), place, damaged=opened(rows, box)[1])
+
+    def usual_place(self) -> str:
+        """Where a new secret would be kept: `environment`, `keyring` or `file`."""
+        return self._keeper.usual_place()
+
+    def close(self) -> None:
+        """Let go of what `changed` keeps open."""
+        self._watch.close()
+
+    # --- what comes out ---
+
+    def issue(self, only: Collection[str] | None = None) -> dict[str, tuple[Key, ...]]:
+        """The keys that may be used, by provider, oldest first. Raises VaultError when the secret is missing or another one.
+
+        only  ids: these keys instead, whatever their state (for a check)
+        """
+        try:
+            return self._issue(only)
+        except (SecretMissing, WrongSecret):  # perhaps somebody changed the secret between two looks
+            return self._issue(only)
+
+    def _issue(self, only: Collection[str] | None) -> dict[str, tuple[Key, ...]]:
+        with self._file.reading() as connection:
+            sql = ISSUED.format(where=USABLE if only is None else "")
+            found = connection.execute(sql).fetchall() if connection else []
+            rows = [row for row in found if only is None or row[0] in only]
+            # A vault without keys has no lock, and needs no secret.
+            keys, self.damaged = opened(rows, self._keeper.box(connection)) if connection and rows else ([], ())
+        return {provider: tuple(group) for provider, group in groupby(keys, attrgetter("provider"))}
+
+    # --- what goes in ---
+
+    def add(self, new: NewKey) -> Imported:
+        """Add one key."""
+        return self.import_many([new])
+
+    def import_many(self, news: Sequence[NewKey]) -> Imported:
+        """Add keys, all in one transaction; those that are there, removed ones included, are told and left as they are."""
+        with self._ready_to_seal() as (connection, plan):
+            with transaction(connection):
+                rows, duplicates = told_apart(connection, news, self._box_for_new(connection, plan))
+                connection.executemany(INSERT, rows)
+            added = {row["id"] for row in rows}
+            return Imported(tuple(key for key in stored_keys(connection) if key.id in added), duplicates)
+
+    def edit(self, ids: Iterable[str], fields: Mapping[str, object]) -> tuple[str, ...]:
+        """Change fields (names of FIELDS) of keys; the ids of those that exist. Raises ValueError for what a field cannot hold."""
+        values = {name: FIELDS[name](value) for name, value in fields.items()}
+        with self._ready_to_seal() as (connection, _), transaction(connection):
+            box = self._keeper.box(connection) if values.get("proxy") else None
+            return tuple(id for id in ids if _edit(connection, id, values, box))
+
+    # --- switching on and off: each returns the ids of the keys that it changed ---
+
+    def enable(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Let keys be used."""
+        return self._set(ids, "enabled = 1", "enabled = 0")
+
+    def disable(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Let no new request use them."""
+        return self._set(ids, "enabled = 0", "enabled = 1")
+
+    def remove(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Take keys away, so that they can be brought back."""
+        return self._set(ids, f"removed_at = {NOW}", "removed_at IS NULL")
+
+    def restore(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Bring removed keys back."""
+        return self._set(ids, "removed_at = NULL", "removed_at IS NOT NULL")
+
+    def prune(self, ids: Iterable[str], statuses: Collection[str]) -> tuple[str, ...]:
+        """Remove those of the keys whose last check found one of these."""
+        marks = ", ".join("?" * len(statuses))
+        return self._set(ids, f"removed_at = {NOW}", f"removed_at IS NULL AND check_status IN ({marks})", *statuses)
+
+    def erase(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Delete keys for good, and their cooldowns; needs no secret. Their aliases are never given again."""
+        with self._file.writing() as connection:
+            with transaction(connection):
+                gone = tuple(i for i in ids if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
+                lift(connection, gone, time.time())
+            shrink(connection)
+        return gone
+
+    def reset(self, ids: Iterable[str]) -> int:
+        """Lift all cooldowns of keys, those of the configuration too; how many there were."""
+        with self._file.writing() as connection, transaction(connection):
+            return lift(connection, ids, time.time())
+
+    def record(self, results: Mapping[str, CheckResult]) -> None:
+        """Write down what checks found, by id. A key found valid is no longer out."""
+        rows = [(it.status, moment(it.until), it.reason, id) for id, it in results.items()]
+        sql = f"UPDATE keys SET checked_at = {NOW}, check_status = ?, check_until = ?, check_reason = ? WHERE id = ?"
+        with self._file.writing() as connection, transaction(connection):
+            connection.executemany(sql, rows)
+            valid = [id for id, it in results.items() if it.status == VALID]
+            lift(connection, valid, time.time(), out_only=True)
+
+    # --- the secret ---
+
+    def rotate_secret(self, place: str | None = None, secret: str | None = None) -> str:
+        """Seal everything anew with a new secret, in one transaction. The name of the place where it is now.
+
+        place   `environment`, `keyring` or `file`; default: as for a new vault
+        secret  for `environment`: what RELAY_SECRET will be; default: what it is
+        At every moment a secret that is kept opens all keys. Raises VaultError, also when a key is damaged.
+        """
+        with self._ready_to_seal(plan=False) as (connection, _):
+            plan = self._keeper.plan(place, secret)
+            with transaction(connection):
+                old = self._keeper.place(connection), self._keeper.secret_id(connection)
+                found = self._texts(connection)
+                box = self._keeper.adopt(connection, plan, fall_back=place is None)
+                connection.executemany(RESEAL, [resealed(text, box) for text in found])
+            with transaction(connection):  # nobody else may be changing the secrets meanwhile
+                self._keeper.drop(connection, *old)
+                now = self._keeper.place(connection)
+            shrink(connection)
+        return str(now)
+
+    def _texts(self, connection: sqlite3.Connection) -> Sequence[tuple[str, str, str, str | None]]:
+        rows = connection.execute("SELECT id, provider, secret, proxy FROM keys").fetchall()
+        try:
+            return texts(rows, self._keeper.box(connection)) if rows else ()
+        except Damaged:
+            damaged = ", ".join(self.inspect().damaged)
+            raise VaultError(
+                f"Damaged in {self.path}: {damaged} – bring the file back from a backup, or forget these keys with: "
+                f"{command('keys')} remove --forever KEY…"
+            ) from None
+
+    # --- within a connection ---
+
+    @contextmanager
+    def _ready_to_seal(self, *, plan: bool = True) -> Iterator[tuple[sqlite3.Connection, Plan | None]]:
+        """For writing, with the slow work on a lock done before the transaction, for which others would have to wait."""
+        with self._file.writing() as connection:
+            fresh = self._keeper.place(connection) is None
+            if not fresh:
+                with suppress(VaultError):  # whoever needs the box will hear it
+                    self._keeper.box(connection)
+            yield connection, self._keeper.plan() if fresh and plan else None
+
+    def _box_for_new(self, connection: sqlite3.Connection, plan: Plan | None) -> Box:
+        """The vault's box. While there is no key at all it may have a new lock, so a lost secret does not matter then."""
+        if self._keeper.place(connection) is not None:
+            try:
+                return self._keeper.box(connection)
+            except VaultError:
+                if connection.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
+                    raise
+        return self._keeper.adopt(connection, plan or self._keeper.plan(), fall_back=True)
+
+    def _set(self, ids: Iterable[str], what: str, where: str, *arguments: str) -> tuple[str, ...]:
+        sql = f"UPDATE keys SET {what} WHERE id = ? AND {where}"
+        with self._file.writing() as connection, transaction(connection):
+            return tuple(id for id in ids if connection.execute(sql, [id, *arguments]).rowcount)
+
+
+def _edit(connection: sqlite3.Connection, id: str, values: Mapping[str, object], box: Box | None) -> bool:
+    """Change one key; False when there is none of that id."""
+    found = connection.execute("SELECT provider FROM keys WHERE id = ?", [id]).fetchone()
+    if not found:
+        return False
+    columns = dict(values)
+    if "proxy" in columns:
+        proxy = None if columns["proxy"] is None else str(columns["proxy"])
+        columns["proxy"] = sealed_proxy(proxy, box, id, found[0]) if box else None
+        columns["proxy_address"] = address_of(proxy)
+    if columns:
+        sets = ", ".join(f"{name} = ?" for name in columns)
+        connection.execute(f"UPDATE keys SET {sets} WHERE id = ?", [*columns.values(), id])
+    return True

@@ -1,0 +1,184 @@
+"""The rooms of the package, and what each may import. Drawn from the code, imports for the type checker included.
+
+FLOORS is the plan: a room may import those before it. It has no circle, then; nor have files within a room.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ADDON = Path(__file__).parents[1] / "addon"
+PACKAGE = "claude_relay"
+FLOORS = (
+    # pure
+    "core",
+    "core.data",
+    "core.config",
+    "core.bodies",
+    "core.formats",
+    "core.formats.claude",
+    "core.formats.openai",
+    "core.formats.gemini",
+    "core.routing",
+    "core.accounting",
+    "core.keys",
+    "core.retry",
+    # the disk, and providers
+    "upstream",
+    "store.db",
+    "store",
+    "store.ledger",
+    "store.vault",
+    "store.shared",
+    # mitmproxy
+    "proxy.common",
+    "proxy.messages",
+    "proxy.mitm",
+    "proxy.provider",
+    "proxy.running",
+    "proxy.log",
+    "proxy.request",
+    "proxy.access",
+    "proxy.stream",
+    "proxy.watch",
+    "proxy.lifecycle",
+    "proxy.flow",
+    "proxy",
+    # commands
+    "cli.console",
+    "cli.demonstration",
+    "cli.keyring",
+    "cli.spending",
+    "cli.script",
+    "cli",
+)
+APART = {"upstream": ("store",), "store": ("upstream",), "cli": ("proxy",)}
+"""Floors side by side: the first must not import the second, which stands before it."""
+
+
+@cache
+def modules() -> Mapping[str, Path]:
+    """Every module's name within the package, and its file."""
+    found = {}
+    for file in sorted((ADDON / PACKAGE).rglob("*.py")):
+        parts = file.relative_to(ADDON / PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+def room_of(module: str) -> str:
+    """The folder that a module is in."""
+    return module if modules()[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
+def imported(module: str) -> Iterator[str]:
+    """The full names of what a module imports, by whatever statement."""
+    package = f"{PACKAGE}.{room_of(module)}".rstrip(".").split(".")
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
+            base = ".".join(part for part in (base, node.module) if part)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@cache
+def graph() -> Mapping[str, frozenset[str]]:
+    """The modules of the package that each module imports."""
+
+    def own(name: str) -> str | None:
+        name = name.removeprefix(f"{PACKAGE}.") if name.startswith(f"{PACKAGE}.") else "?"
+        while name not in modules() and "." in name:
+            name = name.rpartition(".")[0]
+        return name if name in modules() else None
+
+    return {module: frozenset(filter(None, map(own, imported(module)))) - {module} for module in modules()}
+
+
+def wrong(module: str) -> Iterator[str]:
+    """The arrows of a module that lead up, or to a floor beside its own."""
+    room = room_of(module)
+    for other in sorted(graph()[module]):
+        there = room_of(other)
+        if there == room:
+            continue
+        top = room.partition(".")[0]
+        apart = APART.get(top, ()) if room != "cli.script" else ()  # what an installed package gives to mitmproxy
+        if FLOORS.index(there) > FLOORS.index(room) or there.partition(".")[0] in apart:
+            yield f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if name])
+def test_a_module_imports_what_is_below_it(module: str) -> None:
+    assert room_of(module) in FLOORS, "a room that has no place in FLOORS"
+    assert list(wrong(module)) == []
+
+
+def test_no_file_needs_itself() -> None:
+    try:
+        TopologicalSorter(graph()).prepare()
+    except CycleError as error:
+        pytest.fail(" ─► ".join(error.args[1]))
+
+
+def test_only_the_proxy_knows_mitmproxy() -> None:
+    found = {
+        module.partition(".")[0] for module in modules() for name in imported(module) if name.startswith("mitmproxy")
+    }
+    assert found == {"proxy"}
+
+
+IMPURE = (
+    "asyncio",
+    "http.client",
+    "os",
+    "random",
+    "secrets",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+)
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if name.startswith("core")])
+def test_the_core_is_pure(module: str) -> None:
+    found = {name for name in imported(module) if any(f"{name}.".startswith(f"{impure}.") for impure in IMPURE)}
+    assert found <= ALLOWED.get(module, set())
+
+
+ALLOWED: Mapping[str, set[str]] = {
+    "core.config": {"os.path.normpath"},  # texts of paths, no disk
+    "core.config.locate": {"os.path"},
+    "core.spans": {"time"},  # to let other threads go on, between two steps
+}
+
+
+def test_every_room_says_what_is_in_it() -> None:
+    """In its first lines, and in the table of docs/architecture.md."""
+    page = (ADDON.parent / "docs" / "architecture.md").read_text()
+    for room in FLOORS:
+        if room in modules():  # cli.script is a folder with a script in it
+            assert len(ast.get_docstring(ast.parse(modules()[room].read_text())) or "") > 20, room
+        assert f"| `{room.replace('.', '/')}` |" in page, room
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if name and modules()[name].name == "__init__.py"])
+def test_maps_name_what_is_there(module: str) -> None:
+    """Every file of a room is named in its map."""
+    text = ast.get_docstring(ast.parse(modules()[module].read_text())) or ""
+    files = [name.rpartition(".")[2] for name in modules() if room_of(name) == module and name != module]
+    assert [file for file in files if module not in UNMAPPED and file not in text] == []
+
+
+UNMAPPED = {"cli", "cli.demonstration", "cli.keyring", "cli.script", "cli.spending", "core.config", "core.formats"}
+"""Rooms whose files are commands, or are told of in another way."""
