@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import certifi
 
 from claude_relay.core.config import Intercept
 from claude_relay.store import authority
+from claude_relay.store.db.replacing import replacing
 
 from .console.terminal import Failure
 
@@ -71,13 +70,6 @@ def variables(environ: Mapping[str, str], confdir: Path, hosts: Sequence[str] = 
 
 def _replace(path: Path, content: bytes) -> None:
     """Whole or not at all: a program may read the file at this moment. Everybody may read it, it holds no secret."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+        unfinished.chmod(0o644)

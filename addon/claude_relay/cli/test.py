@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,23 +30,30 @@ CHECKS = (
 SIDE_BY_SIDE = ("-n", str(min(2 * (os.cpu_count() or 1), 8)), "--dist", "worksteal")
 
 
+ON_MITMPROXY = ("tests/proxy", "tests/wire")
 CLIENTS = Path("tests", "clients")
 NPM_CI = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
+@click.option(
+    "--newest", is_flag=True, help="In a fresh environment, with the newest of everything: the tests on mitmproxy."
+)
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENTS]…")
-def test(pytest: tuple[str, ...]) -> None:
+def test(pytest: tuple[str, ...], newest: bool) -> None:
     """Run ruff, mypy and all tests. With arguments, which go to pytest, only the tests they name.
 
     \b
     Examples:
       scripts/test
       scripts/test tests/core -k cooldowns
+      scripts/test --newest         whether new releases of others break something; needs an index of packages
     """
     root = ADDON.parent
     if not (root / "tests").is_dir():
         raise click.ClickException("the tests are not part of the installed package; run scripts/test in a checkout")
+    if newest:
+        sys.exit(_with_the_newest(root, pytest or (*ON_MITMPROXY, *SIDE_BY_SIDE)))
     failed: list[tuple[str, ...]] = (
         [NPM_CI] if concerns_clients(root, pytest) and not install_clients(root / CLIENTS) else []
     )
@@ -97,8 +106,20 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(held)
 
 
-def _run(root: Path, module: str, *arguments: str) -> int:
+def _with_the_newest(root: Path, arguments: Sequence[str]) -> int:
+    """Exit status. Installs the package without its lock into an environment that goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix="claude-relay-newest-") as folder:
+        venv.create(folder, with_pip=True)
+        python = str(Path(folder, "Scripts" if os.name == "nt" else "bin", "python"))
+        for wanted in (("pip>=25.1",), ("--group", "dev", ".[telemetry,parquet]")):
+            if status := _run(root, "pip", "install", "--quiet", "--upgrade", *wanted, python=python):
+                return status
+        _run(root, "pip", "list", python=python)
+        return _run(root, "pytest", *arguments, python=python)
+
+
+def _run(root: Path, module: str, *arguments: str, python: str = sys.executable) -> int:
     """Exit status. What the person's shell says about relays and keys is kept from the tests."""
     click.secho(f"» {' '.join((module, *arguments))}", err=True, bold=True)
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "ANTHROPIC_"))}
-    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=root, env=own, check=False).returncode
+    return subprocess.run([python, "-m", module, *arguments], cwd=root, env=own, check=False).returncode

@@ -6,7 +6,7 @@ exchange    the nouns of one request; errors: those that a client may see
 endpoints   what a path is, and whose credential may leave with it
 visitors    who asks, by which name, and whether for some web page; addresses: IP addresses, however they are written
 estimate    the tokens of a request by its size; spans: where the members of a large JSON object are
-steady      a clock that never goes back
+steady      a clock that never goes back; times: points in time as text
 notices     what an operator should hear of
 secrets     finds secrets in whatever form they are repeated; terminal: text of others, harmless for a terminal
 

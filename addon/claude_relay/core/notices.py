@@ -13,13 +13,13 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgspec
 
 from .errors import BudgetError, RelayError, clean
 from .exchange import Verdict
+from .times import iso
 
 HOUR = 3600.0
 MOST_KEYS = 1000
@@ -68,7 +68,7 @@ class Notice:
             "kind": self.kind.value,
             "key": self.key,
             "text": self.text,
-            "at": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": iso(self.at),
             "sent_at": int(sent_at),
             "held_back": held_back,
         }

@@ -20,11 +20,12 @@ from typing import Any, Final
 
 from sqlite_utils import Database
 
+from claude_relay.core.times import iso
 from claude_relay.store.db import rollups
 from claude_relay.store.db.database import connect, read_only
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.ledger.lookups import sessions
-from claude_relay.store.ledger.reports import GROUPS, Only, moment, summarise
+from claude_relay.store.ledger.reports import GROUPS, Only, summarise
 
 from .figures import Reporting, Spread
 
@@ -106,7 +107,7 @@ def requests(random: Random) -> Iterator[Values]:
             model = ("claude-opus-4-5", "claude-haiku-4-5")[random.random() < 0.25]
             begun = (
                 f"req_{number:09d}",
-                moment(at),
+                iso(at),
                 client,
                 session,
                 "POST",

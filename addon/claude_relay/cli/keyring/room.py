@@ -19,9 +19,10 @@ from claude_relay.core.config import Config
 from claude_relay.core.config.problems import shown, suggest
 from claude_relay.core.exchange import Key
 from claude_relay.core.keys.aliases import Name, place_of
+from claude_relay.core.times import seconds_of
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.shared.aliases import Aliases
-from claude_relay.store.vault.records import InCooldown, StoredKey, mask, seconds_of
+from claude_relay.store.vault.records import InCooldown, StoredKey, mask
 from claude_relay.store.vault.vault import Vault
 
 CONFIGURED, RUNNING, VAULT = "relay.yaml", "running relay", "vault"

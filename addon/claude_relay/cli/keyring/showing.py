@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from claude_relay.cli.console.terminal import echo, echo_json, write_csv
-from claude_relay.store.vault.records import LIMITED, CheckResult, StoredKey, seconds_of
+from claude_relay.core.times import seconds_of
+from claude_relay.store.vault.records import LIMITED, CheckResult, StoredKey
 from claude_relay.store.vault.rows import moment
 
 PIPE = 200

@@ -63,7 +63,13 @@ REWRITES = (
     "changes requests or answers, which pass byte for byte; relay.yaml has `headers` and `models` for each provider"
 )
 
+NEWER = frozenset({"emudhra", "emudhra_old"})
+"""Options that mitmproxy has since 12.3.1."""
+SHARED_CA = "signs certificates with a key that others hold, too; the relay's CA is its own"
+
 RULINGS: dict[str, Ruling] = {
+    "emudhra": refused(SHARED_CA),
+    "emudhra_old": refused(SHARED_CA),
     # -- bodies and their way
     "stream_large_bodies": refused(
         "sends a body on before the relay has chosen a key and a provider, and leaves nothing to try again with; "

@@ -20,12 +20,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import msgspec
 
 from claude_relay.core.errors import SECRET
+from claude_relay.core.times import iso
 from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
 from claude_relay.store.ledger.rows import ATTEMPT, CHARGE, REQUEST
 
@@ -89,8 +89,7 @@ class JsonLog(logging.Handler):
 
 def head(at: float, level: str, logger: str, message: str) -> Line:
     """What all lines have. `at`: Unix seconds."""
-    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"time": moment, "level": level.lower(), "logger": logger, "message": message}
+    return {"time": iso(at), "level": level.lower(), "logger": logger, "message": message}
 
 
 def columns(row: RequestRow | AttemptRow | ChargeRow, names: Sequence[str]) -> Line:

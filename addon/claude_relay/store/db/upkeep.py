@@ -23,9 +23,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+
+from claude_relay.core.times import iso
 
 from .database import MissingDatabase, StoreError, connect, explain, transaction
 from .migrations import migrate
@@ -313,7 +314,6 @@ def _vacuumed(connection: sqlite3.Connection, before: int) -> Vacuumed:
 def _moment(seconds: float) -> str:
     """As the ledger writes it; what is older than the calendar is the beginning of it."""
     try:
-        moment = datetime.fromtimestamp(seconds, UTC)
+        return iso(seconds)
     except (OverflowError, ValueError, OSError):
         return ""
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -17,11 +17,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from claude_relay.core.bodies.zstd import zstd
+from claude_relay.core.times import utc
 from claude_relay.store.db.database import StoreError, file_of, transaction
 from claude_relay.store.db.sink import DatabaseSink
 
@@ -142,4 +143,4 @@ def read(connection: sqlite3.Connection, request: str) -> list[StoredBody]:
 
 def _stored(n: int, kind: Kind, at: str, size: int, truncated: int, packed: bytes) -> StoredBody:
     body = zstd.decompress(packed)
-    return StoredBody(n, kind, datetime.fromisoformat(at).astimezone(UTC), size, bool(truncated), body)
+    return StoredBody(n, kind, utc(at), size, bool(truncated), body)

@@ -17,11 +17,12 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import NamedTuple
 
 from claude_relay.core.accounting.budgets import RuleLike, Span, Sum, covers, span
+from claude_relay.core.times import iso
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
 
 # The order of the tables is given: from the requests by their time to the attempts by their key, and from the charges, which are few.
@@ -130,7 +131,7 @@ class BudgetSums:
 
     def _day(self, connection: sqlite3.Connection, day: Span, *, anew: bool) -> _Day:
         known = self._known.get(day, _Day())
-        bounds = [_moment(day.start), _moment(day.end)]
+        bounds = [iso(day.start), iso(day.end)]
         signs = _Signs(*connection.execute(SIGNS, bounds).fetchone())
         if signs == known.signs and not anew:
             return known
@@ -140,8 +141,3 @@ class BudgetSums:
 def sums(path: Path, rules: Sequence[RuleLike], now: float, zone: tzinfo | None = None) -> list[Sum]:
     """One reading, of all days."""
     return BudgetSums(path, zone).read(rules, now)
-
-
-def _moment(at: float) -> str:
-    """As the ledger writes it."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -18,13 +18,14 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import batched
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 
+from claude_relay.core.times import iso
 from claude_relay.store.db.database import StoreError, explain, file_of, read_only
 from claude_relay.store.db.replacing import replacing
 
@@ -127,7 +128,7 @@ class _Counted:
 
 def _select(connection: sqlite3.Connection, table: str, since: Moment, until: Moment) -> sqlite3.Cursor:
     bounds = {">=": since, "<": until}
-    chosen = {sign: _text(moment) for sign, moment in bounds.items() if moment}
+    chosen = {sign: iso(moment) for sign, moment in bounds.items() if moment}
     where = " AND ".join(f"requests.started_at {sign} ?" for sign in chosen)
     try:
         return connection.execute(TABLES[table].format(where=f"WHERE {where}" if where else ""), list(chosen.values()))
@@ -135,11 +136,6 @@ def _select(connection: sqlite3.Connection, table: str, since: Moment, until: Mo
         if "no such table" not in str(error):
             raise
         raise StoreError(f"{file_of(connection)}: it holds no ledger of Claude Relay") from error
-
-
-def _text(moment: datetime) -> str:
-    """As the ledger writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _types(connection: sqlite3.Connection, table: str) -> dict[str, str]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from .reports import LAST, condition, explained, moment
+from claude_relay.core.times import iso
+
+from .reports import LAST, condition, explained
 from .rows import ATTEMPT, CHARGE, REQUEST
 
 PREFIX: Final = "req_relay_"
@@ -115,7 +117,7 @@ def sessions(
     """The sessions whose last request started at `since` or later, the latest first, each with all it used. Raises StoreError."""
     alive = "session IN (SELECT session FROM requests WHERE started_at >= ? AND session IS NOT NULL)"
     asked: list[tuple[str, list[Any]]] = [("session <> ''", [])]
-    asked += [(alive, [moment(since)])] if since else []
+    asked += [(alive, [iso(since)])] if since else []
     where, values = condition(asked)
     having = "HAVING max(nullif(project, '')) = ?" if project is not None else ""
     values += [project] if project is not None else []

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from claude_relay.core.config.locate import command
+from claude_relay.core.times import iso
 from claude_relay.store.db.database import StoreError, file_of
 from claude_relay.store.db.rollups import COUNTED, LATER, MEASURES, columns_of, measured, middles, unpacked
 
@@ -236,11 +237,6 @@ def explained(connection: sqlite3.Connection, error: sqlite3.OperationalError) -
     return StoreError(f"{path}: it holds no ledger of Claude Relay")
 
 
-def moment(at: datetime) -> str:
-    """As the ledger writes it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
 def condition(conditions: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
     """A WHERE clause, empty when there is nothing to ask, and its values."""
     found = list(conditions)
@@ -287,7 +283,7 @@ def _whole_hours() -> bool:
 
 
 def _span(table: str, since: datetime | None, until: datetime | None, only: Only) -> Part:
-    column, form = ("started_at", moment) if table == "requests" else ("hour", lambda at: moment(at)[:13])
+    column, form = ("started_at", iso) if table == "requests" else ("hour", lambda at: iso(at)[:13])
     # Without a beginning the whole table is read in its own order, which is twice as fast as by the index.
     bounds = [(f"{column} >= ?", [form(since)])] if since else []
     bounds += [(f"{column} < ?", [form(until)])] if until else []

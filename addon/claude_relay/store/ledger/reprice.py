@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from claude_relay.core.accounting.batches import portions
 from claude_relay.core.accounting.pricing import Priced, Prices, together
 from claude_relay.core.accounting.terms import ORDINARY, Terms
 from claude_relay.core.accounting.tokens import Usage
+from claude_relay.core.times import iso, utc
 from claude_relay.store.db.database import MissingDatabase, StoreError, connect, explain, transaction
 from claude_relay.store.db.migrations import migrate
 
@@ -110,7 +111,7 @@ def reprice(
     """
     if not path.is_file():
         raise MissingDatabase(f"{path}: there is no such file")
-    begin, end = _moment(since) if since else FIRST, _moment(until) if until else LAST
+    begin, end = iso(since) if since else FIRST, iso(until) if until else LAST
     try:
         with closing(connect(path, patience=PATIENCE)) as connection:
             migrate(connection)
@@ -121,7 +122,7 @@ def reprice(
 
 def unpriced(connection: sqlite3.Connection, since: datetime | None) -> list[Unpriced]:
     """Models whose requests used tokens and have no price, the most used first. `since` None: ever."""
-    where, chosen = ("AND started_at >= ?", [_moment(since)]) if since else ("", [])
+    where, chosen = ("AND started_at >= ?", [iso(since)]) if since else ("", [])
     return [Unpriced(*row) for row in connection.execute(UNPRICED.format(where), chosen)]
 
 
@@ -213,7 +214,7 @@ class _Work:
         return found
 
     def _cost(self, spent: Spent, batch: bool) -> Priced | None:
-        url, at = self._urls[spent.provider or ""], _time(spent.started_at)
+        url, at = self._urls[spent.provider or ""], utc(spent.started_at)
         special: dict[str, Any] = {"batch": True} if batch else {}
         if spent.terms != ORDINARY:
             special["terms"] = spent.terms
@@ -246,12 +247,3 @@ def _request(row: Sequence[Any]) -> _Request:
 def _spent(row: Sequence[Any]) -> Spent:
     n, started_at, provider, model, terms, cost, *used = row
     return Spent(n, started_at, provider, model, cost, Usage(*used), Terms.parse(terms))
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _moment(at: datetime) -> str:
-    """As the ledger writes it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from claude_relay.core.times import seconds_of
 from claude_relay.store.db.database import (
     MissingDatabase,
     StoreError,
@@ -34,7 +35,6 @@ from claude_relay.store.db.database import (
     transaction,
 )
 from claude_relay.store.db.migrations import migrate
-from claude_relay.store.vault.records import seconds_of
 from claude_relay.store.vault.rows import has_table, moment
 
 FRESH = 5.0

@@ -14,11 +14,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys
 from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.times import seconds_of
 
 API_KEY = "api_key"
 NO_LIMITS = KeyLimits()
@@ -157,14 +157,6 @@ class StoredKey:
     def with_cooldowns(self, cooldowns: tuple[InCooldown, ...]) -> StoredKey:
         """The same key with these cooldowns."""
         return replace(self, cooldowns=cooldowns)
-
-
-def seconds_of(text: str | None) -> float | None:
-    """A time of the tables in seconds since the epoch; None for none, and for what is none."""
-    try:
-        return None if text is None else datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
 
 
 def mask(secret: str) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any
 
 from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.times import LAST, iso
 
 from .records import LIMITS, InCooldown, StoredKey
 
@@ -67,9 +67,7 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
 
 def moment(seconds: float | None) -> str | None:
     """A time as the tables hold it; None for one that never comes."""
-    if seconds is None or not 0 <= seconds < 253402300799:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return None if seconds is None or not 0 <= seconds < LAST else iso(seconds)
 
 
 def _key(row: Sequence[Any], cooldowns: CooldownsByKey) -> StoredKey:

@@ -16,10 +16,15 @@ import importlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from claude_relay.store.db.replacing import replacing
+
+LEFT = 60.0
+"""Seconds after which an unfinished file is of somebody who was killed."""
 VARIABLE = "RELAY_SECRET"
 ENVIRONMENT, KEYRING, FILE = "environment", "keyring", "file"
 SHORTEST = 16
@@ -168,14 +173,13 @@ class SecretFile:
     def _write(self, kept: Mapping[str, str]) -> None:
         """Whole or not at all: a new file takes the old one's place."""
         text = HEADING + "".join(f"{id} {secret}\n" for id, secret in kept.items())
-        new = self.path.with_name(f".{self.path.name}.new")
         try:
-            new.unlink(missing_ok=True)  # of somebody who was killed here
-            _write_private(new, text.encode())
-            os.replace(new, self.path)
-            _to_disk(self.path.parent)
+            for left in self.path.parent.glob(f".{self.path.name}.*"):
+                if time.time() - left.stat().st_mtime > LEFT:
+                    left.unlink(missing_ok=True)
+            with replacing(self.path) as unfinished:
+                unfinished.write_text(text, "ascii")
         except OSError as error:
-            new.unlink(missing_ok=True)
             raise Unavailable(f"{self.path} cannot be written: {error.strerror}") from None
 
 
@@ -205,21 +209,3 @@ def place_named(name: str, environ: Mapping[str, str], database: Path) -> Place:
 def fresh() -> tuple[str, str]:
     """A new id and a new secret of 256 bits."""
     return secrets.token_hex(8), secrets.token_urlsafe(32)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _to_disk(folder: Path) -> None:
-    """The file's new name, too. Windows has no such thing, and needs none."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
