@@ -104,7 +104,7 @@ def test_a_request_without_a_model_gets_none():
 
 
 @pytest.mark.parametrize(
-    ("default", "hops"),
+    ("default", "targets"),
     [
         (None, [("anthropic", "claude-opus-4-5"), ("glm", "glm-4.6")]),
         ("glm", [("glm", "glm-4.6"), ("anthropic", "claude-opus-4-5")]),

@@ -239,7 +239,7 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
+@pytest.mark.parametrize(("outcome", "name", "cause", "rest"), ROWS)
 def test_every_row(outcome, name, cause, rest):
     verdict = judge(outcome, OPUS, now=NOW)
     assert (verdict.name, verdict.cause) == (name, cause)
@@ -252,7 +252,7 @@ def test_every_verdict_but_endpoint_has_a_row_here():
 
 
 @pytest.mark.parametrize("facts", [COUNT, Facts(Endpoint.SIDE), Facts(Endpoint.RESOURCE), Facts(Endpoint.MODELS)])
-@pytest.mark.parametrize(("outcome", "name", "blame", "rest"), ROWS)
+@pytest.mark.parametrize(("outcome", "name", "cause", "rest"), ROWS)
 def test_a_side_endpoint_never_touches_a_key(outcome, name, cause, rest, facts):
     verdict = judge(outcome, facts, now=NOW)
     assert verdict.name in {"ok", "bad_request", "endpoint", "unsuited", "blocked", "unexplained_429"}

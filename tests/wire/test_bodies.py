@@ -356,7 +356,7 @@ LARGE = messages_body(text="word é\n" * 600_000)
 def test_a_large_body_is_read_beside_the_event_loop(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from claude_relay.proxy.request import bodies
+    from claude_relay.proxy.common import process
 
     threads = []
     to_thread = asyncio.to_thread
@@ -365,7 +365,7 @@ def test_a_large_body_is_read_beside_the_event_loop(
         threads.append(work)
         return await to_thread(work, *arguments)
 
-    monkeypatch.setattr(bodies.asyncio, "to_thread", noted)
+    monkeypatch.setattr(process.asyncio, "to_thread", noted)
     relay = start(config(providers=to(upstream.url, models={"claude-*": "there"})))
     assert base_client(relay).ask("POST", "/v1/messages", body=LARGE).status == 200
     assert upstream.requests[0].body == LARGE.replace(b"claude-sonnet-5", b"there")

@@ -149,7 +149,7 @@ def test_new_rules_keep_the_sums_of_what_they_still_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rules", "hops", "expected"),
+    ("rules", "targets", "expected"),
     [
         ([], [A, G], ["anthropic", "glm"]),
         ([rule(provider="anthropic", then="warn")], [A, G], ["anthropic", "glm"]),
