@@ -357,6 +357,7 @@ def test_a_large_body_is_read_beside_the_event_loop(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from claude_relay.proxy.common import process
+    from claude_relay.proxy.request import bodies
 
     threads = []
     to_thread = asyncio.to_thread
