@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
@@ -40,6 +42,50 @@ PATIENCE: Final = 8
 """For how many times as long as it took the connection waits at most; it grows with each long read that follows another."""
 
 
+LARGE: Final = 32 * 1024
+"""Bytes of a read that is followed by more of the same: a body on its way."""
+LARGE_READS: Final = 4
+"""Of those, all connections together have so many in one turn of the event loop; who sends a few bytes waits for no more."""
+
+
+class Turns:
+    """Who reads a body waits for its turn, so that hundreds of bodies at once leave the event loop to others, too."""
+
+    def __init__(self) -> None:
+        self._left = LARGE_READS
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._begun = False
+
+    async def wait(self) -> None:
+        """Until this read may go on; at once where few do."""
+        self._begin()
+        if self._left:
+            self._left -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._begun, self._left = False, LARGE_READS
+        while self._waiting and self._left:
+            turn = self._waiting.popleft()
+            if not turn.done():  # else its connection has ended
+                turn.set_result(None)
+                self._left -= 1
+        if self._waiting:
+            self._begin()
+
+
+TURNS: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]] = weakref.WeakKeyDictionary()
+"""Those of each event loop."""
+
+
 class PacedReader:
     """In the place of a connection's reader."""
 
@@ -49,13 +95,18 @@ class PacedReader:
         self._rest = 0.0
         self._long = 0
         """How many of its reads in a row took long."""
+        self._was_large = False
+        self._turns = TURNS.setdefault(asyncio.get_running_loop(), Turns())
 
     async def read(self, most: int) -> bytes:
         """As mitmproxy asks for it."""
         if self._rest:
             rest, self._rest = self._rest, 0.0
             await asyncio.sleep(rest)
+        if self._was_large:
+            await self._turns.wait()
         data: bytes = await self._reader.read(min(most, self._size))
+        self._was_large = len(data) >= LARGE
         return data
 
     def took(self, size: int, seconds: float) -> None:
