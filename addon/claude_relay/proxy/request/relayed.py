@@ -35,6 +35,7 @@ from claude_relay.core.errors import BudgetError, RelayError, error_object
 from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Failure, Outcome, Verdict, Wait
 from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.formats.translation import Translation
+from claude_relay.proxy.common.process import large_went
 from claude_relay.proxy.messages.hop_by_hop import onward
 from claude_relay.proxy.messages.wire import Pristine, Signature, lower_headers, mask_trailers
 from claude_relay.proxy.provider.adapting import Adaptation, Bytes, Translated
@@ -384,6 +385,7 @@ class Relayed:
 
     def release(self, flow: http.HTTPFlow) -> None:
         """It is over and written down: let go of all that may be large, for what is left of it lives on in cycles of references."""
+        large_went(self.request_bytes + self.response_bytes)
         self.body, self.side_body, self.conversation = b"", None, None
         if len(self.facts.body) > SMALL:
             self.facts.let_go()
