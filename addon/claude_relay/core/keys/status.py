@@ -49,7 +49,7 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A pool for a status report; rests of key × model or family do not take a key from `ready`. `full`: neither ready nor resting."""
+    """A pool for a status report; cooldowns of key × model do not take a key from `ready`. `full`: neither ready nor in cooldown."""
 
     provider: str
     total: int

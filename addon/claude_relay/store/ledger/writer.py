@@ -3,7 +3,7 @@
     event loop   put(entry) ──► deque ─┐                                   ┌─► entry.done = True, one wake-up a batch
     writer              opening ──► writing: take, commit, answer ─────────┘
                            ▲           │ anything goes wrong: the rows go back, waiters hear False, it is said once
-                           └─ resting ◄┘ 0.1 s, 0.2 s, … 5 s; beyond `spill_beyond` rows: into the spill
+                           └─ pausing ◄┘ 0.1 s, 0.2 s, … 5 s; beyond `spill_beyond` rows: into the spill
 
 `put` never waits: the queue is a deque, and a bell is rung only when the thread sleeps. A row that is itself at fault
 (a constraint, a type) is found by halving its batch, reported and dropped, so it cannot hold up the others. What the
