@@ -47,7 +47,7 @@ def test(pytest: tuple[str, ...], newest: bool) -> None:
     Examples:
       scripts/test
       scripts/test tests/core -k cooldowns
-      scripts/test --newest         whether new releases of others break something; needs an index of packages
+      scripts/test --newest       do new releases of others break something?
     """
     root = ADDON.parent
     if not (root / "tests").is_dir():

@@ -204,7 +204,7 @@ class Length(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an outcome means: a name from the verdict table, and who is to blame. `rest_until` is None when nobody rests.
+    """What an outcome means: a name from the verdict table, and who is to blame. `cooldown_until` is None when nobody rests.
 
     cooldown  how long it is, where nobody has said it
     """

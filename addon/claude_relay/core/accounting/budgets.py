@@ -2,8 +2,8 @@
 
     budgets = Budgets(config.budgets)
     mark = budgets.mark()
-    budgets.restore(sums.read(config.budgets, now), mark)           # store.budgetsums, at start and every minute: others spend too
-    hops = budgets.admitted(hops, now, name_at, reserve.asks)       # what is spent and what is reserved (`reserve`) count
+    budgets.restore(sums.read(config.budgets, now), mark)           # store.ledger.budget_sums, at start and every minute: others spend too
+    targets = budgets.admitted(targets, now, name_at, reserve.asks)       # what is spent and what is reserved (`reserve`) count
     budgets.spent(started_at, "anthropic", "claude-opus-4-5", 0.42) # what an attempt cost
     for notice in budgets.due_notices(): ...
 

@@ -8,14 +8,14 @@ verdict, for PROBE_HELD seconds at most. Between two exchanges nobody hears, so 
 probe, each with one request; that is accepted, for the end of a cooldown costs at most one request a process.
 
 This module must not know verdicts, pools or requests; times are seconds since the epoch, `math.inf` is "out". Plain rows go
-in and out of `snapshot`, `drain` and `restore`, so that rests survive a restart and several processes share them: a row says when
-the rest was set and up to when rests of its pair were lifted, so that in whatever order rows arrive, a lift ends what it saw and
+in and out of `snapshot`, `drain` and `restore`, so that cooldowns survive a restart and several processes share them: a row says when
+the cooldown was set and up to when cooldowns of its pair were lifted, so that in whatever order rows arrive, a lift ends what it saw and
 nothing later.
 
-    rests = Rests()
-    rests.extend("key-id", "", until=160.0, now=100.0, reason="429: retry-after", stated=True)
-    rests.look("key-id", scopes_of("claude-opus-4-5"), now=120.0)      -> Look(blocked=True, half_open=False, changes=160.0)
-    rests.look("key-id", scopes_of("claude-opus-4-5"), now=160.0)      -> Look(False, half_open=True, …), for it was a long one
+    cooldowns = Cooldowns()
+    cooldowns.extend("key-id", "", until=160.0, now=100.0, reason="429: retry-after", stated=True)
+    cooldowns.look("key-id", scopes_of("claude-opus-4-5"), now=120.0)      -> Look(blocked=True, half_open=False, changes=160.0)
+    cooldowns.look("key-id", scopes_of("claude-opus-4-5"), now=160.0)      -> Look(False, half_open=True, …), for it was a long one
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Cooldowns:
         self.version += 1
 
     def succeeded(self, key: str, scopes: Iterable[str], now: float, *, probe: bool) -> None:
-        """Forget ended rests and their streaks. A half-open one ends by its probe only: other answers may be from before the rest."""
+        """Forget ended cooldowns and their streaks. A half-open one ends by its probe only: other answers may be from before the rest."""
         for scope in scopes:
             rest = self._cooldowns.get(key, {}).get(scope)
             if rest and now >= rest.opens and (probe or not rest.careful):
@@ -205,7 +205,7 @@ class Cooldowns:
         ]
 
     def drain(self) -> list[dict[str, object]]:
-        """What changed here since the last call, lifted rests included: rows to store."""
+        """What changed here since the last call, lifted cooldowns included: rows to store."""
         changed, self._dirty = self._dirty, {}
         return [self._row(pair, rest) for pair, rest in changed.items()]
 

@@ -7,7 +7,7 @@
     elsewhere   what other processes say they carry with the same key counts as if it were carried here
 
 For every key a byte says why it should not get more, so that a choice among a thousand need not ask each.
-It must not know rests or strategies. Keys are ids; times are seconds since the epoch.
+It must not know cooldowns or strategies. Keys are ids; times are seconds since the epoch.
 
     load.started("key-id", now); load.takes("key-id", now)      -> False, when one at a time is its limit
     load.finished("key-id")

@@ -1,7 +1,7 @@
 """The keys of one provider: which of them may be used now, and what an answer does to them.
 
 A pool chooses among the keys that do not rest and whose limits allow one more request, by tier, then by strategy; it takes verdicts
-and turns them into rests. It must not know routes, retries, sessions or how an outcome was read. Times are seconds since the epoch
+and turns them into cooldowns. It must not know routes, retries, sessions or how an outcome was read. Times are seconds since the epoch
 and always given; so is randomness. `model` is the kind of a request (`kinds`): the model, and whether it has limits of its own.
 
     key = pool.choose("claude-opus-4-5", now)
@@ -280,7 +280,7 @@ class Pool:
             self.load.rested(key_id)
 
     def restore(self, rows: Iterable[Row]) -> None:
-        """Take rests of an earlier run or another process (`Rests.snapshot`, `Rests.drain`), as far as they concern this pool."""
+        """Take cooldowns of an earlier run or another process (`Cooldowns.snapshot`, `drain`), as far as they concern this pool."""
         for key_id in self.cooldowns.restore(row for row in rows if row["key_id"] in self._position):
             if "" in self.cooldowns.of(key_id):
                 self.load.rested(key_id)

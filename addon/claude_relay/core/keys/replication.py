@@ -1,4 +1,4 @@
-"""What relays over one database tell each other: rests, seats of sessions, what they carry and what they probe.
+"""What relays over one database tell each other: cooldowns, seats of sessions, what they carry and what they probe.
 
     mine = collect(pools, sessions, now)          in the event loop: what changed here since the last time
     theirs = state.exchange(mine, now)            in a thread: stored, and what changed elsewhere
@@ -33,7 +33,7 @@ type Row = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Rows of `rests`, `sessions`, `loads` and `probes`. Of the last two always all: what is not there is over."""
+    """Rows of `cooldowns`, `sessions`, `loads` and `probes`. Of the last two always all: what is not there is over."""
 
     cooldowns: tuple[Row, ...] = ()
     sessions: tuple[Row, ...] = ()

@@ -1,7 +1,7 @@
 """How a pool picks one of the keys that are ready.
 
 A strategy is a function of the candidates (never empty, in the pool's order, all of one tier), of what the pool knows about
-them, and of a source of random numbers; `STRATEGIES` is the table. It must not know rests: every candidate may be picked.
+them, and of a source of random numbers; `STRATEGIES` is the table. It must not know cooldowns: every candidate may be picked.
 
     STRATEGIES["least-busy"](candidates, pool, random)      -> the key with the fewest requests under way
 

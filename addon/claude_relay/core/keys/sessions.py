@@ -1,11 +1,11 @@
 """Which key a conversation sits at, so that the provider's prompt cache stays of use.
 
 A session has one seat at each provider: the key it uses now, and the one it calls home. It stays with its key while that is of
-use; `seating` says when it moves. This module remembers: for `ttl` seconds after the last use, at most `most` seats, those of
+use; `affinity` says when it moves. This module remembers: for `ttl` seconds after the last use, at most `most` seats, those of
 longest ago forgotten first. Seats go in and out as plain rows, and when several processes have seated a session, whatever the
 order of the rows, they come to the same seat: the one that moved more often, of equals the one taken first.
 
-It must not know pools, rests or what a request is. Times are seconds since the epoch.
+It must not know pools, cooldowns or what a request is. Times are seconds since the epoch.
 
     sessions = Sessions(ttl=3600.0)
     sessions.sit("session-1", "anthropic", "key-id", now)

@@ -1,6 +1,6 @@
 """The retry policy: which attempt is next, when to wait, how a request ends. A sans-IO generator; the caller sends and sleeps.
 
-    steps = attempts(facts, hops, pools, retry, clock=time.time, random=random.random)
+    steps = attempts(facts, targets, pools, retry, clock=time.time, random=random.random)
     step = next(steps)
     try:
         while True:
@@ -37,7 +37,7 @@ the last minute, that provider is well: its other keys come next, for as many tr
 
 A failure of the route counts against a key when the same request then succeeds with another key of the provider.
 
-A request of a session uses the session's key while that is of use (`seating`); one about something that a key made uses that key.
+A request of a session uses the session's key while that is of use (`affinity`); one about something that a key made uses that key.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Aliases and reasons only, never a secret; it must not decide anything.
 
-all_rest(hops, pools, now)      -> RelayError(429, "…", retry_after=42.0), or 503 when no key comes back by itself
+all_in_cooldown(targets, pools, now)      -> RelayError(429, "…", retry_after=42.0), or 503 when no key comes back by itself
 overloaded, silent, no_answer   -> RelayError(529 | 504 | 502, "anthropic …"): the providers that failed so, not the keys
 """
 

@@ -11,8 +11,8 @@ good key is found whatever the others do:
 
 `retry.attempts` bounds the tries that say nothing certain of a key, `retry.keys` the keys that turn out to be of no use now.
 
-    trip = Trip(facts, hops, pools, retry, clock, wall, random, short_wait=5.0)
-    trip.candidate()        -> Try(hop, pool, key), or None when no provider has a key of use now
+    state = RetryState(facts, targets, pools, retry, clock, wall, random, short_wait=5.0)
+    state.candidate()        -> Try(hop, pool, key), or None when no provider has a key of use now
 """
 
 from __future__ import annotations

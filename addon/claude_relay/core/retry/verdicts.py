@@ -4,9 +4,9 @@ The table itself is `data/verdicts.json`, first fitting rule wins; this module r
 It must not know what happens next (that is `policy`) nor who rests for how long (that is `pool`).
 
     judge(Outcome(status=429, headers={"retry-after": "5"}), facts, now=100.0)
-        -> Verdict("rate_limited", Blame.KEY, rest_until=105.0, reason="429: retry-after")
+        -> Verdict("rate_limited", Cause.KEY, cooldown_until=105.0, reason="429: retry-after")
 
-`rest_until` of a verdict: None: nobody rests; math.inf: out; later than now: so long as the provider said; exactly now: somebody rests, but
+`cooldown_until` of a verdict: None: nobody rests; math.inf: out; later than now: so long as the provider said; exactly now: one, but
 nobody said how long, so the pool decides.
 """
 

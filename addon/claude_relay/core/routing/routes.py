@@ -4,7 +4,7 @@ The first route whose `match` fits wins; its providers are tried from left to ri
 models in either case. It must not know keys, cooldowns or how configuration is read: any objects of the shapes below do.
 
     route(facts, [Route(match=Match(model="claude-haiku-*"), to=("glm",))], {"glm": Provider(models={"claude-*": "glm-4.6"})})
-        -> (Hop("glm", "glm-4.6"),)
+        -> (Target("glm", "glm-4.6"),)
 
 A request that names no model (a list of models, a file) fits no glob of models but `*`. One whose body cannot be read fits no route that
 asks for anything that would stand in it.

@@ -64,8 +64,7 @@ from claude_relay.proxy.messages.replies import (
     recast,
 )
 from claude_relay.proxy.messages.wire import lower_headers, mask_client
-from claude_relay.proxy.mitm import backpressure, outbound
-from claude_relay.proxy.mitm import first_bytes as firstbytes
+from claude_relay.proxy.mitm import backpressure, first_bytes, outbound
 from claude_relay.proxy.provider.adapting import Translated
 from claude_relay.proxy.provider.redaction import Redaction, hide_refused, own_secrets
 from claude_relay.proxy.request.bodies import facts_of, reworded, uncompressed
@@ -145,10 +144,10 @@ class RelayHooks(DoorHooks):
         """Let mitmproxy decide first, then make its HTTP layers able to replay."""
         if next_layer.layer is None:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
-            firstbytes.settle(next_layer)
+            first_bytes.settle(next_layer)
         if next_layer.layer is not None and self.runtime is not None:
             next_layer.layer = outbound.through(next_layer.layer, self.runtime.way)
-        firstbytes.bound(next_layer.layer)
+        first_bytes.bound(next_layer.layer)
         RelayLayer.adopt(next_layer.layer)
         backpressure.told(next_layer.layer, next_layer.context.client)
 

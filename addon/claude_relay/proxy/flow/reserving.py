@@ -1,6 +1,6 @@
 """What a request reserves under the budgets, step by step.
 
-    hops = await admitted(relayed, reporting, hops)   those that may be paid, or BudgetError
+    targets = await admitted(relayed, reporting, targets)   those that may be paid, or BudgetError
     follow(relayed, attempt)                          an attempt begins: reserved where it goes, or BudgetError
     over(relayed)                                     however it ended, after its cost was counted
     unfetched = Unfetched()                           batches that were made, and whose cost is not known yet

@@ -1,6 +1,6 @@
 """Prepares a request for a provider that is not asked as the client asked: reads it, recalls what belongs to it, translates it.
 
-    crossing = await translator.cross(relayed, attempt)       None: as the client sent it; raises Unsuited
+    adaptation = await translator.adapt(relayed, attempt)       None: as the client sent it; raises Unsuited
     await translator.remember(memories)                       for the turns to come
 
 Long bodies are read and written in a thread. What providers want back in a conversation's next turn lies in memory for this relay,

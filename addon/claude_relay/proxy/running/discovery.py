@@ -1,7 +1,7 @@
 """Which models providers have, as they say themselves.
 
     discovery = Discovery()
-    await discovery.named(runtime, (Hop("ollama", "first"),))     -> (Hop("ollama", "qwen3-coder:30b"),)
+    await discovery.named(runtime, (Target("ollama", "first"),))     -> (Target("ollama", "qwen3-coder:30b"),)
     await discovery.lists(runtime, ("anthropic",), own)           -> {"anthropic": {"claude-opus-5-5": {…}, …}}
 
 A server on one's own machine has whatever was loaded into it (`models: {"claude-*": first}`), so it is asked for its list; the first
@@ -48,7 +48,7 @@ class Discovery:
         self._lists = Remembered[Models](PATIENCE)
 
     async def named(self, runtime: Runtime, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        """The hops, with real names. A provider that does not tell keeps the word: what it answers then says what is wrong."""
+        """The targets, with real names. A provider that does not tell keeps the word: what it answers then says what is wrong."""
         if all(target.model != FIRST for target in targets):
             return targets
         return tuple(

@@ -125,7 +125,7 @@ class Runtime:
         issued: Mapping[str, tuple[Key, ...]] = NOTHING_ISSUED,
         names: Names | None = None,
     ) -> Runtime:
-        """Put a draft into force. Pools and sessions of the one before live on, so that rests and counters do. Cannot fail.
+        """Put a draft into force. Pools and sessions of the one before live on, so that cooldowns and counters do. Cannot fail.
 
         lent   keys of the vault by provider, used beside those of the configuration
         names  what those of the configuration are called; None: by their place

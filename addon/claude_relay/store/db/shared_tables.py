@@ -7,7 +7,7 @@
     resources  which key has made a file, a batch, a container
     batches    those whose results were counted
     relays     one row a running relay, see `relays`
-    key_aliases, key_salt    see `aliasrows`
+    key_aliases, key_salt    see `alias_tables`
 
 Joining is the same as in `core.keys.cooldown` and `core.keys.sessions`, whatever the order of the rows. Times are seconds since the
 epoch as REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
@@ -193,7 +193,7 @@ SAVE_COOLDOWN = _upsert(
     {name: _of_cooldowns(name, sql) for name, sql in (_LATEST | _OF_LATER).items()} | {"lifted": _LIFTED},
 )
 
-# The seat that moved more often, of equals the one taken first; one that was over by then does not count. See `core.sessions.joined`.
+# The seat that moved more often, of equals the one taken first; one that was over by then does not count. See `core.keys.sessions.joined`.
 _RANKS = "({0}.moves, -{0}.since, {0}.key_id, {0}.home)"
 _OLD, _NEW = _RANKS.format("sessions"), _RANKS.format("excluded")
 _OLD_IS_OVER, _NEW_IS_OVER = "sessions.used + :ttl < excluded.since", "excluded.used + :ttl < sessions.since"

@@ -7,7 +7,7 @@ resource, and what providers want back in a conversation.
     state.lift("anthropic", "key-id", now)                   by hand, from any process
 
 Every method waits for the disk: call it in a thread. Each thread has a connection of its own; each call is one transaction, and what
-was there is joined with what comes (`statetables`), so processes need not know of each other. All methods raise StoreError.
+was there is joined with what comes (`shared_tables`), so processes need not know of each other. All methods raise StoreError.
 
 What this module must not know: what a cooldown or a seat means.
 """

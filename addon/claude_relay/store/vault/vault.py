@@ -1,17 +1,17 @@
-"""The vault: keys in the database, sealed; what may be told of them; and the one way by which they come out, `lend`.
+"""The vault: keys in the database, sealed; what may be told of them; and the one way by which they come out, `issue`.
 
     vault = Vault(Path("relay.db"), environ=os.environ)
     vault.import_many([NewKey("anthropic", "sk-ant-…", tier="admin")])      -> Imported(added, duplicates)
     vault.list()                                                           -> StoredKeys with masks; needs no secret
     vault.disable([key.id for key in vault.list()])
-    vault.lend()                                                           -> {"anthropic": (Key(alias="v1", …), …)}
+    vault.issue()                                                           -> {"anthropic": (Key(alias="v1", …), …)}
     vault.changed()                                                        -> another number whenever any process changed a key
 
 Every method is synchronous, opens the file anew and may be called in any thread. Whatever goes wrong is a VaultError with
 the remedy. A file that is not there is an empty vault; only what writes creates it.
 
 What this module must not know: where the secret is kept (`secret`), how it becomes a box (`locking`), what is sealed how
-(`sealedrows`, `sealing`), and who asks.
+(`sealed_rows`, `sealing`), and who asks.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Vault:
     def __init__(self, path: Path, *, environ: Mapping[str, str] = os.environ, patience: float = 5.0) -> None:
         self.path = path
         self.damaged: tuple[str, ...] = ()
-        """Names of the keys that the last `lend` had to leave out, for they were tampered with."""
+        """Names of the keys that the last `issue` had to leave out, for they were tampered with."""
         self._file = VaultFile(path, patience)
         self._keeper = Keeper(path, environ)
         self._watch = Watch(path)

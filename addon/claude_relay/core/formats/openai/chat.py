@@ -20,7 +20,7 @@ What a model takes follows from its name (openai_common.FAMILIES). What a provid
     json_schema        false: only `json_object` is known; the schema goes into the system text (DeepSeek)
     pdf, images        false: a line of text in the place of such files
 
-How answers are read is in openai_chat_stream. It must not know keys or URLs.
+How answers are read is in chat_answers. It must not know keys or URLs.
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
