@@ -3,12 +3,14 @@
     assert growth(work, lambda size: b"a" * size) < TOO_MUCH
 
 A linear function takes 16 times as long for 16 times as much; a quadratic one 256 times. What is measured is the processor's time of this
-thread, the least of some runs, so that it does not matter what else the machine does.
+thread, the least of some runs. What else the machine does (its caches and its memory are shared) makes a run longer, never shorter: so
+what looks like too much is measured again, and the least counts.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +19,10 @@ from typing import Any
 
 SIZES = (4096, 16384, 65536, 1048576)
 """In small steps at first, so that what is bad is given up early."""
-TOO_MUCH = 2.5
-"""Times as long as in proportion: 40 times for 16 times as much."""
+TOO_MUCH = 1.6
+"""The exponent of the growth: 1 is linear, 2 quadratic. 85 times for 16 times as much."""
+MEASURED = 3
+"""How often what looks like too much is measured."""
 FLOOR = 20e-6
 """Seconds that no measurement goes below: there, what does not grow is measured."""
 WORTH_IT = 5
@@ -66,29 +70,47 @@ def seconds(work: Callable[[Any], object], given: Any, runs: int = 3) -> float:
 
 
 def growth(work: Callable[[Any], object], make: Make, sizes: tuple[int, ...] = SIZES) -> float:
-    """How many times longer than in proportion the largest size takes, compared with the one before.
+    """With which power of the size the time grows: the least of some measurements when the first says too much."""
+    exponent = measured_growth(work, make, sizes)
+    for _ in range(MEASURED - 1):
+        if exponent <= TOO_MUCH:
+            break
+        exponent = min(exponent, measured_growth(work, make, sizes))
+    return exponent
+
+
+def measured_growth(work: Callable[[Any], object], make: Make, sizes: tuple[int, ...]) -> float:
+    """The exponent between the largest size and the one before.
 
     One step may be bad, where a function does something else with more: after two it is given up, and the last one must be so in its second
     half, too.
     """
-    before, ratio = None, 0.0
+    times: dict[int, float] = {}
+    exponent = 1.0
     collects = gc.isenabled()
     gc.disable()
     try:
-        for size in sizes:
-            took = seconds(work, make(size)) / size
-            last, ratio = ratio, took / before if before else 0.0
-            if min(last, ratio) > TOO_MUCH:
+        for before, size in zip((None, *sizes), sizes, strict=False):
+            times[size] = seconds(work, make(size))
+            if before is None:
+                continue
+            last, exponent = exponent, power(times, before, size)
+            if min(last, exponent) > TOO_MUCH:
                 break
-            before = took
         else:
-            if ratio > TOO_MUCH:
+            if exponent > TOO_MUCH:
                 middle = sizes[-1] // 4
-                ratio = min(ratio, (took / (seconds(work, make(middle)) / middle)) ** 2)
+                times[middle] = seconds(work, make(middle))
+                exponent = min(exponent, power(times, middle, sizes[-1]))
     finally:
         if collects:
             gc.enable()
-    return ratio
+    return exponent
+
+
+def power(times: dict[int, float], less: int, more: int) -> float:
+    """The exponent of the growth from one size to another."""
+    return math.log(times[more] / times[less]) / math.log(more / less)
 
 
 def repeated[T: (str, bytes)](unit: T, prefix: T | None = None, suffix: T | None = None) -> Make:

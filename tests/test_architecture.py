@@ -6,6 +6,7 @@ FLOORS is the plan: a room may import those before it. It has no circle, then; n
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -25,10 +26,16 @@ FLOORS = (
     "core.formats.claude",
     "core.formats.openai",
     "core.formats.gemini",
+    "core.recordings",
+    "core.duels",
     "core.routing",
     "core.accounting",
+    "core.clients",
+    "core.imports",
     "core.keys",
     "core.retry",
+    "core.redacting",
+    "core.capsules",
     # the disk, and providers
     "upstream",
     "store.db",
@@ -36,6 +43,7 @@ FLOORS = (
     "store.ledger",
     "store.vault",
     "store.shared",
+    "store.clients",
     # mitmproxy
     "proxy.common",
     "proxy.messages",
@@ -45,16 +53,23 @@ FLOORS = (
     "proxy.log",
     "proxy.request",
     "proxy.access",
+    "proxy.pages",
     "proxy.stream",
     "proxy.watch",
+    "proxy.views",
     "proxy.lifecycle",
+    "proxy.pages",
     "proxy.flow",
     "proxy",
     # commands
     "cli.console",
+    "cli.fake",
     "cli.demonstration",
     "cli.keyring",
     "cli.spending",
+    "cli.roster",
+    "cli.drilling",
+    "cli.dueling",
     "cli.script",
     "cli",
 )
@@ -182,3 +197,54 @@ def test_maps_name_what_is_there(module: str) -> None:
 
 UNMAPPED = {"cli", "cli.demonstration", "cli.keyring", "cli.script", "cli.spending", "core.config", "core.formats"}
 """Rooms whose files are commands, or are told of in another way."""
+
+
+TESTS = Path(__file__).parent
+WITHOUT_A_FILE: Mapping[str, str] = {
+    "proxy.access.origin": "what clients are told is seen on the wire: tests/wire/test_sign_in",
+    "proxy.flow.own_limits": "header fields of answers: tests/wire/test_client_spending; their rules: tests/core/clients/test_caps",
+    "proxy.pages.callers": "who gets a page is seen on the wire: tests/wire/test_client_spending, test_own_pages",
+    "proxy.pages.page_parts": "what pages have in common is seen in each: tests/wire/test_sign_in, test_own_pages",
+    "proxy.pages.device": "a page over real sockets: tests/wire/test_device_page",
+    "proxy.pages.device_html": "what the page looks like: tests/wire/test_device_page",
+    "proxy.pages.settings": "a page over real sockets: tests/wire/test_own_pages",
+    "proxy.pages.sign_in": "pages over real sockets: tests/wire/test_sign_in; tokens: tests/store/clients/test_sign_ins",
+    "proxy.pages.standing": "pages over real sockets: tests/wire/test_client_spending",
+    "proxy.pages.otlp": "a page over real sockets: tests/wire/test_own_pages",
+    "proxy.recordings": "its flows go through the relay: tests/wire/test_recordings",
+    "proxy.stream.resending": "mitmproxy's own replay over real sockets: tests/wire/test_resending",
+    "proxy.flow.hooks": "what the hooks decide is seen on the wire: tests/wire, by subject",
+    "proxy.request.relayed": "a record of what others put into it; tests of those use it",
+    "proxy.request.records": "what its names say, and nothing else: test_rows, test_costs",
+    "proxy.stream.answering": "bytes through mitmproxy's own stream: tests/wire/test_streams, test_replay, test_whole_or_not",
+    "proxy.stream.layer": "it only stands within mitmproxy: tests/proxy/test_contract, tests/wire/test_replay",
+    "proxy.stream.faulting": "faults through mitmproxy's own stream, from every way in: tests/wire/test_faults",
+    "proxy.stream.receiving": "uploads from real sockets: tests/wire/test_bounds, test_limits, test_floods",
+    "proxy.stream.client_connections": "mitmproxy's live connections: tests/wire/test_ending",
+    "proxy.lifecycle.stopping": "mitmproxy's live connections: tests/wire/test_stops",
+}
+"""Modules whose tests stand elsewhere, and why."""
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if name.startswith(("proxy.", "upstream."))])
+def test_a_module_has_a_test_file(module: str) -> None:
+    """In the folder that mirrors its room."""
+    if modules()[module].name == "__init__.py":
+        return
+    room, _, name = module.rpartition(".")
+    file = TESTS.joinpath(*room.split("."), f"test_{name}.py")
+    assert file.is_file() is (module not in WITHOUT_A_FILE), WITHOUT_A_FILE.get(module, f"there is no {file}")
+
+
+def test_what_has_no_test_file_is_there() -> None:
+    assert WITHOUT_A_FILE.keys() <= modules().keys()
+    named = {name for why in WITHOUT_A_FILE.values() for name in re.findall(r"\btest_\w+", why)}
+    assert named <= {file.stem for file in TESTS.rglob("test_*.py")}
+
+
+@pytest.mark.parametrize("floor", ["core", "store", "proxy", "upstream"])
+def test_tests_lie_in_the_rooms_that_they_test(floor: str) -> None:
+    folders = {
+        file.parent.relative_to(TESTS).as_posix().replace("/", ".") for file in (TESTS / floor).rglob("test_*.py")
+    }
+    assert folders <= set(FLOORS)

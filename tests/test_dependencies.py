@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "addon" / "claude_relay"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 OPTIONAL = {"keyring": "the system's keyring is used where there is one"}
 """Distributions that no extra brings, and why the relay does well without them."""
 NOT_INSTALLED = {"claude_relay", "compression", *sys.stdlib_module_names}
@@ -35,7 +36,8 @@ def declared(requirements: Iterable[str]) -> set[str]:
 
 
 ALWAYS = declared(PROJECT["dependencies"])
-EXTRAS = set().union(*map(declared, PROJECT["optional-dependencies"].values()))
+OPTIONAL_DEPENDENCIES: dict[str, list[str]] = PROJECT["optional-dependencies"]
+EXTRAS = set().union(*map(declared, OPTIONAL_DEPENDENCIES.values()))
 
 
 class Imports(ast.NodeVisitor):
@@ -137,12 +139,25 @@ def test_nothing_is_declared_that_nobody_imports() -> None:
     assert used >= ALWAYS
 
 
+def pinned(lock: str) -> set[str]:
+    return {name_of(found) for found in re.findall(r"^([\w.-]+)==", (ROOT / lock).read_text(), re.MULTILINE)}
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_the_locks_name_all_that_is_declared(lock: str) -> None:
     text = (ROOT / lock).read_text()
-    assert {name_of(found) for found in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)} >= ALWAYS
+    assert pinned(lock) >= ALWAYS
     assert "(pyproject.toml" in text
     assert not re.search(r"(via|#) +claude-relay", text), "made of an earlier pyproject.toml"
+
+
+def test_each_extra_has_a_lock_of_what_it_adds() -> None:
+    extras = {f"requirements-with-{name}.lock": declared(texts) for name, texts in OPTIONAL_DEPENDENCIES.items()}
+    assert {path.name for path in ROOT.glob("requirements-with-*.lock")} == set(extras)
+    for lock, names in extras.items():
+        assert pinned(lock) >= names
+        assert pinned(lock).isdisjoint(pinned("requirements.lock"))
+        assert pinned(lock) <= pinned("requirements-dev.lock")
 
 
 def test_the_standard_library_takes_the_place_of_a_package() -> None:
@@ -156,5 +171,19 @@ def test_the_distributions_name() -> None:
     """Another program has the shorter one."""
     assert PROJECT["name"] == "mitmproxy-claude-relay"
     assert PROJECT["scripts"] == {"claude-relay": "claude_relay.cli.main:main"}
-    told = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *FILES]
-    assert [file for file in told if re.search(r"pip install '?claude-relay", file.read_text())] == []
+    said = re.compile(r"(install (-\S+ )*|uvx |pipx run )['\"]?claude-relay")
+    assert said.search("pipx install 'claude-relay[parquet]'")
+    told = [path for path in ROOT.glob("*.md") if path.is_file()] + FILES
+    told += [path for folder in ("docs", "scripts") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    assert [path for path in told if path.suffix not in (".pyc", ".png") and said.search(path.read_text("utf-8"))] == []
+
+
+def test_a_wheel_holds_every_file_of_the_package() -> None:
+    """Beside its modules: what pyproject.toml says of each folder."""
+    told = PYPROJECT["tool"]["setuptools"]["package-data"]
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    names = {path: ".".join(path.parent.relative_to(PACKAGE.parent).parts) for path in files}
+    assert PACKAGE / "cli" / "grafana.json" in files
+    assert [
+        path for path, name in names.items() if not any(path.match(pattern) for pattern in told.get(name, ()))
+    ] == []

@@ -22,7 +22,7 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import http1
 
 import claude_relay
-from claude_relay.core import endpoints, estimate, secrets, terminal, visitors
+from claude_relay.core import endpoints, estimate, printable, secrets, visitors
 from claude_relay.core.accounting import batches, needs, passed
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.bodies import facts as body
@@ -35,12 +35,17 @@ from claude_relay.core.bodies.sse import SseParser
 from claude_relay.core.exchange import Endpoint, Failure, Outcome
 from claude_relay.core.formats import FORMATS, counting
 from claude_relay.core.formats import error_text as telling
+from claude_relay.core.formats.answer_blocks import arguments_of
 from claude_relay.core.formats.base import Asked, Unsuited
 from claude_relay.core.formats.claude import bodies as anthropic
 from claude_relay.core.formats.claude import reader as reading
 from claude_relay.core.formats.errors import claude_problem, stated_wait
+from claude_relay.core.formats.gemini import models as gemini_models
+from claude_relay.core.formats.openai import families
 from claude_relay.core.formats.translation import Translation
-from claude_relay.core.formats.writer import Writer, arguments_of
+from claude_relay.core.formats.writer import Writer
+from claude_relay.core.redacting import shapes
+from claude_relay.core.redacting.redactor import Exchange, Redactor
 from claude_relay.core.retry import verdicts
 from claude_relay.core.routing.routes import fits
 from claude_relay.core.secrets import Matcher, Veil
@@ -53,11 +58,12 @@ from claude_relay.proxy.mitm.first_bytes import host_header
 from claude_relay.proxy.mitm.heads import Buffer
 from claude_relay.proxy.provider import redaction
 from claude_relay.proxy.provider.cover import PackedVeil
+from claude_relay.proxy.views import excerpts
 from claude_relay.proxy.watch import json_log as jsonlog
 from linear import TOO_MUCH, Make, growth, repeated, worst_growth
 
-TRUSTED = ("cli.", "store.", "core.config.")
-"""Modules whose patterns see relay.yaml, the command line and the relay's own files only."""
+TRUSTED = ("cli.", "store.", "core.config.", "core.capsules.", "core.clients.limits.", "core.imports.")
+"""Modules whose patterns see relay.yaml, the command line, files named there and the relay's own files only."""
 
 
 def search(pattern: re.Pattern[Any], text: Any) -> object:
@@ -77,6 +83,22 @@ def every(pattern: re.Pattern[Any], text: Any) -> object:
     return sum(1 for _ in pattern.finditer(text))
 
 
+def a_line(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.fullmatch(text[:200])
+
+
+def of_a_name(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.fullmatch(text[:100])
+
+
+def just_before(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.search(text[-121:])
+
+
+def near_the_end(pattern: re.Pattern[Any], text: Any) -> object:
+    return pattern.search(text[-64:])
+
+
 USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.accounting.batches._PLACE": fullmatch,
     "core.accounting.batches._BATCHES": fullmatch,
@@ -86,29 +108,44 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.accounting.terms._VALUE": fullmatch,
     "core.accounting.tokens._KIND": fullmatch,
     "core.bodies.deltas.SAID": every,
+    "core.clients.credentials.SECRET": every,
+    "core.clients.sign_in._EMAIL": fullmatch,
+    "core.clients.offers._OF_BYTES": every,
     "core.estimate._OPENING_OF_TEXT": match,
     "core.formats.progress._PING": fullmatch,
     "core.formats.counting._A_PAGE": every,
     "core.formats.gemini.requests._NAME": fullmatch,
-    "core.formats.gemini.requests._MODEL": match,
+    "core.formats.gemini.models._NAME": match,
+    **{f"core.formats.gemini.models.FAMILIES.{n}.0": fullmatch for n in range(len(gemini_models.FAMILIES))},
+    "core.formats.gemini.patterns._CHARACTER": match,
+    "core.formats.gemini.patterns._CLASS": match,
+    "core.formats.gemini.patterns._GROUP": match,
+    "core.formats.gemini.patterns._LITERAL": match,
+    "core.formats.gemini.patterns._PLACE": match,
+    "core.formats.gemini.patterns._POSIX": match,
+    "core.formats.gemini.patterns._QUANTIFIER": match,
     "core.formats.gemini.answers._PER_DAY": search,
-    "core.formats.gemini.answers._DELAY": fullmatch,
     "core.formats.naming._ODD": every,
-    "core.formats.openai.chat.NAME": fullmatch,
-    "core.formats.openai.chat._SHORT_ID": fullmatch,
-    "core.formats.openai.chat._SEARCHES": fullmatch,
-    "core.formats.openai.responses._NAME": fullmatch,
-    "core.formats.openai.responses_answers._DATED": every,
+    "core.formats.openai.common.NAME": fullmatch,
+    "core.formats.openai.chat_memory._DATED": lambda pattern, text: every(pattern, text[:200]),  # of a name that is cut
+    "core.formats.openai.chat_memory._GEMINI": fullmatch,
+    "core.formats.openai.chat_search._SEARCHES": fullmatch,
+    "core.formats.openai.chat_thread._SHORT_ID": fullmatch,
+    "core.formats.openai.common._FRAME": every,
+    "core.formats.openai.families._DASHED": every,
+    "core.formats.openai.families._SEPARATOR": every,
+    "core.formats.openai.responses_memory._DATED": every,
+    "core.formats.openai.schemas._CONSTRUCTS": every,
+    "core.formats.openai.schemas._NESTED_SETS": every,
     "core.formats.errors._SAYS_OVERLOADED": search,
     "core.formats.errors._SAYS_KEY": search,
     "core.formats.errors._SAYS_OVERFLOW": search,
     "core.formats.errors._LIMIT": search,
     "core.formats.errors._NEEDED": search,
-    "core.formats.errors._DURATION": every,
     "core.formats.errors._SAYS_WAIT": search,
     "core.formats.errors._RETRY_INFO": search,
-    "core.formats.claude.reader._UNFIT": every,
-    "core.formats.claude.reader._UNREADABLE": match,
+    "core.formats.claude.fields._UNFIT": every,
+    "core.formats.claude.blocks._UNREADABLE": match,
     "core.formats.error_text._TITLE": search,
     "core.formats.error_text._TITLE_END": search,
     "core.formats.error_text._UNSHOWN": match,
@@ -122,12 +159,10 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.formats.translation._SURROGATE": every,
     "core.formats.writer._ID": fullmatch,
     "core.formats.writer._ID_UNFIT": every,
-    "core.formats.writer._MEMBER": match,
+    "core.formats.answer_blocks._MEMBER": match,
     "core.bodies.ratelimits.NUMBER": fullmatch,
     "core.bodies.ratelimits.WINDOW": fullmatch,
     "core.bodies.ratelimits.LENGTH": fullmatch,
-    "core.bodies.ratelimits.WAIT": fullmatch,
-    "core.bodies.ratelimits.WAIT_PART": every,
     "core.bodies.facts._WORD": fullmatch,
     "core.bodies.facts._OLD_USER_ID": fullmatch,
     "core.bodies.facts._SESSION": fullmatch,
@@ -146,19 +181,76 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.bodies.legible._ODD": search,
     "core.bodies.legible._ESCAPE": every,
     "core.bodies.lenient._ERROR_NAME": fullmatch,
+    "core.bodies.prompts._TEXT_BLOCK": match,
+    "core.bodies.prompts._TTL": search,
     "core.bodies.resources._ID": fullmatch,
     "core.bodies.resources._FILE": every,
     "core.spans._BLANKS": match,
+    **{
+        f"core.redacting.shapes.{table}.{literal}": match
+        for table in ("KEYS", "ACCOUNTS", "WITHIN")
+        for literal in getattr(shapes, table)
+    },
+    **{
+        f"core.redacting.shapes.{name}": match
+        for name in ("VALUE", "PARAMETER", "SCHEME", "USERS", "COOKIES", "EMAILS", "TWO_PARTS", "AZURE")
+    },
+    **{f"core.redacting.shapes.{name}": just_before for name in ("LOCAL", "ALNUM", "FIRST_PART")},
+    **{f"core.redacting.shapes.{name}": fullmatch for name in ("NOBODY", "A_WORD", "IN_CODE")},
+    "core.redacting.shapes.PACKED": every,
+    "core.redacting.shapes.TRIGGER": of_a_name,
+    **{
+        f"core.redacting.naming_them.{name}": of_a_name
+        for name in ("SHOWN", "PARAMETERS", "CREDENTIALS", "IDENTITIES", "ALIAS")
+    },
+    "core.redacting.naming_them.CAMEL": every,
+    **{f"core.redacting.blanks.{name}": fullmatch for name in ("REDACTED", "WORD", "IDENTIFIER")},
+    "core.redacting.blanks.PREFIX": match,
+    "core.redacting.members.IDS": every,
+    "core.redacting.payloads.LINES": every,
+    "core.redacting.payloads.DATA": match,
+    "core.redacting.payloads.FIELDS": fullmatch,
+    "core.redacting.scripted.CLAUDE": fullmatch,
+    "core.redacting.scripted.OTHERS": of_a_name,
     "core.spans._FLAT": match,
     "core.spans._INSIDE": match,
     "core.spans._SCALAR": match,
+    "core.disturbance._BLANK_LINE": every,
+    "core.recordings.recorded.SENT": fullmatch,
+    "core.recordings.recorded._API": search,
+    "proxy.messages.wire.ALIAS": search,
     "core.bodies.sse._LINE_END": every,
     "core.bodies.sse._BLOCK_END": every,
     "core.bodies.sse._BLANK_LINES": match,
     "core.secrets.BEGUN": search,
     "core.secrets.ESCAPE": every,
+    "proxy.views.excerpts._SURROGATES": every,
+    "proxy.views.excerpts._HALF_ESCAPE": near_the_end,
+    "proxy.views.excerpts._BROKEN_AT": search,
+    "proxy.views.excerpts._TURN": every,
+    "proxy.views.gemini._UNDERSCORE": every,
+    "proxy.views.page._UNSEEN": every,
+    "proxy.views.page._PLAIN": a_line,
+    "proxy.views.page._PLAIN_BESIDE": a_line,
+    "proxy.views.page._NAME": fullmatch,
+    "proxy.views.page._BASE64": match,
+    "proxy.views.recognition.PATHS.messages": search,
+    "proxy.views.recognition.PATHS.messages or their count": search,
+    "proxy.views.recognition.PATHS.batch": search,
+    "proxy.views.recognition.PATHS.chat": search,
+    "proxy.views.recognition.PATHS.responses": search,
+    "proxy.views.recognition.PATHS.responses or their count": search,
+    "proxy.views.recognition.PATHS.gemini": search,
+    "proxy.views.recognition.PATHS.gemini or its count": search,
+    "proxy.views.recognition.PATHS.count": search,
+    "proxy.views.recognition.PATHS.any": search,
     "core.addresses._NUMBER": every,
     "core.errors.SECRET": every,
+    "core.times._PART": every,
+    "core.times._WHOLE": fullmatch,
+    "core.times._NUMBER": fullmatch,
+    "core.times._WORDED": every,
+    "core.times._STATED": fullmatch,
     "core.visitors._AUTHORITY": fullmatch,
     "core.visitors._FOR": search,
     "core.visitors._NODE": fullmatch,
@@ -270,16 +362,16 @@ def refusing(*errors: type[Exception]) -> Callable[..., object]:
     return call
 
 
-def asked(name: str) -> Callable[[bytes], object]:
+def request_of(name: str) -> Callable[[bytes], object]:
     """A request of Claude's, read and written for a provider."""
 
-    def ask(data: bytes) -> object:
+    def write(data: bytes) -> object:
         try:
             return FORMATS[name].request(Asked(reading.read(data), "m"))
         except Unsuited as error:
             return error
 
-    return ask
+    return write
 
 
 def judged(data: bytes) -> object:
@@ -331,7 +423,7 @@ def authority(data: str) -> object:
 def logged(text: str) -> object:
     """A line of the log that quotes what came."""
     line = plainlog.record("mitmproxy.proxy.server", logging.WARNING, "", 0, "no head: %s", (text,), None)
-    return folding.kind_of(line), folding.without_numbers(folding.told_by(line))
+    return folding.kind_of(line), folding.without_numbers(folding.message_of(line))
 
 
 def from_here(name: str) -> Callable[[str], object]:
@@ -490,6 +582,10 @@ RESPONSES_STREAMS = (
     events(b'{"type":"response.in_progress","response":{"usage":{"a%d":1}}}'),
     events(b'{"type":"response.output_text.delta","output_index":0,"content_index":%d,"delta":"a"}'),
     events(b'{"type":"response.output_text.delta","item_id":"i%d","delta":"a"}'),
+    events(
+        b'{"type":"response.output_text.annotation.added","output_index":0,"annotation":{"type":"url_citation","url":"%d"}}',
+        b'data: {"type":"response.output_text.delta","output_index":0,"delta":"a"}\n\n',
+    ),
     events(b'{"type":"response.output_item.added","output_index":%d,"item":{"type":"function_call","name":"n"}}'),
     events(b'{"type":"response.output_item.added","item":{"type":"function_call","id":"i%d","name":"n"}}'),
     events(b'{"type":"response.output_item.done","item":{"type":"function_call","id":"i%d","name":"n"}}'),
@@ -572,6 +668,33 @@ BODIES = (
         + b'"messages":[{"role":"user","content":"a"}],"tools":[{"name":"n","input_schema":{"type":"object","properties":{',
         b"}}}]}",
     ),
+    *(
+        json_of(
+            branch,
+            BODY
+            + b'"messages":[{"role":"user","content":"a"}],"tools":[{"name":"n","input_schema":{"type":"object","anyOf":[',
+            b"]}}]}",
+        )
+        for branch in (
+            b'{"properties":{"a%d":{}},"required":["a%d"]}'.replace(b"a%d", b"a"),
+            b'{"properties":{"a":{"const":%d}},"required":["a"]}',
+            b'{"required":["a%d"]}',
+            b'{"$ref":"#/anyOf/%d"}',
+            b'{"pattern":"(?!%d)"}',
+        )
+    ),
+    repeated(
+        b"(?:a",
+        BODY
+        + b'"messages":[{"role":"user","content":"a"}],"tools":[{"name":"n","input_schema":{"properties":{"a":{"pattern":"',
+        b'"}}}}]}',
+    ),
+    repeated(
+        b"AAAA",
+        BODY
+        + b'"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/gif","data":"',
+        b'"}}]}]}',
+    ),
     json_of(b'{"type":"text","text":"a"}', BODY + b'"messages":[{"role":"user","content":"a"}],"system":[', b"]}"),
     json_of(b'"s%d"', BODY + b'"messages":[{"role":"user","content":"a"}],"stop_sequences":[', b"]}"),
     repeated(b"1", BODY + b'"temperature":', b',"messages":[]}'),
@@ -589,6 +712,20 @@ HEADS = (
     repeated(b"\n", b"GET / HTTP/1.1"),
     repeated(b"HTTP/", b"GET"),
 )
+
+
+def redacted(*, texts: bool) -> Callable[[bytes], object]:
+    """An export of one body, as a request's and as an answer's."""
+
+    def work(data: bytes) -> object:
+        data = data[: len(data) // 8]
+        redactor = Redactor(texts=texts)
+        exchange = Exchange("POST", "https://a/", (), data, answer=data)
+        redactor.learn(exchange)
+        return redactor.clean(exchange)
+
+    return work
+
 
 CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     # heads
@@ -611,6 +748,7 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "host": (lambda name: (visitors.is_meant(name, "::"), visitors.is_same(name, "a", 443)), STRINGS),
     "origin": (lambda name: visitors.page_behind({"origin": name}), STRINGS),
     "trail": (came_round, (*STRINGS, repeated(trail.TOKEN[:-1]))),
+    "families": (families._find.__wrapped__, (*STRINGS, repeated("-gpt-5"), repeated("gpt-5-5-"))),
     "globs": (lambda name: (fits("*a*a*a*b", name), fits("claude-*", name), fits("*", name)), STRINGS),
     "codings": (lambda value: (codings(value), Decoder(value)), (*STRINGS, repeated("gzip,"))),
     "retry-after": (header("retry-after"), STRINGS),
@@ -620,8 +758,8 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "anthropic-ratelimit-unified-5h-reset": (header("anthropic-ratelimit-unified-5h-reset"), STRINGS),
     "log": (jsonlog.SECRET.search, STRINGS),
     "log of what came": (logged, (*STRINGS, repeated("b'"), repeated("b'\\"), repeated("bytearray(b"), repeated("%0"))),
-    "terminal": (terminal.harmless, (*STRINGS, repeated("\x1b[2J"))),
-    "terminal, JSON": (terminal.harmless_json, (*STRINGS, repeated("\u202e"))),
+    "terminal": (printable.harmless, (*STRINGS, repeated("\x1b[2J"))),
+    "terminal, JSON": (printable.harmless_json, (*STRINGS, repeated("\u202e"))),
     # requests
     "facts": (facts, BODIES),
     "rename": (renamed, BODIES),
@@ -638,10 +776,36 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "legible": (legible.legible, BODIES),
     "foreign thoughts": (anthropic.without_foreign_thinking, BODIES),
     "thoughts": (anthropic.without_thinking, BODIES),
-    "asked of openai-chat": (asked("openai-chat"), BODIES),
-    "asked of openai-responses": (asked("openai-responses"), BODIES),
-    "asked of gemini": (asked("gemini"), BODIES),
+    "asked of openai-chat": (request_of("openai-chat"), BODIES),
+    "asked of openai-responses": (request_of("openai-responses"), BODIES),
+    "asked of gemini": (request_of("gemini"), BODIES),
     "count": (lambda data: refusing(Unsuited)(lambda: counting.estimate(reading.read(data))), BODIES),
+    "exported": (redacted(texts=False), (*BODIES, *ESCAPED[:4], *SPOKEN[:3])),
+    "exported without texts": (redacted(texts=True), BODIES),
+    "what looks like a credential": (
+        lambda data: shapes.Finder(ISSUED).clean(data[: len(data) // 8]),
+        (
+            *BYTES,
+            *(
+                repeated(literal)
+                for literal in (
+                    *list(shapes.KEYS)[::4],
+                    *list(shapes.ACCOUNTS)[::2],
+                    *shapes.NAMES[::8],
+                    b"://",
+                    b"@",
+                    b".",
+                    b"cookie: ",
+                )
+            ),
+            repeated(b"token="),
+            repeated(b"://a@"),
+            repeated(b"a@b.c"),
+            repeated(b"Bearer "),
+            repeated(b"c2stYW50LQ"),
+            repeated(b"%25"),
+        ),
+    ),
     # answers
     "veil, bytes": (in_pieces(lambda: Veil(ISSUED)), ESCAPED),
     "veil": (at_once(lambda: Veil(ISSUED)), ESCAPED),
@@ -689,6 +853,9 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "gemini": (at_once(translation("gemini", {}, stream=True)), GEMINI_STREAMS),
     "gemini, bytes": (in_pieces(translation("gemini", {}, stream=True)), GEMINI_STREAMS),
     "gemini, whole": (at_once(translation("gemini", SSE, stream=False)), GEMINI_STREAMS),
+    "json that is cut off": (excerpts.read_json, ANSWERS),
+    "an object with a list": (lambda data: excerpts.listed(data, "messages"), ANSWERS),
+    "excerpts of a stream": (excerpts.read_stream, STREAM_HEADS),
     "arguments": (arguments_of, (*STRINGS, repeated("{}"), repeated("{"))),
 }
 

@@ -1,28 +1,54 @@
 # shellcheck shell=sh
 # What every script does before its own work: find the repository and Python, install what a lock file names into .venv (once, and again
-# only after that file changed), then run one command of claude_relay.cli. Sourced; plain POSIX sh. All it says goes to stderr, because
-# the output of some commands is meant for `eval`.
+# only after that file changed) and the extras that `--with` names, then run one command of claude_relay.cli. Sourced; plain POSIX sh.
+# All it says goes to stderr, because the output of some commands is meant for `eval`.
 
 self=$(readlink -f "$0" 2>/dev/null || echo "$0")
 root=$(CDPATH='' cd -- "$(dirname -- "$self")/.." && pwd -P) || exit 1
 
-# start COMMAND LOCK [ARGUMENT…]: does not return.
+# start COMMAND LOCK [--with EXTRA,…] [ARGUMENT…]: does not return.
 start() {
     command=$1 lock=$2
     shift 2
-    if ! ready; then
+    unset extras
+    case ${1-} in
+        --with=*) extras=${1#--with=} ;;
+        --with)
+            extras=${2-}
+            [ $# -eq 1 ] || shift
+            ;;
+    esac
+    [ -z "${extras+given}" ] || shift
+    case ${1-} in
+        -h | --help | --version) ready || explain_without_installing "$@" ;;
+    esac
+    if [ -n "${extras+given}" ] || ! ready; then
         base=$(find_python) || exit 1
-        "$base" "$root/scripts/lib/install.py" "$root" "$lock" || exit 1
-        ready || true
+        "$base" "$root/scripts/lib/install.py" "$root" "$lock" ${extras+"$extras"} || exit
+        ready || true  # finds .venv's Python
     fi
     exec "$python" "$root/scripts/lib/run.py" "$command" "$@"
 }
 
-# Is everything that the lock file names installed? The copy of it in .venv is written last of all.
+# Nothing is installed for somebody who only asks: the help comes from what is there, else from the first lines of the script.
+explain_without_installing() {
+    if [ -x "$python" ] && "$python" -c 'import click' 2>/dev/null; then
+        exec "$python" "$root/scripts/lib/run.py" "$command" "$@"
+    fi
+    sed -n '2s/^# //p' "$self"
+    echo "Its options are listed when its packages are installed; the first start without $1 does that, in $root/.venv."
+    exit 0
+}
+
+# Is everything installed that the lock file names, and the extras that .venv has? The copies of lock files in it are written last of all.
 ready() {
     python=$root/.venv/bin/python
     [ -x "$python" ] || [ ! -x "$root/.venv/Scripts/python.exe" ] || python=$root/.venv/Scripts/python.exe
-    [ -x "$python" ] && cmp -s "$root/$lock" "$root/.venv/$lock"
+    [ -x "$python" ] && cmp -s "$root/$lock" "$root/.venv/$lock" || return 1
+    for extra in "$root"/requirements-with-*.lock; do
+        copy=$root/.venv/${extra##*/}
+        [ ! -e "$copy" ] || cmp -s "$extra" "$copy" || return 1
+    done
 }
 
 # Print the path of a CPython 3.12 or newer that can make a virtual environment; else explain and fail. A name on PATH proves nothing (pyenv
@@ -31,7 +57,7 @@ find_python() {
     old=
     if [ -n "${RELAY_PYTHON:-}" ]; then
         ! suits "$RELAY_PYTHON" || return 0
-        echo "RELAY_PYTHON=$RELAY_PYTHON is no Python 3.12 with all its parts; looking for another …" >&2
+        echo "RELAY_PYTHON=$RELAY_PYTHON is no Python 3.12 with all its parts; looking for another ..." >&2
     fi
     for name in python3.14 python3.13 python3.12 python3 python; do
         ! suits "$name" || return 0

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmark import choosing, faults, traffic
+from benchmark import browser, choosing, faults, traffic, translating, upstream
 from benchmark.bars import bars
 from benchmark.command import bench
 from benchmark.figures import (
@@ -28,13 +28,18 @@ from benchmark.figures import (
     Soak,
     Spread,
     Streams,
+    Translating,
+    Web,
     noise,
 )
 from benchmark.orders import Hammer, Listen
+from benchmark.plan import Plan
 from benchmark.processes import BenchError
 from benchmark.report import as_json, print_report
-from benchmark.scenarios import hammer, listen
-from benchmark.targets import Bench, Target
+from benchmark.scenarios import hammer, listen, measure_web
+from benchmark.targets import EXTRAS_OFF, Bench, Target
+from claude_relay.cli.fake.answers import FAULTS
+from claude_relay.core.formats import FORMATS
 from claude_relay.core.keys.selection import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +59,13 @@ def test_a_tiny_run_prints_ratios(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_translating_is_measured_for_every_format() -> None:
+    assert len(translating.request_body()) >= translating.SIZE
+    found = translating.measure_translating(1)
+    assert {one.format for one in found} == set(FORMATS)
+    assert all(one.request.median > 0 < one.chunk.median for one in found)
+
+
 def test_choosing_is_measured_for_every_strategy_in_every_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "KEYS", 20)
     monkeypatch.setattr(choosing, "CHOICES", 20)
@@ -62,7 +74,7 @@ def test_choosing_is_measured_for_every_strategy_in_every_state(monkeypatch: pyt
     assert all(0 < one.microseconds.low <= one.microseconds.high for one in found)
 
 
-@pytest.mark.parametrize(("state", "ready"), [("ready", 20), ("half full", 10), ("90% resting", 2)])
+@pytest.mark.parametrize(("state", "ready"), [("ready", 20), ("half full", 10), ("90% in cooldown", 2)])
 def test_a_pool_is_in_the_state_that_is_measured(state: str, ready: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "KEYS", 20)
     assert choosing.pool_in(state, "random").state(choosing.NOW).ready == ready
@@ -136,6 +148,31 @@ def test_every_event_of_every_stream_is_timed(tmp_path: Path) -> None:
     assert run(tmp_path, use) == (40, 4)
 
 
+def test_mitmweb_is_measured_with_a_browser_that_looks_at_flows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "LOOK", 0.01)
+    monkeypatch.setattr(browser, "LOADED_ANEW", 3)
+    plan = Plan(web_requests=100, web_rounds=1, web_slice=16)
+    said: list[str] = []
+    found = run(tmp_path, lambda started: measure_web(started, plan, said.append))
+    assert list(found.memory.after) == [10, 50, 100]
+    assert {name: len(rounds) for name, rounds in found.compared.rounds.items()} == {"with": 1, "without": 1}
+    assert found.updates >= 100
+    assert found.pages > 0
+    assert len(said) == 5
+
+
+def test_what_is_compared_without_the_extras_has_none() -> None:
+    """The names that are put out of use are still those by which the relay finds them."""
+    code = EXTRAS_OFF.format(str(ROOT / "addon")) + (
+        "from mitmproxy import contentviews; from claude_relay.proxy import script; script.views.install();"
+        "print('Claude request' in contentviews.registry, script.RelayHooks and settle.find_miss.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == ["False", "nothing"]
+
+
 def test_a_target_that_is_not_there_is_told(tmp_path: Path) -> None:
     async def use(started: Bench) -> None:
         nobody = Target(1, started.load)
@@ -165,16 +202,18 @@ def test_a_request_has_the_size_that_was_asked_for(size: int, stream: bool) -> N
 
 
 def test_time_stamps_are_found_again() -> None:
-    found = traffic.SENT.findall(traffic.delta(123) + traffic.delta(4567))
-    assert found == [b"123", b"4567"]
+    found = [int(stamp) for stamp in traffic.SENT.findall(upstream.stamped() + upstream.stamped())]
+    assert len(found) == 2
+    assert found == sorted(found)
 
 
 def test_faults_come_as_often_as_the_table_says() -> None:
-    shares = sum(share for share, _ in faults.FAULTS)
+    shares = sum(faults.SHARES.values())
     assert 0 < shares < 0.2
     lucky = [faults.choose(b"x-api-key: sk-ant-bench-1", (n + 0.5) / 1000) for n in range(1000)]
     assert sum(fault is not None for fault in lucky) == round(1000 * shares)
-    assert faults.choose(f"x-api-key: {traffic.KEY_REFUSED}".encode(), 0.999) is not None
+    assert faults.choose(f"x-api-key: {traffic.KEY_REFUSED}".encode(), 0.999) == "unauthorized"
+    assert {"unauthorized", *faults.SHARES} <= set(FAULTS)
 
 
 # -- figures and bars
@@ -185,7 +224,7 @@ def compared(**rates: float) -> Comparison:
     return Comparison("", {names[name]: [Slice(rate, 1000 / rate, 2000 / rate, 1.0)] for name, rate in rates.items()})
 
 
-def results(*, relay: float, memory: int, rows: int, choice: float = 50.0) -> Results:
+def results(*, relay: float, memory: int, rows: int, choice: float = 50.0, chunk: float = 99.0) -> Results:
     """Bare mitmdump does 1,000 requests a second, so p50 there is 1 ms."""
     one = compared(direct=10_000.0, bare=1_000.0, relay=relay)
     soak = Soak(60.0, 100, 95, 5, 0, 0, 1, 2.0, {"200": 95}, rows, 110, 110, (10, 10))
@@ -194,13 +233,17 @@ def results(*, relay: float, memory: int, rows: int, choice: float = 50.0) -> Re
         Streams(one, one),
         [Memory("mitmdump", {5_000: 50, 20_000: 100, 50_000: memory})],
         [Choosing("random", "ready", Spread.of([1.0])), Choosing("headroom", "ready", Spread.of([choice]))],
+        [
+            Translating("gemini", Spread.of([14.9]), Spread.of([1.0])),
+            Translating("openai-chat", Spread.of([1.0]), Spread.of([chunk])),
+        ],
         soak,
     )
 
 
 def test_all_bars_hold() -> None:
     found = bars(results(relay=1_300.0, memory=101, rows=100))
-    assert len(found) == 7
+    assert len(found) == 9
     assert all(bar.holds for bar in found), found
 
 
@@ -212,6 +255,7 @@ def test_all_bars_hold() -> None:
         ({"relay": 200.0}, ["p50 added", "requests/s", "p99 added"]),
         ({"memory": 103}, ["memory"]),
         ({"choice": 50.1}, ["choosing among 1,000 keys, ready; slowest: headroom"]),
+        ({"chunk": 100.1}, ["translating a chunk of a stream; slowest: openai-chat"]),
         ({"rows": 99}, ["rows"]),
     ],
 )
@@ -221,6 +265,21 @@ def test_a_bar_that_does_not_hold_says_so(changed: dict[str, float], fails: list
     ]  # type: ignore[arg-type]
     assert len(found) == len(fails)
     assert all(what.startswith(start) for what, start in zip(found, fails, strict=True))
+
+
+@pytest.mark.parametrize(("cpu", "memory", "holds"), [(1.02, 101, [True, True]), (1.03, 103, [False, False])])
+def test_mitmweb_has_bars_for_what_its_pages_cost_and_for_memory(
+    cpu: float, memory: int, holds: list[bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rounds = {"with": [Slice(98.0, 1.0, 1.0, cpu)], "without": [Slice(100.0, 1.0, 1.0, 1.0)]}
+    after = {1_000: 50, 5_000: 100, 10_000: memory}
+    found = Results(web=Web(Comparison("", rounds), Memory("mitmweb with a browser", after), 7_000, 200))
+    assert [bar.holds for bar in bars(found)] == holds
+    print_report(found, Console(width=120, highlight=False))
+    said = capsys.readouterr().out
+    assert f"{cpu:.3f}×" in said
+    assert f"({memory / 50:.3f}×)" in said
+    assert "7,000 updates, 200 pages" in said
 
 
 def test_ratios_compare_slices_of_the_same_round() -> None:
@@ -244,6 +303,7 @@ def test_the_report_begins_with_the_ratios(capsys: pytest.CaptureFixture[str]) -
         < said.index("Keep-alive requests")
         < said.index("Streams")
         < said.index("Choosing")
+        < said.index("Translating")
         < said.index("Soak")
     )
     assert said.count("FAIL") == 1
@@ -252,4 +312,4 @@ def test_the_report_begins_with_the_ratios(capsys: pytest.CaptureFixture[str]) -
 def test_the_json_has_every_round() -> None:
     found = json.loads(as_json(results(relay=1_300.0, memory=101, rows=100)))
     assert found["requests"][0]["compared"]["rounds"]["relay"][0]["rate"] == 1_300.0
-    assert [bar["holds"] for bar in found["bars"]] == [True] * 7
+    assert [bar["holds"] for bar in found["bars"]] == [True] * 9

@@ -19,14 +19,15 @@ import click
 import pytest
 from rich.console import Console
 
-from claude_relay.cli.demo import Ending, ask_all, play, tidy_endings
-from claude_relay.cli.demonstration import cast, messages
-from claude_relay.cli.demonstration.asking import Answer, Doors, read, send
-from claude_relay.cli.demonstration.cast import ASKS, COUNT, LIST, MESSAGES, ROLES, Treatment, Way
-from claude_relay.cli.demonstration.claude import Claude, Reply, Request
-from claude_relay.cli.demonstration.relaying import Relaying, free_ports, listening
-from claude_relay.cli.demonstration.telling import Teller, headline
-from claude_relay.cli.demonstration.upstream import FakeClaude
+from claude_relay.cli.demo import Ending, play, send_all, tidy_endings
+from claude_relay.cli.demonstration import cast
+from claude_relay.cli.demonstration.cast import COUNT, LIST, MESSAGES, REQUESTS, ROLES, Treatment, Way
+from claude_relay.cli.demonstration.claude import ANSWERS, CACHED_TOKENS, Claude, FakeClaude, Request, tokens
+from claude_relay.cli.demonstration.client import Answer, Doors, read, send
+from claude_relay.cli.demonstration.presenter import Presenter, headline
+from claude_relay.cli.demonstration.relaying import Relaying, configuration, free_ports, listening
+from claude_relay.cli.fake import messages
+from claude_relay.cli.fake.answers import Answer as Reply
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
@@ -99,8 +100,8 @@ class TestUpstream:
             meter.feed(piece)
         meter.end()
         assert meter.complete
-        assert meter.usage.cache_write_5m_tokens == messages.CACHED_TOKENS
-        assert meter.usage.output_tokens == messages.tokens(len(messages.ANSWERS[0]))
+        assert meter.usage.cache_write_5m_tokens == CACHED_TOKENS
+        assert meter.usage.output_tokens == tokens(len(ANSWERS[0]))
 
     def test_keeps_a_connection_alive_and_chunks_its_streams(self) -> None:
         with FakeClaude(pace=0) as claude, closing(http.client.HTTPConnection("127.0.0.1", claude.port, 3)) as client:
@@ -110,11 +111,12 @@ class TestUpstream:
                 response = client.getresponse()
                 assert response.getheader("request-id", "").startswith("req_demo_")
                 assert response.chunked is stream
-                assert response.read().endswith(messages.event("message_stop", {}) if stream else b"}")
+                assert response.read().endswith(messages.STOP if stream else b"}")
 
     def test_ends_with_its_block_though_somebody_is_connected(self) -> None:
         with FakeClaude() as claude, closing(socket.create_connection(("127.0.0.1", claude.port))) as client:
-            client.sendall(b"POST /v1/messages HTTP/1.1\r\n")
+            client.sendall(b"GET /v1/models HTTP/1.1\r\n\r\nPOST /v1/messages HTTP/1.1\r\n")
+            assert client.recv(12) == b"HTTP/1.1 401"
         assert not listening(claude.port)
 
 
@@ -124,9 +126,15 @@ class TestCast:
         assert "placeholder" in cast.CREDENTIAL
 
     def test_requests_come_both_ways_streamed_and_not(self) -> None:
-        assert len(ASKS) == 12
-        assert {(ask.way, ask.stream) for ask in ASKS if ask.path == MESSAGES} == {(w, s) for w in Way for s in (0, 1)}
-        assert {classify(ask.path) for ask in ASKS} == {Endpoint.MESSAGES, Endpoint.COUNT_TOKENS, Endpoint.MODELS}
+        assert len(REQUESTS) == 12
+        assert {(request.way, request.stream) for request in REQUESTS if request.path == MESSAGES} == {
+            (w, s) for w in Way for s in (0, 1)
+        }
+        assert {classify(request.path) for request in REQUESTS} == {
+            Endpoint.MESSAGES,
+            Endpoint.COUNT_TOKENS,
+            Endpoint.MODELS,
+        }
 
 
 @contextmanager
@@ -141,9 +149,8 @@ def response(body: bytes, kind: str, status: int = 200) -> Iterator[http.client.
 
 
 class TestClient:
-    SPENT = messages.usage(b"question", cached=True)
-    EVENTS = tuple(messages.events("req_demo_1", cast.SONNET, "Hello there", SPENT))
-    ERROR = messages.error("overloaded_error", "Overloaded", "req_demo_1")
+    EVENTS = messages.events("Hello ", "there ")
+    ERROR = messages.error("overloaded_error", "Overloaded")
 
     def read(self, body: bytes, kind: str = "text/event-stream; charset=utf-8") -> tuple[str, str, list[str]]:
         heard: list[str] = []
@@ -162,12 +169,12 @@ class TestClient:
         assert self.read(b"".join(self.EVENTS[:5]) + error)[:2] == ("Hello there ", "Overloaded")
 
     def test_reads_json(self) -> None:
-        whole = messages.message("req_demo_1", cast.SONNET, "Hello there", self.SPENT)
+        whole = messages.message("Hello there")
         assert self.read(messages.dump(whole), "application/json")[:2] == ("Hello there", "")
         assert self.read(messages.dump(self.ERROR), "application/json")[:2] == ("", "Overloaded")
 
     def test_nobody_there(self, tmp_path: Path) -> None:
-        answer = send(ASKS[0], Doors(*free_ports(), tmp_path), "test")
+        answer = send(REQUESTS[0], Doors(*free_ports(), tmp_path), "test")
         assert not answer.good
         assert (answer.status, answer.problem[:22]) == (0, "ConnectionRefusedError")
 
@@ -185,15 +192,15 @@ class TestClient:
 
 def test_a_ledger_that_disagrees_is_shown() -> None:
     answer = Answer(200, {"x-relay-key": "k3", "x-relay-provider": "anthropic", "x-relay-attempts": "4"}, "", 0.5)
-    assert "anthropic/k3 4 tries" in headline(1, ASKS[0], answer, 4).plain
-    assert "(3 in the ledger)" in headline(1, ASKS[0], answer, 3).plain
+    assert "anthropic/k3 4 tries" in headline(1, REQUESTS[0], answer, 4).plain
+    assert "(3 in the ledger)" in headline(1, REQUESTS[0], answer, 3).plain
 
 
 def test_whole_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Five requests instead of twelve, without the pauses for the eye."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     shown = io.StringIO()
-    assert play(Console(file=shown, width=100, highlight=False), ASKS[:5], pace=0)
+    assert play(Console(file=shown, width=100, highlight=False), REQUESTS[:5], pace=0)
     tries = re.findall(r"^ {6}\d  anthropic/(k\d)  (\d{3})  (\w+)", shown.getvalue(), re.MULTILINE)
     assert tries[:4] == [
         ("k1", "401", "unauthorized"),
@@ -225,12 +232,17 @@ def test_a_request_that_fails_is_told(tmp_path: Path) -> None:
     ledger.close()
     shown = io.StringIO()
     nowhere = Doors(*free_ports(), tmp_path)
-    assert not ask_all(ASKS[:1], Teller(Console(file=shown, width=100), tmp_path / "relay.db"), nowhere, Ending())
+    assert not send_all(
+        REQUESTS[:1], Presenter(Console(file=shown, width=100), tmp_path / "relay.db"), nowhere, Ending()
+    )
     assert re.search(r"---.*\n +ConnectionRefusedError.*\n +1  anthropic/k4  529  ", shown.getvalue())
 
 
 def test_a_relay_that_does_not_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(click.ClickException, match=r"base_url.*must be a URL"), Relaying("nowhere", tmp_path):
+    with (
+        pytest.raises(click.ClickException, match=r"base_url.*must be a URL"),
+        Relaying(tmp_path, configuration("nowhere")),
+    ):
         pass
 
 

@@ -1,4 +1,6 @@
+import asyncio
 import json
+import os
 import socket
 import sqlite3
 import sys
@@ -8,6 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -16,9 +19,13 @@ from mitmproxy.certs import CertStore
 from claude_relay.cli import certificates, checks, reach
 from claude_relay.cli.checks import FAIL, OK, WARN
 from claude_relay.cli.console.common import Source
+from claude_relay.cli.console.running import Found
 from claude_relay.cli.console.taking_back import applied, changes
 from claude_relay.cli.doctor import doctor
 from claude_relay.core.config import Address, Config, parse
+from claude_relay.proxy.watch.health import Report
+from claude_relay.proxy.watch.status_server import StatusServer
+from claude_relay.store.db import folders
 from claude_relay.store.db.database import StoreError, connect
 from claude_relay.store.db.migrations import MIGRATIONS, migrate
 from claude_relay.store.vault.records import NewKey
@@ -118,6 +125,7 @@ providers:
   local: {{base_url: "http://[::1]:9", keys: ["${{A}}"]}}
 database: {tmp_path / "relay.db"}
 notices: {{webhook: "https://example.com/hook", secret: {SECRET}}}
+faults: [{{fault: 529}}, {{fault: cut, attempt: 1}}, {{fault: cut}}]
 """
     found = list(checks.configuration(source(text, A="a,b")))
     assert (
@@ -128,7 +136,12 @@ notices: {{webhook: "https://example.com/hook", secret: {SECRET}}}
         ("keys", WARN, "relay.yaml:13: notices.secret stands in the file"),
         ("keys", WARN, "deepseek has no key and refuses its requests"),
         ("keys", WARN, "plain gets its keys unencrypted"),
-        ("listeners", WARN, "listen.proxy is open to the network: whoever reaches 0.0.0.0:1 spends the keys"),
+        ("faults", WARN, "requests fail on purpose: 529, cut"),
+        (
+            "listeners",
+            OK,
+            "listen.proxy is open to the network: programs on other machines need a client key at 0.0.0.0:1",
+        ),
     ]
     assert found[1].remedy.endswith('keys: ["${MY_GLM_API_KEYS}"]')
 
@@ -242,9 +255,59 @@ def test_the_database(tmp_path: Path) -> None:
 def test_a_database_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "relay.db"
     connect(path, patience=1).close()
-    monkeypatch.setattr(checks, "LITTLE", 2**63)
-    found = checks.database(path)
-    assert (found.status, "disk is full" in found.found) == (WARN, True)
+    monkeypatch.setattr(folders, "LITTLE", 2**63)
+    for place in (path, tmp_path / "none-yet.db"):
+        found = checks.database(place)
+        assert (found.status, "disk is nearly full" in found.found) == (WARN, True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_database_that_may_not_grow(tmp_path: Path) -> None:
+    """As with a quota that is used up: there is room on the disk, but nothing can be written."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    connect(tmp_path / "relay.db", patience=1).close()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        found = [checks.database(tmp_path / name) for name in ("relay.db", "none-yet.db")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [(one.status, "may not grow" in one.found, one.remedy) for one in found] == [(FAIL, True, "make room")] * 2
+    assert checks.database(tmp_path / "none-yet.db").status == OK
+
+
+def test_a_relay_that_cannot_write_its_row_is_asked_how_it_is(start_status: Callable[[], Address]) -> None:
+    config = parse(f"listen: {{status: '{start_status()}'}}", environ={})
+    source = Source(config, None, b"")
+    (check,) = checks.health(Found(None, "no relay runs"), source)
+    assert (check.status, check.found) == (WARN, "the disk is full")
+    off = Source(parse("listen: {status: null}", environ={}), None, b"")
+    nobody = Source(parse("listen: {status: '127.0.0.1:1'}", environ={}), None, b"")
+    assert [*checks.health(Found(None), off), *checks.health(Found(None), nobody)] == []
+
+
+@pytest.fixture
+def start_status() -> Iterator[Callable[[], Address]]:
+    """A status server that says what is wrong, in a loop of its own."""
+    loop = asyncio.new_event_loop()
+
+    async def look() -> Report:
+        return Report(True, ("the disk is full",))
+
+    async def listen() -> StatusServer:
+        server = StatusServer(Address("127.0.0.1", 0), tuple, look)
+        await server.start()
+        return server
+
+    server = loop.run_until_complete(listen())
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    yield lambda: Address("127.0.0.1", server.port or 0)
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 def test_a_database_in_the_users_folder_of_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli import certificates
 from claude_relay.cli.console.common import mitm_option
+from claude_relay.cli.console.shells import lines
 from claude_relay.cli.console.taking_back import PLACEHOLDER, RECORD
 from claude_relay.cli.env import credential, env, no_proxy, with_lower_case
-from claude_relay.cli.shells import lines
 from claude_relay.core.config import default, parse
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
@@ -328,7 +328,8 @@ def test_a_companys_proxy_is_named_without_its_password(confdir: Path) -> None:
 def test_without_a_relay_the_lines_are_printed_and_that_is_said(confdir: Path) -> None:
     result = run(confdir, config="listen: {proxy: '127.0.0.1:9'}")
     file = shlex.quote(str(confdir.parent / "relay.yaml"))
-    assert result.stderr == f"no relay runs at http://127.0.0.1:9; start it: RELAY_CONFIG={file} scripts/relay\n"
+    said = " ".join(result.stderr.split())  # in two lines when it is long
+    assert said == f"no relay runs at http://127.0.0.1:9; start it: RELAY_CONFIG={file} scripts/relay"
     assert "export HTTPS_PROXY=http://127.0.0.1:9" in result.stdout
 
 

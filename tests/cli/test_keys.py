@@ -143,7 +143,7 @@ def test_filters(filled: Run, config: Path) -> None:
     assert listed(filled, "--provider", "glm", "--status", "disabled") == []
     assert filled("list", "--status", "sleepy").exit_code == 2
     result = filled("list", "--status", "revoked")
-    assert result.stdout == "No such key.\n"
+    assert result.stdout == "None of 3 keys fits.\n"
 
 
 # -- add
@@ -240,7 +240,7 @@ def test_forms_of_a_file() -> None:
     ("text", "said"),
     [
         (f"key,colour\n{ONE},red\n", "line 1: 'colour' is unknown; known: key, provider, label"),
-        (f"key,api_key\n{ONE},{TWO}\n", "line 1: exactly one column must be called key"),
+        (f"key,api_key\n{ONE},{TWO}\n", "line 1: no name may come twice, and only one column may be called key"),
         (f"key,label\n{ONE},a,b\n", "line 2: more values than the header has names"),
         (f'key,label\n{ONE},"a\n', "no CSV"),
         ("key,label\n,a\n", "line 2: no key"),
@@ -248,7 +248,7 @@ def test_forms_of_a_file() -> None:
         ("[" * 100_000, "this is no JSON"),
         ("[7]", "entry 1: neither a key nor an object"),
         ('{"keys": 7}', "this is no list"),
-        ('[{"label": "a"}]', "entry 1: exactly one column must be called key"),
+        ('[{"label": "a"}]', "entry 1: no column is called key; add it and fill the keys in"),
         ('[{"key": 7}]', "entry 1: no key"),
         (f"key,label\n{ONE},{ONE}\n", "line 2: label: this looks like a key"),
         (f"key,weight\n{ONE},heavy\n", "line 2: weight is a number"),
@@ -276,6 +276,12 @@ def test_bytes_that_are_no_text(run: Run, tmp_path: Path) -> None:
     assert "is no UTF-8 text" in run("import", "--provider", "glm", stdin=b"\xff\xfes\x00k\x00").stderr
     (tmp_path / "keys.txt").write_bytes(b"\xef\xbb\xbf" + ONE.encode())
     assert run("import", tmp_path / "keys.txt", "--provider", "glm").exit_code == 0
+
+
+def test_quotes_around_keys_are_left_out(run: Run, config: Path) -> None:
+    assert run("add", "--provider", "glm", stdin=f'"{ONE}"\n').exit_code == 0
+    assert run("import", "--provider", "glm", stdin=f"'{TWO}', \"{THREE}\"\n").exit_code == 0
+    assert [key.secret for key in vault(run, config).issue()["glm"]] == [ONE, TWO, THREE]
 
 
 def test_import_tells_duplicates_and_goes_on(filled: Run, config: Path) -> None:
@@ -333,7 +339,9 @@ def test_ids_aliases_labels(filled: Run, config: Path) -> None:
     assert filled("disable", "v2").stdout == "1 key disabled: anthropic/v2\n"
     assert filled("enable", "team a").stdout == "2 keys enabled: anthropic/v1, anthropic/v2\n"
     assert filled("disable", "team a", "anthropic/v1", id).stdout == "2 keys disabled: anthropic/v1, anthropic/v2\n"
-    assert filled("disable", "team a").stdout == "0 keys disabled (2 left as they were)\n"
+    assert filled("disable", "team a").stdout == (
+        "No key was disabled: nothing to do for anthropic/v1, anthropic/v2.\n"
+    )
     assert filled("disable", "v1", "--provider", "glm").stdout == "1 key disabled: glm/v1\n"
     assert filled("enable", "--all", "--provider", "anthropic", "--status", "disabled").stdout.startswith("2 keys")
 
@@ -386,11 +394,81 @@ def test_edit(filled: Run, config: Path) -> None:
     assert "weight is a number" in filled("edit", "v2", "--weight", "0").stderr
 
 
+def test_groups_of_keys(filled: Run, config: Path) -> None:
+    assert filled("add", "--provider", "glm", "--group", "research", stdin=FOUR).exit_code == 0
+    assert filled("edit", "anthropic/v2", "--group", "ops").stdout == "1 key changed: anthropic/v2\n"
+    assert listed(filled, "--group", "research") == ["glm/v2"]
+    assert listed(filled, "--group", "") == ["anthropic/v1", "glm/v1"]
+    assert "group" in filled("list").stdout.splitlines()[0]
+    assert filled("disable", "--all", "--group", "research").stdout == "1 key disabled: glm/v2\n"
+    assert filled("edit", "--all", "--in-group", "ops", "--group", "").stdout == "1 key changed: anthropic/v2\n"
+    assert [key.group for key in vault(filled, config).list()] == ["", "", "", "research"]
+    assert "group is a word" in filled("edit", "v1", "--group", "two words").stderr
+
+
+def test_groups_come_in_and_go_out_with_files(run: Run, config: Path) -> None:
+    table = f"key,group\n{ONE},ops\n{TWO},\n"
+    assert run("import", "--provider", "glm", "--group", "research", stdin=table).exit_code == 0
+    listing = json.dumps([{"key": THREE, "group": "ops"}])
+    assert run("import", "--provider", "glm", stdin=listing).exit_code == 0
+    out = run("export", "--csv", "--group", "ops").stdout
+    assert [(row["name"], row["group"]) for row in csv.DictReader(io.StringIO(out))] == [
+        ("glm/v1", "ops"),
+        ("glm/v3", "ops"),
+    ]
+    assert [row["group"] for row in rows(run("export"))] == ["ops", "research", "ops"]
+
+
 def test_remove_and_restore(filled: Run, config: Path) -> None:
-    assert filled("remove", "--all", "--provider", "anthropic").stdout == "2 keys removed: anthropic/v1, anthropic/v2\n"
+    result = filled("remove", "--all", "--provider", "anthropic", "--yes")
+    assert result.stdout == "2 keys removed: anthropic/v1, anthropic/v2\n"
     assert list(vault(filled, config).issue()) == ["glm"]
     assert filled("restore", "--all").stdout == "2 keys restored: anthropic/v1, anthropic/v2\n"
     assert "was not removed" in filled("restore", "glm/v1").stderr
+
+
+def test_an_export_needs_its_keys_filled_in(filled: Run, config: Path) -> None:
+    """One complaint, not one about each value."""
+    exported = filled("export", "--csv").stdout
+    for text in (exported, exported.replace(",", ";"), "label,tier,notes\na,admin,b\n"):
+        result = filled("import", "--provider", "anthropic", stdin=text)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            "Error: Nothing was added: line 1: no column is called key; add it and fill the keys in (an export is without them)\n"
+        )
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "remove", "restore", "edit", "reset", "check", "prune"])
+def test_nothing_is_no_number(run: Run, command: str) -> None:
+    result = run(command, "--all", *(["--weight", "2"] if command == "edit" else []))
+    assert result.exit_code == 0
+    assert result.stdout.startswith(("No key was", "No cooldown", "There is no key"))
+    assert "scripts/keys list" in result.stdout
+    assert "0 key" not in result.stdout
+
+
+def test_a_tier_is_one_that_means_something(filled: Run, config: Path) -> None:
+    for command in (("edit", "v1"), ("add", "--provider", "glm")):
+        result = filled(*command, "--tier", "wrong", stdin=THREE)
+        assert result.exit_code == 2
+        assert "tier is admin or public" in result.stderr
+    assert "tier is admin or public" in filled("import", "--provider", "glm", stdin=f"key,tier\n{FOUR},admn\n").stderr
+    assert (
+        filled("edit", "anthropic/v1", "--tier", "Public").exit_code
+        == filled("edit", "v2", "--tier", "").exit_code
+        == 0
+    )
+    assert [key.tier for key in vault(filled, config).list()][:2] == ["public", ""]
+
+
+def test_to_remove_all_asks(filled: Run) -> None:
+    result = filled("remove", "--all", stdin="n\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Remove 3 keys: anthropic/v1, anthropic/v2, glm/v1?" in result.stderr
+    assert "say --yes" in filled("remove", "--all").stderr  # nobody there to answer
+    assert listed(filled) == ["anthropic/v1", "anthropic/v2", "glm/v1"]
+    assert filled("remove", "anthropic/v1", "v2").stdout == "2 keys removed: anthropic/v1, anthropic/v2\n"
+    assert filled("remove", "--all", stdin="y\n").stdout == "1 key removed: glm/v1\n"
 
 
 def test_remove_for_good_asks(filled: Run) -> None:
@@ -401,7 +479,7 @@ def test_remove_for_good_asks(filled: Run) -> None:
     assert listed(filled, "--removed") == ["anthropic/v1", "glm/v1"]
 
 
-def test_reset_lifts_rests_of_both_kinds_of_keys(filled: Run, config: Path) -> None:
+def test_reset_lifts_cooldowns_of_both_kinds_of_keys(filled: Run, config: Path) -> None:
     path = config.with_name("relay.db")
     with closing(connect(path, patience=1)) as connection:
         create_state(connection)

@@ -1,23 +1,30 @@
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
+from mitmproxy.options import Options
 from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.tools import cmdline
+from mitmproxy.tools.dump import DumpMaster
+from mitmproxy.tools.web.master import WebMaster
 
 from claude_relay.cli import main
 from claude_relay.cli.checks import is_relay
+from claude_relay.cli.command_line import LONG, SHORT, has_mode, objection, parts
 from claude_relay.cli.console.common import addon_script, load_config
 from claude_relay.cli.console.taking_back import applied, changes
-from claude_relay.cli.relay import has_mode, relay, undo_env
+from claude_relay.cli.relay import relay, undo_env
 from claude_relay.core.config import Address, parse
 from claude_relay.core.config.listening import modes
 from claude_relay.store import authority
@@ -65,6 +72,79 @@ def test_a_mode_of_the_users_own_wins(words: list[str], expected: bool) -> None:
     assert has_mode(words) is expected
 
 
+def test_an_options_value_is_told_from_a_word() -> None:
+    words = ["-qp9", "-w", "f", "word", "--set=a=b", "--listen-po", "1", "--anticache", "-", "-p", "2"]
+    found = [
+        ("-q", ""),
+        ("-p", "9"),
+        ("-w", "f"),
+        ("", "word"),
+        ("--set", "a=b"),
+        ("--listen-po", "1"),
+        ("--anticache", ""),
+        ("", "-"),
+        ("-p", "2"),
+    ]
+    assert list(parts(words)) == found
+
+
+def test_the_options_that_have_a_value_are_mitmproxys() -> None:
+    async def valued(master: type[DumpMaster | WebMaster], parser: Callable[[Options], ArgumentParser]) -> set[str]:
+        options = Options()
+        master(options)
+        return {name for action in parser(options)._actions if action.nargs != 0 for name in action.option_strings}
+
+    found = asyncio.run(valued(DumpMaster, cmdline.mitmdump)) | asyncio.run(valued(WebMaster, cmdline.mitmweb))
+    assert found == {*LONG, *(f"-{letter}" for letter in SHORT)}
+
+
+@pytest.mark.parametrize(
+    "words", [["-p", "9"], ["-qp9"], ["--listen-port=9"], ["--listen-host", "::1"], ["--port", "9"]]
+)
+def test_a_place_to_listen_is_for_relay_yaml(words: list[str]) -> None:
+    result = CliRunner().invoke(relay, words)
+    assert result.exit_code == 2
+    assert "has no effect here" in result.stderr
+    assert "listen.proxy and listen.base_url" in result.stderr
+    assert objection(["--mode", "regular", *words]) == ""
+    assert "--set listen_port has no effect" in objection(["--set", "listen_port=9"])
+
+
+def test_a_bare_word_is_no_filter() -> None:
+    result = CliRunner().invoke(relay, ["-w", "flows", "start"])
+    assert result.exit_code == 2
+    assert "'start' is no option" in result.stderr
+    assert "~u start" in result.stderr
+    assert objection(["-q", "~u", "start"]) == objection(["~u start"]) == ""
+
+
+@pytest.mark.parametrize("words", [["--web", "--confg", "x"], ["-Q"], ["--flow-detail", "much"]])
+def test_what_mitmproxy_does_not_know_is_answered_in_the_relays_words(tmp_path: Path, words: list[str]) -> None:
+    environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": str(quiet(tmp_path))}
+    done = subprocess.run([sys.executable, str(RUN), "relay", *words], env=environ, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: mitm" not in done.stderr
+    assert words[-1].strip("x") in done.stderr
+    assert "scripts/relay --options" in done.stderr
+
+
+def test_the_configuration_is_named_as_for_other_commands(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("wat: 1")
+    result = CliRunner().invoke(relay, ["--config", str(tmp_path / "r.yaml")])
+    assert result.exit_code == 2
+    assert "r.yaml:1: wat: unknown key" in result.stderr
+    result = CliRunner().invoke(relay, ["--config", "a.yaml", "--set", "relay_config=b.yaml"])
+    assert "keep one" in result.stderr
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_names_all_versions(name: str) -> None:
+    result = CliRunner().invoke(main.main, [name, "--version"])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["Claude", "mitmproxy", "Python", "system"]
+    assert result.stdout == CliRunner().invoke(main.main, ["--version"]).stdout
+
+
 def test_the_addon_is_found_in_a_checkout_and_in_the_package() -> None:
     assert addon_script() == ROOT / "addon" / "relay.py"
     packaged = ROOT / "addon" / "claude_relay" / "cli" / "script" / "relay.py"
@@ -96,8 +176,9 @@ def test_taken_ports_are_named_with_their_lines(tmp_path: Path) -> None:
         result = CliRunner().invoke(relay, [], env={"RELAY_CONFIG": str(tmp_path / "r.yaml")})
     assert result.exit_code == 1
     for line, (name, port) in enumerate(zip(("proxy", "base_url"), ports, strict=True), 2):
-        expected = f"r.yaml:{line}: listen.{name}: cannot listen on 127.0.0.1:{port}: another program listens there"
-        assert expected in result.stderr
+        [said] = [text for text in result.stderr.splitlines() if f"r.yaml:{line}: " in text]
+        assert f"cannot listen on 127.0.0.1:{port}: another program listens there" in said
+        assert said.endswith(f", or set listen.{name} to another address")
 
 
 def test_other_commands_read_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +231,7 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
     (folder / "relay.yaml").write_text(text)
     with running(folder, RELAY_CONFIG="relay.yaml") as (process, lines):
         said = "\n".join(lines)
-        assert "is not in force" not in said
+        assert "not ./relay.yaml" not in said
         assert f"next      RELAY_CONFIG='{folder / 'relay.yaml'}' scripts/env -- claude" in said
         assert f"http://127.0.0.1:{proxy}" in said
         assert f"http://127.0.0.1:{base_url}" in said
@@ -166,7 +247,7 @@ def test_its_ca_is_its_own_and_mitmproxys_folder_stays_free(tmp_path: Path, by: 
     """Whoever uses mitmproxy for other work later gets a CA there that is for all hosts."""
     start = [str(RUN), "relay"] if by == "scripts/relay" else ["-c", MITMDUMP, "-s", str(ROOT / "addon" / "relay.py")]
     environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": str(quiet(tmp_path)), "PYTHONUNBUFFERED": "1"}
-    words = [sys.executable, *start, "-p", "0"]
+    words = [sys.executable, *start, *(["-p", "0"] if by == "mitmdump" else [])]
     with subprocess.Popen(words, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             assert process.stdout is not None
@@ -221,7 +302,7 @@ def test_installed_it_uses_the_users_folders_and_nothing_of_the_working_director
     with running(tmp_path, run=installed, **xdg) as (_, lines):
         said = "\n".join(lines)
         assert f"config    {mine}" in said
-        assert "./relay.yaml is not in force; to use it: RELAY_CONFIG=./relay.yaml" in said
+        assert "            not ./relay.yaml; for it: RELAY_CONFIG=./relay.yaml" in said
         assert "next      claude-relay env -- claude" in said
         folder = tmp_path / ".local" / "state" / "claude-relay"
         assert (folder / "relay.db").is_file()
@@ -235,17 +316,50 @@ def test_installed_it_uses_the_users_folders_and_nothing_of_the_working_director
     assert not (tmp_path / "relay.db").exists()
 
 
+ALL_HELP = """
+import click
+from click.testing import CliRunner
+
+def show(command, *words):
+    print(CliRunner().invoke(main, [*words, "--help"], prog_name="claude-relay", catch_exceptions=False).output)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context := click.Context(command)):
+            show(command.get_command(context, name), *words, name)
+
+show(main)
+"""
+
+
 def test_installed_it_names_the_command_that_is_installed(tmp_path: Path, installed: Path) -> None:
     """There is no folder `scripts`."""
     environ = os.environ | {"HOME": str(tmp_path), "RELAY_CONFIG": "", "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""}
+    helping = tmp_path / "all_help.py"
+    helping.write_text(installed.read_text().replace("main(prog_name='claude-relay')\n", ALL_HELP))
     said = {}
-    for words in ("env --help", "keys add --help", "keys list", "env --unset"):
-        start = [sys.executable, str(installed), *words.split()]
-        done = subprocess.run(start, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    for words in ("", "keys list", "env --unset", "demo keys", "test", "usage", "doctor", "relay --with parquet"):
+        start = [sys.executable, str(installed if words else helping), *words.split()]
+        done = subprocess.run(start, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=30)
         said[words] = done.stdout + done.stderr
-    assert "claude-relay env -- claude" in said["env --help"]
+        assert "Traceback" not in said[words]
+    for words in ("env -- claude", "keys add", "usage reprice --since", "ledger export attempts.parquet"):
+        assert f"  claude-relay {words}" in said[""]
+    assert [line for line in said[""].splitlines() if len(line) > 80] == []
     assert "Add one: claude-relay keys add" in said["keys list"]
-    assert not [words for words, text in said.items() if "scripts/" in text]
+    assert "'claude-relay demo keys' needs a checkout" in said["demo keys"]
+    assert (
+        "--with is for a checkout; here: pip install 'mitmproxy-claude-relay[parquet]'" in said["relay --with parquet"]
+    )
+    assert [line for text in said.values() for line in text.splitlines() if "scripts/" in line] == []
+
+
+def test_installed_it_has_the_schema_and_the_dashboard(tmp_path: Path, installed: Path) -> None:
+    for option, file in (
+        ("--schema", ROOT / "relay.schema.json"),
+        ("--dashboard", ROOT / "addon/claude_relay/cli/grafana.json"),
+    ):
+        start = [sys.executable, str(installed), "relay", option]
+        done = subprocess.run(start, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == (file.read_text("utf-8"), "")
 
 
 MITMDUMP = "from mitmproxy.tools.main import mitmdump; mitmdump()"
@@ -310,3 +424,10 @@ def test_a_relay_in_a_shell_that_is_led_through_it_goes_out_as_the_shell_did_bef
     led = applied(changes({"HTTPS_PROXY": "http://127.0.0.1:8080", "SSL_CERT_FILE": "/ours"}, shell), shell)
     undo_env(led)
     assert led == shell
+
+
+def test_extras_come_first() -> None:
+    """Where they do, setup.sh has taken them out."""
+    result = CliRunner().invoke(main.load("relay"), ["--web", "--with", "telemetry"])
+    assert result.exit_code == 2
+    assert "Error: --with comes first: scripts/relay --with telemetry" in result.stderr

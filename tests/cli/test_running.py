@@ -214,7 +214,7 @@ def test_what_needs_the_key_itself_says_so(relay: RelayProcess, words: tuple[str
 def test_all_keys_are_those_at_hand_and_the_others_are_named(relay: RelayProcess) -> None:
     row_of(relay)
     done = second_terminal(relay, "keys", "check", "--all")
-    assert (done.returncode, done.stdout) == (0, "There is no key to check.\n")
+    assert (done.returncode, done.stdout) == (0, "There is no key to check. See: scripts/keys list\n")
     assert "Left out: anthropic/k1, anthropic/k2, anthropic/k3: known to the running relay alone" in done.stderr
 
 
@@ -250,7 +250,7 @@ def test_doctor_says_which_file_is_in_force(tmp_path: Path) -> None:
     found = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "configuration"]
     assert found[0]["found"].startswith(f"{ROOT / 'relay.yaml'}; ")
     assert (found[1]["found"], found[1]["remedy"]) == (
-        "./relay.yaml is not in force",
+        "./relay.yaml is not used",
         "to use it: RELAY_CONFIG=./relay.yaml",
     )
 

@@ -46,6 +46,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.write_text(PROGRAM)
     (root / "requirements.lock").write_text("# nothing\n")
     (root / "requirements-dev.lock").write_text("# nothing\n")
+    for extra in ("one", "two"):
+        (root / f"requirements-with-{extra}.lock").write_text(f"# nothing for {extra}\n")
     return root
 
 
@@ -115,6 +117,103 @@ def test_a_failed_installation_says_so_and_is_tried_again(quick: Path, checkout:
         assert "hash" in stderr
         assert "The installation failed" in stderr
     assert quick.exists()
+
+
+# -- while it installs
+
+
+def test_somebody_who_only_asks_gets_no_installation(first: list[tuple[int, str, str]], checkout: Path) -> None:
+    """Help comes from what is there; where there is nothing, from the script itself."""
+    before = (checkout / ".venv" / "requirements-dev.lock").exists()
+    for word in ("--help", "-h", "--version"):
+        status, stdout, stderr = finish(launch(checkout / "scripts" / "test", word))
+        assert (status, stderr) == (0, "")
+        assert stdout.startswith("Set up what the tests need and run all of them")
+        assert f"the first start without {word} does that" in stdout
+    assert (checkout / ".venv" / "requirements-dev.lock").exists() is before is False
+    click = next((checkout / ".venv" / "lib").glob("python3*")) / "site-packages" / "click.py"
+    click.write_text("")
+    try:
+        status, stdout, stderr = finish(launch(checkout / "scripts" / "test", "--help"))
+        assert (status, stderr) == (0, "")
+        assert stdout.startswith("ran test ['--help'] ")
+        assert finish(launch(checkout / "scripts" / "env", "--", "claude", "--help"))[1].startswith("ran env")
+    finally:
+        click.unlink()
+
+
+def test_how_far_an_installation_is() -> None:
+    install = runpy.run_path(str(ROOT / "scripts" / "lib" / "install.py"))
+    progress = install["progress"]
+    log = "Using pip 25\nCollecting anyio==4.11.0 (from -r requirements.lock (line 7))\n"
+    assert progress("", 71) == "0 of 71 packages"
+    assert progress(log, 71) == "1 of 71 packages: anyio"
+    log += "  Using cached anyio.whl\nRequirement already satisfied: click==8.5.1 in ./x\n"
+    assert progress(log, 1) == "1 of 1 packages: click"
+    log += "Installing collected packages: anyio\n"
+    assert progress(log, 71) == "all 2 packages are here; putting them in place"
+    assert install["complaint"](f"{log}WARNING: x\nERROR: no\nmore\n") == "ERROR: no\nmore"
+    assert install["complaint"]("one\ntwo\n") == "one\ntwo"
+    lock = (ROOT / "requirements.lock").read_text()
+    assert install["_count"]([ROOT / "requirements.lock"]) == len(set(re.findall(r"^(\S+)==", lock, re.MULTILINE)))
+
+
+# -- extras
+
+
+def held(checkout: Path) -> list[str]:
+    return sorted(path.name for path in (checkout / ".venv").glob("requirements-with-*.lock"))
+
+
+@pytest.fixture
+def none_held(first: list[tuple[int, str, str]], checkout: Path) -> Iterator[None]:
+    yield
+    for path in held(checkout):
+        (checkout / ".venv" / path).unlink()
+
+
+@pytest.mark.usefixtures("none_held")
+def test_an_extra_stays_and_follows_its_lock_file(checkout: Path) -> None:
+    relay = checkout / "scripts" / "relay"
+    status, stdout, stderr = finish(launch(relay, "--with", "two", "--web"))
+    assert (status, stdout[:21]) == (0, "ran relay ['--web'] /")
+    assert "Installing what requirements.lock, requirements-with-two.lock names" in stderr
+    assert held(checkout) == ["requirements-with-two.lock"]
+    for words in ([], ["--with=two"]):  # all is there
+        assert finish(launch(relay, *words))[2] == ""
+    (checkout / "requirements-with-two.lock").write_text("# nothing, in other words\n")
+    assert "requirements-with-two.lock" in finish(launch(relay))[2]
+    assert finish(launch(relay))[2] == ""
+
+
+@pytest.mark.usefixtures("none_held")
+def test_several_extras_for_any_script_and_into_a_new_venv(checkout: Path) -> None:
+    status, stdout, _ = finish(launch(checkout / "scripts" / "ledger", "--with", "one, two", "export", "--with", "x"))
+    assert status == 0
+    assert stdout.startswith("ran ledger ['export', '--with', 'x'] /")
+    (checkout / ".venv" / "relay-unfinished").touch()
+    (checkout / "requirements.lock").write_text("# nothing, once more\n")
+    assert "Making" in finish(launch(checkout / "scripts" / "relay"))[2]
+    assert held(checkout) == ["requirements-with-one.lock", "requirements-with-two.lock"]
+    (checkout / "requirements.lock").write_text("# nothing\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--with", "one,three"], "no extra is called three"),
+        (["--with", "--web"], "no extra is called --web"),
+        (["--with", ","], "the names of extras are missing"),
+        (["--with="], "the names of extras are missing"),
+        (["--with"], "the names of extras are missing"),
+    ],
+)
+@pytest.mark.usefixtures("first")
+def test_an_extra_that_there_is_not(checkout: Path, words: list[str], why: str) -> None:
+    status, stdout, stderr = finish(launch(checkout / "scripts" / "relay", *words))
+    assert (status, stdout) == (2, "")
+    assert stderr == f"--with: {why}. There are: one, two. All of them: --with one,two\n"
+    assert held(checkout) == []
 
 
 # -- finding Python
@@ -233,7 +332,10 @@ def test_every_script_is_thin_and_may_be_run(name: str) -> None:
     assert lines[3] == f'start {name} {lock} "$@"'
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_the_locks_are_pinned_by_hash_and_name_no_index(name: str) -> None:
     text = re.sub(r"^\s*#.*", "", (ROOT / name).read_text(), flags=re.MULTILINE)
     blocks = [block for block in text.split("\n") if "==" in block and not block.startswith((" ", "#"))]
@@ -243,8 +345,9 @@ def test_the_locks_are_pinned_by_hash_and_name_no_index(name: str) -> None:
     assert not any(word in text for word in ("index-url", "find-links", "trusted-host", "://", "@"))
 
 
-def test_the_dev_lock_repeats_the_versions_of_the_other() -> None:
+def test_the_dev_lock_repeats_the_versions_of_the_others() -> None:
     def pins(name: str) -> set[str]:
         return {line for line in (ROOT / name).read_text().splitlines() if "==" in line and line[0] not in " #"}
 
-    assert pins("requirements.lock") <= pins("requirements-dev.lock")
+    assert len(LOCKS) > 2
+    assert set().union(*map(pins, LOCKS)) == pins("requirements-dev.lock")

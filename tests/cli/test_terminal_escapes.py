@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core.terminal import harmless, harmless_json
+from claude_relay.core.printable import harmless, harmless_json
 from claude_relay.store.db.database import connect
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.ledger.bodies import Bodies

@@ -9,11 +9,12 @@ import pytest
 from click import BadParameter
 from click.testing import CliRunner, Result
 
+from claude_relay.cli.console.when import When
 from claude_relay.cli.spending.cells import CELLS
 from claude_relay.cli.usage import usage
-from claude_relay.cli.when import When
 from claude_relay.store.ledger.ledger import Ledger
-from claude_relay.store.ledger.reports import GROUPS, Line
+from claude_relay.store.ledger.lines import Line
+from claude_relay.store.ledger.reports import GROUPS
 from store.rows import request
 
 BELOW = ("Without", "No", "cost")
@@ -254,3 +255,32 @@ def test_costs(tmp_path: Path, cost: float, text: str) -> None:
     path = tmp_path / "relay.db"
     fill(path, [request(cost_usd=cost), request()])
     assert text in lines(run("--database", path))[-1]
+
+
+# -- nothing to show
+
+
+def test_a_filter_that_nothing_fits_is_to_blame(path: Path) -> None:
+    said = run("--database", path, "--model", "zzz*", "--provider", "nobody").stdout
+    assert said.startswith("None of the 4 requests in ")
+    assert said.endswith("relay.db fits --model 'zzz*' --provider nobody.\n")
+    said = run("--database", path, "--model", "zzz*", "--since", "1h").stdout
+    assert said.startswith("None of the 3 requests since ")
+    assert run("--database", path, "--since", "2000-01-01", "--until", "2000-01-02", "--key", "k1").stdout.startswith(
+        "No requests since 2000-01-01"
+    )
+    assert json.loads(run("--database", path, "--model", "zzz*", "--json").stdout)["rows"] == []
+
+
+def test_a_session_that_no_filter_fits(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    fill(path, [request(session="s1", project="p", started_at=0.0)])
+    said = run("sessions", "--database", path, "--project", "q", "--since", "1h").stdout
+    assert said.startswith("The only session in ")
+    assert " does not fit --project q --since 20" in said
+
+
+def test_why_nobody_has_a_name(path: Path) -> None:
+    assert "Clients have names when they have keys" in run("--database", path, "--by", "client").stdout
+    assert "Clients have names when they have keys" in run("--database", path, "--client", "alice").stdout
+    assert "Clients have names when they have keys" not in run("--database", path, "--by", "model").stdout

@@ -21,6 +21,7 @@ from claude_relay.cli.usage import usage
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import STARTED, attempt, request
 
+ROUTE = "route 2 (model claude-opus-*): anthropic"
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,16 +34,35 @@ def path(tmp_path: Path) -> Path:
     opus = {"requested_model": "claude-opus-4-5", "session": "s-opus", "project": "relay", "client": "alice"}
     used = {"input_tokens": 10, "output_tokens": 200, "cache_read_tokens": 90, "cache_write_5m_tokens": 0}
     timed = {"ttft_ms": 900.0, "duration_ms": 4_900.0, "stream": True}
-    twice = request(id="req_relay_twice", attempts=2, cost_usd=1.5, priced_by="relay.yaml", **opus, **used, **timed)
+    twice = request(
+        id="req_relay_twice", attempts=2, cost_usd=1.5, priced_by="relay.yaml", route=ROUTE, **opus, **used, **timed
+    )
     ledger.put(
         twice,
         [
-            attempt(twice, 1, status=529, verdict="overloaded", error="Overloaded", duration_ms=400.0),
-            attempt(twice, 2, started_at=STARTED + 0.5, first_byte_ms=400.0, duration_ms=4_400.0, cost_usd=1.5, **used),
+            attempt(
+                twice,
+                1,
+                status=529,
+                verdict="overloaded",
+                error="Overloaded",
+                duration_ms=400.0,
+                upstream_request_id="req_011A",
+            ),
+            attempt(
+                twice,
+                2,
+                started_at=STARTED + 0.5,
+                waited_ms=100.0,
+                first_byte_ms=400.0,
+                duration_ms=4_400.0,
+                cost_usd=1.5,
+                **used,
+            ),
         ],
     )
     ledger.put(request(id="req_relay_later", started_at=STARTED + 86_400, cost_usd=0.5, **opus, **used), [])
-    failed = {"finished": "error", "error_type": "overloaded_error", "session": "s-failed"}
+    failed = {"finished": "error", "error_type": "overloaded_error", "session": "s-failed", "origin": "fault"}
     ledger.put(request(id="req_relay_failed", requested_model="claude-haiku-4-5", **failed), [])
     ledger.put(request(id="req_relay_free", served_model="glm-9", input_tokens=5), [])
     ledger.close()
@@ -101,13 +121,59 @@ def test_models_without_a_price_are_named(path: Path) -> None:
     assert found["unpriced"] == [{"model": "glm-9", "requests": 1}]
 
 
+def test_a_request_tells_its_story(path: Path) -> None:
+    shown = run("--database", path, "show", "twice").stdout
+    assert f"route    {ROUTE}" in shown
+    assert "attempt 1: Overloaded (req_011A)" in shown
+    assert "attempt 2: began after a wait of 100ms" in shown
+
+
+@pytest.mark.parametrize(("name", "id"), [("req_011A", "twice"), ("last", "later"), ("req_relay_free", "free")])
+def test_a_request_is_found_by_any_of_its_names(path: Path, name: str, id: str) -> None:
+    assert run("--database", path, "show", name).stdout.startswith(f"req_relay_{id} ")
+
+
+def test_what_no_upstream_knows_is_not_found(path: Path) -> None:
+    result = run("--database", path, "show", "req_011B")
+    assert (result.exit_code, "req_011B" in result.output) == (1, True)
+
+
+def test_the_newest_requests_come_first(path: Path) -> None:
+    found = json.loads(run("--database", path, "list", "--json", width=None).stdout)["requests"]
+    assert [row["id"] for row in found] == [f"req_relay_{name}" for name in ("later", "twice", "free", "failed")]
+    assert found[1]["route"] == ROUTE
+    few = json.loads(run("--database", path, "list", "--json", "--limit", 1, width=None).stdout)["requests"]
+    assert [row["id"] for row in few] == ["req_relay_later"]
+
+
+def test_only_failed_ones_or_those_of_somebody(path: Path) -> None:
+    assert run("--database", path, "list", "--failed").stdout.count("failed") == 1
+    assert len(run("--database", path, "list", "--client", "alice").stdout.splitlines()) == 4
+    assert (
+        len(
+            list(
+                csv.reader(run("--database", path, "list", "--csv", "--model", "glm-*", width=None).stdout.splitlines())
+            )
+        )
+        == 2
+    )
+    assert "No requests like that" in run("--database", path, "list", "--provider", "nobody", width=None).stdout
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_list_fits(path: Path, width: int) -> None:
+    lines = run("--database", path, "list", width=width).stdout.splitlines()
+    assert ("out" in lines[0]) is (width == 120)
+    assert len(lines) == 6
+
+
 def test_a_request_is_shown_with_its_attempts(path: Path) -> None:
     shown = run("show", "twi", "--database", path)
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
     assert lines[0].startswith("req_relay_twice  2026-")
     assert "cost     $1.50 by relay.yaml" in lines
-    assert "attempt 1: Overloaded" in lines
+    assert "attempt 1: Overloaded (req_011A)" in lines
     first = next(line for line in lines if line.startswith("1 anthropic"))
     second = next(line for line in lines if line.startswith("2 anthropic"))
     assert "░" in first
@@ -123,6 +189,11 @@ def test_a_request_is_shown_with_its_attempts(path: Path) -> None:
         "0",
         "$1.50",
     ]
+
+
+def test_a_request_that_is_no_clients_says_so(path: Path) -> None:
+    assert "origin   fault" in run("show", "failed", "--database", path).stdout.splitlines()
+    assert "origin" not in run("show", "twice", "--database", path).stdout
 
 
 def test_a_request_as_json(path: Path) -> None:

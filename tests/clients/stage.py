@@ -38,11 +38,13 @@ class Running(Protocol):
 
 
 class Relay(RelayProcess):
-    """`scripts/relay` with the keys in its environment, and relay.yaml's defaults but for ports and the provider's address."""
+    """`scripts/relay` with the keys in its environment, and relay.yaml's defaults but for ports, the provider's address, and `sections`."""
 
-    def __init__(self, folder: Path, confdir: Path, url: str, keys: Sequence[str], strategy: str = "headroom") -> None:
+    def __init__(
+        self, folder: Path, confdir: Path, url: str, keys: Sequence[str], strategy: str = "headroom", **sections: object
+    ) -> None:
         provider = {"base_url": url, "keys": ["${ANTHROPIC_API_KEYS}"], "strategy": strategy}
-        text = {"providers": {"anthropic": provider}}
+        text = {"providers": {"anthropic": provider}, **sections}
         environ = {"ANTHROPIC_API_KEYS": ",".join(keys), "HOME": str(folder)}
         super().__init__(folder, confdir, text, environ=environ, command=[*RUN, "relay"])
         self.confdir = confdir

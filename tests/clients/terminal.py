@@ -78,9 +78,10 @@ class Terminal:
             lambda: next((word for word in words if word in self.text()), None), " or ".join(words), timeout
         )
 
-    def settle(self, quiet: float = 0.4) -> None:
-        """Waits until nothing has been drawn for so many seconds."""
-        while self.read(quiet):
+    def settle(self, quiet: float = 0.4, most: float = 3.0) -> None:
+        """Waits until nothing has been drawn for so many seconds, or, where something always moves, for `most`."""
+        until = time.monotonic() + most
+        while self.read(quiet) and time.monotonic() < until:
             pass
 
     def wait(self, found: Callable[[], str | None], what: str, timeout: float = PATIENCE) -> str:

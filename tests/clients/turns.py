@@ -44,9 +44,9 @@ BAD: dict[str, Step] = {
     "penniless": steps.status(
         400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API."
     ),
-    "cut": steps.cut_before_content(),
-    "cut-late": steps.cut_after_content(),
-    "error-first": steps.sse_error_first(),
+    "cut": steps.fault("cut_early"),
+    "cut-late": steps.fault("cut_late"),
+    "error-first": steps.fault("error_first"),
 }
 """What each bad kind of key is answered, always."""
 

@@ -188,24 +188,38 @@ def test_the_page_health(path):
 @pytest.mark.parametrize(
     "path",
     [
-        "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource/v1",
-        "/oauth/token",
         "/oauth",
         "/OAuth/authorize?x",
-        "/device",
         "/device/code",
-        "/api/oauth/usage",
-        "/managed/settings",
-        "/v1/metrics",
-        "/v1/logs/",
-        "//v1/%74races",
         "/v1/health/live",
         "/relay/clients",
     ],
 )
-def test_pages_that_are_not_there_yet(path):
+def test_pages_that_are_not_there(path):
     assert endpoints.own_page(path) is endpoints.Page.UNBUILT
+
+
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/.well-known/oauth-authorization-server", endpoints.Page.OAUTH_METADATA),
+        ("/oauth/device_authorization", endpoints.Page.DEVICE_AUTHORIZATION),
+        ("/oauth/token", endpoints.Page.TOKEN),
+        ("/OAuth/Token/", endpoints.Page.TOKEN),
+        ("/oauth/revoke", endpoints.Page.REVOKE),
+        ("/device?user_code=WDJB-MJHT", endpoints.Page.DEVICE),
+        ("/api/oauth/usage", endpoints.Page.USAGE),
+        ("/managed/settings", endpoints.Page.SETTINGS),
+        ("/v1/metrics", endpoints.Page.OTLP),
+        ("/v1/logs/", endpoints.Page.OTLP),
+        ("//v1/%74races", endpoints.Page.OTLP),
+        ("/relay/me", endpoints.Page.ME),
+        ("/relay/ca.pem", endpoints.Page.CA_PEM),
+    ],
+)
+def test_pages_of_its_own(path, page):
+    assert endpoints.own_page(path) is page
 
 
 @pytest.mark.parametrize(

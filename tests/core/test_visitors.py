@@ -73,7 +73,7 @@ def test_whoever_is_not_trusted_speaks_for_nobody(name: str) -> None:
 )
 def test_what_a_trusted_proxy_says(fields: list[tuple[str, str]], here: bool) -> None:
     assert comes_from_here(NEAR, fields, TRUSTED) is here
-    if here and fields[0][0] in visitors.WHO_ASKS:
+    if here and fields[0][0] in visitors.CLIENT_FIELDS:
         assert comes_from_here("10.0.0.1", fields, TRUSTED)
         assert comes_from_here("::ffff:10.0.0.1", fields, TRUSTED)
 

@@ -49,6 +49,7 @@ class World:
         self.targets = tuple(Target(name, OPUS) for name in pools)
         self.sessions = Sessions(ttl=3600.0)
         self.owner = None
+        self.faults = None
         self.log = []
         self.waited = 0.0
         self.wall = None
@@ -68,6 +69,7 @@ class World:
             sessions=self.sessions,
             owner=self.owner,
             wall=self.wall,
+            faults=self.faults,
         )
 
     def ask(self, answer, facts=FACTS):
@@ -101,7 +103,7 @@ class World:
     def busy(self):
         return sum(pool.busy(key) for pool in self.pools.values() for key in pool.keys)
 
-    def rest(self, provider, number, outcome):
-        """Let a key rest as if an earlier request had met this outcome."""
+    def cool_down(self, provider, number, outcome):
+        """Put a key in cooldown as if an earlier request had met this outcome."""
         pool = self.pools[provider]
         pool.apply(judge(outcome, FACTS, now=self.now), pool.keys[number - 1], OPUS, self.now)

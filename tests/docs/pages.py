@@ -118,9 +118,15 @@ def quoted(text: str) -> list[str]:
 
 
 def invocations() -> list[tuple[str, list[str]]]:
-    """Every `scripts/…` with its words, up to a comment, a closing bracket or quote, or a pipe."""
+    """Every `scripts/…` with its words, up to a comment, a closing bracket or quote, or a pipe.
+
+    Without `--with EXTRA,…`, which is for the shell part.
+    """
     found = []
     for page in PAGES.values():
         for line in page.code:
-            found += re.findall(r"scripts/([a-z]+)((?:'[^'\n]*'|\"[^\"\n]*\"|[^#)\"|>\n])*)", line)
+            found += re.findall(
+                r"scripts/([a-z]+)((?:'[^'\n]*'|\"[^\"\n]*\"|[^#)\"|>\n])*)",
+                re.sub(r"(scripts/[a-z]+) --with [a-z,]+", r"\1", line),
+            )
     return [(name, shlex.split(rest)) for name, rest in found]

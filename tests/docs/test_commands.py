@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from claude_relay.cli.demonstration.cast import ASKS, ROLES
+from claude_relay.cli.demonstration.cast import REQUESTS, ROLES
 from claude_relay.cli.main import COMMANDS, load
 from claude_relay.store.db.database import connect
 from claude_relay.store.db.migrations import migrate
@@ -19,14 +19,26 @@ from wire.relay import Relay, free_ports, make_confdir
 
 from .pages import ALL, CHANGELOG, DOCS, PAGES, README, ROOT, invocations, quoted
 
-OF_OTHERS = {"--proxy", "--cacert", "--set", "--help", "--user", "--now", "--timeout", "--mode"}
+OF_OTHERS = {
+    "--build",
+    "--build-arg",
+    "--proxy",
+    "--cacert",
+    "--set",
+    "--help",
+    "--user",
+    "--now",
+    "--timeout",
+    "--mode",
+    "--client-replay",
+}
 """Options of curl, mitmproxy, click, systemctl and docker."""
 SCRIPTS = sorted(set(re.findall(r"scripts/([a-z]+)\b(?!/)", ALL + CHANGELOG.text)) - {"lib"})
 
 
 def options_of(command: click.Command) -> set[str]:
     """The options of a command and of those below it."""
-    own = {option for parameter in command.params for option in parameter.opts}
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     return own.union(*map(options_of, below(command).values()))
 
 
@@ -102,10 +114,10 @@ def test_options_exist() -> None:
 def test_options_in_passing_exist() -> None:
     ours = {option for name in COMMANDS for option in options_of(load(name))}
     for page in PAGES.values():
-        assert set(re.findall(r"(?<!\S)[`(]?(--[a-z][a-z-]+)", page.text)) <= ours | OF_OTHERS, page.name
+        assert set(re.findall(r"(?<!\S)[`(]?(--[a-z][a-z0-9-]+)", page.text)) <= ours | OF_OTHERS, page.name
 
 
-@pytest.mark.parametrize("name", ["keys", "ledger", "usage"])
+@pytest.mark.parametrize("name", ["clients", "keys", "ledger", "usage"])
 def test_commands_below_are_named(name: str) -> None:
     """Every one of `keys` has its row; of the others each is shown."""
     commands = below(load(name))
@@ -120,7 +132,7 @@ def test_what_is_shown_is_taken() -> None:
     """Options and choices parse; what stands for something else (…, capitals) is left out."""
     tried = 0
     for name, words in invocations():
-        if name not in ("usage", "env", "ledger", "keys", "bench", "doctor", "demo") or re.search(
+        if name not in ("usage", "env", "ledger", "keys", "bench", "doctor", "demo", "clients", "audit") or re.search(
             r"…|[A-Z]{2}", str(words)
         ):
             continue
@@ -141,7 +153,7 @@ def test_choices_of_usage() -> None:
 
 def test_filters_of_usage() -> None:
     text = DOCS["docs/ledger.md"].section("Reports").partition("- `--model`, ")[2].partition("\n- ")[0] + "--model"
-    others = {"--by", "--json", "--csv", "--watch", "--database", "--config"}
+    others = {"--by", "--json", "--csv", "--watch", "--database", "--config", "--with", "--version"}
     filters = {option for parameter in load("usage").params for option in parameter.opts} - others
     assert set(re.findall(r"--[a-z]+", text)) == filters
 
@@ -164,7 +176,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_reports_run(config: Path) -> None:
     shown = [
-        words for name, words in invocations() if name == "usage" and not {"show", "--watch", "reprice"} & {*words}
+        words
+        for name, words in invocations()
+        if name == "usage" and not {"show", "capsule", "--watch", "reprice"} & {*words}
     ]
     for words in shown:
         result = CliRunner().invoke(load("usage"), words)
@@ -215,7 +229,7 @@ def test_the_ledgers_commands_run(config: Path) -> None:
 def test_the_banner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lines that a start prints, but for times, paths and the ports, which here are free ones."""
     [shown] = [text for _, text in README.split[1] if "] Claude Relay" in text.partition("\n")[0]]
-    monkeypatch.chdir(tmp_path)  # in a checkout it would say that its relay.yaml is not in force
+    monkeypatch.chdir(tmp_path)  # in a checkout it would say that its relay.yaml is not used
     settings = {"providers": {"anthropic": {"preset": "anthropic", "keys": ["${SOME_KEYS}"]}}}
     with Relay(tmp_path, make_confdir(tmp_path / "conf"), settings, environ={"SOME_KEYS": "sk-a,sk-b"}) as relay:
         relay.wait_for_log("  next      ")
@@ -240,4 +254,4 @@ def test_the_demo() -> None:
     keys = re.findall(r"^   anthropic/k(\d)  (\S+) +(.+)$", shown, re.MULTILINE)
     assert [(key, says) for _, key, says in keys] == [(role.key, role.treatment.value) for role in ROLES]
     models = re.findall(r"^ *\d+  200  (base URL|proxy) +([\w-]+(?:, \w+)?)", shown, re.MULTILINE)
-    assert models == [(ask.way.value, ask.title) for ask in ASKS[: len(models)]]
+    assert models == [(request.way.value, request.title) for request in REQUESTS[: len(models)]]

@@ -10,7 +10,18 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from claude_relay.core.config import Config, default, parse, presets
-from claude_relay.core.config.models import FORMATS, STRATEGIES, Bodies, Budget, Match, Price, Provider, Route
+from claude_relay.core.config.doors import Tls
+from claude_relay.core.config.models import (
+    FORMATS,
+    STRATEGIES,
+    Bodies,
+    Budget,
+    FaultRule,
+    Match,
+    Price,
+    Provider,
+    Route,
+)
 from claude_relay.core.config.values import AUTHS
 from claude_relay.core.config.yaml import read
 from claude_relay.core.formats import MODULES
@@ -29,9 +40,16 @@ NEEDS: dict[type[BaseModel], dict[str, Any]] = {
     Route: {"to": ["x"]},
     Price: {"model": "x", "input": 1, "output": 1},
     Budget: {"per": "day", "usd": 1},
+    FaultRule: {"fault": "stall"},
 }
 """What must be there besides."""
-LISTS: dict[str, type[BaseModel]] = {"providers": Provider, "routes": Route, "prices": Price, "budgets": Budget}
+LISTS: dict[str, type[BaseModel]] = {
+    "providers": Provider,
+    "routes": Route,
+    "prices": Price,
+    "budgets": Budget,
+    "faults": FaultRule,
+}
 """Sections that hold many of the kind: their keys have no prefix."""
 IN_WORDS = {
     "base_url",
@@ -123,7 +141,7 @@ def test_relay_yaml_shows_every_setting_with_its_default() -> None:
     assert parse(text, environ={}, folder=ROOT) == default({}, folder=ROOT)
     data = read(text).data
     for section, key, model, name in SETTINGS:
-        if section in ("routes", "prices", "budgets") or model in (Bodies, Match):
+        if section in ("routes", "prices", "budgets", "faults") or model in (Bodies, Match, Tls):
             assert re.search(rf"\b{name}\b", RELAY_YAML), name
         elif model is Provider:
             assert name in data["providers"]["anthropic"], name

@@ -82,7 +82,7 @@ def test_nobody_is_sent_to_somebody_elses_package(page: Page) -> None:
     assert re.search(PYPI, "pip install 'claude-relay[x]'")
     assert not re.search(PYPI, page.text)
     for words in re.findall(r"pip install ([^\s`]+)", page.text):
-        assert words.strip("'").startswith((".", "pyarrow", "opentelemetry-sdk")), words
+        assert words.strip("'").startswith((".", "mitmproxy-claude-relay")), words
 
 
 @every_page

@@ -203,7 +203,7 @@ for host, port in (("127.0.0.1", 22), ("192.0.2.1", 1), ("example.com", 1), ("12
 
 
 def test_a_well_behaved_client_says_what_is_wrong() -> None:
-    good = Received(bytearray(b"HTTP/1.1 200 OK\r\n\r\n" + json.dumps(clients.GOOD_MESSAGE).encode()))
+    good = Received(bytearray(b"HTTP/1.1 200 OK\r\n\r\n" + clients.GOOD_MESSAGE.encode()))
     assert clients.what_is_wrong(0, good) == ""
     assert "another body" in clients.what_is_wrong(1, good)
     assert "no answer" in clients.what_is_wrong(0, Received())

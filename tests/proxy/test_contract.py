@@ -10,12 +10,12 @@ import re
 import h2.connection
 import mitmproxy.http
 from hyperframe.frame import GoAwayFrame
-from mitmproxy import addonmanager, hooks
+from mitmproxy import addonmanager, contentviews, hooks
 from mitmproxy.addons import default_addons, script
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import commands, events, layer, mode_servers, server, tunnel
-from mitmproxy.proxy.layers import http
+from mitmproxy.proxy.layers import http, modes
 from mitmproxy.proxy.layers.http import _http1, _http2, _http_h2, _upstream_proxy
 from tornado import tcpserver
 
@@ -279,9 +279,28 @@ def test_frames_are_read_in_one_place() -> None:
     assert "events = [e]" in source(_http2.Http2Connection._handle_event)
 
 
+def test_a_reverse_proxy_hands_on_all_that_comes() -> None:
+    assert "self._handle_event = self.child_layer.handle_event" in source(modes.DestinationKnown.finish_start)
+    assert "self.child_layer = layer.NextLayer(self.context)" in source(modes.ReverseProxy._handle_event)
+    assert "self._handle = self.layer.handle_event" in source(layer.NextLayer._ask)
+
+
+def test_a_stream_is_held_by_its_states_and_its_place_among_the_layers() -> None:
+    assert "self.client_state = self.state_uninitialized" in source(http.HttpStream.__init__)
+    assert "self.context.layers.append(self)" in source(layer.Layer.__init__)
+    assert "yield DropStream(self.stream_id)" in source(http.HttpStream.flow_done)
+
+
 def test_a_stream_that_has_ended_is_forgotten_with_its_end() -> None:
     text = source(_http2.Http2Connection.handle_h2_event)
     assert "if self.is_closed(event.stream_id): self.streams.pop(event.stream_id, None)" in text
+
+
+def test_contentviews_are_kept_by_their_name_in_lower_case() -> None:
+    """`views.registry.remove` takes its own out of it, as mitmproxy has no method for that."""
+    assert "self._by_name[name] = instance" in source(contentviews.ContentviewRegistry.register)
+    assert "name = instance.name.lower()" in source(contentviews.ContentviewRegistry.register)
+    assert "max_prio[0] < priority" in source(contentviews.ContentviewRegistry.get_view)
 
 
 def test_listeners_take_connections_in_one_place() -> None:
@@ -297,3 +316,11 @@ def test_listeners_take_connections_in_one_place() -> None:
         "backlog",
     ]
     assert "add_accept_handler( sock, self._handle_connection )" in source(tcpserver.TCPServer.add_sockets)
+
+
+def test_a_connections_events_come_one_at_a_time_under_a_lock() -> None:
+    """`Turnstile` takes the place of that lock, and does with asyncio's what it does itself."""
+    assert "self._server_event_lock = asyncio.Lock()" in source(server.ConnectionHandler.__init__)
+    assert "async with self._server_event_lock:" in source(server.ConnectionHandler.server_event)
+    assert "if not self._waiters: return" in source(asyncio.Lock._wake_up_first)  # type: ignore[attr-defined]
+    assert "not self._locked and (self._waiters is None or" in source(asyncio.Lock.acquire)

@@ -49,7 +49,7 @@ def is_soon(refused: Answer) -> bool:
 
 
 def reporting(relay: Relay) -> Any:
-    return relay.master.addons.get("claude_relay").books.reporting
+    return relay.master.addons.get("claude_relay").parts.reporting
 
 
 def reserved(relay: Relay, which: int = 0) -> float:

@@ -60,6 +60,16 @@ class Authority:
         return self._contexts[wanted]
 
     def _make_context(self, names: tuple[str, ...], alpn: tuple[str, ...], expired: bool) -> ssl.SSLContext:
+        file, _ = self.write_pair(self.folder / f"leaf-{x509.random_serial_number():x}.pem", *names, expired=expired)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        context.set_alpn_protocols(list(alpn))
+        return context
+
+    def write_pair(
+        self, file: Path, *names: str, key_file: Path | None = None, expired: bool = False
+    ) -> tuple[Path, int]:
+        """Key and certificate of a server called `names` into `file`, or the key into a file of its own. Also the serial number."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         leaf = (
@@ -68,15 +78,13 @@ class Authority:
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .sign(self.key, hashes.SHA256())
         )
-        file = self.folder / f"leaf-{leaf.serial_number:x}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        file.write_bytes(private + leaf.public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        context.set_alpn_protocols(list(alpn))
-        return context
+        if key_file is not None:
+            key_file.write_bytes(private)
+        file.write_bytes((b"" if key_file else private) + leaf.public_bytes(serialization.Encoding.PEM))
+        return file, leaf.serial_number
 
     def client_context(self, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
         return client_context(self.ca_file, alpn)

@@ -3,7 +3,7 @@
     with CompanyProxy({"api.anthropic.com:443": host.port}, users={"me": "secret"}) as proxy:
         environ = {"HTTPS_PROXY": proxy.url_for("me")}
         …
-        assert proxy.asked == [Asked("api.anthropic.com:443", "me")]
+        assert proxy.requests == [Asked("api.anthropic.com:443", "me")]
 
 It knows CONNECT alone. Names lead where `hosts` says; others get a 502, strangers a 407.
 """
@@ -41,7 +41,7 @@ class CompanyProxy:
         says: bytes | None = None,
     ) -> None:
         self.hosts, self.users, self.context, self.says = dict(hosts), dict(users or {}), context, says
-        self.asked: list[Asked] = []
+        self.requests: list[Asked] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.sockets: list[socket.socket] = []
@@ -118,7 +118,7 @@ class CompanyProxy:
         line, *fields = head.decode().splitlines()
         method, target, _ = line.split(" ")
         user = self._user(dict(field.lower().split(": ", 1) for field in fields if field), head)
-        self.asked.append(Asked(target, user or ""))
+        self.requests.append(Asked(target, user or ""))
         if self.silent:
             with suppress(OSError):
                 client.recv(1)

@@ -93,17 +93,19 @@ def gemini_exhausted() -> Step:
 # -- Responses
 
 
+def responses(output: Sequence[Mapping[str, object]], model: str = "gpt-5.1") -> Step:
+    """An answer that is not streamed."""
+    return json_answer(_response(output, model))
+
+
+def _response(output: Sequence[Mapping[str, object]], model: str) -> dict[str, object]:
+    usage = {"input_tokens": 40, "input_tokens_details": {"cached_tokens": 15}, "output_tokens": 9}
+    response = {"id": "resp_1", "object": "response", "model": model, "status": "completed"}
+    return response | {"output": list(output), "usage": usage}
+
+
 def responses_stream(output: Sequence[Mapping[str, object]], model: str = "gpt-5.1") -> Step:
     """The items of an answer, each told whole, as the last events of its making."""
-    usage = {"input_tokens": 40, "input_tokens_details": {"cached_tokens": 15}, "output_tokens": 9}
-    whole = {
-        "id": "resp_1",
-        "object": "response",
-        "model": model,
-        "status": "completed",
-        "output": list(output),
-        "usage": usage,
-    }
     begun: list[Part] = [
         named({"type": "response.created", "response": {"id": "resp_1", "model": model, "status": "in_progress"}})
     ]
@@ -112,4 +114,4 @@ def responses_stream(output: Sequence[Mapping[str, object]], model: str = "gpt-5
             named({"type": "response.output_item.added", "output_index": index, "item": {**item, "arguments": ""}})
         )
         begun.append(named({"type": "response.output_item.done", "output_index": index, "item": item}))
-    return events([*begun, named({"type": "response.completed", "response": whole})])
+    return events([*begun, named({"type": "response.completed", "response": _response(output, model)})])

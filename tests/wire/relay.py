@@ -120,6 +120,7 @@ class WebUi:
     """mitmweb's JSON API, asked over HTTP as its page in the browser asks it."""
 
     PASSWORD = "let-the-test-in"
+    TOKEN = "0123456789abcdef0123456789abcdef"
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -133,6 +134,30 @@ class WebUi:
         assert answer.status == 200, (path, answer.status, body)
         return body
 
+    def put(self, path: str, document: object) -> None:
+        """Change something, as the editors of the page do."""
+        self.send("PUT", path, document)
+
+    def command(self, name: str, *arguments: str) -> dict[str, Any]:
+        """What the page's command bar gets: `value` or `error`."""
+        found: dict[str, Any] = json.loads(self.send("POST", f"/commands/{name}", {"arguments": arguments}))
+        return found
+
+    def replay(self, flow: Mapping[str, Any]) -> None:
+        """The button."""
+        self.send("POST", f"/flows/{flow['id']}/replay", {})
+
+    def send(self, method: str, path: str, document: object) -> bytes:
+        """The body of an answer; fails on errors."""
+        token = {"Cookie": f"_mitmproxy_xsrf={self.TOKEN}", "X-XSRFToken": self.TOKEN}
+        headers = token | {"Authorization": f"Bearer {self.PASSWORD}", "Content-Type": "application/json"}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)) as connection:
+            connection.request(method, path, json.dumps(document), headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        assert answer.status < 300, (path, answer.status, body)
+        return body
+
     def flows(self) -> list[dict[str, Any]]:
         """The list of flows, oldest first."""
         found: list[dict[str, Any]] = json.loads(self.get("/flows"))
@@ -140,6 +165,11 @@ class WebUi:
 
     def body(self, flow: Mapping[str, Any], message: str = "response") -> bytes:
         return self.get(f"/flows/{flow['id']}/{message}/content.data")
+
+    def page(self, flow: Mapping[str, Any], message: str = "response", view: str = "Auto") -> dict[str, Any]:
+        """A body as the page in the browser shows it: `text`, `view_name` and more."""
+        found: dict[str, Any] = json.loads(self.get(f"/flows/{flow['id']}/{message}/content/{view}.json"))
+        return found
 
     def option(self, name: str) -> Any:
         return json.loads(self.get("/options"))[name]["value"]
@@ -194,6 +224,7 @@ class Relay:
     text       relay.yaml: a dict (see `config`), YAML text, or None for no file. `listen` is added to a dict.
     hosts      "api.anthropic.com:443" → port on this machine
     environ    variables for ${…}, set while the relay lives
+    patience   seconds that the start may take: each new key costs one slow hash
     settings   mitmproxy options besides; `upstream_ca`: trusted for upstreams with TLS
     """
 
@@ -212,7 +243,9 @@ class Relay:
         web: bool = False,
         script: Path = SCRIPT,
         ports: tuple[int, int] | None = None,
+        patience: float = PATIENCE,
     ) -> None:
+        self.patience = patience
         self.folder, self.confdir, self.script, self.web = folder, confdir, script, web
         self.proxy_port, self.base_port = ports or tuple(free_ports(2))
         self.hosts, self.environ = dict(hosts or {}), dict(environ or {})
@@ -254,7 +287,7 @@ class Relay:
         self._thread = threading.Thread(target=self._live, name="relay")
         self._thread.start()
         try:
-            self._ready.result(PATIENCE)
+            self._ready.result(self.patience)
         except BaseException as problem:
             self._end()
             raise RelayFailed(f"the relay did not start: {problem!r}\n{self.log_text()}") from problem

@@ -2,7 +2,7 @@
 
     upstream.script(status(429, "rate_limit_error", "slow down", headers=[("retry-after", "1")]), stream())
     upstream.script(stream([*claude.events()[:3], go, *claude.events()[3:]]))       # `go` is a Signal of the test's
-    upstream.script(stream([claude.start(), cut]))                                  # breaks off
+    upstream.script(stream([claude.start(), cut]), fault("overloaded"))             # breaks off; then by name
 
 The parts of an answer are bytes (sent at once), a Signal (waited for) or an async callable that takes the exchange
 (`cut`, `reset`, `stall`).
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import brotli
 
+from claude_relay.cli.fake.answers import FAULTS, Answer, End
 from claude_relay.core.bodies.zstd import zstd
 
 from . import claude
@@ -122,7 +123,7 @@ def answer(
     """The general answer. framing: "length", "chunked" or "close"; chunking cuts every part into writes of its own."""
     parts = pack_parts(parts, encoding) if encoding else list(parts)
     head = [("Content-Type", content_type)] if content_type else []
-    head += claude.headers() if headers is None else headers
+    head += claude.headers().items() if headers is None else headers
     head += [("Content-Encoding", encoding)] if encoding else []
     head += {
         "length": [("Content-Length", str(len(wire_bytes(parts))))],
@@ -159,53 +160,60 @@ def status(
     code: int, kind: str = "api_error", text: str = "Internal server error", *, headers: Headers = (), **how: object
 ) -> Step:  # type: ignore[assignment]
     """An error in Claude's shape."""
-    return answer([claude.dump(claude.error(kind, text))], status=code, headers=[*claude.headers(), *headers], **how)  # type: ignore[arg-type]
+    return answer(
+        [claude.dump(claude.error(kind, text))], status=code, headers=[*claude.headers().items(), *headers], **how
+    )  # type: ignore[arg-type]
 
 
-def html(code: int = 502, body: bytes = claude.HTML_502) -> Step:
+def play(found: Answer) -> Step:
+    """An answer as the made-up Claude has it, over either version of HTTP."""
+
+    async def run(exchange: Exchange) -> None:
+        if found.status:
+            length = ("Content-Length", str(len(b"".join(found.pieces))))
+            await exchange.head(
+                found.status, [*found.headers.items(), ("Transfer-Encoding", "chunked") if found.stream else length]
+            )
+        for piece in found.pieces:
+            await exchange.send(piece)
+        await ENDS[found.end](exchange)
+
+    return Step(run)
+
+
+ENDS = {End.WHOLE: lambda exchange: exchange.end(), End.CLOSE: cut, End.RESET: reset, End.SILENCE: stall}
+
+
+def fault(name: str) -> Step:
+    """By its name in the made-up Claude's table."""
+    return play(FAULTS[name])
+
+
+def html(code: int, body: bytes = claude.HTML_502) -> Step:
     """What a middlebox says."""
     return answer([body], status=code, content_type="text/html", headers=[("Server", "cloudflare")])
-
-
-def empty_200(content_type: str = "application/json") -> Step:
-    return answer([], content_type=content_type)
 
 
 def empty_stream() -> Step:
     return stream([])
 
 
-def sse_error_first(kind: str = "overloaded_error", text: str = "Overloaded") -> Step:
-    return stream([claude.error_event(kind, text)])
-
-
-def json_error_in_200(kind: str = "api_error", text: str = "Internal server error") -> Step:
-    return answer([claude.dump(claude.error(kind, text))])
-
-
 def huge_error(code: int = 500, size: int = 200_000) -> Step:
     return status(code, "api_error", "x" * size)
 
 
-def cut_before_content() -> Step:
-    return stream([claude.start(), claude.PING, cut])
-
-
-def cut_after_content(deltas: int = 1) -> Step:
-    return stream([claude.start(), claude.BLOCK_START, *(claude.delta(f"word {i} ") for i in range(deltas)), cut])
-
-
-def stall_after_content(deltas: int = 1) -> Step:
-    return stream([claude.start(), claude.BLOCK_START, *(claude.delta(f"word {i} ") for i in range(deltas)), stall])
+def after_content(deltas: int, then: Part) -> Step:
+    """A stream that goes wrong after so many words."""
+    return stream([claude.start(), claude.BLOCK_START, *(claude.delta(f"word {i} ") for i in range(deltas)), then])
 
 
 def stall_before_body(content_type: str = "text/event-stream") -> Step:
     return answer([stall], content_type=content_type, framing="chunked")
 
 
-stall_before_head = Step(stall)
-reset_before_head = Step(reset)
-close_before_head = Step(cut)
+stall_before_head = fault("silence")
+reset_before_head = fault("reset")
+close_before_head = fault("close")
 reset_at_accept = Step(reset, when="accept")
 close_at_accept = Step(cut, when="accept")
 go_away_before_head = Step(go_away)

@@ -28,8 +28,8 @@ from claude_relay.proxy.lifecycle import opening
 from claude_relay.proxy.running.runtime import Runtime
 from claude_relay.proxy.running.stored import Stored
 from claude_relay.store.db.database import transaction
-from claude_relay.store.shared.aliases import Aliases
 from claude_relay.store.shared.relays import running
+from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey, mask
 from claude_relay.store.vault.vault import Vault
@@ -122,7 +122,7 @@ def test_a_key_that_moves_into_the_vault_or_out_of_it_keeps_its_files(
             stack.close()
             relay = stack.enter_context(Relay(tmp_path, confdir, without if into else within))
         else:
-            relay.wait_for_log("the vault now lends 1" if into else "the vault now lends 0")
+            relay.wait_for_log("keys that the vault issues: 1" if into else "keys that the vault issues: 0")
             Edits(relay).apply(without if into else within)
         client = base_client(relay)
         for _ in range(4):
@@ -150,7 +150,8 @@ def test_everybody_says_the_same(
     assert used(client, upstream, 6) == of(A, C)
     wait_for_row(relay, ["k3", "k2", "k1"])
     flows = json.dumps(relay.web_ui.flows(), ensure_ascii=False)
-    assert "relay:anthropic/k3" in flows
+    assert "k3 · claude-sonnet-5" in flows
+    assert "relay:anthropic/k2" in flows
     assert "attempt 1 · anthropic/k2 · unauthorized" in flows
     run = CliRunner().invoke
     listed = json.loads(run(keys, ["list", "--json", "--config", str(relay.config_file)]).stdout)
@@ -200,10 +201,10 @@ def test_relays_over_one_database_agree(
         clients = [stack.enter_context(RawClient(relay.base_port)) for relay in relays]
         with clients[0] as client:
             names = used(client, upstream)
-        wait_until(lambda: [keys[mask(B)]["state"] for keys in told(shared)] == ["cooldown"] * 2)
+        wait_until(lambda: [keys[mask(B)]["state"] for keys in reported_keys(shared)] == ["cooldown"] * 2)
         with clients[1] as client:
             names |= used(client, upstream)
-        first, second = told(shared)
+        first, second = reported_keys(shared)
     for secret in (A, B):
         assert first[mask(secret)]["alias"] == second[mask(secret)]["alias"]
     assert {mask(secret): alias for secret, alias in names.items()}.items() <= {
@@ -213,7 +214,7 @@ def test_relays_over_one_database_agree(
     assert upstream.used_keys().count(B) == 1
 
 
-def told(database: Path) -> list[dict[str, dict[str, Any]]]:
+def reported_keys(database: Path) -> list[dict[str, dict[str, Any]]]:
     """What the rows of the running relays tell of their keys."""
     return [{key["mask"]: key for key in row.keys()["anthropic"]} for row in running(database, time.time())]
 
@@ -338,11 +339,11 @@ def test_cooldowns_of_an_earlier_version_hold(
     path.write_bytes(new_ledger.read_bytes())
     a, b = own(A, B)
     rest = to_row(begin(now + 900, now, "429: retry-after", stated=True))
-    seat = {"session": "s", "provider": "anthropic", "key_id": b.id, "home": b.id, "moves": 1}
-    seat |= {"since": now, "used": now, "warm": 0.0, "cached": 0}
+    binding = {"session": "s", "provider": "anthropic", "key_id": b.id, "home": b.id, "moves": 1}
+    binding |= {"since": now, "used": now, "warm": 0.0, "cached": 0}
     with contextlib.closing(State(path)) as state:
         row = {"provider": "anthropic", "key_id": a.id, "scope": "", **rest, "lifted": -1.0}
-        state.exchange(Shared((row,), (seat,)), now)
+        state.exchange(Shared((row,), (binding,)), now)
         state.remember_resource("file_011CNha8iCJcU1wXNR6q4V8w", "anthropic", b.id, now + 900)
     with Relay(tmp_path, confdir, config(upstream.url, [A, B, C])) as relay:
         client = base_client(relay)
@@ -354,8 +355,8 @@ def test_cooldowns_of_an_earlier_version_hold(
             answer = client.ask("GET", "/v1/files/file_011CNha8iCJcU1wXNR6q4V8w")
             assert answer.header("x-relay-key") == "k2"
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        told = "\n".join(connection.iterdump())
-    assert not [key.alias for key in (a, b) if key.id in told]
+        reported_keys = "\n".join(connection.iterdump())
+    assert not [key.alias for key in (a, b) if key.id in reported_keys]
     assert stored_cooldown(path, A) == pytest.approx(now + 900)
 
 
@@ -370,11 +371,11 @@ def test_what_is_stored_tells_nothing_of_a_secret(
         for _ in range(3):
             assert client.ask("POST", "/v1/messages", body=messages_body(), headers=headers).status == 200
     with contextlib.closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
-        told = "\n".join(connection.iterdump())
+        reported_keys = "\n".join(connection.iterdump())
         counts = [
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("cooldowns", "sessions")
         ]
     assert counts == [1, 1]
     for algorithm in ("md5", "sha1", "sha256", "sha512"):
-        assert hashlib.new(algorithm, secret.encode()).hexdigest()[:8] not in told
-    assert secret not in told
+        assert hashlib.new(algorithm, secret.encode()).hexdigest()[:8] not in reported_keys
+    assert secret not in reported_keys

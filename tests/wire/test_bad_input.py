@@ -210,7 +210,7 @@ def test_answers_with_trailers(start: StartRelay, upstream: FakeUpstream, dial: 
 
 def test_pipelined_requests(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     upstream.script(
-        steps.status(500), steps.message("one"), steps.sse_error_first(), steps.stream(), steps.message("three")
+        steps.status(500), steps.message("one"), steps.fault("error_first"), steps.stream(), steps.message("three")
     )
     client = base_client(start(keys=KEYS))
     asked = [messages_body(), messages_body(stream=True), messages_body()]
@@ -324,7 +324,7 @@ def test_a_client_that_half_closes(start: StartRelay, upstream: FakeUpstream, ba
 
 def test_leaving_at_every_moment_of_a_replay(start: StartRelay, upstream: FakeUpstream) -> None:
     relay = start(keys=KEYS, retry={"attempts": 4, "max_wait": "1s", "first_byte": "3s", "idle": "3s"})
-    bad = [steps.status(500), steps.sse_error_first(), steps.reset_before_head, steps.cut_before_content()]
+    bad = [steps.status(500), steps.fault("error_first"), steps.reset_before_head, steps.fault("cut_early")]
     for step in bad:
         before = len(upstream.requests)
         upstream.script(step)

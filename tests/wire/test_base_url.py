@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import claude, steps
-from .clients import RawClient, messages_body
+from .clients import Answer, RawClient, messages_body
 from .conftest import StartRelay
 from .relay import Relay, rows
 from .upstream import FakeUpstream
@@ -74,7 +74,7 @@ def test_health(relay: Relay, upstream: FakeUpstream, claude_host: FakeUpstream,
     assert len(rows(relay.database)) == 1
 
 
-def test_health_is_told_while_all_keys_rest(relay: Relay, upstream: FakeUpstream) -> None:
+def test_health_is_reported_while_all_keys_are_in_cooldown(relay: Relay, upstream: FakeUpstream) -> None:
     upstream.default = steps.status(429, "rate_limit_error", "slow", headers=[("retry-after", "300")])
     with RawClient(relay.base_port) as client:
         assert client.ask("POST", "/v1/messages", body=messages_body()).status == 429
@@ -87,19 +87,14 @@ def test_health_is_told_while_all_keys_rest(relay: Relay, upstream: FakeUpstream
         "/.well-known/oauth-authorization-server",
         "/oauth/token",
         "/device",
-        "/api/oauth/usage",
-        "/managed/settings",
-        "/v1/metrics",
-        "/v1/logs",
-        "/v1/traces?x=1",
-        "/api/v1/traces",
-        "/V1/Traces",
         "/relay/clients",
+        "/relay",
+        "/oauth/authorize",
+        "/managed/settings/x",
+        "/.well-known/oauth-protected-resource",
     ],
 )
-def test_pages_that_are_not_there_yet(
-    relay: Relay, upstream: FakeUpstream, claude_host: FakeUpstream, path: str
-) -> None:
+def test_pages_that_are_not_there(relay: Relay, upstream: FakeUpstream, claude_host: FakeUpstream, path: str) -> None:
     """No key is lent, and not even the client's own credential goes anywhere."""
     with RawClient(relay.base_port) as client:
         for method, key in (("GET", OWN), ("POST", "sk-ant-placeholder-relay"), ("POST", OWN)):
@@ -110,3 +105,50 @@ def test_pages_that_are_not_there_yet(
     relay.wait_until_clients_left()
     assert (len(upstream.requests), claude_host.requests) == (1, [])
     assert len(rows(relay.database)) == 1
+
+
+# -- a browser
+
+BROWSER = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8"), ("sec-fetch-site", "none")]
+
+
+def assert_page(answer: Answer, what: str) -> str:
+    assert answer.status == 200
+    assert answer.header("content-type") == "text/html; charset=utf-8"
+    assert (answer.header("cache-control"), answer.header("x-content-type-options")) == ("no-store", "nosniff")
+    assert (answer.header("content-security-policy") or "").startswith("default-src 'none'")
+    text = answer.body.decode()
+    assert f"This is {what}" in text
+    assert "scripts/env -- claude" in text
+    assert "<script" not in text
+    assert "http-equiv" not in text
+    return text
+
+
+def test_a_browser_is_told_what_this_is(relay: Relay, upstream: FakeUpstream, claude_host: FakeUpstream) -> None:
+    with RawClient(relay.base_port) as client:
+        text = assert_page(client.ask("GET", "/", headers=BROWSER, key=None), "the relay's base URL")
+        assert_page(client.ask("GET", "/?x=1", headers=BROWSER, key=OWN), "the relay's base URL")
+        head = client.ask("HEAD", "/", headers=BROWSER, key=None)
+        assert (head.status, head.body) == (200, b"")
+    with RawClient(relay.proxy_port, host=f"127.0.0.1:{relay.proxy_port}") as client:
+        text += assert_page(client.ask("GET", "/", headers=BROWSER, key=None), "the relay's proxy")
+    assert KEY not in text
+    assert OWN not in text
+    assert f"ANTHROPIC_BASE_URL=http://127.0.0.1:{relay.base_port}" in text
+    assert f"HTTPS_PROXY=http://127.0.0.1:{relay.proxy_port}" in text
+    assert upstream.requests == claude_host.requests == []
+    assert rows(relay.database) == []
+    assert "was refused" not in relay.log_text()
+
+
+def test_programs_and_pages_get_no_page(relay: Relay, upstream: FakeUpstream, claude_host: FakeUpstream) -> None:
+    page = [("accept", "text/html"), ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]
+    with RawClient(relay.base_port) as client:
+        assert client.ask("GET", "/", headers=page).error_type == "permission_error"
+        assert client.ask("POST", "/", headers=BROWSER, body=b"{}", key=OWN).header("content-type") != "text/html"
+        assert client.ask("GET", "/", headers=[("accept", "*/*")], key=OWN).body[:1] != b"<"
+        assert client.ask("GET", "/v1/models", headers=BROWSER).header("content-type") == "application/json"
+    with RawClient(relay.proxy_port, host=f"127.0.0.1:{relay.proxy_port}") as client:
+        assert client.ask("GET", "/", headers=page).error_type == "permission_error"
+        assert client.ask("GET", "/other", headers=BROWSER).error_type == "permission_error"

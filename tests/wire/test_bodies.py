@@ -14,7 +14,7 @@ import brotli
 import pytest
 
 from claude_relay.core.bodies.zstd import zstd
-from claude_relay.core.formats.writer import FOREIGN
+from claude_relay.core.formats.answer_blocks import FOREIGN
 
 from . import claude, foreign, steps
 from .clients import HOST, PLACEHOLDER, RawClient, messages_body

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mitmproxy.proxy.layers.http import HttpStream
 
+from claude_relay.cli.fake.messages import MODEL
 from claude_relay.proxy.common.rejections import counted
+from claude_relay.proxy.request.relayed import Relayed
 
 from . import steps
-from .claude import MODEL
 from .clients import H2Client, RawClient, messages_body
 from .relay import Relay, provider
 from .upstream import Exchange, FakeUpstream, Step
@@ -264,6 +266,33 @@ def test_bodies_go_with_their_request(start: Start, upstream: FakeUpstream, base
         gc.enable()
     recorded = len(body) * 2 + len(body)
     assert held < recorded + 2_000_000
+
+
+def test_a_request_that_is_over_leaves_nothing_to_the_cycle_collector(
+    start: Start, upstream: FakeUpstream, base_client: Base
+) -> None:
+    relay = start()
+    upstream.script(*(steps.stream() if n % 2 else steps.message() for n in range(10)))
+
+    def ask(count: int) -> None:
+        for n in range(count):
+            with RawClient(relay.base_port) as client:
+                assert client.ask("POST", "/v1/messages", body=messages_body(stream=bool(n % 2))).status == 200
+        relay.wait_until_clients_left()
+
+    def alive() -> set[object]:
+        return {found for found in gc.get_objects() if isinstance(found, (Relayed, HttpStream))}
+
+    ask(2)
+    gc.collect()
+    before = alive()  # of other tests of this process
+    gc.disable()
+    try:
+        ask(8)
+        left = [type(found) for found in alive() - before]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 def test_a_client_that_does_not_read_stops_the_upstream(start: Start, upstream: FakeUpstream, h2_client: H2) -> None:

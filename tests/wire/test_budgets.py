@@ -206,12 +206,12 @@ WAYS: dict[str, Any] = {
     "whole": (steps.message(), False),
     "stream": (steps.stream(), True),
     "refused": (steps.status(400, "invalid_request_error", "no"), False),
-    "cut": (steps.cut_after_content(), True),
-    "cut before": (steps.cut_before_content(), True),
+    "cut": (steps.fault("cut_late"), True),
+    "cut before": (steps.fault("cut_early"), True),
     "reset": (steps.reset_before_head, False),
-    "html": (steps.html(), False),
+    "html": (steps.fault("bad_gateway"), False),
     "overloaded": (steps.status(529, "overloaded_error", "Overloaded"), False),
-    "error event": (steps.sse_error_first(), True),
+    "error event": (steps.fault("error_first"), True),
     "unauthorized": (steps.status(401, "authentication_error", "invalid x-api-key"), False),
 }
 
@@ -231,7 +231,7 @@ def test_nothing_stays_reserved(start: StartRelay, upstream: FakeUpstream, base_
 LEAVING: dict[str, Any] = {
     "before the head": steps.stall_before_head,
     "before content": steps.stall_before_body(),
-    "in mid-stream": steps.stall_after_content(),
+    "in mid-stream": steps.fault("stall_late"),
 }
 
 
@@ -251,7 +251,7 @@ def test_a_client_that_leaves(start: StartRelay, upstream: FakeUpstream, base_cl
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("slip", ["begin_try", "open_meter", "count", "end_try"])
+@pytest.mark.parametrize("slip", ["begin_attempt", "open_meter", "count", "end_attempt"])
 def test_a_hook_that_fails(
     start: StartRelay,
     upstream: FakeUpstream,

@@ -31,7 +31,7 @@ def upstream2(authority: Authority) -> Iterator[FakeUpstream]:
         yield found
 
 
-def told(answer: Answer) -> tuple[int, str | None, str | None]:
+def outcome(answer: Answer) -> tuple[int, str | None, str | None]:
     return answer.status, answer.header("x-relay-attempts"), answer.header("x-relay-key")
 
 
@@ -59,7 +59,7 @@ def test_a_dead_connection_is_replaced_unseen(
         client = base_client(relay)
         client.ask("POST", "/v1/messages", body=messages_body())
         answer = client.ask("POST", "/v1/messages", body=body)
-        assert told(answer) == (200, "1", "k2")
+        assert outcome(answer) == (200, "1", "k2")
         assert upstream.used_keys() == [KEYS[0], KEYS[1], KEYS[1]]
         assert [r.body for r in upstream.requests[1:]] == [body, body]
         assert (upstream.requests[1].connection, upstream.requests[2].connection) == (1, 2)
@@ -71,7 +71,7 @@ def test_through_the_proxy_too(start: StartRelay, proxy_client: Base, upstream: 
     upstream.script(steps.message(), steps.close_before_head)
     client = proxy_client(start(keys=KEYS, retry=QUICK))
     client.ask("POST", "/v1/messages", body=messages_body())
-    assert told(client.ask("POST", "/v1/messages", body=messages_body())) == (200, "1", "k2")
+    assert outcome(client.ask("POST", "/v1/messages", body=messages_body())) == (200, "1", "k2")
 
 
 def test_once_an_attempt(start: StartRelay, base_client: Base, upstream: FakeUpstream) -> None:
@@ -121,7 +121,7 @@ def test_a_connection_that_was_closed_while_idle_is_not_used(
     client.ask("POST", "/v1/messages", body=messages_body())
     upstream.wait_until_idle()
     relay.wait_until_upstreams_left()
-    assert told(client.ask("POST", "/v1/messages", body=messages_body())) == (200, "1", "k2")
+    assert outcome(client.ask("POST", "/v1/messages", body=messages_body())) == (200, "1", "k2")
     assert len(upstream.requests) == 2
 
 
@@ -167,7 +167,7 @@ def test_a_dead_tunnel_is_replaced(tunnelled: tuple[Relay, FakeUpstream, Outboun
     upstream.script(steps.message(), steps.close_before_head)
     client = base_client(relay)
     client.ask("POST", "/v1/messages", body=messages_body())
-    assert told(client.ask("POST", "/v1/messages", body=messages_body())) == (200, "1", "k2")
+    assert outcome(client.ask("POST", "/v1/messages", body=messages_body())) == (200, "1", "k2")
     assert proxy.tunnels == 2
 
 
@@ -218,7 +218,7 @@ def test_a_dead_http2_connection_is_replaced_unseen(
     client = h2_client(relay)
     client.ask(body=messages_body())
     answer = client.ask(body=body)
-    assert (told(answer), answer.body) == ((200, "1", "k2"), STREAM)
+    assert (outcome(answer), answer.body) == ((200, "1", "k2"), STREAM)
     assert [(r.version, r.connection) for r in upstream2.requests] == [("2", 1), ("2", 1), ("2", 2)]
     assert [r.body for r in upstream2.requests[1:]] == [body, body]
     assert client.ask(body=body).body == STREAM

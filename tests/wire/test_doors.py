@@ -84,6 +84,11 @@ def refused(answer: Any, status: int = 403, kind: str = "permission_error") -> s
     return str(answer.json()["error"]["message"])  # type: ignore[index]
 
 
+def unknown(answer: Any, status: int = 401) -> str:
+    """The same for who has not said who it is; at the proxy 407."""
+    return refused(answer, status, "authentication_error")
+
+
 # -- strangers
 
 
@@ -92,7 +97,7 @@ def test_a_peer_that_is_not_loopback_gets_no_key(relay: Callable[..., ForkedRela
     for method, path in ISSUED:
         with dial(a.base_port, far) as client:
             answer = client.ask(method, path, body=messages_body() if method == "POST" else b"", headers=OWN_KEY)
-        assert "own machine" in refused(answer), path
+        assert "client key" in unknown(answer), path
     assert upstream.requests == []
     with dial(a.base_port) as client:
         assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
@@ -114,10 +119,10 @@ def test_a_far_peer_gets_neither_tunnels_nor_forwards(
     ]
     for place in places:
         with dial(a.proxy_port, far) as client:
-            assert "own machine" in refused(tunnel(client, place)), place
+            assert "client key" in unknown(tunnel(client, place), 407), place
         for target in (f"http://{place}/v1/models", "/v1/models"):
             with dial(a.proxy_port, far, call=place) as client:
-                assert "own machine" in refused(client.ask("GET", target, headers=OWN_KEY)), (place, target)
+                assert "client key" in unknown(client.ask("GET", target, headers=OWN_KEY), 407), (place, target)
     assert upstream.requests == []
     with dial(a.proxy_port, call=here) as client:  # programs on this machine do
         assert client.ask("GET", f"http://{here}/v1/models", headers=OWN_KEY).status == 200
@@ -127,19 +132,17 @@ def test_a_far_peer_gets_neither_tunnels_nor_forwards(
     assert upstream.used_keys() == [MINE, MINE]
 
 
-def test_a_strangers_own_key_passes_at_the_base_url_alone(
-    relay: Callable[..., ForkedRelay], upstream: FakeUpstream
-) -> None:
-    """As long as no key could be lent in its place."""
+def test_a_strangers_own_key_does_not_pass(relay: Callable[..., ForkedRelay], upstream: FakeUpstream) -> None:
+    """Even where no key could be lent in its place."""
     a, far = relay(keys=[]), far_address()
     with dial(a.base_port, far) as client:
-        assert client.ask("POST", "/v1/messages", body=messages_body(), headers=OWN_KEY).status == 200
+        unknown(client.ask("POST", "/v1/messages", body=messages_body(), headers=OWN_KEY))
+    with dial(a.base_port, far) as client:
         assert client.ask("GET", "/health").status == 200
-    assert upstream.used_keys() == [MINE]
     for method, target in (("GET", "http://api.anthropic.com/v1/models"), ("POST", "/v1/messages")):
         with dial(a.proxy_port, far, call="api.anthropic.com") as client:
-            refused(client.ask(method, target, headers=OWN_KEY))
-    assert upstream.used_keys() == [MINE]
+            unknown(client.ask(method, target, headers=OWN_KEY), 407)
+    assert upstream.requests == []
 
 
 def test_a_stranger_has_no_list_of_models_asked_for(relay: Callable[..., ForkedRelay], upstream: FakeUpstream) -> None:
@@ -151,8 +154,8 @@ def test_a_stranger_has_no_list_of_models_asked_for(relay: Callable[..., ForkedR
     routes = [{"match": {"model": "p*"}, "to": ["p"]}, {"match": {"model": "r*"}, "to": ["own", "r"]}, {"to": ["q"]}]
     a, far = relay(text=config(providers=providers, routes=routes)), far_address()
     with dial(a.base_port, far) as client:
-        refused(client.ask("GET", "/v1/models", headers=OWN_KEY))
-        refused(client.ask("POST", "/v1/messages", body=messages_body(model="r1"), headers=OWN_KEY))
+        unknown(client.ask("GET", "/v1/models", headers=OWN_KEY))
+        unknown(client.ask("POST", "/v1/messages", body=messages_body(model="r1"), headers=OWN_KEY))
     assert upstream.requests == []
 
 
@@ -169,7 +172,7 @@ def test_a_far_peer_of_a_socks_listener(start: StartRelay, upstream: FakeUpstrea
             client.send(b"\x05\x01\x00")
             client.fill()
             assert client.buffer == greeted
-    relay.wait_for_log("from another machine")
+    relay.wait_for_log("a SOCKS connection was refused")
 
 
 FORWARDED = [
@@ -188,13 +191,13 @@ def test_a_reverse_proxy_that_nobody_declared(relay: Callable[..., ForkedRelay],
         for method, path in ISSUED:
             with dial(a.base_port) as client:
                 body = messages_body() if method == "POST" else b""
-                refused(client.ask(method, path, body=body, headers=fields))
+                unknown(client.ask(method, path, body=body, headers=fields))
         with dial(a.proxy_port) as client:
-            refused(tunnel(client, here, headers=fields))
+            unknown(tunnel(client, here, headers=fields), 407)
         with dial(a.proxy_port, call=here) as client:
-            refused(client.ask("GET", f"http://{here}/v1/models", headers=fields))
+            unknown(client.ask("GET", f"http://{here}/v1/models", headers=fields), 407)
         with RawClient.through(a.proxy_port, a.ca_file) as client:
-            refused(client.ask("POST", "/v1/messages", body=messages_body(), headers=fields))
+            unknown(client.ask("POST", "/v1/messages", body=messages_body(), headers=fields))
     assert upstream.requests == []
 
 
@@ -209,9 +212,9 @@ def test_a_reverse_proxy_that_was_declared(relay: Callable[..., ForkedRelay], up
 
     assert ask("127.0.0.1") == 200
     assert ask(f"127.0.0.1, {far}") == 200
-    assert ask("203.0.113.9") == 403
-    assert ask("127.0.0.1, 203.0.113.9") == 403
-    assert ask("127.0.0.1", by="127.0.0.1") == 403
+    assert ask("203.0.113.9") == 401
+    assert ask("127.0.0.1, 203.0.113.9") == 401
+    assert ask("127.0.0.1", by="127.0.0.1") == 401
     assert set(upstream.used_keys()) == {POOL}
 
 

@@ -272,6 +272,28 @@ def test_http2_streams_are_ended(begin: Start, upstream: FakeUpstream) -> None:
     assert sorted(row["status"] for row in rows(relay.database)) == [200, 503]
 
 
+def test_who_had_sent_a_request_is_answered(
+    tmp_path: Path, confdir: Path, upstream: FakeUpstream, base_client: Callable[..., RawClient]
+) -> None:
+    """It has arrived, but nobody has read it yet: on connections that were idle, on new ones, in a tunnel."""
+    with InProcess(tmp_path, confdir, config(upstream.url, KEYS)) as relay, contextlib.ExitStack() as stack:
+        clients = [base_client(relay), stack.enter_context(RawClient.through(relay.proxy_port, relay.ca_file))]
+        for client in clients:
+            assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
+        clients += [base_client(relay) for _ in range(3)]
+
+        def send_and_end() -> None:  # in one step of the event loop
+            for client in clients:
+                client.post()
+            relay.master.addons.get("claude_relay").ending.request_end()
+
+        relay.on_loop(send_and_end)
+        for client in clients:
+            answer = client.answer()
+            assert_ending_error(answer.status, answer.body)
+    assert len(upstream.requests) == 2
+
+
 def test_a_client_that_leaves_is_not_waited_for(begin: Start, upstream: FakeUpstream) -> None:
     relay = begin()
     upstream.script(steps.stream([*EARLY, steps.stall]))

@@ -83,7 +83,7 @@ def test_a_stream_that_broke_off_is_estimated_and_says_so(
     start: StartRelay, upstream: FakeUpstream, base_client: Base
 ) -> None:
     relay = start(prices=PRICES)
-    upstream.script(steps.cut_after_content(300), steps.stream())
+    upstream.script(steps.after_content(300, steps.cut), steps.stream())
     client = base_client(relay)
     client.ask("POST", "/v1/messages", body=messages_body(stream=True))
     base_client(relay).ask("POST", "/v1/messages", body=messages_body(stream=True))

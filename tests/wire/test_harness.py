@@ -23,7 +23,7 @@ from .upstream import FakeUpstream, Signal, Step, blackhole_port, refusing_port,
 
 ERRORS = {
     "status": (steps.status(529, "overloaded_error", "Overloaded"), 529, "overloaded_error"),
-    "error in 200": (steps.json_error_in_200(), 200, "api_error"),
+    "error in 200": (steps.fault("error_in_200"), 200, "api_error"),
     "huge": (steps.huge_error(), 500, "api_error"),
     "early": (steps.early(steps.status(413, "request_too_large", "too large")), 413, "request_too_large"),
 }
@@ -129,7 +129,7 @@ def test_a_signal_holds_the_stream(upstream: FakeUpstream, client: RawClient) ->
 
 
 def test_a_cut_is_no_complete_answer(upstream: FakeUpstream, client: RawClient) -> None:
-    upstream.script(steps.cut_after_content(2))
+    upstream.script(steps.after_content(2, steps.cut))
     client.post(stream=True)
     answer = client.answer()
     assert b"word 1" in answer.body
@@ -137,7 +137,7 @@ def test_a_cut_is_no_complete_answer(upstream: FakeUpstream, client: RawClient) 
 
 
 @pytest.mark.parametrize("leave", [RawClient.close, RawClient.reset])
-@pytest.mark.parametrize("step", [steps.stall_before_head, steps.stall_before_body(), steps.stall_after_content()])
+@pytest.mark.parametrize("step", [steps.stall_before_head, steps.stall_before_body(), steps.fault("stall_late")])
 def test_a_client_that_leaves_is_noticed(
     upstream: FakeUpstream, client: RawClient, step: Step, leave: Callable[[RawClient], None]
 ) -> None:
@@ -203,7 +203,7 @@ def test_http2_breaks(h2_upstream: FakeUpstream, authority: Authority, step: Ste
 
 
 def test_http2_client_cancels(h2_upstream: FakeUpstream, authority: Authority) -> None:
-    h2_upstream.script(steps.stall_after_content())
+    h2_upstream.script(steps.fault("stall_late"))
     with H2Client.direct(h2_upstream.port, authority.ca_file) as client:
         stream = client.request(body=messages_body(stream=True))
         client.until(stream, b"word 0")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from claude_relay.cli.console import running
+from claude_relay.cli.console.common import Source
+from claude_relay.core.config import default
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
 
@@ -67,7 +69,7 @@ def test_a_damaged_row_of_the_vault_is_named(start: StartRelay, tmp_path: Path, 
     environ = {"RELAY_SECRET": "a secret for this test"}
     relay = start(keys=["good-1"], listen={"status": f"127.0.0.1:{port}"}, relay={"environ": environ})
     Vault(relay.database).import_many([NewKey("anthropic", SECRET), NewKey("anthropic", SECRET + "b")])
-    relay.wait_for_log("the vault now lends 2 keys")
+    relay.wait_for_log("keys that the vault issues: 2")
     with contextlib.closing(sqlite3.connect(relay.database)) as connection, connection:
         connection.execute("UPDATE keys SET secret = x'0102', label = CAST(x'ff' AS TEXT) WHERE alias = 'v2'")
     status, found = health_with(port, "anthropic/v2")
@@ -75,7 +77,7 @@ def test_a_damaged_row_of_the_vault_is_named(start: StartRelay, tmp_path: Path, 
     assert SECRET not in str(found)
     assert "anthropic/v2" in relay.wait_for_log("stored keys cannot be used")
     rows = [row for row in running.running(relay.database, time.time()) if row.listener("status")]
-    said = running.health(rows[0])
+    said = running.health(running.Found(rows[0]), Source(default({}), None, b""))
     assert said is not None
     assert said[0]
     assert "anthropic/v2" in said[1][0]

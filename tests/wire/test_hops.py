@@ -28,7 +28,7 @@ OF_CLIENT: Headers = [
     ("anthropic-beta", "kept"),
 ]
 OF_UPSTREAM: Headers = [
-    *claude.headers(),
+    *claude.headers().items(),
     ("Connection", "X-Theirs"),
     ("Keep-Alive", "timeout=5"),
     ("Proxy-Authenticate", "Basic"),
@@ -140,7 +140,7 @@ def test_a_web_socket_is_led_on(start: StartRelay, upstream: FakeUpstream, stack
 def test_an_upstream_that_closes_closes_its_own_connection_only(
     start: StartRelay, upstream: FakeUpstream, stack: ExitStack, framing: str
 ) -> None:
-    upstream.script(steps.message(headers=[*claude.headers(), ("Connection", "close")], framing=framing))
+    upstream.script(steps.message(headers=[*claude.headers().items(), ("Connection", "close")], framing=framing))
     relay = start(keys=["good-1"])
     client = stack.enter_context(RawClient(relay.base_port))
     for _ in range(3):
@@ -184,7 +184,7 @@ def test_an_upstream_of_http_1_0(start: StartRelay, upstream: FakeUpstream, stac
     client = stack.enter_context(RawClient(relay.base_port))
     for _ in range(2):
         client.post()
-        assert client.line() == b"HTTP/1.1 200 " + (b"OK" if len(upstream.requests) == 1 else b"Answer")
+        assert client.line() == b"HTTP/1.1 200 OK"
         client.buffer = b"HTTP/1.1 200 x\r\n" + client.buffer
         assert client.answer().complete
 

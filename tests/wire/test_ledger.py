@@ -169,7 +169,7 @@ SITUATIONS: dict[str, tuple[Asked, list[Step], dict[str, Any], list[dict[str, An
     ),
     "retried": (
         STREAM,
-        [FAILED_401, FAILED_500, steps.raw(b"HTTP/1.1 200"), steps.sse_error_first(), steps.stream()],
+        [FAILED_401, FAILED_500, steps.raw(b"HTTP/1.1 200"), steps.fault("error_first"), steps.stream()],
         # keys that were not asked come first, an overloaded one gets a second try
         {"stream": 1, "attempts": 5, "key": "k4"},
         [
@@ -201,7 +201,7 @@ SITUATIONS: dict[str, tuple[Asked, list[Step], dict[str, Any], list[dict[str, An
     ),
     "cut after content": (
         STREAM,
-        [steps.cut_after_content()],
+        [steps.fault("cut_late")],
         {
             "stream": 1,
             "error_type": "upstream_closed",
@@ -219,7 +219,7 @@ SITUATIONS: dict[str, tuple[Asked, list[Step], dict[str, Any], list[dict[str, An
     ),
     "silent after content": (
         STREAM,
-        [steps.stall_after_content()],
+        [steps.fault("stall_late")],
         {
             "stream": 1,
             "error_type": "upstream_closed",
@@ -350,7 +350,7 @@ def test_refused_without_a_try(
     assert len(rows(relay.database)) == 1
 
 
-def test_refused_while_all_keys_rest(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
+def test_refused_while_all_keys_are_in_cooldown(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     relay = start(keys=KEYS[:1])
     upstream.default = steps.status(429, "rate_limit_error", "slow down", headers=[("retry-after", "60")])
     client = base_client(relay)
@@ -426,7 +426,7 @@ def test_a_client_that_leaves(start: StartRelay, upstream: FakeUpstream, kind: s
         {
             "before the head": steps.stall_before_head,
             "while held": steps.stream([claude.start(), steps.stall]),
-            "while content": steps.stall_after_content(),
+            "while content": steps.fault("stall_late"),
             "while waiting for a key": steps.status(429, "rate_limit_error", "slow", headers=[("retry-after", "2")]),
         }[when]
     )
@@ -521,7 +521,7 @@ FRAMES = {
     "sse bytewise": (True, steps.stream(chunking=steps.bytewise)),
     "sse at once": (True, steps.stream([b"".join(claude.events())])),
     "error passed on": (False, steps.status(400, "invalid_request_error", "no")),
-    "cut": (True, steps.cut_after_content()),
+    "cut": (True, steps.fault("cut_late")),
     "error event": (True, steps.stream([*EARLY, claude.error_event()])),
 }
 
@@ -669,7 +669,7 @@ def test_a_missing_folder(start: StartRelay, upstream: FakeUpstream, base_client
         assert client.ask("POST", "/v1/messages", body=messages_body(stream=stream)).complete
         assert time.monotonic() - began < AT_ONCE
     relay.wait_for_log("its folder does not exist")
-    said = [line for line in relay.log_text().splitlines() if "ledger" in line and "cannot" in line]
+    said = [line for line in relay.log_text().splitlines() if "ledger: cannot write" in line]
     assert len(said) == 1
     assert str(tmp_path / "later") in said[0]
     (tmp_path / "later").mkdir()
@@ -889,3 +889,29 @@ def test_names_as_long_as_a_book(
     pools = relay.master.addons.get("claude_relay").runtime.pools
     assert max(len(kind) for kind in pools["anthropic"]._ready._ready) == 255
     assert relay.database.stat().st_size + relay.database.with_name("relay.db-wal").stat().st_size < 1_000_000
+
+
+def test_an_answer_leads_to_its_story(
+    start: StartRelay, base_client: Callable[..., RawClient], upstream: FakeUpstream
+) -> None:
+    """The header of every answer names the row, in which the way and the upstream's own id stand."""
+    overloaded = steps.status(529, "overloaded_error", "Overloaded", headers=[("request-id", "req_011failed")])
+    upstream.script(overloaded, steps.message("Hello"), steps.status(400, "invalid_request_error", "no"))
+    relay = start(config(upstream.url, ["sk-ant-1", "sk-ant-2"]))
+    client = base_client(relay)
+    good, bad = (client.ask("POST", "/v1/messages", body=messages_body()) for _ in range(2))
+    gone = client.ask("POST", "/v1/messages", body=b"{")
+    found = {row["id"]: row for row in rows(relay.database)}
+    assert {answer.header("x-relay-request") for answer in (good, bad, gone)} <= found.keys()
+    row = found[good.header("x-relay-request")]
+    assert (row["route"], row["upstream_request_id"]) == ("route 1: anthropic", good.header("request-id"))
+    failed, answered = [
+        row for row in rows(relay.database, "attempts") if row["request"] == good.header("x-relay-request")
+    ]
+    assert (failed["upstream_request_id"], answered["upstream_request_id"]) == (
+        "req_011failed",
+        good.header("request-id"),
+    )
+    assert answered["waited_ms"] > 0
+    (tried,) = (row for row in rows(relay.database, "attempts") if row["request"] == bad.header("x-relay-request"))
+    assert tried["error"] == "400 invalid_request_error: no"

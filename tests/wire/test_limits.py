@@ -34,7 +34,7 @@ def limits(**short: str) -> dict[str, Any]:
     return LONG | short
 
 
-def told(relay: Relay, table: str = "attempts") -> list[str]:
+def outcomes(relay: Relay, table: str = "attempts") -> list[str]:
     return [row["error"] or row["verdict"] for row in rows(relay.database, table)]
 
 
@@ -87,7 +87,7 @@ def test_a_stream_has_first_byte_and_a_whole_answer_has_whole(
     upstream.script(Step(late), steps.stream())
     answer = client.ask("POST", "/v1/messages", body=STREAMED)
     assert (answer.body, answer.header("x-relay-attempts")) == (STREAM, "2")
-    assert told(relay) == ["ok", "no first byte within 0.3 s (retry.first_byte)", "ok"]
+    assert outcomes(relay) == ["ok", "no first byte within 0.3 s (retry.first_byte)", "ok"]
 
 
 def test_a_whole_answer_that_never_comes(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
@@ -95,7 +95,7 @@ def test_a_whole_answer_that_never_comes(start: StartRelay, upstream: FakeUpstre
     relay = start(keys=KEYS, retry=limits(whole="300ms"))
     answer = base_client(relay).ask("POST", "/v1/messages", body=WHOLE)
     assert (answer.status, answer.header("x-relay-attempts")) == (200, "3")
-    assert told(relay)[:2] == ["no first byte within 0.3 s (retry.whole)"] * 2
+    assert outcomes(relay)[:2] == ["no first byte within 0.3 s (retry.whole)"] * 2
 
 
 @pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/models", "/v1/files"])
@@ -106,7 +106,7 @@ def test_other_endpoints_have_first_byte(
     relay = start(keys=KEYS, retry=limits(first_byte="300ms"))
     method = "POST" if "count" in path else "GET"
     assert base_client(relay).ask(method, path, body=WHOLE if method == "POST" else b"").status == 200
-    assert told(relay) == ["no first byte within 0.3 s (retry.first_byte)", "ok"]
+    assert outcomes(relay) == ["no first byte within 0.3 s (retry.first_byte)", "ok"]
 
 
 def test_text_completions_have_both(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
@@ -115,7 +115,7 @@ def test_text_completions_have_both(start: StartRelay, upstream: FakeUpstream, b
     )
     relay = start(keys=KEYS, retry=limits(whole="300ms"))
     assert base_client(relay).ask("POST", "/v1/complete", body=b'{"model":"m","prompt":"p"}').status == 200
-    assert told(relay) == ["no first byte within 0.3 s (retry.whole)", "ok"]
+    assert outcomes(relay) == ["no first byte within 0.3 s (retry.whole)", "ok"]
 
 
 def test_a_translated_answer_too(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
@@ -131,7 +131,7 @@ def test_a_translated_answer_too(start: StartRelay, upstream: FakeUpstream, base
     go.set()
     assert client.answer().status == 200
     assert client.ask("POST", "/v1/messages", body=STREAMED).header("x-relay-attempts") == "2"
-    assert told(relay) == ["ok", "no first byte within 0.3 s (retry.first_byte)", "ok"]
+    assert outcomes(relay) == ["ok", "no first byte within 0.3 s (retry.first_byte)", "ok"]
 
 
 def test_blank_lines_are_no_first_byte_of_a_whole_answer(
@@ -145,7 +145,7 @@ def test_blank_lines_are_no_first_byte_of_a_whole_answer(
     upstream.script(steps.answer([blanks], framing="chunked"))
     relay = start(keys=KEYS, retry=limits(whole="400ms"))
     assert base_client(relay).ask("POST", "/v1/messages", body=WHOLE).header("x-relay-attempts") == "2"
-    assert told(relay)[0] == "no first byte within 0.4 s (retry.whole)"
+    assert outcomes(relay)[0] == "no first byte within 0.4 s (retry.whole)"
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "silent tls"])
@@ -158,7 +158,7 @@ def test_connecting_has_first_byte_by_itself(
     relay = start(config(providers=providers, retry=limits(first_byte="300ms")))
     answer = base_client(relay).ask("POST", "/v1/messages", body=WHOLE)
     assert (answer.status, answer.header("x-relay-provider")) == (200, "live")
-    assert told(relay)[0] == "no connection within 0.3 s (retry.first_byte)"
+    assert outcomes(relay)[0] == "no connection within 0.3 s (retry.first_byte)"
 
 
 # -- uploads
@@ -251,7 +251,7 @@ def test_the_time_of_an_upload_does_not_count(start: StartRelay, base_client: Ba
         assert (found.status, found.header("x-relay-attempts")) == (200, "1")
         assert time.monotonic() - began > 1.2
     assert reader.taken > size
-    assert told(relay) == ["ok"]
+    assert outcomes(relay) == ["ok"]
 
 
 def test_an_upload_in_which_nothing_moves_is_given_up(
@@ -262,7 +262,7 @@ def test_an_upload_in_which_nothing_moves_is_given_up(
         relay = start(config(providers=providers, retry=limits(first_byte="400ms")))
         answer = base_client(relay).ask("POST", "/v1/messages", body=messages_body(text="x" * BIG))
         assert (answer.status, answer.header("x-relay-provider")) == (200, "live")
-        assert told(relay)[0] == "nothing of the request left for 0.4 s (retry.first_byte)"
+        assert outcomes(relay)[0] == "nothing of the request left for 0.4 s (retry.first_byte)"
         reader.given_up.set()
     assert 0 < reader.taken < BIG, "what had not left was sent all the same"
 
@@ -288,7 +288,7 @@ def test_an_upload_that_an_http2_peer_never_takes(
         relay = start(config(upstream.url, KEYS, retry=limits(first_byte="300ms", attempts=1)))
         answer = h2_client(relay).ask(body=messages_body(text="x" * 1_000_000))
         assert answer.status >= 500
-        assert told(relay) == ["nothing of the request left for 0.3 s (retry.first_byte)"]
+        assert outcomes(relay) == ["nothing of the request left for 0.3 s (retry.first_byte)"]
 
 
 @pytest.mark.parametrize("way", ["h1", "h2"])
@@ -317,7 +317,7 @@ def test_an_early_answer_of_an_upstream_that_reads_nothing_more(
         client = base_client(relay)
         found = client.ask("POST", "/v1/messages", body=messages_body(text="x" * BIG))
         assert (found.status, found.header("x-relay-provider")) == (200, "live")
-        assert told(relay)[0] == "503 api_error"
+        assert outcomes(relay)[0] == "503 api_error: too much"
         client.close()
         relay.wait_until_clients_left()
         reader.given_up.set()
@@ -336,7 +336,7 @@ def test_silence_is_idle(start: StartRelay, upstream: FakeUpstream, base_client:
         assert "silent for 0.3 s (retry.idle)" in error_of(answer)
     else:
         assert answer.body == STREAM
-    assert told(relay)[0] == "silent for 0.3 s (retry.idle)"
+    assert outcomes(relay)[0] == "silent for 0.3 s (retry.idle)"
 
 
 # -- progress
@@ -372,7 +372,7 @@ def test_nothing_but_pings_before_content_is_tried_again(
     relay = start(keys=KEYS, retry=limits(progress="400ms"))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
     assert (answer.body, answer.header("x-relay-attempts")) == (STREAM, "2")
-    assert told(relay) == ["nothing but pings for 0.4 s (retry.progress)", "ok"]
+    assert outcomes(relay) == ["nothing but pings for 0.4 s (retry.progress)", "ok"]
 
 
 @pytest.mark.parametrize("ping", KEEPING.values(), ids=KEEPING)
@@ -408,7 +408,7 @@ def test_nothing_but_pings_after_content_ends_the_stream(
     else:
         assert "nothing but pings for 0.4 s (retry.progress)" in error_of(answer)
     upstream.requests[0].gone.wait()
-    assert told(relay) == ["nothing but pings for 0.4 s (retry.progress)"]
+    assert outcomes(relay) == ["nothing but pings for 0.4 s (retry.progress)"]
     assert rows(relay.database)[0]["finished"] == "upstream_closed"
 
 
@@ -484,7 +484,7 @@ def test_signs_of_life_of_other_providers(
     chat = {"format": "openai-chat", "base_url": upstream.url, "keys": KEYS, "auth": "bearer"}
     relay = start(config(providers={"chat": chat}, retry=limits(progress="400ms")))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
-    assert told(relay)[0] == "nothing but pings for 0.4 s (retry.progress)"
+    assert outcomes(relay)[0] == "nothing but pings for 0.4 s (retry.progress)"
     if begun:
         assert "retry.progress" in error_of(answer)
     else:
@@ -504,7 +504,7 @@ def test_reasoning_that_is_not_shown_is_progress(start: StartRelay, upstream: Fa
     way = {"format": "openai-responses", "base_url": upstream.url, "keys": KEYS, "auth": "bearer"}
     relay = start(config(providers={"responses": way}, retry=limits(progress="300ms")))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
-    assert told(relay) == ["ok"], answer.body
+    assert outcomes(relay) == ["ok"], answer.body
 
 
 # -- the clock

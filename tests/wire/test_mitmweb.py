@@ -7,13 +7,17 @@ import ssl
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mitmproxy import contentviews
 
 from claude_relay.proxy import banner
+from claude_relay.proxy.mitm.marks import APART
 
 from . import claude, steps
+from .budgets import PRICES
 from .clients import RawClient, connect_through, messages_body
 from .conftest import StartRelay
 from .relay import PATIENCE, Relay, config, provider
@@ -22,7 +26,7 @@ from .upstream import FakeUpstream, Signal
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
 QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "1500ms", "idle": "1500ms"}
 STREAM = b"".join(claude.events())
-SECONDS = r"\d+\.\d s"
+SECONDS = r"\d+\.\d s · req_relay_[0-9a-f]{24}"
 RETRIED, FAILED = "\U0001f501", "❌"
 EXPLAINED = "does not trust the relay's certificate"
 
@@ -57,7 +61,7 @@ def test_the_line_of_a_plain_request(begin: Callable[..., Relay], base_client: B
     assert base_client(relay).ask("POST", "/v1/messages", body=messages_body()).status == 200
     (flow,) = finished(relay, 1)
     assert re.fullmatch(rf"k1 · claude-sonnet-5 · 12\.3k→15 tok · {SECONDS}", flow["comment"]), flow["comment"]
-    assert flow["marked"] == ""
+    assert re.fullmatch(rf"sonnet-5 k1 12\.3k→15(?: \S+)?{APART}", flow["marked"]), flow["marked"]
 
 
 def test_the_line_of_a_stream_after_three_tries(
@@ -72,8 +76,8 @@ def test_the_line_of_a_stream_after_three_tries(
     assert base_client(relay).ask("POST", "/v1/messages", body=messages_body(stream=True)).status == 200
     flow, *attempts = sorted(finished(relay, 3), key=lambda f: f["comment"].startswith("attempt"))
     assert re.fullmatch(r"k\d · claude-sonnet-5 · 3 tries · 12\.3k→1\.5k tok · " + SECONDS, flow["comment"])
-    assert flow["marked"] == RETRIED
-    assert [f["marked"] for f in attempts] == [FAILED] * 2
+    assert flow["marked"].startswith(f"{RETRIED} sonnet-5 k")
+    assert all(re.match(rf"{FAILED} \d\. anthropic/k\d ", f["marked"]) for f in attempts)
 
 
 LINES = {
@@ -97,7 +101,7 @@ LINES = {
     ),
     "cut after content": (
         ("POST", "/v1/messages", messages_body(stream=True)),
-        [steps.cut_after_content()],
+        [steps.fault("cut_late")],
         rf"k1 · claude-sonnet-5 · 12\.3k→~\d tok · upstream closed · {SECONDS}",
         FAILED,
     ),
@@ -137,7 +141,7 @@ def test_lines(
     base_client(relay).ask(method, path, body=body, headers=headers)
     (flow,) = finished(relay, 1)
     assert re.fullmatch(line, flow["comment"]), flow["comment"]
-    assert flow["marked"] == mark
+    assert flow["marked"].startswith(mark)
 
 
 def test_the_clients_own_key_has_no_alias(begin: Callable[..., Relay], base_client: Base) -> None:
@@ -149,7 +153,7 @@ def test_the_clients_own_key_has_no_alias(begin: Callable[..., Relay], base_clie
 
 def test_a_client_that_left(begin: Callable[..., Relay], upstream: FakeUpstream, base_client: Base) -> None:
     relay = begin()
-    upstream.script(steps.stall_after_content())
+    upstream.script(steps.fault("stall_late"))
     client = base_client(relay)
     client.post(stream=True)
     client.head()
@@ -157,7 +161,7 @@ def test_a_client_that_left(begin: Callable[..., Relay], upstream: FakeUpstream,
     client.reset()
     (flow,) = finished(relay, 1)
     assert re.fullmatch(rf"k1 · claude-sonnet-5 · 12\.3k→~\d tok · client closed · {SECONDS}", flow["comment"])
-    assert flow["marked"] == FAILED
+    assert flow["marked"].startswith(FAILED)
 
 
 # -- failed attempts
@@ -167,9 +171,9 @@ def test_failed_attempts_can_be_read(begin: Callable[..., Relay], upstream: Fake
     relay = begin()
     upstream.script(
         steps.status(401, "authentication_error", "invalid x-api-key"),
-        steps.html(502),
+        steps.fault("bad_gateway"),
         steps.status(500, "api_error", "packed", encoding="gzip"),
-        steps.sse_error_first(),
+        steps.fault("error_first"),
         steps.reset_before_head,
         steps.stream(),
     )
@@ -189,7 +193,7 @@ def test_failed_attempts_can_be_read(begin: Callable[..., Relay], upstream: Fake
     assert "response" not in fifth
     assert fifth["error"]["msg"]
     for flow in (first, second, third, fourth, fifth):
-        assert flow["marked"] == FAILED
+        assert flow["marked"].startswith(FAILED)
         assert relay.web_ui.body(flow, "request") == body
         key = dict(flow["request"]["headers"])["x-api-key"]
         assert re.fullmatch(r"relay:anthropic/k\d", key)
@@ -211,7 +215,8 @@ def test_the_last_failed_attempt_of_a_refused_request(
     assert own["response"]["status_code"] == 503
     assert dict(own["response"]["headers"])["request-id"].startswith("req_relay_")
     assert b"invalid" not in relay.web_ui.body(own) or b"every key is out" in relay.web_ui.body(own)
-    assert own["marked"] == attempt["marked"] == FAILED
+    assert own["marked"].startswith(f"{FAILED} sonnet-5 k1")
+    assert attempt["marked"].startswith(f"{FAILED} 1. anthropic/k1 unauthorized")
 
 
 def test_attempts_at_two_providers(
@@ -225,7 +230,7 @@ def test_attempts_at_two_providers(
     where = {f["request"]["port"] for f in found if f["comment"].startswith("attempt")}
     assert where == {busy.port}
     (good,) = (f for f in found if not f["comment"].startswith("attempt"))
-    assert good["request"]["port"] == upstream.port
+    assert (good["request"]["host"], good["request"]["port"]) == ("api.anthropic.com", 443)
 
 
 # -- bodies
@@ -243,7 +248,7 @@ def test_bodies_of_good_answers_can_be_read(begin: Callable[..., Relay], base_cl
 
 def test_a_broken_stream_can_be_read(begin: Callable[..., Relay], upstream: FakeUpstream, base_client: Base) -> None:
     relay = begin()
-    upstream.script(steps.cut_after_content())
+    upstream.script(steps.fault("cut_late"))
     base_client(relay).ask("POST", "/v1/messages", body=messages_body(stream=True))
     (flow,) = finished(relay, 1)
     assert b"word 0" in relay.web_ui.body(flow)
@@ -271,6 +276,55 @@ def test_a_huge_stream_is_kept_in_part(begin: Callable[..., Relay], upstream: Fa
     shown = relay.web_ui.body(flow)
     assert 1_000_000 < len(shown) <= 4 * 1024 * 1024
     assert answer.body.startswith(shown)
+
+
+# -- bodies as people read them
+
+
+def test_a_request_and_its_streamed_answer_have_pages(
+    begin: Callable[..., Relay], upstream: FakeUpstream, base_client: Base
+) -> None:
+    relay = begin(prices=PRICES)
+    call = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": "ls\ncat x"}}
+    upstream.script(
+        steps.status(401, "authentication_error", "invalid x-api-key"),
+        steps.stream(claude.streamed(claude.message(content=[call], stop_reason="tool_use"))),
+    )
+    base_client(relay).ask("POST", "/v1/messages", body=messages_body(stream=True, text="What is here?"))
+    flow, attempt = sorted(finished(relay, 2), key=lambda f: f["comment"].startswith("attempt"))
+    request, answer = relay.web_ui.page(flow, "request"), relay.web_ui.page(flow)
+    assert (request["view_name"], request["syntax_highlight"]) == ("Claude request", "yaml")
+    assert "model: claude-sonnet-5\n" in request["text"]
+    assert "What is here?" in request["text"]
+    assert answer["view_name"] == "Claude answer"
+    assert "stop_reason: tool_use\n" in answer["text"]
+    story, _, request_id = flow["comment"].rpartition(" · ")
+    assert f"story: {story}\nrelay: {{request: {request_id}, key: anthropic/k" in answer["text"]
+    assert re.search(r"cost: \d+\.\d{6} USD}\n", answer["text"]), answer["text"]
+    assert "input:\n      command: |-\n        ls\n        cat x\n" in answer["text"]
+    assert relay.web_ui.page(flow, view="raw")["text"].startswith("event: message_start\n")
+    refused = relay.web_ui.page(attempt)
+    assert refused["view_name"] == "API error"
+    assert "status: 401\ntype: authentication_error\nmessage: invalid x-api-key\n" in refused["text"]
+    assert "secret" not in request["text"] + answer["text"] + refused["text"]
+
+
+def test_a_broken_stream_has_a_page(begin: Callable[..., Relay], upstream: FakeUpstream, base_client: Base) -> None:
+    relay = begin()
+    upstream.script(steps.fault("cut_late"))
+    base_client(relay).ask("POST", "/v1/messages", body=messages_body(stream=True))
+    (flow,) = finished(relay, 1)
+    page = relay.web_ui.page(flow)
+    assert page["view_name"] == "Claude answer"
+    assert "word 0" in page["text"]
+
+
+def test_a_relay_that_ends_takes_its_views_along(tmp_path: Path, confdir: Path) -> None:
+    before = set(contentviews.registry)
+    with Relay(tmp_path, confdir, config("http://127.0.0.1:1", KEYS), web=True) as relay:
+        assert set(relay.on_loop(contentviews.registry.available_views)) >= {"claude answer", "claude request"}
+        assert set(contentviews.registry) > before
+    assert set(contentviews.registry) == before
 
 
 # -- how many

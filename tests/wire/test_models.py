@@ -140,7 +140,7 @@ def test_a_long_list_of_a_provider_is_fetched_to_its_end(
 
 MATCHES = {
     "a header": ({"header": {"x-team": "b*"}}, [("x-team", "blue")]),
-    "a program": ({"client": "claude-*"}, [("user-agent", "claude-cli/2.1 (external)")]),
+    "a program": ({"program": "claude-*"}, [("user-agent", "claude-cli/2.1 (external)")]),
     "a sub-agent": ({"subagent": True}, [("x-relay-subagent", "true")]),
     "a side query": ({"background": True}, [("x-claude-code-request-class", "auxiliary")]),
 }

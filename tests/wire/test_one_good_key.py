@@ -37,10 +37,10 @@ CERTAIN: dict[str, Step] = {
 UNCERTAIN: dict[str, Step] = {
     "bare 429": steps.status(429, *SLOW_DOWN),
     "529": steps.status(529, "overloaded_error", "Overloaded"),
-    "529 first": steps.sse_error_first(),
+    "529 first": steps.fault("error_first"),
     "500": steps.status(500, "api_error", "Internal server error"),
-    "error first": steps.sse_error_first("api_error", "oops"),
-    "cut": steps.cut_before_content(),
+    "error first": steps.stream([claude.error_event("api_error", "oops")]),
+    "cut": steps.fault("cut_early"),
     "reset": steps.reset_before_head,
     "silent": steps.stall_before_head,
     "html": steps.html(200),
@@ -92,7 +92,7 @@ def pools(tmp_path_factory: pytest.TempPathFactory, confdir: Path) -> Iterator[R
     with FakeUpstream(default=by_key(answers, steps.stream())) as upstream:
         providers = {name: provider(upstream.url, keys, strategy="priority") for name, (keys, _) in found.items()}
         routes = [{"match": {"model": name}, "to": [name]} for name in found]
-        with Relay(folder, confdir, config(providers=providers, routes=routes, retry=QUICK)) as relay:
+        with Relay(folder, confdir, config(providers=providers, routes=routes, retry=QUICK), patience=60) as relay:
             yield relay
 
 

@@ -38,7 +38,6 @@ BREAKING: dict[str, Any] = {
     "server_replay_reuse": True,
     "server_replay_refresh": False,
     "server_replay_extra": "404",
-    "client_replay_concurrency": -1,
     "ignore_hosts": ["example"],
     "tcp_hosts": ["api.anthropic.com"],
     "validate_inbound_headers": False,

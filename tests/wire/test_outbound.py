@@ -67,7 +67,7 @@ def test_attempts_go_through_the_environments_proxy(
 ) -> None:
     relay = through(start, {variable: company.url_for("me")})
     assert ask(relay).status == 200
-    assert company.asked == [Asked(CLAUDE, "me")]
+    assert company.requests == [Asked(CLAUDE, "me")]
     assert claude_host.used_keys() == ["good-1"]
     assert f"way out   through {company.url} ({variable})" in relay.log_text()
 
@@ -77,7 +77,7 @@ def test_a_provider_without_tls(start: StartRelay, upstream: FakeUpstream, stack
     environ = {"HTTP_PROXY": company.url, "HTTPS_PROXY": "http://127.0.0.1:9"}
     relay = through(start, environ, config("http://models.example:8000", ["good-1"]))
     assert ask(relay).status == 200
-    assert company.asked == [Asked("models.example:8000")]
+    assert company.requests == [Asked("models.example:8000")]
 
 
 def test_a_proxy_that_speaks_tls(
@@ -89,7 +89,7 @@ def test_a_proxy_that_speaks_tls(
     assert ask(relay).status == 200
     with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):  # it is reached; its name is another
         connect_through(relay.proxy_port, authority.ca_file, OTHER)
-    assert company.asked == [Asked(CLAUDE, "you"), Asked(f"{OTHER}:443", "you")]
+    assert company.requests == [Asked(CLAUDE, "you"), Asked(f"{OTHER}:443", "you")]
 
 
 @pytest.mark.parametrize("exempt", ["*", "anthropic.com", "x, .ANTHROPIC.com", f"{CLAUDE}"])
@@ -98,7 +98,7 @@ def test_what_no_proxy_names_goes_directly(
 ) -> None:
     environ = {"HTTPS_PROXY": company.url, "NO_PROXY": exempt}
     assert ask(through(start, environ, hosts={CLAUDE: claude_host.port})).status == 200
-    assert company.asked == []
+    assert company.requests == []
 
 
 def test_this_machine_is_reached_directly(start: StartRelay, company: CompanyProxy, upstream: FakeUpstream) -> None:
@@ -106,7 +106,7 @@ def test_this_machine_is_reached_directly(start: StartRelay, company: CompanyPro
         start, {"HTTP_PROXY": company.url, "ALL_PROXY": company.url}, config(upstream.url, ["good-1"], retry=QUICK)
     )
     assert ask(relay).status == 200
-    assert company.asked == []
+    assert company.requests == []
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]", "0.0.0.0", "127.1"])
@@ -140,13 +140,13 @@ def test_the_providers_own_proxy_comes_first(start: StartRelay, company: Company
     other = stack.enter_context(CompanyProxy({}))
     text = config(providers={"p": provider(NAMED, ["good-1"], proxy=company.url_for("me"))})
     assert ask(through(start, {"HTTPS_PROXY": other.url}, text)).status == 200
-    assert (len(company.asked), other.asked) == (1, [])
+    assert (len(company.requests), other.requests) == (1, [])
 
 
 def test_a_provider_that_goes_directly(start: StartRelay, company: CompanyProxy, claude_host: FakeUpstream) -> None:
     text = config(providers={"p": provider(NAMED, ["good-1"], proxy="direct")})
     assert ask(through(start, {"HTTPS_PROXY": company.url}, text, hosts={CLAUDE: claude_host.port})).status == 200
-    assert company.asked == []
+    assert company.requests == []
 
 
 def test_keys_with_different_credentials_share_no_connection(
@@ -166,7 +166,7 @@ def test_keys_with_different_credentials_share_no_connection(
         assert client.ask("POST", "/v1/messages", body=messages_body(), key=MINE).status == 200
     assert sorted(claude_host.used_keys()) == ["sk-key-of-me"] * 2 + ["sk-key-of-you"] * 2
     # Each key in its own tunnel, each tunnel used twice.
-    assert sorted(company.asked) == [Asked(CLAUDE, "me"), Asked(CLAUDE, "you")]
+    assert sorted(company.requests) == [Asked(CLAUDE, "me"), Asked(CLAUDE, "you")]
     assert len({request.connection for request in claude_host.requests}) == 2
 
 
@@ -193,8 +193,8 @@ def test_a_keys_own_proxy_is_for_its_attempts_alone(
         answer = client.ask("POST", "/v1/messages", body=messages_body(), key=MINE)
         assert (answer.status, answer.header("x-relay-attempts")) == (200, "2")
     assert claude_host.used_keys() == ["sk-key-of-me", "sk-key-without"] * 2
-    assert company.asked == [Asked(CLAUDE, "me")]
-    assert others.asked == ([] if led == "nowhere" else [Asked(CLAUDE, "")])
+    assert company.requests == [Asked(CLAUDE, "me")]
+    assert others.requests == ([] if led == "nowhere" else [Asked(CLAUDE, "")])
     assert relay.dialled.count(CLAUDE) == (led == "nowhere")
     ways = {
         (key, request.connection) for key, request in zip(claude_host.used_keys(), claude_host.requests, strict=True)
@@ -211,7 +211,7 @@ def test_a_key_that_goes_directly(
     text = config(providers={"p": provider(NAMED, proxy=company.url_for("you"))}, retry=QUICK)
     environ = {"RELAY_SECRET": "a secret for tests", "HTTPS_PROXY": company.url}
     assert ask(through(start, environ, text, hosts={CLAUDE: claude_host.port})).status == 200
-    assert (claude_host.used_keys(), company.asked) == (["sk-key-of-me"], [])
+    assert (claude_host.used_keys(), company.requests) == (["sk-key-of-me"], [])
 
 
 def test_streams_of_one_connection_take_their_own_credential(
@@ -226,7 +226,7 @@ def test_streams_of_one_connection_take_their_own_credential(
     client = h2_client(relay)
     streams = [client.request("POST", "/v1/messages", body=messages_body(model=user)) for user in USERS]
     assert [client.answer(stream).status for stream in streams] == [200, 200]
-    assert sorted(company.asked) == [Asked(CLAUDE, "me"), Asked(CLAUDE, "you")]
+    assert sorted(company.requests) == [Asked(CLAUDE, "me"), Asked(CLAUDE, "you")]
 
 
 # -- side calls, tunnels, and requests of the relay's own
@@ -240,7 +240,7 @@ def test_side_calls_too(
     client = RawClient(relay.base_port) if way == "base url" else RawClient.through(relay.proxy_port, relay.ca_file)
     answer = stack.enter_context(client).ask("GET", "/api/hello", key=MINE)
     assert (answer.status, answer.header("x-side")) == (200, "yes")
-    assert company.asked == [Asked(CLAUDE, "me")]
+    assert company.requests == [Asked(CLAUDE, "me")]
     assert claude_host.used_keys() == [MINE]
 
 
@@ -268,7 +268,7 @@ def test_tunnels_of_unread_hosts(
             assert client.ask("POST", "/v1/messages", body=messages_body(), key=MINE).status == 200
     with H2Client(connect_through(relay.proxy_port, authority.ca_file, OTHER, alpn=("h2",)), OTHER) as h2:
         assert h2.ask("GET", "/v1/models", key=MINE).status == 200
-    assert company.asked == [Asked(f"{OTHER}:443", "me")] * 2
+    assert company.requests == [Asked(f"{OTHER}:443", "me")] * 2
     assert other.used_keys() == [MINE] * 3
     assert MINE not in relay.log_text()
 
@@ -313,7 +313,7 @@ def test_a_tunnel_to_an_address(start: StartRelay, upstream: FakeUpstream, stack
             assert client.line() == b"HTTP/1.1 200 Connection established"
             client.header_lines()
             assert client.ask("GET", "/v1/models", key=MINE).status == 200
-    assert company.asked == [Asked("[fd00::1]:80"), Asked("192.0.2.7:80")]
+    assert company.requests == [Asked("[fd00::1]:80"), Asked("192.0.2.7:80")]
 
 
 def test_a_tunnel_that_no_proxy_lets_go_directly(
@@ -324,7 +324,7 @@ def test_a_tunnel_that_no_proxy_lets_go_directly(
     relay = through(start, environ, hosts={f"{OTHER}:443": other.port})
     with RawClient.through(relay.proxy_port, authority.ca_file, OTHER) as client:
         assert client.ask("GET", "/v1/models", key=MINE).status == 200
-    assert company.asked == []
+    assert company.requests == []
 
 
 def test_a_tunnel_that_fails_says_so_in_the_log(start: StartRelay, authority: Authority, stack: ExitStack) -> None:
@@ -342,7 +342,7 @@ def test_a_plain_request_to_another_host(start: StartRelay, upstream: FakeUpstre
     relay = through(start, {"HTTP_PROXY": company.url_for("me")})
     client = stack.enter_context(RawClient(relay.proxy_port, host=OTHER))
     assert client.ask("GET", f"http://{OTHER}/v1/models", key=MINE).status == 200
-    assert company.asked == [Asked(f"{OTHER}:80", "me")]
+    assert company.requests == [Asked(f"{OTHER}:80", "me")]
     assert upstream.used_keys() == [MINE]
 
 
@@ -352,7 +352,7 @@ def test_the_list_of_a_providers_models(start: StartRelay, upstream: FakeUpstrea
     relay = through(start, {"HTTP_PROXY": company.url_for("me")}, text)
     assert ask(relay).status == 200
     assert [request.path for request in upstream.requests] == ["/v1/models?limit=1", "/v1/messages"]
-    assert company.asked == [Asked("models.example:80", "me")] * 2
+    assert company.requests == [Asked("models.example:80", "me")] * 2
 
 
 def test_notices(start: StartRelay, upstream: FakeUpstream, stack: ExitStack) -> None:
@@ -374,7 +374,7 @@ def test_notices(start: StartRelay, upstream: FakeUpstream, stack: ExitStack) ->
     company = stack.enter_context(CompanyProxy({"hooks.example:80": server.server_port}, users=USERS))
     post(SecretStr("http://hooks.example/x"), None, b"{}", 4.0, WayOut.of({"HTTP_PROXY": company.url_for("me")}))
     assert posted.is_set()
-    assert company.asked == [Asked("hooks.example:80", "me")]
+    assert company.requests == [Asked("hooks.example:80", "me")]
     with pytest.raises(PostError, match=rf"the proxy answered 407, through {company.url} \(HTTP_PROXY\)"):
         post(SecretStr("http://hooks.example/x"), None, b"{}", 4.0, WayOut.of({"HTTP_PROXY": company.url}))
 

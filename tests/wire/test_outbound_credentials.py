@@ -86,7 +86,7 @@ def test_keys(
     ask = asker(relay)
     assert len({ask() for _ in range(6)}) == 3
     assert sorted(far.used_keys()) == sorted([f"sk-of-{user}" for user in USERS] * 2)
-    assert {asked.user for asked in company.asked} == set(USERS)
+    assert {asked.user for asked in company.requests} == set(USERS)
     users_of_connections(company, far)
 
 
@@ -108,7 +108,7 @@ def test_an_edit_of_relay_yaml(
         ask()
         assert far.used_keys()[-1] == f"sk-of-{user}"
     users_of_connections(company, far)
-    assert {asked.user for asked in company.asked} == {"me", "you"}
+    assert {asked.user for asked in company.requests} == {"me", "you"}
 
 
 def test_all_at_once(start: StartRelay, company: CompanyProxy, far: FakeUpstream, stack: ExitStack) -> None:
@@ -123,5 +123,5 @@ def test_all_at_once(start: StartRelay, company: CompanyProxy, far: FakeUpstream
     for _ in range(2):
         streams = [client.request("POST", "/v1/messages", body=messages_body(model=user)) for user in USERS]
         assert {client.answer(stream).status for stream in streams} == {200}
-    assert {asked.user for asked in company.asked} == set(USERS)
+    assert {asked.user for asked in company.requests} == set(USERS)
     users_of_connections(company, far)

@@ -47,7 +47,7 @@ def loads(row: RelayRow) -> dict[str, dict[str, object]]:
     return {key["alias"]: key for key in row.keys()["anthropic"]}
 
 
-def test_what_runs_and_what_rests_is_told(
+def test_what_runs_and_what_is_in_cooldown_is_reported(
     start: StartRelay, upstream: FakeUpstream, base_client: Callable[[Relay], RawClient]
 ) -> None:
     relay, go = start(keys=KEYS), Signal()

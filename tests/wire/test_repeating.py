@@ -63,6 +63,7 @@ class Scene:
     def ask(self, *script: Step, streamed: bool, **more: Any) -> Answer:
         self.upstream.script(*script)
         client = self.stack.enter_context(RawClient(self.relay.base_port))
+        client.sock.settimeout(30)  # thousands of pieces, each of them searched, on a machine that may be slow
         body = messages_body(stream=streamed, text="Hi")
         got = Answer()
         with contextlib.suppress(ConnectionError):
@@ -103,8 +104,8 @@ class Scene:
         yield "output", printed.encode()
         for notice in self.hook.requests:
             yield "notice", notice.body
-        books = relay.master.addons.get("claude_relay").books
-        relay.on_loop(lambda: books.reporting.bodies.close())
+        parts = relay.master.addons.get("claude_relay").parts
+        relay.on_loop(lambda: parts.reporting.bodies.close())
         backup(relay.database, folder / "copy.db")
         yield "backup", (folder / "copy.db").read_bytes()
         for table in TABLES:

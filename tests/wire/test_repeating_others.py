@@ -14,7 +14,7 @@ import pytest
 
 from claude_relay.core.config import parse
 from claude_relay.core.exchange import Key
-from claude_relay.upstream.asking import ask, fetched, listed
+from claude_relay.upstream.queries import fetched, listed, query
 
 from . import claude, steps
 from .certs import Authority
@@ -139,7 +139,7 @@ def test_trailers_over_http2(
     start: StartRelay, authority: Authority, stack: ExitStack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     upstream = stack.enter_context(FakeUpstream(authority.server_context("127.0.0.1", alpn=("h2",))))
-    headers = [*claude.headers(), ("x-echo", KEY), (KEY.replace("/", "").replace("&", "").lower(), "1")]
+    headers = [*claude.headers().items(), ("x-echo", KEY), (KEY.replace("/", "").replace("&", "").lower(), "1")]
     trailers = [("x-late", f"late {KEY}"), ("x-plain", "stays")]
     upstream.default = steps.stream(claude.events("You", KEY), headers=headers, trailers=trailers)
     relay = start(config(upstream.url, [KEY]), relay={"web": True, "settings": settings(tmp_path)})
@@ -174,7 +174,7 @@ def test_what_commands_ask(upstream: FakeUpstream, form: str) -> None:
     )
     one, key = found.providers["one"], Key("one", "v1", KEY, "id")
     upstream.script(answer(401, error("anthropic", said), said))
-    outcome = ask(one, key, timeout=PATIENCE)
+    outcome = query(one, key, timeout=PATIENCE)
     assert outcome.status == 401
     assert not holds(repr(outcome).encode())
     for get in (lambda: listed(one, key, timeout=PATIENCE), lambda: fetched(one, key, "/v1/models", timeout=PATIENCE)):

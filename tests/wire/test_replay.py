@@ -33,7 +33,7 @@ STATUSES = {
     "429 retry-after": steps.status(429, "rate_limit_error", "slow down", headers=RETRY_1),
     "429": steps.status(429, "rate_limit_error", "slow down"),
     "500": steps.status(500, "api_error", "Internal server error"),
-    "502 html": steps.html(502),
+    "502 html": steps.fault("bad_gateway"),
     "503": steps.status(503, "api_error", "unavailable"),
     "504": steps.status(504, "timeout_error", "gateway"),
     "408": steps.status(408, "timeout_error", "request timeout"),
@@ -55,26 +55,26 @@ BREAKS = {
 }
 BAD_STREAMS = {
     "empty": steps.empty_stream(),
-    "empty of length 0": steps.empty_200(),
+    "empty of length 0": steps.fault("empty"),
     "empty until close": steps.stream([], framing="close"),
     "html": steps.html(200),
-    "error first": steps.sse_error_first(),
+    "error first": steps.fault("error_first"),
     "error after start": steps.stream([claude.start(), claude.PING, claude.error_event("api_error", "oops")]),
     "error bytewise": steps.stream([claude.start(), claude.error_event()], chunking=steps.bytewise),
     "error gzip": steps.stream([claude.start(), claude.error_event()], encoding="gzip"),
     "error br": steps.stream([claude.error_event()], encoding="br"),
     "error zstd": steps.stream([claude.error_event()], encoding="zstd"),
-    "json error": steps.json_error_in_200(),
-    "cut": steps.cut_before_content(),
+    "json error": steps.fault("error_in_200"),
+    "cut": steps.fault("cut_early"),
     "reset": steps.stream([claude.start(), steps.reset]),
     "cut in an event": steps.stream([claude.start()[:40], steps.cut]),
     "ends early": steps.stream([claude.start(), claude.PING]),
     "ends early until close": steps.stream([claude.start()], framing="close"),
 }
 BAD_MESSAGES = {
-    "empty": steps.empty_200(),
+    "empty": steps.fault("empty"),
     "html": steps.html(200),
-    "json error": steps.json_error_in_200(),
+    "json error": steps.fault("error_in_200"),
     "json error br": steps.answer([claude.dump(claude.error("api_error", "oops"))], encoding="br"),
     "cut": steps.answer([b'{"type":"mess', steps.cut, b'age"}']),
     "cut chunked": steps.answer([b'{"type":"mess', steps.cut], framing="chunked"),
@@ -249,9 +249,9 @@ def test_five_failures_in_a_row(
         upstream.script(
             steps.status(401, "authentication_error", "invalid x-api-key"),
             steps.reset_before_head,
-            steps.sse_error_first(),
+            steps.fault("error_first"),
             steps.stall_before_head,
-            steps.cut_before_content(),
+            steps.fault("cut_early"),
             steps.stream(chunking=steps.sized(11)),
         )
         client = dial(start(config(upstream.url, KEYS, retry=QUICK)))
@@ -325,7 +325,9 @@ def test_the_requests_own_fault_is_passed_on(start: StartRelay, upstream: FakeUp
         assert len(upstream.requests) == n
 
 
-def test_all_keys_rest(start: StartRelay, upstream: FakeUpstream, base_client: Callable[[Relay], RawClient]) -> None:
+def test_all_keys_in_cooldown(
+    start: StartRelay, upstream: FakeUpstream, base_client: Callable[[Relay], RawClient]
+) -> None:
     upstream.default = steps.status(429, "rate_limit_error", "slow down", headers=[("retry-after", "60")])
     client = base_client(start(keys=KEYS[:2]))
     for _ in range(2):
@@ -377,7 +379,7 @@ def test_everyone_overloaded_is_529(
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_html_is_recast_with_its_status(start: StartRelay, upstream: FakeUpstream, dial: Dial, streamed: bool) -> None:
-    upstream.default = steps.html(502)
+    upstream.default = steps.fault("bad_gateway")
     client = dial(start(keys=KEYS[:1], retry=QUICK | {"attempts": 2}))
     answer = client.ask("POST", "/v1/messages", body=messages_body(stream=streamed))
     assert (answer.status, answer.error_type) == (502, "api_error")

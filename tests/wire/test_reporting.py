@@ -9,6 +9,7 @@ import json
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from . import claude, steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, free_ports, provider, rows
+from .relay import PATIENCE, Relay, RelayProcess, config, free_ports, provider, rows
 from .upstream import FakeUpstream
 
 PRICE = {
@@ -138,7 +139,7 @@ def test_bodies_are_kept_where_somebody_asked_for_them(
     relay = start(keys=[SECRET], ledger={"bodies": {"keep": "1d", "limit": "64KiB"}})
     body = messages_body(stream=stream, text="remember me")
     assert base_client(relay).ask("POST", "/v1/messages", body=body).status == 200
-    relay.on_loop(lambda: relay.master.addons.get("claude_relay").books.reporting.bodies.close())
+    relay.on_loop(lambda: relay.master.addons.get("claude_relay").parts.reporting.bodies.close())
     with contextlib.closing(sqlite3.connect(relay.database)) as connection:
         kept = connection.execute("SELECT n, kind, bytes FROM bodies ORDER BY n, kind").fetchall()
     assert [row[:2] for row in kept] == [(0, "answer"), (0, "request"), (1, "answer")]
@@ -151,3 +152,32 @@ def test_no_body_is_kept_otherwise(start: StartRelay, base_client: Base) -> None
     assert ask(base_client(relay)).status == 200
     with contextlib.closing(sqlite3.connect(relay.database)) as connection:
         assert connection.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
+
+
+def test_the_terminal_tells_what_became_of_each_request(tmp_path: Path, confdir: Path, upstream: FakeUpstream) -> None:
+    """As a process, for the time, the order and what mitmproxy itself would print are those that a person sees."""
+    slow = steps.status(429, "rate_limit_error", "slow", headers=[("retry-after", "30")])
+    upstream.script(
+        steps.message("Hello"),
+        slow,
+        steps.message("again"),
+        steps.status(400, "invalid_request_error", "no such field"),
+    )
+    text = config(upstream.url, ["sk-ant-of-one", "sk-ant-of-two"])
+    with RelayProcess(tmp_path, confdir, text) as relay, RawClient(relay.base_port) as client:
+        statuses = [client.ask("POST", "/v1/messages", body=messages_body()).status for _ in range(3)]
+        until = time.monotonic() + PATIENCE
+        while "no such field" not in relay.output():
+            assert time.monotonic() < until, relay.output()
+            time.sleep(0.005)
+        lines = [line.partition("] ")[2] for line in relay.output().splitlines()]
+    assert statuses == [200, 200, 400]
+    requests = [" ".join(line.split()) for line in lines if "claude-sonnet-5" in line]
+    assert [line.rpartition(" ")[2] for line in requests] == ["200", "200", "400"]
+    assert "×2" in requests[1]
+    assert any("has a cooldown of 30" in line for line in lines)
+    assert (
+        "invalid_request_error: 400 invalid_request_error: no such field → the request itself has to change"
+        in relay.output()
+    )
+    assert "sk-ant" not in relay.output()

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from claude_relay.cli.fake.messages import MODEL
 from claude_relay.proxy.common import process
-from claude_relay.proxy.mitm.unsent import unsent_of_all
+from claude_relay.proxy.mitm.waiting import unsent_of_all
 from claude_relay.proxy.request import bodies, room
 from claude_relay.proxy.stream.receiving import Pieces
 
 from . import steps
-from .claude import MODEL
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
 from .relay import PATIENCE, Relay, provider

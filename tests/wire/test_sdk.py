@@ -64,7 +64,7 @@ def test_a_message(client: anthropic.Anthropic, upstream: FakeUpstream) -> None:
 def test_a_stream(client: anthropic.Anthropic, upstream: FakeUpstream) -> None:
     go = Signal()
     events = claude.events("Grüße ", "日本語")
-    upstream.script(steps.sse_error_first(), steps.stream([*events[:4], go, *events[4:]], chunking=steps.sized(9)))
+    upstream.script(steps.fault("error_first"), steps.stream([*events[:4], go, *events[4:]], chunking=steps.sized(9)))
     with client.messages.stream(**ASK) as stream:
         texts = iter(stream.text_stream)
         assert next(texts) == "Grüße "
@@ -83,7 +83,7 @@ def test_events_one_by_one(client: anthropic.Anthropic) -> None:
 
 
 def test_leaving_a_stream_early(client: anthropic.Anthropic, upstream: FakeUpstream) -> None:
-    upstream.script(steps.stall_after_content())
+    upstream.script(steps.fault("stall_late"))
     with client.messages.stream(**ASK) as stream:
         next(iter(stream.text_stream))
     upstream.requests[0].gone.wait()
@@ -91,7 +91,7 @@ def test_leaving_a_stream_early(client: anthropic.Anthropic, upstream: FakeUpstr
 
 
 def test_a_stream_that_breaks_raises(client: anthropic.Anthropic, upstream: FakeUpstream) -> None:
-    upstream.script(steps.cut_after_content())
+    upstream.script(steps.fault("cut_late"))
     with client.messages.stream(**ASK) as stream, pytest.raises(anthropic.APIError) as caught:
         stream.until_done()
     assert caught.value.message
@@ -125,7 +125,7 @@ def test_errors_are_the_right_exceptions(
 
 
 def test_errors_of_a_stream_too(client: anthropic.Anthropic, upstream: FakeUpstream) -> None:
-    upstream.default = steps.sse_error_first("overloaded_error", "Overloaded")
+    upstream.default = steps.fault("error_first")
     with pytest.raises(anthropic.APIStatusError) as caught, client.messages.stream(**ASK) as stream:
         stream.until_done()
     assert isinstance(caught.value.body, dict)

@@ -106,10 +106,10 @@ def outage(which: str) -> list[Step]:
         "reset": [steps.reset_before_head],
         "garbage": [steps.raw(b"\x15\x03\x01\x00\x02\x02\x16")],
         "bad head": [steps.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}")],
-        "html": [steps.html(502)],
+        "html": [steps.fault("bad_gateway")],
         "silence": [steps.stall_before_head],
         "400": [steps.status(400, "invalid_request_error", "messages: required")],
-        "error event": [steps.sse_error_first()],
+        "error event": [steps.fault("error_first")],
     }[which]
 
 
@@ -210,7 +210,7 @@ def test_every_sort_of_outcome(
     scene = everything(web=web)
     for n, which in enumerate(OUTAGES):
         scene.ask(*outage(which), kind=kind, stream=n % 2 == 0 or which == "error event")
-    scene.ask(steps.cut_after_content(), stream=True, kind=kind)
+    scene.ask(steps.fault("cut_late"), stream=True, kind=kind)
     scene.ask(steps.stream([*claude.events()[:4], claude.error_event()]), stream=True, kind=kind)
     scene.ask(kind=kind, path="/v1/messages/count_tokens")
     scene.ask(kind=kind, path="/v1/files", body=b"{}")

@@ -128,7 +128,7 @@ def eventually(condition: Callable[[], bool], pause: float = 0.05, timeout: floa
         time.sleep(pause)
 
 
-def test_a_rest_that_one_meets_and_its_lift_are_known_to_all(group: Group, upstream: FakeUpstream) -> None:
+def test_a_cooldown_that_one_meets_and_its_lift_are_known_to_all(group: Group, upstream: FakeUpstream) -> None:
     limited, *_ = group.add_keys(2)
     upstream.for_key(SECRETS[0], LIMITED, steps.message())
     one, *others = group.start(3)
@@ -148,14 +148,14 @@ def test_a_session_sits_at_one_key_whoever_is_asked(group: Group) -> None:
     one, other = group.start()
     sessions = [f"session-{number}" for number in range(6)]
 
-    def seats(member: Member) -> list[str | None]:
+    def bindings(member: Member) -> list[str | None]:
         return [member.ask(session).header("x-relay-key") for session in sessions]
 
-    found = seats(one)
+    found = bindings(one)
     assert len(set(found)) == 3
     assert other.ask().status == 200  # its turns are not those of the first
-    eventually(lambda: seats(other) == found)
-    assert seats(other) == seats(one) == found
+    eventually(lambda: bindings(other) == found)
+    assert bindings(other) == bindings(one) == found
 
 
 def test_keys_of_the_vault_are_switched_for_all(group: Group) -> None:

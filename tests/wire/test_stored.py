@@ -21,7 +21,7 @@ from claude_relay.core.keys.replication import SLICE
 from claude_relay.proxy.running import stored as stored_module
 from claude_relay.proxy.running.runtime import Runtime
 from claude_relay.proxy.running.stored import Stored
-from claude_relay.store.shared.aliases import Aliases
+from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
@@ -35,7 +35,7 @@ from .upstream import FakeUpstream, Step
 
 Base = Callable[[Relay], RawClient]
 SECRETS = [f"sk-ant-api03-vault-secret-{i}" for i in range(1, 4)]
-ISSUES = "the vault now lends"
+ISSUES = "keys that the vault issues"
 
 
 def ask(client: RawClient, session: str = "") -> Answer:
@@ -61,6 +61,22 @@ def test_keys_of_the_vault_are_lent_while_the_relay_runs(
     assert not any(secret in relay.log_text() for secret in SECRETS)
 
 
+def test_whoever_has_no_vault_hears_nothing_of_one(start: StartRelay) -> None:
+    """Another command may make its tables and leave them empty."""
+    relay = start(keys=["sk-ant-api03-of-the-file"])
+    looked = relay.master.addons.get("claude_relay").stored
+    before = looked.generation
+    vault = Vault(relay.database, environ=os.environ)
+    (added,) = vault.import_many([NewKey("anthropic", SECRETS[0], enabled=False)]).added
+    vault.erase([added.id])
+    until = time.monotonic() + 5.0
+    while looked.generation == before and time.monotonic() < until:
+        time.sleep(0.02)
+    vault.import_many([NewKey("anthropic", SECRETS[1])])
+    relay.wait_for_log(f"{ISSUES}: 1", 1, 3.0)
+    assert f"{ISSUES}: 0" not in relay.log_text()
+
+
 def test_keys_of_both_kinds_take_turns(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     relay = start(keys=["sk-ant-api03-of-the-file"])
     Vault(relay.database, environ=os.environ).import_many([NewKey("anthropic", SECRETS[0])])
@@ -71,7 +87,9 @@ def test_keys_of_both_kinds_take_turns(start: StartRelay, upstream: FakeUpstream
     assert set(upstream.used_keys()) == {"sk-ant-api03-of-the-file", SECRETS[0]}
 
 
-def test_a_rest_survives_the_relay(tmp_path: Path, confdir: Path, upstream: FakeUpstream, base_client: Base) -> None:
+def test_a_cooldown_survives_the_relay(
+    tmp_path: Path, confdir: Path, upstream: FakeUpstream, base_client: Base
+) -> None:
     upstream.for_key("good-1", steps.status(429, "rate_limit_error", "slow down", headers=[("retry-after", "300")]))
     text = config(upstream.url, ["good-1", "good-2"])
     with Relay(tmp_path, confdir, text) as first:
@@ -137,7 +155,7 @@ def test_a_container_stays_with_the_key_that_it_came_with(
 
 
 @pytest.mark.parametrize("where", ["relay.yaml", "vault"])
-def test_a_key_that_left_and_returns_rests_as_it_was_said_meanwhile(
+def test_a_key_that_left_and_returns_cools_down_as_it_was_said_meanwhile(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, where: str
 ) -> None:
     """Another relay stored its cooldown while it was not here: then nobody listened, so all is read again when it comes back."""
@@ -205,9 +223,9 @@ def test_what_is_over_is_dropped_while_the_relay_runs(alone: Stored, monkeypatch
 
     async def live() -> None:
         await alone.start()
-        sessions.sit("talking", "anthropic", "id", time.time() + 30)
+        sessions.bind("talking", "anthropic", "id", time.time() + 30)
         for number in range(2):  # not only at the start
-            sessions.sit(f"silent {number}", "anthropic", "id", time.time() - 61)
+            sessions.bind(f"silent {number}", "anthropic", "id", time.time() - 61)
             alone.state.remember_resource(f"file_{number}", "anthropic", "id", time.time() - 1)
             async with asyncio.timeout(2):
                 while len(sessions) > 1 or left() != [("talking",)]:  # noqa: ASYNC110
@@ -219,9 +237,11 @@ def test_what_is_over_is_dropped_while_the_relay_runs(alone: Stored, monkeypatch
 def test_a_full_table_of_sessions_does_not_hold_up_requests(alone: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions, now = alone.runtime().sessions, time.time()
     assert sessions is not None
-    seat = {"provider": "anthropic", "key_id": "id", "home": "id", "moves": 1, "since": now, "used": now}
+    binding = {"provider": "anthropic", "key_id": "id", "home": "id", "moves": 1, "since": now, "used": now}
     with closing(State(alone.state.path)) as other:
-        other.save_sessions({"session": f"s{number}", **seat, "warm": 0.0, "cached": 0} for number in range(3 * SLICE))
+        other.save_sessions(
+            {"session": f"s{number}", **binding, "warm": 0.0, "cached": 0} for number in range(3 * SLICE)
+        )
     seen = set[int]()
 
     async def at_once(work: Callable[..., object], *arguments: object) -> object:

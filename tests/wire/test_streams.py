@@ -143,14 +143,14 @@ def test_a_200_kb_stream(start: StartRelay, upstream: FakeUpstream, dial: Dial) 
 def test_headers_of_the_upstream_pass(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
     upstream.script(steps.stream())
     answer = dial(start(keys=KEYS)).ask("POST", "/v1/messages", body=BODY)
-    for name, value in claude.headers():
+    for name, value in claude.headers().items():
         assert answer.header(name.lower()) == value
 
 
 # -- broken after content
 
 BROKEN = {
-    "cut": steps.cut_after_content(2),
+    "cut": steps.after_content(2, steps.cut),
     "reset": steps.stream([claude.start(), claude.BLOCK_START, claude.delta("word 1 "), steps.reset]),
     "cut in an event": steps.stream(
         [claude.start(), claude.BLOCK_START, claude.delta("word 1 "), b"event: content_b", steps.cut]
@@ -160,7 +160,7 @@ BROKEN = {
     "length not kept": steps.stream(
         [claude.start(), claude.BLOCK_START, claude.delta("word 1 "), steps.cut, b"and more"], framing="length"
     ),
-    "idle": steps.stall_after_content(2),
+    "idle": steps.after_content(2, steps.stall),
 }
 
 
@@ -256,7 +256,7 @@ def test_leaving_in_mid_stream_ends_the_attempt(
     way: str,
     leave: Callable[[RawClient], None],
 ) -> None:
-    upstream.script(steps.stall_after_content())
+    upstream.script(steps.fault("stall_late"))
     relay = start(keys=KEYS)
     client = {"base": base_client, "proxy": proxy_client}[way](relay)
     client.post(body=BODY)
@@ -271,7 +271,7 @@ def test_an_http2_client_cancels_one_of_two_streams(
     start: StartRelay, upstream: FakeUpstream, h2_client: Callable[..., H2Client]
 ) -> None:
     go = Signal()
-    upstream.script(steps.stall_after_content(), steps.stream([*EVENTS[:4], go, *EVENTS[4:]]))
+    upstream.script(steps.fault("stall_late"), steps.stream([*EVENTS[:4], go, *EVENTS[4:]]))
     client = h2_client(start(keys=KEYS))
     first = client.request(body=BODY)
     client.until(first, b"word 0")

@@ -95,7 +95,7 @@ def test_everything_goes_on(
     # the vault, relay.yaml, metrics, commands, the listeners
     with contextlib.closing(Vault(relay.database, environ=os.environ)) as vault:
         vault.import_many([NewKey("anthropic", KEYS[1])])
-    relay.wait_for_log("the vault now lends 1 keys", 1, SOON)
+    relay.wait_for_log("keys that the vault issues: 1", 1, SOON)
     assert {ask(client).status for _ in range(2)} == {200}
     assert KEYS[1] in upstream.used_keys()
     relay.write_config(

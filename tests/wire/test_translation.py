@@ -11,7 +11,7 @@ from typing import Any
 import anthropic
 import pytest
 
-from claude_relay.core.formats.writer import FOREIGN
+from claude_relay.core.formats.answer_blocks import FOREIGN
 from claude_relay.proxy.provider.memories import MOST
 from claude_relay.proxy.request.translating import Translator
 
@@ -147,7 +147,7 @@ def test_gemini_gets_its_signatures_back(
         foreign.gemini_stream(foreign.gemini_chunk([{"text": "Rain."}], "STOP")),
     )
     relay = start(config(providers={"gemini": other(upstream, "gemini")}))
-    translator: Translator = relay.master.addons.get("claude_relay").translator
+    translator: Translator = relay.master.addons.get("claude_relay").parts.translator
     translator.memories.most = at_hand
     first = {"role": "user", "content": "How is the weather in Bonn?"}
     with ask(relay).messages.stream(**turns(first)) as stream:

@@ -47,7 +47,7 @@ def in_force(relay: Relay) -> dict[str, Any]:
 
     def look() -> dict[str, Any]:
         addon = relay.master.addons.get("claude_relay")
-        runtime, reporting = addon.runtime, addon.books.reporting
+        runtime, reporting = addon.runtime, addon.parts.reporting
         return {
             "config": runtime.config,
             "pools": {n: (p.keys, p.strategy, p.passthrough) for n, p in runtime.pools.items()},
@@ -57,7 +57,7 @@ def in_force(relay: Relay) -> dict[str, Any]:
             "notices": reporting.notifier._settings,
             "upkeep": reporting.upkeep,
             "hosts": tuple(relay.master.options.allow_hosts),
-            "default": addon.default,
+            "default": addon.decider.default,
         }
 
     return relay.on_loop(look)  # type: ignore[no-any-return]
@@ -99,7 +99,7 @@ def test_a_format_module_that_breaks(
     # the vault is followed all the same
     with contextlib.closing(Vault(running.database, environ=os.environ)) as vault:
         vault.import_many([NewKey("first", KEYS[3])])
-    running.wait_for_log("the vault now lends 1 keys", 1, SOON)
+    running.wait_for_log("keys that the vault issues: 1", 1, SOON)
     assert {ask(client).status for _ in range(2)} == {200}
     assert set(upstream.used_keys()) == {KEYS[0], KEYS[3]}
     # and the next good edit applies
@@ -280,7 +280,7 @@ def test_what_nobody_expected_changes_nothing_either(
     assert upstream.used_keys() == KEYS[:2]
 
 
-def test_rests_of_keys_that_come_with_an_edit(running: Relay, upstream: FakeUpstream, base_client: Base) -> None:
+def test_cooldowns_of_keys_that_come_with_an_edit(running: Relay, upstream: FakeUpstream, base_client: Base) -> None:
     """A key that was in the file before, and rests: its cooldown is in the database only, when the provider comes back."""
     upstream.for_key(KEYS[0], steps.status(429, "rate_limit_error", "slow", headers=[("retry-after", "300")]))
     client = base_client(running)

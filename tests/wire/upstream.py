@@ -20,11 +20,10 @@ import contextlib
 import re
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 
 import h2.config
@@ -35,11 +34,11 @@ import h2.exceptions
 import h2.settings
 from hyperframe.frame import GoAwayFrame
 
+from claude_relay.cli.fake import server
+from claude_relay.cli.fake.server import PATIENCE
+
 Headers = list[tuple[str, str]]
-PATIENCE = 5.0
-"""Seconds a test waits for something that should have happened long ago."""
 NOT_IN_H2 = ("transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade")
-LINGER_RESET = struct.pack("ii", 1, 0)
 
 
 class ClientGone(Exception):
@@ -207,10 +206,7 @@ class _Connection(asyncio.Protocol):
         self.transport.write(data)
 
     def reset(self) -> None:
-        raw = self.transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
-        self.transport.abort()
+        server.reset(self.transport)
 
 
 class _Http1:
@@ -307,14 +303,12 @@ class _Answer1(Exchange):
         names = {n.lower(): v for n, v in headers}
         self.chunked = "chunked" in names.get("transfer-encoding", "")
         self.until_close = not self.chunked and "content-length" not in names and status not in (204, 304)
-        lines = [f"HTTP/1.1 {status} Answer", *(f"{n}: {v}" for n, v in headers)]
-        if self.until_close:
-            lines.append("Connection: close")
-        await self.raw("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
+        closing = [("Connection", "close")] if self.until_close else []
+        await self.raw(server.head(status, [*headers, *closing]))
 
     async def send(self, data: bytes) -> None:
         if data:
-            await self.raw(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
+            await self.raw(server.chunk(data) if self.chunked else data)
 
     async def end(self, trailers: Headers | None = None) -> None:
         self.over = True
@@ -508,7 +502,7 @@ class _Answer2(Exchange):
         self.speaker.connection.transport.close()
 
 
-class FakeUpstream:
+class FakeUpstream(server.Serving):
     """A scripted server.
 
     tls         a context (see `certs.Authority.server_context`) whose ALPN decides on HTTP/2
@@ -526,13 +520,11 @@ class FakeUpstream:
     ) -> None:
         from . import steps
 
+        super().__init__(lambda _: _Connection(self), tls)
         self.concurrent, self.window_pause = concurrent, window_pause
-
-        self.tls = tls
         self.default = default or steps.claude_default()
         self.requests: list[Recorded] = []
         self.connections = 0
-        self.open: set[_Connection] = set()
         self._queue: deque[Step] = deque()
         self._by_key: dict[str, list[Step]] = {}
         self._changed = threading.Condition()
@@ -540,22 +532,9 @@ class FakeUpstream:
         self.failures: list[BaseException] = []
 
     # -- for tests
-    def __enter__(self) -> FakeUpstream:
-        ready: concurrent.futures.Future[int] = concurrent.futures.Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main(ready)), name="fake upstream")
-        self._thread.start()
-        self.port = ready.result(PATIENCE)
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(PATIENCE)
-        assert not self._thread.is_alive(), "the fake upstream does not stop"
+        super().__exit__()
         assert not self.failures, self.failures
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def script(self, *found: Step) -> None:
         """The next requests, whosesoever they are, are answered by these, one after the other."""
@@ -592,25 +571,10 @@ class FakeUpstream:
         return [r.path for r in self.requests]
 
     # -- for connections
-    async def _main(self, ready: concurrent.futures.Future[int]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, ssl=self.tls)
-        ready.set_result(server.sockets[0].getsockname()[1])
-        await self._stop.wait()
-        server.close()
-        for connection in list(self.open):
-            connection.transport.abort()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await server.wait_closed()
-
-    def spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
-        self._tasks.add(task)
         task.add_done_callback(self._finished)
+        self._tasks.add(task)  # the loop alone would let go of it
         return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:

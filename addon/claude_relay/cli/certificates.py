@@ -22,7 +22,7 @@ ADDING = ("NODE_EXTRA_CA_CERTS",)
 REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CA = authority.CERTIFICATE
 BUNDLE = "relay-ca-bundle.pem"
-NO_ROOM = (
+NO_FOLDER = (
     "mitmproxy's folder {} cannot be used: {}. Name one of your own with: --set confdir=DIR (the same for the relay)"
 )
 HOSTS = Intercept().hosts
@@ -33,7 +33,7 @@ def ensure_ca(confdir: Path, hosts: Sequence[str] = HOSTS) -> Path:
     path = confdir / CA
     if not os.path.isfile(path):
         if found := authority.obstacle(confdir):
-            raise Failure(NO_ROOM.format(*found))
+            raise Failure(NO_FOLDER.format(*found))
         try:
             authority.ensure(confdir, hosts)
         except (OSError, ValueError) as error:
@@ -50,7 +50,7 @@ def ensure_bundle(confdir: Path, foreign: Sequence[Path] = (), hosts: Sequence[s
         try:
             _replace(path, content)
         except OSError as error:
-            raise Failure(NO_ROOM.format(confdir, error.strerror)) from None
+            raise Failure(NO_FOLDER.format(confdir, error.strerror)) from None
     return path
 
 

@@ -25,8 +25,14 @@ def _missing(name: str) -> click.Command:
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
         """Part of the repository, not of the installed package."""
-        raise Failure(
-            f"'{name}' needs a checkout of Claude Relay's repository: run its scripts there. The installed package is without it."
-        )
+        raise no_checkout()
 
     return command
+
+
+def no_checkout() -> Failure:
+    """What the running command says where there is none."""
+    name = click.get_current_context().command_path
+    return Failure(
+        f"'{name}' needs a checkout of Claude Relay's repository: run it there. The installed package is without it."
+    )

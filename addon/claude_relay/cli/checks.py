@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import sqlite3
 import sys
 from collections import Counter
@@ -20,11 +19,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from claude_relay.core.config import LOOPBACK, Config, ConfigError, literals
-from claude_relay.core.config.locate import ADDON, command, overlooked, state_folder, usual_file
+from claude_relay.core.config import LOOPBACK, Address, Config, ConfigError, literals
+from claude_relay.core.config.listening import far, near
+from claude_relay.core.config.locate import overlooked, state_folder, usual_file
+from claude_relay.core.config.mistaken import mistaken
+from claude_relay.core.installation import ADDON, command
 from claude_relay.store import authority as ca
 from claude_relay.store.db import database as store
-from claude_relay.store.db.folders import LITTLE
+from claude_relay.store.db.folders import refusal, shortage
 from claude_relay.store.db.migrations import MIGRATIONS
 from claude_relay.store.vault.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
 from claude_relay.store.vault.vault import Vault, VaultError
@@ -83,9 +85,9 @@ def packages(lock: Path = LOCK) -> Iterator[Check]:
 def locked(text: str) -> dict[str, tuple[set[str], bool]]:
     """Name → the versions a lock file allows, and whether the package is needed everywhere (no marker)."""
     pins: dict[str, tuple[set[str], bool]] = {}
-    for name, pinned, rest in _PIN.findall(text):
+    for name, pinned, conditions in _PIN.findall(text):
         versions, everywhere = pins.get(name, (set(), False))
-        pins[name] = (versions | {pinned}, everywhere or ";" not in rest)
+        pins[name] = (versions | {pinned}, everywhere or ";" not in conditions)
     return pins
 
 
@@ -112,7 +114,7 @@ def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
     counts = ", ".join(f"{name}: {_keys(count)}" for name, count in keys.items())
     yield Check("configuration", OK, f"{place}; {counts}")
     if other := overlooked(source.path, Path.cwd()):
-        yield Check("configuration", WARN, f"./{other.name} is not in force", f"to use it: RELAY_CONFIG=./{other.name}")
+        yield Check("configuration", WARN, f"./{other.name} is not used", f"to use it: RELAY_CONFIG=./{other.name}")
     for line, name, where in literals(source.text):
         what = f"a key of {name}" if name else where
         write = f'keys: ["${{{_variable(name)}_API_KEYS}}"]' if name else f'{where}: "${{RELAY_{_variable(where)}}}"'
@@ -125,10 +127,23 @@ def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
             yield Check("keys", WARN, f"{name} has no key and refuses its requests", remedy)
         if provider.base_url.startswith("http://") and not _is_local(provider.base_url):
             yield Check("keys", WARN, f"{name} gets its keys unencrypted", "use https:// in its base_url")
+    for mistake in mistaken(config):
+        yield Check("configuration", WARN, *mistake)
+    if kinds := ", ".join(dict.fromkeys(rule.fault for rule in config.faults)):
+        remedy = "for work, take `faults` out of relay.yaml"
+        yield Check("faults", WARN, f"requests fail on purpose: {kinds}", remedy)
     for name, address in listeners(config):
         if address.host not in LOOPBACK:
-            found = f"listen.{name} is open to the network: whoever reaches {address} spends the keys"
-            yield Check("listeners", WARN, found, "listen on 127.0.0.1")
+            yield _open_listener(name, address)
+
+
+def _open_listener(name: str, address: Address) -> Check:
+    if name in ("proxy", "base_url"):
+        found = f"listen.{name} is open to the network: programs on other machines need a client key at {address}"
+        return Check("listeners", OK, found, f"make one: {command('clients')} add NAME")
+    return Check(
+        "listeners", WARN, f"listen.{name} is open to the network: anybody reads {address}", "listen on 127.0.0.1"
+    )
 
 
 def relay(found: Found) -> Iterator[Check]:
@@ -150,16 +165,16 @@ def relay(found: Found) -> Iterator[Check]:
         yield Check("relay", OK, f"another one runs over this database: {row.config or 'defaults'}, at {at}")
 
 
-def health(found: Found) -> Iterator[Check]:
+def health(found: Found, source: Source) -> Iterator[Check]:
     """What the relay that runs says of itself: its /healthz."""
-    said = running_health(found.row) if found.row is not None and found.is_here else None
+    said = running_health(found, source)
     if said is None:
         return
     serves, problems = said
     for problem in problems:
         yield Check("health", WARN if serves else FAIL, problem)
     if not problems:
-        yield Check("health", OK, "the relay says that all is well")
+        yield Check("health", OK, "the relay reports no problem")
 
 
 def _variable(name: str) -> str:
@@ -179,7 +194,7 @@ def listening(source: Source) -> Iterator[Check]:
     for name, address in listeners(source.config):
         reason = why_not(address)
         if reason is None:
-            yield Check(name, OK, f"{address} is free; no relay runs there")
+            yield Check(name, OK, f"{address} is free")
         elif is_relay(name, address.reachable, source.config.intercept.hosts[0]):
             yield Check(name, OK, f"a relay listens on {address}")
         else:
@@ -216,10 +231,10 @@ def authority(confdir: Path, hosts: Sequence[str] = (), *, now: datetime | None 
 def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:
     """Does this shell lead its programs through the relay, and do they trust it?"""
     proxy, base_url = config.listen.proxy, config.listen.base_url
-    if base_url and environ.get("ANTHROPIC_BASE_URL", "").rstrip("/") == base_url.url:
+    if base_url and environ.get("ANTHROPIC_BASE_URL", "").rstrip("/") in _urls(config, base_url):
         return Check("shell", OK, "ANTHROPIC_BASE_URL leads to the relay")
     used = environ.get("https_proxy") or environ.get("HTTPS_PROXY") or ""
-    if not proxy or used.rstrip("/") != proxy.url:
+    if not proxy or used.rstrip("/") not in _urls(config, proxy):
         found = "programs of this shell do not go through the relay"
         return Check(
             "shell", WARN, found, f'eval "$({command("env")})"\nor for one program: {command("env")} -- claude'
@@ -231,6 +246,10 @@ def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:
         found = f"HTTPS_PROXY leads to the relay, but its CA is not in {', '.join(distrusting)}"
         return Check("shell", FAIL, found, f'eval "$({command("env")})"')
     return Check("shell", OK, "HTTPS_PROXY leads to the relay, and its CA is trusted")
+
+
+def _urls(config: Config, address: Address) -> tuple[str, ...]:
+    return address.url, near(config.listen, address), far(config.listen, address)
 
 
 def _trusts(environ: Mapping[str, str], name: str, confdir: Path) -> bool:
@@ -245,6 +264,9 @@ def database(path: Path) -> Check:
     remedy = "set `database` in relay.yaml to a file in a folder that you may write to"
     if not path.exists():
         return _new_database(path, remedy)
+    room = _room(path)
+    if room and room.status == FAIL:
+        return room
     try:
         with closing(store.connect(path, patience=1.0)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -255,13 +277,20 @@ def database(path: Path) -> Check:
     known = {step.__name__ for step in MIGRATIONS}
     if applied - known:
         return Check("database", FAIL, f"{path} was written by a newer version", "update Claude Relay")
-    free = shutil.disk_usage(path.parent).free
-    if free < LITTLE:
-        return Check(
-            "database", WARN, f"{path}: its disk is full, {free / 1e6:.0f} MB are left", "make room on the disk"
-        )
+    if room:
+        return room
     pending = f", {len(known - applied)} change(s) of tables at the next start" if known - applied else ""
     return Check("database", OK, f"{path}, {path.stat().st_size / 1e6:.1f} MB{pending}")
+
+
+def _room(path: Path) -> Check | None:
+    """None: there is some."""
+    folder = path.parent
+    if why := refusal(folder):
+        return Check("database", FAIL, f"{path}: {why}; requests go on, but what they use may be lost", "make room")
+    if why := shortage(folder):
+        return Check("database", WARN, f"{path}: {why}", "make room")
+    return None
 
 
 def vault(path: Path, environ: Mapping[str, str]) -> Check:
@@ -295,7 +324,7 @@ def _new_database(path: Path, remedy: str) -> Check:
     if folder == state_folder(os.environ):  # made at the first start, with what is missing above it
         folder = next(above for above in (folder, *folder.parents) if above.exists())
     if folder.is_dir() and os.access(folder, os.W_OK):
-        return Check("database", OK, f"{path} will be made at the first start")
+        return _room(folder / path.name) or Check("database", OK, f"{path} will be made at the first start")
     return Check("database", FAIL, f"{path} cannot be made: its folder is missing or may not be written to", remedy)
 
 

@@ -17,20 +17,21 @@ from types import FrameType
 
 import click
 
-from claude_relay.core.config.locate import command
+from claude_relay.core.installation import command
 
 from .checkout import of_checkout
 from .console.screen import Screen
-from .demonstration.asking import Doors, send
-from .demonstration.cast import ASKS, Ask
-from .demonstration.relaying import Relaying
-from .demonstration.telling import Teller
-from .demonstration.upstream import FakeClaude
+from .demonstration.cast import REQUESTS, DemoRequest
+from .demonstration.claude import FakeClaude
+from .demonstration.client import Doors, send
+from .demonstration.presenter import Presenter
+from .demonstration.relaying import Relaying, configuration
 from .usage import usage
 
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 NEXT = f"""\
-Every request got its answer; no program has seen a failed try. The same with keys of yours:
+Every request got its answer; no program has seen a failed try.
+The same with keys of yours:
 
   export ANTHROPIC_API_KEYS=sk-ant-…,sk-ant-…
   {command("relay")}
@@ -61,18 +62,18 @@ def demo(context: click.Context) -> None:
 demo.add_command(of_checkout("simulation.command", "keys"))
 
 
-def play(console: Screen, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> bool:
+def play(console: Screen, requests: Sequence[DemoRequest] = REQUESTS, *, pace: float = 1.0) -> bool:
     """The whole demo. True when every request was answered with 200. `pace`: 0.0 leaves out what is for the eye only."""
     with (
         tidy_endings() as ending,
         tempfile.TemporaryDirectory(prefix="claude-relay-demo-") as folder,
         FakeClaude(pace) as claude,
-        Relaying(claude.url, Path(folder)) as relay,
+        Relaying(Path(folder), configuration(claude.url)) as relay,
     ):
         doors = Doors(relay.base_port, relay.proxy_port, relay.ca)
-        teller = Teller(console, relay.database)
-        teller.introduce(claude.url, doors)
-        good = ask_all(asks, teller, doors, ending)
+        presenter = Presenter(console, relay.database)
+        presenter.introduce(claude.url, doors)
+        good = send_all(requests, presenter, doors, ending)
         show_usage(console, relay.database)
     if good:
         console.print(NEXT, soft_wrap=True, end="")
@@ -81,15 +82,15 @@ def play(console: Screen, asks: Sequence[Ask] = ASKS, *, pace: float = 1.0) -> b
     return good
 
 
-def ask_all(asks: Sequence[Ask], teller: Teller, doors: Doors, ending: Ending) -> bool:
+def send_all(requests: Sequence[DemoRequest], presenter: Presenter, doors: Doors, ending: Ending) -> bool:
     """All requests, one after the other. True when all were answered well."""
     good = True
-    for number, ask in enumerate(asks, 1):
+    for number, request in enumerate(requests, 1):
         ending.check()
         agent = f"claude-relay-demo/{number}"
-        with teller.waiting(number, ask) as hear:
-            answer = send(ask, doors, agent, hear)
-        teller.tell(number, ask, answer, agent)
+        with presenter.waiting(number, request) as hear:
+            answer = send(request, doors, agent, hear)
+        presenter.show(number, request, answer, agent)
         good = good and answer.good
     return good
 

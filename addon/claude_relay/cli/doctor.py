@@ -1,12 +1,11 @@
 """`doctor`: every check in one table, each with what to do about it.
 
-The checks themselves are in `checks` (this machine) and `reach` (the network).
+The checks themselves are in `checks` (this machine), `encryption` and `reach` (the network).
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +19,8 @@ from .checks import FAIL, OK, WARN, Check
 from .console import running
 from .console.common import CONFIG_HELP, confdir, read_config, read_for_clients
 from .console.terminal import echo_json
+from .console.width import columns
+from .encryption import encryption
 from .env import of_relay
 
 MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
@@ -35,7 +36,7 @@ def doctor(as_json: bool, config: str | None, settings: tuple[str, ...]) -> None
     \b
     Examples:
       scripts/doctor
-      scripts/env -- scripts/doctor        what a client's environment lacks
+      scripts/env -- scripts/doctor   what a client's environment lacks
       scripts/doctor --json
     """
     found = list(examine(config, settings))
@@ -60,8 +61,9 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     relay = running.find(source, source.config.database)
     yield from checks.configuration(source, relay)
     yield from checks.relay(relay)
-    yield from checks.health(relay)
+    yield from checks.health(relay, source)
     yield from checks.listening(source)
+    yield from encryption(source.config)
     folder = confdir([*of_relay(relay, settings), *settings])
     yield checks.authority(folder, source.config.intercept.hosts)
     yield checks.shell(source.config, folder, os.environ)
@@ -79,8 +81,10 @@ def _running_anyway(config: str | None) -> Iterator[Check]:
 
 def show(found: Iterable[Check]) -> None:
     """The table."""
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from .console.screen import Screen
 
@@ -89,8 +93,11 @@ def show(found: Iterable[Check]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for check in found:
-        marked = zip(["[dim]→[/]", *" " * len(check.remedy)], check.remedy.splitlines(), strict=False)
-        remedy = "".join(f"\n{mark} {escape(line)}" for mark, line in marked)
-        table.add_row(MARKS[check.status], escape(check.name), escape(check.found) + remedy)
-    roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200  # a pipe has no edge
-    Screen(highlight=False, width=roomy).print(table)
+        remedy = Table.grid(padding=(0, 1))
+        remedy.add_column(style="dim", no_wrap=True)
+        remedy.add_column(overflow="fold")
+        for number, line in enumerate(check.remedy.splitlines()):
+            remedy.add_row("" if number else "→", escape(line))
+        said = Text(check.found, overflow="fold")
+        table.add_row(MARKS[check.status], escape(check.name), Group(said, remedy) if check.remedy else said)
+    Screen(highlight=False, width=columns()).print(table)

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from claude_relay.core.config import Address, Config, locate
+from claude_relay.core.config import Address, Config
+from claude_relay.core.config.listening import near
+from claude_relay.core.installation import command as called
 from claude_relay.store import authority
 from claude_relay.store.shared.relays import RelayRow
 
@@ -22,9 +24,9 @@ from . import certificates, pools
 from .console import running
 from .console.common import CONFIG_HELP, Source, become, confdir, give_up, load_source, mitm_option, read_for_clients
 from .console.running import Found
+from .console.shells import SAME, SHELLS, lines
 from .console.taking_back import PLACEHOLDER, Changes, applied, changes, original, taken_back
 from .console.terminal import Failure, echo
-from .shells import SAME, SHELLS, lines
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 OWN = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
@@ -67,10 +69,10 @@ def env(
         # As bytes: a value that was there before need not be text.
         click.echo(os.fsencode("\n".join(lines(found, shell))))
     elif unset:
-        say(f"nothing to take back: {locate.command('env')} has set nothing in this shell")
+        say(f"nothing to take back: {called('env')} has set nothing in this shell")
     if sys.stdout.isatty() and found:
         form = SHELLS[SAME.get(shell, shell)].evaluate
-        words = locate.command("env") + (" --unset" if unset else " --base-url" if base_url else "")
+        words = called("env") + (" --unset" if unset else " --base-url" if base_url else "")
         echo(
             f"To {'take them back' if unset else 'set them'} in this shell: {form.format(command=words)}",
             err=True,
@@ -85,17 +87,17 @@ def through_relay(base_url: bool, config: str | None, settings: Sequence[str], *
     if relay.row is None:
         if source.lacks is not None and not source.listens:
             give_up(source.lacks)
-        say(relay.why)
+        say(relay.in_lines)
     before = original(os.environ)
     if base_url:
-        found = {"ANTHROPIC_BASE_URL": place("base_url", source, relay.row).url}
+        found = {"ANTHROPIC_BASE_URL": near(source.config.listen, place("base_url", source, relay.row))}
     else:
-        found = {"HTTPS_PROXY": place("proxy", source, relay.row).url}
+        found = {"HTTPS_PROXY": near(source.config.listen, place("proxy", source, relay.row))}
         folder, hosts = confdir([*of_relay(relay, settings), *settings]), source.config.intercept.hosts
         found |= certificates.variables(before, folder, hosts)
         if why := authority.misfit(folder, hosts):
             say(why)
-        tell_of_other_proxy(before, found["HTTPS_PROXY"], once=once)
+        report_other_proxy(before, found["HTTPS_PROXY"], once=once)
     found |= {"NO_PROXY": no_proxy(source.config, before)} | credential(source.config, before, relay.row)
     return changes(with_lower_case(found, before), os.environ)
 
@@ -113,7 +115,7 @@ def place(name: str, source: Source, row: RelayRow | None) -> Address:
         address = Address.parse(listener)
     if address is None:
         of = "relay.yaml" if row is None else "the running relay"
-        other = "leave out --base-url" if name == "base_url" else f"use: {locate.command('env')} --base-url"
+        other = "leave out --base-url" if name == "base_url" else f"use: {called('env')} --base-url"
         raise Failure(f"listen.{name} is off in {of}; set it, or {other}")
     return address
 
@@ -125,12 +127,12 @@ def of_relay(relay: Found, settings: Sequence[str]) -> list[str]:
     return [f"confdir={relay.row.confdir}"] if relay.row is not None and relay.is_here and not named else []
 
 
-def tell_of_other_proxy(environ: Mapping[str, str], ours: str, *, once: bool) -> None:
+def report_other_proxy(environ: Mapping[str, str], ours: str, *, once: bool) -> None:
     """Say that a proxy which the shell had is replaced."""
     for name in ("https_proxy", "HTTPS_PROXY"):
         other = environ.get(name, "")
         if other and other.rstrip("/") != ours:
-            back = "for this program only" if once else f"{locate.command('env')} --unset brings it back"
+            back = "for this program only" if once else f"{called('env')} --unset brings it back"
             say(f"{name} ({without_password(other)}) is replaced by the relay's; {back}")
             return
 

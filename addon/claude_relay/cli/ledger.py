@@ -13,7 +13,9 @@ from typing import Any
 
 import click
 
-from claude_relay.core.config.durations import seconds
+from claude_relay.core.times import duration
+from claude_relay.store import audit
+from claude_relay.store.audit import Act
 from claude_relay.store.db import upkeep
 from claude_relay.store.db.backup import backup as back_up
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
@@ -22,9 +24,10 @@ from claude_relay.store.ledger.bodies import read as read_bodies
 from claude_relay.store.ledger.export import FORMATS, TABLES
 from claude_relay.store.ledger.export import export as export_rows
 
+from .console.acting import acting
 from .console.common import CONFIG_HELP, load_config, load_database, shown_path
-from .console.terminal import Failure, echo, written_to
-from .when import When
+from .console.terminal import Failure, confirm, echo, written_to
+from .console.when import When
 
 NEEDS_IT_ALONE = (
     "{path} is in use, and it was created by a version whose files cannot shrink meanwhile. End all relays and programs "
@@ -40,7 +43,7 @@ class Period(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Turn the text into seconds; says which forms there are when it cannot."""
         try:
-            return seconds(value)
+            return duration(value)
         except ValueError as error:
             self.fail(f"{value!r} {error}", param, ctx)
 
@@ -59,7 +62,7 @@ def ledger() -> None:
     \b
     Examples:
       scripts/ledger backup /backups/relay.db
-      scripts/ledger export november.csv.gz --since 2026-11-01 --until 2026-12-01
+      scripts/ledger export week.csv.gz --since 7d
       scripts/ledger prune --keep 90d
     """
 
@@ -68,7 +71,7 @@ def ledger() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @database_options
 def backup(file: Path, database: Path | None, config: str | None) -> None:
-    """Copy the database as it is now to FILE, which is replaced once the copy is whole and checked.
+    """Copy the database as it is now to FILE, which is replaced once the copy is complete and checked.
 
     The vault's keys are in the copy, sealed. The secret that opens them is not: keep RELAY_SECRET, the system's keyring or
     the file `….secret` beside the database elsewhere, or the keys of the backup are lost.
@@ -78,8 +81,8 @@ def backup(file: Path, database: Path | None, config: str | None) -> None:
       scripts/ledger backup /backups/relay.db
     """
     path = database or load_database(config)
-    with _explained(path), _progress("Copying") as told:
-        size = back_up(path, file, progress=told)
+    with _explained(path), _progress("Copying") as report:
+        size = back_up(path, file, progress=report)
     echo(f"{shown_path(file)}: {_bytes(size)}, checked. The vault's secret is not in it.")
 
 
@@ -101,17 +104,17 @@ def export(
 ) -> None:
     """Write rows to FILE: .csv, .jsonl or .parquet; the first two packed when .gz follows. `-`: the standard output.
 
-    Attempts go by the time of their request. Parquet needs pyarrow: pip install 'mitmproxy-claude-relay[parquet]'.
+    Attempts go by the time of their request. Parquet needs the extra `parquet`.
 
     \b
     Examples:
-      scripts/ledger export november.csv.gz --since 2026-11-01 --until 2026-12-01
+      scripts/ledger export november.csv.gz --since 2026-11-01
       scripts/ledger export attempts.parquet --table attempts
       scripts/ledger export - --format jsonl --since 1h | jq .served_model
     """
     path = database or load_database(config)
-    with _explained(path), _progress("Writing rows") as told, written_to(file) as target:
-        written = export_rows(path, target, table=table, form=form, since=since, until=until, progress=_summed(told))
+    with _explained(path, to_stdout=str(file) == "-"), _progress("Writing rows") as report, written_to(file) as target:
+        written = export_rows(path, target, table=table, form=form, since=since, until=until, progress=_summed(report))
     echo(f"{shown_path(file)}: {written:,} {table}", err=str(file) == "-")
 
 
@@ -137,15 +140,14 @@ def prune(ctx: click.Context, keep: float | None, yes: bool, database: Path | No
     bodies_keep = settings.ledger.bodies.keep if settings.ledger.bodies else None
     now = time.time()
     if period is not None and keep is not None and not yes:
-        click.confirm(
-            f"Delete all that is older than {_date(now - period)} from {shown_path(path)}?", abort=True, err=True
-        )
+        confirm(f"Delete all that is older than {_date(now - period)} from {shown_path(path)}?")
     with _explained(path):
-        with _progress("Deleting") as told:
-            gone = upkeep.prune(path, keep=period, bodies_keep=bodies_keep, now=now, progress=_summed(told))
-        room = _give_back(path, upkeep.SPARE)
+        _note(path, "prune", older_than=None if period is None else _date(now - period))
+        with _progress("Deleting") as report:
+            gone = upkeep.prune(path, keep=period, bodies_keep=bodies_keep, now=now, progress=_summed(report))
+        space = _give_back(path, upkeep.SPARE)
     counts = f"{gone.requests:,} requests, {gone.attempts:,} attempts and {gone.bodies:,} bodies"
-    echo(f"{shown_path(path)}: {counts} deleted. {_room(room)}")
+    echo(f"{shown_path(path)}: {counts} deleted. {_space_line(space)}")
 
 
 @ledger.command()
@@ -162,14 +164,15 @@ def vacuum(database: Path | None, config: str | None) -> None:
     """
     path = database or load_database(config)
     with _explained(path):
+        _note(path, "vacuum")
         try:
             with _progress("Rewriting"):
-                room = upkeep.vacuum(path)
+                space = upkeep.vacuum(path)
         except upkeep.InUse:
             if not upkeep.can_shrink(path):
                 raise Failure(NEEDS_IT_ALONE.format(path=shown_path(path))) from None
-            room = _give_back(path, 0.0)
-    echo(f"{shown_path(path)}: {_room(room)}")
+            space = _give_back(path, 0.0)
+    echo(f"{shown_path(path)}: {_space_line(space)}")
 
 
 @ledger.command(short_help="Print what was sent and answered for one request.")
@@ -203,23 +206,29 @@ def _title(stored: StoredBody) -> str:
 
 
 def _give_back(path: Path, spare: float) -> upkeep.Vacuumed:
-    with _progress("Freeing") as told:
+    with _progress("Freeing") as report:
         first: list[int] = []
 
         def left(pages: int) -> None:
             first[:] = first or [pages]
-            told(first[0] - pages, first[0])
+            report(first[0] - pages, first[0])
 
         return upkeep.give_back(path, spare=spare, progress=left)
 
 
-def _room(room: upkeep.Vacuumed) -> str:
-    spare = f", {_bytes(room.spare)} of it free for new rows" if room.spare else ""
-    return f"{_bytes(room.before)} before, {_bytes(room.after)} now{spare}."
+def _note(path: Path, act: str, **values: str | None) -> None:
+    """In the audit log before it begins: it takes many transactions."""
+    audit.record(path, acting(), Act(act, "ledger", path.name, None, values))
+
+
+def _space_line(space: upkeep.Vacuumed) -> str:
+    spare = f", {_bytes(space.spare)} of it free for new rows" if space.spare else ""
+    return f"{_bytes(space.before)} before, {_bytes(space.after)} now{spare}."
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, *, to_stdout: bool = False) -> Iterator[None]:
+    """`to_stdout`: that it cannot be written is no matter of the database's."""
     try:
         yield
     except MissingDatabase:
@@ -227,6 +236,8 @@ def _explained(path: Path) -> Iterator[None]:
     except StoreError as error:
         raise Failure(str(error)) from None
     except (sqlite3.Error, OSError) as error:
+        if to_stdout and isinstance(error, OSError):
+            raise
         raise Failure(explain(path, error)) from None
 
 
@@ -246,13 +257,13 @@ def _progress(title: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _summed(told: Callable[[int, int | None], None]) -> Callable[[int], None]:
+def _summed(report: Callable[[int, int | None], None]) -> Callable[[int], None]:
     done = 0
 
     def more(count: int) -> None:
         nonlocal done
         done += count
-        told(done, None)
+        report(done, None)
 
     return more
 

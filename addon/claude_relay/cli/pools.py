@@ -43,7 +43,7 @@ def wants_own(config: Config, row: RelayRow | None) -> list[str]:
 
 
 def vault_keys(path: Path) -> Counter[str]:
-    """How many keys of the vault may be lent, by provider. None when the file cannot be read: `doctor` says why."""
+    """How many keys of the vault may be issued, by provider. None when the file cannot be read: `doctor` says why."""
     try:
         keys = Vault(path, environ={}).list()
     except VaultError:

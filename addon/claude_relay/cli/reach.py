@@ -6,13 +6,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from queue import Empty, SimpleQueue
 from time import monotonic
-from urllib.parse import urlsplit
 
 from claude_relay.core.config import Config, OutboundProxy, Provider, WayOut, way_out, way_to
-from claude_relay.upstream.connection import FAILURES, dial, said, secured
+from claude_relay.upstream.connection import FAILURES, Connection, said
 
 from .checks import FAIL, OK, WARN, Check
 from .console.taking_back import original
@@ -41,12 +39,10 @@ def providers(config: Config, limit: float = LIMIT, environ: Mapping[str, str] =
 
 def knock(provider: Provider, limit: float = LIMIT, way: WayOut | None = None) -> str:
     """What keeps a connection from coming about; empty when it did. `way`: what the environment says, by default this process's."""
-    url = urlsplit(provider.base_url)
-    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     try:
-        with closing(dial(host, port, _way(provider, way or WayOut.of(original(os.environ))), limit)) as connection:
-            if url.scheme == "https":
-                secured(connection, host).close()
+        proxy = _way(provider, way or WayOut.of(original(os.environ)))
+        with Connection(provider.base_url, proxy, limit) as connection:
+            connection.open()
     except FAILURES as error:
         return said(error)
     return ""
@@ -68,7 +64,7 @@ def _collect(done: SimpleQueue[tuple[str, str]], count: int, until: float) -> di
 
 
 def _check(name: str, provider: Provider, proxy: OutboundProxy | None, reason: str) -> Check:
-    way = f"{provider.base_url}{f' through {proxy.told}' if proxy else ''}"
+    way = f"{provider.base_url}{f' through {proxy.label}' if proxy else ''}"
     if not reason:
         return Check(f"provider {name}", OK, f"{way} can be reached")
     setting = "base_url" if proxy is None else "proxy"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,13 +10,18 @@ from pathlib import Path
 import click
 
 from claude_relay.core.accounting.pricing import Prices
+from claude_relay.core.times import iso
+from claude_relay.store import audit
+from claude_relay.store.audit import Act
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.ledger.reprice import Repriced, Unpriced
 from claude_relay.store.ledger.reprice import reprice as work
 
+from .console.acting import acting
 from .console.common import CONFIG_HELP, load_config
 from .console.terminal import Failure, echo, echo_json
-from .when import When
+from .console.when import When
+from .console.width import columns
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, short_help="Work out anew what requests cost.")
@@ -54,8 +57,11 @@ def reprice(
     urls = {name: provider.base_url for name, provider in settings.providers.items()}
     with _bar() as progress:
         try:
+            path = database or settings.database
+            span = {"since": iso(since) if since else None, "until": iso(until) if until else None}
+            audit.record(path, acting(), Act("reprice", "ledger", path.name, None, span))
             done = work(
-                database or settings.database,
+                path,
                 Prices(settings.prices),
                 since=since,
                 until=until,
@@ -103,5 +109,4 @@ def show_unpriced(models: Sequence[Unpriced]) -> None:
     table.add_column("requests", justify="right")
     for provider, model, requests in models:
         table.add_row(Text(provider or "(none)"), Text(model or "(no model)"), f"{requests:,}")
-    roomy = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 160  # a pipe has no edge
-    Screen(highlight=False, width=roomy).print(table)
+    Screen(highlight=False, width=columns()).print(table)

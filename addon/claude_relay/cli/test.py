@@ -18,7 +18,9 @@ from pathlib import Path
 
 import click
 
-from claude_relay.core.config.locate import ADDON
+from claude_relay.core.installation import ADDON
+
+from .checkout import no_checkout
 
 CHECKS = (
     ("ruff", "check", "."),
@@ -51,7 +53,7 @@ def test(pytest: tuple[str, ...], newest: bool) -> None:
     """
     root = ADDON.parent
     if not (root / "tests").is_dir():
-        raise click.ClickException("the tests are not part of the installed package; run scripts/test in a checkout")
+        raise no_checkout()
     if newest:
         sys.exit(_with_the_newest(root, pytest or (*ON_MITMPROXY, *SIDE_BY_SIDE)))
     failed: list[tuple[str, ...]] = (

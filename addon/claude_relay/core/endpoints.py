@@ -37,24 +37,48 @@ _ALSO = "/api"
 
 
 class Page(StrEnum):
-    """What the relay itself has at its base URL: never lent a key, never sent upstream."""
+    """What the relay itself has at its base URL: never gets a key, never sent upstream."""
 
     HEALTH = "health"
+    WELCOME = "welcome"
+    """For a person who opens the address in a browser."""
+    OAUTH_METADATA = "oauth_metadata"
+    """Where people sign in: https://www.rfc-editor.org/rfc/rfc8414"""
+    DEVICE_AUTHORIZATION = "device_authorization"
+    TOKEN = "token"
+    REVOKE = "revoke"
+    DEVICE = "device"
+    """Where a person confirms a code, in a browser."""
+    USAGE = "usage"
+    SETTINGS = "settings"
+    OTLP = "otlp"
+    """Telemetry of clients: OTLP over HTTP."""
+    ME = "me"
+    CA_PEM = "ca_pem"
+    """The certificate of the CA that clients of the proxy must trust."""
     UNBUILT = "unbuilt"
-    """There is nothing at it yet."""
+    """There is nothing at it."""
 
 
+PRIVATE = frozenset({Page.DEVICE_AUTHORIZATION, Page.TOKEN})
+"""Pages whose answers hold codes or tokens: no flow shows them."""
 _PAGES = {
+    "/.well-known/oauth-authorization-server": Page.OAUTH_METADATA,
+    "/api/oauth/usage": Page.USAGE,
+    "/device": Page.DEVICE,
     "/health": Page.HEALTH,
-    "/v1/health": Page.HEALTH,
-    "/api/oauth/usage": Page.UNBUILT,
-    "/device": Page.UNBUILT,
-    "/managed/settings": Page.UNBUILT,
+    "/managed/settings": Page.SETTINGS,
     "/oauth": Page.UNBUILT,
+    "/oauth/device_authorization": Page.DEVICE_AUTHORIZATION,
+    "/oauth/revoke": Page.REVOKE,
+    "/oauth/token": Page.TOKEN,
     "/relay": Page.UNBUILT,
-    "/v1/logs": Page.UNBUILT,
-    "/v1/metrics": Page.UNBUILT,
-    "/v1/traces": Page.UNBUILT,
+    "/relay/ca.pem": Page.CA_PEM,
+    "/relay/me": Page.ME,
+    "/v1/health": Page.HEALTH,
+    "/v1/logs": Page.OTLP,
+    "/v1/metrics": Page.OTLP,
+    "/v1/traces": Page.OTLP,
 }
 _BELOW = ("/.well-known/oauth-", *(f"{page}/" for page in _PAGES))
 

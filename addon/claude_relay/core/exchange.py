@@ -30,12 +30,16 @@ class Endpoint(StrEnum):
     """Everything else: the client's own credential, untouched."""
 
 
+NOTHING = memoryview(b"")
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What routing needs to know of a request. Header names are lower-case.
 
     prefix      stands for the conversation when the client names no session: a hash of what all its turns begin with
-    client      the client's program, from its user agent, e.g. `claude-cli`; empty when it names none
+    client      the name of the client whose key it came with; empty: it came without one
+    program     the client's program, from its user agent, e.g. `claude-cli`; empty when it names none
     background  a side query, such as a title or a summary
     subagent    sent by a sub-agent, not by the conversation that a person sees
     project     what the client works on: as a header says, or the name of Claude Code's working directory
@@ -46,6 +50,7 @@ class Facts:
     unread      nothing is known of what the body says, as it cannot be read: the fields above that stand in it are empty
     stream_unknown  whether a stream is asked for is not known: the answer will tell by what it is
     body        uncompressed, where it holds messages
+    messages    their list as it stands in the body, where that was found on the way; empty: it was not
     tokens      those in the body, as estimated by who read it; None: nobody has
     """
 
@@ -58,6 +63,7 @@ class Facts:
     headers: Mapping[str, str] = field(default_factory=dict)
     prefix: str | None = None
     client: str = ""
+    program: str = ""
     background: bool = False
     subagent: bool = False
     project: str | None = None
@@ -68,11 +74,13 @@ class Facts:
     unread: bool = False
     stream_unknown: bool = False
     body: bytes = field(default=b"", repr=False, compare=False)
+    messages: memoryview = field(default=NOTHING, repr=False, compare=False)
     tokens: int | None = field(default=None, repr=False, compare=False)
 
     def let_go(self) -> None:
         """The request is over: what is large goes, also for others that know of it."""
         object.__setattr__(self, "body", b"")
+        object.__setattr__(self, "messages", NOTHING)
         object.__setattr__(self, "tokens", 0)
 
     @property
@@ -97,9 +105,10 @@ class KeyLimits:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One credential of a provider's pool. `id` is stable over restarts and edits and is what rests hang on.
+    """One credential of a provider's pool. `id` is stable over restarts and edits and is what cooldowns hang on.
 
     proxy  URL of the key's own outbound proxy; it may hold a password
+    group  keys that are kept for certain clients; empty: for all
     """
 
     provider: str
@@ -111,6 +120,7 @@ class Key:
     label: str = ""
     limits: KeyLimits | None = None
     proxy: str | None = field(default=None, repr=False)
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ class Cause(StrEnum):
 
 
 class Length(StrEnum):
-    """How long somebody rests."""
+    """How long a cooldown is."""
 
     NONE = "none"
     STATED = "stated"
@@ -204,7 +214,7 @@ class Length(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an outcome means: a name from the verdict table, and who is to blame. `cooldown_until` is None when nobody rests.
+    """What an outcome means: a name from the verdict table, and what caused it. `cooldown_until` is None when nobody has a cooldown.
 
     cooldown  how long it is, where nobody has said it
     """
@@ -216,11 +226,45 @@ class Verdict:
     cooldown: Length = Length.GROWING
 
 
+class Origin(StrEnum):
+    """Where a request comes from, and what its row in the ledger is to be taken for."""
+
+    CLIENT = "client"
+    REPLAY = "replay"
+    """A recorded one that was sent again by hand."""
+    DUEL = "duel"
+    """A recorded one that several targets were compared by."""
+    FAULT = "fault"
+    """Of whichever origin, it met a fault that was made on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is to go wrong with an attempt, on purpose (`faults`).
+
+    kind        a status that is answered, or a word of `faults.KINDS`
+    after       bytes of the answer's body that come before; None: as `faults` has it
+    lasts       seconds; what they measure hangs on the kind; None: as `faults` has it
+    dispatched  the attempt's request leaves, and it is the provider's answer that suffers; else nothing leaves
+    """
+
+    kind: str
+    after: int | None = None
+    lasts: float | None = None
+    dispatched: bool = False
+
+    def __str__(self) -> str:
+        """As people read it, e.g. `cut after 200 bytes`."""
+        after = "" if self.after is None else f" after {self.after} byte{'' if self.after == 1 else 's'}"
+        return self.kind + after + ("" if self.lasts is None else f" for {self.lasts:g} s")
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try. `key` None: the client's own credential passes through. `because`: the verdict on the try before.
 
     repaired  the request goes without the thoughts of earlier turns, which were refused
+    fault     what is to go wrong with it, on purpose
     """
 
     n: int
@@ -230,6 +274,7 @@ class Attempt:
     because: Verdict | None = None
     probe: bool = False
     repaired: bool = False
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +295,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class PassedOn:
-    """The last outcome is an error that the client should see as it is."""
+    """The last outcome is an error that the client should see as it is; `recast`: in Claude's form, as the upstream has another."""
 
     because: Verdict
+    recast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +309,20 @@ class Refused:
     because: Verdict | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The relay answers with something of its own: a page, an estimate, a list of models."""
+
+
 type Conclusion = Accepted | PassedOn | Refused
-type Step = Attempt | Wait | Conclusion
+"""How a policy ends."""
+type Step = Attempt | Conclusion | Answered
+"""What is decided of a request: the attempt that runs or is about to, or how it ends."""
+
+
+def is_own(step: Step | None) -> bool:
+    """Whether the client gets an answer of the relay's own making."""
+    return isinstance(step, Refused | Answered) or (isinstance(step, PassedOn) and step.recast)
 
 
 def status_class(status: int | None) -> str:

@@ -19,9 +19,8 @@ import msgspec
 
 from .errors import BudgetError, RelayError, clean
 from .exchange import Verdict
-from .times import iso
+from .times import HOUR, iso
 
-HOUR = 3600.0
 MOST_KEYS = 1000
 """Notices that are remembered, so as not to be repeated."""
 
@@ -35,6 +34,7 @@ class Kind(StrEnum):
     ALL_IN_COOLDOWN = "all_in_cooldown"
     PROVIDER_DOWN = "provider_down"
     LOGIN = "login"
+    CACHE_MISS = "cache_miss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +57,22 @@ class Notice:
         """The same for every delivery of this notice."""
         return hashlib.sha256(f"{self.kind}\n{self.key}\n{self.at}".encode()).hexdigest()[:16]
 
-    def body(self, sent_at: float, held_back: int = 0) -> bytes:
+    def body(self, delivered_at: float, held_back: int = 0) -> bytes:
         """As it is posted and handed to the command: JSON.
 
-        sent_at    when this delivery was made, so that a receiver can turn an old one away
-        held_back  how many of its kind were not told since the last that was
+        delivered_at  when this delivery was made, so that a receiver can turn an old one away
+        held_back     how many of its kind were not told since the last that was
         """
-        told = {
+        content = {
             "id": self.id,
             "kind": self.kind.value,
             "key": self.key,
             "text": self.text,
             "at": iso(self.at),
-            "sent_at": int(sent_at),
+            "sent_at": int(delivered_at),
             "held_back": held_back,
         }
-        return msgspec.json.encode(told)
+        return msgspec.json.encode(content)
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Throttle:
     """Keeps notices few: so many of a kind within an hour, and none twice before its time."""
 
     at_most: int
-    told: dict[Kind, deque[float]] = field(default_factory=dict)
+    admitted: dict[Kind, deque[float]] = field(default_factory=dict)
     again: dict[tuple[Kind, str], float] = field(default_factory=dict)
     held: dict[Kind, int] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class Throttle:
         same = (notice.kind, notice.key)
         if notice.at < self.again.get(same, notice.at):
             return False  # known already: nothing is held back
-        times = self.told.setdefault(notice.kind, deque())
+        times = self.admitted.setdefault(notice.kind, deque())
         while times and times[0] <= notice.at - HOUR:
             times.popleft()
         if len(times) >= self.at_most:
@@ -130,7 +130,7 @@ def notices_of_attempt(verdict: Verdict, provider: str, alias: str | None, now: 
 def refused(error: RelayError, providers: Iterable[str], now: float) -> tuple[Notice, ...]:
     """What there is to tell of a request that the relay itself refused because no attempt was left.
 
-    429 and 503: all keys of these providers rest or are out; 529: none of them answers. Of other errors nothing is told, nor of
+    429 and 503: all keys of these providers have cooldowns or are out; 529: none of them answers. Of other errors nothing is told, nor of
     a budget's end, which is told by itself.
     """
     names = " and ".join(dict.fromkeys(providers))
@@ -148,6 +148,17 @@ def login_needed(provider: str, alias: str, reason: str, now: float) -> tuple[No
     """A login that does not renew itself any more: somebody has to log in again."""
     key = f"{provider}/{alias}"
     return (Notice(Kind.LOGIN, key, _sentence(f"The login {key} has ended; log in again", reason), now),)
+
+
+def cache_missed(session: str, why: str, tokens: int, usd: float | None, now: float) -> Notice:
+    """A turn of a conversation that missed the prompt cache."""
+    cost = "" if usd is None else f" for ${usd:.2f} more"
+    return Notice(
+        Kind.CACHE_MISS,
+        session,
+        f"Session {session} missed the prompt cache: {why}. {tokens:,} tokens anew{cost}.",
+        now,
+    )
 
 
 def _sentence(what: str, reason: str) -> str:

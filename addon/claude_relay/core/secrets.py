@@ -80,8 +80,8 @@ def spellings(secret: bytes) -> tuple[bytes, ...]:
     """
     found = [secret, secret.replace(b" ", b"+")]  # as forms have it
     for before, shared in ((0, 0), (1, 2), (2, 3)):
-        told = b64encode(bytes(before) + secret)[shared : (before + len(secret)) * 8 // 6]
-        found += (told, told.translate(bytes.maketrans(b"+/", b"-_")))
+        encoded = b64encode(bytes(before) + secret)[shared : (before + len(secret)) * 8 // 6]
+        found += (encoded, encoded.translate(bytes.maketrans(b"+/", b"-_")))
     return tuple(dict.fromkeys(form for form in found if len(form) >= SHORTEST))
 
 
@@ -167,9 +167,9 @@ class Matcher:
         """As `clean`, for text that is read by people."""
         if len(text) < SHORTEST:
             return text
-        told = text.encode("utf-8", "surrogatepass")
-        shown = self.clean(told)
-        return text if shown is told else shown.decode("utf-8", "surrogatepass")
+        raw = text.encode("utf-8", "surrogatepass")
+        shown = self.clean(raw)
+        return text if shown is raw else shown.decode("utf-8", "surrogatepass")
 
     def clean_end(self, text: bytes, *, same_length: bool = False) -> bytes:
         """As `clean`, for a text that may have been cut off: what is there of a secret at its end goes, too, if it is half of it."""
@@ -258,18 +258,41 @@ class Matcher:
         return False
 
     def _levels(self, text: bytes) -> Iterator[tuple[bytes, Sequence[int] | None]]:
-        """The text, then without its escapes, and so on; with where each byte stands in it, and where its end is."""
-        yield text, None
-        places: Sequence[int] = range(len(text) + 1)
-        for _ in range(NESTED):
-            if not self._may_be_escaped(text):
-                return
-            plain, inner = _with_places(text)
-            if plain == text:
-                return
-            places = [places[at] for at in inner]
-            text = plain
-            yield text, places
+        return readings(text, self._may_be_escaped)
+
+
+def may_be_escaped(text: bytes) -> bool:
+    """Whether some character of it may be written as an escape."""
+    return any(text.find(introducer) >= 0 for introducer in INTRODUCERS + QUOTED)
+
+
+def plainer(text: bytes) -> Iterator[bytes]:
+    """The text without its escapes, and without those within them, as long as that changes it."""
+    for _ in range(NESTED):
+        if not may_be_escaped(text):
+            return
+        plain = ESCAPE.sub(_unescaped, text)
+        if plain == text:
+            return
+        yield plain
+        text = plain
+
+
+def readings(
+    text: bytes, may_be: Callable[[bytes], bool] = may_be_escaped
+) -> Iterator[tuple[bytes, Sequence[int] | None]]:
+    """The text, then without its escapes, and so on; with where each byte stands in it, and where its end is. None: where it is."""
+    yield text, None
+    places: Sequence[int] = range(len(text) + 1)
+    for _ in range(NESTED):
+        if not may_be(text):
+            return
+        plain, inner = _with_places(text)
+        if plain == text:
+            return
+        places = [places[at] for at in inner]
+        text = plain
+        yield text, places
 
 
 class Veil:
@@ -292,8 +315,8 @@ class Veil:
 
     def end(self) -> bytes:
         """The rest, when the body is over."""
-        rest, self.held = self.held, b""
-        return self._matcher.clean_end(rest, same_length=True) if rest else rest
+        tail, self.held = self.held, b""
+        return self._matcher.clean_end(tail, same_length=True) if tail else tail
 
 
 def _filled(alias: bytes, length: int) -> bytes:

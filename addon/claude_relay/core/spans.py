@@ -57,6 +57,19 @@ def first_element(body: bytes, start: int, end: int) -> tuple[int, int] | None:
     return None if body[at : at + 1] == b"]" else (at, min(end, end_of_value(body, at)))
 
 
+def elements(body: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Start and end of each element of the list that is at this place; none, where there is no list."""
+    if body[start : start + 1] != b"[":
+        return
+    at = _after_blanks(body, start + 1)
+    while body[at : at + 1] not in (b"]", b""):
+        end = end_of_value(body, at)
+        yield at, end
+        at = _after_blanks(body, end)
+        if body[at : at + 1] == b",":
+            at = _after_blanks(body, at + 1)
+
+
 def end_of_value(body: bytes, start: int) -> int:
     """Where the value at this place ends."""
     first = body[start : start + 1]
@@ -71,7 +84,7 @@ def end_of_value(body: bytes, start: int) -> int:
     while at < len(body):
         if at - looked > STEP:
             looked = at
-            rest()
+            yield_thread()
         mark = body[at]
         if mark in _DEPTHS:
             depth += _DEPTHS[mark]
@@ -95,7 +108,7 @@ def _end_of_string(body: bytes, start: int) -> int:
         if inside.end() == at:
             break
         at = inside.end()
-        rest()
+        yield_thread()
     raise ValueError("a string does not end")
 
 
@@ -109,11 +122,11 @@ def _expect(body: bytes, at: int, mark: bytes) -> int:
 def _after_blanks(body: bytes, at: int) -> int:
     while (blanks := _BLANKS.match(body, at, at + STEP)) and blanks.end() == at + STEP:
         at = blanks.end()
-        rest()
+        yield_thread()
     return blanks.end() if blanks else at
 
 
-def rest() -> None:
+def yield_thread() -> None:
     """Let others work."""
     time.sleep(0)
 
@@ -133,7 +146,7 @@ def find(body: bytes, needle: bytes, start: int = 0) -> int:
         if found >= 0:
             return found
         start += step
-        rest()
+        yield_thread()
     return -1
 
 

@@ -1,6 +1,6 @@
 """Who asks, by which name, and whether a browser asks for some page: the rules that every port holds its visitors to.
 
-    comes_from_here("127.0.0.1", forwarded, trusted)     whether keys may be lent
+    comes_from_here("127.0.0.1", forwarded, trusted)     whether keys may be issued
     is_meant("localhost:8082", "127.0.0.1", names)       whether a Host means this listener
     is_same("api.anthropic.com", "api.anthropic.com", 443)    whether it means the place that the client was connected to
     page_behind(headers, origins)                        the page for which a browser sends it, if that was not let in
@@ -46,7 +46,7 @@ FORWARDING: Final = frozenset(
     }
 )
 """What reverse proxies add to a request that they forward."""
-WHO_ASKS: Final = ("x-forwarded-for", "forwarded", "x-real-ip")
+CLIENT_FIELDS: Final = ("x-forwarded-for", "forwarded", "x-real-ip")
 """Those that say for whom, each in a form that is known."""
 WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})
 LONGEST_ORIGIN: Final = 200
@@ -77,9 +77,24 @@ def comes_from_here(peer: str, forwarded: Sequence[tuple[str, str]], trusted: Co
     address = ip_of(peer)
     if address is None or not _any_holds(trusted, address):
         return False
-    said = {name: [value for n, value in forwarded if n == name] for name in WHO_ASKS}
+    said = {name: [value for n, value in forwarded if n == name] for name in CLIENT_FIELDS}
     found = [_behind(address, name, ",".join(values), trusted) for name, values in said.items() if values]
     return all(one is not None and one.is_loopback for one in found or [address])
+
+
+def client_address(peer: str, forwarded: Sequence[tuple[str, str]], trusted: Collection[Network] = ()) -> Ip | None:
+    """Where a request comes from: what a trusted proxy says of it, else the peer. None: those that are trusted do not agree, or say nothing
+    that is an address. Parameters as of `comes_from_here`.
+
+    >>> client_address("10.0.0.2", [("x-forwarded-for", "192.0.2.7")], [ip_network("10.0.0.0/8")])
+    IPv4Address('192.0.2.7')
+    """
+    address = ip_of(peer)
+    if not forwarded or address is None or not _any_holds(trusted, address):
+        return address
+    said = {name: [value for n, value in forwarded if n == name] for name in CLIENT_FIELDS}
+    found = {_behind(address, name, ",".join(values), trusted) for name, values in said.items() if values}
+    return found.pop() if len(found) == 1 else address if not found else None
 
 
 @lru_cache(maxsize=256)
@@ -114,6 +129,12 @@ def _node(text: str) -> Ip | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def speaks_for(peer: str, trusted: Collection[Network]) -> bool:
+    """Whether a peer is a reverse proxy whose forwarding fields count."""
+    address = ip_of(peer)
+    return address is not None and _any_holds(trusted, address)
 
 
 def _any_holds(networks: Collection[Network], address: Ip) -> bool:
@@ -179,6 +200,15 @@ def is_same(authority: str, host: str, port: int) -> bool:
 # -- the page
 
 
+def is_browsing(method: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a person looks with a browser at what an address is: programs want no HTML, nor the root.
+
+    headers  names in lower case
+    """
+    wanted = headers.get("accept", "").lower()
+    return method in ("GET", "HEAD") and path.partition("?")[0] == "/" and "text/html" in wanted
+
+
 def page_behind(headers: Mapping[str, str], origins: Collection[str] = ()) -> str | None:
     """What sends a request that no page may send; None: it is no page's, or that of a page which is let in.
 
@@ -199,3 +229,28 @@ def page_behind(headers: Mapping[str, str], origins: Collection[str] = ()) -> st
         return None if site == "none" else f"a web page ({site[:LONGEST_ORIGIN]})"
     mode = headers.get("sec-fetch-mode", "cors")
     return None if mode in ("cors", "same-origin") else f"a web page ({mode[:LONGEST_ORIGIN]})"
+
+
+def page_before(method: str, headers: Mapping[str, str], own: str) -> str | None:
+    """The same for a page of the relay's own, to which people come from wherever they are told its address: what is sent from it must
+    come from itself, for which browsers vouch by `Origin`. A program that is none has to say it, too.
+
+    headers  names in lower case
+    own      the origin at which the page is asked for
+
+    >>> page_before("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, "http://localhost:8082")
+    >>> page_before("POST", {"origin": "https://evil.example"}, "http://localhost:8082")
+    'pages of https://evil.example'
+    """
+    origin = headers.get("origin")
+    if method in ("GET", "HEAD"):
+        if origin is None and headers.get("sec-fetch-mode", "navigate") == "navigate":
+            return None
+        return page_behind(headers)
+    if (
+        origin is not None
+        and origin.lower() == own.lower()
+        and headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    ):
+        return None
+    return f"pages of {origin[:LONGEST_ORIGIN]}" if origin else "a web page"

@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import TextIO
 
 from mitmproxy import ctx
+from mitmproxy.log import ALERT
 from mitmproxy.tls import TlsData
+from mitmproxy.utils import human
 
-from claude_relay.core.config.locate import command, overlooked, usual_file
+from claude_relay.core.config import Config
+from claude_relay.core.config.listening import far, unencrypted
+from claude_relay.core.config.locate import overlooked, usual_file
+from claude_relay.core.faults import Faults
+from claude_relay.core.installation import command
 from claude_relay.store.authority import CERTIFICATE
 
 from . import confdir
@@ -27,31 +33,52 @@ VARIABLE = "ANTHROPIC_API_KEYS"
 _explained: dict[str, float] = {}
 
 
-def lines(runtime: Runtime | None, path: Path | None) -> Iterator[str]:
+def lines(runtime: Runtime | None, path: Path | None, faults: Faults) -> Iterator[str]:
     """Which files are in force, what is listening, how many keys there are, and what to type next: 65 columns, with the time before."""
     assert runtime is not None
     config = runtime.config
     yield "Claude Relay"
     yield f"  config    {path or f'the defaults: there is no {usual_file(os.environ)}'}"
     if (other := overlooked(path, Path.cwd())) is not None:
-        yield f"            ./{other.name} is not in force; to use it: RELAY_CONFIG=./{other.name}"
+        yield f"            not ./{other.name}; for it: RELAY_CONFIG=./{other.name}"
     yield f"  ledger    {config.database}"
+    url = far if config.listen.tls is not None else lambda _, address: f"http://{address}"
     if config.listen.proxy is not None:
-        yield f"  proxy     http://{config.listen.proxy}   for HTTPS_PROXY"
+        yield f"  proxy     {url(config.listen, config.listen.proxy)}   for HTTPS_PROXY"
     if config.listen.base_url is not None:
-        yield f"  base URL  http://{config.listen.base_url}   for ANTHROPIC_BASE_URL"
-    for proxy in dict.fromkeys(proxy.told for proxy in runtime.way.proxies):
+        yield f"  base URL  {url(config.listen, config.listen.base_url)}   for ANTHROPIC_BASE_URL"
+    for proxy in dict.fromkeys(proxy.label for proxy in runtime.way.proxies):
         yield f"  way out   through {proxy}"
     for name, pool in runtime.pools.items():
         count = len(pool.keys)
         yield f"  pool      {name}: {f'{count} key{"" if count == 1 else "s"}' if count else without_keys(pool.passthrough)}"
     if not any(pool.keys for pool in runtime.pools.values()):
-        yield f"            to lend keys: {command('keys')} add, or {VARIABLE}"
+        yield f"            to add keys: {command('keys')} add, or {VARIABLE}"
+    if faults:
+        yield f"  FAULTS    requests fail on purpose: {faults}"
     if (web := ctx.master.addons.get("webauth")) is not None:
         yield f"  mitmweb   {web.web_url}"
     usual = path is None or path == usual_file(os.environ)
     which, where = ("", "   (in another terminal)") if usual else (f"RELAY_CONFIG={shlex.quote(str(path))} ", "")
     yield f"  next      {which}{command('env')} -- claude{where}"
+
+
+def warn_of_plain(config: Config) -> None:
+    """Listeners that are reached from other machines without TLS: at every start."""
+    for name, address in unencrypted(config):
+        logger.warning(
+            "listen.%s is open to the network without TLS: what goes to %s, keys too, can be read on its way; set listen.tls",
+            name,
+            address,
+        )
+
+
+def say_what_fails(faults: Faults) -> None:
+    """The faults in force have changed."""
+    if faults:
+        logger.log(ALERT, "FAULTS ARE ON: requests fail on purpose (%s)", str(faults))
+    else:
+        logger.log(ALERT, "faults are off: no request fails on purpose any more")
 
 
 def show_at_once(output: TextIO) -> None:
@@ -65,13 +92,22 @@ def without_keys(passthrough: bool) -> str:
     return "no key; the client's own goes through" if passthrough else "no key; requests to it are refused"
 
 
-def explain_tls_failure(data: TlsData) -> None:
-    """A client refused the relay's certificate: the line that mends it."""
+def explain_tls_failure(data: TlsData, *, own: bool = False) -> None:
+    """A client refused the relay's certificate: the line that mends it. `own`: that of listen.tls, not one that the CA has made."""
     name = data.context.client.sni or str(data.context.server.address)
     now = time.monotonic()
     if now - _explained.get(name, -QUIET_SECONDS) < QUIET_SECONDS:
         return
     _explained[name] = now
+    if own:
+        logger.warning(
+            "A client at %s does not accept the certificate of listen.tls for %s (%s). It must trust who has signed that, and call the "
+            "relay by a name that is in it.",
+            human.format_address(data.context.client.peername),
+            data.context.client.sni or "an address",
+            data.conn.error or "no reason given",
+        )
+        return
     if data.context.client.sni and (why := confdir.misfit((name,))):
         logger.warning("%s", why)
         return

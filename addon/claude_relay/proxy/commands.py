@@ -1,4 +1,5 @@
-"""The relay from mitmproxy's own console: `relay.keys`, `relay.cooldown`, `relay.disable`, `relay.enable`, `relay.default`, `relay.reload`.
+"""The relay from mitmproxy's own console: `relay.keys`, `relay.cooldown`, `relay.disable`, `relay.enable`, `relay.default`, `relay.reload`,
+`relay.fault`, `relay.replay`, `relay.duel`, `relay.export`.
 
 They work in mitmproxy's command prompt and in mitmweb. A key is named as everywhere, `anthropic/k2`, and completed. `relay.disable`
 and `relay.cooldown` last until they are lifted or the relay ends; keys of the vault are switched for good with `scripts/keys`.
@@ -7,16 +8,25 @@ and `relay.cooldown` last until they are lifted or the relay ends; keys of the v
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import cast
+from typing import Final, cast
 
 from mitmproxy import command, exceptions, types
 
+from claude_relay.core.config.rules import fault_rule, in_words
 from claude_relay.core.exchange import Key
+from claude_relay.core.faults import Faults
 from claude_relay.core.keys.cooldown import BY_HAND
 from claude_relay.core.keys.pool import Pool
 
+from .banner import say_what_fails
 from .common.clock import NOW
+from .exporting import Exporting
+from .recordings import Recordings
 from .running.runtime import Runtime
+
+KEEP_TEXTS: Final = "texts"
+TEXTS: Final = (KEEP_TEXTS, "no-texts")
+"""Whether `relay.export` keeps prompts and answers."""
 
 
 class RelayCommands:
@@ -29,10 +39,16 @@ class RelayCommands:
         runtime: Callable[[], Runtime | None],
         reload: Callable[[], None],
         set_default: Callable[[str | None], None],
+        faults: Faults,
+        recordings: Recordings,
+        exporting: Exporting,
     ) -> None:
         self.runtime = runtime
         self.read_again = reload
         self.set_default = set_default
+        self.faults = faults
+        self.recordings = recordings
+        self.exporting = exporting
 
     @command.command("relay.keys")
     def keys(self) -> types.Data:
@@ -85,6 +101,62 @@ class RelayCommands:
         self.set_default(target or None)
         return f"requests go to {target} first" if target else "requests go where relay.yaml says"
 
+    @command.command("relay.fault")
+    @command.argument("action", type=types.Choice("relay.fault.actions"))
+    def fault(self, action: str, *rule: str) -> types.Data:
+        """Let requests fail on purpose: `add 529 attempt=1 model=claude-opus-*`, `list`, or `clear`, relay.yaml's rules included."""
+        try:
+            FAULT_ACTIONS[action](self, rule)
+        except KeyError:
+            raise exceptions.CommandError(f"{action} is none of: {', '.join(FAULT_ACTIONS)}") from None
+        except ValueError as error:
+            raise exceptions.CommandError(str(error)) from None
+        rows = [["fault", "left", "rule"]]
+        for armed in self.faults.armed:
+            left = "" if math.isinf(armed.left) else f"{armed.left:g}"
+            rows.append([str(armed.fault), left, in_words(armed.rule)])
+        return cast(types.Data, rows)
+
+    @command.command("relay.fault.actions")
+    def fault_actions(self) -> Sequence[str]:
+        """What `relay.fault` can do, for completion."""
+        return list(FAULT_ACTIONS)
+
+    def add_fault(self, words: Sequence[str]) -> None:
+        """One more rule. Raises ValueError."""
+        self.faults.add(fault_rule(words))
+        say_what_fails(self.faults)
+
+    def list_faults(self, words: Sequence[str]) -> None:
+        """Nothing changes. Raises ValueError."""
+        if words:
+            raise ValueError("list takes no rule")
+
+    def clear_faults(self, words: Sequence[str]) -> None:
+        """No rules any more. Raises ValueError."""
+        if words:
+            raise ValueError("clear takes no rule: it takes away all of them")
+        self.faults.arm(())
+        say_what_fails(self.faults)
+
+    @command.command("relay.replay")
+    def replay(self, flow: str, target: str = "") -> str:
+        """Send flows or the requests in a file again, as new ones: to PROVIDER, PROVIDER/MODEL or PROVIDER/KEY, or by the routes."""
+        return self.recordings.replay(flow, target)
+
+    @command.command("relay.duel")
+    def duel(self, flow: str, *targets: str) -> str:
+        """Send flows, or the requests in a file, to several targets, and say in the log how their answers differ."""
+        return self.recordings.duel(flow, targets)
+
+    @command.command("relay.export")
+    @command.argument("path", type=types.Path)
+    def export(self, form: str, flows: str, path: str, texts: str = KEEP_TEXTS) -> str:
+        """Write flows, or those in a file, without credentials and ids of accounts: `relay.export har @all report.har no-texts`."""
+        if texts not in TEXTS:
+            raise exceptions.CommandError(f"{texts}: say {' or '.join(TEXTS)}, or nothing to keep them")
+        return self.exporting.export(form, flows, path, texts=texts != KEEP_TEXTS)
+
     @command.command("relay.reload")
     def reload(self) -> None:
         """Read relay.yaml again now, changed or not."""
@@ -110,3 +182,10 @@ class RelayCommands:
         """The pools as they are now."""
         runtime = self.runtime()
         yield from () if runtime is None else runtime.pools.values()
+
+
+FAULT_ACTIONS: Final = {
+    "add": RelayCommands.add_fault,
+    "list": RelayCommands.list_faults,
+    "clear": RelayCommands.clear_faults,
+}

@@ -22,7 +22,7 @@ from claude_relay.store import authority
 from .mitm.shortcuts import Shortcut
 
 GET_CERT: Final = certs.CertStore.get_cert
-NO_ROOM = "no CA can be made in {}: {}. Name a folder of your own with: --set confdir=DIR"
+NO_FOLDER = "no CA can be made in {}: {}. Name a folder of your own with: --set confdir=DIR"
 
 
 def settle(hosts: Sequence[str]) -> str:
@@ -35,12 +35,12 @@ def settle(hosts: Sequence[str]) -> str:
         return ""
     folder = _folder() if ctx.options.has_changed("confdir") else authority.usual_folder(os.environ)
     if not os.path.isfile(folder / authority.KEY) and (found := authority.obstacle(folder)):
-        return NO_ROOM.format(*found)
+        return NO_FOLDER.format(*found)
     try:
         authority.ensure(folder, hosts, ctx.options.key_size)
     except (OSError, ValueError) as error:
         if not os.path.isfile(folder / authority.KEY):  # one that is there is mitmproxy's to judge
-            return NO_ROOM.format(folder, error)
+            return NO_FOLDER.format(folder, error)
     if folder != _folder():
         ctx.options.confdir = str(folder)
     return ""

@@ -29,9 +29,11 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
+from claude_relay.core.clients.directory import Stop
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate
+from claude_relay.core.config.mistaken import mistaken
 from claude_relay.core.keys.aliases import NO_NAMES, Names
 from claude_relay.store.ledger.ledger import Ledger
 
@@ -39,26 +41,36 @@ from . import banner, confdir
 from .commands import RelayCommands
 from .common import process
 from .common.loops import errand
+from .exporting import Exporting
 from .flow.hooks import RelayHooks
-from .flow.settle import Bookkeeper
+from .flow.parts import Parts
 from .lifecycle import reload
 from .lifecycle.ending import Ending
 from .lifecycle.opening import Opening, load
 from .lifecycle.presence import Presence
+from .lifecycle.renewal import Renewal
+from .lifecycle.stopping import stop_requests
 from .log import plain as plainlog
 from .log.folding import EACH, Folding
-from .mitm import backpressure, shortcuts
+from .log.terminal import Terminal
+from .mitm import backpressure, marks, shortcuts
 from .mitm.accepting import accept_with_care
 from .mitm.default_listener import DefaultListenerFilter
 from .mitm.heads import BOUNDS
 from .mitm.hook_index import HookIndex
 from .mitm.watched import Watched, watch_over
+from .pages.page_parts import PageState
+from .recordings import Recordings
 from .request.relayed import RELAYED
 from .running import options
+from .running.clients import KnownClients
+from .running.limiting import Limiting
 from .running.rulings import REFUSED
 from .running.runtime import Draft, Runtime
 from .running.stored import Issued, Stored
 from .stream.client_connections import Connections
+from .stream.resending import Resending
+from .views import registry as views
 from .watch.health import Health
 from .watch.inspection import View
 from .watch.reporting import Reporting
@@ -74,10 +86,11 @@ class ClaudeRelay(RelayHooks):
     name = "claude_relay"
 
     def __init__(self) -> None:
-        super().__init__(Bookkeeper(None, View(2000, 200)))
+        super().__init__(Parts(View(2000, 200)))
         self.path: Path | None = None
         self.version = reload.Version()
         self.watcher: reload.Watcher | None = None
+        self.renewal = Renewal(self.own_tls)
         self.options = options.Options()
         self.problem = ""
         """Why it does not run, as it was said last."""
@@ -93,9 +106,20 @@ class ClaudeRelay(RelayHooks):
         self.closing: asyncio.Handle | None = None
         """The end of a relay whose script went away, unless it comes back at once."""
         self.connections = Connections(lambda: ctx.master.addons.get("proxyserver").connections)
+        self.resending = Resending(lambda: self.runtime, self.connections.saw)
         self.default_listener = DefaultListenerFilter()
         self.folding = Folding()
-        self.addons = [RelayCommands(lambda: self.runtime, self.read_again, self.set_default)]
+        self.terminal: Terminal | None = None
+        recordings = Recordings(lambda: self.runtime, self.resending, self.parts.replayed)
+        commands = RelayCommands(
+            lambda: self.runtime,
+            self.read_again,
+            self.set_default,
+            self.decider.faults,
+            recordings,
+            Exporting(lambda: self.runtime),
+        )
+        self.addons = [commands]
 
     # -- coming
 
@@ -104,6 +128,8 @@ class ClaudeRelay(RelayHooks):
         plainlog.install()
         options.declare(loader)
         self.folding.install()
+        views.install()
+        marks.install()
         banner.show_at_once(sys.stdout)
         if self.closing is not None:
             self.closing.cancel()
@@ -112,6 +138,7 @@ class ClaudeRelay(RelayHooks):
             process.settle()
             accept_with_care(asyncio.get_running_loop())
             self.opening = Opening()
+            self.resending.install()
             self.default_listener.install()
         if self.ending is None:
             self.ending = Ending(ctx.master, self.connections, self.patience_at_the_end, self.end_begins)
@@ -127,8 +154,8 @@ class ClaudeRelay(RelayHooks):
         if self.runtime is not None:
             self.options.check(updated)
         if updated & {"relay_keep_flows", "relay_keep_bodies"}:
-            self.books.view.keep_flows = max(1, ctx.options.relay_keep_flows)
-            self.books.view.keep_bodies = max(0, ctx.options.relay_keep_bodies)
+            self.parts.view.keep_flows = max(1, ctx.options.relay_keep_flows)
+            self.parts.view.keep_bodies = max(0, ctx.options.relay_keep_bodies)
 
     def read_config(self) -> None:
         """Read relay.yaml, or do without. The file that is in force already is looked after by its watcher."""
@@ -142,7 +169,7 @@ class ClaudeRelay(RelayHooks):
                 version, config = reload.Version(), default(os.environ, folder=base(None, os.environ))
             if self.runtime is not None:
                 config = running(self.runtime.config, config)
-            elif problem := confdir.settle(config.intercept.hosts):
+            elif problem := confdir.settle(config.intercept.hosts) or self.renewal.settle(config.listen):
                 raise exceptions.OptionsError(problem)
             self.put_into_force(Draft.of(config))
         except (ConfigError, exceptions.OptionsError) as e:
@@ -171,29 +198,39 @@ class ClaudeRelay(RelayHooks):
         shortcuts.install()
         confdir.ONLY_PERMITTED.install()
         self.books.closed = False
-        ledger = Ledger(config.database, report=say_loudly, durability=config.ledger.durability)
-        self.books.ledger = ledger
-        self.books.stored = self.stored = Stored(
+        ledger = Ledger(config.database, report=write_warning, durability=config.ledger.durability)
+        self.parts.ledger = ledger
+        self.parts.stored = self.stored = Stored(
             config.database, os.environ, self.running_runtime, self.issue, self.rename
         )
+        self.parts.limiting = Limiting(config.database, lambda: ledger.whole)
         health = Health(
             config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
         )
-        self.books.reporting = Reporting(self.running_runtime, ledger, os.environ, health.look)
-        work = self.start(config, ledger, self.stored, self.books.reporting)
+        self.parts.reporting = Reporting(self.running_runtime, ledger, os.environ, health.look)
+        self.parts.clients = KnownClients(config.database, self.stop_clients)
+        self.parts.pages = PageState()
+        work = self.start(config, ledger, self.stored, self.parts.reporting, self.parts.clients)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
         self.watch()
+        self.renewal.start()
 
-    async def start(self, config: Config, ledger: Ledger, stored: Stored, reporting: Reporting) -> None:
+    async def start(
+        self, config: Config, ledger: Ledger, stored: Stored, reporting: Reporting, clients: KnownClients
+    ) -> None:
         """Load what is stored, then listen."""
-        await load(ledger, stored, reporting)
+        await load(ledger, stored, reporting, clients)
+        if self.parts.limiting is not None:
+            self.parts.limiting.start()
         self.opening.finish()
+        self.let_threads_write()
         if await self.default_listener.replace(modes(config)):
             self.presence = Presence(config.database, self.running_runtime, lambda: self.path, reporting.servers)
             self.presence.start()
             self.announced = True
-            for line in banner.lines(self.runtime, self.path):
+            for line in banner.lines(self.runtime, self.path, self.decider.faults):
                 logger.log(ALERT, line)
+            banner.warn_of_plain(config)
             if threading.current_thread() is threading.main_thread():  # the process is the relay's own
                 gc.freeze()  # what is loaded by now stays: no full collection walks over it, for 0.1 s in which nothing moves
         else:
@@ -201,6 +238,12 @@ class ClaudeRelay(RelayHooks):
                 "The relay cannot listen (see above). Change `listen` in relay.yaml or end the program that uses the port."
             )
             raise SystemExit(1)
+
+    def let_threads_write(self) -> None:
+        """From the first request on no output of the log is waited for. What went wrong before is told before mitmproxy ends for it."""
+        loop = asyncio.get_running_loop()
+        self.terminal = Terminal(ctx.master, lambda: loop.call_soon_threadsafe(sys.exit, 1))  # as mitmproxy does
+        self.terminal.install()
 
     # -- changes
 
@@ -226,7 +269,7 @@ class ClaudeRelay(RelayHooks):
 
     def put_into_force(self, draft: Draft) -> None:
         """All of a configuration or nothing: what can be refused comes first, then what cannot."""
-        before, reporting = self.runtime, self.books.reporting
+        before, reporting = self.runtime, self.parts.reporting
         self.options.apply(draft.config)
         if before is not None and reporting is not None:
             try:
@@ -238,21 +281,31 @@ class ClaudeRelay(RelayHooks):
                 raise
         self.warn(draft)
         self.runtime = Runtime.from_draft(draft, before, self.issued, self.names)
+        if draft.config.faults != (() if before is None else before.config.faults):
+            self.decider.faults.arm(draft.config.faults)
+            banner.say_what_fails(self.decider.faults)
         plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
         BOUNDS.set(draft.config.limits)
         if self.stored is not None:
-            self.stored.ask_anew()
-        if self.default is not None and self.default.partition("/")[0] not in draft.config.providers:
+            self.stored.refresh_all()
+        if self.decider.default is not None and self.decider.default.partition("/")[0] not in draft.config.providers:
             logger.warning(
-                "relay.default %s: there is no such provider any more; relay.yaml says what comes first", self.default
+                "relay.default %s: there is no such provider any more; relay.yaml says what comes first",
+                self.decider.default,
             )
-            self.default = None
+            self.decider.default = None
 
     def warn(self, draft: Draft) -> None:
-        """What is not followed of what the environment says of the way out, and hosts that the CA is not for; each once."""
+        """What is hardly meant so, what is not followed of what the environment says of the way out, and hosts that the CA is not for; each
+        once.
+        """
         hosts = draft.config.intercept.hosts
         if (self.runtime is None or self.runtime.config.intercept.hosts != hosts) and (why := confdir.misfit(hosts)):
             logger.warning("%s", why)
+        known = () if self.runtime is None else tuple(mistaken(self.runtime.config))
+        for mistake in mistaken(draft.config):
+            if mistake not in known:
+                logger.warning("%s: %s", mistake.found, mistake.remedy)
         way, before = draft.way, WayOut() if self.runtime is None else self.runtime.way
         for warning in (*way.warnings, *way.circles):
             if warning not in (*before.warnings, *before.circles):
@@ -261,10 +314,16 @@ class ClaudeRelay(RelayHooks):
     def issue(self, issued: Issued) -> None:
         """The vault's keys changed."""
         self.running_runtime().issue(issued, self.names)
+        count, before = (sum(map(len, found.values())) for found in (issued, self.issued))
         self.issued = issued
         plainlog.learn(tuple(plainlog.secrets_of(self.running_runtime(), os.environ)))
-        if self.announced:
-            logger.log(ALERT, "the vault now lends %d keys", sum(map(len, issued.values())))
+        if self.announced and (count or before):  # whoever keeps no key there need not hear of it
+            logger.log(ALERT, "keys that the vault issues: %d", count)
+
+    def stop_clients(self, stops: Sequence[Stop]) -> None:
+        """Clients were told to stop: what runs for them ends."""
+        contact = self.running_runtime().config.clients.contact
+        errand(lambda: stop_requests(self.connections, stops, contact), "stopping a client")
 
     def rename(self, names: Names) -> None:
         """It is known what the configuration's keys are called."""
@@ -283,7 +342,7 @@ class ClaudeRelay(RelayHooks):
 
     def set_default(self, target: str | None) -> None:
         """The command `relay.default`."""
-        self.default = target
+        self.decider.default = target
 
     # -- going
 
@@ -309,17 +368,29 @@ class ClaudeRelay(RelayHooks):
         """Leave nothing behind: rows are written, mitmproxy's manager gets its methods back. The ledger comes last, whatever fails."""
         self.closing = None
         self.default_listener.remove()
+        self.resending.remove()
         with ExitStack() as stack:
             stack.callback(plainlog.remove)
+            if self.terminal is not None:
+                stack.callback(self.terminal.remove)
+            if self.parts.reporting is not None:
+                stack.callback(self.parts.reporting.fall_silent)
             stack.callback(self.folding.remove)
-            if self.books.ledger is not None:
-                stack.callback(self.books.ledger.close)
+            stack.callback(views.remove)
+            stack.callback(marks.remove)
+            if self.parts.ledger is not None:
+                stack.callback(self.parts.ledger.close)
+            if self.parts.clients is not None:
+                stack.callback(self.parts.clients.close)
             if self.stored is not None:
                 stack.callback(self.stored.close)
-            if self.books.reporting is not None:
-                stack.callback(self.books.reporting.close)
-            if self.books.ledger is not None:
+            if self.parts.limiting is not None:
+                stack.callback(self.parts.limiting.close)
+            if self.parts.reporting is not None:
+                stack.callback(self.parts.reporting.close)
+            if self.parts.ledger is not None:
                 stack.callback(self.books.close)
+            stack.callback(self.parts.pages.close)
             if self.presence is not None:
                 stack.callback(self.presence.close)
             self.let_go_of_mitmproxy()
@@ -330,6 +401,7 @@ class ClaudeRelay(RelayHooks):
         if starting is not None:
             starting.cancel()  # a relay that is ended while it starts
         self.opening.finish()
+        self.renewal.stop()
         if self.watcher is not None:
             self.watcher.stop()
             self.watcher = None
@@ -367,10 +439,10 @@ class ClaudeRelay(RelayHooks):
 
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""
-        banner.explain_tls_failure(data)
+        banner.explain_tls_failure(data, own=self.own_tls.shows(data.context))
 
 
-def say_loudly(message: str) -> None:
+def write_warning(message: str) -> None:
     """The ledger's reports, for the log."""
     logger.warning("%s", message)
 

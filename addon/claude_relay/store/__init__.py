@@ -4,7 +4,10 @@
     ledger     what the proxy writes to: one row a request, one row an attempt; reports over them
     vault      keys, sealed: what may be told of them, and the one way by which they come out
     shared     what several relays on one database tell each other
+    clients    who has a key of the relay's own
+    audit      who did what
     authority  the certificate authority that clients trust, in mitmproxy's folder
+    tls_pair   the certificate that the listeners show
 
 It knows `core` and nothing above: no mitmproxy, no terminal.
 """

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from claude_relay.core.config.locate import command
+from claude_relay.core.installation import command
 
 from .db.folders import make_private, unwritable
 from .db.replacing import replacing

@@ -1,6 +1,7 @@
-"""Requests of the relay's own to a provider, with nothing but the standard library.
+"""Requests of the relay's own: to providers, and to the webhook of notices.
 
-asking       lists of models, and whether a key works; connection: the way there, also through an outbound proxy
+queries      lists of models, and whether a key works
+connection   the client: the way there, also through an outbound proxy, in a given time
 
-It must not know mitmproxy, the database or which request it is for.
+Everything waits, and is for threads. It must not know mitmproxy, the database or which request it is for.
 """

@@ -9,8 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .figures import Choosing, Kills, Memory, Reporting, Requests, Results, Slice, Soak, Spread, Streams
-from .scenarios import BARE, DIRECT, RELAY
+from .figures import (
+    Choosing,
+    Kills,
+    Memory,
+    Reporting,
+    Requests,
+    Results,
+    Slice,
+    Soak,
+    Spread,
+    Streams,
+    Team,
+    Translating,
+    Web,
+)
+from .scenarios import BARE, DIRECT, RELAY, WITH, WITHOUT
+from .team import ALONE, CROWDED, WITH_CLIENTS, WITHOUT_CLIENTS
 
 RATE, AIM = 1.0, 1.3
 """Times the requests a second of bare mitmdump, at several connections."""
@@ -20,8 +35,16 @@ EVENT_ADDED = 5.0
 """Milliseconds over the upstream itself, for 99 of 100 events."""
 CHOICE = 50.0
 """Microseconds for one of a thousand keys, by any strategy."""
+TRANSLATED, CHUNK = 15.0, 100.0
+"""Milliseconds for a request of 400 KB in any other format; microseconds for a chunk of a stream."""
+BESIDE = 2.0
+"""Times the p99 without a crowd."""
+CLIENTS = 50.0
+"""Microseconds of processor time."""
 REPORT = 1.0
 """Seconds for any report over a million requests."""
+EXTRAS = 1.02
+"""Times the processor time of a stream without them."""
 GROWTH = 0.02
 """Share by which memory may grow from the last mark but one to the last. Before that, caches of a fixed size fill up; a leak goes on."""
 
@@ -45,7 +68,12 @@ def bars(results: Results) -> list[Bar]:
     if results.streams is not None:
         found += stream_bars(results.streams)
     found += [memory_bar(memory) for memory in results.memory]
+    if results.web is not None:
+        found += web_bars(results.web)
+    if results.team is not None:
+        found += team_bars(results.team)
     found += choosing_bars(results.choosing)
+    found += translating_bars(results.translating)
     found += report_bars(results.reports)
     if results.soak is not None:
         found += soak_bars(results.soak)
@@ -99,6 +127,30 @@ def memory_bar(memory: Memory) -> Bar:
     return Bar(what, f"≤ {GROWTH:+.0%}", f"{memory.growth:+.1%}", memory.growth <= GROWTH)
 
 
+def web_bars(web: Web) -> Iterator[Bar]:
+    """What mitmweb's pages and the look at the prompt cache cost, by processor time, which a busy machine distorts least; and memory."""
+    cost = web.compared.cpu(WITH, WITHOUT)
+    what = "processor time of a stream in mitmweb, with pages and cache misses"
+    yield Bar(what, f"≤ {EXTRAS:.2f}×", f"{cost.median:.2f}×", round(cost.median, 2) <= EXTRAS, between(cost, "×"))
+    yield memory_bar(web.memory)
+
+
+def team_bars(team: Team) -> Iterator[Bar]:
+    """p99 beside a crowd, and the processor time that clients cost."""
+    slower = Spread.of(with_it.p99 / without.p99 for with_it, without in team.crowd.pairs(CROWDED, ALONE))
+    what = f"p99 beside {team.idle:,} idle connections and {team.slow:,} slow readers"
+    yield Bar(
+        what, f"≤ {BESIDE:.1f}×", f"{slower.median:.2f}×", round(slower.median, 2) <= BESIDE, between(slower, "×")
+    )
+    added = Spread.of(
+        1000 * (with_them.cpu - without.cpu) for with_them, without in team.limited.pairs(WITH_CLIENTS, WITHOUT_CLIENTS)
+    )
+    what = f"processor time that {team.clients:,} clients with limits add to a request"
+    yield Bar(
+        what, f"≤ {CLIENTS:.0f} µs", f"{added.median:.0f} µs", round(added.median) <= CLIENTS, between(added, " µs")
+    )
+
+
 def choosing_bars(choosing: list[Choosing]) -> Iterator[Bar]:
     """The slowest strategy in each state of the keys."""
     slowest: dict[str, Choosing] = {}
@@ -109,6 +161,21 @@ def choosing_bars(choosing: list[Choosing]) -> Iterator[Bar]:
         what = f"choosing among 1,000 keys, {state}; slowest: {one.strategy}"
         found = round(time.median, 1)
         yield Bar(what, f"≤ {CHOICE:.0f} µs", f"{found:.1f} µs", found <= CHOICE, between(time, " µs"))
+
+
+def translating_bars(translating: list[Translating]) -> Iterator[Bar]:
+    """The slowest format."""
+    if not translating:
+        return
+    slow, slow_chunk = (
+        max(translating, key=lambda one: one.request.median),
+        max(translating, key=lambda one: one.chunk.median),
+    )
+    request, chunk = round(slow.request.median, 1), round(slow_chunk.chunk.median, 1)
+    what = f"translating a request of 400 KB; slowest: {slow.format}"
+    yield Bar(what, f"< {TRANSLATED:.0f} ms", f"{request:.1f} ms", request < TRANSLATED, between(slow.request, " ms"))
+    what = f"translating a chunk of a stream; slowest: {slow_chunk.format}"
+    yield Bar(what, f"< {CHUNK:.0f} µs", f"{chunk:.1f} µs", chunk < CHUNK, between(slow_chunk.chunk, " µs"))
 
 
 def report_bars(reports: list[Reporting]) -> Iterator[Bar]:

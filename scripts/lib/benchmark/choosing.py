@@ -28,9 +28,9 @@ MODEL: Final = "claude-opus-4-5"
 NOW: Final = 1_000.0
 STATES: Final[Mapping[str, float]] = {
     "ready": 0.0,
-    "half resting": 0.5,
+    "half in cooldown": 0.5,
     "half full": 0.5,
-    "90% resting": 0.9,
+    "90% in cooldown": 0.9,
     "90% full": 0.9,
 }
 """The share of the keys that are not of use."""

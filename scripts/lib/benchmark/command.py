@@ -14,9 +14,9 @@ from rich.console import Console
 from .bars import bars
 from .figures import Results
 from .kills import run_kills
-from .plan import FULL, PARTS, QUICK, Plan, replace
+from .measuring import measure
+from .plan import ALL, FULL, QUICK, Plan, replace
 from .report import as_json, print_report
-from .scenarios import measure
 from .soak import run_soak
 from .targets import Bench
 
@@ -25,7 +25,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="A short run: a minute and a half instead of eight.")
-@click.option("--only", "parts", type=click.Choice(PARTS), multiple=True, help="Measure only this; may be repeated.")
+@click.option("--only", "parts", type=click.Choice(ALL), multiple=True, help="Measure only this; may be repeated.")
 @click.option("--rounds", type=click.IntRange(1, 100), help="How often the targets take turns at each load.")
 @click.option("--seconds", type=click.FloatRange(0.05, 60), help="Length of each turn.")
 @click.option("--web", is_flag=True, help="Measure the memory in mitmweb too.")
@@ -66,12 +66,18 @@ def bench(
     Examples:
       scripts/bench
       scripts/bench --quick --only requests
+      scripts/bench --only mitmweb
       scripts/bench --soak 60
       scripts/bench --kills 100
     """
     plan = QUICK if quick else FULL
     plan = replace(
-        plan, parts=parts or plan.parts, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds, web=web
+        plan,
+        parts=parts or plan.parts,
+        rounds=rounds or plan.rounds,
+        web_rounds=rounds or plan.web_rounds,
+        seconds=seconds or plan.seconds,
+        web=web,
     )
     try:
         results = asyncio.run(run(plan, soak, kills, folder))

@@ -70,6 +70,10 @@ class Comparison:
         """How many times as many requests a second as `base`."""
         return Spread.of(t.rate / b.rate for t, b in self.pairs(target, base))
 
+    def cpu(self, target: str, base: str) -> Spread:
+        """How many times as much processor time for each as `base`."""
+        return Spread.of(t.cpu / b.cpu for t, b in self.pairs(target, base) if b.cpu)
+
     def added(self, target: str, base: str, of: Callable[[Slice], float]) -> Spread:
         """Milliseconds more than `base`."""
         return Spread.of(of(t) - of(b) for t, b in self.pairs(target, base))
@@ -97,6 +101,17 @@ class Streams:
 
 
 @dataclass(frozen=True, slots=True)
+class Team:
+    """Requests beside so many idle connections and slow readers; requests with the keys of so many clients that have limits."""
+
+    idle: int
+    slow: int
+    crowd: Comparison
+    clients: int
+    limited: Comparison
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Resident memory in bytes after so many requests."""
 
@@ -108,6 +123,19 @@ class Memory:
         """How much larger at the last mark than at the one before: 0.1 is ten per cent."""
         before, last = list(self.after.values())[-2:]
         return last / before - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """mitmweb with a browser. `compared`: `with` pages of bodies and the look at the prompt cache, and `without`.
+
+    updates, pages  how many of flows, and of bodies, the browser got while the memory was measured
+    """
+
+    compared: Comparison
+    memory: Memory
+    updates: int
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +154,15 @@ class Reporting:
     name: str
     rows: int
     seconds: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Translating:
+    """A format: milliseconds for a long request, microseconds for a chunk of a stream, over the rounds."""
+
+    format: str
+    request: Spread
+    chunk: Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +210,12 @@ class Results:
     streams: Streams | None = None
     memory: list[Memory] = field(default_factory=list)
     choosing: list[Choosing] = field(default_factory=list)
+    translating: list[Translating] = field(default_factory=list)
     soak: Soak | None = None
     reports: list[Reporting] = field(default_factory=list)
     kills: Kills | None = None
+    web: Web | None = None
+    team: Team | None = None
 
 
 def noise(results: Results, target: str) -> float | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, cast
+
+from claude_relay.cli.fake.server import LAST_CHUNK
 
 from . import traffic
 from .gauges import cpu_seconds
@@ -38,12 +41,12 @@ class Run:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time."""
+    """One request at a time, the given ones in turn."""
 
     transport: asyncio.Transport
 
-    def __init__(self, request: bytes) -> None:
-        self.request = request
+    def __init__(self, requests: Sequence[bytes], *, stream: bool) -> None:
+        self.requests, self.stream = itertools.cycle(requests), stream
         self.run: Run | None = None
         self.done: asyncio.Future[None] | None = None
         self.received = b""
@@ -66,12 +69,15 @@ class Connection(asyncio.Protocol):
         assert self.run is not None
         if self.run.may_send():
             self.sent_at = time.perf_counter_ns()
-            self.transport.write(self.request)
+            self.transport.write(next(self.requests))
         else:
             self.finish()
 
     def data_received(self, data: bytes) -> None:
         """Count down to the last byte of the answer."""
+        if self.stream:
+            self.stream_received(data)
+            return
         if self.missing:
             self.missing -= len(data)
         else:
@@ -85,6 +91,14 @@ class Connection(asyncio.Protocol):
                 return
             self.missing = end + 4 + int(length[1]) - len(self.received)
         if self.missing <= 0:
+            self.answered()
+
+    def stream_received(self, data: bytes) -> None:
+        """Until its last chunk."""
+        self.received += data
+        if not self.received.startswith(b"HTTP/1.1 200"[: len(self.received)]):
+            self.fail(self.received.partition(b"\r\n")[0].decode("latin-1"))
+        elif data.endswith(LAST_CHUNK):
             self.answered()
 
     def answered(self) -> None:
@@ -146,5 +160,9 @@ async def send(run: Run, connections: Sequence[Connection]) -> None:
 
 
 def _factory(order: Hammer, client: int) -> Callable[[], Connection]:
-    request = traffic.request(order.port, order.size, client=client)
-    return lambda: Connection(request)
+    stream = bool(order.stream)
+    request = traffic.request(order.port, order.size, stream=stream, order=order.stream, client=client)
+    usual = traffic.CLIENT_KEY.encode()
+    own = order.keys[client :: order.connections]
+    requests = [request.replace(usual, key.encode(), 1) for key in own] or [request]
+    return lambda: Connection(requests, stream=stream)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from claude_relay.cli.fake.server import LAST_CHUNK
 from claude_relay.store.db.database import read_only
 
 from . import traffic
@@ -33,7 +34,7 @@ LAST_EVENT: Final = b'"type":"message_stop"}\n\n'
 
 
 @dataclass(slots=True)
-class Tally:
+class KillTally:
     """Names of requests: those sent, and those whose answer the client has whole."""
 
     sent: int = 0
@@ -45,7 +46,7 @@ async def run_kills(bench: Bench, kills: int, say: Say) -> Results:
     begun = time.monotonic()
     target = await bench.relay()
     assert target.database is not None
-    tally = Tally()
+    tally = KillTally()
     chance = random.Random()
     for turn in range(kills):
         if turn:
@@ -71,7 +72,7 @@ async def run_kills(bench: Bench, kills: int, say: Say) -> Results:
     )
 
 
-async def one_life(target: Target, tally: Tally, seconds: float) -> None:
+async def one_life(target: Target, tally: KillTally, seconds: float) -> None:
     """Clients at work until the relay is killed, after so many seconds."""
     async with asyncio.TaskGroup() as group:
         for number in range(CONNECTIONS):
@@ -81,7 +82,7 @@ async def one_life(target: Target, tally: Tally, seconds: float) -> None:
         await target.child.process.wait()
 
 
-async def client(port: int, number: int, tally: Tally) -> None:
+async def client(port: int, number: int, tally: KillTally) -> None:
     """Ask, a stream and a whole answer in turns, until the connection breaks."""
     with suppress(OSError):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -92,7 +93,7 @@ async def client(port: int, number: int, tally: Tally) -> None:
 
 
 async def ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, stream: bool, tally: Tally
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, stream: bool, tally: KillTally
 ) -> bool:
     """One request; False when the connection has ended. Whole is an answer with its last byte, framing or not."""
     tally.sent += 1
@@ -107,7 +108,7 @@ async def ask(
             raise BenchError(f"not answered: {head[:200]!r}")
         if (LAST_EVENT in body) if stream else (length is not None and len(body) >= int(length[1])):
             tally.whole.add(name)
-            if not stream or body.endswith(traffic.LAST_CHUNK):
+            if not stream or body.endswith(LAST_CHUNK):
                 return True
     return False
 

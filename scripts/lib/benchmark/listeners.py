@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from typing import cast
 
+from claude_relay.cli.fake.server import LAST_CHUNK
+
 from . import traffic
 from .gauges import cpu_seconds
 from .orders import Listen, Listened
@@ -64,7 +66,7 @@ class Stream(asyncio.Protocol):
                 self.is_first = False
                 self.run.firsts.append((now - self.sent_at) // 1000)
         self.rest = data[seen:][-64:]
-        if data.endswith(traffic.LAST_CHUNK):
+        if data.endswith(LAST_CHUNK):
             self.finish("" if not self.missing else "an incomplete stream")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -36,7 +36,7 @@ KINDS: Final = (
 
 
 @dataclass(slots=True)
-class Tally:
+class MixtureTally:
     """What became of the requests."""
 
     sent: int = 0
@@ -51,7 +51,7 @@ class Tally:
 class Client:
     """One client; connects anew when a connection has ended."""
 
-    def __init__(self, order: Mix, number: int, tally: Tally) -> None:
+    def __init__(self, order: Mix, number: int, tally: MixtureTally) -> None:
         self.order, self.number, self.tally = order, number, tally
         self.chance = random.Random(number)
         self.line: tuple[Reader, asyncio.StreamWriter] | None = None
@@ -117,7 +117,7 @@ async def read_body(head: bytes, reader: Reader) -> bytes:
 
 async def run(order: Mix) -> Mixed:
     """All clients at once."""
-    tally = Tally()
+    tally = MixtureTally()
     begun = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for n in range(order.connections):

@@ -15,7 +15,9 @@ class Hammer(msgspec.Struct, frozen=True, tag=True):
     seconds  how long new requests are begun
     count    how many requests are sent at most, over all connections; 0: no limit
     size     bytes of a request's body
+    stream   what is asked of the upstream when streams are wanted (`upstream`); empty: whole answers
     pid      the process whose processor time is wanted
+    keys     what the requests come with in turn, in the place of the usual key
     """
 
     port: int
@@ -24,6 +26,8 @@ class Hammer(msgspec.Struct, frozen=True, tag=True):
     size: int
     seconds: float
     count: int = 0
+    stream: str = ""
+    keys: list[str] = []
 
 
 class Listen(msgspec.Struct, frozen=True, tag=True):

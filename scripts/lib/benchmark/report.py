@@ -12,8 +12,22 @@ from rich.console import Console
 from rich.table import Table
 
 from .bars import Bar, bars, between, p50, p99
-from .figures import Choosing, Comparison, Kills, Memory, Reporting, Requests, Results, Soak, Streams, noise
-from .scenarios import BARE, DIRECT
+from .figures import (
+    Choosing,
+    Comparison,
+    Kills,
+    Memory,
+    Reporting,
+    Requests,
+    Results,
+    Soak,
+    Streams,
+    Team,
+    Translating,
+    Web,
+    noise,
+)
+from .scenarios import BARE, DIRECT, WITH, WITHOUT
 
 MEGABYTE = 1024 * 1024
 
@@ -27,8 +41,14 @@ def print_report(results: Results, console: Console) -> None:
         console.print(stream_table(results.streams))
     if results.memory:
         console.print(memory_table(results.memory))
+    if results.web is not None:
+        console.print(web_table(results.web))
+    if results.team is not None:
+        console.print(team_table(results.team))
     if results.choosing:
         console.print(choosing_table(results.choosing))
+    if results.translating:
+        console.print(translating_table(results.translating))
     if results.reports:
         console.print(reporting_table(results.reports))
     if results.soak is not None:
@@ -121,6 +141,33 @@ def memory_table(measured: list[Memory]) -> Table:
     return table
 
 
+def web_table(web: Web) -> Table:
+    """Memory over the streams, and what the extras cost."""
+    compared, memory = web.compared, web.memory.after
+    first = next(iter(memory.values()))
+    table = Table(show_header=False, title="mitmweb with a browser", title_justify="left")
+    for mark, value in memory.items():
+        table.add_row(f"memory after {mark:,} streams", f"{value / MEGABYTE:.1f} MB ({value / first:.3f}×)")
+    table.add_row("the browser got", f"{web.updates:,} updates, {web.pages:,} pages of bodies")
+    for what, of in (("processor time", compared.cpu), ("streams/s", compared.ratio)):
+        spread = of(WITH, WITHOUT)
+        table.add_row(f"{what} with pages and cache misses", f"{spread.median:.3f}× ({between(spread, '×')})")
+    return table
+
+
+def team_table(team: Team) -> Table:
+    """A row for each target."""
+    table = Table("load", "target", title="A team", title_justify="left")
+    for column in ("requests/s", "p50 ms", "p99 ms", "cpu ms each"):
+        table.add_column(column, justify="right")
+    for compared in (team.crowd, team.limited):
+        for n, name in enumerate(compared.rounds):
+            rate = f"{compared.figure(name, lambda one: one.rate).median:,.0f}"
+            table.add_row(compared.name if n == 0 else "", name, rate, *times(compared, name), cpu(compared, name))
+        table.add_section()
+    return table
+
+
 def choosing_table(measured: list[Choosing]) -> Table:
     """Microseconds: a row for each strategy, a column for each state of the keys."""
     title = "Choosing among 1,000 keys, µs each"
@@ -130,6 +177,16 @@ def choosing_table(measured: list[Choosing]) -> Table:
     for strategy in dict.fromkeys(one.strategy for one in measured):
         times = (one.microseconds.median for one in measured if one.strategy == strategy)
         table.add_row(strategy, *(f"{each:.1f}" for each in times))
+    return table
+
+
+def translating_table(measured: list[Translating]) -> Table:
+    """A row for each format."""
+    table = Table("format", title="Translating a request of 400 KB, and a chunk of a stream", title_justify="left")
+    for column in ("request ms", "chunk µs"):
+        table.add_column(column, justify="right")
+    for one in measured:
+        table.add_row(one.format, f"{one.request.median:.1f}", f"{one.chunk.median:.1f}")
     return table
 
 

@@ -24,8 +24,9 @@ from claude_relay.core.times import iso
 from claude_relay.store.db import rollups
 from claude_relay.store.db.database import connect, read_only
 from claude_relay.store.db.migrations import migrate
+from claude_relay.store.ledger.filters import Only
 from claude_relay.store.ledger.lookups import sessions
-from claude_relay.store.ledger.reports import GROUPS, Only, summarise
+from claude_relay.store.ledger.reports import GROUPS, summarise
 
 from .figures import Reporting, Spread
 

@@ -1,16 +1,15 @@
-"""What is measured, in which order. The targets take turns within each round, and each round begins with another one."""
+"""What is measured between processes. The targets take turns within each round, and each round begins with another one."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from .choosing import measure_choosing
-from .figures import Comparison, Memory, Requests, Results, Slice, Streams
+from .browser import Browser
+from .figures import Comparison, Memory, Requests, Results, Slice, Streams, Web
 from .orders import Failed, Hammer, Hammered, Listen, Listened, Order, Report
 from .plan import Plan
 from .processes import BenchError, Child
-from .reports import measure_reports
 from .targets import QUIET, STREAMING, Bench, Target, ready
 
 type Say = Callable[[str], None]
@@ -18,28 +17,12 @@ type Say = Callable[[str], None]
 DIRECT, AS_IT_IS, BARE, RELAY = "direct", "mitmdump", "mitmdump -q", "relay"
 WARM_UP = 0.3
 """Seconds of requests that are not measured, at the start of each target."""
+WITH, WITHOUT = "with", "without"
 MEMORY_CONNECTIONS = 16
+WEB_SIZE, WEB_ORDER = 8_192, 2_500
+"""Bytes of a request's body, and streams that are asked for at once, in mitmweb."""
 SLOWEST = 100.0
 """Requests a second that any target must reach; bounds the time that a number of requests may take."""
-
-
-async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
-    """Everything the plan names."""
-    results = Results()
-    if "requests" in plan.parts:
-        await measure_requests(bench, plan, results, say)
-    if "streams" in plan.parts:
-        await measure_streams(bench, plan, results, say)
-    if "memory" in plan.parts:
-        for program in ("mitmdump", "mitmweb") if plan.web else ("mitmdump",):
-            results.memory.append(await measure_memory(bench, plan, program, say))
-    if "choosing" in plan.parts:
-        say("choices among keys")
-        results.choosing += measure_choosing(plan.choosing)
-    if "reports" in plan.parts:
-        say(f"reports over {plan.reports:,} requests, which are written first")
-        results.reports += measure_reports(bench.folder / "reports.db", plan.reports)
-    return results
 
 
 def turns(targets: Mapping[str, Target], rounds: int) -> Iterator[tuple[str, Target]]:
@@ -85,11 +68,22 @@ async def compare_requests(
 
 
 async def hammer(
-    load: Child, target: Target, *, connections: int, size: int, seconds: float = 0.0, count: int = 0
+    load: Child,
+    target: Target,
+    *,
+    connections: int,
+    size: int,
+    seconds: float = 0.0,
+    count: int = 0,
+    stream: str = "",
+    keys: Sequence[str] = (),
 ) -> Hammered:
-    """Send requests for so many seconds, or so many requests. Raises BenchError when anything but a good answer came."""
+    """Send requests for so many seconds, or so many requests. Raises BenchError when anything but a good answer came.
+
+    keys  that they come with, in turn
+    """
     limit = seconds or 10.0 + count / SLOWEST
-    order = Hammer(target.port, target.child.process.pid, connections, size, limit, count)
+    order = Hammer(target.port, target.child.process.pid, connections, size, limit, count, stream, list(keys))
     report = await give(load, order, limit, target)
     assert isinstance(report, Hammered)
     fail_if(report.bad, target)
@@ -161,3 +155,47 @@ async def measure_memory(bench: Bench, plan: Plan, program: str, say: Say) -> Me
         sent = mark
         after[mark] = target.child.resident()
     return Memory(program, after)
+
+
+# -- mitmweb
+
+
+async def measure_web(bench: Bench, plan: Plan, say: Say) -> Web:
+    """mitmweb with a browser: what its pages and the look at the prompt cache cost streams, and its memory over very many of them."""
+    say(
+        f"{plan.web_rounds} × {plan.web_slice} streams in mitmweb with a browser, with and without pages and cache misses"
+    )
+    targets = {WITH: await bench.relay(web=True), WITHOUT: await bench.relay(web=True, without_extras=True)}
+    await ready(targets)
+    async with Browser(targets[WITH]).looking() as browser:
+        async with Browser(targets[WITHOUT]).looking():
+            compared = await compare_extras(bench, plan, targets)
+        say(f"memory of the relay in mitmweb with a browser, over {plan.web_requests:,} streams")
+        target, sent = targets[WITH], 0
+        after: dict[int, int] = {}
+        for mark in (plan.web_requests // 10, plan.web_requests // 2, plan.web_requests):
+            while sent < mark:
+                count = min(WEB_ORDER, mark - sent)
+                await streams_of(bench, target, count)
+                sent += count
+            after[mark] = target.child.resident()
+            say(f"{sent:,} streams: {after[mark] // 1024:,} KB")
+    return Web(compared, Memory("mitmweb with a browser", after), browser.updates, browser.pages)
+
+
+async def compare_extras(bench: Bench, plan: Plan, targets: Mapping[str, Target]) -> Comparison:
+    """With and without, in turns."""
+    rounds: defaultdict[str, list[Slice]] = defaultdict(list)
+    for target in targets.values():
+        await streams_of(bench, target, plan.web_slice)
+    for name, target in turns(targets, plan.web_rounds):
+        report = await streams_of(bench, target, plan.web_slice)
+        rounds[name].append(Slice.of(report.latencies, report.seconds, report.cpu))
+    return Comparison(f"{MEMORY_CONNECTIONS} × streams", rounds)
+
+
+async def streams_of(bench: Bench, target: Target, count: int) -> Hammered:
+    """So many streams, each of a few events that come quickly."""
+    return await hammer(
+        bench.load, target, connections=MEMORY_CONNECTIONS, size=WEB_SIZE, count=count, stream="events=6 rate=400"
+    )

@@ -21,17 +21,30 @@ QUIET: Final = ("-q", "--set", "flow_detail=0")
 STREAMING: Final = (*QUIET, "--set", "stream_large_bodies=1")
 """mitmdump collects whole answers unless told otherwise; with this it passes on what comes."""
 KEYS: Final = ("sk-ant-bench-1", "sk-ant-bench-2")
+PASSWORD: Final = "bench"
+"""Of mitmweb."""
+EXTRAS_OFF: Final = """
+import sys
+sys.path.insert(0, {!r})
+from claude_relay.proxy.flow import settle
+from claude_relay.proxy.views import registry
+async def nothing(*_): pass
+settle.find_miss = nothing
+registry.install = lambda: None
+"""
+"""What the relay does beside the requests, left out: to know what it costs."""
 SOAK_KEYS: Final = (*KEYS, traffic.KEY_REFUSED, "sk-ant-bench-3", "sk-ant-bench-4")
 SOAK_RETRY: Final = {"attempts": 5, "max_wait": "10s", "first_byte": "2s", "idle": "5s"}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that answers requests on a port of this machine. `database`: the relay's ledger."""
+    """Something that answers requests on a port of this machine. `database`: the relay's ledger; `web_port`: of mitmweb's pages."""
 
     port: int
     child: Child
     database: Path | None = None
+    web_port: int = 0
 
 
 class Bench:
@@ -48,14 +61,15 @@ class Bench:
     async def open(self) -> AsyncIterator[Bench]:
         """Upstream and load process run inside."""
         try:
-            self.load = await self._start(module("load"), "the load process", talks=True)
-            child = await self._start(module("upstream"), "the upstream", talks=True)
+            self.load = await self.start(module("load"), "the load process", talks=True)
+            child = await self.start(module("upstream"), "the upstream", talks=True)
             self.upstream = Target(int(await child.read_line(START_LIMIT)), child)
             yield self
         finally:
             await asyncio.gather(*(child.end() for child in self.children))
 
-    async def _start(self, command: Sequence[str], name: str, *, talks: bool = False, silent: bool = False) -> Child:
+    async def start(self, command: Sequence[str], name: str, *, talks: bool = False, silent: bool = False) -> Child:
+        """A process in the folder, which ends with the benchmark."""
         output = None if silent else self.folder / f"{len(self.children)}.log"
         child = Child(name, command, cwd=self.folder, output=output, talks=talks)
         await child.start()
@@ -66,23 +80,34 @@ class Bench:
         """mitmdump as a reverse proxy, without any script. Without options, as it is: a line a request, which nobody reads."""
         port = free_port()
         mode = f"reverse:http://127.0.0.1:{self.upstream.port}@127.0.0.1:{port}"
-        child = await self._start(
+        child = await self.start(
             [*self.mitmproxy("mitmdump"), "--mode", mode, *options], "bare mitmdump", silent=not options
         )
         return Target(port, child)
 
-    async def relay(self, *, web: bool = False, keys: Sequence[str] = KEYS, **sections: Mapping[str, Any]) -> Target:
-        """The relay as people run it, with a relay.yaml of its own; `sections` go into that."""
+    async def relay(
+        self,
+        *,
+        web: bool = False,
+        without_extras: bool = False,
+        keys: Sequence[str] = KEYS,
+        **sections: Mapping[str, Any],
+    ) -> Target:
+        """The relay as people run it, with a relay.yaml of its own; `sections` go into that. `without_extras`: no pages of bodies in
+        mitmweb, and no look at what was missed of the prompt cache.
+        """
         port = free_port()
         folder = self.folder / f"relay{port}"
         folder.mkdir()
         config = folder / "relay.yaml"
         config.write_text(json.dumps(self.config(port, keys) | sections))
-        command = [*self.mitmproxy("mitmweb" if web else "mitmdump"), "-s", str(addon_script())]
+        before = EXTRAS_OFF.format(str(addon_script().parent)) if without_extras else ""
+        command = [*self.mitmproxy("mitmweb" if web else "mitmdump", before), "-s", str(addon_script())]
         command += ["--set", f"relay_config={config}"]
+        web_port = free_port() if web else 0
         if web:
-            command += ["--no-web-open-browser", "--web-port", str(free_port())]
-        return Target(port, await self._start(command, "the relay"), folder / "relay.db")
+            command += ["--no-web-open-browser", "--web-port", str(web_port), "--set", f"web_password={PASSWORD}"]
+        return Target(port, await self.start(command, "the relay"), folder / "relay.db", web_port)
 
     def config(self, port: int, keys: Sequence[str]) -> dict[str, Any]:
         """relay.yaml; JSON is YAML."""
@@ -94,9 +119,9 @@ class Bench:
             "ledger": {"durability": "strict"},
         }
 
-    def mitmproxy(self, program: str) -> list[str]:
-        """The start of a command line; each process has a CA of its own, so that none waits for another's."""
-        entry = f"from mitmproxy.tools.main import {program}; {program}()"
+    def mitmproxy(self, program: str, before: str = "") -> list[str]:
+        """The start of a command line; each process has a CA of its own, so that none waits for another's. `before`: what is done first."""
+        entry = f"{before}from mitmproxy.tools.main import {program}; {program}()"
         confdir = self.folder / f"mitmproxy{len(self.children)}"
         return [sys.executable, "-P", "-c", entry, "--set", f"confdir={confdir}"]
 

@@ -33,7 +33,7 @@ STATUSES: Final = (
     999,
 )
 KEY_STATUSES: Final = (401, 402, 403, 429)
-"""They put keys out or to rest, so they come rarely: with no key left the upstream is not asked any more."""
+"""They put keys out or into cooldown, so they come rarely: with no key left the upstream is not asked any more."""
 RARELY: Final = 0.02
 """How often what puts a key out is used all the same, where it was drawn."""
 HEADERS: Final[tuple[tuple[str, str], ...]] = (
@@ -96,7 +96,7 @@ def answer(chance: Random, part: str) -> list[Piece]:
     else:
         body, kind = dump(spoiled(GOOD[form](False), chance)), "application/json"
     if chance.random() < 0.15:
-        body = mutate.data(body.encode("latin-1"), chance, 3).decode("latin-1")
+        body = mutate.data(body.encode("latin-1", "replace"), chance, 3).decode("latin-1")
     headers = [("content-type", kind), ("request-id", "req_1")]
     if chance.random() < 0.12:
         body, encoding = encoded(body, chance)
@@ -167,7 +167,7 @@ def sse(found: Sequence[Event], chance: Random) -> str:
 
 def encoded(body: str, chance: Random) -> tuple[str, str]:
     """A compressed body, rarely a broken one or a bomb. Words between @ are not filled in inside."""
-    data = body.encode("latin-1")
+    data = body.encode("latin-1", "replace")
     packed, name = chance.choice(
         (
             (gzip.compress(data, mtime=0), "gzip"),

@@ -173,7 +173,7 @@ def what_is_wrong(number: int, found: Received) -> str:
     data = bytes(found.data)
     if status(data) != 200:
         return f"no answer within {found.seconds:.1f} s" if not data else f"answered with {data[:200]!r}"
-    wanted = GOOD_STREAM.encode() if number % 2 else json.dumps(GOOD_MESSAGE).encode()
+    wanted = (GOOD_STREAM if number % 2 else GOOD_MESSAGE).encode()
     body = data.partition(b"\r\n\r\n")[2]
     if wanted not in body and wanted != unchunked(body):
         return f"another body than the upstream sent: {body[:200]!r}"

@@ -6,7 +6,6 @@ It notes for which cases it was asked with a key of a pool.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import ssl
 from collections import Counter
@@ -21,33 +20,23 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
-from . import frames, replies
+from claude_relay.cli.fake import messages
+from claude_relay.cli.fake.server import LENGTH
+
+from . import frames
 from .cases import Case, End, Pause, Piece, Wire
 
 NAME: Final = re.compile(rb"fz\d{10}")
 SIGNED: Final = re.compile(rb"\r\nuser-agent: *(fz\d{10})\r\n", re.IGNORECASE)
 TRANSLATED: Final = re.compile(rb"/chat/completions|/responses|[:]\w*generateContent", re.IGNORECASE)
 """Requests that the relay has written itself: a name in them is one that it has read."""
-LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 KEY: Final = re.compile(rb"sk-ant-api03-(?:pool|client)-[0-9a-f]+")
 LARGEST: Final = 2**24
 HALF_CLOSED: Final = 0.5
 """Seconds that an upstream still listens after it has closed its half."""
-GOOD_MESSAGE: Final = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-sonnet-5",
-    "content": [{"type": "text", "text": "Hello"}],
-    "stop_reason": "end_turn",
-    "stop_sequence": None,
-    "usage": {"input_tokens": 9, "output_tokens": 4},
-}
-GOOD_STREAM: Final = "".join(
-    f"event: {name}\ndata: {json.dumps(data)}\n\n".replace("@KEY@", "").replace("@MODEL@", "m")
-    for name, data in replies.anthropic(True)
-)
+GOOD_MESSAGE: Final = messages.dump(messages.message("Hello")).decode()
+GOOD_STREAM: Final = b"".join(messages.events("Hel", "lo")).decode()
 
 
 class Upstream:
@@ -144,7 +133,7 @@ def answer_to(case: Case | None, request: bytes, *, framed: bool = False) -> Seq
     if case is not None and case.answer:
         return case.answer
     stream = re.search(rb'"stream": *true', request) is not None
-    body, kind = (GOOD_STREAM, "text/event-stream") if stream else (json.dumps(GOOD_MESSAGE), "application/json")
+    body, kind = (GOOD_STREAM, "text/event-stream") if stream else (GOOD_MESSAGE, "application/json")
     if framed:
         return frames.message(1, [[":status", "200"], ["content-type", kind]], body, Random(0))
     return [f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n{body}"]

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 
+from claude_relay.cli.console.screen import Screen
+from claude_relay.cli.console.width import columns
 from claude_relay.core.keys.selection import STRATEGIES
 
 from .day import Plan, play
 from .report import as_json, print_report
 from .tally import Day
 
+WIDEST = 100
+"""Columns of the report at most: its sentences want no more."""
 ORDER = ("headroom", *(name for name in STRATEGIES if name != "headroom"))
-WIDTH = 100
-"""Columns of the table where there is no terminal."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another number is another day.")
 @click.option(
-    "--strategy", "strategies", type=click.Choice(ORDER), multiple=True, help="Only this one; may be repeated."
+    "--strategy",
+    "strategies",
+    type=click.Choice(ORDER),
+    metavar="NAME",
+    multiple=True,
+    help=f"Only this one; may be repeated: {', '.join(ORDER)}.",
 )
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON.")
 def keys(seed: int, strategies: tuple[str, ...], wants_json: bool) -> None:
@@ -38,14 +43,14 @@ def keys(seed: int, strategies: tuple[str, ...], wants_json: bool) -> None:
       scripts/demo keys --json
     """
     plan = Plan(seed)
-    days = simulate(plan, strategies or ORDER, Console(stderr=True))
+    days = simulate(plan, strategies or ORDER, Screen(stderr=True))
     if wants_json:
         click.echo(as_json(days, plan))
     else:
-        print_report(days, plan, Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH))
+        print_report(days, plan, Screen(highlight=False, width=min(columns(), WIDEST)))
 
 
-def simulate(plan: Plan, strategies: Sequence[str], progress: Console) -> list[Day]:
+def simulate(plan: Plan, strategies: Sequence[str], progress: Screen) -> list[Day]:
     """A day under each strategy, first with any key for any turn, then with sticky sessions."""
     cases = [(strategy, sticky) for sticky in (False, True) for strategy in dict.fromkeys(strategies)]
     days = []

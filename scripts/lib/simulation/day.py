@@ -22,7 +22,7 @@ from claude_relay.core.retry.policy import attempts
 
 from .clock import Process, World
 from .fleet import PROVIDER, Fleet, make_fleet
-from .tally import Day, Tally
+from .tally import Day, DayTally
 from .traffic import Session, Size, Turn, make_traffic
 from .upstream import Reply, Upstream
 
@@ -71,7 +71,7 @@ class Relay:
 
     def __init__(self, plan: Plan, strategy: str, *, sticky: bool) -> None:
         self.world = World(MIDNIGHT)
-        self.tally = Tally()
+        self.tally = DayTally()
         self.upstream = Upstream(plan.fleet, Random(f"{plan.seed}/upstream"), MIDNIGHT)
         self.pools = Pools([Pool(PROVIDER, plan.fleet.keys, strategy=strategy)])
         self.retry, self.settings = Retry(), Settings()

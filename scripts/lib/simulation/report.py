@@ -21,28 +21,28 @@ from .tally import Day
 CELLS: dict[str, Callable[[Day], str]] = {
     "served": lambda day: f"{day.served:,}",
     "refused": lambda day: f"{day.refused:,}",
-    "429s met": lambda day: f"{day.limited:,}",
+    "429s\nmet": lambda day: f"{day.limited:,}",
     "replays": lambda day: f"{day.replays:,}",
-    "cache hits": lambda day: f"{day.cache_hits:.0%}",
-    "p50 wait": lambda day: f"{day.wait_p50:.2f} s",
-    "p99 wait": lambda day: f"{day.wait_p99:.2f} s",
+    "cache\nhits": lambda day: f"{day.cache_hits:.0%}",
+    "p50\nwait": lambda day: f"{day.wait_p50:.2f} s",
+    "p99\nwait": lambda day: f"{day.wait_p99:.2f} s",
 }
 STICKY = {False: "Any key for any turn", True: "Sticky sessions"}
 NOTES = """\
 refused      no answer within the tries and the waiting that a request may have
 429s met     by the relay; a client sees none that was followed by an answer
 cache hits   share of the sessions' input tokens that came from a prompt cache
-p50, p99     seconds between a request's arrival and the attempt that was answered
+p50, p99     seconds from a request's arrival to the attempt that was answered
 """
 
 
 def print_report(days: Sequence[Day], plan: Plan, console: Console) -> None:
     """One table, and the lines that matter."""
-    console.print(setting(plan), soft_wrap=True)
+    console.print(setting(plan))
     console.print(table(days))
-    console.print(f"[dim]{NOTES}[/dim]", soft_wrap=True)
+    console.print(f"[dim]{NOTES}[/dim]")
     for line in findings(days):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
 def setting(plan: Plan) -> str:
@@ -52,15 +52,15 @@ def setting(plan: Plan) -> str:
     penniless = sum(account.penniless.happens for account in accounts)
     return (
         f"A simulated day (seed {plan.seed}): {len(accounts)} keys of {len(ORGANISATIONS)} organisations; {sessions} sessions and "
-        f"{len(plan.traffic) - sessions:,} single requests,\n{plan.requests:,} requests in all. {revoked} keys are revoked, "
-        f"{penniless} run out of credit for hours, Claude is overloaded {len(plan.fleet.overloads)} times.\n"
-        "The policy, the pool, its verdicts and rests, and the sessions are the relay's own.\n"
+        f"{len(plan.traffic) - sessions:,} single requests, {plan.requests:,} requests in all. {revoked} keys are revoked, "
+        f"{penniless} run out of credit for hours, Claude is overloaded {len(plan.fleet.overloads)} times. "
+        "The policy, the pool, its verdicts and cooldowns, and the sessions are the relay's own.\n"
     )
 
 
 def table(days: Sequence[Day]) -> Table:
     """A row for each day."""
-    found = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1))
+    found = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     found.add_column("strategy")
     for title in CELLS:
         found.add_column(title, justify="right", no_wrap=True)

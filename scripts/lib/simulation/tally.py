@@ -40,7 +40,7 @@ class Day:
 
 
 @dataclass(slots=True)
-class Tally:
+class DayTally:
     """Counts while the day goes by."""
 
     statuses: Counter[int] = field(default_factory=Counter)

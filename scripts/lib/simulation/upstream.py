@@ -1,4 +1,4 @@
-"""The made-up Claude: it looks at the key, at its limits and at its prompt caches, and answers.
+"""The made-up Claude of the day: it looks at the key, at its limits and at its prompt caches, and answers.
 
     upstream = Upstream(make_fleet(1, 0.0), Random(1), start=0.0)
     reply = upstream.answer("simulated-key-1", Turn(…), "session", now=0.0)        # Reply(outcome, latency, …)
@@ -12,9 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from claude_relay.cli.fake.answers import FAULTS
 from claude_relay.core.exchange import Outcome
 
-from .answers import NO_CREDIT, OVERLOADED, REVOKED, limit_headers, rate_limited, refusal, success
+from .answers import limit_headers, rate_limited, refusal, success
 from .buckets import Allowance, Cost
 from .caches import Caches
 from .fleet import Account, Fleet
@@ -60,11 +61,11 @@ class Upstream:
 
     def _trouble(self, account: Account, now: float) -> Outcome | None:
         if now in account.revoked:
-            return refusal(401, REVOKED)
+            return refusal(FAULTS["unauthorized"])
         if now in account.penniless:
-            return refusal(400, NO_CREDIT)
+            return refusal(FAULTS["no_credit"])
         if any(now in span for span in self.overloads) and self.random.random() < OVERLOADED_SHARE:
-            return refusal(529, OVERLOADED)
+            return refusal(FAULTS["overloaded"])
         return None
 
     def _serve(self, secret: str, turn: Turn, session: str | None, now: float) -> Reply:

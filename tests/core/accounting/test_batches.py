@@ -15,8 +15,8 @@ from claude_relay.core.accounting.batches import (
     Part,
     batch_of,
     fetched_here,
+    lists_batches,
     portions,
-    tells_of_batches,
 )
 from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.accounting.terms import Terms
@@ -140,7 +140,7 @@ def test_which_batch_a_path_is_about(path: str, batch: str | None) -> None:
     ],
 )
 def test_which_answers_tell_of_batches(path: str, tells: bool) -> None:
-    assert tells_of_batches(path) is tells
+    assert lists_batches(path) is tells
 
 
 def test_every_batch_of_a_list_is_fetched_here_and_nothing_else_changes() -> None:

@@ -15,7 +15,7 @@ from prometheus_client import parser
 from claude_relay.core.accounting.metrics import DURATION_BOUNDS, MODELS, OTHER, Gauges, Metrics, Names
 from store.rows import attempt, request
 
-DASHBOARD = Path(__file__).parents[3] / "scripts/lib/grafana.json"
+DASHBOARD = Path(__file__).parents[3] / "addon/claude_relay/cli/grafana.json"
 PAIR = {"provider": "anthropic", "model": "claude-sonnet-5"}
 
 

@@ -187,6 +187,12 @@ def test_searches_cost_the_same_at_any_terms() -> None:
     assert priced.usd == 0.03
 
 
+def test_what_was_refused_before_any_output_costs_nothing_at_all() -> None:
+    usage = Usage(ONE, ONE, ONE, ONE, ONE, ONE, server_tool_requests=3)
+    priced = PRICES.cost("claude-opus-5", "p", ANTHROPIC, usage, AT, terms=Terms(unbilled=True))
+    assert priced == Priced(0.0, f"{LISTS} anthropic/claude-opus-5, refused before any output")
+
+
 def test_elsewhere_the_terms_of_anthropic_have_no_price_of_their_own() -> None:
     at = "https://openrouter.ai/api/v1"
     usual = PRICES.cost("anthropic/claude-opus-5", "p", at, Usage(ONE), AT)

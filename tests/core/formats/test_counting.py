@@ -25,11 +25,11 @@ from claude_relay.core.formats.conversation import (
 from claude_relay.core.formats.counting import MOST_OF_AN_IMAGE, PAGE, UNKNOWN_PAGES, estimate, image_tokens, pdf_pages
 
 
-def asked(*parts, **more) -> Conversation:
+def conversation(*parts, **more) -> Conversation:
     return Conversation("m", 100, (Turn("user", parts),), **more)
 
 
-EMPTY = estimate(asked())
+EMPTY = estimate(conversation())
 LONG = "Some words, and then some more of them.\n" * 200
 
 
@@ -46,16 +46,18 @@ LONG = "Some words, and then some more of them.\n" * 200
 )
 def test_texts_count_as_the_vocabulary_has_them(text: str, tokens: int) -> None:
     # the first four: https://github.com/openai/openai-cookbook/blob/main/examples/How_to_count_tokens_with_tiktoken.ipynb
-    assert estimate(asked(Text(text))) - EMPTY == tokens
+    assert estimate(conversation(Text(text))) - EMPTY == tokens
 
 
 def test_a_short_request_is_near_claudes_own_count() -> None:
     # 14: https://docs.claude.com/en/docs/build-with-claude/token-counting
-    assert estimate(asked(Text("Hello, Claude"), system=(Text("You are a scientist"),))) == pytest.approx(14, abs=3)
+    assert estimate(conversation(Text("Hello, Claude"), system=(Text("You are a scientist"),))) == pytest.approx(
+        14, abs=3
+    )
 
 
 def test_pieces_of_a_long_text_count_like_the_whole() -> None:
-    whole = estimate(asked(Text(LONG * 8)))
+    whole = estimate(conversation(Text(LONG * 8)))
     assert whole - EMPTY == pytest.approx(200 * 8 * 10, rel=0.01)
 
 
@@ -67,34 +69,34 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string", "descripti
 @pytest.mark.parametrize(
     ("bigger", "least"),
     [
-        (asked(Text("Hello"), system=(Text(LONG),)), 1000),
-        (asked(Text("Hello"), Text(LONG)), 1000),
-        (asked(Text("Hello"), Thinking(LONG, foreign=True)), 1000),
-        (asked(Text("Hello"), Call("toolu_1", "get_weather", {"city": LONG})), 1000),
-        (asked(Text("Hello"), Result("toolu_1", (Text(LONG),))), 1000),
-        (asked(Text("Hello"), Result("toolu_1", (Image(url="https://x.example/a.png"),))), MOST_OF_AN_IMAGE),
-        (asked(Text("Hello"), Document(url="https://x.example/a.pdf")), PAGE * UNKNOWN_PAGES),
-        (asked(Text("Hello"), tools=(Tool("get_weather", LONG, SCHEMA),)), 1000),
-        (asked(Text("Hello"), tools=(Tool("get_weather", "", SCHEMA),)), 20),
-        (asked(Text("Hello"), schema=SCHEMA), 20),
-        (asked(Text("Hello"), web_search={"max_uses": 3}), 3),
-        (Conversation("m", 1, (*asked(Text("Hello")).turns, Turn("assistant", (Call("t", "f", {}),)))), 5),
+        (conversation(Text("Hello"), system=(Text(LONG),)), 1000),
+        (conversation(Text("Hello"), Text(LONG)), 1000),
+        (conversation(Text("Hello"), Thinking(LONG, foreign=True)), 1000),
+        (conversation(Text("Hello"), Call("toolu_1", "get_weather", {"city": LONG})), 1000),
+        (conversation(Text("Hello"), Result("toolu_1", (Text(LONG),))), 1000),
+        (conversation(Text("Hello"), Result("toolu_1", (Image(url="https://x.example/a.png"),))), MOST_OF_AN_IMAGE),
+        (conversation(Text("Hello"), Document(url="https://x.example/a.pdf")), PAGE * UNKNOWN_PAGES),
+        (conversation(Text("Hello"), tools=(Tool("get_weather", LONG, SCHEMA),)), 1000),
+        (conversation(Text("Hello"), tools=(Tool("get_weather", "", SCHEMA),)), 20),
+        (conversation(Text("Hello"), schema=SCHEMA), 20),
+        (conversation(Text("Hello"), web_search={"max_uses": 3}), 3),
+        (Conversation("m", 1, (*conversation(Text("Hello")).turns, Turn("assistant", (Call("t", "f", {}),)))), 5),
     ],
 )
 def test_everything_that_a_model_reads_counts(bigger: Conversation, least: int) -> None:
-    assert estimate(bigger) - estimate(asked(Text("Hello"))) >= least
+    assert estimate(bigger) - estimate(conversation(Text("Hello"))) >= least
 
 
 @pytest.mark.parametrize(
     "same",
     [
-        asked(Text("Hello"), Thinking(LONG, "signature")),
-        asked(Text("Hello"), user=LONG, stops=(LONG,), notes=(LONG,)),
-        replace(asked(Text("Hello")), max_tokens=64000, model="another"),
+        conversation(Text("Hello"), Thinking(LONG, "signature")),
+        conversation(Text("Hello"), user=LONG, stops=(LONG,), notes=(LONG,)),
+        replace(conversation(Text("Hello")), max_tokens=64000, model="another"),
     ],
 )
 def test_what_no_other_model_reads_does_not(same: Conversation) -> None:
-    assert estimate(same) == estimate(asked(Text("Hello")))
+    assert estimate(same) == estimate(conversation(Text("Hello")))
 
 
 # -- pictures
@@ -217,7 +219,7 @@ def test_a_json_too_deep_to_write_counts_as_nothing() -> None:
     deep: list = []
     for _ in range(200_000):
         deep = [deep]
-    assert estimate(asked(Call("t", "f", {"deep": deep}))) < 50
+    assert estimate(conversation(Call("t", "f", {"deep": deep}))) < 50
 
 
 ALONE = f"""
@@ -244,5 +246,5 @@ def test_counting_needs_no_file_and_no_socket() -> None:
 
 
 def test_no_words_of_a_conversation_stay_in_the_vocabulary() -> None:
-    estimate(asked(Text(LONG)))
+    estimate(conversation(Text(LONG)))
     assert counting._encoder().cache_len == 0

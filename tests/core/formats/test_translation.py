@@ -11,7 +11,7 @@ from claude_relay.core.exchange import Endpoint
 from claude_relay.core.formats.base import Format, Problem
 from claude_relay.core.formats.translation import MAX_BODY, Translation
 from claude_relay.core.formats.writer import Writer
-from core.formats.claude import assert_claude_answer, assert_claude_body, assert_claude_stream, events_of, feed_all_ways
+from core.formats.strict import assert_claude_answer, assert_claude_body, assert_claude_stream, events_of, feed_all_ways
 
 SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.core.formats.writer import FOREIGN, Writer, arguments_of
-from core.formats.claude import assert_claude_body, assert_claude_stream, events_of
+from claude_relay.core.formats.answer_blocks import FOREIGN, arguments_of
+from claude_relay.core.formats.sources import Source
+from claude_relay.core.formats.writer import Writer
+from core.formats.strict import assert_claude_body, assert_claude_stream, events_of
 
 
 def written(steps, *, end=True, names=None):
@@ -44,6 +46,7 @@ IDS = st.sampled_from(["", None, "call_1", "functions.x:0", "functions_x_0_0190a
 NAMES = st.sampled_from(["", None, "Bash", "Read", 3])
 PROSE = st.sampled_from(["", " ", "\n\n", "Hello", " world", "ü…\u2028", None, 3])
 OBJECTS = st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=2)
+SOURCES = st.sampled_from([Source("https://a.org", "A", "as a says"), Source("https://b.org")])
 COUNTS = st.sampled_from([0, 5, -1, None, True, "7", 10**30])
 STEPS = st.one_of(
     st.builds(step, st.just("start"), st.sampled_from([None, "gpt", 3])),
@@ -52,6 +55,10 @@ STEPS = st.one_of(
     st.builds(step, st.just("arguments"), KEYS, st.sampled_from(["", " ", "\n", "{}", "null", "nonsense", 3, None])),
     st.builds(step, st.just("arguments"), KEYS, OBJECTS),
     st.builds(step, st.just("remember"), KEYS, st.sampled_from(["sig", "nature"])),
+    st.builds(
+        step, st.just("searched"), st.lists(st.sampled_from(["", "a", "b"]), max_size=2), st.lists(SOURCES, max_size=2)
+    ),
+    st.builds(step, st.just("cite"), SOURCES),
     st.builds(
         lambda i, o, t: step("usage", input_tokens=i, output_tokens=o, thinking_tokens=t), COUNTS, COUNTS, COUNTS
     ),
@@ -123,6 +130,45 @@ def test_thoughts_and_text_in_turns_stay_in_their_order():
     content = message_of(step("thinking", "a"), step("text", "b"), step("thinking", "c"), step("text", "d"))["content"]
     assert [block.get("thinking") or block.get("text") for block in content] == ["a", "b", "c", "d"]
     assert [block["signature"] for block in content[::2]] == [FOREIGN, FOREIGN]
+
+
+A, B = Source("https://a.org", "A", "as a says"), Source("https://b.org")
+
+
+def test_a_search_stands_before_the_text_that_cites_it():
+    steps = [step("searched", ["rome", "weather"], [A, B]), step("text", "Sunny"), step("cite", A), step("text", ".")]
+    message = message_of(*steps, step("cite", A, B), step("stop", "end_turn"))
+    used, found, said = message["content"]
+    assert (used["type"], used["name"], used["input"]) == ("server_tool_use", "web_search", {"query": "rome; weather"})
+    assert found["tool_use_id"] == used["id"]
+    assert [(page["url"], page["title"]) for page in found["content"]] == [
+        ("https://a.org", "A"),
+        ("https://b.org",) * 2,
+    ]
+    assert [cited["cited_text"] for cited in said["citations"]] == ["as a says", ""]
+    assert said["text"] == "Sunny."
+    assert message["usage"]["server_tool_use"] == {"web_search_requests": 2, "web_fetch_requests": 0}
+    assert message["stop_reason"] == "end_turn"
+
+
+def test_a_search_that_found_nothing_is_counted():
+    message = message_of(step("searched", [], []), step("text", "?"))
+    assert [block["type"] for block in message["content"]] == ["text"]
+    assert message["usage"]["server_tool_use"]["web_search_requests"] == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "cited"),
+    [
+        ([step("cite", A), step("text", "a")], [["https://a.org"]]),
+        ([step("text", "a"), step("thinking", "b"), step("cite", A), step("text", "c")], [[], ["https://a.org"]]),
+        ([step("text", "a"), *call(0, name="Bash"), step("cite", A)], [[]]),
+        ([step("text", " "), step("cite", A), step("text", "a")], [["https://a.org"]]),
+    ],
+)
+def test_a_citation_belongs_to_the_text_that_is_written_or_the_next_one(steps, cited):
+    texts = [block for block in message_of(*steps)["content"] if block["type"] == "text"]
+    assert [[one["url"] for one in text.get("citations") or ()] for text in texts] == cited
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_keys_take_turns():
     assert chosen(pool, exclude=frozenset({"id1", "id2", "id3"})) is None
 
 
-def test_a_resting_key_is_not_chosen_until_its_end():
+def test_a_key_in_cooldown_is_not_chosen_until_its_end():
     pool = pool_of(2)
     apply(pool, 1, "rate_limited", until=10.0)
     assert {chosen(pool, 9.9) for _ in range(4)} == {"k2"}
@@ -80,14 +80,14 @@ def test_pairs_with_a_model_and_with_a_family():
     "name",
     [name for name, meaning in MEANINGS.items() if meaning.cause not in {Cause.KEY, Cause.KEY_MODEL, Cause.KEY_FAMILY}],
 )
-def test_who_is_not_to_blame_does_not_rest(name):
+def test_who_is_not_the_cause_has_no_cooldown(name):
     pool = pool_of(1)
     apply(pool, 1, name)
     assert chosen(pool) == "k1"
     assert not pool.cooldowns.known()
 
 
-def test_rests_that_nobody_stated_grow():
+def test_cooldowns_that_nobody_stated_grow():
     pool, now, ends = pool_of(1), 0.0, []
     for _ in range(4):
         apply(pool, 1, "forbidden", now)
@@ -99,7 +99,7 @@ def test_rests_that_nobody_stated_grow():
     assert pool.soonest(OPUS, now) - now == 1
 
 
-def test_no_credit_rests_from_an_hour_to_a_day_and_is_probed():
+def test_no_credit_cools_down_from_an_hour_to_a_day_and_is_probed():
     pool, now, lengths = pool_of(1), 0.0, []
     for _ in range(7):
         apply(pool, 1, "no_credit", now, probe=bool(lengths))
@@ -340,7 +340,7 @@ happenings = st.lists(
 
 
 @given(happenings, st.sampled_from(["round-robin", "priority", "headroom", "least-busy"]))
-def test_no_resting_key_is_ever_chosen(happenings, strategy):
+def test_no_key_in_cooldown_is_ever_chosen(happenings, strategy):
     pool, now, ends = pool_of(3, strategy=strategy), 0.0, {}
     for outcome, model, passed in happenings:
         now += passed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Facts, Key, KeyLimits, Outcome, Wait
-from claude_relay.core.keys.sessions import MOST, WARM, WARM_LONG, Seat, Sessions, joined
+from claude_relay.core.keys.sessions import MOST, WARM, WARM_LONG, Binding, Sessions, joined
 from core.world import DENIED, DOWN, LIMITED, NO_MODEL, OK, OPUS, Retry, World, limited
 
 HAIKU = "claude-haiku-4-5"
@@ -41,7 +41,7 @@ def test_a_session_keeps_its_key_and_others_go_round():
     assert keys_used(world, OK, session="t") == ["k2"]
 
 
-def test_it_moves_when_its_key_rests_and_stays_there_while_that_is_warm():
+def test_it_moves_when_its_key_is_in_cooldown_and_stays_there_while_that_is_warm():
     world = World(a=3)
     assert keys_used(world, limited(60), OK) == ["k1", "k2"]
     world.now += 61
@@ -55,7 +55,7 @@ def test_it_comes_home_when_that_costs_no_warm_cache():
     keys_used(world, limited(60), OK)
     world.now += WARM
     assert keys_used(world, OK) == ["k1"]
-    assert world.sessions.seat("s", "a", world.now).home == "a-1"
+    assert world.sessions.binding("s", "a", world.now).home == "a-1"
 
 
 def test_it_stays_when_it_is_cold_and_at_home():
@@ -71,7 +71,7 @@ def test_home_is_new_when_the_old_one_left_the_pool():
     world.pools["a"].replace(World.keys("a", 3)[1:])
     (new,) = keys_used(world, OK)
     assert new in {"k2", "k3"}
-    assert world.sessions.seat("s", "a", world.now).home == "a-" + new[1]
+    assert world.sessions.binding("s", "a", world.now).home == "a-" + new[1]
 
 
 def test_a_warm_session_waits_a_little_for_its_key():
@@ -170,8 +170,8 @@ def test_a_session_goes_before_what_a_request_begins_with():
     world = World(a=3)
     for session in ("s", "t"):
         world.ask([OK], Facts(Endpoint.MESSAGES, model=OPUS, session=session, prefix="prefix 1"))
-    assert world.sessions.seat("s", "a", world.now) != world.sessions.seat("t", "a", world.now)
-    assert world.sessions.seat("prefix 1", "a", world.now) is None
+    assert world.sessions.binding("s", "a", world.now) != world.sessions.binding("t", "a", world.now)
+    assert world.sessions.binding("prefix 1", "a", world.now) is None
 
 
 def test_requests_that_run_at_once_share_the_key_from_the_start():
@@ -185,19 +185,19 @@ def test_requests_that_run_at_once_share_the_key_from_the_start():
     assert world.busy == 0
 
 
-def test_each_provider_has_a_seat_of_its_own():
+def test_each_provider_has_a_binding_of_its_own():
     world = World(a=2, b=2)
     assert keys_used(world, limited(9), limited(9), OK) == ["k1", "k2", "k1"]
     world.now += 10
     assert keys_used(world, OK) == ["k1"], "nothing was cached at k2"
     assert world.last.provider == "a", "routes say which provider comes first"
-    assert world.sessions.seat("s", "b", world.now).key_id == "b-1"
+    assert world.sessions.binding("s", "b", world.now).key_id == "b-1"
 
 
 def test_when_it_is_cold_a_better_tier_takes_it_back():
     world = World(a=[key(1, tier="admin"), key(2, tier="admin"), key(3, tier="public")])
-    world.rest("a", 1, limited(4000))
-    world.rest("a", 2, limited(50))
+    world.cool_down("a", 1, limited(4000))
+    world.cool_down("a", 2, limited(50))
     assert keys_used(world, OK) == ["k3"]
     world.now += 100
     assert keys_used(world, OK) == ["k3"]
@@ -222,8 +222,8 @@ def test_those_that_come_home_do_not_come_all_at_once():
     world = World(a=2)
     for number in range(20):
         keys_used(world, OK, session=str(number))
-    at_first = [n for n in map(str, range(20)) if world.sessions.seat(n, "a", world.now).key_id == "a-1"]
-    world.rest("a", 1, limited(50))
+    at_first = [n for n in map(str, range(20)) if world.sessions.binding(n, "a", world.now).key_id == "a-1"]
+    world.cool_down("a", 1, limited(50))
     for name in at_first:
         keys_used(world, OK, session=name)
     world.now += WARM + 1
@@ -262,13 +262,13 @@ moves = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(moves, st.integers(1, 4))
 def test_a_session_never_flips_between_two_healthy_keys(moves, number):
-    """Six requests of two sessions at once; None: that client leaves. A seat changes only when its key is of no use, or cold."""
+    """Six requests of two sessions at once; None: that client leaves. A binding changes only when its key is of no use, or cold."""
     world = World(seed=1, a=number)
     pool, running = world.pools["a"], {}
     for slot, session, answer, passed in moves:
         world.now += passed
         new = None
-        before = world.sessions.seat(session, "a", world.now)
+        before = world.sessions.binding(session, "a", world.now)
         in_cooldown = before and pool.is_in_cooldown(pool.by_id(before.key_id), OPUS, world.now)
         cold = before and not before.is_warm(world.now)
         try:
@@ -286,7 +286,7 @@ def test_a_session_never_flips_between_two_healthy_keys(moves, number):
             running.pop(slot, None)
             if isinstance(end.value, Accepted):
                 world.pools.finished(attempted)
-        after = world.sessions.seat(session, "a", world.now)
+        after = world.sessions.binding(session, "a", world.now)
         if before and after.key_id != before.key_id:
             now_in_cooldown = pool.is_in_cooldown(pool.by_id(before.key_id), OPUS, world.now)
             home = cold and after.key_id == before.home
@@ -308,11 +308,11 @@ def sessions(**more):
 
 def test_ttl_is_renewed_on_use():
     found = sessions()
-    found.sit("s", "p", "k", 0.0)
+    found.bind("s", "p", "k", 0.0)
     found.touch("s", "p", 900.0)
-    assert found.seat("s", "p", 1900.0)
-    assert not found.seat("s", "p", 1900.1)
-    assert not found.seat("s", "q", 0.0)
+    assert found.binding("s", "p", 1900.0)
+    assert not found.binding("s", "p", 1900.1)
+    assert not found.binding("s", "q", 0.0)
     found.prune(1900.1)
     assert not len(found)
 
@@ -320,30 +320,30 @@ def test_ttl_is_renewed_on_use():
 def test_those_of_longest_ago_are_forgotten_first():
     found = sessions(most=3)
     for number in range(3):
-        found.sit(str(number), "p", "k", 0.0)
+        found.bind(str(number), "p", "k", 0.0)
     found.touch("0", "p", 1.0)
-    found.sit("3", "p", "k", 1.0)
-    assert [name for name in "0123" if found.seat(name, "p", 1.0)] == ["0", "2", "3"]
+    found.bind("3", "p", "k", 1.0)
+    assert [name for name in "0123" if found.binding(name, "p", 1.0)] == ["0", "2", "3"]
     assert len(found.drain()) == 3
     assert Sessions(ttl=1.0).most == MOST
 
 
 def test_a_cache_is_as_warm_as_the_answer_says():
     found = sessions()
-    found.sit("s", "p", "k", 0.0)
+    found.bind("s", "p", "k", 0.0)
     found.used("s", "p", "k", 0.0)
     found.settled("s", "p", "k", Usage(cache_read_tokens=0), 1.0)
-    assert not found.seat("s", "p", 1.0).is_warm(1.0), "nothing was cached"
+    assert not found.binding("s", "p", 1.0).is_warm(1.0), "nothing was cached"
     found.settled("s", "p", "k", Usage(cache_read_tokens=0, cache_write_5m_tokens=10), 1.0)
-    assert found.seat("s", "p", 1.0).warm == 1.0 + WARM
+    assert found.binding("s", "p", 1.0).warm == 1.0 + WARM
     found.settled("s", "p", "k", Usage(cache_read_tokens=0), 2.0)
-    assert found.seat("s", "p", 2.0).warm == 1.0 + WARM, "a small request cools nothing"
+    assert found.binding("s", "p", 2.0).warm == 1.0 + WARM, "a small request cools nothing"
     found.settled("s", "p", "k", Usage(cache_read_tokens=9, cache_write_1h_tokens=10), 3.0)
-    assert found.seat("s", "p", 3.0).warm == 3.0 + WARM_LONG
+    assert found.binding("s", "p", 3.0).warm == 3.0 + WARM_LONG
     found.settled("s", "p", "other", Usage(cache_read_tokens=9, cache_write_1h_tokens=10), 100.0)
     found.settled("s", "p", "k", Usage(), 100.0)
     found.used("s", "p", "other", 100.0)
-    assert found.seat("s", "p", 3.0).warm == 3.0 + WARM_LONG
+    assert found.binding("s", "p", 3.0).warm == 3.0 + WARM_LONG
 
 
 CACHED = Usage(cache_read_tokens=9, cache_write_1h_tokens=10)
@@ -357,35 +357,35 @@ CACHED = Usage(cache_read_tokens=9, cache_write_1h_tokens=10)
         pytest.param(lambda found, key: found.settled("s", "p", key, Usage(cache_read_tokens=0), 0.5), id="not cached"),
     ],
 )
-def test_what_another_key_did_says_nothing_of_the_seat(say):
+def test_what_another_key_did_says_nothing_of_the_binding(say):
     """The session has moved meanwhile, or a stand-in did it: its own key's cache is neither warmer nor colder for it."""
     for key, changes in (("other", False), ("", False), ("k", True)):
         found = sessions()
-        found.sit("s", "p", "k", 0.0)
+        found.bind("s", "p", "k", 0.0)
         found.used("s", "p", "k", 0.0, warm=1.0)
-        before = found.seat("s", "p", 1.0)
+        before = found.binding("s", "p", 1.0)
         found.drain()
         say(found, key)
-        assert (found.seat("s", "p", 1.0) != before) is changes
+        assert (found.binding("s", "p", 1.0) != before) is changes
         assert bool(found.drain()) is changes, "nor are other relays told of it"
 
 
-def test_what_is_said_of_another_provider_s_seat_is_not_of_this_one():
+def test_what_is_said_of_another_provider_s_binding_is_not_of_this_one():
     found = sessions()
-    found.sit("s", "p", "k", 0.0)
-    before = found.seat("s", "p", 1.0)
+    found.bind("s", "p", "k", 0.0)
+    before = found.binding("s", "p", 1.0)
     found.used("s", "q", "k", 100.0)
     found.settled("s", "q", "k", CACHED, 100.0)
     found.used("t", "p", "k", 100.0)
-    assert found.seat("s", "p", 1.0) == before
+    assert found.binding("s", "p", 1.0) == before
     assert len(found) == 1
 
 
-def test_seats_survive_as_plain_values():
+def test_bindings_survive_as_plain_values():
     found, copy = sessions(), sessions()
-    found.sit("s", "p", "k", 1.0)
+    found.bind("s", "p", "k", 1.0)
     found.used("s", "p", "k", 2.0)
-    found.sit("t", "p", "l", 3.0, home="k")
+    found.bind("t", "p", "l", 3.0, home="k")
     copy.restore(json.loads(json.dumps(found.snapshot())), 4.0)
     assert copy.snapshot() == found.snapshot()
     assert not copy.drain(), "what others said need not be told again"
@@ -396,8 +396,8 @@ def test_seats_survive_as_plain_values():
     assert not len(late)
 
 
-seats = st.builds(
-    Seat,
+bindings = st.builds(
+    Binding,
     st.sampled_from("xyz"),
     st.sampled_from("xyz"),
     st.integers(1, 3),
@@ -408,14 +408,14 @@ seats = st.builds(
 )
 
 
-@given(seats, seats, seats)
-def test_whatever_the_order_processes_come_to_the_same_seat(one, two, three):
+@given(bindings, bindings, bindings)
+def test_whatever_the_order_processes_come_to_the_same_binding(one, two, three):
     assert joined(one, two, math.inf) == joined(two, one, math.inf)
     assert joined(one, one, math.inf) == one
     assert joined(joined(one, two, math.inf), three, math.inf) == joined(one, joined(two, three, math.inf), math.inf)
 
 
-def test_a_seat_that_was_over_does_not_count():
-    old, new = Seat("x", "x", 9, 0.0, 10.0), Seat("y", "y", 1, 200.0, 210.0)
+def test_a_binding_that_was_over_does_not_count():
+    old, new = Binding("x", "x", 9, 0.0, 10.0), Binding("y", "y", 1, 200.0, 210.0)
     assert joined(old, new, 100.0) == joined(new, old, 100.0) == new
     assert joined(old, new, 1000.0).key_id == "x"

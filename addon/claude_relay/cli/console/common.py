@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from claude_relay.core.config import Config, ConfigError, Problem, default, lacks_variables, parse
-from claude_relay.core.config.locate import ADDON, base, is_checkout, locate, usual_file
+import click
+
+from claude_relay.core.config import Config, ConfigError, ConfigProblem, default, lacks_variables, parse
+from claude_relay.core.config.locate import base, locate, usual_file
+from claude_relay.core.installation import ADDON, command, installing, is_checkout
 from claude_relay.store.authority import usual_folder
 
 from .terminal import Failure, echo
@@ -60,7 +64,7 @@ def read_config(path: str | None) -> Source:
         text = found.read_bytes()
     except OSError as error:
         remedy = "name another file, or unset RELAY_CONFIG"
-        raise ConfigError([Problem(shown_path(found), None, "", f"{error.strerror}; {remedy}")]) from None
+        raise ConfigError([ConfigProblem(shown_path(found), None, "", f"{error.strerror}; {remedy}")]) from None
     return Source(parse(text, environ=os.environ, where=shown_path(found), folder=found.parent), found, text)
 
 
@@ -147,23 +151,31 @@ def become_mitmproxy(program: str, arguments: Sequence[str]) -> NoReturn:
     try:
         entries = distribution("mitmproxy").entry_points
     except PackageNotFoundError:
-        raise Failure(
-            "mitmproxy is not installed; scripts/relay installs it, else: pip install mitmproxy-claude-relay"
-        ) from None
+        raise Failure(f"mitmproxy is not installed; this installs it: {installing()}") from None
     entry = next(entry for entry in entries if entry.group == "console_scripts" and entry.name == program)
     sys.argv = [program, *arguments]
-    sys.exit(entry.load()())
+    run = entry.load()
+    argparse.ArgumentParser.error = _refuse  # type: ignore[method-assign,assignment]  # its answer is the usage of another command
+    sys.exit(run())
 
 
-def become(command: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+def _refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """mitmproxy's parser does not know an option, or its value is wrong."""
+    raise click.UsageError(
+        f"{message[:1].upper()}{message[1:]}. What {command('relay')} --help does not list goes to {sys.argv[0]}; "
+        f"its options: {command('relay')} --options, by --set NAME=VALUE."
+    )
+
+
+def become(program: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     """Turn this process into another program, its exit status included; 127 when there is none, 126 when it may not run."""
     try:
         if os.name == "nt":  # there, exec would return to the shell at once
-            sys.exit(subprocess.run(command, env=environ, check=False).returncode)
-        os.execvpe(command[0], list(command), environ)
+            sys.exit(subprocess.run(program, env=environ, check=False).returncode)
+        os.execvpe(program[0], list(program), environ)
     except FileNotFoundError:
-        echo(f"{command[0]}: no such program", err=True)
+        echo(f"{program[0]}: no such program", err=True)
         sys.exit(127)
     except OSError as error:
-        echo(f"{command[0]}: {error.strerror}", err=True)
+        echo(f"{program[0]}: {error.strerror}", err=True)
         sys.exit(126)

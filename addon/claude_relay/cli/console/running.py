@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from claude_relay.core.config import Address, Config
-from claude_relay.core.config.locate import command, usual_file
+from claude_relay.core.config.locate import usual_file
+from claude_relay.core.installation import command
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.shared.relays import RelayRow, running
 
@@ -30,6 +31,8 @@ PROBE = "/api/relay-doctor"
 """A path outside the API: the relay answers it itself, at once, and sends a placeholder nowhere."""
 MOST_HEALTH = 64 * 1024
 """Bytes of what a relay says of its health."""
+NARROW = 80
+"""Columns of most terminals."""
 LOOKS, BETWEEN = 10, 0.15
 """How often, and after how many seconds again, to look for the row of a relay that listens already."""
 
@@ -41,6 +44,11 @@ class Found:
     row: RelayRow | None
     why: str = ""
     others: tuple[RelayRow, ...] = ()
+
+    @property
+    def in_lines(self) -> str:
+        """`why`, in two lines where one would be wider than most terminals."""
+        return self.why if len(self.why) <= NARROW else self.why.replace("; ", ";\n  ", 1)
 
     @property
     def is_here(self) -> bool:
@@ -65,7 +73,7 @@ def find(source: Source, database: Path) -> Found:
             if row is not None:
                 break
     except StoreError as error:
-        return Found(None, f"whether a relay runs cannot be told: {error}")
+        return Found(None, f"cannot find out whether a relay runs: {error}")
     others = tuple(other for other in rows if other is not row)
     if row is not None:
         return Found(row, others=others)
@@ -98,19 +106,30 @@ def is_relay(name: str, address: Address, host: str) -> bool:
         return answer.getheader("request-id", "").startswith("req_relay_")
 
 
-def health(row: RelayRow) -> tuple[bool, tuple[str, ...]] | None:
-    """Whether a relay of this machine answers requests, and what it says is wrong; None: it cannot be asked."""
-    place = row.listener("status")
+def health(found: Found, source: Source) -> tuple[bool, tuple[str, ...]] | None:
+    """Whether a relay of this machine answers requests, and what it says is wrong; None: it cannot be asked.
+
+    One that has no row is looked for where the configuration would have it: when its disk is full it cannot write one.
+    """
+    if found.row is None:
+        usual = source.config.listen.status if source.listens else None
+        return None if usual is None else _health_at(usual, ())
+    place = found.row.listener("status") if found.is_here else None
     if place is None:
         return None
-    address = Address.parse(place).reachable
+    return _health_at(Address.parse(place), (f"its status server at {place} does not answer",))
+
+
+def _health_at(place: Address, otherwise: tuple[str, ...]) -> tuple[bool, tuple[str, ...]] | None:
+    """`otherwise`: what is wrong when nobody answers; when nothing is, None is returned."""
+    address = place.reachable
     with closing(http.client.HTTPConnection(address.host, address.port, timeout=5)) as connection:
         try:
             connection.request("GET", "/healthz", headers={"Host": "localhost"})
             said = json.loads(connection.getresponse().read(MOST_HEALTH))
             return bool(said["ok"]), tuple(map(str, said.get("problems", ())))
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
-            return False, (f"its status server at {place} does not answer",)
+            return (False, otherwise) if otherwise else None
 
 
 def _look(source: Source, database: Path, places: dict[str, Address]) -> tuple[tuple[RelayRow, ...], RelayRow | None]:

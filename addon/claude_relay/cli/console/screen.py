@@ -9,11 +9,15 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from claude_relay.core.terminal import harmless
+from claude_relay.core.printable import harmless
 
 
 class Screen(Console):
     """Where commands print tables."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: the command's own end says so (`output`)."""
+        raise  # rich calls it while it handles the error
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """All texts come along here, those in the cells of tables, too."""

@@ -21,7 +21,9 @@ from typing import Any, Final
 
 import click
 
-from claude_relay.core.terminal import harmless, harmless_json
+from claude_relay.core.printable import harmless, harmless_json
+
+from .output import speaks_utf8
 
 FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
@@ -34,7 +36,8 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True, **style: Any)
 
 def echo_json(document: object) -> None:
     """Print one document."""
-    click.echo(harmless_json(json.dumps(document, indent=2, ensure_ascii=False)))
+    as_ascii = not speaks_utf8(sys.stdout.encoding)
+    click.echo(harmless_json(json.dumps(document, indent=2, ensure_ascii=as_ascii)))
 
 
 def write_csv(rows: Iterable[Sequence[object]], *, for_import: bool = False) -> None:
@@ -54,6 +57,16 @@ def written_to(file: Path) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         yield (rows := Path(folder) / "rows")
         echo(rows.read_text(errors="replace"), nl=False)
+
+
+def confirm(question: str) -> None:
+    """Go on only when a person says so: ends the command otherwise. Whoever calls it has an option `--yes`."""
+    try:
+        click.confirm(harmless(question), abort=True, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise Failure("Nothing was done. Where nobody can answer, say --yes.") from None
 
 
 def _no_formula(cell: str) -> str:

@@ -52,7 +52,7 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class DemoRequest:
     """One request of the demo. Without a question it is a GET."""
 
     way: Way
@@ -77,19 +77,19 @@ class Ask:
 MESSAGES, COUNT, LIST = "/v1/messages", "/v1/messages/count_tokens", "/v1/models"
 B, P = Way.BASE_URL, Way.PROXY
 
-ASKS = (
-    Ask(B, MESSAGES, SONNET, "Why did my first request of the day need four tries?"),
-    Ask(B, MESSAGES, HAIKU, "Which key answers this one?", stream=True),
-    Ask(B, COUNT, SONNET, "How long is this question?"),
-    Ask(P, MESSAGES, SONNET, "What happens when an overloaded provider says so inside a stream?", stream=True),
-    Ask(P, MESSAGES, OPUS, "Who has seen the real keys so far?"),
-    Ask(B, LIST),
-    Ask(P, MESSAGES, HAIKU, "Does a streamed answer arrive at once or in pieces?", stream=True),
-    Ask(B, MESSAGES, SONNET, "And when the answer is not streamed?"),
-    Ask(P, MESSAGES, OPUS, "When does a limited key come back?", stream=True),
-    Ask(B, MESSAGES, HAIKU, "Does the program that asks notice any of this?"),
-    Ask(P, MESSAGES, SONNET, "What is written down of a request?"),
-    Ask(B, MESSAGES, SONNET, "How does it all end?", stream=True),
+REQUESTS = (
+    DemoRequest(B, MESSAGES, SONNET, "Why did my first request of the day need four tries?"),
+    DemoRequest(B, MESSAGES, HAIKU, "Which key answers this one?", stream=True),
+    DemoRequest(B, COUNT, SONNET, "How long is this question?"),
+    DemoRequest(P, MESSAGES, SONNET, "What happens when an overloaded provider says so inside a stream?", stream=True),
+    DemoRequest(P, MESSAGES, OPUS, "Who has seen the real keys so far?"),
+    DemoRequest(B, LIST),
+    DemoRequest(P, MESSAGES, HAIKU, "Does a streamed answer arrive at once or in pieces?", stream=True),
+    DemoRequest(B, MESSAGES, SONNET, "And when the answer is not streamed?"),
+    DemoRequest(P, MESSAGES, OPUS, "When does a limited key come back?", stream=True),
+    DemoRequest(B, MESSAGES, HAIKU, "Does the program that asks notice any of this?"),
+    DemoRequest(P, MESSAGES, SONNET, "What is written down of a request?"),
+    DemoRequest(B, MESSAGES, SONNET, "How does it all end?", stream=True),
 )
 """In an order that lets every treatment be seen, with a pool that takes its keys in turns."""
 

@@ -1,28 +1,52 @@
-"""What the made-up Claude knows and answers: it treats each key as `cast` says, and anything else as the real one would.
+"""The made-up Claude of the demo: it treats each key as `cast` says, and anything else as the real one would.
 
-    claude = Claude()
-    claude.reply(Request("/v1/messages", {"x-api-key": "demo-key-bad"}, b"{}"), now=time.time()).status      # 401
+    with FakeClaude() as claude:
+        claude.url                  # http://127.0.0.1:40123, a `base_url` for relay.yaml
 
-401 without a known key, 404 for a path it does not have. No sockets and no clock in here; `upstream` is the server.
+    Claude().reply(Request("/v1/messages", {"x-api-key": "demo-key-bad"}, b"{}"), now=time.time()).status      # 401
+
+401 without a known key, 404 for a path it does not have; streams come a few letters at a time.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, cycle
 
-from . import messages
+from claude_relay.cli.fake import messages, server
+from claude_relay.cli.fake.answers import LIMITED, Answer, failure, streamed, whole
+from claude_relay.cli.fake.messages import CAPACITY, Headers
+
 from .cast import COUNT, LIST, MESSAGES, MODELS, Treatment, treatment_of
-from .messages import Headers, dump
 
 WINDOW = 2.0
 """Seconds in which the limited key is good for one request."""
 THINKING = 0.25
 """Seconds until an answer begins; errors come at once."""
+PACE = 0.02
+"""Seconds between two events of a stream."""
+PIECE = 7
+"""Characters of an event."""
+CACHED_TOKENS = 8421
+"""What system prompt and tools of a coding assistant come to, roughly; the first request with a key writes them to the cache."""
+
+ANSWERS = (
+    "The first key was not accepted, the second one was at its limit and the third one was overloaded for a moment.",
+    "The next one that is ready. They take turns.",
+    "Nothing of the failed try has reached you, so it was simply made again.",
+    "Only this upstream. Everybody else has seen an alias.",
+    "In pieces, as they are made.",
+    "Then it is held until it is complete, because only then is it clear that it is good.",
+    "At the second it named, and not before.",
+    "No. It has asked once and got one answer.",
+    "Its tokens, its tries and its times, before the last byte of the answer leaves.",
+    "With a table.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +57,14 @@ class Request:
     headers: Mapping[str, str]
     raw: bytes
 
+    @classmethod
+    def read(cls, head: bytes, body: bytes) -> Request:
+        """The request with this head. Raises ValueError for one without a path."""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        _, path, _ = first.split(" ")
+        pairs = (line.partition(":") for line in lines)
+        return cls(path.partition("?")[0], {name.lower(): value.strip() for name, _, value in pairs}, body)
+
     @property
     def body(self) -> Mapping[str, object]:
         """The body's JSON object, empty when it is none."""
@@ -42,50 +74,47 @@ class Request:
             return {}
         return found if isinstance(found, dict) else {}
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer: its body in pieces, a pause between them when it is a stream. `after`: seconds until it begins."""
-
-    status: int
-    headers: Headers
-    pieces: tuple[bytes, ...]
-    stream: bool = False
-    after: float = 0.0
+    @property
+    def stream(self) -> bool:
+        """Whether a stream is asked for."""
+        return bool(self.body.get("stream"))
 
 
 @dataclass(slots=True)
 class Claude:
-    """What it knows, and what it answers. `now`: seconds since the epoch."""
+    """What it knows, and what it answers. `now`: seconds since the epoch. `pace` stretches its pauses; 0.0: none."""
 
+    pace: float = 1.0
     opens: float = 0.0
     """When the limited key is good for a request again."""
     numbers: count[int] = field(default_factory=lambda: count(1))
-    texts: cycle[str] = field(default_factory=lambda: cycle(messages.ANSWERS))
+    texts: cycle[str] = field(default_factory=lambda: cycle(ANSWERS))
     uses: Counter[str] = field(default_factory=Counter)
     cached: set[tuple[str, str]] = field(default_factory=set)
 
-    def reply(self, request: Request, now: float) -> Reply:
+    def reply(self, request: Request, now: float) -> Answer:
         """The answer to a request."""
         key = request.headers.get("x-api-key", "")
         number = next(self.numbers)
         name = f"req_demo_{number:04}"
-        beside = messages.headers(name, messages.CAPACITY - number, now + 60)
+        beside = messages.headers(name, remaining=CAPACITY - number, reset=messages.moment(int(now + 60)))
         treatment = treatment_of(key)
         if treatment is None or treatment is Treatment.REFUSED:
-            return failure(401, "authentication_error", "invalid x-api-key", name, {"request-id": name})
+            return failure(401, "authentication_error", "invalid x-api-key", {"request-id": name})
         if request.path == LIST:
-            return whole(messages.models(MODELS), beside)
+            return whole(messages.models(*MODELS), beside)
         if request.path not in (MESSAGES, COUNT):
-            return failure(404, "not_found_error", f"no such path: {request.path}", name, beside)
+            return failure(404, "not_found_error", f"no such path: {request.path}", beside)
         if treatment is Treatment.LIMITED and (left := self.take_turn(now)) > 0:
             return limited(name, now, left)
         if request.path == COUNT:
-            return whole({"input_tokens": messages.tokens(len(request.raw))}, beside)
+            return whole({"input_tokens": tokens(len(request.raw))}, beside)
         self.uses[key] += 1
         if treatment is Treatment.OVERLOADED and self.uses[key] % 2:
-            return overloaded(name, beside, stream=bool(request.body.get("stream")))
-        return self.answer(request, key, name, beside)
+            # As a status, or as the first event under a status that says all is well.
+            overloaded = failure(529, "overloaded_error", "Overloaded", beside)
+            return streamed([messages.error_event()], beside) if request.stream else overloaded
+        return self.answer(request, key, beside)
 
     def take_turn(self, now: float) -> float:
         """Seconds until the limited key is good for a request; 0.0: it is, for this one. At first it is not."""
@@ -94,45 +123,56 @@ class Claude:
             self.opens = now + WINDOW
         return max(0.0, left)
 
-    def answer(self, request: Request, key: str, name: str, beside: Headers) -> Reply:
+    def answer(self, request: Request, key: str, beside: Headers) -> Answer:
         """A good answer."""
         model, text = str(request.body.get("model")), next(self.texts)
-        spent = messages.usage(request.raw, cached=(key, model) in self.cached)
+        spent = usage(request.raw, text, cached=(key, model) in self.cached)
         self.cached.add((key, model))
-        stream = bool(request.body.get("stream"))
-        found = (
-            streamed(messages.events(name, model, text, spent), beside)
-            if stream
-            else whole(messages.message(name, model, text, spent), beside)
-        )
-        return replace(found, after=THINKING)
+        said = messages.message(text, model=model, usage=spent, id=beside["request-id"].replace("req", "msg", 1))
+        found = streamed(messages.streamed(said, piece=PIECE), beside) if request.stream else whole(said, beside)
+        return replace(found, after=THINKING * self.pace, pause=PACE * self.pace)
 
 
-def whole(value: object, beside: Headers, status: int = 200) -> Reply:
-    """An answer in one piece."""
-    return Reply(status, {"content-type": "application/json", **beside}, (dump(value),))
-
-
-def streamed(pieces: Iterable[bytes], beside: Headers) -> Reply:
-    """A stream of events."""
-    return Reply(200, {"content-type": "text/event-stream; charset=utf-8", **beside}, tuple(pieces), stream=True)
-
-
-def failure(status: int, kind: str, text: str, name: str, beside: Headers) -> Reply:
-    """An error in Claude's shape."""
-    return whole(messages.error(kind, text, name), beside, status)
-
-
-def limited(name: str, now: float, left: float) -> Reply:
+def limited(name: str, now: float, left: float) -> Answer:
     """No request is left until the window is over."""
     seconds = math.ceil(left)
-    beside = messages.headers(name, 0, now + seconds) | {"retry-after": str(seconds)}
-    text = "This request would exceed your organization's rate limit. Please try again later."
-    return failure(429, "rate_limit_error", text, name, beside)
+    beside = messages.headers(name, remaining=0, reset=messages.moment(int(now + seconds)))
+    return failure(429, "rate_limit_error", LIMITED, beside | {"retry-after": str(seconds)})
 
 
-def overloaded(name: str, beside: Headers, *, stream: bool) -> Reply:
-    """Overloaded: as a status, or as the first event under a status that says all is well."""
-    if not stream:
-        return failure(529, "overloaded_error", "Overloaded", name, beside)
-    return streamed([messages.event("error", messages.error("overloaded_error", "Overloaded", name))], beside)
+def usage(question: bytes, text: str, *, cached: bool) -> dict[str, object]:
+    """What a request costs."""
+    written = 0 if cached else CACHED_TOKENS
+    return {
+        "input_tokens": tokens(len(question)),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": CACHED_TOKENS if cached else 0,
+        "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": tokens(len(text)),
+        "service_tier": "standard",
+    }
+
+
+def tokens(length: int) -> int:
+    """About how many tokens so many bytes of text are."""
+    return max(1, length // 4)
+
+
+class FakeClaude(server.Serving):
+    """Its server, for as long as a `with` block lasts."""
+
+    def __init__(self, pace: float = 1.0, texts: Sequence[str] = ANSWERS) -> None:
+        claude = Claude(pace, texts=cycle(texts))
+        super().__init__(lambda opened: _Connection(opened, claude))
+
+
+class _Connection(server.Connection):
+    """Somebody who asks."""
+
+    def __init__(self, opened: set[server.Open], claude: Claude) -> None:
+        super().__init__(opened)
+        self.claude = claude
+
+    def request_received(self, head: bytes, body: bytes) -> None:
+        """Answer."""
+        self.say(self.claude.reply(Request.read(head, body), time.time()))

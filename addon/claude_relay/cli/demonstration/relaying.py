@@ -1,6 +1,6 @@
 """The real relay in a process of its own: `scripts/relay` with a temporary relay.yaml, database and CA, on two free ports.
 
-    with Relaying(claude.url, folder) as relay:
+    with Relaying(folder, configuration(claude.url)) as relay:
         relay.base_port, relay.proxy_port, relay.ca, relay.database
 
 It ends with the block, by its process id. Nothing of the user's is read: neither relay.yaml nor mitmproxy's settings.
@@ -14,10 +14,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_relay.cli.console.terminal import Failure
-from claude_relay.core.config.locate import ADDON
+from claude_relay.core.installation import ADDON
 from claude_relay.store.db.database import MissingDatabase, StoreError, read_only
 
 from .cast import HOST, PROVIDER, ROLES
@@ -32,28 +33,38 @@ PRICES = [
     {"model": "claude-*", "input": 3.0, "output": 15.0, "cache_read": 0.3, "cache_write_5m": 3.75},
 ]
 """The built-in lists know the providers by their hosts, and the made-up Claude is none of them."""
+ALL = tuple(role.key for role in ROLES)
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from claude_relay.cli.main import main; main()"
 """The command in a fresh interpreter, from where this package lies, installed or not."""
 
 
 class Relaying:
-    """The relay in front of `upstream` (a URL), for as long as a `with` block lasts. `folder` is its own."""
+    """A relay for as long as a `with` block lasts. `folder` is its own; `settings`: its relay.yaml, but for where it is.
 
-    def __init__(self, upstream: str, folder: Path) -> None:
-        self.folder = folder
+    arguments  more of `scripts/relay`, such as `--web`
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, object], arguments: Sequence[str] = ()) -> None:
+        self.folder, self.arguments = folder, arguments
         self.proxy_port, self.base_port = free_ports()
         self.database = folder / "relay.db"
         self.ca = folder / "mitmproxy-ca-cert.pem"
         self.config = folder / "relay.yaml"
         self.log = folder / "relay.log"
-        text = json.dumps(configuration(upstream, self.proxy_port, self.base_port), indent=2)  # JSON is YAML
-        self.config.write_text(text, encoding="utf-8")
+        listen = {
+            "proxy": f"127.0.0.1:{self.proxy_port}",
+            "base_url": f"127.0.0.1:{self.base_port}",
+            "panel": None,
+            "status": None,
+        }
+        own = {"listen": listen, "database": str(self.database)}
+        self.config.write_text(json.dumps({**settings, **own}, indent=2), encoding="utf-8")  # JSON is YAML
 
     def __enter__(self) -> Relaying:
         """Start it; it listens when this returns. Raises ClickException with what it said when it does not start."""
         options = [f"relay_config={self.config}", f"confdir={self.folder}"]
         settings = [word for option in options for word in ("--set", option)]
-        command = [sys.executable, "-P", "-c", RUN, str(ADDON), "relay", *settings]
+        command = [sys.executable, "-P", "-c", RUN, str(ADDON), "relay", *self.arguments, *settings]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -61,12 +72,16 @@ class Relaying:
         try:
             self._wait()
         except BaseException:
-            self.__exit__()
+            self.stop()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it: a polite signal first, so that it closes its database."""
+        """End it."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End it before the block does: a polite signal first, so that it closes its database. A second time does nothing."""
         self.process.terminate()
         try:
             self.process.wait(END_SECONDS)
@@ -87,20 +102,12 @@ class Relaying:
         return "\n".join(f"  {line}" for line in lines[-LINES_SHOWN:]) or "  (nothing)"
 
 
-def configuration(upstream: str, proxy_port: int, base_port: int) -> dict[str, object]:
-    """The demo's relay.yaml."""
+def configuration(upstream: str, keys: Sequence[str] = ALL) -> dict[str, object]:
+    """The demo's relay.yaml. `upstream`: a URL."""
     return {
-        "listen": {
-            "proxy": f"127.0.0.1:{proxy_port}",
-            "base_url": f"127.0.0.1:{base_port}",
-            "panel": None,
-            "status": None,
-        },
         "intercept": {"hosts": [HOST]},
         # In turns, so that every role is met, in the order of the cast.
-        "providers": {
-            PROVIDER: {"base_url": upstream, "keys": [role.key for role in ROLES], "strategy": "round-robin"}
-        },
+        "providers": {PROVIDER: {"base_url": upstream, "keys": list(keys), "strategy": "round-robin"}},
         "prices": PRICES,
         "retry": {"attempts": 6, "max_wait": "3s", "first_byte": "4s", "idle": "4s"},
     }

@@ -1,12 +1,11 @@
 """The parts of `keys`.
 
-    room       the configuration and the vault of one call, and all keys of both
+    keyring    the configuration and the vault of one call, and all keys of both
     selecting  which keys a call means: ids, aliases, labels, --all with filters
     options    the options that several sub-commands share
-    reading    keys from a file: lines, CSV, JSON
+    reading    keys from a file: lines, CSV, JSON; foreign: from those of another gateway
     looking, entering, changing, proving, resealing: the sub-commands
-    asking     one real request with a key
-    checking   many of them at once, and what each answer says
+    checking   one real request with each of many keys at once, and what each answer says
     showing    tables, JSON and CSV
 
 No secret is printed anywhere here, nor read from a command line.

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from claude_relay.cli.console.terminal import echo
-from claude_relay.core.terminal import harmless
+from claude_relay.cli.console.terminal import confirm, echo
+from claude_relay.core.installation import command
 from claude_relay.store.vault.records import LIMITS, StoredKey
 
 from . import options, showing
@@ -17,19 +17,20 @@ from .selecting import CHOICE, in_hand, in_use, in_vault, meant, removed
 
 
 @click.command()
-@options.selection
+@options.selection_to_edit
 @options.fields
 @click.option("--no-proxy", is_flag=True, help="Take its own proxy away.")
 @click.option("--no-limits", is_flag=True, help="Take its limits away.")
 def edit(no_proxy: bool, no_limits: bool, **said: Any) -> None:
-    """Change what is said about keys.
+    """Change label, tier, group, weight, limits, proxy and notes of keys.
 
     \b
     Examples:
       scripts/keys edit v1 v2 --tier admin
       scripts/keys edit --all --provider glm --concurrent 4
+      scripts/keys edit v3 v4 --group research
     """
-    room, found = meant(said, in_use)
+    keyring, found = meant(said, in_use)
     fields = given({name: said[name] for name in said if name not in CHOICE})
     if no_proxy:
         fields["proxy"] = None
@@ -37,7 +38,7 @@ def edit(no_proxy: bool, no_limits: bool, **said: Any) -> None:
         fields |= dict.fromkeys(LIMITS)
     if not fields:
         raise click.UsageError("Say what to change, such as --tier admin.")
-    say("changed", found, room.vault.edit([key.id for key in found], fields))
+    say("changed", found, keyring.vault.edit([key.id for key in found], fields))
 
 
 @click.command()
@@ -49,8 +50,8 @@ def enable(**said: Any) -> None:
     Example:
       scripts/keys enable v1
     """
-    room, found = meant(said, in_use)
-    say("enabled", found, room.vault.enable([key.id for key in found]))
+    keyring, found = meant(said, in_use)
+    say("enabled", found, keyring.vault.enable([key.id for key in found]))
 
 
 @click.command()
@@ -62,8 +63,8 @@ def disable(**said: Any) -> None:
     Example:
       scripts/keys disable v1 "team a"
     """
-    room, found = meant(said, in_use)
-    say("disabled", found, room.vault.disable([key.id for key in found]))
+    keyring, found = meant(said, in_use)
+    say("disabled", found, keyring.vault.disable([key.id for key in found]))
 
 
 @click.command()
@@ -71,22 +72,22 @@ def disable(**said: Any) -> None:
 @click.option("--forever", is_flag=True, help="Delete them, so that nothing brings them back. Needs no secret.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(forever: bool, yes: bool, **said: Any) -> None:
-    """Take keys away; `restore` brings them back.
+    """Take keys away; `restore` brings them back. Asks before it takes --all of them, or any --forever.
 
     \b
     Examples:
       scripts/keys remove v3
       scripts/keys remove --all --status removed --forever
     """
-    room, found = meant(said, in_vault if forever else in_use)
-    if not forever:
-        say("removed", found, room.vault.remove([key.id for key in found]))
-        return
-    if found and not yes:
-        click.confirm(
-            harmless(f"Delete {showing.number(len(found))} for good: {showing.names(found)}?"), abort=True, err=True
-        )
-    say("deleted", found, room.vault.erase([key.id for key in found]))
+    keyring, found = meant(said, in_vault if forever else in_use)
+    ids = [key.id for key in found]
+    if found and (forever or said["everything"]) and not yes:
+        what, how = ("Delete", " for good") if forever else ("Remove", "")
+        confirm(f"{what} {showing.number(len(found))}{how}: {showing.names(found)}?")
+    if forever:
+        say("deleted", found, keyring.vault.erase(ids))
+    else:
+        say("removed", found, keyring.vault.remove(ids))
 
 
 @click.command()
@@ -98,8 +99,8 @@ def restore(**said: Any) -> None:
     Example:
       scripts/keys restore v3
     """
-    room, found = meant(said, removed)
-    say("restored", found, room.vault.restore([key.id for key in found]))
+    keyring, found = meant(said, removed)
+    say("restored", found, keyring.vault.restore([key.id for key in found]))
 
 
 @click.command(short_help="Lift the cooldowns of keys, so that they are used at once.")
@@ -112,15 +113,24 @@ def reset(**said: Any) -> None:
       scripts/keys reset v1
       scripts/keys reset --all --status cooldown
     """
-    room, found = meant(said, in_hand)
-    count = room.vault.reset([key.id for key in found])
+    keyring, found = meant(said, in_hand)
+    count = keyring.vault.reset([key.id for key in found])
+    if not count:
+        which = f"; {showing.number(len(found))} looked at" if found else ""
+        echo(f"No cooldown to lift{which}. See: {command('keys')} list")
+        return
     echo(f"{count} cooldown{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
 
 
-def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str], *, of: int | None = None) -> None:
+def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str]) -> None:
     """Print what was done to which keys, and how many needed nothing."""
     done_to = set(ids)
     changed = [key for key in keys if key.id in done_to]
-    others = (len(keys) if of is None else of) - len(changed)
-    rest = f" ({others} left as they were)" if others else ""
-    echo(f"{showing.number(len(changed))} {done}" + (f": {showing.names(changed)}" if changed else "") + rest)
+    unchanged = [key for key in keys if key.id not in done_to]
+    if not keys:
+        echo(f"No key was {done}: none is meant. See: {command('keys')} list")
+    elif not changed:
+        echo(f"No key was {done}: nothing to do for {showing.names(unchanged)}.")
+    else:
+        others = f" ({len(unchanged)} left as they were)" if unchanged else ""
+        echo(f"{showing.number(len(changed))} {done}: {showing.names(changed)}{others}")

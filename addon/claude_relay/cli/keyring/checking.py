@@ -24,7 +24,7 @@ from claude_relay.store.vault.records import (
     CheckResult,
     StoredKey,
 )
-from claude_relay.upstream.asking import ask
+from claude_relay.upstream.queries import query
 
 MEANING = {
     "ok": VALID,
@@ -68,9 +68,9 @@ def check(
 
     with ThreadPoolExecutor(parallel, thread_name_prefix="check") as threads:
         try:
-            asked = {threads.submit(one, key): key for key in keys}
-            for future in as_completed(asked):
-                done(asked[future], future.result())
+            running = {threads.submit(one, key): key for key in keys}
+            for future in as_completed(running):
+                done(running[future], future.result())
         except BaseException:  # Ctrl-C: those that wait need not start
             threads.shutdown(wait=False, cancel_futures=True)
             raise
@@ -82,7 +82,7 @@ def check_one(key: Key | None, provider: Provider | None, *, timeout: float, clo
         return CheckResult(UNCLEAR, reason="what is stored of it is damaged; remove it with --forever and add it again")
     if provider is None:
         return CheckResult(UNCLEAR, reason="relay.yaml has no provider of this name")
-    outcome = ask(provider, key, timeout=timeout)
+    outcome = query(provider, key, timeout=timeout)
     found = meaning(outcome, clock())
     return CheckResult(found.status, found.until, found.reason.replace(key.secret, "…"))
 

@@ -13,15 +13,17 @@ from typing import Any, NoReturn
 import click
 
 from claude_relay.cli.console.terminal import Failure, echo
-from claude_relay.core.config.locate import command
 from claude_relay.core.errors import clean
+from claude_relay.core.imports.gateways import SOURCES
+from claude_relay.core.installation import command
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Imported
 
 from . import options, showing
+from .foreign import entries_of
+from .keyring import Keyring
 from .options import given
 from .reading import FORMS, Entry, read
-from .room import Room
 
 COMPLAINTS = 20
 """As many problems of a file are shown."""
@@ -48,8 +50,8 @@ def add(
     """
     if surplus:
         raise click.UsageError(NOT_HERE)
-    room = Room.enter(config, database)
-    name = room.provider(provider)
+    keyring = Keyring.enter(config, database)
+    name = keyring.provider(provider)
     secret = click.prompt("Key", hide_input=True) if at_terminal() else stdin().strip()
     try:
         if not secret:
@@ -57,9 +59,9 @@ def add(
         new = NewKey.of(name, secret, given(fields))
     except ValueError as error:
         raise Failure(str(error)) from None
-    done = room.vault.add(new)
+    done = keyring.vault.add(new)
     if done.duplicates:
-        raise Failure(_told(done, [Entry("it", "")])[0])
+        raise Failure(_lines_of_known(done, [Entry("it", "")])[0])
     echo(f"Added {showing.names(done.added)} {done.added[0].mask}")
 
 
@@ -67,46 +69,70 @@ def add(
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="-")
 @options.provider_of
 @click.option("--format", "form", type=click.Choice([*FORMS]), help="Default: seen from the contents.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice([*SOURCES]),
+    metavar="GATEWAY",
+    help=f"Whose file it is: {', '.join(SOURCES)}.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @options.fields
 @options.place
 def import_(
-    file: Path, provider: str | None, form: str | None, config: str | None, database: Path | None, **fields: Any
+    file: Path,
+    provider: str | None,
+    form: str | None,
+    source: str | None,
+    dry_run: bool,
+    config: str | None,
+    database: Path | None,
+    **fields: Any,
 ) -> None:
-    """Add keys from FILE or standard input: one a line, CSV with a header, or JSON.
+    """Add keys from FILE or standard input: one a line, CSV with a header, or JSON; or from another gateway's file.
 
-    Columns: key, provider, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, enabled, proxy, notes. Options
+    Columns: key, provider, label, tier, group, weight, requests_per_minute, tokens_per_minute, concurrent, enabled, proxy, notes. Options
     are for the keys that do not say it themselves. All are added in one transaction, or none when one cannot be; keys that are
-    there already are told and left as they are.
+    there already are named and stay as they are.
+
+    With --from each key goes to the provider of relay.yaml that is at the same host, unless --provider says which.
 
     \b
     Examples:
       scripts/keys import keys.txt --tier public
       scripts/keys import keys.csv
+      scripts/keys import config.yaml --from litellm --dry-run
       echo "$ANTHROPIC_API_KEYS" | scripts/keys import
     """
-    room = Room.enter(config, database)
-    text = stdin() if str(file) == "-" else _text(file)
+    keyring = Keyring.enter(config, database)
     try:
-        entries = read(text, form)
+        if source is not None:
+            entries = entries_of(keyring, file, source, provider)
+        else:
+            entries = read(stdin() if str(file) == "-" else _text(file), form)
     except ValueError as error:
         raise Failure(f"Nothing was added: {error}") from None
     if not entries:
         raise Failure("Nothing was added: there is no key in it")
-    done = room.vault.import_many(_all_new(room, entries, provider, given(fields)))
-    for line in _told(done, entries):
+    news = _all_new(keyring, entries, provider, given(fields))
+    if dry_run:
+        showing.planned(news)
+        return
+    done = keyring.vault.import_many(news)
+    for line in _lines_of_known(done, entries):
         echo(line, err=True)
     known = f"; {len(done.duplicates)} known already" if done.duplicates else ""
     echo(f"{showing.number(len(done.added))} added{known}" + (f": {showing.names(done.added)}" if done.added else ""))
 
 
-def _all_new(room: Room, entries: Sequence[Entry], provider: str | None, fields: dict[str, Any]) -> list[NewKey]:
+def _all_new(keyring: Keyring, entries: Sequence[Entry], provider: str | None, fields: dict[str, Any]) -> list[NewKey]:
     """The entries as keys. Ends with every problem when one cannot be."""
     news: list[NewKey] = []
     problems: list[str] = []
-    usual = room.provider(provider) if provider or not all(entry.provider for entry in entries) else None
+    usual = keyring.provider(provider) if provider or not all(entry.provider for entry in entries) else None
     for entry in entries:
         try:
-            name = room.provider(entry.provider or usual)
+            name = keyring.provider(entry.provider or usual)
             said = {name: value for name, value in entry.fields.items() if value not in (None, "")}
             news.append(NewKey.of(name, entry.secret, fields | said))
         except (ValueError, click.UsageError) as error:
@@ -122,7 +148,7 @@ def _refuse(problems: Sequence[str]) -> NoReturn:
     raise Failure("\n".join(["Nothing was added:", *(f"  {line}" for line in shown)]))
 
 
-def _told(done: Imported, entries: Sequence[Entry]) -> list[str]:
+def _lines_of_known(done: Imported, entries: Sequence[Entry]) -> list[str]:
     """One line for each that was known already."""
     return [
         f"{entries[duplicate.index].where} is known as {duplicate.name}"

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from claude_relay.cli.console.terminal import echo
-from claude_relay.core.config.locate import command
+from claude_relay.core.installation import command
 
 from . import options, showing
-from .room import Room
+from .keyring import Keyring
 from .selecting import Choice, anything, choose, not_removed
 
 
@@ -24,6 +24,7 @@ from .selecting import Choice, anything, choose, not_removed
 def list_(
     words: tuple[str, ...],
     provider: str | None,
+    of_group: str | None,
     status: str | None,
     with_removed: bool,
     as_json: bool,
@@ -37,19 +38,19 @@ def list_(
       scripts/keys list
       scripts/keys list --status limited --json
     """
-    room, now = Room.enter(config, database, to_look=True), time.time()
-    every = room.keys()
-    if room.relay.row is None:
-        echo(room.relay.why, err=True)
+    keyring, now = Keyring.enter(config, database, to_look=True), time.time()
+    every = keyring.keys()
+    if keyring.relay.row is None:
+        echo(keyring.relay.in_lines, err=True)
     objection = anything if with_removed or status == "removed" or words else not_removed
-    found = choose(every, Choice(words, not words, provider, status), objection, now=now)
+    found = choose(every, Choice(words, not words, provider, status, of_group), objection, now=now)
     if as_json:
         showing.as_json([showing.plain(key, now) for key in found])
         return
     if found:
         showing.table(found, now)
     else:
-        echo("No such key." if every else f"No key yet. Add one: {command('keys')} add")
+        echo(f"None of {showing.number(len(every))} fits." if every else f"No key yet. Add one: {command('keys')} add")
     hidden = sum(key.removed_at is not None for key in every)
     if hidden and objection is not_removed:
         echo(f"{hidden} removed; see them with --removed.", err=True)
@@ -63,6 +64,7 @@ def list_(
 def export(
     words: tuple[str, ...],
     provider: str | None,
+    of_group: str | None,
     status: str | None,
     as_csv: bool,
     config: str | None,
@@ -76,8 +78,8 @@ def export(
     Example:
       scripts/keys export --csv > keys.csv
     """
-    room, now = Room.enter(config, database), time.time()
-    found = choose(room.vault.list(), Choice(words, not words, provider, status), anything, now=now)
+    keyring, now = Keyring.enter(config, database), time.time()
+    found = choose(keyring.vault.list(), Choice(words, not words, provider, status, of_group), anything, now=now)
     if as_csv:
         showing.as_csv(found, now)
     else:

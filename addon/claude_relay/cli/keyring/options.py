@@ -70,18 +70,27 @@ place = _together(
 )
 """Which vault."""
 
-filters = _together(
-    click.option("--provider", metavar="NAME", help="Only keys of this provider."),
-    click.option(
-        "--status", type=click.Choice(STATES), metavar="WORD", help=f"Only keys that are {', '.join(STATES)}."
-    ),
-)
+
+def _filters(group: str) -> tuple[Decorator, ...]:
+    """`group`: what the option is called that chooses by group."""
+    return (
+        click.option("--provider", metavar="NAME", help="Only keys of this provider."),
+        click.option(group, "of_group", metavar="NAME", help="Only keys of this group; '' is those of none."),
+        click.option(
+            "--status", type=click.Choice(STATES), metavar="WORD", help=f"Only keys that are {', '.join(STATES)}."
+        ),
+    )
+
+
+filters = _together(*_filters("--group"))
 """Which of the keys."""
 
 words = click.argument("words", nargs=-1, metavar="[KEY]…")
-everything = click.option("--all", "everything", is_flag=True, help="All keys that the filters leave.")
+everything = click.option("--all", "everything", is_flag=True, help="All keys, or those that the filters select.")
 selection = _together(words, everything, filters, place)
 """Whose keys a call is about."""
+selection_to_edit = _together(words, everything, *_filters("--in-group"), place)
+"""The same for `edit`, whose --group is the group that they get."""
 
 provider_of = click.option(
     "--provider", metavar="NAME", help="Whose keys they are. Default: the only provider there is."
@@ -89,7 +98,8 @@ provider_of = click.option(
 
 _OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
     "label": (Field("label"), "A name of your own; several keys may share one."),
-    "tier": (Field("tier"), "admin is used before all others, public after them."),
+    "tier": (Field("tier"), "admin is used before all others, public after them; '' is the usual one."),
+    "group": (Field("group"), "Kept for the clients that may use this group; '' is for all."),
     "weight": (Field("weight"), "Its share under the strategy weighted; the usual one is 1."),
     "requests-per-minute": (Field("requests_per_minute"), "Use it no more often."),
     "tokens-per-minute": (Field("tokens_per_minute"), "Use no more tokens."),
@@ -97,9 +107,10 @@ _OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
     "proxy": (Proxy(), "Its own outbound proxy: a URL, '${VARIABLE}' for one with a password, or direct."),
     "notes": (Field("notes"), "Whatever you want to remember; everybody may read it."),
 }
+METAVARS = dict.fromkeys(("requests-per-minute", "tokens-per-minute", "concurrent"), "NUMBER")
 fields = _together(
     *(
-        click.option(f"--{name}", type=kind, metavar=name.upper().replace("-", "_"), help=text)
+        click.option(f"--{name}", type=kind, metavar=METAVARS.get(name, name.upper()), help=text)
         for name, (kind, text) in _OPTIONS.items()
     )
 )

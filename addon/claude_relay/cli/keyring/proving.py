@@ -13,13 +13,16 @@ import click
 from claude_relay.cli.console.taking_back import original
 from claude_relay.cli.console.terminal import echo
 from claude_relay.core.config import led, way_out
+from claude_relay.core.installation import command
 from claude_relay.store.vault.records import LIMITED, REVOKED, VALID, CheckResult, StoredKey
 from claude_relay.store.vault.rows import moment
 
 from . import checking, options, showing
 from .changing import say
-from .room import Room
+from .keyring import Keyring
 from .selecting import in_hand, in_use, meant
+
+NONE = f"There is no key to check. See: {command('keys')} list"
 
 
 @click.command(short_help="Ask the provider about each key.")
@@ -37,16 +40,16 @@ def check(parallel: int, timeout: float, as_json: bool, **said: Any) -> None:
       scripts/keys check --all
       scripts/keys check v1 --json
     """
-    room, found = meant(said, in_hand)
-    results, now = _check(room, found, parallel, timeout), time.time()
-    told = [(key, results[key.id]) for key in found]
+    keyring, found = meant(said, in_hand)
+    results, now = _check(keyring, found, parallel, timeout), time.time()
+    checked = [(key, results[key.id]) for key in found]
     if as_json:
-        showing.as_json([{"name": key.name, "id": key.id, **_plain(result)} for key, result in told])
-    elif told:
-        showing.results(told, now)
+        showing.as_json([{"name": key.name, "id": key.id, **_plain(result)} for key, result in checked])
+    elif checked:
+        showing.results(checked, now)
     else:
-        echo("There is no key to check.")
-    raise SystemExit(any(result.status not in (VALID, LIMITED) for _, result in told))
+        echo(NONE)
+    raise SystemExit(any(result.status not in (VALID, LIMITED) for _, result in checked))
 
 
 @click.command(short_help="Check keys, then remove those that are revoked.")
@@ -61,25 +64,28 @@ def prune(parallel: int, timeout: float, dry_run: bool, **said: Any) -> None:
       scripts/keys prune --all --dry-run
       scripts/keys prune --all --provider anthropic
     """
-    room, found = meant(said, in_use)
-    results = _check(room, found, parallel, timeout)
+    keyring, found = meant(said, in_use)
+    results = _check(keyring, found, parallel, timeout)
     revoked = [key for key in found if results[key.id].status == REVOKED]
-    if dry_run:
-        echo(f"{showing.number(len(revoked))} revoked" + (f": {showing.names(revoked)}" if revoked else ""))
-        return
-    gone = room.vault.prune([key.id for key in revoked], [REVOKED])
-    say("removed", revoked, gone, of=len(found))
+    if not found:
+        echo(NONE)
+    elif not revoked:
+        echo(f"No key is revoked; {showing.number(len(found))} checked")
+    elif dry_run:
+        echo(f"{showing.number(len(revoked))} revoked: {showing.names(revoked)}")
+    else:
+        say("removed", found, keyring.vault.prune([key.id for key in revoked], [REVOKED]))
 
 
-def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float) -> dict[str, CheckResult]:
+def _check(keyring: Keyring, keys: Sequence[StoredKey], parallel: int, timeout: float) -> dict[str, CheckResult]:
     """Ask all of them, with a progress bar; what was found is written down, also when Ctrl-C ends it early."""
     from rich.progress import MofNCompleteColumn, Progress
 
     from claude_relay.cli.console.screen import Screen
 
     results: dict[str, CheckResult] = {}
-    secrets, way = room.secrets(keys), way_out(room.config, original(os.environ))
-    providers = {name: led(provider, way) for name, provider in room.config.providers.items()}
+    secrets, way = keyring.secrets(keys), way_out(keyring.config, original(os.environ))
+    providers = {name: led(provider, way) for name, provider in keyring.config.providers.items()}
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     silent = not sys.stderr.isatty()
     with Progress(*columns, console=Screen(stderr=True), transient=True, disable=silent) as bar:
@@ -93,7 +99,7 @@ def _check(room: Room, keys: Sequence[StoredKey], parallel: int, timeout: float)
             checking.check(keys, secrets, providers, parallel=parallel, timeout=timeout, clock=time.time, done=done)
         finally:
             if results:
-                room.vault.record(results)
+                keyring.vault.record(results)
     return results
 
 

@@ -23,6 +23,8 @@ from claude_relay.store.vault.records import FIELDS, StoredKey
 
 SECRET_NAMES = ("key", "secret", "api_key", "token")
 PASSED_OVER = ({item.name for item in fields_of(StoredKey)} | {"name", "states"}) - FIELDS.keys() - {"provider"}
+COLUMNS = PASSED_OVER | FIELDS.keys() | {"provider"}
+"""Names of columns beside the key's own: a file may have lost that one, as what `export` writes never had it."""
 DELIMITERS = ",;\t"
 
 
@@ -46,7 +48,8 @@ def guess(text: str) -> str:
     if text.lstrip().startswith(("[", "{")):
         return "json"
     header = {name.strip(' "').lower() for name in re.split(f"[{DELIMITERS}]", _first_line(text))}
-    return "csv" if (len(header) > 1 and header & set(SECRET_NAMES)) or header & {"key", "api_key"} else "lines"
+    named = (len(header) > 1 and header & set(SECRET_NAMES)) or header & {"key", "api_key"}
+    return "csv" if named or len(header & COLUMNS) > 1 else "lines"
 
 
 def _first_line(text: str) -> str:
@@ -111,8 +114,10 @@ def _entry(values: Mapping[str, object], where: str) -> Entry:
 def _names(names: list[str], where: str = "line 1") -> list[str]:
     """The columns by their proper names. Raises ValueError for one that nobody knows: it may be a slip of the pen."""
     proper = ["key" if name in SECRET_NAMES else name.replace("-", "_") for name in names]
-    if proper.count("key") != 1 or len(set(proper)) < len(proper):
-        raise ValueError(f"{where}: exactly one column must be called key, and no name may come twice")
+    if "key" not in proper:
+        raise ValueError(f"{where}: no column is called key; add it and fill the keys in (an export is without them)")
+    if len(set(proper)) < len(proper):
+        raise ValueError(f"{where}: no name may come twice, and only one column may be called key")
     for name in proper:
         if name not in FIELDS and name not in PASSED_OVER and name not in ("key", "provider"):
             raise ValueError(f"{where}: '{shown(name)}' is unknown; known: key, provider, {', '.join(FIELDS)}")

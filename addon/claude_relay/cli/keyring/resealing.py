@@ -12,7 +12,7 @@ from claude_relay.store.vault.secret import ENVIRONMENT, FILE, KEYRING, SHORTEST
 
 from . import options
 from .entering import at_terminal, stdin
-from .room import Room
+from .keyring import Keyring
 
 AFTERWARDS = {
     ENVIRONMENT: f"It is the value of {VARIABLE}.",
@@ -38,9 +38,10 @@ def rotate_secret(place: str | None, config: str | None, database: Path | None) 
     \b
     Examples:
       scripts/keys rotate-secret
-      openssl rand -base64 32 | tee new-secret | scripts/keys rotate-secret --to environment
+      openssl rand -base64 32 > new-secret
+      scripts/keys rotate-secret --to environment < new-secret
     """
-    vault = Room.enter(config, database).vault
+    vault = Keyring.enter(config, database).vault
     sealed = vault.inspect().place
     usual = vault.usual_place()
     target = place or usual

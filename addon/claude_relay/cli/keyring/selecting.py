@@ -17,17 +17,17 @@ from typing import Any
 import click
 
 from claude_relay.cli.console.terminal import echo
-from claude_relay.core.config.locate import command
 from claude_relay.core.errors import clean
+from claude_relay.core.installation import command
 from claude_relay.store.vault.records import StoredKey
 
-from .room import CONFIGURED, RUNNING, VAULT, Room
+from .keyring import CONFIGURED, RUNNING, VAULT, Keyring
 from .showing import names
 
 type Objection = Callable[[StoredKey], str]
 """Why a command cannot do anything with a key; empty when it can."""
 
-CHOICE = ("words", "everything", "provider", "status", "config", "database")
+CHOICE = ("words", "everything", "provider", "of_group", "status", "config", "database")
 """What the options of `selection` are called."""
 WORDS: tuple[Callable[[StoredKey], str], ...] = (
     lambda key: key.id,
@@ -47,6 +47,7 @@ class Choice:
     everything: bool = False
     provider: str | None = None
     status: str | None = None
+    group: str | None = None
 
 
 def anything(key: StoredKey) -> str:
@@ -86,7 +87,7 @@ def choose(keys: Sequence[StoredKey], choice: Choice, objection: Objection, *, n
         raise click.UsageError("Name keys, or say --all; not both.")
     if not choice.words and not choice.everything:
         raise click.UsageError(
-            "Name keys (id, alias or label), or say --all, with --provider and --status as you like."
+            "Name keys (id, alias or label), or say --all, with --provider, --group and --status as you like."
         )
     named = {key.id for word in choice.words for key in _possible(_named(keys, word, choice.provider), objection)}
     return tuple(
@@ -94,17 +95,20 @@ def choose(keys: Sequence[StoredKey], choice: Choice, objection: Objection, *, n
     )
 
 
-def meant(said: dict[str, Any], objection: Objection) -> tuple[Room, tuple[StoredKey, ...]]:
+def meant(said: dict[str, Any], objection: Objection) -> tuple[Keyring, tuple[StoredKey, ...]]:
     """The room, and the keys that the options of `selection` mean."""
-    room, now = Room.enter(said["config"], said["database"]), time.time()
-    choice, keys = Choice(said["words"], said["everything"], said["provider"], said["status"]), room.keys()
+    keyring, now = Keyring.enter(said["config"], said["database"]), time.time()
+    choice, keys = (
+        Choice(said["words"], said["everything"], said["provider"], said["status"], said["of_group"]),
+        keyring.keys(),
+    )
     found = choose(keys, choice, objection, now=now)
     if objection is in_hand and choice.everything:
-        _tell_of_others([key for key in keys if key.source == RUNNING and _fits(key, choice, now)])
-    return room, found
+        _report_others([key for key in keys if key.source == RUNNING and _fits(key, choice, now)])
+    return keyring, found
 
 
-def _tell_of_others(keys: Sequence[StoredKey]) -> None:
+def _report_others(keys: Sequence[StoredKey]) -> None:
     """Say which keys are left out that `keys list` shows."""
     if keys:
         what = "known to the running relay alone; do this in a terminal that has the same variables"
@@ -123,7 +127,10 @@ def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[S
 
 
 def _fits(key: StoredKey, choice: Choice, now: float) -> bool:
-    return choice.provider in (None, key.provider) and (choice.status is None or choice.status in key.states(now))
+    wanted = ((choice.provider, key.provider), (choice.group, key.group))
+    if any(word not in (None, own) for word, own in wanted):
+        return False
+    return choice.status is None or choice.status in key.states(now)
 
 
 def _possible(keys: Sequence[StoredKey], objection: Objection) -> Sequence[StoredKey]:

@@ -5,6 +5,7 @@ charts    bars and sparklines
 forms     a report as table, JSON, CSV
 single    `usage show`: one request and its attempts on a time line
 sessions  `usage sessions`
+misses    `usage cache`: what missed the prompt cache
 watching  `usage --watch`
 source    the ledger that is read, and what is said when it cannot be
 """

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from claude_relay.store.ledger.reports import Line
+from claude_relay.core.times import shown
+from claude_relay.store.ledger.lines import Line
 
 UNITS: Final = (("G", 10**9), ("M", 10**6), ("k", 10**3))
 
@@ -49,17 +50,19 @@ def about(estimated: int) -> str:
 
 def estimates(number: int) -> str:
     """What the mark means."""
-    told = "1 request estimated: it" if number == 1 else f"{number:,} requests estimated: they"
-    return f"{ABOUT} {told} ended before the provider told how many tokens it took."
+    count = "1 request estimated: it" if number == 1 else f"{number:,} requests estimated: they"
+    return f"{ABOUT} {count} ended before the provider reported how many tokens it took."
+
+
+def no_room(titles: Iterable[str], shown: Collection[str]) -> str:
+    """Which columns are left out."""
+    names = [title.replace("-\n", "").replace("\n", " ") for title in titles if title not in shown]
+    return f"No room for: {', '.join(names)}. --json has them."
 
 
 def duration(milliseconds: float | None) -> str:
-    """Milliseconds, or seconds."""
-    if milliseconds is None:
-        return "—"
-    if milliseconds < 999.5:
-        return f"{milliseconds:.0f}ms"
-    return f"{milliseconds / 1000:.{int(milliseconds < 99_950)}f}s"
+    """Milliseconds as a length of time; a dash when unknown."""
+    return "—" if milliseconds is None else shown(milliseconds / 1000)
 
 
 CELLS: Final[Mapping[str, Callable[[Line], str]]] = {

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, replace
-from datetime import datetime
 from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_relay.cli.console.common import shown_path
 from claude_relay.cli.console.terminal import echo, echo_json, write_csv
-from claude_relay.store.ledger.reports import COLUMNS, TIMES, Line, Report
+from claude_relay.cli.console.width import PIPE, fitting, is_limited
+from claude_relay.core.installation import command
+from claude_relay.core.times import iso
+from claude_relay.store.ledger.lines import COLUMNS, Line
+from claude_relay.store.ledger.reports import TIMES, Report
 
-from .cells import CELLS, EXPENDABLE, estimates
+from .cells import CELLS, EXPENDABLE, estimates, no_room
 from .charts import bar, sparkline, squeezed
 from .source import FIRST_REQUEST
 
@@ -34,8 +35,13 @@ NOBODY: Final = {
 }
 """What a table calls the requests that have no such thing."""
 
-PIPE: Final = 160
-"""Columns where nothing limits the width."""
+NAMELESS: Final = {
+    "client": f"Clients have names when they have keys: {command('clients')} add NAME.",
+    "project": "A project's name comes with the header x-relay-project, or from Claude Code.",
+    "session": "Sessions are those of Claude Code.",
+}
+"""Why no request may have such a thing."""
+
 NAME: Final = 10
 """Columns that a name has at least."""
 LONGEST_NAME: Final = 20
@@ -52,8 +58,8 @@ def as_json(report: Report, path: Path) -> None:
     document = {
         "database": str(path),
         "by": report.by,
-        "since": _iso(report.since),
-        "until": _iso(report.until),
+        "since": iso(report.since) if report.since else None,
+        "until": iso(report.until) if report.until else None,
         "exact": report.exact,
         "rows": [_named(line) for line in report.lines],
         "total": {name: value for name, value in _named(report.total).items() if name != "name"},
@@ -64,10 +70,6 @@ def as_json(report: Report, path: Path) -> None:
 
 def _named(line: Line) -> dict[str, Any]:
     return dict(zip(COLUMNS, astuple(line), strict=True))
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
 
 
 def as_csv(report: Report, path: Path) -> None:
@@ -81,23 +83,18 @@ def as_table(report: Report, path: Path) -> None:
         echo(_nothing(report, path))
         return
     screen = console()
-    for part in parts(report, path, screen.width, pictures=on_terminal()):
+    for part in parts(report, path, screen.width, pictures=is_limited()):
         screen.print(part)
 
 
 FORMS: Final[Mapping[str | None, Callable[[Report, Path], None]]] = {None: as_table, "json": as_json, "csv": as_csv}
 
 
-def on_terminal() -> bool:
-    """Whether something limits the width."""
-    return sys.stdout.isatty() or "COLUMNS" in os.environ
-
-
 def console() -> Console:
     """The terminal, or a wide one: a pipe has no edge."""
     from claude_relay.cli.console.screen import Screen
 
-    return Screen(highlight=False, width=None if on_terminal() else PIPE)
+    return Screen(highlight=False, width=None if is_limited() else PIPE)
 
 
 def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[RenderableType]:
@@ -114,8 +111,10 @@ def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[Ren
         found.append(Text(_sparks(report, width)))
     if len(short.lines) < len(report.lines):
         found.append(Text(_cut(report), style="dim"))
-    if left_out := [title.replace("-\n", "").replace("\n", " ") for title in CELLS if title not in shown]:
-        found.append(Text(f"No room for: {', '.join(left_out)}. --json has them.", style="dim"))
+    if len(shown) < len(CELLS):
+        found.append(Text(no_room(CELLS, shown), style="dim"))
+    if report.by in NAMELESS and all(line.name is None for line in report.lines):
+        found.append(Text(NAMELESS[report.by], style="dim"))
     if report.total.estimated:
         found.append(Text(estimates(report.total.estimated), style="dim"))
     if report.unpriced:
@@ -124,9 +123,14 @@ def parts(report: Report, path: Path, width: int, *, pictures: bool) -> list[Ren
 
 
 def _nothing(report: Report, path: Path) -> str:
-    if report.since or report.until:
-        span = f" since {report.since:%Y-%m-%d %H:%M}" if report.since else ""
-        span += f" until {report.until:%Y-%m-%d %H:%M}" if report.until else ""
+    span = f" since {report.since:%Y-%m-%d %H:%M}" if report.since else ""
+    span += f" until {report.until:%Y-%m-%d %H:%M}" if report.until else ""
+    if report.unfiltered:
+        why = f" {NAMELESS['client']}" if report.only.client is not None else ""
+        what = "The only request" if report.unfiltered == 1 else f"None of the {report.unfiltered:,} requests"
+        ending = "does not fit" if report.unfiltered == 1 else "fits"
+        return f"{what}{span} in {shown_path(path)} {ending} {report.only}.{why}"
+    if span:
         return f"No requests{span} in {shown_path(path)}."
     return f"No requests yet in {shown_path(path)}. {FIRST_REQUEST}"
 
@@ -160,12 +164,7 @@ def _fitting(report: Report, room: int) -> list[str]:
         title: max(*(len(cell(line)) for line in lines), *map(len, title.split("\n"))) + 1
         for title, cell in CELLS.items()
     }
-    shown = list(CELLS)
-    for title in EXPENDABLE:
-        if sum(widths[each] for each in shown) <= room:
-            break
-        shown.remove(title)
-    return shown
+    return fitting(widths, EXPENDABLE, room)
 
 
 def _weight(report: Report) -> tuple[str, Callable[[Line], float]]:

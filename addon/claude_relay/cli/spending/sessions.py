@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from claude_relay.cli.console.common import shown_path
 from claude_relay.cli.console.terminal import echo, echo_json, write_csv
+from claude_relay.cli.console.width import fitting
+from claude_relay.core.times import utc
 from claude_relay.store.ledger.lookups import COLUMNS, Session
 
-from .cells import about, count, dollars, estimates, percent
+from .cells import about, count, dollars, estimates, no_room, percent
 from .forms import ROWS, console
 from .source import FIRST_REQUEST
 
@@ -26,11 +27,14 @@ CELLS: Final[Mapping[str, Callable[[Session], str]]] = {
     "cost": lambda one: about(one.estimated) + dollars(one.cost_usd),
 }
 """A table's columns after session and project. Here what went in includes what the cache held."""
+EXPENDABLE: Final = ("first", "cache\nhit", "tok.\nout", "tok.\nin")
+NAMES: Final = 26
+"""Columns of the terminal for session and project, at least."""
 
 
 def local(at: str) -> str:
     """A time of the ledger, here, to the minute."""
-    return f"{datetime.fromisoformat(at).astimezone():%m-%d %H:%M}"
+    return f"{utc(at).astimezone():%m-%d %H:%M}"
 
 
 def _in(one: Session) -> int | None:
@@ -58,15 +62,21 @@ def as_table(found: list[Session], path: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    listed = found[:ROWS]
+    cells = {title: [cell(one) for one in listed] for title, cell in CELLS.items()}
+    screen = console()
+    widths = {title: max(map(len, (*title.split("\n"), *column))) + 1 for title, column in cells.items()}
+    shown = fitting(widths, EXPENDABLE, screen.width - NAMES)
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("session", overflow="fold", min_width=12)
-    table.add_column("project", overflow="fold", min_width=7, max_width=24)
-    for title in CELLS:
+    table.add_column("project", overflow="fold", min_width=12, max_width=24)
+    for title in shown:
         table.add_column(title, justify="right", no_wrap=True)
-    for one in found[:ROWS]:
-        table.add_row(Text(one.id), Text(one.project or "—"), *(cell(one) for cell in CELLS.values()))
-    screen = console()
+    for one, *row in zip(listed, *(cells[title] for title in shown), strict=True):
+        table.add_row(Text(one.id), Text(one.project or "—"), *row)
     screen.print(table)
+    if len(shown) < len(cells):
+        screen.print(no_room(cells, shown), style="dim")
     if estimated := sum(one.estimated for one in found):
         screen.print(estimates(estimated), style="dim")
     if len(found) > ROWS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from claude_relay.cli.console.terminal import Failure, echo_json
+from claude_relay.core.accounting.cache_misses import explained
+from claude_relay.core.times import utc
 from claude_relay.store.ledger.lookups import Found, NotOne
 
 from .cells import about, count, dollars, duration, estimates
@@ -30,6 +31,19 @@ TOKENS: Final[Mapping[str, tuple[str, ...]]] = {
     "cache\nread": ("cache_read_tokens",),
     "cache\nwrite": ("cache_write_5m_tokens", "cache_write_1h_tokens"),
 }
+
+FACTS: Final[Mapping[str, str]] = {
+    "error": "error",
+    "route": "route",
+    "client": "client",
+    "client_program": "program",
+    "project": "project",
+    "session": "session",
+    "agent": "agent",
+    "notes": "notes",
+    "upstream_request_id": "upstream",
+}
+"""Columns of a request that are shown where they say something, and what they are called."""
 
 type Row = Mapping[str, Any]
 
@@ -56,8 +70,17 @@ def print_request(found: Found) -> None:
         screen.print()
         screen.print(_attempts(found))
     for attempt in found.attempts:
-        if attempt["error"]:
-            screen.print(_text(f"attempt {attempt['n']}: {attempt['error']}"))
+        for line in _story(attempt):
+            screen.print(_text(line))
+
+
+def _story(attempt: Row) -> Iterator[str]:
+    """What an attempt waited for, met, and is called at the upstream."""
+    if attempt["waited_ms"]:
+        yield f"attempt {attempt['n']}: began after a wait of {duration(attempt['waited_ms'])}"
+    if attempt["error"]:
+        theirs = f" ({attempt['upstream_request_id']})" if attempt["upstream_request_id"] else ""
+        yield f"attempt {attempt['n']}: {attempt['error']}{theirs}"
 
 
 def _text(text: str) -> Text:
@@ -67,20 +90,30 @@ def _text(text: str) -> Text:
 
 
 def _facts(row: Row) -> Iterator[RenderableType]:
-    at = datetime.fromisoformat(row["started_at"]).astimezone()
+    at = utc(row["started_at"]).astimezone()
     yield _text(f"{row['id']}  {at:%Y-%m-%d %H:%M:%S}  {row['method']} {row['path']}")
     served = row["served_model"]
     model = f"{row['requested_model'] or '(no model)'}{f' → {served}' if served else ''}"
     ended = " ".join(str(part) for part in (row["finished"], row["status"], row["error_type"]) if part is not None)
     yield _text(f"model    {model}")
     yield _text(f"ended    {ended} after {duration(row['duration_ms'])}, first token after {duration(row['ttft_ms'])}")
-    for name in ("client", "project", "session", "notes"):
+    for name, title in FACTS.items():
         if row[name]:
-            yield _text(f"{name:8} {row[name]}")
+            yield _text(f"{title:8} {row[name]}")
+    if row["origin"] != "client":
+        yield _text(f"origin   {row['origin']}")
+    if row["cache_miss"]:
+        yield _text(f"cache    {missed(row)}")
     price = f" by {row['priced_by']}" if row["priced_by"] else ""
     yield _text(f"cost     {about(row['estimated'])}{dollars(row['cost_usd'])}{price}")
     if row["estimated"]:
         yield _text(estimates(1))
+
+
+def missed(row: Row) -> str:
+    """What a request missed of the prompt cache, and why."""
+    cost = f" for {dollars(row['cache_miss_usd'])} more" if row["cache_miss_usd"] is not None else ""
+    return f"missed {count(row['cache_miss_tokens'])} tokens{cost}: {explained(row['cache_miss'], fully=True)}"
 
 
 def _attempts(found: Found) -> RenderableType:
@@ -124,7 +157,7 @@ def _span(found: Found) -> float:
 
 def _since(request: Row, attempt: Row) -> float:
     """Milliseconds from the request's begin to the attempt's; a clock that was set back makes none negative."""
-    gap = datetime.fromisoformat(attempt["started_at"]) - datetime.fromisoformat(request["started_at"])
+    gap = utc(attempt["started_at"]) - utc(request["started_at"])
     return max(gap.total_seconds() * 1000, 0.0)
 
 

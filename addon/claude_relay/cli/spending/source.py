@@ -12,10 +12,10 @@ from pathlib import Path
 
 from claude_relay.cli.console.common import shown_path
 from claude_relay.cli.console.terminal import Failure
-from claude_relay.core.config.locate import command
+from claude_relay.core.installation import command
 from claude_relay.store.db.database import MissingDatabase, StoreError, read_only
 
-FIRST_REQUEST = f"Send a first one: start {command('relay')}, then in another shell: {command('env')} -- claude"
+FIRST_REQUEST = f"To send a first request, start {command('relay')}, then in another shell: {command('env')} -- claude"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
+from math import inf
 from typing import NamedTuple, Protocol
 
 from claude_relay.core.notices import Kind
@@ -63,6 +64,7 @@ class Span(NamedTuple):
 
 
 NEVER = Span(0.0, 0.0)
+EVER = Span(0.0, inf)
 
 
 class Sum(NamedTuple):
@@ -81,7 +83,9 @@ class Counted(NamedTuple):
 
 
 def span(per: str, at: float, zone: tzinfo | None = None) -> Span:
-    """The day, week (from Monday) or month around a moment, on the calendar of `zone`; None: this machine's."""
+    """The day, week (from Monday) or month around a moment, on the calendar of `zone`; None: this machine's. `total`: all there is."""
+    if per == "total":
+        return EVER
     today = datetime.fromtimestamp(at, zone).date()
     first = FIRST[per](today)
     return Span(_midnight(first, zone), _midnight(NEXT[per](first), zone))

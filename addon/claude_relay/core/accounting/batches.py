@@ -70,7 +70,7 @@ def batch_of(path: str) -> str | None:
     return found[1] if found else None
 
 
-def tells_of_batches(path: str) -> bool:
+def lists_batches(path: str) -> bool:
     """Whether what a path asks for is batches, and not their results."""
     return _BATCHES.fullmatch(path.partition("?")[0]) is not None
 

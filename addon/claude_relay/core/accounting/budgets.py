@@ -26,12 +26,12 @@ from claude_relay.core.notices import Kind, Notice
 from .accounts import NANO, Account, Counted, RuleLike, Span, Sum, covers, span
 from .holds import Holds
 
-__all__ = ["Ask", "Budgets", "Exhausted", "RuleLike", "Span", "Sum", "covers", "span"]
+__all__ = ["Budgets", "Cost", "Exhausted", "RuleLike", "Span", "Sum", "covers", "span"]
 
 STOP, WARN = "stop", "warn"
 
 
-class Ask(NamedTuple):
+class Cost(NamedTuple):
     """What a request may cost for one model, in billionths of a USD; 0: there is no price."""
 
     model: str
@@ -124,14 +124,14 @@ class Budgets:
 
     def verdict(self, at: float, provider: str, model: str, nano: int = 0) -> Exhausted | None:
         """The budget that keeps a request from a provider, or None. `nano`: what it may cost, in billionths of a USD."""
-        return self._over(at, provider, (Ask(model, nano),))
+        return self._over(at, provider, (Cost(model, nano),))
 
-    def _over(self, at: float, provider: str, asks: Sequence[Ask]) -> Exhausted | None:
+    def _over(self, at: float, provider: str, costs: Sequence[Cost]) -> Exhausted | None:
         """One that leads elsewhere goes before one that stops."""
         shut: list[tuple[RuleLike, float, bool, int]] = []
         for account in self._accounts:
             rule = account.rule
-            own = [ask.nano for ask in asks if covers(rule, provider, ask.model)]
+            own = [cost.nano for cost in costs if covers(rule, provider, cost.model)]
             if not own:
                 continue
             account.turn(at, self._zone)
@@ -148,9 +148,9 @@ class Budgets:
         first = next((one for one in shut if one[0].then != STOP), last)
         return Exhausted(first[0], until, spent, first[3] / NANO)
 
-    def check(self, at: float, provider: str, asks: Sequence[Ask]) -> None:
+    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError when a request that may cost this has no room at a provider."""
-        if (over := self._over(at, provider, asks)) is not None:
+        if (over := self._over(at, provider, costs)) is not None:
             raise self._error([over], at)
 
     def admitted(
@@ -158,13 +158,13 @@ class Budgets:
         targets: Sequence[Target],
         at: float,
         name_at: Callable[[str], str],
-        asks: Callable[[str, str], Sequence[Ask]] | None = None,
+        costs: Callable[[str, str], Sequence[Cost]] | None = None,
         able: Callable[[str], bool] = lambda provider: True,
     ) -> tuple[Target, ...]:
         """The providers of a route that may be paid: what has no room is left out, or replaced by the one it leads to.
 
         name_at   the name of the model asked for, at a provider
-        asks      what the request may cost at a provider, where the model is called so; None: nothing that is known
+        costs     what the request may cost at a provider, where the model is called so; None: nothing that is known
         able      whether a provider that a budget leads to can be asked this at all
 
         Raises BudgetError when none is left.
@@ -173,12 +173,12 @@ class Budgets:
             return tuple(targets)
         admitted: dict[str, Target] = {}
         refused: list[Exhausted] = []
-        for asked in targets:
-            target: Target | None = asked
+        for requested in targets:
+            target: Target | None = requested
             seen: set[str] = set()
             while target and target.provider not in seen:
                 seen.add(target.provider)
-                wanted = (Ask(target.model, 0),) if asks is None else asks(target.provider, target.model)
+                wanted = (Cost(target.model, 0),) if costs is None else costs(target.provider, target.model)
                 if (over := self._over(at, target.provider, wanted)) is None:
                     admitted.setdefault(target.provider, target)
                     break

@@ -2,7 +2,7 @@
 
     output_tokens(passed, "claude-opus-5-5")       counted, for a thread: see formats/counting
     roughly(passed)                                at once, by the characters
-    filled(Usage(25, 1), 480, asked=30)            -> Usage(25, 480)
+    filled(Usage(25, 1), 480, prompt=30)            -> Usage(25, 480)
 
 What was told stays: an estimate only adds what is missing. It must not know why the answer ended.
 """
@@ -37,8 +37,8 @@ def roughly(passed: Passed) -> int:
     return math.ceil(characters / BYTES_PER_TOKEN) + passed.calls * counting.BLOCK
 
 
-def filled(usage: Usage, output: int, asked: int) -> Usage:
+def filled(usage: Usage, output: int, prompt: int) -> Usage:
     """The usage with an estimated output, and where it tells nothing of the input, with that of the request."""
-    told = (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
+    inputs = (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
     whole = replace(usage, output_tokens=max(output, usage.output_tokens or 0))
-    return whole if any(told) else replace(whole, input_tokens=asked)
+    return whole if any(inputs) else replace(whole, input_tokens=prompt)

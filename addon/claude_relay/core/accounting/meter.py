@@ -44,7 +44,6 @@ BODY_LIMIT = 1024 * 1024
 """Bytes of an answer that is no stream up to which all of it is kept. 128,000 tokens of text are half of that."""
 FRONT, TAIL = 16 * 1024, 64 * 1024
 """Bytes of a larger one that are kept: the API names the model before the content, and the stop reason and the usage after it."""
-"""Bytes of a JSON answer that are kept to read its usage; a larger one's stays unknown."""
 
 LONGEST_NAME = 255
 """Characters of a model's name or a stop reason that are kept."""
@@ -52,11 +51,15 @@ LONGEST_NAME = 255
 _PAID = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 _UNCOUNTED = frozenset({Endpoint.RESOURCE, Endpoint.SIDE})
 _DELTA = b"event: content_block_delta\ndata: "
+"""How Claude's API begins nearly all events of a stream. A piece that is just one of them is counted without being parsed."""
 _ENDS = frozenset({"message_stop", "error"})
+# Blocks in which nothing but pings may come for minutes: thoughts that are not shown, a summary being made, a search or a program that
+# runs at the provider. https://docs.claude.com/en/docs/build-with-claude/streaming, …/extended-thinking#redacted-thinking
 _SILENT = frozenset({"thinking", "redacted_thinking", "compaction"})
 _AT_SERVERS = frozenset({"server_tool_use", "mcp_tool_use"})
 _KNOWN_CHARGES = frozenset({ADVISOR, COMPACTION, DECLINED})
 REFUSAL = "refusal"
+"""Before any output it is not billed: https://docs.claude.com/en/docs/build-with-claude/refusals-and-fallback"""
 
 
 class Meter:
@@ -141,7 +144,7 @@ class Meter:
             return None
         return Passed() if self._counted else self.passed
 
-    def told_apart(self, usage: Mapping[str, object], held: str, calls: int) -> None:
+    def usage_reported(self, usage: Mapping[str, object], held: str, calls: int) -> None:
         """What a provider of another format has told by now, beside what of it stands in the answer in Claude's form.
 
         usage  tokens by Claude's names, without what the relay itself has guessed
@@ -271,8 +274,8 @@ class Meter:
         self.stop_reason = name(mapping(data.get("delta")).get("stop_reason")) or self.stop_reason
         self._absorb(data.get("usage"))
         # An event in the middle, after an advisor's answer, tells what was used until then.
-        told = self.stop_reason is not None and bool(count(mapping(data.get("usage")).get("output_tokens")))
-        self._counted = self._counted or told
+        final = self.stop_reason is not None and bool(count(mapping(data.get("usage")).get("output_tokens")))
+        self._counted = self._counted or final
         self._note_containers(event.data)
         return False
 

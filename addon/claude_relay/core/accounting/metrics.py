@@ -93,7 +93,7 @@ class Gauges:
 
     keys           how many, by provider and state: ready, cooldown, out, full
     in_flight      requests under way
-    sessions       conversations with a seat at a key
+    sessions       conversations with a binding at a key
     ledger_queue   rows that are not in the database yet
     ledger_failing the last try to write to the database failed
     rejected       what the relay has refused for its own protection, by reason, since its start
@@ -205,6 +205,7 @@ class Metrics:
             "tokens_total", "Tokens as providers billed them; input is without cache.", (*pair, "kind")
         )
         self._cost = Count("cost_usd_total", "What the tokens cost, in US dollars, as far as prices are known.", pair)
+        self._limited = Count("limited_total", "Requests over a limit of a client or group.", ("subject", "measure"))
         self._first = Histogram(
             "time_to_first_token_seconds",
             "From the start of a request to the first byte of its streamed answer.",
@@ -230,6 +231,10 @@ class Metrics:
             for charge in attempt.charges:
                 self._spent(attempt.provider, charge, request.served_model)
 
+    def limited(self, subject: str, measure: str) -> None:
+        """A request was refused for a limit. `subject`: client or group; `measure`: what the limit is of."""
+        self._limited.add((subject, measure), 1)
+
     def _spent(self, provider: str, billed: Billed, served: str | None) -> None:
         tokens = _tokens(billed)
         if billed.cost_usd is None and not any(tokens):
@@ -243,7 +248,15 @@ class Metrics:
 
     def render(self, gauges: Gauges) -> Iterator[str]:
         """Prometheus' text in pieces of a few lines; whoever asks may do other things between two of them."""
-        for family in (self._requests, self._attempts, self._tokens, self._cost, self._first, self._duration):
+        for family in (
+            self._requests,
+            self._attempts,
+            self._tokens,
+            self._cost,
+            self._limited,
+            self._first,
+            self._duration,
+        ):
             yield head(family.name, family.text, family.kind)
             yield from family.lines()
         yield from gauge(
@@ -251,7 +264,7 @@ class Metrics:
         )
         for name, text, value in (
             ("requests_in_flight", "Requests under way.", gauges.in_flight),
-            ("sessions", "Conversations that have a seat at a key.", gauges.sessions),
+            ("sessions", "Conversations that have a binding at a key.", gauges.sessions),
             ("ledger_queue_rows", "Rows that are not in the database yet.", gauges.ledger_queue),
             ("ledger_failing", "1 while the database cannot be written.", int(gauges.ledger_failing)),
         ):

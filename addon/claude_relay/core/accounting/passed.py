@@ -50,21 +50,21 @@ class Passed:
     def event(self, data: bytes) -> None:
         """A piece of a content block, or of an old text completion, or the whole of one; as JSON, with or without its `event:`."""
         self._size += len(data)
-        if (room := SAMPLE - len(self._kept)) > 0:
-            self._kept += data if len(data) <= room else data[:room]
+        if (space := SAMPLE - len(self._kept)) > 0:
+            self._kept += data if len(data) <= space else data[:space]
 
     def arguments(self, given: object) -> None:
         """Arguments of a call that came at once: as JSON text, or as the object itself."""
         if given:
-            told = given if isinstance(given, str) else msgspec.json.encode(given).decode()
-            self.event(msgspec.json.encode({"partial_json": told}))
+            encoded = given if isinstance(given, str) else msgspec.json.encode(given).decode()
+            self.event(msgspec.json.encode({"partial_json": encoded}))
 
     def content(self, blocks: object) -> None:
         """The content of a whole answer."""
         for block in map(mapping, blocks if isinstance(blocks, list) else ()):
             for name in SPOKEN:
-                if told := text(block.get(name)):
-                    self.event(msgspec.json.encode({name: told}))
+                if spoken := text(block.get(name)):
+                    self.event(msgspec.json.encode({name: spoken}))
             if block.get("type") in CALLS:
                 self.calls += 1
                 self.arguments(mapping(block.get("input")))

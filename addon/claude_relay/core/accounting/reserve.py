@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from .accounts import NANO
-from .budgets import Ask, Budgets
-from .holds import Hold, Holds
+from .budgets import Cost
+from .holds import Hold
 from .needs import Need, Outputs, Part
 from .tokens import Usage
 
@@ -40,6 +41,26 @@ class Terms:
     outputs: Outputs
 
 
+class Allows(Protocol):
+    """Who may let a request cost something: `Budgets`, and the limits of clients."""
+
+    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
+        """Raises RelayError when a request that may cost this has no room at a provider."""
+
+
+class Keeps(Protocol):
+    """Where reservations are kept: `Holds`, one or several."""
+
+    def add(self, hold: Hold, now: float) -> None:
+        """Reserve."""
+
+    def change(self, hold: Hold, nano: int) -> None:
+        """Reserve another amount in its place."""
+
+    def drop(self, hold: Hold, now: float) -> None:
+        """Let go of it."""
+
+
 class Reserve:
     """The reservation of one request.
 
@@ -50,8 +71,8 @@ class Reserve:
 
     def __init__(
         self,
-        budgets: Callable[[], Budgets],
-        holds: Holds,
+        budgets: Callable[[], Allows],
+        holds: Keeps,
         need: Need,
         terms: Terms,
         *,
@@ -62,23 +83,23 @@ class Reserve:
         self.look_at = 0
         self._budgets, self._holds, self._need, self._terms = budgets, holds, need, terms
         self._at, self._clock = at, clock
-        self._asks: dict[tuple[str, str], tuple[Ask, ...]] = {}
+        self._costs: dict[tuple[str, str], tuple[Cost, ...]] = {}
         self._place: tuple[str, str] | None = None
         self._running: Sequence[Hold] = ()
         self._spent: list[Hold] = []
         self._output = 0
         self._released = self._kept = False
 
-    def asks(self, provider: str, model: str) -> tuple[Ask, ...]:
+    def costs(self, provider: str, model: str) -> tuple[Cost, ...]:
         """What it may cost at a provider where the model is called so. About 30 µs the first time."""
-        found = self._asks.get((provider, model))
+        found = self._costs.get((provider, model))
         if found is None:
-            costs: dict[str, int] = {}
+            cost_of: dict[str, int] = {}
             for part in self._need.parts:
                 name = part.model or model
                 usage = Usage(input_tokens=part.input_tokens, output_tokens=self._expected(part, provider, name))
-                costs[name] = costs.get(name, 0) + part.count * self._nano(provider, name, usage)
-            found = self._asks[provider, model] = tuple(Ask(*cost) for cost in costs.items())
+                cost_of[name] = cost_of.get(name, 0) + part.count * self._nano(provider, name, usage)
+            found = self._costs[provider, model] = tuple(Cost(*cost) for cost in cost_of.items())
         return found
 
     def move(self, provider: str, model: str, spent: float = 0.0) -> None:
@@ -86,7 +107,7 @@ class Reserve:
 
         spent  USD that the attempt before has used for an answer that nobody gets; stays reserved there
 
-        Raises BudgetError when budgets that cover it have no room; then nothing but what was spent stays reserved.
+        Raises BudgetError, or ClientLimitError, when what covers it has no room; then nothing but what was spent stays reserved.
         """
         if self._released:
             return
@@ -98,10 +119,10 @@ class Reserve:
             self._begin(provider, model)
             return
         self._stop(now)
-        asks = self.asks(provider, model)
-        self._budgets().check(now, provider, asks)
+        costs = self.costs(provider, model)
+        self._budgets().check(now, provider, costs)
         self._place = provider, model
-        self._running = [self._hold(provider, ask.model, ask.nano) for ask in asks]
+        self._running = [self._hold(provider, cost.model, cost.nano) for cost in costs]
         for hold in self._running:
             self._holds.add(hold, now)
         self._begin(provider, model)

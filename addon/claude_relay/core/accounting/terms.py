@@ -39,7 +39,7 @@ class Terms:
     unbilled: bool = False
 
     @classmethod
-    def told(cls, said: Mapping[str, object], *, unbilled: bool = False) -> Terms:
+    def from_words(cls, said: Mapping[str, object], *, unbilled: bool = False) -> Terms:
         """From words by the fields' names; what is no plain word is not understood, and left out."""
         words = {name: _word(said.get(name)) for name in NAMES}
         return cls(**words, unbilled=unbilled) if unbilled or any(words.values()) else ORDINARY
@@ -50,7 +50,7 @@ class Terms:
         if not text:
             return ORDINARY
         pairs = dict(word.partition("=")[::2] for word in text.split())
-        return cls.told({name: pairs.get(long) for name, long in NAMES.items()}, unbilled=UNBILLED in pairs)
+        return cls.from_words({name: pairs.get(long) for name, long in NAMES.items()}, unbilled=UNBILLED in pairs)
 
     def __str__(self) -> str:
         """Words apart by blanks; empty when all is as usual."""

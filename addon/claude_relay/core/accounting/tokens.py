@@ -114,15 +114,15 @@ class Tally:
 
     def absorb(self, usage: object) -> None:
         """Take one `usage` object; anything else is ignored."""
-        told = mapping(usage)
-        self._said |= {name: said for name, long in NAMES.items() if (said := text(told.get(long)))}
-        runs = told.get("iterations")
+        reported = mapping(usage)
+        self._said |= {name: said for name, long in NAMES.items() if (said := text(reported.get(long)))}
+        runs = reported.get("iterations")
         before = self.served
         if isinstance(runs, list):
             self._runs = [run for run in map(mapping, runs) if run][:MOST_CHARGES]
             took_over = [_name(run.get("model")) for run in self._runs if run.get("type") == "fallback_message"]
             self.served = next(filter(None, reversed(took_over)), self.served)
-        counts = _read(told)
+        counts = _read(reported)
         # All of them when another model took over: earlier ones were those of the first.
         if self.served == before or not any(counts.values()):
             counts = {name: number for name, number in counts.items() if number or name not in self._counts}
@@ -143,7 +143,7 @@ class Tally:
 
     def terms(self, speed: str = "") -> Terms:
         """At which terms it was served. `speed`: what was asked for, for an answer that does not say it."""
-        return Terms.told({"speed": speed} | self._said)
+        return Terms.from_words({"speed": speed} | self._said)
 
     @property
     def charges(self) -> tuple[Charge, ...]:
@@ -152,14 +152,14 @@ class Tally:
         return tuple(charge for charge in found if charge is not None and charge.usage != Usage())
 
     def _charge(self, run: dict[str, object]) -> Charge | None:
-        told, model = text(run.get("type")) or "", _name(run.get("model"))
+        run_type, model = text(run.get("type")) or "", _name(run.get("model"))
         usage = _usage(_read(run))
-        if told in _OWN_RUNS:
+        if run_type in _OWN_RUNS:
             declined = self.served is not None and model not in (None, self.served)
             return Charge(DECLINED, model, usage) if declined and usage.output_tokens else None
-        if kind := _KINDS.get(told):
+        if kind := _KINDS.get(run_type):
             return Charge(kind, model, usage)
-        return Charge(told, model, usage) if model is not None and _KIND.fullmatch(told) else None
+        return Charge(run_type, model, usage) if model is not None and _KIND.fullmatch(run_type) else None
 
 
 def _name(model: object) -> str | None:

@@ -62,8 +62,8 @@ class SpokenVeil:
 
     def end(self) -> bytes:
         """The rest, when the stream is over."""
-        rest, self._begun = self._begun, b""
-        return self._let_go() + rest
+        begun, self._begun = self._begun, b""
+        return self._let_go() + begun
 
     def _whole(self, data: bytes) -> bytes:
         """The events that are whole by now."""

@@ -23,12 +23,13 @@ import msgspec
 from msgspec import Raw
 
 from claude_relay.core import spans
-from claude_relay.core.exchange import Endpoint, Facts
+from claude_relay.core.exchange import NOTHING, Endpoint, Facts
 
 from .legible import read_leniently, utf8, written_as
 from .lenient import BAD_JSON
 
-SUBAGENT_HEADERS = ("x-claude-code-agent-id", "x-claude-code-parent-agent-id")
+AGENT = "x-claude-code-agent-id"
+SUBAGENT_HEADERS = (AGENT, "x-claude-code-parent-agent-id")
 """What Claude Code adds to the requests of its sub-agents, from 2.1.139. https://code.claude.com/docs/en/llm-gateway"""
 CLASS_HEADER = "x-claude-code-request-class"
 """What a request is for: main, subagent, workflow, compaction, auxiliary. Claude Code from 2.1.273 if CLAUDE_CODE_GATEWAY_HINT_HEADERS=1"""
@@ -98,8 +99,13 @@ class _Fields(msgspec.Struct):
     service_tier: Raw = _ABSENT
 
 
+class _Listed(_Fields):
+    listed: Raw = msgspec.field(default=_ABSENT, name="messages")
+
+
 class _Body(_Fields):
     messages: list[Raw] = []
+    listed: Raw = msgspec.field(default=_ABSENT, name="")
 
 
 class _Thinking(msgspec.Struct):
@@ -119,7 +125,7 @@ class _Container(msgspec.Struct):
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
-_decode_fields = msgspec.json.Decoder(_Fields).decode
+_decode_fields = msgspec.json.Decoder(_Listed).decode
 _decode_thinking = msgspec.json.Decoder(_Thinking).decode
 _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _decode_user_id = msgspec.json.Decoder(_UserId).decode
@@ -152,7 +158,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes, *, l
         session=session,
         headers=headers,
         prefix=_prefix(model, fields) if session is None else None,
-        client=_program(headers.get("user-agent", "")),
+        program=_program(headers.get("user-agent", "")),
         background=_is_background(headers, model, tools=tools),
         subagent=_is_subagent(headers, bytes(fields.system)),
         project=_session(headers.get(PROJECT_HEADER, "")) or _project(bytes(fields.system)),
@@ -161,6 +167,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes, *, l
         tier=_other_than(USUAL_TIER, fields.service_tier),
         long=LONG_CONTEXT in headers.get("anthropic-beta", ""),
         body=body,
+        messages=NOTHING if fields.listed is _ABSENT else memoryview(fields.listed),
     )
 
 
@@ -224,7 +231,7 @@ def _fields(body: bytes, *, messages: bool, leniently: bool) -> _Body | None:
     return None
 
 
-def asks_both(body: bytes) -> bool:
+def stream_is_ambiguous(body: bytes) -> bool:
     """Whether a body, in UTF-8, has several members called "stream" that differ: an upstream may take any of them.
 
     For who sees an answer of the other kind than `Facts.stream` says: looking for them in every body costs 0.5 ms a megabyte. Of huge ones
@@ -349,8 +356,8 @@ def _prefix(model: str, fields: _Body) -> str | None:
     """
     if not fields.messages:
         return None
-    raw = bytes(fields.tools), _without_billing(bytes(fields.system)), bytes(fields.messages[0])
-    parts = [_without_markers(part) for part in raw]
+    raw = bytes(fields.tools), without_billing(bytes(fields.system)), bytes(fields.messages[0])
+    parts = [without_markers(part) for part in raw]
     if sum(map(len, parts)) < PREFIX_LEAST:
         return None
     found = blake2b(model.encode(), digest_size=16)
@@ -360,14 +367,20 @@ def _prefix(model: str, fields: _Body) -> str | None:
     return f"prefix {found.hexdigest()}"
 
 
-def _without_billing(system: bytes) -> bytes:
+def without_billing(system: bytes) -> bytes:
     """Without the line that Claude Code begins with, which is another one in each request."""
     return system.replace(_billing(system), b"", 1)
 
 
-def _without_markers(part: bytes) -> bytes:
-    """Without `cache_control`, which clients move along with the conversation."""
+def without_markers(part: bytes) -> bytes:
+    """Without `cache_control`, which clients move along with the conversation. The same object where there is none."""
+    return split_markers(part)[0]
+
+
+def split_markers(part: bytes) -> tuple[bytes, list[bytes]]:
+    """What stands beside each `cache_control`, and each of these with its value."""
     pieces: list[bytes] = []
+    found: list[bytes] = []
     done, start = 0, spans.find(part, _MARKER_NAME)
     while start >= 0:
         end = start + len(_MARKER_NAME)
@@ -375,9 +388,10 @@ def _without_markers(part: bytes) -> bytes:
             before, end = part[done:start].rstrip(b" \t\r\n"), marker.end()
             comma = None if before.endswith(b",") else _BLANKS_AND_COMMA.match(part, end)
             pieces.append(before.removesuffix(b","))
+            found.append(marker[0])
             done = end = comma.end() if comma else end
         start = spans.find(part, _MARKER_NAME, end)
-    return b"".join([*pieces, *spans.slices(part, done, len(part))]) if pieces else part
+    return (b"".join([*pieces, *spans.slices(part, done, len(part))]) if pieces else part), found
 
 
 def members(body: bytes) -> Iterator[tuple[str, int, int]]:

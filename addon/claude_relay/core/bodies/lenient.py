@@ -88,9 +88,9 @@ def last_member(data: bytes, name: str) -> object:
     place = data.rfind(key)
     if place < 0:
         return None
-    rest = data[place + len(key) :].decode("utf-8", "replace").lstrip()
+    after = data[place + len(key) :].decode("utf-8", "replace").lstrip()
     try:
-        return _decode_first(rest[1:].lstrip())[0] if rest.startswith(":") else None
+        return _decode_first(after[1:].lstrip())[0] if after.startswith(":") else None
     except ValueError:
         return None
 

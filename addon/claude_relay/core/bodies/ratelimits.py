@@ -23,9 +23,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from claude_relay.core import data
-
-DAY = 86400.0
-HOUR = 3600.0
+from claude_relay.core.times import DAY, HOUR, UNITS, stated
 
 
 class Buckets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,14 +61,10 @@ DATA = msgspec.json.decode((resources.files(data) / "ratelimits.json").read_byte
 LONGEST = DATA.longest_cooldown_days * DAY
 LONGEST_BUCKET = DATA.longest_bucket_hours * HOUR
 HEADERS = DATA.headers
-UNITS = {"h": HOUR, "d": DAY}
 
 NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?", re.ASCII)
 WINDOW = re.compile(re.escape(HEADERS.unified) + r"(?P<window>.+)-(?P<part>status|reset|utilization)")
 LENGTH = re.compile(r"(\d{1,3})([hd])", re.ASCII)
-WAIT = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[smhd]))+", re.ASCII)
-WAIT_PART = re.compile(r"(?<![\d.])([\d.]++)(ms|[smhd])", re.ASCII)
-WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0} | UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +133,8 @@ def moment(text: str, now: float, longest: float) -> float | None:
 
 def wait(text: str) -> float | None:
     """Seconds of a length of time such as `6m0s`, `20ms` or `1h2.5s`; a plain number is seconds."""
-    text = text.strip().lower()
-    if not WAIT.fullmatch(text):
-        return number(text)
-    return sum(float(amount) * WAIT_UNITS[unit] for amount, unit in WAIT_PART.findall(text))
+    seconds = number(text)
+    return stated(text) if seconds is None else seconds
 
 
 def retry_at(headers: Mapping[str, str], now: float) -> float | None:

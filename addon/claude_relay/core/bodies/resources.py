@@ -17,11 +17,11 @@ from typing import NamedTuple
 import msgspec
 
 from claude_relay.core.spans import holds
+from claude_relay.core.times import DAY
 
 from .legible import utf8
 from .lenient import BAD_JSON
 
-DAY = 86400.0
 LASTS = {"msgbatch": 29 * DAY, "container": 30 * DAY, "file": 365 * DAY}
 """Results of batches and containers have an end of their own; files stay until they are deleted.
 https://docs.claude.com/en/docs/build-with-claude/batch-processing, …/files, …/agents-and-tools/tool-use/code-execution-tool"""

@@ -21,10 +21,10 @@ MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one event. Results of server tools come to a few megabytes; what is larger is taken for a stream without line ends."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-# Atomic, so that a CRLF is never read as CR and LF.
+# An event ends with an empty line: two line ends in a row, of any kind each. Atomic, so that a CRLF is never read as CR and LF.
 _BLOCK_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BLANK_LINES = re.compile(rb"[\r\n]*")
-_LONGEST_BLOCK_END = 4
+_LONGEST_BLOCK_END = 4  # CRLF CRLF: so far back a search goes on, in case that a piece ended within one
 
 _KNOWN = (
     "content_block_delta",
@@ -83,7 +83,7 @@ class SseParser:
         shift = len(self._tail)
         self._tail += data
         if not self._fresh and not _BLOCK_END.search(self._tail, self._searched):
-            self._keep_tail()
+            self._keep_tail()  # searched once: a large event in many small pieces costs no more than its size
             return []
         buffer = bytes(self._tail)
         self._tail.clear()
@@ -108,7 +108,7 @@ class SseParser:
             self._fresh = False
             start = len(BOM) if buffer.startswith(BOM) else 0
         events: list[Event] = []
-        eol = _line_end(buffer)
+        eol = _line_end(buffer)  # streams end their lines alike; one that mixes them is read more slowly
         start = self._usual(buffer, start, shift, eol, events) if eol else self._any(buffer, start, shift, events)
         if start < len(buffer) and (start := _after_blank_lines(buffer, start)) < len(buffer) and not self.dead:
             self._tail += memoryview(buffer)[start:]
@@ -119,6 +119,8 @@ class SseParser:
         """Append the events of a buffer whose lines all end alike; returns where the first unfinished one begins."""
         find, heads, width = buffer.find, _HEADS[eol], len(eol)
         blank = eol + eol
+        # Nearly every event is two lines, `event: NAME` and `data: {…}`: both are read by one look-up of the first line, with the begin of
+        # the second one. Whatever is not just that (more lines, other fields, odd blanks) goes the long way, with the same result.
         while (stop := find(blank, start)) >= 0:
             first = find(eol, start) + width + 6  # past the "data: " of a second line
             name = heads.get(buffer[start:first])

@@ -35,6 +35,7 @@ from .models import (
     Budget,
     Clients,
     Config,
+    FaultRule,
     Intercept,
     LedgerSettings,
     Log,
@@ -47,7 +48,7 @@ from .models import (
     Sessions,
 )
 from .outbound import WayOut, leads_to, way_to
-from .problems import ConfigError, Place, Problem, dotted, shown, suggest
+from .problems import ConfigError, ConfigProblem, Place, dotted, shown, suggest
 from .spending import LOOPBACK, strangers
 from .values import DIRECT, Address, Auth, OutboundProxy, is_module, says_too_much, split_keys
 from .yaml import Document, YamlError, read
@@ -62,6 +63,8 @@ __all__ = [
     "Clients",
     "Config",
     "ConfigError",
+    "ConfigProblem",
+    "FaultRule",
     "Intercept",
     "LedgerSettings",
     "Listen",
@@ -70,7 +73,6 @@ __all__ = [
     "Notices",
     "OutboundProxy",
     "Price",
-    "Problem",
     "Provider",
     "Retry",
     "Route",
@@ -91,12 +93,13 @@ DEFAULT_PROVIDER = {"anthropic": {"preset": "anthropic", "keys": ["${ANTHROPIC_A
 FIRST = "first"
 """In the place of a model's name: the first one that the provider lists, such as what a local server has loaded."""
 NO_KEY = "none"
-"""What a server that asks for no key is lent, so that nothing of the client's goes there."""
+"""What a server that asks for no key gets in its place, so that nothing of the client's goes there."""
 FILLED_IN = ("format", "base_url", "auth", "options", "headers", "models")
 """What a preset may say in the place of a provider."""
 AUTH_OF = {"gemini": "x-goog-api-key"}
 """Where formats other than Claude's want the key, if not as a bearer."""
-_AT_RESTART = ("proxy", "base_url", "panel", "status")
+_LISTENERS = ("proxy", "base_url", "panel", "status")
+_AT_RESTART = (*_LISTENERS, "tls")
 
 
 def parse(
@@ -116,13 +119,18 @@ def parse(
     try:
         document = read(text)
     except YamlError as error:
-        raise ConfigError([Problem(where, bad.line, dotted(bad.place), bad.what) for bad in error.complaints]) from None
+        raise ConfigError(
+            [ConfigProblem(where, bad.line, dotted(bad.place), bad.what) for bad in error.complaints]
+        ) from None
     found: dict[Place, str] = {}
     data = document.data if only is None else {name: document.data[name] for name in only if name in document.data}
     config = _build(data, environ, found)
     if config is None or found:
         raise ConfigError(
-            [Problem(where, document.line(place), dotted(place), what) for place, what in _in_order(found, document)]
+            [
+                ConfigProblem(where, document.line(place), dotted(place), what)
+                for place, what in _in_order(found, document)
+            ]
         )
     return _placed(config, folder or Path(where).parent, environ)
 
@@ -189,7 +197,7 @@ def presets() -> dict[str, dict[str, Any]]:
     """Name → format, base_url, auth, source, date, and what else a provider of the configuration may say.
 
     base_url  None: everybody has another one; `example` shows what it looks like
-    keyless   a server that asks for no key: it is lent the word `none`
+    keyless   a server that asks for no key: it gets the word `none`
     """
     data = json.loads(files("claude_relay.core.data").joinpath("presets.json").read_text("utf-8"))
     found: dict[str, dict[str, Any]] = data["presets"]
@@ -327,7 +335,7 @@ def _circles(config: Config) -> Iterator[tuple[Place, str]]:
 
 
 def _listeners(config: Config) -> list[Address]:
-    return [address for name in _AT_RESTART if (address := getattr(config.listen, name)) is not None]
+    return [address for name in _LISTENERS if (address := getattr(config.listen, name)) is not None]
 
 
 def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
@@ -339,7 +347,12 @@ def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
         for name, provider in config.providers.items()
     }
     start = folder if "database" in config.model_fields_set else database_folder(folder, environ)
-    return config.model_copy(update={"database": _path(config.database, start, environ), "providers": providers})
+    listen = config.listen
+    if (tls := listen.tls) is not None:
+        placed = tls.model_copy(update={name: _path(getattr(tls, name), folder, environ) for name in ("cert", "key")})
+        listen = listen.model_copy(update={"tls": placed})
+    database = _path(config.database, start, environ)
+    return config.model_copy(update={"database": database, "listen": listen, "providers": providers})
 
 
 def _path(path: Path, folder: Path, environ: Mapping[str, str]) -> Path:

@@ -16,12 +16,12 @@ import os.path
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from claude_relay.core.installation import ADDON, is_checkout
+
 VARIABLE = "RELAY_CONFIG"
 NAME = "relay.yaml"
 FOLDER = "claude-relay"
 """In the user's folders of configurations and of states: https://specifications.freedesktop.org/basedir-spec/latest/"""
-ADDON = Path(__file__).parents[3]
-"""The folder that holds the package: addon/ in a checkout."""
 
 
 def locate(
@@ -36,8 +36,8 @@ def locate(
 
     A file that was asked for by name is returned whether it exists or not: who named it must hear that it is missing.
     """
-    if asked := explicit or environ.get(VARIABLE):
-        return cwd / (_home(environ) / asked[2:] if asked.startswith("~/") else Path(asked))
+    if named := explicit or environ.get(VARIABLE):
+        return cwd / (_home(environ) / named[2:] if named.startswith("~/") else Path(named))
     usual = usual_file(environ, addon=addon)
     return usual if is_file(usual) else None
 
@@ -64,16 +64,6 @@ def overlooked(path: Path | None, cwd: Path) -> Path | None:
     here = cwd / NAME
     other = os.path.isfile(here) and (path is None or here.resolve() != path.resolve())
     return here if other else None
-
-
-def is_checkout(addon: Path = ADDON) -> bool:
-    """Whether the package lies in a checkout, and not among installed ones."""
-    return addon.name == "addon"
-
-
-def command(name: str, *, addon: Path = ADDON) -> str:
-    """How a command is called here: `scripts/env`, or `claude-relay env` where the package is installed."""
-    return f"scripts/{name}" if is_checkout(addon) else f"claude-relay {name}"
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -24,8 +23,10 @@ from pydantic import (
 )
 
 from claude_relay.core.exchange import Key
+from claude_relay.core.faults import KINDS
+from claude_relay.core.times import DAY, HOUR
 
-from . import spending, values
+from . import fault_checks, spending, values
 from .doors import Bounds, Listen
 from .section import SIZE, Duration, Host, Period, Section, empty, number
 from .values import Auth, OutboundProxy
@@ -34,6 +35,7 @@ NATIVE = "anthropic"
 FORMATS = (NATIVE, "openai-chat", "openai-responses", "gemini")
 STRATEGIES = ("headroom", "round-robin", "random", "weighted", "least-used", "least-busy", "priority")
 EMPTY_POOLS = ("passthrough", "reject")
+LOGGED = ("all", "failures", "none")
 DURABILITIES = ("strict", "relaxed")
 PERIODS = ("day", "week", "month")
 
@@ -66,17 +68,10 @@ def _word(known: tuple[str, ...]) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(values.one_of(known)), WithJsonSchema({"enum": list(known)})
 
 
-def _not_yet(value: object) -> object:
-    if value in (True, "true"):
-        raise ValueError(
-            "client keys are not available in this version; leave 'required' at false and listen on 127.0.0.1 only"
-        )
-    return value
-
-
 _FORMAT = {"anyOf": [{"enum": list(FORMATS)}, {"type": "string", "pattern": r"\.py$"}]}
 _HEADERS = {"type": "object", "additionalProperties": {"type": "string"}}
 _TOKENS = {"type": "integer", "minimum": 0, "maximum": 100_000_000}
+_FAULT = {"enum": [int(kind) if kind.isdigit() else kind for kind in KINDS]}
 _PRICE = spending.amount("a price in USD such as 3 or 0.25")
 
 type KeyPlace = Annotated[Auth, PlainValidator(values.auth), PlainSerializer(asdict), WithJsonSchema(_AUTH)]
@@ -97,7 +92,7 @@ class Intercept(Section):
 
 
 class Provider(Section):
-    """One upstream with its pool of keys. A format of one's own is the path of its module, as text."""
+    """One upstream with its pool of keys. A custom format is the path of its module, as text."""
 
     format: FormatName = Field(
         default=NATIVE, description="the wire format it speaks; or your own module, a path that ends in .py"
@@ -156,7 +151,8 @@ class Match(Section):
     """What a request must be; everything that is given must fit."""
 
     model: str | None = Field(default=None, description="glob of the model, e.g. claude-haiku-*")
-    client: str | None = Field(default=None, description="glob of the client's program, e.g. claude-cli")
+    client: str | None = Field(default=None, description="glob of the client's name, as its client key has it")
+    program: str | None = Field(default=None, description="glob of the client's program, e.g. claude-cli")
     header: Annotated[dict[str, str], PlainValidator(values.header_globs), empty(dict)] = Field(
         default={}, description="header: glob"
     )
@@ -175,6 +171,38 @@ class Route(Section):
 
     match: Annotated[Match, empty(Match)] = Match()
     to: tuple[ProviderName, ...] = Field(min_length=1, description="names of providers")
+
+
+class FaultRule(Section):
+    """Attempts that fit fail on purpose: for trying what clients make of it."""
+
+    fault: Annotated[str, PlainValidator(fault_checks.fault), WithJsonSchema(_FAULT)] = Field(
+        description="a status to answer with, or what else goes wrong"
+    )
+    match: Annotated[Match, empty(Match)] = Field(default=Match(), description="as for routes")
+    attempt: (
+        Annotated[int, PlainValidator(number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1})] | None
+    ) = Field(default=None, description="only this attempt of a request; default: any")
+    probability: Annotated[
+        float,
+        PlainValidator(spending.amount("a share above 0 and at most 1, such as 0.3", above=True, most=1.0)),
+        WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+    ] = Field(default=1.0, description="share of the attempts that fit")
+    seed: Annotated[int, PlainValidator(number(0, 2**32)), WithJsonSchema(_TOKENS)] | None = Field(
+        default=None, description="makes that share the same attempts each time; default: others"
+    )
+    count: Annotated[int, PlainValidator(number(1, 10**9)), WithJsonSchema(_TOKENS)] | None = Field(
+        default=None, description="at most so many faults; default: no end"
+    )
+    after: Annotated[int, PlainValidator(number(0, 10**9)), WithJsonSchema(_TOKENS)] | None = Field(
+        default=None, description="bytes of the answer that come before"
+    )
+    lasts: Period | None = Field(default=None, description="how long it takes; what that means hangs on the fault")
+
+    @model_validator(mode="after")
+    def _fits(self) -> FaultRule:
+        fault_checks.fits(self.fault, after=self.after is not None, lasts=self.lasts is not None)
+        return self
 
 
 class Retry(Section):
@@ -197,16 +225,19 @@ class Sessions(Section):
     """Whether a conversation stays on its key, for the prompt cache."""
 
     sticky: bool = True
-    ttl: Period = Field(default=3600.0, description="how long a silent session is remembered")
+    ttl: Period = Field(default=HOUR, description="how long a silent session is remembered")
     short_wait: Duration = Field(
         default=5.0, description="how long a warm session waits for its key before it takes another"
     )
 
 
 class Clients(Section):
-    """Whether clients need a key of the relay's own."""
+    """Who needs a key of the relay's own. Programs on other machines always do."""
 
-    required: Annotated[bool, BeforeValidator(_not_yet)] = False
+    required: bool = Field(default=False, description="programs on this machine need a client key, too")
+    contact: Annotated[str, PlainValidator(values.contact), WithJsonSchema({"type": "string", "maxLength": 200})] = (
+        Field(default="", description="whom clients are told to ask: a name, an address, a URL")
+    )
 
 
 class Price(Section):
@@ -253,7 +284,7 @@ class Budget(Section):
 
 
 class Notices(Section):
-    """Who is told of budgets, lost keys and providers that are down."""
+    """Who gets notices of budgets, lost keys and providers that are down."""
 
     webhook: (
         Annotated[SecretStr, AfterValidator(spending.webhook), WithJsonSchema({"type": "string", "format": "uri"})]
@@ -273,6 +304,9 @@ class Notices(Section):
     at_most: Annotated[
         int, PlainValidator(number(1, 1000)), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 1000})
     ] = Field(default=10, description="notices of one kind in an hour")
+    cache_miss: Usd | None = Field(
+        default=None, description="also of turns that miss the prompt cache, if that costs so many USD; default: none"
+    )
 
     @model_validator(mode="after")
     def _signs_something(self) -> Notices:
@@ -284,13 +318,16 @@ class Notices(Section):
 class Log(Section):
     """How the relay's own lines in the log look."""
 
+    requests: Annotated[Literal["all", "failures", "none"], *_word(LOGGED)] = Field(
+        default="all", description="which requests have a line in the terminal: all, failures or none"
+    )
     as_json: bool = Field(default=False, alias="json", description="one JSON object a line, for each request")
 
 
 class Bodies(Section):
     """Bodies that are kept beside the ledger's rows, for looking into what went wrong. They hold prompts and answers."""
 
-    keep: Period = Field(default=7 * 86400.0, description="how long")
+    keep: Period = Field(default=7 * DAY, description="how long")
     limit: Annotated[int, PlainValidator(spending.size(64)), WithJsonSchema(SIZE)] = Field(
         default=256 * 1024, description="so much of each, at most"
     )
@@ -302,14 +339,14 @@ class LedgerSettings(Section):
     durability: Annotated[Literal["strict", "relaxed"], *_word(DURABILITIES)] = Field(
         default="strict", description="strict: an answer ends only after its row is on disk"
     )
-    keep: Period | None = Field(default=400 * 86400.0, description="how long rows are kept; null: for ever")
+    keep: Period | None = Field(default=400 * DAY, description="how long rows are kept; null: for ever")
     bodies: Bodies | None = Field(
         default=None, description="keep bodies too, such as {keep: 7d, limit: 256KiB}; default: none are stored"
     )
 
 
 class Config(Section):
-    """A whole relay.yaml. `database` is absolute or relative to the working directory."""
+    """A complete relay.yaml. `database` is absolute or relative to the working directory."""
 
     listen: Annotated[Listen, empty(Listen)] = Listen()
     database: Annotated[Path, WithJsonSchema({"type": "string"})] = Field(
@@ -334,3 +371,6 @@ class Config(Section):
     budgets: tuple[Budget, ...] = Field(default=(), description="how much may be spent")
     notices: Annotated[Notices, empty(Notices)] = Notices()
     log: Annotated[Log, empty(Log)] = Log()
+    faults: Annotated[tuple[FaultRule, ...], empty(tuple)] = Field(
+        default=(), description="what fails on purpose; first match wins; for trying clients, never for work"
+    )

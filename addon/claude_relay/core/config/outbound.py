@@ -3,7 +3,7 @@
     the key's own proxy ─► the provider's `proxy` ─► https_proxy, http_proxy, all_proxy, unless no_proxy names the host ─► directly
 
 >>> way = WayOut.of({"HTTPS_PROXY": "http://me:secret@proxy:3128", "NO_PROXY": ".corp.example, 10.0.0.0/8"})
->>> way.to("https", "api.anthropic.com", 443).told
+>>> way.to("https", "api.anthropic.com", 443).label
 'http://proxy:3128 (HTTPS_PROXY)'
 >>> way.to("https", "git.corp.example", 443), way.to("https", "10.1.2.3", 443), way.to("https", "localhost", 443)
 (None, None, None)
@@ -179,6 +179,6 @@ def _said(scheme: str, environ: Mapping[str, str]) -> tuple[str, str]:
 
 def _shown(url: str) -> str:
     """A URL without what may be a credential."""
-    scheme, _, rest = url.partition("://")
-    place = re.split(r"[/?#]", rest.rpartition("@")[2])[0]
+    scheme, _, remainder = url.partition("://")
+    place = re.split(r"[/?#]", remainder.rpartition("@")[2])[0]
     return f"{scheme.lower()}://{place if _PLACE.fullmatch(place) else '…'}"

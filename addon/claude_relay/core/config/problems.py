@@ -22,7 +22,7 @@ _WORD = re.compile(r"[\w.*?+/:-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConfigProblem:
     """One thing to mend. `line` counts from 1; None when the problem is not in one line."""
 
     where: str
@@ -39,7 +39,7 @@ class Problem:
 class ConfigError(RelayError):
     """relay.yaml cannot be used. A client sees only `message`; `str()` lists every problem, one a line."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
         """From everything that was found, in the file's order."""
         super().__init__(503, "The relay's configuration has a mistake; the relay's log names the lines.", final=True)
         self.problems = tuple(problems)

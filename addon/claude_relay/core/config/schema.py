@@ -1,7 +1,4 @@
-"""The JSON schema of relay.yaml, for editors. Remake the file beside relay.yaml with
-
-python -c "from claude_relay.core.config.schema import text; print(text(), end='')" > relay.schema.json
-"""
+"""The JSON schema of relay.yaml, for editors. `scripts/relay --schema` prints it."""
 
 from __future__ import annotations
 

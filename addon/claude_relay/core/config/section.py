@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
 
+from claude_relay.core.times import duration
+
 from . import spending, values
-from .durations import seconds
 
 _DURATION = {
     "anyOf": [{"type": "string", "pattern": r"^\s*\d.*$"}, {"type": "number", "minimum": 0}],
@@ -26,7 +27,7 @@ def empty(kind: Callable[[], object]) -> BeforeValidator:
 
 
 def _longer_than_zero(value: object) -> float:
-    if (length := seconds(value)) > 0:
+    if (length := duration(value)) > 0:
         return length
     raise ValueError("must be longer than 0")
 
@@ -43,7 +44,7 @@ def number(low: int, high: int) -> Callable[[object], int]:
     return check
 
 
-type Duration = Annotated[float, PlainValidator(seconds), WithJsonSchema(_DURATION)]
+type Duration = Annotated[float, PlainValidator(duration), WithJsonSchema(_DURATION)]
 type Period = Annotated[float, PlainValidator(_longer_than_zero), WithJsonSchema(_DURATION)]
 type Size = Annotated[int, PlainValidator(spending.size(4096)), WithJsonSchema(SIZE)]
 type Host = Annotated[str, PlainValidator(values.host), WithJsonSchema({"type": "string"})]

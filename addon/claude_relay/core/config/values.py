@@ -98,11 +98,11 @@ def auth(value: object) -> Auth:
             raise ValueError("'oauth' is not available in this version; use the keys of an API account")
         case str():
             return choice(AUTHS, value)
-        case {"header": str(name), **rest} if set(rest) <= {"prefix"}:
-            return _header_auth(name, rest.get("prefix", ""))
-        case {"cookie": str(name), **rest} if not rest and _TOKEN.fullmatch(name):
+        case {"header": str(name), **others} if set(others) <= {"prefix"}:
+            return _header_auth(name, others.get("prefix", ""))
+        case {"cookie": str(name), **others} if not others and _TOKEN.fullmatch(name):
             return Auth("cookie", name)
-        case {"query": str(name), **rest} if not rest and _QUERY.fullmatch(name):
+        case {"query": str(name), **others} if not others and _QUERY.fullmatch(name):
             return Auth("query", name)
     raise ValueError(f"must be {_AUTH_FORMS}")
 
@@ -162,7 +162,7 @@ class OutboundProxy:
         return (f"{self.username}:{self.password}", self.password or self.username)
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """`http://proxy:3128 (HTTPS_PROXY)`: the address, and which variable it comes from."""
         return f"{self} ({self.variable})" if self.variable else str(self)
 
@@ -182,6 +182,14 @@ def choice[T](known: dict[str, T], value: object) -> T:
     raise ValueError(
         f"unknown; {suggest(value, known)}" if isinstance(value, str) else f"must be one of {', '.join(known)}"
     )
+
+
+def contact(value: object) -> str:
+    """One line of text that may stand in an error message; nothing: nobody."""
+    text = "" if value is None else value
+    if not isinstance(text, str) or len(text) > 200 or not text.isprintable():
+        raise ValueError("must be one line of text, of at most 200 characters")
+    return text.strip().rstrip(".")
 
 
 def one_of(known: Iterable[str]) -> Callable[[object], str]:
@@ -306,10 +314,20 @@ def _is_header_glob(pair: tuple[object, object]) -> bool:
     return isinstance(name, str) and bool(_TOKEN.fullmatch(name)) and isinstance(glob, str)
 
 
+QUOTES = "\"'“”„‘’`"
+
+
+def unquoted(text: str) -> str:
+    """Without the quotes that files of variables put around a value, and some programs pass on."""
+    return text.strip().strip(QUOTES)
+
+
 def split_keys(values: list[str]) -> tuple[str, ...]:
-    """One key per entry, in order, none twice: entries may hold several, separated by commas or blanks."""
-    keys = [key for value in values for key in re.split(r"[,\s]+", value) if key]
+    """One key per entry, in order, none twice: entries may hold several, separated by commas or blanks, in quotes or not."""
+    keys = [key for value in values for part in re.split(r"[,\s]+", value) if (key := unquoted(part))]
     for key in keys:
+        if '"' in key or "'" in key:
+            raise ValueError("a key has no quotes in it; write several as KEY,KEY")
         if not _SECRET.fullmatch(key):
             raise ValueError("a key must consist of plain ASCII characters; copy it again")
         if "placeholder" in key.lower():

@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .problems import Place
+from .syntax import mended
 
 MAX_CHARACTERS = 1 << 20
 MAX_VALUES = 20_000
@@ -93,27 +94,14 @@ def _compose(text: str) -> Node | None:
     try:
         node: Node | None = yaml.compose(text)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise YamlError([Complaint((), mark.line + 1 if mark else None, _syntax(error))]) from None
+        line, what = mended(error, text)
+        raise YamlError([Complaint((), line, what)]) from None
     except RecursionError:
         raise YamlError([Complaint((), None, "is nested too deeply")]) from None
     except (YAMLError, ValueError) as error:
         line = text[: getattr(error, "position", 0)].count("\n") + 1
         raise YamlError([Complaint((), line, "holds a character that YAML does not allow")]) from None
     return node
-
-
-def _syntax(error: MarkedYAMLError) -> str:
-    said = error.problem or error.context or "is not YAML"
-    if "\\t" in said:
-        return "a tab stands where YAML wants blanks; replace it"
-    if "single document" in (error.context or ""):
-        return "holds more than one document; keep one and remove the line '---' between them"
-    if "depth" in said:
-        return "is nested too deeply"
-    if "undefined alias" in said:
-        return "uses an alias that no anchor above defines"
-    return f"is not YAML: {said}"
 
 
 def _line(node: Node) -> int:

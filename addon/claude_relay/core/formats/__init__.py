@@ -1,12 +1,16 @@
 """The wire formats of providers: one module each with the functions of `base.Format`.
 
-reading       Claude's request, checked ──► conversation.Conversation
-openai_chat, openai_responses, gemini       Conversation ──► the provider's request; its answers ──► Writer
-writer        the answer in Claude's form, streamed or whole
-translation   bytes of an answer ──► the format's reader ──► bytes in Claude's form
-telling       what error answers say, in whatever shape; problems: what that means in Claude's words
-alive         which events say that the answer moves on, and which are signs of life
-anthropic     Claude's own format, which passes byte for byte
+claude.reader    Claude's request, checked ──► conversation.Conversation
+openai.chat, openai.responses, gemini.requests
+                 Conversation ──► the provider's request; its answers ──► Writer
+writer           the answer in Claude's form, streamed or whole; answer_blocks: one block of it
+translation      bytes of an answer ──► the format's reader ──► bytes in Claude's form
+searching        what of a web search's restrictions a provider heeds; sources: what one has found
+error_text       what error answers say, in whatever shape; errors: what that means in Claude's words
+progress         which events say that the answer moves on, and which are signs of life
+recalling        under which keys something is kept for the turns after an answer
+naming           names and ids that a provider takes; counting: tokens of a prompt, estimated; counts: those that a provider tells
+base             what a format is; claude: Claude's own, which passes byte for byte
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Asked:
     conversation  what the client asked; `model` in it is the client's name
     model         the model's name at the provider
     options       peculiarities of the provider, by the names that the format's module documents; unknown ones are ignored
-    recall        what `Writer.remember` kept under the ids of tool calls in this conversation
+    recall        what `Writer.memories` held for this conversation's answers, by the ids of tool calls and other keys of `recalling`
     """
 
     conversation: Conversation
@@ -107,7 +107,7 @@ class Format:
     count: Callable[[Asked], Sent] | None = None
     counted: Callable[[Json], int] | None = None
 
-    def told(self, outcome: Outcome, request_id: str) -> Outcome:
+    def as_claude(self, outcome: Outcome, request_id: str) -> Outcome:
         """An error answer in Claude's form, for the client and for the verdict; anything else stays as it is.
 
         Status, type and words are as Claude would say it; the provider's own code goes along as `error.details.error_code`.

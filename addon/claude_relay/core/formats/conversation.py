@@ -1,6 +1,6 @@
 """A Claude request, read and checked: what the formats of other providers are written from.
 
-    Claude's JSON ──► reading.read ──► Conversation ──► a format's `request` ──► the provider's JSON
+    Claude's JSON ──► reader.read ──► Conversation ──► a format's `request` ──► the provider's JSON
 
 Everything that all formats would have to do alike is done before: wrong types are refused, empty texts are gone, Claude's
 built-in client tools have a schema, what only Claude's own servers understand has become text or a note. Formats map these
@@ -11,7 +11,7 @@ Shapes follow the official Python SDK (`anthropic.types.beta`), https://docs.cla
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -96,9 +96,9 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`tool_choice`. `parallel` False: at most one call in an answer."""
+    """`tool_choice`. `search`: Claude's own web search is demanded. `parallel` False: at most one call in an answer."""
 
-    kind: Literal["auto", "any", "tool", "none"] = "auto"
+    kind: Literal["auto", "any", "tool", "none", "search"] = "auto"
     name: str = ""
     parallel: bool = True
 
@@ -148,3 +148,10 @@ class Conversation:
     tier: str = ""
     stream: bool = False
     notes: tuple[str, ...] = ()
+
+    def names_of_tools(self) -> Iterator[str]:
+        """Every name of a tool in it: declared, called or demanded."""
+        yield from (tool.name for tool in self.tools)
+        yield from (part.name for turn in self.turns for part in turn.parts if isinstance(part, Call))
+        if self.choice.kind == "tool":
+            yield self.choice.name

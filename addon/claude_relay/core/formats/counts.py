@@ -15,11 +15,11 @@ from claude_relay.core.bodies.lenient import count, mapping
 from .conversation import Json
 
 
-def keep_later(known: dict[str, object], told: Json) -> None:
+def keep_later(known: dict[str, object], reported: Json) -> None:
     """Put a later usage object in the place of a known one, count by count: one that is 0, null or absent now leaves the earlier one as it
     is. Takes as long as what is told now, however many names were told before.
     """
-    for name, value in told.items():
+    for name, value in reported.items():
         if inside := mapping(value):
             within = known.get(name)
             if not isinstance(within, dict):

@@ -71,15 +71,15 @@ def _message(error: Mapping[str, object]) -> str:
     return ""
 
 
-def _texts(told: object, depth: int = 3) -> str:
+def _texts(raw: object, depth: int = 3) -> str:
     """A text; or those of FastAPI's list of {loc, msg}."""
-    if isinstance(told, list):
-        return "; ".join(filter(None, [_texts(item, depth - 1) for item in told[:5]])) if depth else ""
-    if isinstance(told, dict):
-        where = ".".join(str(step) for step in told["loc"]) if isinstance(told.get("loc"), list) else ""
-        what = text(told.get("msg")) or text(told.get("message")) or text(told.get("error")) or ""
+    if isinstance(raw, list):
+        return "; ".join(filter(None, [_texts(item, depth - 1) for item in raw[:5]])) if depth else ""
+    if isinstance(raw, dict):
+        where = ".".join(str(step) for step in raw["loc"]) if isinstance(raw.get("loc"), list) else ""
+        what = text(raw.get("msg")) or text(raw.get("message")) or text(raw.get("error")) or ""
         return f"{where}: {what}" if where and what else what
-    return text(told) or ""
+    return text(raw) or ""
 
 
 def _reason(error: Mapping[str, object]) -> str:
@@ -88,10 +88,10 @@ def _reason(error: Mapping[str, object]) -> str:
     return next((reason for reason in reasons if reason.lower() in _REASONS), "")
 
 
-def _name(told: object) -> str:
-    if isinstance(told, int) and not isinstance(told, bool):
-        return str(told)
-    return told[:64] if isinstance(told, str) else ""
+def _name(raw: object) -> str:
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return str(raw)
+    return raw[:64] if isinstance(raw, str) else ""
 
 
 def _plain(words: str) -> str:

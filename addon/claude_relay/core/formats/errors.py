@@ -1,4 +1,4 @@
-"""What errors of providers mean, in Claude's words (`telling` reads them, whatever their shape).
+"""What errors of providers mean, in Claude's words (`error_text` reads them, whatever their shape).
 
     >>> claude_problem(429, "tokens", "rate_limit_exceeded", "Slow down.", retry_after=1.2)
     Problem(status=429, type='rate_limit_error', message='Slow down.', code='rate_limit_exceeded', retry_after=1.2)
@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 
 from claude_relay.core.errors import ERROR_TYPES, error_type
+from claude_relay.core.times import STATED, stated
 
 from .base import Problem
 
@@ -124,16 +125,10 @@ _NEEDED = re.compile(
     re.I,
 )
 
-_DURATION = re.compile(
-    r"(?<!\d)(\d{1,15}+(?:\.\d{1,15}+)?+)\s*+(milliseconds?|ms|hours?|h|minutes?|mins?|m|seconds?|secs?|s)(?![a-z])",
-    re.I,
-)
-_TOGETHER = rf"(?:{_DURATION.pattern}[\s,]*)+"
 _SAYS_WAIT = re.compile(
-    rf"(?:try again|retry|wait)(?:ing)?(?: in| after| for)?:? (?:about |at least )?({_TOGETHER})", re.I
+    rf"(?:try again|retry|wait)(?:ing)?(?: in| after| for)?:? (?:about |at least )?({STATED})", re.I
 )
 _RETRY_INFO = re.compile(r'"retryDelay"\s*:\s*"([\d.]+s)"')
-_UNITS = {"milliseconds": 0.001, "ms": 0.001, "h": 3600.0, "m": 60.0, "s": 1.0}
 _LIMITED = ("requests", "tokens")
 
 
@@ -162,14 +157,14 @@ def stated_wait(headers: Mapping[str, str], body: bytes, message: str) -> float 
         if (wait := _number(headers.get(name))) is not None:
             return wait * unit
     waits = [
-        _seconds(headers.get(f"x-ratelimit-reset-{what}", ""))
+        stated(headers.get(f"x-ratelimit-reset-{what}", ""))
         for what in _LIMITED
         if headers.get(f"x-ratelimit-remaining-{what}", "").strip() == "0"
     ]
     if known := [wait for wait in waits if wait is not None]:
         return max(known)
     found = _RETRY_INFO.search(body.decode("utf-8", "replace")) or _SAYS_WAIT.search(message)
-    return _seconds(found[1]) if found else None
+    return stated(found[1]) if found else None
 
 
 _CLAUDES = frozenset(ERROR_TYPES.values()) | {"server_error"}
@@ -187,8 +182,8 @@ def _status(status: int, said: list[str], message: str) -> int:
     if (stronger := next((SAYS_STATUS[name] for name in said if name in SAYS_STATUS), None)) is not None:
         return stronger
     if status < 400:
-        told = (_http_status(name) or STATUS_OF.get(name) for name in said)
-        status = next((number for number in told if number), 500)
+        statuses = (_http_status(name) or STATUS_OF.get(name) for name in said)
+        status = next((number for number in statuses if number), 500)
     is_rate = status == 429 and any(STATUS_OF.get(name) == 429 for name in said)
     if status in _MAY_BE_OVERLOADED and not is_rate and _SAYS_OVERLOADED.search(message):
         return 529
@@ -219,19 +214,9 @@ def _overflow(message: str) -> str:
     return f"{OVERFLOW}: {message or 'it does not fit the context of the model'}"
 
 
-def _seconds(duration: str) -> float | None:
-    """Seconds of `1.2s`, `6m0s`, `20 ms` or `1 minute 5 seconds`."""
-    parts = _DURATION.findall(duration)
-    return sum(float(number) * _unit(unit.lower()) for number, unit in parts) if parts else None
-
-
-def _unit(name: str) -> float:
-    return _UNITS["ms"] if name in ("ms",) or name.startswith("milli") else _UNITS[name[0]]
-
-
-def _number(told: str | None) -> float | None:
+def _number(given: str | None) -> float | None:
     try:
-        number = float(told or "")
+        number = float(given or "")
     except ValueError:
         return None
     return number if 0 <= number < 1e9 else None

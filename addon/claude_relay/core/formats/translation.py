@@ -62,7 +62,7 @@ class Translation:
         self._head = b""
         self._opaque = self._decoder.dead  # an unknown coding
         self._body: _Body | None = None
-        self._told = False
+        self._delivered = False
         self._opaque_moves = 0
 
     @property
@@ -71,9 +71,9 @@ class Translation:
         return self._writer.served_model
 
     @property
-    def told(self) -> Mapping[str, object]:
+    def reported_usage(self) -> Mapping[str, object]:
         """What the provider has told of tokens by now, in Claude's words."""
-        return self._writer.told
+        return self._writer.reported_usage
 
     @property
     def held(self) -> tuple[str, int]:
@@ -151,9 +151,9 @@ class Translation:
     def _take(self) -> bytes:
         if self._stream:
             return self._writer.take()
-        if self._told or not self._writer.finished:
+        if self._delivered or not self._writer.finished:
             return b""
-        self._told = True
+        self._delivered = True
         return self._writer.whole()
 
 

@@ -10,7 +10,7 @@ r"""Writes an answer in Claude's form, as a stream or whole, whatever the order 
 The sequence is always valid: `message_start`, blocks one at a time with indices 0, 1, 2 …, one `message_delta` with stop reason and
 usage, `message_stop`; nothing after it. Text and thoughts leave as they come. So do the arguments of the first call; what follows it
 (providers tell calls side by side) leaves once they are a whole object, at the latest at the end. A text of blanks alone is no block:
-Claude refuses it when it comes back. It must not know providers. Sequence:
+Claude refuses it when it comes back. It must not know providers, nor how a block's pieces are read. Sequence:
 https://docs.claude.com/en/docs/build-with-claude/streaming
 """
 
@@ -18,87 +18,38 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from claude_relay.core.bodies.lenient import BAD_JSON, count
+from claude_relay.core.bodies.lenient import count
 
-FOREIGN = "relay-thoughts-of-another-model"
-"""What stands in the place of Claude's signature under the thoughts of other models. Claude would refuse it, so it is known by this.
-
-Every request is searched for it, which is the quicker the longer it is."""
-
-type _Kind = Literal["text", "thinking", "tool_use"]
+from .answer_blocks import FOREIGN, SEARCH_ID, Block, Kind, arguments_of
+from .sources import Source
 
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ID_UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _SEED = 32  # characters, so that ids made of it stay within Claude's 64
 _USAGE = (("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"), ("output_tokens",))
 """What is told together: tokens that the cache gave are none of the fresh ones any more."""
-_DELTAS: Mapping[_Kind, tuple[str, str]] = {
+_DELTAS: Mapping[Kind, tuple[str, str]] = {
     "text": ("text_delta", "text"),
     "thinking": ("thinking_delta", "thinking"),
     "tool_use": ("input_json_delta", "partial_json"),
+    "server_tool_use": ("input_json_delta", "partial_json"),
 }
-
-_MEMBER = re.compile(r'\s*\{\s*"')
-_HEAD = 64  # characters of arguments in which their first member must begin
-_TRIES = 64  # how often the arguments of a call are tested for being whole
-
-
-@dataclass(slots=True)
-class _Block:
-    """A block of the answer.
-
-    pieces   texts, or fragments of a call's JSON; in a stream, only what is still needed
-    sent     how many pieces have left
-    """
-
-    kind: _Kind
-    id: str = ""
-    name: str = ""
-    memory: str | None = None
-    pieces: list[str] = field(default_factory=list)
-    sent: int = 0
-    opened: bool = False
-    closed: bool = False
-    passes: bool | None = None
-    """Whether arguments may leave as they come; None: not known yet."""
-    whole: bool = False
-    """Whether the arguments are known to be all there."""
-    tried: int = 0
-    tries: int = 0
-
-    def over(self) -> bool:
-        """Whether nothing more can be expected, once something else has come after it."""
-        if self.kind == "tool_use" and not self.whole and self.tried < len(self.pieces) and self.tries < _TRIES:
-            self.tried = len(self.pieces)
-            if self.pieces[-1].rstrip().endswith("}"):
-                self.tries += 1
-                # `{}` alone does not count: some servers send it ahead of the arguments.
-                self.whole = bool(_object("".join(self.pieces)))
-        return self.whole or self.kind != "tool_use"
-
-    def fit_to_pass(self) -> bool:
-        """Whether the arguments begin as those of a sane call do. What else comes can be mended only in one piece."""
-        if self.passes is None:
-            head = "".join(self.pieces)
-            begun = _MEMBER.match(head) is not None
-            self.passes = begun if begun or len(head) > _HEAD else None
-        return bool(self.passes)
 
 
 class Writer:
     """One answer.
 
-    asked_model   the model's name at the provider, as it was asked for it
-    served_model  the model that the provider says has answered
-    memories      texts to be kept for the conversation's next turns, by the id of the call that they belong to
-    finished      nothing can be added any more
-    failed        it ended with an error
+    provider_model  the model's name at the provider, as it was asked for it
+    anchor          what the answer is given to (`recalling.anchor`)
+    served_model    the model that the provider says has answered
+    memories        texts to be kept for the conversation's next turns, by the id of the call that they belong to, or another key of
+                    `recalling`
+    finished        nothing can be added any more
+    failed          it ended with an error
     """
 
     def __init__(
@@ -109,7 +60,8 @@ class Writer:
         stream: bool,
         names: Mapping[str, str] | None = None,
         estimate: int = 0,
-        asked_model: str = "",
+        provider_model: str = "",
+        anchor: str = "",
     ) -> None:
         """For one request.
 
@@ -118,21 +70,22 @@ class Writer:
         names     the client's names of tools, by the provider's
         estimate  input tokens for `message_start`, before the provider has told them
         """
-        self.asked_model = asked_model
+        self.provider_model, self.anchor = provider_model, anchor
         self.served_model: str | None = None
         self.memories: dict[str, str] = {}
         self.finished = self.failed = False
         self._model, self._seed, self._stream = model, _ID_UNFIT.sub("", seed)[-_SEED:], stream
         self._names = names or {}
         self._usage: dict[str, int] = {"input_tokens": estimate, "output_tokens": 0}
-        self._told: set[str] = set()
-        self._thought = 0
+        self._reported: set[str] = set()
+        self._thought = self._searches = 0
+        self._uncited: list[Source] = []
         self._error: tuple[str, str] = ("", "")
         self._started = False
-        self._blocks: list[_Block] = []
+        self._blocks: list[Block] = []
         self._closed = 0
-        self._blanks: tuple[_Kind, list[str]] = ("text", [])
-        self._calls: dict[Hashable, _Block] = {}
+        self._blanks: tuple[Kind, list[str]] = ("text", [])
+        self._calls: dict[Hashable, Block] = {}
         self._ids: set[str] = set()
         self._numbers: Iterator[int] = itertools.count()
         self._reason: str | None = None
@@ -166,7 +119,7 @@ class Writer:
             return
         block = self._calls.get(key)
         if block is None:
-            block = self._calls[key] = _Block("tool_use")
+            block = self._calls[key] = Block("tool_use")
         if not block.id and isinstance(id, str) and id:
             block.id = self._own_id(id)
         if not block.name and isinstance(name, str) and name:
@@ -204,6 +157,31 @@ class Writer:
             block.memory = what
             self._keep_memory(block)
 
+    def searched(self, queries: Iterable[str], sources: Iterable[Source]) -> None:
+        """The provider has searched the web, once for each query, and has found these pages in all. Without a page there is no block."""
+        if self.finished:
+            return
+        stated, found = [query for query in queries if query], [source.result() for source in sources]
+        self._searches += max(1, len(stated))
+        if found:
+            id = f"{SEARCH_ID}{self._seed.replace('-', '_')}_{next(self._numbers)}"
+            query = msgspec.json.encode({"query": "; ".join(stated)}).decode()
+            self._add(Block("server_tool_use", id, "web_search", pieces=[query]))
+            self._add(Block("web_search_tool_result", id, entries=found))
+            self._flow()
+
+    def cite(self, *sources: Source) -> None:
+        """The text that is being written, or else the next one, says what these pages say. Each counts once for a text."""
+        block = self._blocks[-1] if self._blocks else None
+        if self.finished or block is None or block.kind != "text":
+            self._uncited += sources
+            return
+        for source in sources:
+            if source not in block.known:
+                block.known.add(source)
+                block.entries.append(source.citation())
+        self._flow()
+
     def usage(self, **tokens: object) -> None:
         """Tokens so far, by the names of Claude's `usage` (`input_tokens` without cached ones); the last number of each counts.
 
@@ -213,10 +191,10 @@ class Writer:
         if self.finished:
             return
         for names in _USAGE:
-            told = {name: number for name in names if (number := count(tokens.get(name))) is not None}
-            if any(told.values()) or not self._told.issuperset(told):
-                self._usage |= told
-                self._told |= told.keys()
+            numbers = {name: number for name in names if (number := count(tokens.get(name))) is not None}
+            if any(numbers.values()) or not self._reported.issuperset(numbers):
+                self._usage |= numbers
+                self._reported |= numbers.keys()
         self._thought = count(tokens.get("thinking_tokens")) or self._thought
 
     def stop(self, reason: str, sequence: str | None = None) -> None:
@@ -225,16 +203,16 @@ class Writer:
             self._reason, self._sequence = reason, sequence
 
     @property
-    def told(self) -> dict[str, object]:
+    def reported_usage(self) -> dict[str, object]:
         """What `usage` was told by now, in Claude's form, without what was estimated."""
-        told: dict[str, object] = {name: self._usage[name] for name in self._told}
-        return told | self._thoughts()
+        reported: dict[str, object] = {name: self._usage[name] for name in self._reported}
+        return reported | self._details()
 
     @property
     def held(self) -> tuple[str, int]:
         """Texts and arguments that have come and not left, and how many calls that have not been opened."""
         waiting = self._blocks[self._closed :]
-        pieces = (piece for block in waiting for piece in block.pieces[block.sent :])
+        pieces = (piece for block in waiting for piece in block.pieces[block.emitted :])
         return "".join(pieces), sum(block.kind == "tool_use" and not block.opened for block in waiting)
 
     @property
@@ -255,7 +233,7 @@ class Writer:
         for block in self._blocks[self._closed :]:
             self._send(block)
             self._close(block)
-        self._emit("message_delta", delta=self._ending(), usage=self._told_usage())
+        self._emit("message_delta", delta=self._ending(), usage=self._whole_usage())
         self._emit("message_stop")
         self.finished = True
 
@@ -278,12 +256,12 @@ class Writer:
         if self.failed:
             kind, message = self._error
             return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": message}})
-        content = [_content(block) for block in self._blocks]
-        return msgspec.json.encode(self._message(content, self._told_usage()) | self._ending())
+        content = [block.content() for block in self._blocks]
+        return msgspec.json.encode(self._message(content, self._whole_usage()) | self._ending())
 
     # -- inside
 
-    def _prose(self, kind: _Kind, text: object) -> None:
+    def _prose(self, kind: Kind, text: object) -> None:
         if not isinstance(text, str) or not text or self.finished:
             return
         self.start()
@@ -292,19 +270,22 @@ class Writer:
             text = self._without_blanks(kind, text)
             if not text:
                 return
-            block = _Block(kind)
+            block = Block(kind)
             self._add(block)
         block.pieces.append(text)
+        if kind == "text" and self._uncited:
+            waiting, self._uncited = self._uncited, []
+            self.cite(*waiting)
         self._flow()
 
-    def _without_blanks(self, kind: _Kind, text: str) -> str:
+    def _without_blanks(self, kind: Kind, text: str) -> str:
         """What a new block begins with: nothing as long as only blanks have come, which are kept until then."""
         if self._blanks[0] != kind:
             self._blanks = (kind, [])
         self._blanks[1].append(text)
         return "" if text.isspace() else "".join(self._blanks[1])
 
-    def _add(self, block: _Block) -> None:
+    def _add(self, block: Block) -> None:
         self._blanks = ("text", [])
         self._blocks.append(block)
 
@@ -317,7 +298,7 @@ class Writer:
                 return
             self._close(block)
 
-    def _send(self, block: _Block) -> None:
+    def _send(self, block: Block) -> None:
         """Open the block and send what it has."""
         self.start()
         if not block.opened:
@@ -325,29 +306,34 @@ class Writer:
             if block.kind == "tool_use":
                 block.id = block.id or self._own_id("")
                 self._keep_memory(block)
-            self._emit("content_block_start", index=self._closed, content_block=_opening(block))
+            self._emit("content_block_start", index=self._closed, content_block=block.opening())
         if not self._stream or (block.kind == "tool_use" and not block.fit_to_pass()):
             return
-        for piece in block.pieces[block.sent :]:
+        for piece in block.pieces[block.emitted :]:
             self._delta(block.kind, piece)
         if block.kind == "tool_use":
-            block.sent = len(block.pieces)
+            block.emitted = len(block.pieces)
         else:
             block.pieces.clear()
+        if block.kind == "text":
+            for citation in block.entries[block.cited :]:
+                delta = {"type": "citations_delta", "citation": citation}
+                self._emit("content_block_delta", index=self._closed, delta=delta)
+            block.cited = len(block.entries)
 
-    def _close(self, block: _Block) -> None:
+    def _close(self, block: Block) -> None:
         if block.kind == "thinking":
             delta = {"type": "signature_delta", "signature": FOREIGN}
             self._emit("content_block_delta", index=self._closed, delta=delta)
         if self._stream and block.kind == "tool_use":
-            if not block.sent and (arguments := arguments_of("".join(block.pieces))):
+            if not block.emitted and (arguments := arguments_of("".join(block.pieces))):
                 self._delta("tool_use", msgspec.json.encode(arguments).decode())
             block.pieces.clear()
         self._emit("content_block_stop", index=self._closed)
         block.closed = True
         self._closed += 1
 
-    def _delta(self, kind: _Kind, piece: str) -> None:
+    def _delta(self, kind: Kind, piece: str) -> None:
         type, name = _DELTAS[kind]
         self._emit("content_block_delta", index=self._closed, delta={"type": type, name: piece})
 
@@ -363,11 +349,16 @@ class Writer:
             return "end_turn"
         return self._reason or "end_turn"
 
-    def _told_usage(self) -> dict[str, object]:
-        return {**self._usage, **self._thoughts()}
+    def _whole_usage(self) -> dict[str, object]:
+        return {**self._usage, **self._details()}
 
-    def _thoughts(self) -> dict[str, object]:
-        return {"output_tokens_details": {"thinking_tokens": self._thought}} if self._thought else {}
+    def _details(self) -> dict[str, object]:
+        details: dict[str, object] = {}
+        if self._thought:
+            details["output_tokens_details"] = {"thinking_tokens": self._thought}
+        if self._searches:
+            details["server_tool_use"] = {"web_search_requests": self._searches, "web_fetch_requests": 0}
+        return details
 
     def _message(self, content: list[dict[str, object]], usage: Mapping[str, object]) -> dict[str, object]:
         return {
@@ -393,61 +384,10 @@ class Writer:
         """Unique over the answers of a conversation, too: some providers number the calls of each answer from 0."""
         return f"{_ID_UNFIT.sub('_', theirs)[:20] or 'toolu'}_{self._seed}_{next(self._numbers)}"
 
-    def _keep_memory(self, block: _Block) -> None:
+    def _keep_memory(self, block: Block) -> None:
         if block.opened and block.memory is not None:
             self.memories[block.id] = block.memory
 
     def _emit(self, type: str, **data: object) -> None:
         if self._stream:
             self._out.append(b"event: %b\ndata: %b\n\n" % (type.encode(), msgspec.json.encode({"type": type} | data)))
-
-
-def arguments_of(text: str) -> dict[str, object]:
-    """A call's arguments as an object, whatever the model wrote.
-
-    Blanks and null are {}, JSON within a JSON string is unpacked, and `{}` ahead of an object is dropped. The rest is wrapped, not
-    completed: half a command may do what the whole would not, while a tool refuses arguments that it does not know.
-    """
-    text = text.strip()
-    if not text:
-        return {}
-    try:
-        value = msgspec.json.decode(text)
-    except BAD_JSON:
-        found = _object(text.removeprefix("{}"))
-        return {"arguments": text} if found is None else found
-    if isinstance(value, str) and (found := _object(value)) is not None:
-        return found
-    if value is None:
-        return {}
-    return value if isinstance(value, dict) else {"arguments": value}
-
-
-def _object(text: str) -> dict[str, object] | None:
-    """The JSON object in the text; None when it is none."""
-    try:
-        value = msgspec.json.decode(text)
-    except BAD_JSON:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _opening(block: _Block) -> dict[str, object]:
-    match block.kind:
-        case "text":
-            return {"type": "text", "text": ""}
-        case "thinking":
-            return {"type": "thinking", "thinking": "", "signature": ""}
-        case "tool_use":
-            return {"type": "tool_use", "id": block.id, "name": block.name, "input": {}}
-
-
-def _content(block: _Block) -> dict[str, object]:
-    text = "".join(block.pieces)
-    match block.kind:
-        case "text":
-            return {"type": "text", "text": text}
-        case "thinking":
-            return {"type": "thinking", "thinking": text, "signature": FOREIGN}
-        case "tool_use":
-            return {"type": "tool_use", "id": block.id, "name": block.name, "input": arguments_of(text)}

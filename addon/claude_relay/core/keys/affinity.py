@@ -1,12 +1,12 @@
-"""Where one request of a session sits down: with the session's own key, for as long as that is of use.
+"""Which key one request of a session gets: the session's own key, for as long as that is of use.
 
-    warm                        its key, or a wait of up to `short_wait` for it; a key that rests for longer: it moves
+    warm                        its key, or a wait of up to `short_wait` for it; a key whose cooldown is longer: it moves
     silent for five minutes     nothing is lost by leaving: it goes home again, or to a better tier; otherwise its key
     its key is only in use      (its limits, a failure on the way, no capacity for it) another key, the same one each time, until its
                                 own is well; the session stays where it is
     new                         the pool's choice
 
-It must not know verdicts. Requests that name no session and begin alike sit together; one that caches nothing sits anywhere.
+It must not know verdicts. Requests that name no session and begin alike are bound together; one that caches nothing is not bound.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from claude_relay.core.exchange import Endpoint, Facts, Key, Target
 from .pool import Pool
 from .readiness import outranks
 from .selection import Random
-from .sessions import Seat, Sessions
+from .sessions import Binding, Sessions
 
 WITH_CACHE = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 
 
 @dataclass(slots=True)
 class Affinity:
-    """The seats of one request. `short_wait`: seconds that it waits for a warm key in all."""
+    """The bindings of one request. `short_wait`: seconds that it waits for a warm key in all."""
 
     sessions: Sessions
     session: str
@@ -40,19 +40,23 @@ class Affinity:
             return None
         return cls(sessions, session, short_wait)
 
+    def apart(self) -> Affinity:
+        """The same, of which nothing is remembered after the request."""
+        return Affinity(self.sessions.apart(self.session), self.session, self.short_wait, self.waited)
+
     def key(
         self, target: Target, pool: Pool, useless: frozenset[str], now: float, random: Random, *, probe: bool
     ) -> Key | None:
         """The key to use: the session's own if it is of use, else the pool's choice. `useless`: ids; `probe` False: no half-open key."""
-        seat = self._seat(target, now)
-        wanted = self._wanted(seat, pool, now) if seat else ()
+        binding = self._binding(target, now)
+        wanted = self._wanted(binding, pool, now) if binding else ()
         of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, target.kind, now, probe=probe))
         own = next(of_use, None)
         if own is None or pool.load.is_eased(own.id, now):
             return self._stand_in(target, pool, useless, now) or pool.choose(
                 target.kind, now, useless, random, probe=probe
             )
-        if seat and (seat.is_warm(now) or not pool.is_outranked(own, target.kind, now)):
+        if binding and (binding.is_warm(now) or not pool.is_outranked(own, target.kind, now)):
             return own
         best = pool.choose(target.kind, now, useless, random, probe=probe)
         return own if best and not outranks(best, own) else best
@@ -68,25 +72,25 @@ class Affinity:
         self, target: Target, pool: Pool, useless: frozenset[str], now: float, left: float
     ) -> tuple[Key | None, float]:
         """A warm session's key, and the seconds after which it is back, if that is known and soon enough. `left`: what may be waited."""
-        seat = self._seat(target, now)
-        own = pool.by_id(seat.key_id) if seat and seat.is_warm(now) else None
+        binding = self._binding(target, now)
+        own = pool.by_id(binding.key_id) if binding and binding.is_warm(now) else None
         if own is None or own.id in useless:
             return None, 0.0
         end, known = pool.opens(own, target.kind, now)
         soon = known and end - now <= min(left, self.short_wait - self.waited)
         return (own, end - now) if soon else (None, 0.0)
 
-    def sit(self, target: Target, pool: Pool, key: Key, now: float) -> None:
+    def bind(self, target: Target, pool: Pool, key: Key, now: float) -> None:
         """A try with this key begins: the session takes it over, unless its own key is only in use."""
-        seat = self._seat(target, now)
-        if seat is None:
-            self.sessions.sit(self.session, target.provider, key.id, now)
-        elif key.id != seat.key_id and self._moves(seat, target, pool, key, now):
-            comes_home = key.id == seat.home or pool.by_id(seat.home) is None
-            home = None if comes_home or self._rises(seat, pool, key) else seat.home
-            self.sessions.sit(self.session, target.provider, key.id, now, home=home)
+        binding = self._binding(target, now)
+        if binding is None:
+            self.sessions.bind(self.session, target.provider, key.id, now)
+        elif key.id != binding.key_id and self._moves(binding, target, pool, key, now):
+            comes_home = key.id == binding.home or pool.by_id(binding.home) is None
+            home = None if comes_home or self._rises(binding, pool, key) else binding.home
+            self.sessions.bind(self.session, target.provider, key.id, now, home=home)
         else:
-            if key.id != seat.key_id:
+            if key.id != binding.key_id:
                 self.sessions.stood_in(self.session, target.provider, key.id)
             self.sessions.touch(self.session, target.provider, now)
 
@@ -94,24 +98,24 @@ class Affinity:
         """The answer is good: what was sent is cached there."""
         self.sessions.used(self.session, target.provider, key.id, now)
 
-    def _seat(self, target: Target, now: float) -> Seat | None:
-        return self.sessions.seat(self.session, target.provider, now)
+    def _binding(self, target: Target, now: float) -> Binding | None:
+        return self.sessions.binding(self.session, target.provider, now)
 
     @staticmethod
-    def _wanted(seat: Seat, pool: Pool, now: float) -> list[Key]:
+    def _wanted(binding: Binding, pool: Pool, now: float) -> list[Key]:
         """Its key; when it is cold its home first, but not all come home at once to a key that has just come back."""
-        own, home = pool.by_id(seat.key_id), pool.by_id(seat.home)
-        if seat.is_warm(now) or (home and home is not own and pool.load.is_steep(home.id)):
+        own, home = pool.by_id(binding.key_id), pool.by_id(binding.home)
+        if binding.is_warm(now) or (home and home is not own and pool.load.is_steep(home.id)):
             home = None
         return [key for key in (home, own) if key]
 
-    def _moves(self, seat: Seat, target: Target, pool: Pool, key: Key, now: float) -> bool:
-        own = pool.by_id(seat.key_id)
+    def _moves(self, binding: Binding, target: Target, pool: Pool, key: Key, now: float) -> bool:
+        own = pool.by_id(binding.key_id)
         if own is None or pool.is_in_cooldown(own, target.kind, now):
             return True
-        return not seat.is_warm(now) and (key.id == seat.home or self._rises(seat, pool, key))
+        return not binding.is_warm(now) and (key.id == binding.home or self._rises(binding, pool, key))
 
     @staticmethod
-    def _rises(seat: Seat, pool: Pool, key: Key) -> bool:
-        own = pool.by_id(seat.key_id)
+    def _rises(binding: Binding, pool: Pool, key: Key) -> bool:
+        own = pool.by_id(binding.key_id)
         return own is not None and outranks(key, own)

@@ -1,6 +1,6 @@
 """One cooldown: how long, why, how two of them make one, and how it is written as a row.
 
-It must not know whose rest it is. Times are seconds since the epoch, `math.inf` is "out".
+It must not know whose cooldown it is. Times are seconds since the epoch, `math.inf` is "out".
 
     longer(begin(50.0, 0.0, "429"), begin(90.0, 0.0, "402"))    -> the second, whatever their order
 """
@@ -46,19 +46,19 @@ class Cooldown:
 BY_HAND = "by hand"
 """The reason of a cooldown that a person asked for."""
 VOID = Cooldown(0.0, 0.0, careful=False, stated=False, streak=0, reason="")
-"""What a row holds whose rest was lifted."""
+"""What a row holds whose cooldown was lifted."""
 
 
 def begin(
     until: float, now: float, reason: str, *, stated: bool = False, recheck: float = math.inf, streak: int = 0
 ) -> Cooldown:
-    """A new rest. `recheck`: seconds after which the key is looked at, if the rest is not over by then."""
+    """A new cooldown. `recheck`: seconds after which the key is looked at, if it is not over by then."""
     return Cooldown(until, min(until, now + recheck), until - now >= LONG, stated, streak, reason, now)
 
 
 def longer(old: Cooldown, new: Cooldown) -> Cooldown:
-    """The later of both ends and of both openings; the rest is said by the one that ends later. In whatever order rests come, the same."""
-    later = max(old, new, key=lambda rest: (rest.until, rest.stated, rest.reason))
+    """The later of both ends and of both openings; all else is the later one's. In whatever order cooldowns come, the same."""
+    later = max(old, new, key=lambda cooldown: (cooldown.until, cooldown.stated, cooldown.reason))
     return replace(
         later,
         opens=max(old.opens, new.opens),
@@ -69,14 +69,14 @@ def longer(old: Cooldown, new: Cooldown) -> Cooldown:
 
 
 def looked_in_vain(old: Cooldown, new: Cooldown, now: float) -> Cooldown:
-    """A look before the end brought another failure: the rest goes on, and the next look is not before the new one's end."""
+    """A look before the end brought another failure: the cooldown goes on, and the next look is not before the new one's end."""
     both = longer(old, new)
     return replace(both, opens=min(both.until, max(new.opens, now + LONG)), reason=new.reason)
 
 
-def to_row(rest: Cooldown) -> dict[str, object]:
+def to_row(cooldown: Cooldown) -> dict[str, object]:
     """Plain values; times that never come are None."""
-    return {name: None if value == math.inf else value for name, value in asdict(rest).items()}
+    return {name: None if value == math.inf else value for name, value in asdict(cooldown).items()}
 
 
 def from_row(row: Row) -> Cooldown:

@@ -1,8 +1,8 @@
-"""Who rests, why, and until when.
+"""Who has a cooldown, why, and until when.
 
 A cooldown hangs on a key, on key × model or on key × family. Its end only ever moves away (`max(old, new)`). A cooldown whose length
-nobody stated grows: each failure after an ended rest doubles it, a success begins anew. When a long cooldown (60 s and more) is over,
-or a key that is out or rests for hours is due for a look, it is half-open: one request at a time may probe it, until one succeeds.
+nobody stated grows: each failure after an ended cooldown doubles it, a success begins anew. When a long cooldown (60 s and more) is over,
+or a key that is out or has a cooldown of hours is due for a look, it is half-open: one request at a time may probe it, until one succeeds.
 That holds over several processes, which tell each other of their probes (`probes`, `hear`): who hears of one holds off until its
 verdict, for PROBE_HELD seconds at most. Between two exchanges nobody hears, so processes that begin in the same half second all
 probe, each with one request; that is accepted, for the end of a cooldown costs at most one request a process.
@@ -44,7 +44,7 @@ type Pair = tuple[str, str]
 
 
 class Look(NamedTuple):
-    """How a key stands: a rest is running or somebody probes; a request would be a probe; when that changes by the clock alone."""
+    """How a key stands: a cooldown is running or somebody probes; a request would be a probe; when that changes by the clock alone."""
 
     blocked: bool
     half_open: bool
@@ -64,7 +64,7 @@ class Cooldowns:
         """Grows with every change, so that what was derived from the cooldowns can be kept until then."""
 
     def known(self) -> KeysView[str]:
-        """The keys that rest, or did since their last success."""
+        """The keys that have a cooldown, or had one since their last success."""
         return self._cooldowns.keys()
 
     def of(self, key: str) -> Mapping[str, Cooldown]:
@@ -83,7 +83,7 @@ class Cooldowns:
         recheck: float = math.inf,
         streak: int | None = None,
     ) -> Cooldown:
-        """Rest until then, or longer if a longer rest runs already. `recheck`: seconds after which the key is looked at before its end."""
+        """A cooldown until then, or longer if a longer one runs. `recheck`: seconds after which the key is looked at before its end."""
         old = self._cooldowns.get(key, {}).get(scope)
         if streak is None:
             streak = old.streak if old else 0
@@ -101,9 +101,9 @@ class Cooldowns:
     def grow(
         self, key: str, scope: str, *, now: float, reason: str, first: float, longest: float, stretch: float = 1.0
     ) -> Cooldown:
-        """Rest for a length that nobody stated: `first` seconds, doubled by each failure after an ended rest, at most `longest`.
+        """A cooldown of a length that nobody stated: `first` seconds, doubled by each failure after an ended cooldown, at most `longest`.
 
-        Failures during a rest are the same incident (requests that were under way) and do not double it. `stretch` (1.0 and
+        Failures during a cooldown are the same incident (requests that were under way) and do not double it. `stretch` (1.0 and
         more) spreads the ends of keys that failed together.
         """
         old = self._cooldowns.get(key, {}).get(scope)
@@ -124,10 +124,10 @@ class Cooldowns:
     def look(self, key: str, scopes: Scopes, now: float) -> Look:
         """How a key stands for a request of these scopes."""
         blocked, half_open, changes = False, False, math.inf
-        for scope, rest in self._concerning(key, scopes):
-            if now < rest.opens:
-                blocked, changes = True, min(changes, rest.opens)
-            elif rest.careful:
+        for scope, cooldown in self._concerning(key, scopes):
+            if now < cooldown.opens:
+                blocked, changes = True, min(changes, cooldown.opens)
+            elif cooldown.careful:
                 half_open = True
                 held = self._probed_until((key, scope))
                 if now < held:
@@ -135,9 +135,10 @@ class Cooldowns:
         return Look(blocked, half_open, changes)
 
     def blocked(self, key: str, scopes: Scopes, now: float) -> bool:
-        """Whether a rest of one of these scopes is running, or another request is probing."""
+        """Whether a cooldown of one of these scopes is running, or another request is probing."""
         return any(
-            now < rest.opens or now < self._probed_until((key, scope)) for scope, rest in self._concerning(key, scopes)
+            now < cooldown.opens or now < self._probed_until((key, scope))
+            for scope, cooldown in self._concerning(key, scopes)
         )
 
     def opens(self, key: str, scopes: Scopes, now: float, *, busy_until: float) -> tuple[float, bool]:
@@ -146,16 +147,20 @@ class Cooldowns:
         A key that is out may be looked at before its end; nobody can promise that it is back then, so it counts as out.
         """
         end, known = now, True
-        for scope, rest in self._concerning(key, scopes):
-            if now < rest.opens:
-                end, known = max(end, rest.until), known and rest.stated
+        for scope, cooldown in self._concerning(key, scopes):
+            if now < cooldown.opens:
+                end, known = max(end, cooldown.until), known and cooldown.stated
             elif now < self._probed_until((key, scope)):
-                end = max(end, rest.until if now < rest.until else busy_until)
+                end = max(end, cooldown.until if now < cooldown.until else busy_until)
         return end, known
 
     def probe(self, key: str, scopes: Scopes, now: float) -> bool:
         """A request starts: if the key is half-open this is the one that probes it. True when it is a probe."""
-        taken = [(key, scope) for scope, rest in self._concerning(key, scopes) if rest.careful and now >= rest.opens]
+        taken = [
+            (key, scope)
+            for scope, cooldown in self._concerning(key, scopes)
+            if cooldown.careful and now >= cooldown.opens
+        ]
         self._probes.update(dict.fromkeys(taken, now))
         self.version += bool(taken)
         return bool(taken)
@@ -167,10 +172,10 @@ class Cooldowns:
         self.version += 1
 
     def succeeded(self, key: str, scopes: Iterable[str], now: float, *, probe: bool) -> None:
-        """Forget ended cooldowns and their streaks. A half-open one ends by its probe only: other answers may be from before the rest."""
+        """Forget ended cooldowns and their streaks. A half-open one ends by its probe only: others may be from before the cooldown."""
         for scope in scopes:
-            rest = self._cooldowns.get(key, {}).get(scope)
-            if rest and now >= rest.opens and (probe or not rest.careful):
+            cooldown = self._cooldowns.get(key, {}).get(scope)
+            if cooldown and now >= cooldown.opens and (probe or not cooldown.careful):
                 self._drop(key, scope)
 
     def prune(self, keys: Iterable[str]) -> None:
@@ -197,20 +202,20 @@ class Cooldowns:
     # --- as rows ---
 
     def snapshot(self) -> list[dict[str, object]]:
-        """Every rest as plain values; times that never come are None."""
+        """Every cooldown as plain values; times that never come are None."""
         return [
-            self._row((key, scope), rest)
+            self._row((key, scope), cooldown)
             for key, cooldowns in self._cooldowns.items()
-            for scope, rest in cooldowns.items()
+            for scope, cooldown in cooldowns.items()
         ]
 
     def drain(self) -> list[dict[str, object]]:
         """What changed here since the last call, lifted cooldowns included: rows to store."""
         changed, self._dirty = self._dirty, {}
-        return [self._row(pair, rest) for pair, rest in changed.items()]
+        return [self._row(pair, cooldown) for pair, cooldown in changed.items()]
 
     def restore(self, rows: Iterable[Row]) -> set[str]:
-        """Take rows of others or of an earlier run; the longer rest stays, a lifted one ends. Returns whose cooldowns are new or longer."""
+        """Take rows of others or of an earlier run; the longer one stays, a lifted one ends. Returns whose cooldowns are new or longer."""
         met = set()
         for row in rows:
             pair = str(row["key_id"]), str(row["scope"])
@@ -229,9 +234,14 @@ class Cooldowns:
             self.version += 1
         return met
 
-    def _row(self, pair: Pair, rest: Cooldown | None) -> dict[str, object]:
+    def _row(self, pair: Pair, cooldown: Cooldown | None) -> dict[str, object]:
         lifted = self._lifted.get(pair, NEVER)
-        return {"key_id": pair[0], "scope": pair[1], **to_row(rest or replace(VOID, since=lifted)), "lifted": lifted}
+        return {
+            "key_id": pair[0],
+            "scope": pair[1],
+            **to_row(cooldown or replace(VOID, since=lifted)),
+            "lifted": lifted,
+        }
 
     def _note_lift(self, pair: Pair, lifted: float) -> None:
         if lifted > self._lifted.get(pair, NEVER):
@@ -245,15 +255,15 @@ class Cooldowns:
     def _concerning(self, key: str, scopes: Scopes) -> Iterator[tuple[str, Cooldown]]:
         """The cooldowns that a request of these scopes falls under. One with limits of its own is not concerned with the ordinary ones."""
         own_limits = len(scopes) > ORDINARY
-        for scope, rest in self._cooldowns.get(key, {}).items():
-            if scope in scopes and not (own_limits and scope == "" and rest.of_limits):
-                yield scope, rest
+        for scope, cooldown in self._cooldowns.get(key, {}).items():
+            if scope in scopes and not (own_limits and scope == "" and cooldown.of_limits):
+                yield scope, cooldown
 
     def _probed_until(self, pair: Pair) -> float:
         return math.inf if pair in self._probes else self._held.get(pair, NEVER)
 
-    def _put(self, key: str, scope: str, rest: Cooldown, now: float) -> None:
-        self._cooldowns.setdefault(key, {})[scope] = self._dirty[key, scope] = rest
+    def _put(self, key: str, scope: str, cooldown: Cooldown, now: float) -> None:
+        self._cooldowns.setdefault(key, {})[scope] = self._dirty[key, scope] = cooldown
         self._trim(key, now)
         self.version += 1
 

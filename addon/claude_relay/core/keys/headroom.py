@@ -83,18 +83,18 @@ class Headroom:
 
     def saw(self, key: str, headers: Mapping[str, str], now: float, today: float) -> None:
         """A good answer came; its headers, which name dates by `today`, are read only when somebody asks: most pools never do."""
-        room = self._headroom.setdefault(key, _Limit())
-        room.waiting = headers, now, today
-        room.answers += 1
+        limit = self._headroom.setdefault(key, _Limit())
+        limit.waiting = headers, now, today
+        limit.answers += 1
 
     def of(self, key: str, now: float) -> float:
         """The share (1.0: all) that is left; below 0.0 when more is under way than fits."""
-        room = self._headroom.get(key, UNSEEN)
-        if room.waiting:
-            room.read()
-        left = 1.0 if now >= room.reset else room.share + room.gain * (now - room.seen)
-        return left - room.cost * self._under_way[key] if key in self._under_way else left
+        limit = self._headroom.get(key, UNSEEN)
+        if limit.waiting:
+            limit.read()
+        left = 1.0 if now >= limit.reset else limit.share + limit.gain * (now - limit.seen)
+        return left - limit.cost * self._under_way[key] if key in self._under_way else left
 
     def prune(self, keys: Collection[str]) -> None:
         """Forget all keys but these."""
-        self._headroom = {key: room for key, room in self._headroom.items() if key in keys}
+        self._headroom = {key: limit for key, limit in self._headroom.items() if key in keys}

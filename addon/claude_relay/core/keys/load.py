@@ -1,8 +1,8 @@
 """What the keys of a pool carry, and whether one may take more.
 
     limits      the key's own: so many requests at once, so many requests or tokens in any 60 s. Nobody goes beyond.
-    ramp        a key that is new, or has rested, begins with one request at a time; each success allows one more, up to RAMP_TOP.
-                It is a preference: when every other key is of no use the ramp does not count.
+    ramp        a key that is new, or back from a cooldown, begins with one request at a time; each success allows one more, up to
+                RAMP_TOP. It is a preference: when every other key is of no use the ramp does not count.
     ease        a key that the provider just had no capacity for: others are preferred for some seconds, growing. A preference, too.
     elsewhere   what other processes say they carry with the same key counts as if it were carried here
 
@@ -22,16 +22,26 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from claude_relay.core.exchange import Key, KeyLimits
+from claude_relay.core.times import MINUTE
 
-MINUTE = 60.0
 RAMP_TOP = 16
+"""Requests at a time from which on a key has its full share. Each success allows one more, so all that run at once double what is allowed:
+16 are four rounds of answers. A sharp rise has limits of its own at Claude: https://docs.claude.com/en/api/errors (429, "acceleration")."""
 POLL = 1.0
 """When to look again at a key that is free when somebody's request ends."""
 
 EASE_FIRST, EASE_LONGEST = 2.0, 30.0
 """Seconds for which other keys are preferred to one that the provider had no capacity for; each further time doubles them."""
 
-CROWDED, CLOSED, STEEP, EASED = 1, 2, 4, 8
+# Why a key should not get one more request: a bit each, in the key's byte of `Load._flags`. The first two are limits, beyond which nobody
+# goes; the others are preferences, which do not count when no other key is of use.
+CROWDED = 1  # `limits.concurrent` requests are under way, here and in other processes together
+CLOSED = 2  # the requests or tokens of its minute are used up
+STEEP = 4  # as many are under way as the ramp allows by now
+EASED = 8  # the provider had no capacity for a request with it a moment ago (529)
+
+# What each byte of flags comes to, 1: one more may go there. `bytes.translate` turns those of a thousand keys in one call, where a loop
+# would take longer than all else that a choice does.
 _TAKES = bytes(not flags & (CROWDED | CLOSED) for flags in range(256))
 _TAKES_GENTLY = bytes(not flags for flags in range(256))
 
@@ -47,7 +57,11 @@ class KeyLoad:
 
 
 class Minute:
-    """What was spent in the last 60 s, against a limit; 0: there is none."""
+    """What was spent in the last 60 s, against a limit; 0: there is none.
+
+    A sliding window, which is the strictest reading of "per minute". Providers fill token buckets
+    (https://docs.claude.com/en/api/rate-limits): whoever stays below the limit in any 60 s never empties one of that size.
+    """
 
     __slots__ = ("_entries", "limit", "total")
 
@@ -92,14 +106,18 @@ class Load:
         self._minutes: dict[str, tuple[Minute, Minute]] = {}
         self._crowded: set[str] = set()
         self._closed: dict[str, float] = {}
+        """Until when the minute of a key is used up."""
         self._eased: dict[str, tuple[float, float]] = {}
         """Up to when others are preferred, and how long that is in all."""
         self._elsewhere: Mapping[str, KeyLoad] = {}
         self._place: dict[str, int] = {}
+        """Where a key's byte is in `_flags`: its place in the pool."""
         self._flags = bytearray()
+        """CROWDED and STEEP change with what happens here, and are set then. CLOSED and EASED end by themselves: for these is `_turns`."""
         self._turns: list[tuple[float, str]] = []
-        """A heap of when to look again whether a key is closed."""
+        """A heap of when to look again whether a key is closed or eased. Turns that are out of date stay: a look too many does no harm."""
         self._looked = 0.0
+        """When that was done last: an earlier `now` means that the clock was set back."""
 
     def replace(self, keys: Sequence[Key], known: Collection[str]) -> None:
         """These are the keys now; those of `known` were there before. The others start as the least used, at the foot of the ramp."""
@@ -109,6 +127,7 @@ class Load:
         self.ramping = {key: allowed for key, allowed in self.ramping.items() if key in ids}
         if known:
             self.ramping.update(dict.fromkeys(ids - set(known), 1))
+        # What was spent counts against new limits, too. Until when that closes a key is only true for the limits it was found with.
         before = self._limits
         self._limits = {key.id: key.limits for key in keys if key.limits and key.limits != KeyLimits()}
         self._minutes = {key: self._books(key, limits) for key, limits in self._limits.items()}
@@ -156,14 +175,14 @@ class Load:
             self._minutes[key][1].add(tokens, now)
             self._count_minute(key, now)
 
-    def rested(self, key: str) -> None:
-        """The key rests; when it is back it begins with one request at a time."""
+    def cooled_down(self, key: str) -> None:
+        """The key has a cooldown; when it is back it begins with one request at a time."""
         if key in self._used:
             self.ramping[key] = 1
             self._count_ramp(key)
 
     def succeeded(self, key: str) -> None:
-        """A key that does not rest was accepted: one more at a time."""
+        """A key without a cooldown was accepted: one more at a time."""
         if key in self.ramping:
             self.ramping[key] += 1
             if self.ramping[key] >= RAMP_TOP:
@@ -255,10 +274,12 @@ class Load:
             self._flags[place] = self._flags[place] | flag if on else self._flags[place] & ~flag
 
     def _look(self, key: str, now: float) -> None:
+        """Set the flags that end by themselves, and have a turn when they will."""
         self._looked = max(self._looked, now)
         closed, until = self._is_closed(key, now), self._closed.get(key, 0.0)
         self._flag(key, CLOSED, closed)
         if until > now:
+            # One that is not closed all the same was noted before the clock was set back; it is again when the end is near enough.
             heappush(self._turns, (until if closed else until - MINUTE - POLL, key))
         self._flag(key, EASED, self.is_eased(key, now))
         if self.is_eased(key, now):

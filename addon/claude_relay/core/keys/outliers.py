@@ -1,11 +1,11 @@
-"""When a key is to blame for failures of the route (refused, reset, 5xx, silence).
+"""When a key is the cause of failures of the route (refused, reset, 5xx, silence).
 
 A failure counts against a key only when the very request that met it then succeeded with another key of the provider: a provider
 that is down for everybody, and a request that nobody can answer, say nothing about any key. It must not know cooldowns.
 
-    blame = RouteBlame()
-    blame.failed("k1")              -> True after 3 such failures among the last 5 tries with this key
-    blame.is_well(now, "k1")        -> True when another key succeeded within the last minute
+    outliers = Outliers()
+    outliers.failed("k1")           -> True after 3 such failures among the last 5 tries with this key
+    outliers.is_well(now, "k1")     -> True when another key succeeded within the last minute
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class _Success:
     at: float = -math.inf
 
 
-class RouteBlame:
-    """The latest tries with a pool's keys, as far as they matter for the route. Keys are ids."""
+class Outliers:
+    """The latest tries with a pool's keys, by which one that fails where others succeed is found. Keys are ids."""
 
     def __init__(self) -> None:
         """Nothing has happened yet."""
@@ -44,7 +44,7 @@ class RouteBlame:
         self._last = _Success(key, now)
 
     def failed(self, key: str) -> bool:
-        """A request failed with this key, and succeeded with another. True when the key is to blame."""
+        """A request failed with this key, and succeeded with another. True when the key is the cause."""
         tries = self._failed.setdefault(key, deque(maxlen=TRIES))
         tries.append(True)
         return sum(tries) >= FAILURES

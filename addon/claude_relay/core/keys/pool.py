@@ -1,6 +1,6 @@
 """The keys of one provider: which of them may be used now, and what an answer does to them.
 
-A pool chooses among the keys that do not rest and whose limits allow one more request, by tier, then by strategy; it takes verdicts
+A pool chooses among the keys that have no cooldown and whose limits allow one more request, by tier, then by strategy; it takes verdicts
 and turns them into cooldowns. It must not know routes, retries, sessions or how an outcome was read. Times are seconds since the epoch
 and always given; so is randomness. `model` is the kind of a request (`kinds`): the model, and whether it has limits of its own.
 
@@ -20,21 +20,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress
 
 from claude_relay.core.exchange import Attempt, Cause, Key, Length, Verdict
+from claude_relay.core.times import HOUR
 
 from .cooldown import Row
 from .cooldowns import ORDINARY, Cooldowns
 from .headroom import Headroom
 from .kinds import scopes_of
 from .load import Load
-from .outliers import RouteBlame
+from .outliers import Outliers
 from .readiness import Readiness, Tier, Tiers, both, outranks
 from .selection import DEFAULT, STRATEGIES, Random, chance_of
 from .status import KeyState, PoolState
 
-HOUR = 3600.0
 RECHECK = 6 * HOUR
 LOOKS: Mapping[Length, float] = {Length.CHECK: RECHECK, Length.STATED: HOUR}
-"""How often one request looks at a key before its rest is over, for its owner may have mended it or bought more."""
+"""How often one request looks at a key before its cooldown is over, for its owner may have mended it or bought more."""
 GROWTH: Mapping[Length, tuple[float, float]] = {Length.SLOW: (HOUR, 24 * HOUR)}
 USUAL_GROWTH = (1.0, 1800.0)
 PROBE_POLL = 1.0
@@ -59,7 +59,7 @@ class Pool:
         self.cursor = -1
         self.load = Load()
         self._position: dict[str, int] = {}
-        self._outliers = RouteBlame()
+        self._outliers = Outliers()
         self._headroom = Headroom()
         self._now = 0.0
         self._among = b""
@@ -107,10 +107,10 @@ class Pool:
     def choose_denied(
         self, model: str, now: float, random: Random = lambda: 0.0, exclude: frozenset[str] = frozenset()
     ) -> Key | None:
-        """A key that rests for nothing but having been denied this model; None when there is none."""
+        """A key whose cooldown is for nothing but having been denied this model; None when there is none."""
         own, denied, *others = scopes_of(model)
-        blocked, rest = self.cooldowns.blocked, (own, *others)
-        mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, rest, now) for key in self.keys)
+        blocked, unrelated = self.cooldowns.blocked, (own, *others)
+        mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, unrelated, now) for key in self.keys)
         self._now = now
         return self._pick((Tier(tuple(compress(self.keys, mask)), mask),), exclude, random)
 
@@ -235,11 +235,11 @@ class Pool:
     def apply(
         self, verdict: Verdict, key: Key, model: str, now: float, random: Random = lambda: 0.0, *, probe: bool = False
     ) -> None:
-        """Let the key, or its pair with the model, family or limits, rest as the verdict says. Who is not to blame is left alone."""
+        """Give the key, or its pair with the model, family or limits, the verdict's cooldown. Who is not the cause is left alone."""
         if probe:
             self.cooldowns.release(key.id, scopes_of(model))
         if key.id in self._position and verdict.cause in SCOPE:
-            self._rest(key, _scope(verdict, model), verdict, now, random)
+            self._cool_down(key, _scope(verdict, model), verdict, now, random)
 
     def failed_alone(self, verdict: Verdict, key: Key, now: float, random: Random = lambda: 0.0) -> None:
         """A request met this failure of the route with the key, and then succeeded with another key of the pool."""
@@ -254,7 +254,7 @@ class Pool:
         """Whether the provider has answered to another key within the last minute."""
         return self._outliers.is_well(now, besides.id)
 
-    def _rest(self, key: Key, scope: str, verdict: Verdict, now: float, random: Random) -> None:
+    def _cool_down(self, key: Key, scope: str, verdict: Verdict, now: float, random: Random) -> None:
         length, until = verdict.cooldown, verdict.cooldown_until
         if until is not None and until > now:
             recheck = LOOKS.get(length, math.inf)
@@ -262,7 +262,7 @@ class Pool:
             self.cooldowns.extend(
                 key.id, scope, until=until, now=now, reason=verdict.reason, stated=stated, recheck=recheck
             )
-            self._rested(key.id, scope)
+            self._cooled_down(key.id, scope)
         else:
             self._grow(key, scope, verdict, now, random, *GROWTH.get(length, USUAL_GROWTH))
 
@@ -273,17 +273,17 @@ class Pool:
         self.cooldowns.grow(
             key.id, scope, now=now, reason=verdict.reason, first=first, longest=longest, stretch=stretch
         )
-        self._rested(key.id, scope)
+        self._cooled_down(key.id, scope)
 
-    def _rested(self, key_id: str, scope: str) -> None:
+    def _cooled_down(self, key_id: str, scope: str) -> None:
         if scope in OWN:
-            self.load.rested(key_id)
+            self.load.cooled_down(key_id)
 
     def restore(self, rows: Iterable[Row]) -> None:
         """Take cooldowns of an earlier run or another process (`Cooldowns.snapshot`, `drain`), as far as they concern this pool."""
         for key_id in self.cooldowns.restore(row for row in rows if row["key_id"] in self._position):
             if "" in self.cooldowns.of(key_id):
-                self.load.rested(key_id)
+                self.load.cooled_down(key_id)
 
     # --- what strategies and reports ask ---
 
@@ -299,7 +299,7 @@ class Pool:
         """How many requests it has been given."""
         return self.load.used(key.id)
 
-    def room(self, key: Key) -> float:
+    def headroom(self, key: Key) -> float:
         """The share that is left of its scarcest limit by now, requests under way counted in; 1.0 when never seen."""
         return self._headroom.of(key.id, self._now)
 
@@ -317,16 +317,16 @@ class Pool:
     def notable(self, now: float) -> Iterator[KeyState]:
         """The states of the keys that are not just ready, idle and unused, one after another: it costs little, and may be paused."""
         self._now = now
-        load, in_cooldown, room = self.load, self.cooldowns.known(), self._headroom.of
+        load, in_cooldown, headroom = self.load, self.cooldowns.known(), self._headroom.of
         for key in self.keys:
             if key.id in in_cooldown or not load.takes(key.id, now):
                 yield self._key_state(key, now)
             elif used := load.used(key.id):
-                yield KeyState(key.alias, "ready", None, "", load.busy(key.id), used, room(key.id, now))
+                yield KeyState(key.alias, "ready", None, "", load.busy(key.id), used, headroom(key.id, now))
 
     def _key_state(self, key: Key, now: float) -> KeyState:
         load, why_full = self.load, self.load.why_full(key.id, now)
-        counts = load.busy(key.id), load.used(key.id), self.room(key)
+        counts = load.busy(key.id), load.used(key.id), self.headroom(key)
         return KeyState.of(key.alias, self.cooldowns.of(key.id), why_full, now, *counts)
 
 

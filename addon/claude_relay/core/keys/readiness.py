@@ -1,4 +1,4 @@
-"""Which keys of a pool do not rest, tier by tier, kept until a cooldown changes or the clock reaches the end of one.
+"""Which keys of a pool have no cooldown, tier by tier, kept until a cooldown changes or the clock reaches the end of one.
 
 So a choice among a thousand keys costs no look at each of them. It must not know limits, strategies or verdicts.
 

@@ -1,9 +1,9 @@
-"""What relays over one database tell each other: cooldowns, seats of sessions, what they carry and what they probe.
+"""What relays over one database tell each other: cooldowns, bindings of sessions, what they carry and what they probe.
 
     mine = collect(pools, sessions, now)          in the event loop: what changed here since the last time
     theirs = state.exchange(mine, now)            in a thread: stored, and what changed elsewhere
     for _ in absorbing(pools, sessions, theirs, now):
-        await asyncio.sleep(0)                    in the event loop again; after a start there are many seats
+        await asyncio.sleep(0)                    in the event loop again; after a start there are many bindings
 
 `shifted` puts rows into the terms of another clock, `clamped` takes out what cannot be. When the middle step fails, try it again with
 the same `mine` before collecting anew: nothing is lost, and twice does no harm.
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import batched
 
 from claude_relay.core.steady import SLACK
+from claude_relay.core.times import HOUR
 
 from .cooldowns import NEVER
 from .load import KeyLoad
@@ -26,7 +27,7 @@ from .sessions import Sessions
 TIMES = frozenset({"since", "until", "opens", "lifted", "used", "warm"})
 """Columns that hold a time."""
 SLICE = 500
-"""Seats that are taken over at once, in some milliseconds."""
+"""Bindings that are taken over at once, in some milliseconds."""
 
 type Row = Mapping[str, object]
 
@@ -38,7 +39,7 @@ class Shared:
     cooldowns: tuple[Row, ...] = ()
     sessions: tuple[Row, ...] = ()
     loads: tuple[Row, ...] = ()
-    ttl: float = 3600.0
+    ttl: float = HOUR
     """Seconds after which a silent session does not count."""
     probes: tuple[Row, ...] = ()
 
@@ -92,7 +93,7 @@ def absorb(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared,
 
 
 def absorbing(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared, now: float) -> Iterator[None]:
-    """Take over what changed elsewhere: all but the seats before the first pause, then SLICE seats before each.
+    """Take over what changed elsewhere: all but the bindings before the first pause, then SLICE bindings before each.
 
     Whatever happens in a pause is not undone by what comes after it.
     """
@@ -102,8 +103,8 @@ def absorbing(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shar
         pool.load.hear((_load(row) for row in shared.loads if row["provider"] == provider), now)
     if sessions is None:
         return
-    for seats in batched(shared.sessions, SLICE):
-        sessions.restore(seats, now)
+    for bindings in batched(shared.sessions, SLICE):
+        sessions.restore(bindings, now)
         yield
 
 

@@ -20,7 +20,9 @@ from claude_relay.core.exchange import Key
 
 DEFAULT = "headroom"
 COMPARED = 16
+"""Keys that are compared at most: enough for one of the best, and few enough that not all requests of a moment agree on the same one."""
 NEAR = 0.05
+"""Shares of a limit that are no difference: what the headers say is of the last answer, and requests have left since."""
 TIERS = {"admin": 0, "public": 2}
 OTHER_TIER = 1
 """The place of keys without a tier, or of one nobody knows."""
@@ -40,7 +42,7 @@ class View(Protocol):
     def used(self, key: Key) -> int:
         """How many requests it has been given."""
 
-    def room(self, key: Key) -> float:
+    def headroom(self, key: Key) -> float:
         """The share (0.0 to 1.0) of its scarcest limit that is left."""
 
     def sums(self) -> Sequence[float]:
@@ -85,16 +87,16 @@ def least_busy(keys: Sequence[Key], view: View, random: Random) -> Key:
 
 
 def priority(keys: Sequence[Key], view: View, random: Random) -> Key:
-    """The first in the pool's order: later keys only while earlier ones rest."""
+    """The first in the pool's order: later keys only while earlier ones have a cooldown."""
     return keys[0]
 
 
 def headroom(keys: Sequence[Key], view: View, random: Random) -> Key:
     """Any of those with most left: a twentieth is no difference, so that several relays do not take the same one."""
     compared = _ahead(keys, view)
-    headroom = [view.room(key) for key in compared]
-    enough = max(headroom) - NEAR
-    return any_of([key for key, room in zip(compared, headroom, strict=True) if room >= enough], view, random)
+    left = [view.headroom(key) for key in compared]
+    enough = max(left) - NEAR
+    return any_of([key for key, share in zip(compared, left, strict=True) if share >= enough], view, random)
 
 
 def _least(keys: Sequence[Key], measure: Callable[[Key], int], view: View, random: Random) -> Key:

@@ -12,7 +12,7 @@ from .cooldown import Cooldown
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """One key for a status report. `until` None: it does not rest, or nobody knows how long.
+    """One key for a status report. `until` None: it has no cooldown, or nobody knows how long.
 
     status  ready | full (its own limits allow no more now) | cooldown | probing (its next request is a probe) | out
     """
@@ -37,12 +37,14 @@ class KeyState:
         headroom: float,
     ) -> KeyState:
         """From a key's cooldowns by scope; only those that still matter are told. `why_full` empty: its limits allow more."""
-        cooldowns = {scope: rest for scope, rest in cooldowns.items() if rest.careful or now < rest.opens}
+        cooldowns = {
+            scope: cooldown for scope, cooldown in cooldowns.items() if cooldown.careful or now < cooldown.opens
+        }
         status = "full" if why_full else "ready"
         if own := cooldowns.get(""):
             status = "out" if own.until == math.inf else "probing" if now >= own.opens else "cooldown"
         until = own.until if own and status == "cooldown" else None
-        reasons = [f"{scope}: {rest.reason}" if scope else rest.reason for scope, rest in cooldowns.items()]
+        reasons = [f"{scope}: {cooldown.reason}" if scope else cooldown.reason for scope, cooldown in cooldowns.items()]
         reason = "; ".join([*reasons, why_full] if status == "full" else reasons)
         return cls(alias, status, until, reason, in_flight, used, headroom)
 

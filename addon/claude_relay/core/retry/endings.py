@@ -1,6 +1,6 @@
 """How a request ends when no attempt is left: by a column of the verdict table (`at_end`).
 
-    give_up(trip)       -> PassedOn: the last error is the client's; Refused: the relay says what all attempts come to
+    give_up(state)      -> PassedOn: the last error is the client's; Refused: the relay says what all attempts come to
 
 It must not decide whether another attempt is due: that is `policy`.
 """
@@ -14,7 +14,7 @@ from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Conclusion, Failure, PassedOn, Refused
 
 from .refusals import all_in_cooldown, no_answer, overloaded, silent
-from .state import Last, RetryState, Try
+from .state import Candidate, Last, RetryState
 from .table import AtEnd
 from .verdicts import MEANINGS
 
@@ -31,7 +31,7 @@ def _end_as_it_is(state: RetryState, last: Last) -> Conclusion:
 
 
 def _end_in_cooldown(state: RetryState, last: Last) -> Conclusion:
-    """Keys are to blame; when a provider failed as well, so that keys are ready but of no use, it is."""
+    """Keys are the cause; when a provider failed as well, so that keys are ready but of no use, it is."""
     if any(_still_ready(state, failed.step) for failed in state.failures):
         return _end_down(state, last)
     return Refused(_all_in_cooldown(state), last.verdict)
@@ -43,7 +43,7 @@ def _all_in_cooldown(state: RetryState) -> RelayError:
     return all_in_cooldown(targets, state.pools, state.clock(), state.barred)
 
 
-def _still_ready(state: RetryState, step: Try) -> bool:
+def _still_ready(state: RetryState, step: Candidate) -> bool:
     return step.key is None or step.pool.is_ready(step.key, step.target.kind, state.clock())
 
 
@@ -54,7 +54,7 @@ def _end_down(state: RetryState, last: Last) -> Conclusion:
         return PassedOn(last.verdict)
     busy = [failed for failed in state.failures if failed.verdict.name == "overloaded"]
     if busy:
-        return Refused(overloaded(busy, asked_for(state, busy[-1])), last.verdict)
+        return Refused(overloaded(busy, requested_wait(state, busy[-1])), last.verdict)
     if came_last and last.outcome.failure is Failure.ERROR_EVENT:
         return PassedOn(last.verdict)
     failures = state.failures or [last]
@@ -69,8 +69,8 @@ AT_END: Mapping[AtEnd, Callable[[RetryState, Last], Conclusion]] = {
 }
 
 
-def asked_for(state: RetryState, last: Last) -> float:
+def requested_wait(state: RetryState, last: Last) -> float:
     """Seconds that the provider asked to wait; 0.0 when it did not."""
     today = state.today(state.clock())
-    asked = retry_at(last.outcome.headers, today)
-    return 0.0 if asked is None else asked - today
+    until = retry_at(last.outcome.headers, today)
+    return 0.0 if until is None else until - today

@@ -19,13 +19,13 @@ nothing stays busy, and a probe that was under way is left to the next request.
 
 What happens after a verdict is a column of the verdict table (`then`), as is what the client gets when it was the last one (`at_end`):
 
-    next_key        the key rests, which does not count; the next key, then the next provider; when all rest: wait for the first if its
-                    end is known and near enough
+    next_key        a cooldown for the key, which does not count; the next key, then the next provider; when all have one: wait for
+                    the first if its end is known and near enough
     any_key         jittered pause, a key not asked yet if there is one; after two failures the next provider; then again from the first
     same_key        once more with the same key after a jittered pause (or the retry-after, if there is time), which does not count;
                     then like any_key
     fresh_key       a key not asked yet, at once; then passed on
-    other_key       like next_key after a clear answer, like any_key otherwise; nobody rests
+    other_key       like next_key after a clear answer, like any_key otherwise; no cooldown
     next_route      the next provider, or a key that goes out another way; then passed on
     next_provider   nothing was sent, for this provider cannot be asked that: the next one
     repair          once more with the same key, without the thoughts of earlier turns; then passed on
@@ -53,6 +53,7 @@ from claude_relay.core.exchange import (
     Conclusion,
     Endpoint,
     Facts,
+    Fault,
     Outcome,
     PassedOn,
     Target,
@@ -64,11 +65,12 @@ from claude_relay.core.keys.kinds import kind_of
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.sessions import Sessions
 
-from .endings import asked_for, give_up
-from .state import NOBODY, Last, RetryLike, RetryState, Try, add
+from .endings import give_up, requested_wait
+from .state import NOBODY, Candidate, Last, RetryLike, RetryState, add
 from .table import AtEnd, Then
 from .verdicts import MEANINGS, judge
 
+NONE_BARRED: Mapping[str, frozenset[str]] = {}
 INFERENCE = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 """Endpoints that say something about a key. The others cost nothing, or have rules of their own (an admin key, a scope): their success says
 as little about a key's work as their failure."""
@@ -85,7 +87,9 @@ def attempts(
     short_wait: float = 5.0,
     sessions: Sessions | None = None,
     owner: Owner | None = None,
+    barred: Mapping[str, frozenset[str]] = NONE_BARRED,
     wall: Callable[[], float] | None = None,
+    faults: Callable[[Facts, int], Fault | None] | None = None,
 ) -> Generator[Attempt | Wait, Outcome | None, Conclusion]:
     """The steps of one request; see the module's text.
 
@@ -93,13 +97,17 @@ def attempts(
     random      numbers from 0.0 to 1.0, 1.0 excluded
     short_wait  the longest pause of the relay's own making, in seconds, and the longest wait for a session's warm key; waits that a
                 provider asked for are bounded by `retry.max_wait` alone
-    sessions    who sits where; None: nobody has a seat
+    sessions    which session is bound to which key; None: nobody has a binding
     owner       the key that made what the request is about; while the pool has it no other is asked
+    barred      ids of keys that must not be used for this request, by provider
     wall        seconds since the epoch as others have them, in whose terms providers name dates; None: as `clock`
+    faults      whether the nth attempt of this request is to fail on purpose; from then on it goes by copies of pools and session, so
+                that nothing which is not real is remembered; None: none is
     """
-    targets = tuple(replace(target, kind=kind_of(facts, target.model)) for target in targets)
+    targets = tuple(Target(target.provider, target.model, kind_of(facts, target.model)) for target in targets)
     affinity = Affinity.of(sessions, facts, short_wait)
-    state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity)
+    state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity, faults)
+    state.barred = barred
     pool = pools.get(owner.provider) if owner else None
     if owner and pool and pool.by_id(owner.key_id):
         target = next(
@@ -111,7 +119,7 @@ def attempts(
         if isinstance(step, Wait):
             state.waited += step.seconds
             yield step
-        elif isinstance(step, Try):
+        elif isinstance(step, Candidate):
             conclusion = yield from _attempt(state, step)
             if conclusion:
                 return conclusion
@@ -119,16 +127,16 @@ def attempts(
             return step
 
 
-def _next_step(state: RetryState) -> Try | Wait | Conclusion:
+def _next_step(state: RetryState) -> Candidate | Wait | Conclusion:
     """The next attempt, a wait before it, or the end."""
-    step: Try | Wait | None = state.settled_on()
+    step: Candidate | Wait | None = state.settled_on()
     if step is None and state.is_over:
         return give_up(state)
     step = step or state.candidate()
     if isinstance(step, Wait):
         return step
     if step is None:
-        return _wait_for_key(state) or state.another_round() or _ask_denied(state) or give_up(state)
+        return _wait_for_key(state) or state.another_round() or _candidate_denied(state) or give_up(state)
     if state.last and step.target == state.last.step.target:
         state.forced = step
         return state.take_pause() or step
@@ -142,18 +150,20 @@ def _wait_for_key(state: RetryState) -> Wait | None:
     return None if at_end is AtEnd.PASS_ON else state.wait_for_key()
 
 
-def _ask_denied(state: RetryState) -> Try | None:
-    """Keys that rest for this model are asked all the same, until one is refused it again, which speaks for all; an error that is passed
-    on when no other key is left is not exchanged for theirs.
+def _candidate_denied(state: RetryState) -> Candidate | None:
+    """Keys with a cooldown for this model are asked all the same, until one is refused it again, which speaks for all; an error that is
+    passed on when no other key is left is not exchanged for theirs.
     """
     last = state.last.verdict if state.last else None
     ends = last and (last.cause is Cause.KEY_MODEL or MEANINGS[last.name].at_end is AtEnd.PASS_ON)
     return None if ends else state.denied()
 
 
-def _attempt(state: RetryState, step: Try) -> Generator[Attempt, Outcome | None, Conclusion | None]:
+def _attempt(state: RetryState, step: Candidate) -> Generator[Attempt, Outcome | None, Conclusion | None]:
     """One attempt, its key counted as busy while it is under way. Returns the end of the request, or None to go on."""
-    attempt = _begin(state, step)
+    fault = state.fault()
+    step = state.apart(step, fault)
+    attempt = _begin(state, step, fault)
     learned, conclusion = False, None
     try:
         outcome = yield attempt
@@ -169,17 +179,19 @@ def _attempt(state: RetryState, step: Try) -> Generator[Attempt, Outcome | None,
     return conclusion
 
 
-def _begin(state: RetryState, step: Try) -> Attempt:
+def _begin(state: RetryState, step: Candidate, fault: Fault | None) -> Attempt:
     state.began(step)
     probe = step.pool.started(step.key, step.target.kind, state.clock()) if step.key else False
     if step.key and state.affinity:
-        state.affinity.sit(step.target, step.pool, step.key, state.clock())
+        state.affinity.bind(step.target, step.pool, step.key, state.clock())
     state.probed = state.probed or probe
     because = state.last.verdict if state.last else None
-    return Attempt(state.sent, step.target.provider, step.key, step.target.model, because, probe, state.repaired)
+    return Attempt(
+        state.attempts, step.target.provider, step.key, step.target.model, because, probe, state.repaired, fault
+    )
 
 
-def _learn(state: RetryState, step: Try, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
+def _learn(state: RetryState, step: Candidate, attempt: Attempt, outcome: Outcome) -> Conclusion | None:
     """Take in an outcome: what it does to the key, and what follows."""
     now = state.clock()
     today = state.today(now)
@@ -191,7 +203,7 @@ def _learn(state: RetryState, step: Try, attempt: Attempt, outcome: Outcome) -> 
             state.affinity.accepted(step.target, step.key, now)
     elif step.key:
         step.pool.apply(verdict, step.key, step.target.kind, now, state.random, probe=attempt.probe)
-    state.last = Last(step, outcome, verdict)
+    state.last = Last(step, outcome, verdict, attempt.fault is None)
     return AFTER[then](state, state.last)
 
 
@@ -203,7 +215,7 @@ def _in_terms_of(now: float, today: float, verdict: Verdict) -> Verdict:
     return replace(verdict, cooldown_until=now if until <= today else until + (now - today))
 
 
-def _facts_at(state: RetryState, step: Try) -> Facts:
+def _facts_at(state: RetryState, step: Candidate) -> Facts:
     """The request as this provider sees it. Without a key of ours there is no health to protect, so every endpoint speaks for itself."""
     facts, model = state.facts, step.target.model
     endpoint = facts.endpoint if step.key else Endpoint.MESSAGES
@@ -220,7 +232,9 @@ def _accept(state: RetryState, last: Last) -> Conclusion | None:
     mine = {
         failed.step.key_id: failed
         for failed in state.failures
-        if failed.step.target.provider == last.step.target.provider and failed.verdict.cause is Cause.ROUTE
+        if failed.real
+        and failed.step.target.provider == last.step.target.provider
+        and failed.verdict.cause is Cause.ROUTE
     }
     for key_id, failed in mine.items():
         if failed.step.key and last.step.key and key_id != last.step.key.id and state.facts.endpoint in INFERENCE:
@@ -233,7 +247,7 @@ def _pass_on(state: RetryState, last: Last) -> Conclusion | None:
 
 
 def _next_key(state: RetryState, last: Last) -> Conclusion | None:
-    """The key rests, so it is not chosen again. The client's own credential has no next."""
+    """The key has a cooldown, so it is not chosen again. The client's own credential has no next."""
     state.found_out(last.step)
     return None if last.step.key else PassedOn(last.verdict)
 
@@ -260,7 +274,7 @@ def _any_key(state: RetryState, last: Last) -> Conclusion | None:
 
 def _same_key(state: RetryState, last: Last) -> Conclusion | None:
     """No capacity for this key: its cache is warm, so it gets a second try, if its provider does not want a longer wait than there is."""
-    step, seconds = last.step, asked_for(state, last)
+    step, seconds = last.step, requested_wait(state, last)
     state.failures.append(last)
     if step.key:
         step.pool.overloaded(step.key, state.clock())

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from claude_relay.core.config.locate import command
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Target
+from claude_relay.core.installation import command
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.status import KeyState
 
@@ -56,9 +56,9 @@ def no_keys(targets: Sequence[Target]) -> RelayError:
     )
 
 
-def overloaded(failures: Sequence[Last], asked: float) -> RelayError:
-    """Providers said that they have no capacity, in these tries. `asked`: the seconds that the last of them asked for."""
-    wait = max(SOON, asked)
+def overloaded(failures: Sequence[Last], requested_wait: float) -> RelayError:
+    """Providers said that they have no capacity, in these tries. `requested_wait`: the seconds that the last of them asked for."""
+    wait = max(SOON, requested_wait)
     text = (
         f"{_names(failures)} overloaded after {_tries(failures)}: {failures[-1].verdict.reason}. "
         f"Try again in {wait:.0f} s."
@@ -105,10 +105,10 @@ def _reasons(pools: Sequence[Pool], now: float, barred: Mapping[str, frozenset[s
         if key.id not in barred[pool.provider]
     ]
     idle = [entry for entry in keys if entry[1].status == "ready" and not entry[1].reason]
-    told = [entry for entry in keys if entry not in idle]
-    parts = [_about(provider, key) for provider, key in told[:SHOWN]]
-    if len(told) > SHOWN:
-        parts.append(f"and {len(told) - SHOWN} more")
+    described = [entry for entry in keys if entry not in idle]
+    parts = [_about(provider, key) for provider, key in described[:SHOWN]]
+    if len(described) > SHOWN:
+        parts.append(f"and {len(described) - SHOWN} more")
     if idle:
         parts.append(f"{len(idle)} more were not asked, or refused without a reason (retry.keys bounds the search)")
     return "; ".join(parts) or "all are probed by other requests"

@@ -12,19 +12,20 @@ good key is found whatever the others do:
 `retry.attempts` bounds the tries that say nothing certain of a key, `retry.keys` the keys that turn out to be of no use now.
 
     state = RetryState(facts, targets, pools, retry, clock, wall, random, short_wait=5.0)
-    state.candidate()        -> Try(hop, pool, key), or None when no provider has a key of use now
+    state.candidate()        -> Candidate(target, pool, key), or None when no provider has a key of use now
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from claude_relay.core.exchange import Facts, Key, Outcome, Target, Verdict, Wait
+from claude_relay.core.exchange import Facts, Fault, Key, Outcome, Target, Verdict, Wait
 from claude_relay.core.keys.affinity import Affinity
 from claude_relay.core.keys.pool import Pool
+from claude_relay.core.keys.shadow import Shadow
 from claude_relay.core.steady import SLACK
 
 STRIKES = 2
@@ -55,7 +56,7 @@ class RetryLike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class Candidate:
     """What an attempt is made of. `key` None: the client's own credential."""
 
     target: Target
@@ -72,9 +73,11 @@ class Try:
 class Last:
     """A try and what became of it."""
 
-    step: Try
+    step: Candidate
     outcome: Outcome
     verdict: Verdict
+    real: bool = True
+    """Whether it says something of its key: a fault that was made on purpose does not."""
 
     @property
     def status(self) -> int:
@@ -101,8 +104,12 @@ class RetryState:
     random: Callable[[], float]
     short_wait: float
     affinity: Affinity | None = None
-    """Where the request's session sits; None: it has none."""
-    sent: int = 0
+    """To what the request's session is bound; None: it has none."""
+    faults: Callable[[Facts, int], Fault | None] | None = None
+    """Whether the nth attempt is to fail on purpose; None: none is."""
+    is_apart: bool = False
+    """Whether it has met a fault, and pools and session are copies since then."""
+    attempts: int = 0
     spent: int = 0
     """Tries that count to `retry.attempts`."""
     spared: int = 0
@@ -113,12 +120,12 @@ class RetryState:
     probed: bool = False
     repaired: bool = False
     """Whether the request goes on without the thoughts of earlier turns."""
-    forced: Try | None = None
+    forced: Candidate | None = None
     """The try that was settled on, if its key still may be used."""
     last: Last | None = None
     failures: list[Last] = field(default_factory=list)
     """Tries in which the provider, or the way to it, failed."""
-    asked: Table = field(default_factory=dict)
+    attempted: Table = field(default_factory=dict)
     found: Table = field(default_factory=dict)
     """Keys that turned out to be of no use now: each once, which does not count."""
     waited_for: Table = field(default_factory=dict)
@@ -126,7 +133,7 @@ class RetryState:
     tried: Table = field(default_factory=dict)
     """Keys that are of no use for this request."""
     barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Keys that know nothing of what the request is about."""
+    """Keys that are not for this request, or know nothing of what it is about."""
     avoided: Table = field(default_factory=dict)
     """Keys that failed: others first."""
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -151,14 +158,14 @@ class RetryState:
             return True
         return sum(map(len, self.found.values())) >= self.retry.keys and any(map(self.count_fresh, self.targets))
 
-    def settled_on(self) -> Try | None:
+    def settled_on(self) -> Candidate | None:
         """The try that was settled on, while its key may be used."""
         step = self.forced
         if step and step.key and not step.pool.is_ready(step.key, step.target.kind, self.clock()):
             return None
         return step
 
-    def candidate(self) -> Try | Wait | None:
+    def candidate(self) -> Candidate | Wait | None:
         """The next try, or the wait for a warm key before it; None when nobody is of use now."""
         for target in self.targets:
             if not self.is_down(target) and (step := self.fresh_at(target) or self.again_at(target)):
@@ -168,32 +175,32 @@ class RetryState:
                 return step
         return None
 
-    def fresh_at(self, target: Target) -> Try | Wait | None:
+    def fresh_at(self, target: Target) -> Candidate | Wait | None:
         """A try with a key of this provider that the request has not asked, or a wait before it."""
         pool = self.pools.get(target.provider)
         if pool is None:
             return None
-        asked = self.asked.get(target.provider, NOBODY)
+        attempted = self.attempted.get(target.provider, NOBODY)
         if not pool.keys:
-            return Try(target, pool, None) if pool.passthrough and CLIENTS_OWN not in asked else None
+            return Candidate(target, pool, None) if pool.passthrough and CLIENTS_OWN not in attempted else None
         excluded = self.excluded(target)
-        if wait := self.wait_for_seat(target, pool, excluded | self.avoided.get(target.provider, NOBODY)):
+        if wait := self.wait_for_binding(target, pool, excluded | self.avoided.get(target.provider, NOBODY)):
             return wait
-        key = self.choose(target, pool, excluded | asked)
-        return Try(target, pool, key) if key else None
+        key = self.choose(target, pool, excluded | attempted)
+        return Candidate(target, pool, key) if key else None
 
-    def again_at(self, target: Target) -> Try | None:
+    def again_at(self, target: Target) -> Candidate | None:
         """One more try at this provider, when no key of it is fresh; a key that others are preferred to only if there is no other."""
         pool = self.pools.get(target.provider)
         if pool is None or not self.can_repeat():
             return None
         tried = self.excluded(target)
         if not pool.keys:
-            return Try(target, pool, None) if pool.passthrough and CLIENTS_OWN not in tried else None
+            return Candidate(target, pool, None) if pool.passthrough and CLIENTS_OWN not in tried else None
         key = self.choose(target, pool, tried | self.avoided.get(target.provider, NOBODY)) or self.choose(
             target, pool, tried
         )
-        return Try(target, pool, key) if key else None
+        return Candidate(target, pool, key) if key else None
 
     def can_repeat(self) -> bool:
         """Whether one more failure leaves a try for every key that was not asked yet."""
@@ -205,10 +212,10 @@ class RetryState:
         pool = self.pools.get(target.provider)
         if pool is None or target.provider in self.gone:
             return 0
-        asked = self.asked.get(target.provider, NOBODY)
+        attempted = self.attempted.get(target.provider, NOBODY)
         if not pool.keys:
-            return int(pool.passthrough and CLIENTS_OWN not in asked)
-        return pool.count_ready(target.kind, self.clock(), self.excluded(target) | asked)
+            return int(pool.passthrough and CLIENTS_OWN not in attempted)
+        return pool.count_ready(target.kind, self.clock(), self.excluded(target) | attempted)
 
     def choose(self, target: Target, pool: Pool, exclude: frozenset[str]) -> Key | None:
         """The session's key, or the pool's choice. One request spends no more than one try on a probe while there are sure keys."""
@@ -217,18 +224,18 @@ class RetryState:
             return self.affinity.key(target, pool, exclude, now, self.random, probe=probe)
         return pool.choose(target.kind, now, exclude, self.random, probe=probe)
 
-    def denied(self) -> Try | None:
-        """A key not asked yet that rests for nothing but this model, when no other is back soon: the request that it was refused for may
-        have been another one, and otherwise the client hears it from the provider.
+    def denied(self) -> Candidate | None:
+        """A key not asked yet with a cooldown for nothing but this model, when no other is back soon: the request that it was refused for
+        may have been another one, and otherwise the client hears it from the provider.
         """
         if self.soonest(self.clock()) is not None:
             return None
         for target in sorted(self.targets, key=self.is_down):
             pool = None if target.provider in self.gone else self.pools.get(target.provider)
-            useless = self.excluded(target) | self.asked.get(target.provider, NOBODY)
+            useless = self.excluded(target) | self.attempted.get(target.provider, NOBODY)
             key = pool.choose_denied(target.kind, self.clock(), self.random, useless) if pool else None
             if pool and key:
-                return Try(target, pool, key)
+                return Candidate(target, pool, key)
         return None
 
     def excluded(self, target: Target) -> frozenset[str]:
@@ -247,17 +254,38 @@ class RetryState:
     def keep_to(self, target: Target, pool: Pool, key_id: str) -> None:
         """Only this key will do: it made what the request is about."""
         self.targets = (target,)
-        self.barred = {target.provider: frozenset(key.id for key in pool.keys if key.id != key_id)}
+        before = self.barred.get(target.provider, NOBODY)
+        self.barred = {target.provider: before | {key.id for key in pool.keys if key.id != key_id}}
+
+    # --- faults ---
+
+    def fault(self) -> Fault | None:
+        """What the next try meets."""
+        return self.faults(self.facts, self.attempts + 1) if self.faults else None
+
+    def apart(self, step: Candidate, fault: Fault | None) -> Candidate:
+        """The same try, once there was a fault with a pool of the request's own, which knows whether this one is real."""
+        if fault and not self.is_apart:
+            self.is_apart = True
+            providers = {target.provider for target in self.targets} & self.pools.keys()
+            self.pools = {provider: Shadow(self.pools[provider]) for provider in providers}
+            self.affinity = self.affinity and self.affinity.apart()
+        if not self.is_apart:
+            return step
+        pool = self.pools[step.target.provider]
+        assert isinstance(pool, Shadow)
+        pool.fault = fault
+        return replace(step, pool=pool)
 
     # --- what an outcome does ---
 
-    def began(self, step: Try) -> None:
+    def began(self, step: Candidate) -> None:
         """A try is under way."""
-        self.sent += 1
+        self.attempts += 1
         self.forced = None
-        add(self.asked, step)
+        add(self.attempted, step)
 
-    def found_out(self, step: Try) -> None:
+    def found_out(self, step: Candidate) -> None:
         """The key is of no use now, and everybody knows it. That counts only when this request had found it out before."""
         provider = step.target.provider
         if step.key_id in self.found.get(provider, NOBODY):
@@ -266,7 +294,7 @@ class RetryState:
             add(self.avoided, step)  # no session waits for it again
         add(self.found, step)
 
-    def uncertain(self, step: Try, *, pause: bool = True) -> None:
+    def uncertain(self, step: Candidate, *, pause: bool = True) -> None:
         """A try that says nothing certain of the key: others come first. Its provider suffers, unless it answers to other keys."""
         add(self.avoided, step)
         well = step.key is not None and step.pool.is_well(self.clock(), step.key)
@@ -278,18 +306,18 @@ class RetryState:
         if pause:
             self.pause = self.jitter(step)
 
-    def jitter(self, step: Try) -> float:
+    def jitter(self, step: Candidate) -> float:
         """The pause before a provider that failed is asked again, in seconds: full jitter, doubling with each failure of the same key."""
         key = step.target.provider, step.key_id
         times, self.failed[key] = self.failed[key], self.failed[key] + 1
         longest = FIRST_PAUSE if self.count_fresh(step.target) else FIRST_PAUSE * 2.0 ** min(times, 10)
         return self.random() * min(self.short_wait, longest)
 
-    def exclude(self, step: Try) -> None:
+    def exclude(self, step: Candidate) -> None:
         """Not this key again."""
         add(self.tried, step)
 
-    def leave_route(self, step: Try) -> None:
+    def leave_route(self, step: Candidate) -> None:
         """Something on the way stops the request: only keys that go out another way are of use at this provider."""
         way = step.key.proxy if step.key else None
         same = frozenset(key.id for key in step.pool.keys if key.proxy == way)
@@ -318,15 +346,15 @@ class RetryState:
         because = self.last.verdict if self.last else None
         return Wait(seconds, reason, because) if seconds >= LEAST_WAIT else None
 
-    def wait_for_seat(self, target: Target, pool: Pool, useless: frozenset[str]) -> Wait | None:
+    def wait_for_binding(self, target: Target, pool: Pool, useless: frozenset[str]) -> Wait | None:
         """The session's cache is warm and its key is back soon: a short wait costs less than filling another cache."""
         if self.affinity is None:
             return None
         own, seconds = self.affinity.wait(target, pool, useless, self.clock(), self.left())
-        wait = self.wait(seconds, "the session's key rests") if own else None
+        wait = self.wait(seconds, "the session's key has a cooldown") if own else None
         if wait:
             self.affinity.waited += wait.seconds
-            self.forced = Try(target, pool, own)
+            self.forced = Candidate(target, pool, own)
             add(self.waited_for, self.forced)
         return wait
 
@@ -338,7 +366,7 @@ class RetryState:
             return None
         self.pause = 0.0
         seconds = max(LEAST_WAIT, end - now) + CROWD * self.random()
-        return self.wait(min(self.left(), seconds), "all keys rest")
+        return self.wait(min(self.left(), seconds), "all keys have a cooldown")
 
     def soonest(self, now: float) -> float | None:
         """When the first key of a provider that is not down comes back, as far as that is known."""
@@ -353,7 +381,7 @@ class RetryState:
         """Whether a provider that failed can be asked again before that; the last try is not spent on it."""
         return self.struck() and self.pause < seconds and self.spent + 1 < self.limit
 
-    def another_round(self) -> Wait | Try | None:
+    def another_round(self) -> Wait | Candidate | None:
         """All keys had their turn: after a pause once more from the first provider."""
         if not self.struck():
             return None
@@ -362,6 +390,6 @@ class RetryState:
         return self.take_pause() or self.candidate() or self.wait_for_key()
 
 
-def add(table: Table, step: Try) -> None:
+def add(table: Table, step: Candidate) -> None:
     """Note a try's key, or the client's own credential, in a table."""
     table[step.target.provider] = table.get(step.target.provider, NOBODY) | {step.key_id}

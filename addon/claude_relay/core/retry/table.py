@@ -45,7 +45,7 @@ class AtEnd(StrEnum):
 
 
 class Meaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row of the table of verdicts."""
+    """One row of the table of verdicts. `remedy`: what a person can do; in it `{keys}` and `{doctor}` stand for these commands."""
 
     name: str
     cause: Cause
@@ -53,6 +53,7 @@ class Meaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     then: Then
     at_end: AtEnd
     means: str
+    remedy: str = ""
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

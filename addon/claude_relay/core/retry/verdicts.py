@@ -1,12 +1,12 @@
 """What an attempt's outcome means: the verdict table, applied.
 
 The table itself is `data/verdicts.json`, first fitting rule wins; this module reads an outcome so far that rules can be held against it.
-It must not know what happens next (that is `policy`) nor who rests for how long (that is `pool`).
+It must not know what happens next (that is `policy`) nor whose cooldown is how long (that is `pool`).
 
     judge(Outcome(status=429, headers={"retry-after": "5"}), facts, now=100.0)
         -> Verdict("rate_limited", Cause.KEY, cooldown_until=105.0, reason="429: retry-after")
 
-`cooldown_until` of a verdict: None: nobody rests; math.inf: out; later than now: so long as the provider said; exactly now: one, but
+`cooldown_until` of a verdict: None: no cooldown; math.inf: out; later than now: so long as the provider said; exactly now: one, but
 nobody said how long, so the pool decides.
 """
 

@@ -15,7 +15,7 @@ Shapes and paging: https://docs.claude.com/en/api/models-list, https://docs.clau
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
@@ -34,6 +34,8 @@ type Models = Mapping[str, Mapping[str, Any]]
 type Lists = Mapping[str, Models]
 """The lists of providers of Claude's format; of one that does not tell there is none."""
 NOBODYS: Lists = {}
+type Permits = Callable[[str, Sequence[Target]], bool]
+"""Whether a model is for who asks, by its name and where a message for it would go."""
 
 EPOCH = "1970-01-01T00:00:00Z"
 """The date of a model whose release date is not known; the Models API says it so too."""
@@ -100,7 +102,7 @@ def listers(config: ConfigLike, facts: Facts) -> tuple[str, ...]:
     )
 
 
-def to_be_asked(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> tuple[str, ...]:
+def providers_to_query(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> tuple[str, ...]:
     """The providers that must say themselves whether they have a model; () when that is known, or when none of Claude's format would be
     asked for it by this name. Raises RelayError 404 when no route takes it.
     """
@@ -113,13 +115,19 @@ def to_be_asked(config: ConfigLike, name: str, facts: Facts, lists: Lists) -> tu
 # -- what is in it
 
 
-def models(config: ConfigLike, facts: Facts = ANYBODY, lists: Lists = NOBODYS) -> list[dict[str, Any]]:
-    """Every model in the API's shape: the providers' own in their order, Claude's that are renamed, then the others as configured."""
+def models(
+    config: ConfigLike, facts: Facts = ANYBODY, lists: Lists = NOBODYS, permits: Permits | None = None
+) -> list[dict[str, Any]]:
+    """Every model in the API's shape: the providers' own in their order, Claude's that are renamed, then the others as configured.
+
+    permits  which of them are for who asks; None: all
+    """
     lists = {name: lists.get(name) or _builtin() for name in listers(config, facts)}
     listed = _merged(lists)
     own = (name for name in listed if _served(config, name, facts, lists))
     claude = (name for name in _renamed(config, lists) if _served(config, name, facts, lists))
-    return [_shape(name, listed) for name in dict.fromkeys((*own, *claude, *_written(config, facts)))]
+    names = dict.fromkeys((*own, *claude, *_written(config, facts)))
+    return [_shape(name, listed) for name in names if permits is None or permits(name, _route(config, name, facts))]
 
 
 def models_answer(
@@ -130,6 +138,7 @@ def models_answer(
     limit: int = PAGE,
     after_id: str | None = None,
     before_id: str | None = None,
+    permits: Permits | None = None,
 ) -> dict[str, Any]:
     """One page of the list. `limit`: at least 1.
 
@@ -137,13 +146,13 @@ def models_answer(
     """
     if after_id and before_id:
         raise RelayError(400, "after_id, before_id: only one of them can be given", final=True)
-    every = models(config, facts, lists)
+    every = models(config, facts, lists, permits)
     if after_id:
-        rest = every[_place("after_id", after_id, every) + 1 :]
-        page, more = rest[:limit], len(rest) > limit
+        others = every[_place("after_id", after_id, every) + 1 :]
+        page, more = others[:limit], len(others) > limit
     elif before_id:
-        rest = every[: _place("before_id", before_id, every)]
-        page, more = rest[-limit:], len(rest) > limit
+        others = every[: _place("before_id", before_id, every)]
+        page, more = others[-limit:], len(others) > limit
     else:
         page, more = every[:limit], len(every) > limit
     ids = [model["id"] for model in page]
@@ -155,9 +164,15 @@ def models_answer(
     }
 
 
-def model_answer(config: ConfigLike, name: str, facts: Facts = ANYBODY, lists: Lists = NOBODYS) -> dict[str, Any]:
-    """One model in the API's shape, listed or not, as long as a route takes it. Raises RelayError 404 when none does."""
-    _targets(config, name, facts)
+def model_answer(
+    config: ConfigLike, name: str, facts: Facts = ANYBODY, lists: Lists = NOBODYS, permits: Permits | None = None
+) -> dict[str, Any]:
+    """One model in the API's shape, listed or not, as long as a route takes it. Raises RelayError 404 when none does, or it is not for who
+    asks.
+    """
+    targets = _targets(config, name, facts)
+    if permits is not None and not permits(name, targets):
+        raise RelayError(404, f"model: {name[:100]}", final=True)
     return _shape(name, _merged(lists))
 
 
@@ -180,8 +195,8 @@ def _merged(lists: Lists) -> Models:
 
 def _renamed(config: ConfigLike, lists: Lists) -> Iterator[str]:
     """Claude's models that only a new name makes available: no provider that lists Claude's models would know them by their own."""
-    telling = [provider for provider, own in lists.items() if any(FAMILY in name.lower() for name in own)]
-    return (name for name in known() if all(_renames(config, provider, name) for provider in telling))
+    listing = [provider for provider, own in lists.items() if any(FAMILY in name.lower() for name in own)]
+    return (name for name in known() if all(_renames(config, provider, name) for provider in listing))
 
 
 def _written(config: ConfigLike, facts: Facts) -> Iterator[str]:
@@ -241,7 +256,7 @@ def _place(parameter: str, name: str, every: list[dict[str, Any]]) -> int:
 
 def _shape(name: str, listed: Models) -> dict[str, Any]:
     """As it was listed, with what Claude's clients expect of a model where that is missing."""
-    told = listed.get(name)
+    entry = listed.get(name)
     model = known().get(name)
     shape: dict[str, Any] = {
         "type": "model",
@@ -249,4 +264,4 @@ def _shape(name: str, listed: Models) -> dict[str, Any]:
         "display_name": model.display_name if model else name,
         "created_at": model.created_at if model else EPOCH,
     }
-    return {**shape, **told} if told is not None else shape | {"lifecycle": "active"}
+    return {**shape, **entry} if entry is not None else shape | {"lifecycle": "active"}

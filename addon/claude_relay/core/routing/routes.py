@@ -45,6 +45,10 @@ class MatchLike(Protocol):
 
     @property
     def client(self) -> str | None:
+        """A glob of the name of the client whose key it came with."""
+
+    @property
+    def program(self) -> str | None:
         """A glob of the client's program."""
 
     @property
@@ -107,7 +111,10 @@ def route(
 
 def matches(match: MatchLike, facts: Facts) -> bool:
     """Whether a request fits."""
-    return all(check(match, facts) for check in CHECKS)
+    for check in CHECKS:  # noqa: SIM110 - a generator here costs as much as the checks, for each rule and request
+        if not check(match, facts):
+            return False
+    return True
 
 
 def matches_but_model(match: MatchLike, facts: Facts) -> bool:
@@ -130,7 +137,7 @@ def _model_fits(match: MatchLike, facts: Facts) -> bool:
 
 
 def _headers_fit(match: MatchLike, facts: Facts) -> bool:
-    return all(
+    return not match.header or all(
         (value := facts.headers.get(name.lower())) is not None and fnmatchcase(value, glob)
         for name, glob in match.header.items()
     )
@@ -142,6 +149,7 @@ CHECKS: tuple[Callable[[MatchLike, Facts], bool], ...] = (
     lambda match, facts: match.tools is None or (match.tools is facts.tools and not facts.unread),
     lambda match, facts: match.thinking is None or (match.thinking is facts.thinking and not facts.unread),
     lambda match, facts: match.client is None or fits(match.client, facts.client),
+    lambda match, facts: match.program is None or fits(match.program, facts.program),
     lambda match, facts: (
         match.min_input_tokens is None or (match.min_input_tokens <= facts.input_estimate and not facts.unread)
     ),

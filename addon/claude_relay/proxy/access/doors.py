@@ -1,12 +1,13 @@
 """Who is let in, for flows: strangers, circles, the relay's own listeners, web pages, wrong names. The rules are core/visitors'.
 
-    entrance(flow, config, headers)        a request to an intercepted host: may keys be lent, and why it is refused if it is
-    passage(flow, config, headers)         one that is merely forwarded, or a CONNECT: why it is refused if it is
+    entrance(flow, config, headers)        a request to an intercepted host: is it of this machine, and why it is refused if it is
+    is_visit(flow, config, headers)        somebody looks at the proxy's own address with a browser
+    passage(flow, runtime, headers, clients)    one that is merely forwarded, or a CONNECT: why it is refused if it is
     astray(flow, claims)                   one to be forwarded: why it is refused if it means an intercepted host, but leads elsewhere
     connecting(data, panel)                a connection is about to be opened
     connected(data, panel)                 it is open, and nothing has been sent
 
-A refusal is counted and told here, once. Peers on other machines get nothing at the proxy; at the base URL no key. Must not know attempts.
+A refusal is counted and told here, once. Who asks, and who of those is served, is `identity`'s. Must not know attempts.
 """
 
 from __future__ import annotations
@@ -21,16 +22,31 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from claude_relay.core.config import Address, Config
+from claude_relay.core.endpoints import Page, own_page
 from claude_relay.core.errors import RelayError
-from claude_relay.core.visitors import FORWARDING, comes_from_here, host_of, is_meant, is_same, networks, page_behind
+from claude_relay.core.visitors import (
+    FORWARDING,
+    comes_from_here,
+    host_of,
+    is_browsing,
+    is_meant,
+    is_same,
+    networks,
+    page_before,
+    page_behind,
+)
 from claude_relay.proxy.common.rejections import Reason, rejected
 from claude_relay.proxy.messages.wire import names_in
+from claude_relay.proxy.running.clients import KnownClients
 
 from . import trail
+from .identity import at_proxy
+from .origin import origin_of
 from .own_listeners import is_here, leads_here
 
 STRANGER: Final = (
-    "The relay serves programs on its own machine only: to others it lends no key, opens no tunnel, forwards nothing."
+    "SOCKS does not say whose client it is: the relay serves programs on its own machine by it, where clients need no key. "
+    "Others use the HTTP proxy or the base URL, with a client key."
 )
 OWN: Final = (
     "This address is one of the relay's own listeners, which cannot be reached through the relay. Use it directly."
@@ -43,7 +59,7 @@ LOOP: Final = "This request has come through this relay before: it goes in a cir
 
 
 def entrance(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) -> tuple[bool, RelayError | None]:
-    """Whether the pool's keys may be lent to who sends a request to an intercepted host, and why it gets nothing, if so.
+    """Whether a request to an intercepted host comes from this machine, and why it gets nothing at all, if so.
 
     headers  the request's, names in lower case
     """
@@ -51,28 +67,42 @@ def entrance(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) ->
     if trail.came_round(client, headers.get(trail.NAME)):
         return False, circle(client)
     reverse = isinstance(client.proxy_mode, ReverseMode)
-    if not reverse and not local:
-        return False, stranger(client)
     names = names_in(flow.request)
     host, port = flow.request.data.host, flow.request.data.port
     meant = [is_own_name(name, client, config) if reverse else is_same(name, host, port) for name in names]
     if not meant or not all(meant):
         rejected(Reason.WEB_PAGE, "a request was refused: its Host is none of this listener's names")
         return False, RelayError(403, wrong_name(reverse), final=True)
-    if (page := page_behind(headers, listen.cors)) is not None:
+    if reverse and listen.sign_in and own_page(flow.request.path) is Page.DEVICE:
+        page = page_before(flow.request.method, headers, origin_of(flow, config))
+    else:
+        page = page_behind(headers, listen.cors)
+    if page is not None:
         rejected(Reason.WEB_PAGE, "a request of %s was refused", page)
         why = f"Requests of {page} may not use this relay. List the page's origin under listen.cors in relay.yaml."
         return False, RelayError(403, why, final=True)
     return local, None
 
 
-async def passage(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) -> RelayError | None:
-    """Why a request to a host that is not intercepted goes nowhere, or a tunnel is not opened."""
-    client = flow.client_conn
+async def is_visit(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) -> bool:
+    """Whether a person of this machine has opened the proxy's own address in a browser, which takes it for a site."""
+    request = flow.request
+    if not is_browsing(request.method, request.path, headers) or page_behind(headers) is not None:
+        return False
+    if trail.NAME in headers or not is_local(flow, config, headers):
+        return False
+    return await leads_here((request.data.host, request.data.port), config.listen.panel)
+
+
+async def passage(
+    flow: http.HTTPFlow, config: Config, headers: Mapping[str, str], clients: KnownClients | None, *, intercepted: bool
+) -> RelayError | None:
+    """Why a request to a host that is not intercepted goes nowhere, or a tunnel is not opened. `intercepted`: the tunnel's host is."""
+    client, local = flow.client_conn, is_local(flow, config, headers)
     if trail.came_round(client, headers.get(trail.NAME)):
         return circle(client)
-    if not is_local(flow, config, headers):
-        return stranger(client)
+    if error := await at_proxy(flow, config, headers, clients, local=local, intercepted=intercepted):
+        return error
     place = (flow.request.data.host, flow.request.data.port)
     if await leads_here(place, config.listen.panel):
         rejected(Reason.OWN_LISTENER, "a request through the relay to its own listener %s:%d was refused", *place)
@@ -90,7 +120,9 @@ def astray(flow: http.HTTPFlow, claims: Callable[[str, int], bool]) -> RelayErro
 
 
 def is_local(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from a program on this machine."""
+    """Whether a request comes from a program on this machine, or is a recorded one that a person sends again."""
+    if flow.is_replay is not None:
+        return True
     peer = flow.client_conn.peername
     if peer is None:
         return False
@@ -118,8 +150,8 @@ def wrong_name(reverse: bool) -> str:
 
 
 def stranger(client: Client) -> RelayError:
-    """Somebody on another machine wants something."""
-    rejected(Reason.STRANGER, "a request from another machine was refused (%s)", (client.peername or ("?",))[0])
+    """Somebody connects by SOCKS who has no way to say who it is."""
+    rejected(Reason.STRANGER, "a SOCKS connection was refused (it came from %s)", (client.peername or ("?",))[0])
     return RelayError(403, STRANGER, final=True)
 
 

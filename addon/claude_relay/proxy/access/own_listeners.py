@@ -1,4 +1,4 @@
-"""Whether a connection would lead to this relay itself: a key would be lent to whoever can reach the proxy, or a request go round for ever.
+"""Whether a connection would lead to this relay itself: a key would go to whoever can reach the proxy, or a request go round for ever.
 
     await leads_here(("localhost", 8082), panel)     before connecting: every address that the name has is judged
     is_here(server.peername, panel)                  after it, before a byte is sent: names may lead elsewhere the second time

@@ -2,10 +2,10 @@
 
     targets = await admitted(relayed, reporting, targets)   those that may be paid, or BudgetError
     follow(relayed, attempt)                          an attempt begins: reserved where it goes, or BudgetError
-    over(relayed)                                     however it ended, after its cost was counted
     unfetched = Unfetched()                           batches that were made, and whose cost is not known yet
 
-While its answer runs, `Relayed.meter_chunk` has the reservation topped up. It must not know what budgets there are.
+While its answer runs, `Relayed.meter_chunk` has the reservation topped up; `Relayed.release_reserve` ends it when its cost is counted.
+It must not know what budgets there are.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
 from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.decode import Decoder
 from claude_relay.core.bodies.resources import made
+from claude_relay.core.clients.permitting import permits_provider
 from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Target
 from claude_relay.core.routing.routes import model_at
 from claude_relay.proxy.common.process import in_thread
@@ -48,10 +49,13 @@ def makes_batch(relayed: Relayed) -> bool:
 
 async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple[Target, ...]) -> tuple[Target, ...]:
     """Those of the providers that the budgets let pay. Raises BudgetError when none is left."""
-    if reporting is None or not reporting.budgets.reserves:
+    spendings = relayed.admission.spendings if relayed.admission is not None else ()
+    if reporting is None or not (reporting.budgets.reserves or spendings):
         return targets
-    need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await _need_of_batch(relayed)
-    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at)
+    need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await need_of_new_batch(relayed)
+    if relayed.admission is not None and spendings:
+        relayed.purse = reporting.purse(spendings, relayed.admission.limiter.contact)
+    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, relayed.purse)
     weakref.finalize(relayed, reserve.release).atexit = False  # should its end never be heard of
     runtime, facts = relayed.runtime, relayed.facts
     providers, formats = runtime.config.providers, runtime.formats
@@ -59,12 +63,17 @@ async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple
         targets,
         time.time(),
         lambda name: model_at(providers[name], facts.model),
-        reserve.asks,
-        lambda name: name in providers and (facts.endpoint is Endpoint.MESSAGES or name not in formats),
+        reserve.costs,
+        lambda name: (
+            name in providers
+            and permits_provider(relayed.client, name)
+            and (facts.endpoint is Endpoint.MESSAGES or name not in formats)
+        ),
     )
 
 
-async def _need_of_batch(relayed: Relayed) -> Need:
+async def need_of_new_batch(relayed: Relayed) -> Need:
+    """What a batch that the request makes may use."""
     if (body := relayed.body) is None:
         packed = (relayed.pristine.content if relayed.pristine is not None else None) or b""
         return await in_thread(_read_batch, packed, relayed.facts.headers.get("content-encoding", ""))
@@ -77,21 +86,15 @@ def _read_batch(packed: bytes, encoding: str) -> Need:
 
 
 def follow(relayed: Relayed, attempt: Attempt) -> None:
-    """An attempt is about to begin. Raises BudgetError when it may not be paid for.
+    """An attempt is about to begin. Raises BudgetError, or ClientLimitError, when it may not be paid for.
 
     What the attempt before has used stays reserved until the request is over and it is counted.
     """
     if relayed.reserve is None:
         return
-    before = relayed.tries[-1] if relayed.tries else None
+    before = relayed.attempts[-1] if relayed.attempts else None
     priced = price(relayed, before, by_now(relayed, before)) if before is not None else None
     relayed.reserve.move(attempt.provider, attempt.model, priced.usd if priced is not None else 0.0)
-
-
-def over(relayed: Relayed) -> None:
-    """The request is over, and what it cost is counted. A second time does nothing."""
-    if relayed.reserve is not None:
-        relayed.reserve.release()
 
 
 class Unfetched:
@@ -102,19 +105,28 @@ class Unfetched:
         self._most = most
         self._reserves: dict[str, Reserve] = {}
 
-    def made(self, relayed: Relayed) -> None:
-        """A request is over; if it has made a batch, what that may cost stays reserved."""
-        if relayed.reserve is None or not makes_batch(relayed) or not isinstance(relayed.conclusion, Accepted):
+    def settled(self, relayed: Relayed) -> None:
+        """A request is over: of a batch that it has made, or whose results it has fetched, something stays reserved or is not any more."""
+        self._made(relayed)
+        self._fetched(relayed)
+
+    def _made(self, relayed: Relayed) -> None:
+        """If it has made a batch, what that may cost stays reserved."""
+        if relayed.reserve is None or not makes_batch(relayed) or not isinstance(relayed.step, Accepted):
             return
-        encoding = relayed.response_headers.get("content-encoding", "")
-        for name in made(Decoder(encoding).feed(b"".join(relayed.brought or ()))):
+        encoding = relayed.incoming.encoding
+        for name in made(Decoder(encoding).feed(b"".join(relayed.outgoing.brought or ()))):
             relayed.reserve.keep()
             self._reserves[name] = relayed.reserve
         while len(self._reserves) > self._most:
             self._reserves.pop(next(iter(self._reserves))).settle()
 
-    def fetched(self, relayed: Relayed) -> None:
-        """A request is over; if it has fetched the results of a batch to their end, what these cost is counted."""
+    def _fetched(self, relayed: Relayed) -> None:
+        """If it has fetched the results of a batch to their end, what these cost is counted."""
         batch = relayed.batch
-        if batch in self._reserves and isinstance(relayed.meter, BatchMeter) and relayed.meter.complete:
+        if (
+            batch in self._reserves
+            and isinstance(relayed.outgoing.meter, BatchMeter)
+            and relayed.outgoing.meter.complete
+        ):
             self._reserves.pop(batch).settle()

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 from mitmproxy import http
 from mitmproxy.log import ALERT
 
 from claude_relay.core.errors import RelayError, error_object
 from claude_relay.proxy.common.loops import errand
-from claude_relay.proxy.request.relayed import json_bytes
 from claude_relay.proxy.stream.client_connections import Connections
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ POLL = 0.05
 """Seconds between two looks whether requests still run."""
 LISTENERS = 1.0
 """Seconds that mitmproxy may take to let go of its ports."""
+READING = 0.5
+"""Seconds that reading what had arrived may take: who had sent a request before the end is told of it."""
 CUTTING = 3.0
 """Seconds that requests which were told to end may take: their rows are written, for which the ledger waits up to 2 s."""
 LEAVING = 1.0
@@ -42,7 +44,8 @@ class EndingError(RelayError):
 
     def claude_body(self, request_id: str) -> bytes:
         """The answer's body in Claude's error shape."""
-        return json_bytes(error_object(502, self.message, request_id))
+        body: bytes = msgspec.json.encode(error_object(502, self.message, request_id))
+        return body
 
 
 class Ending:
@@ -74,9 +77,9 @@ class Ending:
 
     def shutdown(self) -> None:
         """In the place of the master's; from any thread."""
-        self._master.event_loop.call_soon_threadsafe(self.ask)
+        self._master.event_loop.call_soon_threadsafe(self.request_end)
 
-    def ask(self) -> None:
+    def request_end(self) -> None:
         """Somebody wants the relay to end. On the event loop."""
         if not self.begun:
             self.begun = True
@@ -90,8 +93,11 @@ class Ending:
         try:
             self._begins()
             self._connections.close_after_answers()
-            self._connections.close_idle()
+            await self._connections.read(
+                READING
+            )  # before the ports close: asyncio drops what it has just accepted of a closed one
             await self._stop_listening()
+            self._connections.close_idle()
             await self._let_end(self._seconds())
             await self._connections.flush(LEAVING)
         finally:
@@ -128,7 +134,7 @@ class Ending:
     async def _cut(self) -> None:
         """Again and again: a request whose hook runs can only be told when that is over."""
         until = time.monotonic() + CUTTING
-        while await self._connections.cut(ending_error) and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
+        while await self._connections.cut(lambda flow, _: ending_error(flow)) and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
 
     def _leave(self) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 
 from claude_relay.proxy.common.loops import Complaints
 from claude_relay.proxy.request.relayed import Relayed
+from claude_relay.proxy.running.clients import KnownClients
 from claude_relay.proxy.running.stored import Stored
 from claude_relay.proxy.watch.reporting import Reporting
 from claude_relay.store.ledger.ledger import Ledger
@@ -23,11 +24,12 @@ PATIENCE = 10.0
 """Seconds that a start may take before requests are decided with what is there."""
 
 
-async def load(ledger: Ledger, stored: Stored, reporting: Reporting) -> None:
+async def load(ledger: Ledger, stored: Stored, reporting: Reporting, clients: KnownClients) -> None:
     """Take over what is stored. What fails is said, and the relay goes on with what it has."""
     for what, part in (
         ("opening the ledger", partial(asyncio.to_thread, ledger.open)),
         ("loading stored keys, cooldowns and sessions", stored.start),
+        ("loading clients", clients.start),
         ("starting metrics, budgets and notices", reporting.start),
     ):
         try:

@@ -32,8 +32,8 @@ from pydantic import SecretStr
 
 from claude_relay.core.config import Address, Config
 from claude_relay.core.config.listening import routed
-from claude_relay.core.config.locate import ADDON, is_checkout
 from claude_relay.core.exchange import Key
+from claude_relay.core.installation import ADDON, is_checkout
 from claude_relay.core.keys.status import KeyState
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop
@@ -100,14 +100,14 @@ class Presence:
         self.id, self.started_at = secrets.token_hex(8), time.time()
         self.complaint = ""
         self.described: tuple[Mapping[str, PoolSight], str] = {}, "{}"
-        self.loop = Loop("telling that this relay runs", self.tell, lambda: INTERVAL, at_once=True)
+        self.loop = Loop("reporting that this relay runs", self.report, lambda: INTERVAL, at_once=True)
         self.thread = ThreadPoolExecutor(1, "relay-presence")
 
     def start(self) -> None:
         """Begin to tell; needs a running loop."""
         self.loop.start()
 
-    async def tell(self) -> None:
+    async def report(self) -> None:
         """One row."""
         try:
             sight = await self.look()

@@ -1,6 +1,6 @@
 """relay.yaml, read again when it changes.
 
-A broken edit keeps the last good configuration and says so loudly. The file is looked at twice a second, off the event loop, and read
+A broken edit keeps the last good configuration, with a warning. The file is looked at twice a second, off the event loop, and read
 when two looks have found the same: many editors empty a file before they write it. A file that was emptied or cut off, or is gone, changes
 nothing.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from mitmproxy import exceptions
 from mitmproxy.log import ALERT
 
-from claude_relay.core.config import Config, ConfigError, Problem, parse, running
+from claude_relay.core.config import Config, ConfigError, ConfigProblem, parse, running
 from claude_relay.core.config.yaml import read as read_yaml
 from claude_relay.proxy.common.loops import Loop
 from claude_relay.proxy.log.folding import EACH
@@ -83,10 +83,10 @@ def is_cut_off(text: bytes, before: bytes, *, serves: bool) -> bool:
 
     A person may well take away the last lines; `serves`: then providers and routes are still the same.
     """
-    rest = before[len(text) :]
-    if not rest or not before.startswith(text):
+    tail = before[len(text) :]
+    if not tail or not before.startswith(text):
         return False
-    whole_lines = text.endswith(b"\n") or rest.startswith((b"\n", b"\r\n"))
+    whole_lines = text.endswith(b"\n") or tail.startswith((b"\n", b"\r\n"))
     return not (whole_lines and serves)
 
 
@@ -101,7 +101,7 @@ def is_special(path: Path) -> bool:
 
 def refused(path: Path, what: str) -> ConfigError:
     """A problem of the whole file."""
-    return ConfigError([Problem(str(path), None, "", what)])
+    return ConfigError([ConfigProblem(str(path), None, "", what)])
 
 
 def stamp(path: Path) -> Stamp:

@@ -8,7 +8,8 @@
     [08:00:35] out of files … 6,652 more like this in 8 s
 
 The first of its kind is written at once, and so are the first few that differ in more than numbers. Alike are lines of one logger, level
-and message (arguments aside) with an exception from one place, within WINDOW seconds. Never folded are lines below a warning, which tell of
+and message (arguments aside) with an exception from one place, within WINDOW seconds; what a line is `about` counts in the place of its
+arguments. Never folded are lines below a warning, which tell of
 ordinary life, and those that answer what a person does: `logger.warning("…", extra=EACH)`. It must not know what is said.
 """
 
@@ -28,6 +29,13 @@ from claude_relay.proxy.common.loops import place_of
 WINDOW: Final = 10.0
 EACH: Final = {"each": True}
 """For a line that is written each time."""
+
+
+def about(what: str) -> dict[str, str]:
+    """For a line about one of several things: lines about another one differ from it, even if only by a number, and others are alike."""
+    return {"about": what}
+
+
 DIFFERENT: Final = 5
 """Lines of one kind that are written because their arguments differ: of several things each is told, a flood of them is not."""
 KINDS: Final = 1000
@@ -50,7 +58,7 @@ class Seen:
     text: str
     since: float
     last: float
-    told: set[str]
+    texts: set[str]
     more: int = 0
 
 
@@ -78,7 +86,7 @@ class Folding:
         """Every line is written again, and what was counted is told."""
         if not self._installed:
             return
-        self._tell(self._taken(math.inf))
+        self._report(self._taken(math.inf))
         self._installed, logging.Logger.handle = False, _plain  # type: ignore[method-assign]
         if self._timer is not None:
             self._timer.cancel()
@@ -89,8 +97,8 @@ class Folding:
         with self._lock:
             seen = self._seen.get(kind)
             if seen is not None and now - seen.since < self._window:
-                if len(seen.told) < DIFFERENT and (text := without_numbers(told_by(record))) not in seen.told:
-                    seen.told.add(text)
+                if len(seen.texts) < DIFFERENT and (text := compared(record)) not in seen.texts:
+                    seen.texts.add(text)
                     return True
                 seen.more += 1
                 seen.last = now
@@ -100,8 +108,8 @@ class Folding:
         over = self._taken(now - self._window)
         with self._lock:
             if len(self._seen) < KINDS:
-                self._seen[kind] = Seen(text_of(record), now, now, {without_numbers(told_by(record))})
-        self._tell(over)
+                self._seen[kind] = Seen(text_of(record), now, now, {compared(record)})
+        self._report(over)
         return True
 
     def _begin_timer(self, seconds: float) -> None:
@@ -117,7 +125,7 @@ class Folding:
             self._timer = None
             if waiting := [seen.since for seen in self._seen.values() if seen.more]:
                 self._begin_timer(min(waiting) + self._window - time.monotonic())
-        self._tell(over)
+        self._report(over)
 
     def _taken(self, before: float) -> list[tuple[Kind, Seen]]:
         """The kinds that began before this monotonic time."""
@@ -127,7 +135,7 @@ class Folding:
                 del self._seen[kind]
         return over
 
-    def _tell(self, over: list[tuple[Kind, Seen]]) -> None:
+    def _report(self, over: list[tuple[Kind, Seen]]) -> None:
         for (name, level, *_), seen in over:
             if not seen.more or not self._installed:
                 continue
@@ -152,7 +160,13 @@ def without_numbers(text: str) -> str:
     return _NUMBER.sub("#", text)
 
 
-def told_by(record: logging.LogRecord) -> str:
+def compared(record: logging.LogRecord) -> str:
+    """What tells a line from others of its kind."""
+    thing = getattr(record, "about", None)
+    return thing if isinstance(thing, str) else without_numbers(message_of(record))
+
+
+def message_of(record: logging.LogRecord) -> str:
     """Its message, as far as it is compared."""
     try:
         return record.getMessage()[: 10 * SHOWN]
@@ -162,4 +176,4 @@ def told_by(record: logging.LogRecord) -> str:
 
 def text_of(record: logging.LogRecord) -> str:
     """The first line of its message."""
-    return (told_by(record).splitlines() or [""])[0][:SHOWN]
+    return (message_of(record).splitlines() or [""])[0][:SHOWN]

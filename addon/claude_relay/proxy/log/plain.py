@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mitmproxy.utils import strutils
 
+from claude_relay.core.clients.offers import without_own
 from claude_relay.core.config import OutboundProxy, WayOut, way_to
+from claude_relay.core.printable import harmless
 from claude_relay.core.secrets import Matcher, Secret
-from claude_relay.core.terminal import harmless
 from claude_relay.store.vault.secret import VARIABLE
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 QUOTING: Final = "mitmproxy.proxy."
 """Loggers whose lines quote what came over a connection."""
 QUOTED: Final = re.compile(r"""(?:bytearray\()?\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)?""", re.DOTALL)
-SENT_ALONG: Final = (
+TELEMETRY_HEADERS: Final = (
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
     "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
@@ -73,9 +74,9 @@ def learn_of_client(secrets: Sequence[Secret]) -> None:
     _known.add(fresh)
 
 
-def told(text: str) -> str:
+def cleaned(text: str) -> str:
     """The text as it may be shown."""
-    return harmless(_known.clean_text(text))
+    return harmless(without_own(_known.clean_text(text)))
 
 
 def unquoted(text: str) -> str:
@@ -90,7 +91,8 @@ def record(*args: Any, **more: Any) -> logging.LogRecord:
         message = made.getMessage()
     except Exception:
         return made  # whoever writes it says what is wrong with it
-    shown = told(unquoted(message) if made.name.startswith(QUOTING) else message)
+    quotes = (made.name or "").startswith(QUOTING)  # `logging.makeLogRecord` names it later
+    shown = cleaned(unquoted(message) if quotes else message)
     if shown != message:
         made.msg, made.args = shown, ()
     return made
@@ -106,11 +108,11 @@ def secrets_of(runtime: Runtime, environ: Mapping[str, str]) -> Iterator[Secret]
                 yield from _of_proxy(_parsed(key.proxy))
     for proxy in (*runtime.way.proxies, *(provider.proxy for provider in config.providers.values())):
         yield from _of_proxy(proxy)
-    for told in (config.notices.webhook, config.notices.secret):
-        if told is not None:
-            yield told.get_secret_value().encode(), b"relay:notices"
+    for setting in (config.notices.webhook, config.notices.secret):
+        if setting is not None:
+            yield setting.get_secret_value().encode(), b"relay:notices"
     yield environ.get(VARIABLE, "").encode("utf-8", "replace"), b"relay:vault"
-    for variable in SENT_ALONG:
+    for variable in TELEMETRY_HEADERS:
         for pair in environ.get(variable, "").split(","):
             yield pair.partition("=")[2].strip().encode("utf-8", "replace"), b"relay:telemetry"
 
@@ -132,7 +134,7 @@ def _size(found: re.Match[str]) -> str:
 
 
 def _format_exception(self: logging.Formatter, info: Any) -> str:
-    return told(FORMAT_EXCEPTION(self, info))
+    return cleaned(FORMAT_EXCEPTION(self, info))
 
 
 def _escape(text: str, keep_spacing: bool = True) -> str:

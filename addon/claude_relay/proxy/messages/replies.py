@@ -11,7 +11,6 @@ import msgspec
 from mitmproxy import http
 
 from claude_relay.core.bodies.lenient import BAD_JSON
-from claude_relay.core.endpoints import Page
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Outcome
 from claude_relay.core.formats.error_text import read_problem
@@ -102,23 +101,11 @@ def estimate_answer(tokens: int, request_id: str) -> http.Response:
     return http.Response.make(200, body, {"content-type": JSON, "request-id": request_id})
 
 
-def own_answer(page: Page, method: str, request_id: str) -> http.Response:
-    """A page of the relay's own at its base URL. Raises RelayError for one that is not there, and for what it cannot be asked."""
-    if page is not Page.HEALTH:
-        raise RelayError(
-            404, "This path is the relay's own, and there is nothing at it; it is not sent on.", final=True
-        )
-    if method not in ("GET", "HEAD"):
-        raise RelayError(405, "This path answers GET and HEAD only.", final=True, headers={"allow": "GET, HEAD"})
-    headers = {"content-type": JSON, "cache-control": "no-store", "request-id": request_id}
-    return http.Response.make(200, msgspec.json.encode({"ok": True}), headers)
-
-
-def preflight(origin: str, allowed: tuple[str, ...], asked: str) -> http.Response:
+def preflight(origin: str, allowed: tuple[str, ...], requested: str) -> http.Response:
     """The answer to a browser that asks whether a page may call the API through the base URL."""
     headers = {
         "access-control-allow-methods": "GET, POST, DELETE, OPTIONS",
-        "access-control-allow-headers": asked
+        "access-control-allow-headers": requested
         or "content-type, x-api-key, authorization, anthropic-version, anthropic-beta",
         "access-control-max-age": "600",
     }
@@ -129,5 +116,5 @@ def cors_headers(origin: str, allowed: tuple[str, ...]) -> dict[str, str]:
     """Headers that let a page of a listed origin read an answer; none for others."""
     if origin not in allowed:
         return {}
-    exposed = "request-id, retry-after, x-relay-provider, x-relay-key, x-relay-attempts, x-relay-model"
+    exposed = "request-id, retry-after, x-relay-request, x-relay-provider, x-relay-key, x-relay-attempts, x-relay-model"
     return {"access-control-allow-origin": origin, "vary": "Origin", "access-control-expose-headers": exposed}

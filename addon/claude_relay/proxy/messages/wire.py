@@ -7,12 +7,14 @@ credential passes through.
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Set
 from dataclasses import dataclass, field
 
 from mitmproxy import http
 
+from claude_relay.core.clients.offers import has_own, holds_own
 from claude_relay.core.config import Auth, OutboundProxy, Provider, WayOut, way_to
 from claude_relay.core.endpoints import normalise_path
 
@@ -24,10 +26,12 @@ MASKED = CREDENTIALS | {b"cookie", b"proxy-authorization"}
 """Headers that no flow may show."""
 MARK = b"sk-ant-"
 """What keys and tokens of Anthropic's begin with: no flow shows a field with one either, whatever its name."""
-NOT_SENT = frozenset({b"expect", b"proxy-connection", b"proxy-authorization"})
+NOT_FORWARDED = frozenset({b"expect", b"proxy-connection", b"proxy-authorization"})
 """The relay has the whole body before it sends any: nobody need be asked (`Expect`) whether to go on."""
-TELL_LENGTH = frozenset({b"content-length", b"transfer-encoding"})
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 CLIENT_ALIAS = b"relay:client"
+ALIAS = re.compile(rb"(?:^|[ =])relay:", re.IGNORECASE)
+"""Where a recorded request had a key: a value with one is no credential, whoever sends it."""
 PLACEHOLDER = b"placeholder"
 
 
@@ -95,12 +99,22 @@ def replica[T: http.MessageData](data: T) -> T:
     return new
 
 
+def duplicate(request: http.Request) -> http.Request:
+    """A request of its own with the same content."""
+    copied = http.Request.__new__(http.Request)
+    copied.data = replica(request.data)
+    copied.data.headers = headers_of(request.data.headers.fields)
+    return copied
+
+
 class OwnRequest(http.Request):
     """A request that the relay may change. `names`: what it named as its host when it came, in its target and in its `Host`; mitmproxy
-    writes others in their place. None at all of one with several `Host`s: nobody could tell who is meant.
+    writes others in their place. None at all of one with several `Host`s: nobody could tell who is meant. `said_to_proxy`: the credential
+    of a CONNECT, which its flow does not show.
     """
 
     names: tuple[bytes, ...] = ()
+    said_to_proxy: bytes = b""
 
 
 def own_request(request: http.Request) -> OwnRequest:
@@ -132,7 +146,7 @@ def own_response(response: http.Response) -> http.Response:
 
 def length_of(fields: Fields, content: bytes | None) -> Fields:
     """The length of a body that says nothing of it: HTTP/2 needs none, an HTTP/1 upstream could not find the body's end."""
-    if not content or not TELL_LENGTH.isdisjoint([name.lower() for name, _ in fields]):
+    if not content or not FRAMING.isdisjoint([name.lower() for name, _ in fields]):
         return ()
     return ((b"content-length", str(len(content)).encode()),)
 
@@ -174,28 +188,31 @@ class Upstream:
 def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signature, bool]:
     """Take the client's credentials out of the flow, and all that is for this hop only.
 
-    The signature puts the credentials back on the wire, placeholders excepted.
-    The second value is True when the client has nothing but a placeholder. `host`: what the Host header should have said.
+    The signature puts the credentials back on the wire, except placeholders and keys of the relay's own.
+    The second value is True when the client has nothing but these. `host`: what the Host header should have said.
     """
     real: list[tuple[bytes, bytes]] = []
     shown: list[tuple[bytes, bytes]] = []
     placeholders: list[int] = []
     has_credential = False
     for header in onward(request.data.headers.fields):
-        lower = header[0].lower()
+        name, value = header
+        lower = name.lower()
         if lower in MASKED:
-            if lower in CREDENTIALS and PLACEHOLDER in header[1].lower():
+            if lower in CREDENTIALS and stays_here(value):
                 placeholders.append(len(shown))
-            elif lower not in NOT_SENT:
-                has_credential = has_credential or (lower in CREDENTIALS and bool(header[1].strip()))
+            elif lower not in NOT_FORWARDED and not is_alias(value) and not has_own(value):
+                has_credential = has_credential or (lower in CREDENTIALS and bool(value.strip()))
                 real.append(header)
-            header = (header[0], CLIENT_ALIAS)
-        elif MARK in header[1]:
+            header = (name, CLIENT_ALIAS)
+        elif has_own(value):
+            header = (name, CLIENT_ALIAS)
+        elif MARK in value:
             real.append(header)
-            header = (header[0], CLIENT_ALIAS)
-        elif lower not in NOT_SENT:
+            header = (name, CLIENT_ALIAS)
+        elif lower not in NOT_FORWARDED and value != CLIENT_ALIAS:
             if lower == b"host" and host is not None:
-                header = (header[0], host)
+                header = (name, host)
             real.append(header)
         shown.append(header)
     if has_credential:
@@ -205,12 +222,27 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     return Signature(tuple(real)), bool(placeholders) and not has_credential
 
 
+def stays_here(value: bytes) -> bool:
+    """Whether a credential is none for any upstream: a placeholder, an alias, a key of the relay's own."""
+    return PLACEHOLDER in value.lower() or is_alias(value) or holds_own(value)
+
+
+def is_alias(value: bytes) -> bool:
+    """Whether a header's value is what flows show in the place of a credential: `relay:anthropic/k2`, `Bearer relay:client`."""
+    return ALIAS.search(value) is not None
+
+
 def mask_trailers(request: http.Request) -> None:
     """Take out of a request's trailers what no trailer is for: credentials, words for the relay, and what is for this hop only."""
     if request.data.trailers:
         kept = onward(request.data.trailers.fields)
         fields = [f for f in kept if not (lower := f[0].lower()).startswith(b"x-relay-") and lower not in MASKED]
         request.data.trailers = headers_of(tuple(fields)) if fields else None
+
+
+def said_to_proxy(fields: Fields) -> bytes:
+    """The credential that a head has for the proxy; empty: none."""
+    return next((value for name, value in reversed(fields) if name.lower() == b"proxy-authorization"), b"")
 
 
 def masked(fields: Fields) -> Fields:
@@ -227,7 +259,7 @@ def address(request: http.Request, upstream: Upstream, *, identity: bool) -> Non
         d.authority = host
     path = normalise_path(d.path.decode("utf-8", "surrogateescape"))
     d.path = (upstream.prefix + path).encode("utf-8", "surrogateescape")
-    left_out = NOT_SENT.union([name.lower() for name, _ in upstream.headers])
+    left_out = NOT_FORWARDED.union([name.lower() for name, _ in upstream.headers])
     d.headers.fields = (*_addressed(d.headers.fields, host, identity, left_out), *upstream.headers)
 
 
@@ -270,7 +302,8 @@ def pass_through(request: http.Request, original: Signature) -> Signature:
     """The client's own credential goes with an addressed request."""
     real = {n.lower(): v for n, v in original.fields}
     shown = request.data.headers.fields
-    return Signature(tuple((n, real.get(n.lower(), v) if v == CLIENT_ALIAS else v) for n, v in shown))
+    kept = ((n, real.get(n.lower()) if v == CLIENT_ALIAS else v) for n, v in shown)
+    return Signature(tuple((n, v) for n, v in kept if v is not None))  # an alias stays here
 
 
 def issue_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:

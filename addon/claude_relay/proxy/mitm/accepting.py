@@ -30,7 +30,7 @@ LISTENING: Final[weakref.WeakSet[socket.socket]] = weakref.WeakSet()
 
 def accept_with_care(loop: Any) -> None:
     """asyncio's listeners fail once at a time instead of a hundred times. Twice does no harm."""
-    accept, tell = getattr(loop, "_accept_connection", None), loop.call_exception_handler
+    accept, handle_exception = getattr(loop, "_accept_connection", None), loop.call_exception_handler
     if accept is None or "_accept_connection" in vars(loop):
         return
     failed = False
@@ -54,7 +54,7 @@ def accept_with_care(loop: Any) -> None:
             failed = True
             out_of(context["exception"])
         else:
-            tell(context)
+            handle_exception(context)
 
     loop._accept_connection, loop.call_exception_handler = accept_each, report
 

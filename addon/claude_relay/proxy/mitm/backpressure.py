@@ -49,7 +49,7 @@ class Drain:
         transports, client = self.handler.transports, self.handler.client
         if not self.brakes and client.alpn != b"h2":
             for io in transports.values():
-                if not has_room(io):
+                if not is_drained(io):
                     break
             else:
                 return  # as nearly always
@@ -57,12 +57,12 @@ class Drain:
         connection = next((one for one, io in transports.items() if io.handler is task), client)
         if connection is client:
             for io in list(transports.values()):
-                await room(io)
+                await drained(io)
             while self.brakes:
                 await self.moved()
         else:
             for end in (client, connection):
-                await room(transports.get(end))
+                await drained(transports.get(end))
             while client.alpn == b"h2" and waiting(self.layers, connection) > MARK:
                 await self.moved()
 
@@ -93,9 +93,9 @@ class Drain:
             stirred.set()
 
 
-async def room(io: ConnectionIO | None) -> None:
+async def drained(io: ConnectionIO | None) -> None:
     """Wait until a socket takes more."""
-    if io is None or has_room(io):
+    if io is None or is_drained(io):
         return
     assert io.writer is not None
     try:
@@ -105,7 +105,7 @@ async def room(io: ConnectionIO | None) -> None:
             io.handler.cancel(f"Error sending data: {error}")
 
 
-def has_room(io: ConnectionIO) -> bool:
+def is_drained(io: ConnectionIO) -> bool:
     """Whether nothing waits in this process: then there is room, unless the connection is closing, which others are told."""
     if io.writer is None:
         return True
@@ -144,7 +144,7 @@ def saw(layer: HttpLayer) -> None:
         drain.heard()
 
 
-def told(built: Layer | None, client: Client) -> None:
+def identified(built: Layer | None, client: Client) -> None:
     """What mitmproxy has made of a connection's first bytes: a tunnel that is passed on may be silent for as long as it likes, and of TLS
     that is read, nobody can tell what is in it before its handshake is over. HTTP says so itself (`saw`)."""
     while (inner := getattr(built, "child_layer", None)) is not None:

@@ -26,12 +26,12 @@ from claude_relay.proxy.common.rejections import Reason, rejected
 
 from .flood import OF_FRAME, TOO_MUCH, Toll, flooded, is_flood
 from .heads import TooLong
-from .unsent import drop, unsent, waits_to_be_sent
+from .waiting import drop, has_unsent, unsent
 
 SWITCHING: Final = 101
 SWITCHED: Final = "the upstream switched to another protocol (101), which nobody asked for"
 STATUS_WITHIN: Final = 32
-"""Bytes of an answer in which its status is looked for."""
+"""Bytes of an answer in which its status is looked for: `HTTP/1.1 100 ` has 13."""
 
 type Commands[T] = layer.CommandGenerator[T]
 
@@ -87,7 +87,7 @@ class Http1(Http1Client):
     @property
     def usable(self) -> bool:
         """Whether it can carry another request: not while the last one's body, which was answered early, still fills it."""
-        stuck = waits_to_be_sent(self.context.client, socket_of(self))
+        stuck = has_unsent(self.context.client, socket_of(self))
         if stuck:
             drop(self.context.client, socket_of(self))
         return not stuck

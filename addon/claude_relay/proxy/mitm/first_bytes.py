@@ -1,6 +1,7 @@
 """What a connection is, from its first bytes: in linear time, and never from more of them than a head may have.
 
     host_header(context, data, b"")     in the place of mitmproxy's own, whose regular expressions are cubic
+    explicit_proxy(context, data)       the same for the proxy's own port, where mitmproxy takes the first two bytes of TLS for HTTP
     settle(next_layer)                  a connection that has sent enough and is still not known is closed
     bound(layer)                        the same for the greeting of a TLS client
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mitmproxy.addons.next_layer import NeedsMoreData
+from mitmproxy.addons.next_layer import NeedsMoreData, NextLayer
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
@@ -24,6 +25,8 @@ TLS: Final = b"\x16\x03"
 """The first bytes of a TLS record with a handshake; mitmproxy knows it by three."""
 GREETING: Final = 16 * 1024
 """Bytes of a TLS ClientHello; those with post-quantum keys and tickets have three thousand."""
+
+EXPLICIT_PROXY: Final = NextLayer._setup_explicit_http_proxy
 
 type Commands[T] = layer.CommandGenerator[T]
 
@@ -49,10 +52,17 @@ def host_header(context: Context, data_client: bytes, data_server: bytes) -> str
     raise NeedsMoreData
 
 
+def explicit_proxy(context: Context, data_client: bytes) -> layer.Layer:
+    """The layers of a connection to the proxy. Raises NeedsMoreData when it may yet be TLS."""
+    if TLS.startswith(data_client):
+        raise NeedsMoreData
+    return EXPLICIT_PROXY(context, data_client)
+
+
 def settle(next_layer: layer.NextLayer) -> None:
     """Once mitmproxy has been asked: what is still not known after so many bytes never will be."""
     if next_layer.layer is None and len(next_layer.data_client()) > BOUNDS.bounds.head:
-        rejected(Reason.HEAD, "a connection was closed: nobody can tell what its first bytes are")
+        rejected(Reason.HEAD, "a connection was closed: its first bytes belong to no known protocol")
         next_layer.layer = HangUp(next_layer.context)
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 else:
     Http2Connection = object
 
+# Prices are in frames that bring nothing, such as PING, SETTINGS, RST_STREAM or WINDOW_UPDATE. An honest client sends a few of them for
+# each request; the floods that have names send thousands a second: rapid reset (CVE-2023-44487), pings, settings, empty frames
+# (CVE-2019-9512, -9515, -9518). RFC 9113, section 10.5, leaves the bounds to whoever receives them.
 MOST: Final = 2000.0
 """What a connection may owe."""
 PER_SECOND: Final = 100.0
@@ -36,11 +39,13 @@ PER_SECOND: Final = 100.0
 TINY: Final = 32
 """Bytes of a chunk or frame from which on it is worth its price."""
 OF_TINY, OF_EMPTY, OF_FRAME, OF_REQUEST = 0.2, 10.0, 1.0, 4.0
+"""A frame or chunk of a few bytes, as a model's single tokens are; one without any; another frame; a request."""
 PER_ANSWER: Final = 2 * OF_REQUEST
 """What a request brings back when it is answered, and its reset and trailers, too."""
 PER_DATA, BYTES = 2.0, 2048
 """What data that was sent brings, and for how many bytes of it there is one more: a peer acknowledges them in frames of its own."""
 SAVED: Final = -10 * MOST
+"""What a connection may have in hand at most: a long honest life pays for no flood."""
 TOO_MUCH: Final = "too many frames, chunks or requests that bring next to nothing"
 
 

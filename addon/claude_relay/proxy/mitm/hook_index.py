@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from types import CoroutineType
 from typing import Any
 
-from mitmproxy import addonmanager, exceptions, flow, hooks
+from mitmproxy import addonmanager, exceptions, flow, hooks, http
 
 
 class HookIndex:
@@ -40,8 +41,11 @@ class HookIndex:
         args = event.args()
         if listeners := self.listeners(event.name):
             await self.call(listeners, event.name, args)
-        if isinstance(args[0], flow.Flow) and (listeners := self.listeners("update")):
-            await self.call(listeners, "update", hooks.UpdateHook([args[0]]).args())
+        # Asked of flows, `isinstance` goes through the abstract class that they come from.
+        if (type(args[0]) is http.HTTPFlow or isinstance(args[0], flow.Flow)) and (
+            listeners := self.listeners("update")
+        ):
+            await self.call(listeners, "update", [[args[0]]])
 
     async def trigger_event(self, event: hooks.Hook) -> None:
         """Call every handler of a hook."""
@@ -55,7 +59,7 @@ class HookIndex:
                 for addon in group:
                     if (handler := getattr(addon, name, None)) is not None:
                         result = handler(*args)
-                        if result is not None and inspect.isawaitable(result):
+                        if type(result) is CoroutineType or (result is not None and inspect.isawaitable(result)):
                             await result
             except exceptions.AddonHalt:
                 return

@@ -40,7 +40,7 @@ from claude_relay.proxy.messages.replies import error_answer, new_request_id
 from .connections import SWITCHED, Commands, Garbled, as_unanswered, socket_of
 from .flood import FramesCounted
 from .heads import too_long
-from .unsent import drop, unsent
+from .waiting import drop, unsent
 
 if TYPE_CHECKING:
     from h2.events import Event

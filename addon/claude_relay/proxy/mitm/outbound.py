@@ -106,7 +106,7 @@ def authorize(flow: http.HTTPFlow, proxies: Iterable[OutboundProxy | None]) -> N
         flow.request.headers["proxy-authorization"] = proxy.authorization
 
 
-def told(outcome: Outcome, proxy: OutboundProxy | None) -> Outcome:
+def with_proxy(outcome: Outcome, proxy: OutboundProxy | None) -> Outcome:
     """An outcome without an answer, told with the proxy through which none came."""
     if proxy is None or outcome.status is not None or not outcome.message:
         return outcome
@@ -123,7 +123,7 @@ def in_words(message: str, proxy: OutboundProxy) -> str:
         message = f"the proxy answered {refused[1]}"
     elif _NO_HTTP.match(message):
         message = "no proxy is there"
-    return f"{message}, through {proxy.told}"
+    return f"{message}, through {proxy.label}"
 
 
 def through(built: layer.Layer, way: WayOut) -> layer.Layer:

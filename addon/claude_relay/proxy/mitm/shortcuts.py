@@ -3,14 +3,18 @@
     install()   each of SHORTCUTS and BOUNDED takes the place of mitmproxy's own
     remove()    mitmproxy gets its own back
 
-Each shortcut gives what mitmproxy's gives for every argument (tests/proxy/test_shortcuts.py holds them side by side). What this module
+Each shortcut gives what mitmproxy's gives for every argument (tests/proxy/mitm/test_shortcuts.py holds them side by side). What this module
 must not know: the relay.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import functools
+import os
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,12 +23,14 @@ from mitmproxy import hooks, http, optmanager
 from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.net.http import url
 from mitmproxy.net.http.http1 import read
+from mitmproxy.proxy import server
 from mitmproxy.proxy.layers.http import _http1, _upstream_proxy
+from mitmproxy.utils import asyncio_utils
 from mitmproxy.utils.strutils import always_str
 
 from claude_relay.proxy.messages.wire import headers_of
 
-from .first_bytes import host_header
+from .first_bytes import explicit_proxy, host_header
 from .heads import Buffer, receive_connect_answer
 
 GET_ALL: Final = http.Headers.get_all
@@ -92,6 +98,43 @@ def authority(authority: Any, check: bool) -> tuple[Any, int | None]:
     return always_str(authority, "utf-8", "surrogateescape"), None
 
 
+class Disarmed:
+    """While a hook runs nobody is idle. mitmproxy makes a generator for each, and two objects around it."""
+
+    __slots__ = ("_watchdog",)
+
+    def __init__(self, watchdog: server.TimeoutWatchdog) -> None:
+        self._watchdog = watchdog
+
+    def __enter__(self) -> None:
+        """One more hook runs."""
+        self._watchdog.can_timeout.clear()
+        self._watchdog.blocker += 1
+
+    def __exit__(self, *_: object) -> None:
+        """It has ended."""
+        watchdog = self._watchdog
+        watchdog.blocker -= 1
+        if not watchdog.blocker:
+            watchdog.register_activity()
+            watchdog.can_timeout.set()
+
+
+def disarm(watchdog: server.TimeoutWatchdog) -> Disarmed:
+    """Of a connection."""
+    return Disarmed(watchdog)
+
+
+def set_task_debug_info(task: asyncio.Task[Any], *, name: str, client: tuple[Any, ...] | None = None) -> None:
+    """What a task is called. mitmproxy looks each time whether the environment names a test."""
+    task.created = time.time()  # type: ignore[attr-defined]
+    if "pytest" in sys.modules and (test := os.environ.get("PYTEST_CURRENT_TEST")):
+        name = f"{name} [created in {test}]"
+    task.set_name(name)
+    if client:
+        task.client = client  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True, slots=True)
 class Shortcut:
     """A function that stands in for mitmproxy's of that name."""
@@ -123,6 +166,8 @@ SHORTCUTS: Final = tuple(
         (http.Headers, "__contains__", contains),
         (optmanager._Option, "current", current),
         (hooks.Hook, "args", args),
+        (server.TimeoutWatchdog, "disarm", disarm),
+        (asyncio_utils, "set_task_debug_info", set_task_debug_info),
         (read, "Headers", parsed),
         (url, "parse_authority", authority),
     )
@@ -131,6 +176,7 @@ BOUNDED: Final = tuple(
     Shortcut(owner, name, function, vars(owner)[name])
     for owner, name, function in (
         (NextLayer, "_get_host_header", staticmethod(host_header)),
+        (NextLayer, "_setup_explicit_http_proxy", staticmethod(explicit_proxy)),
         (_http1, "ReceiveBuffer", Buffer),
         (_upstream_proxy, "ReceiveBuffer", Buffer),
         (_upstream_proxy.HttpUpstreamProxy, "receive_handshake_data", receive_connect_answer),

@@ -4,7 +4,7 @@
     ◄── open(response)                    the answer's head as the client is to see it, and what turns its bytes into that form
     ◄── problem(outcome)                  an error answer in Claude's words
 
-Everything behind it (gate, meter, ledger, client) sees Claude's form only. It must not know keys, routes or rests.
+Everything behind it (gate, meter, ledger, client) sees Claude's form only. It must not know keys, routes or cooldowns.
 """
 
 from __future__ import annotations
@@ -138,20 +138,22 @@ class ResultsHere:
 class Translated:
     """A provider of another format.
 
-    model     as the client named it
-    asked     as the provider is asked for it
-    seed      unique to the request
-    estimate  input tokens that the client is told until the provider says how many there were
+    model           as the client named it
+    provider_model  as the provider is asked for it
+    seed            unique to the request
+    estimate        input tokens that the client is told until the provider says how many there were
+    anchor          what is answered (`recalling.anchor`)
     """
 
     format: Format
-    sent: Sent
+    request: Sent
     model: str
-    asked: str
+    provider_model: str
     seed: str
     stream: bool
     estimate: int
     counts: bool = False
+    anchor: str = ""
 
     def open(self, response: http.Response) -> Bytes | None:
         """Nothing of the provider's own head reaches the client but the id of its answer."""
@@ -173,15 +175,16 @@ class Translated:
             self.model,
             self.seed,
             stream=self.stream,
-            names=self.sent.names,
+            names=self.request.names,
             estimate=self.estimate,
-            asked_model=self.asked,
+            provider_model=self.provider_model,
+            anchor=self.anchor,
         )
         return Translation(self.format, writer, theirs, stream=self.stream)
 
     def problem(self, outcome: Outcome, request_id: str) -> Outcome:
         """As Claude would say it."""
-        return self.format.told(outcome, request_id)
+        return self.format.as_claude(outcome, request_id)
 
 
 class Counted:

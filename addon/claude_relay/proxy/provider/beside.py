@@ -53,7 +53,7 @@ class _Within:
 
     def find_spec(self, name: str, path: Sequence[str] | None, _: ModuleType | None = None) -> ModuleSpec | None:
         """The module within the package of a load, or within one that was found by its plain name."""
-        top, dot, _rest = name.partition(".")
+        top, dot, _others = name.partition(".")
         if path is None or not dot or not (top.startswith(PREFIX) or top in _BESIDE.found):
             return None
         spec = _spec(name, path)

@@ -1,6 +1,6 @@
-"""What is lent for an attempt, taken out of the body of its answer on the way.
+"""What is issued for an attempt, taken out of the body of its answer on the way.
 
-    cover = Cover.of(relayed.redaction.lent, response, headers, unpacked=False)
+    cover = Cover.of(relayed.redaction.issued, response, headers, unpacked=False)
     data = cover.read(data, translation)     what gate, meter and client get; a compressed body: as it came
     data = cover.packed.feed(data)           what of that may leave
 
@@ -52,9 +52,9 @@ class PackedVeil:
         else:
             self._held.append((self._unfolded, bytearray(data)))
         self._size += len(data)
-        sent = b"" if self._raw.held else self._until(self._unfolded - len(self._veil.held))
+        ready = b"" if self._raw.held else self._until(self._unfolded - len(self._veil.held))
         self.repeated = self.repeated or self._size > MOST_HELD
-        return b"" if self.repeated else sent
+        return b"" if self.repeated else ready
 
     def end(self) -> bytes:
         """The rest."""
@@ -62,11 +62,11 @@ class PackedVeil:
 
     def _until(self, place: int) -> bytes:
         """The chunks that unfold to what is before this place, and to nothing else."""
-        sent = bytearray()
+        ready = bytearray()
         while self._held and self._held[0][0] <= place:
-            sent += self._held.popleft()[1]
-        self._size -= len(sent)
-        return bytes(sent)
+            ready += self._held.popleft()[1]
+        self._size -= len(ready)
+        return bytes(ready)
 
     def _look(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE):
@@ -136,7 +136,7 @@ class Cover:
 
     def read_end(self, translation: Bytes | None) -> bytes:
         """The rest, when the upstream's answer is whole."""
-        rest = b"" if self._veil is None else self._veil.end()
+        tail = b"" if self._veil is None else self._veil.end()
         if translation is not None:
-            rest = (translation.feed(rest) if rest else b"") + translation.end()
-        return rest if self._spoken is None else self._spoken.feed(rest) + self._spoken.end()
+            tail = (translation.feed(tail) if tail else b"") + translation.end()
+        return tail if self._spoken is None else self._spoken.feed(tail) + self._spoken.end()

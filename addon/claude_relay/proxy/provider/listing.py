@@ -20,7 +20,7 @@ from claude_relay.core.exchange import Key
 from claude_relay.core.routing.catalogue import Models
 from claude_relay.core.secrets import Matcher
 from claude_relay.proxy.messages.wire import CREDENTIALS
-from claude_relay.upstream.asking import fetched
+from claude_relay.upstream.queries import fetched
 
 PAGE: Final = 1000
 """Models on a page, the most that the API gives."""
@@ -42,19 +42,21 @@ def listing(
     own      a client's header fields with its own credential, in the place of the keys'
     timeout  seconds for all of it
     """
-    until = monotonic() + timeout
+    until, secrets = monotonic() + timeout, _secrets(keys, own or {})
     for key in keys:
-        if (left := until - monotonic()) <= 0:
+        if monotonic() >= until:
             return None
-        if found := _pages(provider, key, own, monotonic() + left):
+        if found := _pages(provider, key, secrets, own, until):
             return found
     return None
 
 
-def _pages(provider: Provider, key: Key, own: Mapping[str, str] | None, until: float) -> Models | None:
+def _pages(
+    provider: Provider, key: Key, secrets: Matcher, own: Mapping[str, str] | None, until: float
+) -> Models | None:
     """None when one of the pages is missing: half a list would hide models."""
     found: dict[str, Mapping[str, Any]] = {}
-    secrets, after = _secrets(key, own or {}), ""
+    after = ""
     for _ in range(PAGES):
         if (left := until - monotonic()) <= 0:
             return None
@@ -73,9 +75,12 @@ def _pages(provider: Provider, key: Key, own: Mapping[str, str] | None, until: f
     return found
 
 
-def _secrets(key: Key, own: Mapping[str, str]) -> Matcher:
-    sent = [value.rpartition(" ")[2] for name, value in own.items() if name.encode() in CREDENTIALS]
-    return Matcher([(secret.encode("utf-8", "replace"), b"") for secret in (key.secret, *sent)])
+def _secrets(keys: Sequence[Key], own: Mapping[str, str]) -> Matcher:
+    """Knows what any of the requests carries: a provider may repeat one in its answer to another."""
+    credentials = [value.rpartition(" ")[2] for name, value in own.items() if name.encode() in CREDENTIALS]
+    return Matcher(
+        [(secret.encode("utf-8", "replace"), b"") for secret in (*(key.secret for key in keys), *credentials)]
+    )
 
 
 def _id(model: object) -> str:

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from claude_relay.core.config import ConfigError
-from claude_relay.core.config.problems import Problem
+from claude_relay.core.config.problems import ConfigProblem
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.formats.base import Format
 
@@ -85,7 +85,7 @@ def load(path: Path) -> tuple[dict[Path, Version | None], Format]:
         try:
             folder.run(module)
         except (Exception, SystemExit) as e:
-            raise unusable(f"{path} fails when it is loaded ({where(e, path)}{told(e)})", "mend it there") from e
+            raise unusable(f"{path} fails when it is loaded ({where(e, path)}{described(e)})", "mend it there") from e
         if lacking := [wanted for wanted in FUNCTIONS if not callable(getattr(module, wanted, None))]:
             raise unusable(f"{path} has no function {' and no '.join(lacking)}", f"it needs {', '.join(FUNCTIONS)}")
         form = Format.of(module)
@@ -105,15 +105,15 @@ def where(error: BaseException, path: Path) -> str:
     return f"line {line}: " if file == path else f"{file.relative_to(path.parent)}, line {line}: "
 
 
-def told(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """The error, with what it was raised from."""
     try:
         said = f"{type(error).__name__}: {error}"
     except Exception:
         said = type(error).__name__
-    return said if error.__cause__ is None else f"{said}; from {told(error.__cause__)}"
+    return said if error.__cause__ is None else f"{said}; from {described(error.__cause__)}"
 
 
 def unusable(what: str, remedy: str) -> ConfigError:
     """A problem of the configuration."""
-    return ConfigError([Problem("relay.yaml", None, "format", f"{what}; {remedy}")])
+    return ConfigError([ConfigProblem("relay.yaml", None, "format", f"{what}; {remedy}")])

@@ -5,7 +5,7 @@
     redaction.for_client(response, body, encoding)         a body that was read to its end; others: `cover`
     redaction.for_show(…), .text(…), .outcome(…), .rows(…)    what flows, logs and tables get of all that
 
-Two sorts of secrets are looked for: what the relay has lent (keys of the pool, the outbound proxy's credential), which the client is not
+Two sorts of secrets are looked for: what the relay has issued (keys of the pool, the outbound proxy's credential), which the client is not
 entitled to either; and what the client itself has sent, which it gets back while flows, logs and tables do not show it.
 """
 
@@ -60,13 +60,13 @@ LONGEST_NAME: Final = 255
 
 def own_secrets(fields: Fields) -> tuple[Secret, ...]:
     """What the client itself sent, found once for each request."""
-    found = (
+    found = [
         part
         for name, value in fields
         if (lower := name.lower()) in MASKED or MARK in value
         for part in _parts(lower, value)
-    )
-    return tuple((secret, CLIENT_ALIAS) for secret in dict.fromkeys(found) if len(secret) >= SHORTEST)
+    ]
+    return tuple([(secret, CLIENT_ALIAS) for secret in dict.fromkeys(found) if len(secret) >= SHORTEST])
 
 
 def _parts(name: bytes, value: bytes) -> Iterator[bytes]:
@@ -152,14 +152,14 @@ class Redaction:
         """
         self.hidden.clear()
         side, known, data = self.side, self.known, response.data
-        told = data.headers.fields
-        text = b"\n".join((data.reason, *chain.from_iterable(told)))
+        given = data.headers.fields
+        text = b"\n".join((data.reason, *chain.from_iterable(given)))
         if not side and known.clean(text) is text:
             return
         issued = self.issued
         data.reason = known.clean(data.reason)
         fields = []
-        for place, (name, value) in enumerate(told):
+        for place, (name, value) in enumerate(given):
             if known.clean(name) is not name:
                 continue
             to_client = issued.clean(value)
@@ -252,12 +252,12 @@ class Redaction:
 def hide_refused(flow: http.HTTPFlow) -> None:
     """A request that goes no further: of its head is shown what tells why, and nothing that might be a credential."""
     data = flow.request.data
-    sent = [(name, value) for name, value in data.headers.fields if name.lower() not in SHOWN_OF_REFUSED]
+    hidden = [(name, value) for name, value in data.headers.fields if name.lower() not in SHOWN_OF_REFUSED]
     data.headers.fields = tuple(
         field if field[0].lower() in SHOWN_OF_REFUSED else (field[0], CLIENT_ALIAS) for field in data.headers.fields
     )
     if flow.error is not None:
-        parts = {part for _, value in sent for part in (value.strip(), value.strip().rpartition(b" ")[2])}
+        parts = {part for _, value in hidden for part in (value.strip(), value.strip().rpartition(b" ")[2])}
         flow.error.msg = matcher_of(tuple((part, CLIENT_ALIAS) for part in sorted(parts))).clean_text(flow.error.msg)
 
 
@@ -268,7 +268,7 @@ def _unpacked(body: bytes, encoding: str) -> Iterator[bytes]:
 
 
 def _texts(row: RequestRow | AttemptRow | ChargeRow) -> Iterator[str]:
-    return (text for text in _TEXTS[type(row)][1](row) if text)
+    return filter(None, _TEXTS[type(row)][1](row))
 
 
 def _hidden[Row: (RequestRow, AttemptRow, ChargeRow)](row: Row, known: Matcher) -> Row:

@@ -1,7 +1,7 @@
 """What slow questions were answered with: asked once at a time, in a thread, and remembered for a while.
 
     remembered = Remembered[str](3.0)
-    await remembered.get("http://127.0.0.1:11434", ask)     -> "qwen3-coder:30b"; None: no answer, now or before
+    await remembered.get("http://127.0.0.1:11434", fetch)     -> "qwen3-coder:30b"; None: no answer, now or before
 
 It must not know what is asked.
 """
@@ -34,27 +34,27 @@ class Remembered[T]:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._found: OrderedDict[Hashable, _Found[T]] = OrderedDict()
-        self._asking: dict[Hashable, asyncio.Task[None]] = {}
+        self._fetching: dict[Hashable, asyncio.Task[None]] = {}
 
-    async def get(self, place: Hashable, ask: Callable[[], T | None], *, known_will_do: bool = False) -> T | None:
+    async def get(self, place: Hashable, fetch: Callable[[], T | None], *, known_will_do: bool = False) -> T | None:
         """The answer; when none comes in time, the one before.
 
-        ask            runs in a thread and must end by itself; None: no answer
+        fetch          runs in a thread and must end by itself; None: no answer
         known_will_do  with an answer that is too old nobody waits for the next
         """
         found = self._found.get(place)
         if found is None or found.until < time.monotonic():
-            task = self._asking.get(place)
+            task = self._fetching.get(place)
             if task is None:
-                task = self._asking[place] = asyncio.create_task(self._ask(place, ask))
+                task = self._fetching[place] = asyncio.create_task(self._fetch(place, fetch))
             if found is None or found.value is None or not known_will_do:
                 await asyncio.wait([task], timeout=self._patience)
         found = self._found.get(place)
         return found.value if found is not None else None
 
-    async def _ask(self, place: Hashable, ask: Callable[[], T | None]) -> None:
+    async def _fetch(self, place: Hashable, fetch: Callable[[], T | None]) -> None:
         try:
-            value = await asyncio.to_thread(ask)
+            value = await asyncio.to_thread(fetch)
             fresh = FRESH if value is not None else FRESH_FAILURE
             if value is None and (before := self._found.get(place)) is not None:
                 value = before.value  # whoever does not answer may only be busy
@@ -63,4 +63,4 @@ class Remembered[T]:
             while len(self._found) > MOST:
                 self._found.popitem(last=False)
         finally:
-            del self._asking[place]
+            del self._fetching[place]

@@ -21,7 +21,13 @@ from claude_relay.core.bodies.facts import read_facts, rename_model
 from claude_relay.core.bodies.unpack import is_packed, unpack
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Endpoint, Facts
-from claude_relay.core.formats.claude.bodies import has_foreign_thinking, without_foreign_thinking, without_thinking
+from claude_relay.core.formats.claude.bodies import (
+    has_foreign_thinking,
+    has_tags,
+    without_foreign_thinking,
+    without_tags,
+    without_thinking,
+)
 from claude_relay.proxy.common.process import in_thread
 from claude_relay.proxy.provider.adapting import Translated
 
@@ -74,7 +80,8 @@ def _measured(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> Fa
 
 
 async def reworded(relayed: Relayed, attempt: Attempt) -> bytes | None:
-    """The body without what this attempt must not say: another provider's thoughts, and a model's name that is another one there.
+    """The body without what this attempt must not say: another provider's thoughts, labels for this gateway, and a
+    model's name that is another one there.
 
     None: nothing of that is in it, or it is not sent at all.
     """
@@ -88,6 +95,8 @@ async def reworded(relayed: Relayed, attempt: Attempt) -> bytes | None:
         elif relayed.runtime.formats:  # else no other model has answered, or not lately
             foreign = await at_leisure(body, has_foreign_thinking)
             changes += [without_foreign_thinking] * foreign
+    if relayed.client is not None and await at_leisure(body, has_tags):
+        changes.append(without_tags)
     if attempt.model != facts.model:
         changes.append(lambda text: rename_model(text, attempt.model))
     if not changes:

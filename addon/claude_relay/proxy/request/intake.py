@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 
 from claude_relay.core.config import Bounds
-from claude_relay.core.endpoints import normalise_path
+from claude_relay.core.endpoints import Page, normalise_path
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Endpoint
 from claude_relay.proxy.running.runtime import Sizes
@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 FILES = "/v1/files"
 """https://docs.claude.com/en/api/files-create"""
-MB = 1000**2
+KB, MB = 1000, 1000**2
+OF_A_FORM, OF_TELEMETRY = 64 * KB, 4 * MB
+"""Bytes that pages of the relay's own take."""
 
 
-def sizes_of(limits: Bounds, endpoint: Endpoint, request: http.Request) -> Sizes:
+def sizes_of(limits: Bounds, endpoint: Endpoint, request: http.Request, page: Page | None = None) -> Sizes:
     """How much of this request's body is taken."""
+    if page is not None:
+        most = min(limits.request_body, OF_TELEMETRY if page is Page.OTLP else OF_A_FORM)
+        return Sizes(most, most)
     if endpoint is Endpoint.RESOURCE and request.method == "POST":
         path = normalise_path(request.path).partition("?")[0]
         if path == FILES or path.startswith(FILES + "/"):
@@ -38,8 +43,8 @@ def sizes_of(limits: Bounds, endpoint: Endpoint, request: http.Request) -> Sizes
 
 def announced(headers: Mapping[str, str]) -> int:
     """Bytes of the body that the head announces; 0 when it does not."""
-    told = headers.get("content-length", "")
-    return int(told) if told.isascii() and told.isdecimal() and len(told) < 20 else 0
+    length = headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
 
 
 def too_large(limit: int) -> RelayError:
@@ -60,7 +65,7 @@ def stalled(seconds: str) -> RelayError:
 def consider(flow: http.HTTPFlow, relayed: Relayed) -> None:
     """What the size that its head announces makes of a request."""
     request = flow.request
-    relayed.sizes = sizes = sizes_of(relayed.runtime.config.limits, relayed.facts.endpoint, request)
+    relayed.sizes = sizes = sizes_of(relayed.runtime.config.limits, relayed.facts.endpoint, request, relayed.page)
     size = announced(relayed.facts.headers)
     if size > sizes.most:
         relayed.turned_away = relayed.turned_away or too_large(sizes.most)

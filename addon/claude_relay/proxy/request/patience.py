@@ -67,7 +67,7 @@ class Patience:
         self._phase, self._began = Phase.CONNECTING, now
         self.due = now + self._limits.first_byte
 
-    def sent(self, now: float) -> None:
+    def handed_over(self, now: float) -> None:
         """The request was handed over; its body may still be leaving."""
         self._phase, self._began, self._moved_at, self._left = Phase.UPLOADING, now, now, None
         self._first_due = math.inf

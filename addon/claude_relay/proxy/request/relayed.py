@@ -13,84 +13,73 @@ import logging
 import sys
 import time
 import weakref
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import msgspec
 from mitmproxy import http
 
-from claude_relay.core.accounting.batches import BatchMeter, batch_of
-from claude_relay.core.accounting.meter import Meter, Usage
-from claude_relay.core.accounting.passed import Passed
-from claude_relay.core.accounting.pricing import Priced
+from claude_relay.core.accounting.batches import batch_of
+from claude_relay.core.accounting.cache_misses import Miss
+from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.accounting.reserve import Reserve
-from claude_relay.core.accounting.terms import ORDINARY, Terms
-from claude_relay.core.bodies.facts import asks_both
 from claude_relay.core.bodies.gate import Gate
-from claude_relay.core.bodies.resources import LONGEST_ANSWER
 from claude_relay.core.bodies.sniff import is_stream
+from claude_relay.core.clients.admission import Admission
+from claude_relay.core.clients.directory import Client
+from claude_relay.core.clients.money import Purse
+from claude_relay.core.clients.offers import Offer
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.endpoints import Page, normalise_path
-from claude_relay.core.errors import BudgetError, RelayError, error_object
-from claude_relay.core.exchange import Attempt, Conclusion, Endpoint, Facts, Failure, Outcome, Verdict, Wait
+from claude_relay.core.errors import RelayError
+from claude_relay.core.exchange import (
+    Accepted,
+    Attempt,
+    Conclusion,
+    Endpoint,
+    Facts,
+    Failure,
+    Fault,
+    Origin,
+    Outcome,
+    Refused,
+    Step,
+    Verdict,
+    Wait,
+    is_own,
+)
 from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.formats.translation import Translation
+from claude_relay.core.routing.story import Route
+from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.process import large_went
-from claude_relay.proxy.messages.hop_by_hop import onward
-from claude_relay.proxy.messages.wire import Pristine, Signature, lower_headers, mask_trailers
-from claude_relay.proxy.provider.adapting import Adaptation, Bytes, Translated
-from claude_relay.proxy.provider.cover import Cover
+from claude_relay.proxy.messages.replies import error_answer
+from claude_relay.proxy.messages.wire import Pristine, Signature, duplicate, lower_headers, mask_trailers
+from claude_relay.proxy.provider.adapting import Adaptation
 from claude_relay.proxy.provider.redaction import Redaction
 from claude_relay.proxy.running.runtime import ANY_SIZE, Limits, Runtime, Sizes
 
+from .incoming import MESSAGE_STREAMS, Incoming
+from .outgoing import Outgoing
 from .patience import Patience
+from .records import AttemptRecord, Charged
 
 logger = logging.getLogger(__name__)
-MESSAGE_STREAMS = (Endpoint.MESSAGES, Endpoint.COMPLETE)
 BROKEN = frozenset({Failure.RESET, Failure.TIMEOUT, Failure.CUT})
 """Failures of an answer that had begun: the upstream has worked for it."""
 SMALL = 4096
 """Bytes of a body that may as well be kept with what else is known of a request that is over."""
-KEPT_BODY_LIMIT = 4 * 1024 * 1024
-"""Bytes of a streamed answer that are kept for mitmweb to show."""
 
 
-@dataclass(slots=True)
-class Charged:
-    """What is billed beside an attempt's own model. `usage`: in portions, each priced by itself."""
+class End(NamedTuple):
+    """Why a request is ended in the middle: in the place of a verdict, as it says nothing of a key, and for people."""
 
-    kind: str
-    model: str
-    terms: Terms
-    usage: Sequence[Usage]
-    priced: Priced | None = None
+    name: str
+    why: str
 
 
-@dataclass(slots=True)
-class Try:
-    """One attempt as the ledger will know it. `started_at` is in Unix seconds, the other times are those of the monotonic clock."""
-
-    attempt: Attempt
-    started_at: float
-    began_at: float
-    first_byte_at: float | None = None
-    ended_at: float | None = None
-    status: int | None = None
-    verdict: str = ""
-    error: str = ""
-    usage: Usage | None = None
-    """What the upstream has told of tokens, also in an answer that was discarded or broken off."""
-    served_model: str | None = None
-    terms: Terms = ORDINARY
-    priced: Priced | None = None
-    sent: bool = False
-    """Whether its request has left."""
-    unknown: Passed | None = None
-    """What it has answered, where the upstream did not come to tell what that used."""
-    estimated: bool = False
-    """Whether the output, or more, was not told but estimated."""
-    charges: list[Charged] = field(default_factory=list)
-    """What is billed beside the answer's own model."""
+RELAY_ENDS = End("relay_ended", "the relay was ended")
+STOPPED = End("client_stopped", "its client was stopped")
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -111,7 +100,17 @@ class Relayed:
     page: Page | None = None
     """The page of the relay's own that it asks for."""
     local: bool = False
-    """Whether the client is a program on this machine, to which the pool's keys may be lent."""
+    """Whether the client is a program on this machine."""
+    offers: tuple[Offer, ...] = field(default=(), repr=False)
+    """The keys of the relay's own that it came with."""
+    served: bool = False
+    """Whether the pool's keys may be issued to its client."""
+    unserved: RelayError | None = None
+    """Why they may not."""
+    client: Client | None = None
+    """Whose key of the relay's own it came with."""
+    agent_tree: str | None = None
+    """The agent from which the one that sent it came in the end."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
     keep_body: bool = False
@@ -135,60 +134,53 @@ class Relayed:
     conversation: Conversation | None = None
     """What the client asked, once a provider of another format is to be asked."""
     notes: tuple[str, ...] = ()
+    shown_attempts: list[str] = field(default_factory=list)
+    """Ids of the flows that show its failed attempts, where somebody looks."""
+    route: Route | None = None
+    """Which way it takes, and why."""
+    waited: float = 0.0
+    """Seconds for which it has been held back since its last attempt."""
     """What was left out or changed for the provider of the running attempt."""
     side_body: bytes | None = None
     """The body of a side call, which no flow shows."""
 
     # the attempts
+    source: Origin = Origin.CLIENT
+    """Where it comes from; what it is in the ledger is its `origin`."""
     counts: bool = False
     """Whether the ledger gets a row: from the moment that a route is looked for."""
     policy: Generator[Attempt | Wait, Outcome | None, Conclusion] | None = None
-    next_attempt: Attempt | None = None
-    conclusion: Conclusion | None = None
-    refusal: RelayError | None = None
-    tries: list[Try] = field(default_factory=list)
-    shares: list[Try] = field(default_factory=list)
+    step: Step | None = None
+    """What is decided: the attempt that runs or is about to, or how the request ends. None: nothing is."""
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    shares: list[AttemptRecord] = field(default_factory=list)
     """Beside the last try: what further models have used for its answer, the results of a batch."""
     reserve: Reserve | None = None
     """What it has reserved under the budgets."""
-    no_room: BudgetError | None = None
-    """Why the next attempt may not be paid for."""
+    admission: Admission | None = None
+    """What it has taken of its client's limits."""
+    purse: Purse | None = None
+    """The same of those of money."""
     adaptation: Adaptation | None = None
     """How the running attempt differs from what the client asked."""
-    translation: Bytes | None = None
-    """What brings the running attempt's answer into Claude's form."""
-    gate: Gate | None = None
-    kept_back: int = 0
-    """Bytes of the running attempt's answer, as long as none of them has left."""
-    answered_well: bool = False
-    """Whether the running attempt's answer has a good status, whatever follows it."""
+    dispatched: http.Request | None = None
+    """What was sent for the accepted answer, where somebody may want to see it."""
+    incoming: Incoming = field(default_factory=Incoming)
+    """What has come of the running attempt's answer."""
     outcome: Outcome | None = None
-    again: bool = False
-    own_answer: bool = False
-    response_headers: dict[str, str] = field(default_factory=dict)
-    stream_unknown: bool = False
-    """Whether a stream was asked for is not known, also by what was seen of the answer."""
-    """Of the answer as the client gets it."""
-    upstream_headers: dict[str, str] = field(default_factory=dict)
-    """Of the answer as it came."""
-    cover: Cover = field(default_factory=Cover)
-    """Takes what was lent for the running attempt out of its answer's body."""
 
     # the answer
-    meter: Meter | None = None
-    sse: bool = False
-    can_append: bool = False
-    length: int | None = None
-    first_byte_at: float | None = None
-    response_bytes: int = 0
-    kept: list[bytes] | None = None
-    brought: list[bytes] | None = None
-    """The answer to a request that makes something (a file, a batch), for the id in it."""
-    last_bytes: bytes = b""
+    outgoing: Outgoing = field(default_factory=Outgoing)
     broken: str | None = None
     ended: RelayError | None = None
-    """What it gets that has nothing yet, when the relay ends before the request does."""
+    """What it gets that has nothing yet, when the relay ends before the request does, or its client is stopped."""
+    end: End = RELAY_ENDS
+    """Which of both."""
     settled: bool = False
+    missed: Miss | None = None
+    """What the turn before had left in the prompt cache and the answer did not read there."""
+    missed_usd: float | None = None
+    """What that cost."""
 
     # the client
     gone: bool = False
@@ -211,43 +203,62 @@ class Relayed:
         assert self.pristine is not None
         self.pristine.restore(flow.request)
 
+    def show_as_it_came(self, flow: http.HTTPFlow) -> None:
+        """The last attempt's request has left: the flow shows the client's again. What was sent is kept, where its body is another one."""
+        if self.pristine is None or self.settled:
+            return
+        if self.is_shown and self.rewrites(flow.request) and isinstance(self.step, Accepted):
+            self.dispatched = duplicate(flow.request)
+        self.pristine.restore(flow.request)
+
+    def rewrites(self, request: http.Request) -> bool:
+        """Whether the flow's request has another body than the client's: another format, or another name of the model."""
+        return self.pristine is not None and request.data.content is not self.pristine.content
+
     def sign(self, request: http.Request) -> tuple[http.Request, bytes | None]:
         """Head and body as they go on the wire: a copy with the real credential, never kept."""
         content = request.data.content if self.side_body is None else self.side_body
         return (request if self.signature is None else self.signature.sign(request, content)), content
 
-    def attempt_sent(self) -> None:
+    def attempt_dispatched(self) -> None:
         """Connected: the attempt's request leaves now."""
         self.outcome = None
-        self.tries[-1].sent = True
+        self.attempts[-1].dispatched = True
+
+    # -- faults
+
+    @property
+    def fault(self) -> Fault | None:
+        """What the running attempt meets, on purpose."""
+        return self.attempts[-1].attempt.fault if self.attempts else None
+
+    @property
+    def meant_to_fail(self) -> list[Attempt]:
+        """The attempts that met a fault."""
+        return [record.attempt for record in self.attempts if record.attempt.fault is not None]
+
+    @property
+    def origin(self) -> Origin:
+        """What it is in the ledger."""
+        return Origin.FAULT if self.meant_to_fail else self.source
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the client is told beside the answer: the faults it met, and what was left out or changed."""
+        met = self.meant_to_fail
+        return (
+            (*(f"fault on attempt {attempt.n}: {attempt.fault}" for attempt in met), *self.notes) if met else self.notes
+        )
 
     # -- the answer
 
     def open_gate(self, response: http.Response) -> Gate:
         """Begin to judge the answer whose head has arrived."""
-        self.kept_back = 0
-        self.upstream_headers = lower_headers(response)
-        told = response.data.headers.fields
-        response.data.headers.fields = onward(told)
-        adaptation, good = self.adaptation, 200 <= response.status_code < 300
-        unpacked, messages = good and isinstance(adaptation, Translated), self.facts.endpoint in MESSAGE_STREAMS
-        self.cover = Cover.of(
-            self.redaction.issued, response, self.upstream_headers, unpacked=unpacked, messages=messages
-        )
-        self.translation = adaptation.open(response) if adaptation is not None and good else None
-        self.answered_well = good
-        same = response.data.headers.fields is told
-        self.response_headers = self.upstream_headers if same else lower_headers(response)
-        self.stream_unknown = self.facts.stream_unknown or (good and self.contradicts(self.response_headers))
-        self.gate = Gate(
-            response.status_code,
-            self.response_headers,
-            endpoint=self.facts.endpoint,
-            stream=self.facts.stream or self.stream_unknown,
-            head=self.method == "HEAD",
-        )
-        self.cover.opened(self.response_headers)
-        return self.gate
+        head = self.method == "HEAD"
+        issued = self.redaction.issued
+        self.incoming = Incoming.of(response, self.facts, self.adaptation, issued, head=head, keep=self.is_shown)
+        assert self.incoming.gate is not None
+        return self.incoming.gate
 
     def patience(self) -> Patience:
         """How long an attempt may take."""
@@ -258,72 +269,51 @@ class Relayed:
     @property
     def turned_out_whole(self) -> bool:
         """Whether it was not known what is asked for, and the answer's head says that it is no stream."""
-        return self.stream_unknown and self.facts.endpoint in MESSAGE_STREAMS and not is_stream(self.response_headers)
+        come = self.incoming
+        return come.stream_unknown and self.facts.endpoint in MESSAGE_STREAMS and not is_stream(come.headers)
 
     @property
     def streams(self) -> bool:
         """Whether a stream was asked for; where that is not known: whether the answer is one."""
-        return self.sse if self.stream_unknown else self.facts.stream
-
-    def contradicts(self, headers: Mapping[str, str]) -> bool:
-        """Whether an answer is of the other kind than was understood, and the request can be understood so, too."""
-        if self.facts.endpoint not in MESSAGE_STREAMS or is_stream(headers) is self.facts.stream:
-            return False
-        return asks_both(self.facts.body)
+        return self.outgoing.sse if self.incoming.stream_unknown else self.facts.stream
 
     @property
     def moves(self) -> int:
         """How often the running attempt's answer has moved on: grows with everything but signs of life."""
-        if self.translation is not None and self.translation.moves is not None:
-            return self.translation.moves
-        if self.meter is not None:
-            return self.meter.moves
-        return 0 if self.gate is None else self.gate.moves
+        translation, meter, gate = self.incoming.translation, self.outgoing.meter, self.incoming.gate
+        if translation is not None and translation.moves is not None:
+            return translation.moves
+        if meter is not None:
+            return meter.moves
+        return 0 if gate is None else gate.moves
 
     @property
     def quiet(self) -> bool:
         """Whether the model may be silent for long now."""
-        return (self.translation is not None and self.translation.quiet) or (
-            self.meter is not None and self.meter.quiet
-        )
+        translation, meter = self.incoming.translation, self.outgoing.meter
+        return (translation is not None and translation.quiet) or (meter is not None and meter.quiet)
 
     def saw_byte(self) -> None:
         """A byte of the answer's body arrived."""
-        if self.tries and self.tries[-1].first_byte_at is None:
-            self.tries[-1].first_byte_at = time.monotonic()
+        if self.attempts and self.attempts[-1].first_byte_at is None:
+            self.attempts[-1].first_byte_at = time.monotonic()
 
     def too_much(self, data: bytes) -> bool:
         """Whether more of the answer has come than may be kept; nothing of it has left."""
-        self.kept_back += len(data)
-        return self.kept_back > self.runtime.config.limits.answer
-
-    def read(self, data: bytes) -> bytes:
-        """The upstream's bytes in Claude's form, as far as they can leave."""
-        return self.cover.read(data, self.translation)
-
-    def read_end(self) -> bytes:
-        """The rest, when the upstream's answer is whole."""
-        return self.cover.read_end(self.translation)
+        return not self.incoming.takes(len(data), self.runtime.config.limits.answer)
 
     def found(self, gate: Gate) -> Outcome:
         """What became of the attempt, in Claude's words."""
         outcome = self.redaction.outcome(gate.outcome())
         if self.adaptation is None:
             return outcome
-        return self.adaptation.problem(dataclasses.replace(outcome, headers=self.upstream_headers), self.id)
+        return self.adaptation.problem(dataclasses.replace(outcome, headers=self.incoming.upstream_headers), self.id)
 
     def open_meter(self, response: http.Response) -> None:
         """Begin to count what the accepted answer uses."""
-        headers = lower_headers(response) if self.own_answer else self.response_headers
-        good = response.status_code < 400
-        results = self.method == "GET" and response.status_code == 200 and self.batch is not None
-        self.meter = BatchMeter(headers) if results else Meter(headers, endpoint=self.facts.endpoint)
-        self.sse = good and self.facts.endpoint in MESSAGE_STREAMS and is_stream(headers)
-        self.can_append = self.sse and "content-length" not in headers and not encoded(headers)
-        length = headers.get("content-length", "")
-        self.length = int(length) if length.isdecimal() and not self.sse else None
-        self.kept = [] if self.keep_body else None
-        self.brought = [] if good and self.method == "POST" and self.facts.endpoint is Endpoint.RESOURCE else None
+        headers = lower_headers(response) if is_own(self.step) else self.incoming.headers
+        status, batch = response.status_code, self.batch is not None
+        self.outgoing = Outgoing.of(status, headers, self.facts.endpoint, self.method, batch=batch, keep=self.keep_body)
 
     @property
     def batch(self) -> str | None:
@@ -337,62 +327,61 @@ class Relayed:
 
     @property
     def is_last_chunk(self) -> bool:
-        """Whether the announced length is reached. Other bodies end with an event or with their framing, which wait by themselves."""
-        return self.length is not None and self.response_bytes >= self.length and not self.settled
+        """Whether the announced length is reached, and the request not settled yet."""
+        return self.outgoing.is_at_its_length and not self.settled
 
     def meter_chunk(self, data: bytes) -> int | None:
         """Count a chunk; returns where in it the final event begins, if it does."""
-        assert self.meter is not None
-        self.response_bytes += len(data)
-        if self.kept is not None and self.response_bytes <= KEPT_BODY_LIMIT:
-            self.kept.append(data)
-        if self.brought is not None and self.response_bytes <= LONGEST_ANSWER:
-            self.brought.append(data)
-        if self.can_append:
-            self.last_bytes = (self.last_bytes + data)[-4:] if len(data) < 4 else data[-4:]
-        final = self.meter.feed(data)
-        if self.reserve is not None and self.response_bytes >= self.reserve.look_at:
-            self.top_up(self.reserve, self.meter)
+        final = self.outgoing.pass_on(data)
+        if self.reserve is not None and self.outgoing.size >= self.reserve.look_at:
+            assert self.outgoing.meter is not None
+            self.top_up(self.reserve, self.outgoing.meter)
         return final
 
     def top_up(self, reserve: Reserve, meter: Meter) -> None:
         """Reserve more if what has passed comes to more. Never raises: the stream would hang."""
         try:
-            reserve.passed(self.response_bytes, meter.events, meter.usage)
+            reserve.passed(self.outgoing.size, meter.events, meter.usage)
         except Exception:
             reserve.look_at = sys.maxsize
             logger.exception("what %s has reserved could not be changed", self.id)
 
     def meter_end(self) -> bool:
         """The upstream ended the body; False when the stream was not complete."""
-        assert self.meter is not None
-        self.meter.end()
-        return self.settled or not self.sse or self.meter.complete or self.meter.error is not None
+        return self.outgoing.end() or self.settled
 
     def kept_body(self, response: http.Response) -> bytes | None:
         """The streamed body, for those who look at flows."""
-        return None if self.kept is None else self.redaction.for_show(response, b"".join(self.kept))
+        kept = self.outgoing.kept
+        return None if kept is None else self.redaction.for_show(response, b"".join(kept))
 
     def break_off(self, why: str) -> bytes | None:
         """The upstream broke after content. Returns the bytes that end the stream as an error, or None when nothing can be added."""
         self.broken = why
-        if not self.can_append:
-            return None
-        between = self.last_bytes.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        message = f"{why}; what arrived until then is incomplete. Send the request again."
-        data = json_bytes(error_object(502, message, self.id))
-        return (b"" if between else b"\n\n") + b"event: error\ndata: " + data + b"\n\n"
+        instead = self.ended if self.ended is not None and self.end is STOPPED else None
+        return self.outgoing.ending(why, self.id, instead)
+
+    def release_reserve(self) -> None:
+        """Nothing is reserved under the budgets any more. A second time does nothing."""
+        if self.reserve is not None:
+            self.reserve.release()
+
+    def forget(self) -> None:
+        """Nobody will ask for it any more: let go of its secrets, and of what it has reserved should its cost never be counted."""
+        self.redaction.forget_own()
+        self.release_reserve()
+        if self.admission is not None:
+            self.admission.settle(None, NOW(), time.monotonic())
 
     def release(self, flow: http.HTTPFlow) -> None:
         """It is over and written down: let go of all that may be large, for what is left of it lives on in cycles of references."""
-        large_went(self.request_bytes + self.response_bytes)
+        large_went(self.request_bytes + self.outgoing.size)
         self.body, self.side_body, self.conversation = b"", None, None
         if len(self.facts.body) > SMALL:
             self.facts.let_go()
-        self.adaptation = self.translation = self.gate = self.outcome = None
-        self.kept = self.brought = None
-        if self.meter is not None:
-            self.meter.let_go()
+        self.adaptation = self.outcome = self.dispatched = None
+        self.incoming.let_go()
+        self.outgoing.let_go()
         if self.pristine is not None and len(self.pristine.content or b"") > SMALL:
             self.pristine.content = None
         if not self.is_shown:
@@ -408,8 +397,13 @@ class Relayed:
         if self.waker is not None:
             self.waker.set()
 
+    def wake(self) -> None:
+        """What it waits for has come."""
+        if self.waker is not None:
+            self.waker.set()
+
     async def wait(self, seconds: float) -> None:
-        """Wait so long, or until the client leaves."""
+        """Wait so long, or until the client leaves, or somebody wakes it."""
         self.waker = asyncio.Event()
         if self.gone:
             return
@@ -423,17 +417,17 @@ class Relayed:
 
     # -- the attempts
 
-    def begin_try(self, attempt: Attempt) -> None:
+    def begin_attempt(self, attempt: Attempt) -> None:
         """An attempt starts."""
-        self.again = self.own_answer = False
-        self.tries.append(Try(attempt, time.time(), time.monotonic()))
+        self.attempts.append(AttemptRecord(attempt, time.time(), time.monotonic(), waited=self.waited))
+        self.waited = 0.0
         self.redaction.issue(attempt.key)
 
     def discarded(self, held: bytes) -> None:
         """An answer that will not be the client's: what it says of tokens is billed all the same, and so is what it had no time to say."""
-        if not self.tries or not self.answered_well:
+        if not self.attempts or not self.incoming.good:
             return
-        meter = Meter(self.response_headers, endpoint=self.facts.endpoint)
+        meter = Meter(self.incoming.headers, endpoint=self.facts.endpoint)
         if held:
             meter.feed(held)
             meter.end()
@@ -441,19 +435,21 @@ class Relayed:
         if held or broke:
             self.count(meter)
         if meter.error and not meter.passed:
-            self.tries[-1].unknown = None  # it said that it could not begin
+            self.attempts[-1].unknown = None  # it said that it could not begin
         elif broke and self.facts.endpoint in MESSAGE_STREAMS:
-            self.tries[-1].unknown = meter.passed
+            self.attempts[-1].unknown = meter.passed
 
     def count(self, meter: Meter) -> None:
         """What the running attempt has used."""
-        if isinstance(self.translation, Translation):
-            meter.told_apart(self.translation.told, *self.translation.held)
-        translation = self.translation.served_model if self.translation is not None else None
-        named = meter.took_over or translation or (meter.served_model if self.adaptation is None else None)
-        now = self.tries[-1]
+        translation = self.incoming.translation
+        if isinstance(translation, Translation):
+            meter.usage_reported(translation.reported_usage, *translation.held)
+        named = (
+            meter.took_over or self.incoming.served_model or (meter.served_model if self.adaptation is None else None)
+        )
+        now = self.attempts[-1]
         now.usage, now.served_model, now.terms = meter.usage, named, meter.terms(self.facts.speed)
-        now.unknown = meter.unknown if self.answered_well else None
+        now.unknown = meter.unknown if self.incoming.good else None
         own = named or now.attempt.model
         now.charges = [
             Charged(charge.kind, charge.model or own, charge.terms(now.terms), (charge.usage,))
@@ -461,27 +457,30 @@ class Relayed:
         ]
 
     @property
-    def spending(self) -> list[Try]:
+    def spending(self) -> list[AttemptRecord]:
         """All that used something: a line of the ledger each."""
-        return [*self.tries, *self.shares]
+        return [*self.attempts, *self.shares]
 
-    def end_try(self, outcome: Outcome, verdict: Verdict | None) -> None:
+    def refuse(self, error: RelayError) -> http.Response:
+        """End the request with an error of the relay's own, whatever was decided before. Returns what the client gets."""
+        if self.policy is not None:
+            self.policy.close()
+        if isinstance(self.step, Accepted):  # by whom nothing is kept open any more
+            self.runtime.pools.finished(self.attempts[-1].attempt)
+        self.step = Refused(error)
+        return error_answer(error, self.id)
+
+    def end_attempt(self, outcome: Outcome, verdict: Verdict | None) -> None:
         """The running attempt is over, or accepted."""
-        now = self.tries[-1]
+        now = self.attempts[-1]
         now.status = outcome.status
-        now.error = outcome.message
+        now.upstream_id = next((outcome.headers[name] for name in IDS if outcome.headers.get(name)), None)
+        # What it was, and why in the provider's words: the verdict's reason is one line of them, without what could be a credential.
+        words = verdict.reason.partition(": ")[2] if verdict is not None else ""
+        now.error = f"{outcome.message}: {words}" if words and words not in outcome.message else outcome.message
         now.verdict = verdict.name if verdict is not None else ""
 
 
-def encoded(headers: dict[str, str]) -> bool:
-    """Whether a body is compressed."""
-    return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
-
-
-def json_bytes(value: object) -> bytes:
-    """Compact JSON as UTF-8."""
-
-    return msgspec.json.encode(value)
-
-
+IDS = ("request-id", "x-request-id", "x-goog-request-id")
+"""Header fields in which upstreams say by which id they know a request."""
 RELAYED: weakref.WeakKeyDictionary[http.HTTPFlow, Relayed] = weakref.WeakKeyDictionary()

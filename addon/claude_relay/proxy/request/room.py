@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from claude_relay.core.bodies.gate import Decision
-from claude_relay.proxy.mitm.unsent import unsent_of_all
+from claude_relay.proxy.mitm.waiting import unsent_of_all
 
 from .relayed import RELAYED
 
@@ -31,7 +31,7 @@ def crowded(kept: int, more: int) -> bool:
 def held_of_all() -> int:
     """Bytes of answers of which nothing has reached a client."""
     return sum(
-        relayed.kept_back
+        relayed.incoming.size
         for relayed in RELAYED.values()
-        if relayed.gate is not None and relayed.gate.decision is Decision.HOLD and not relayed.gone
+        if relayed.incoming.gate is not None and relayed.incoming.gate.decision is Decision.HOLD and not relayed.gone
     )

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claude_relay.core.accounting.batches import tells_of_batches
+from claude_relay.core.accounting.batches import lists_batches
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Attempt, Endpoint
-from claude_relay.core.formats import counting
+from claude_relay.core.formats import counting, recalling
 from claude_relay.core.formats.base import Asked, Format, Sent, Unsuited
 from claude_relay.core.formats.claude import reader as reading
-from claude_relay.core.formats.conversation import Call, Conversation
+from claude_relay.core.formats.conversation import Conversation
 from claude_relay.proxy.common.process import in_thread
 from claude_relay.proxy.provider.adapting import Adaptation, Readdressed, Renamed, Translated
 from claude_relay.proxy.provider.memories import Memories
@@ -50,7 +50,7 @@ class Translator:
         runtime, facts = relayed.runtime, relayed.facts
         format = runtime.formats.get(attempt.provider)
         if format is None:
-            if relayed.base is not None and facts.endpoint is Endpoint.RESOURCE and tells_of_batches(relayed.path):
+            if relayed.base is not None and facts.endpoint is Endpoint.RESOURCE and lists_batches(relayed.path):
                 return Readdressed(relayed.base)
             renamed = attempt.model != facts.model and facts.endpoint in WITH_MODEL
             return Renamed(facts.model, facts.stream) if renamed else None
@@ -58,11 +58,21 @@ class Translator:
         counts = facts.endpoint is Endpoint.COUNT_TOKENS
         provider = runtime.config.providers[attempt.provider]
         recall = await self.recall(conversation)
-        asked = Asked(conversation, attempt.model, provider.options, recall)
-        sent = await self.work(relayed, lambda: written(format, asked, provider, counts=counts))
-        relayed.notes = tuple(dict.fromkeys((*conversation.notes, *sent.notes)))
+        query = Asked(conversation, attempt.model, provider.options, recall)
+        request = await self.work(relayed, lambda: written(format, query, provider, counts=counts))
+        relayed.notes = tuple(dict.fromkeys((*conversation.notes, *request.notes)))
         seed = relayed.id.removeprefix("req_relay_")
-        return Translated(format, sent, facts.model, attempt.model, seed, facts.stream, facts.input_estimate, counts)
+        return Translated(
+            format,
+            request,
+            facts.model,
+            attempt.model,
+            seed,
+            facts.stream,
+            facts.input_estimate,
+            counts,
+            recalling.anchor(conversation.turns),
+        )
 
     async def conversation(self, relayed: Relayed) -> Conversation:
         """The client's request, read once for all attempts."""
@@ -84,10 +94,10 @@ class Translator:
         return what() if len(relayed.body or b"") < LONG else await asyncio.to_thread(what)
 
     async def recall(self, conversation: Conversation) -> Mapping[str, str]:
-        """What providers wanted back with the calls of this conversation."""
-        calls = [part.id for turn in conversation.turns for part in turn.parts if isinstance(part, Call)]
-        found = self.memories.find(calls)
-        missing = [call for call in calls if call not in found]
+        """What providers wanted back with the answers in this conversation."""
+        keys = list(recalling.keys(conversation))
+        found = self.memories.find(keys)
+        missing = [key for key in keys if key not in found]
         if missing and self.stored is not None:
             stored = await self.stored.recall(missing)
             self.memories.keep(stored)
@@ -102,13 +112,13 @@ class Translator:
             await self.stored.remember_calls(kept)
 
 
-def written(format: Format, asked: Asked, provider: Provider, *, counts: bool) -> Sent:
+def written(format: Format, query: Asked, provider: Provider, *, counts: bool) -> Sent:
     """The provider's request, with what relay.yaml adds to its body."""
     if counts:
         assert format.count is not None  # who cannot count is not asked
-        return format.count(asked)
-    sent = format.request(asked)
+        return format.count(query)
+    request = format.request(query)
     if not provider.body:
-        return sent
-    body = msgspec.json.encode(msgspec.json.decode(sent.body) | dict(provider.body))
-    return Sent(sent.path, body, sent.notes, sent.names)
+        return request
+    body = msgspec.json.encode(msgspec.json.decode(request.body) | dict(provider.body))
+    return Sent(request.path, body, request.notes, request.names)

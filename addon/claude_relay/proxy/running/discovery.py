@@ -26,13 +26,13 @@ from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.messages.wire import CREDENTIALS, Signature
 from claude_relay.proxy.provider.listing import listing
 from claude_relay.proxy.provider.remembering import Remembered
-from claude_relay.upstream.asking import listed
+from claude_relay.upstream.queries import listed
 
 from .runtime import Runtime
 
 PATIENCE: Final = 3.0
 """Seconds a request waits for a list, and a provider has for it."""
-KEYS_ASKED: Final = 3
+KEYS_QUERIED: Final = 3
 """Keys of a pool that are asked one after the other, when those before get no list."""
 OF_ANOTHER_KIND: Final = ("embed", "rerank", "whisper", "tts", "moderation")
 """What the names of models have in them that cannot hold a conversation."""
@@ -65,34 +65,34 @@ class Discovery:
         provider, pool = led(runtime.config.providers[name], runtime.way), runtime.pools[name]
         key = pool.keys[0] if pool.keys else Key(name, "", NO_KEY, "")
 
-        def ask() -> str | None:
+        def fetch() -> str | None:
             names = listed(provider, key, timeout=PATIENCE)
             return next((name for name in names if not any(word in name.lower() for word in OF_ANOTHER_KIND)), None)
 
-        return await self._first.get(provider.base_url, ask, known_will_do=True)
+        return await self._first.get(provider.base_url, fetch, known_will_do=True)
 
     async def lists(self, runtime: Runtime, names: Sequence[str], own: Mapping[str, str]) -> Lists:
         """The lists of providers of Claude's format, without those that do not tell. `own`: a client's credential, see `own_fields`."""
-        told = await asyncio.gather(*[self._list(runtime, name, own) for name in names])
-        return {name: models for name, models in zip(names, told, strict=True) if models}
+        found = await asyncio.gather(*[self._list(runtime, name, own) for name in names])
+        return {name: models for name, models in zip(names, found, strict=True) if models}
 
     async def _list(self, runtime: Runtime, name: str, own: Mapping[str, str]) -> Models | None:
         provider, pool = led(runtime.config.providers[name], runtime.way), runtime.pools[name]
         if pool.keys:
-            keys, place = to_ask(pool, NOW()), (name, provider.base_url)
+            keys, place = keys_to_query(pool, NOW()), (name, provider.base_url)
             return await self._lists.get(place, partial(listing, provider, keys, timeout=PATIENCE))
         if not own or not pool.passthrough:
             return None
-        client = hashlib.sha256(repr(sorted(own.items())).encode()).digest()  # others may have other models
-        ask = partial(listing, provider, [Key(name, "", "", "")], own=own, timeout=PATIENCE)
-        return await self._lists.get((name, provider.base_url, client), ask)
+        credential = hashlib.sha256(repr(sorted(own.items())).encode()).digest()  # others may have other models
+        fetch = partial(listing, provider, [Key(name, "", "", "")], own=own, timeout=PATIENCE)
+        return await self._lists.get((name, provider.base_url, credential), fetch)
 
 
-def to_ask(pool: Pool, now: float) -> tuple[Key, ...]:
+def keys_to_query(pool: Pool, now: float) -> tuple[Key, ...]:
     """The keys that may get a list, the ready ones first; those that are out get none."""
     known = list(zip(pool.keys, pool.state(now).keys, strict=True))
     usable = sorted((pair for pair in known if pair[1].status != "out"), key=lambda pair: pair[1].status != "ready")
-    return tuple(key for key, _ in usable[:KEYS_ASKED])
+    return tuple(key for key, _ in usable[:KEYS_QUERIED])
 
 
 def own_fields(signature: Signature | None) -> dict[str, str]:

@@ -6,7 +6,7 @@
     True
 
 A ruling is one of three: the option may have any value; the relay sets it (unless the user did, where `options` says so);
-some or all values but the default are refused, because they would break a promise. tests/proxy/test_rulings.py walks the options
+some or all values but the default are refused, because they would break a promise. tests/proxy/running/test_rulings.py walks the options
 of mitmdump, mitmweb and mitmproxy and wants a ruling for each. Must not know what is set at the moment.
 """
 
@@ -58,7 +58,7 @@ UDP = "no listener of the relay's takes UDP"
 ADDRESS = "the relay's listeners are where relay.yaml says; for further ones given by `mode`"
 ANSWERS = "answers in the place of a provider: no key is chosen, no row written"
 REPLAYED = f"belongs to server_replay, which {ANSWERS}"
-RESENT = "sends recorded requests past the relay, with an alias in the place of a key"
+RESENT = "recorded requests go through the relay, as those of clients do"
 REWRITES = (
     "changes requests or answers, which pass byte for byte; relay.yaml has `headers` and `models` for each provider"
 )
@@ -94,7 +94,7 @@ RULINGS: dict[str, Ruling] = {
         "puts its password where the key belongs; an outbound proxy's stands in its URL under `proxy` in relay.yaml"
     ),
     "keep_host_header": refused("sends the relay's own name to providers as Host"),
-    "keep_alt_svc_header": refused("tells clients of addresses past the relay"),
+    "keep_alt_svc_header": refused("gives clients addresses past the relay"),
     # -- recorded flows
     "server_replay": refused(ANSWERS),
     "server_replay_extra": refused(REPLAYED, lambda value: value != "forward"),
@@ -108,8 +108,8 @@ RULINGS: dict[str, Ruling] = {
     "server_replay_refresh": refused(REPLAYED, off),
     "server_replay_reuse": refused(REPLAYED),
     "server_replay_use_headers": refused(REPLAYED),
-    "client_replay": refused(RESENT),
-    "client_replay_concurrency": refused(f"belongs to client_replay, which {RESENT}", lambda value: value != 1),
+    "client_replay": fine(RESENT),
+    "client_replay_concurrency": fine(RESENT),
     "rfile": fine("flows of a file are shown; the relay leaves alone what is not live"),
     "readfile_filter": fine(LOOKS),
     "keepserving": fine("only when mitmdump ends by itself"),
@@ -133,8 +133,8 @@ RULINGS: dict[str, Ruling] = {
     "server": fine("without it nothing listens, and flows of a file can be looked at"),
     "listen_host": fine(ADDRESS),
     "listen_port": fine(ADDRESS),
-    "block_global": fine("keys are lent to this machine only, whoever may connect"),
-    "block_private": fine("keys are lent to this machine only, whoever may connect"),
+    "block_global": fine("only programs on this machine may use keys, whoever may connect"),
+    "block_private": fine("only programs on this machine may use keys, whoever may connect"),
     "onboarding": fine("answers for its own host only, with mitmproxy's certificate"),
     "onboarding_host": refused(
         "has mitmproxy answer requests to that host, a provider's perhaps", lambda value: value != "mitm.it"
@@ -148,7 +148,7 @@ RULINGS: dict[str, Ruling] = {
     ),
     "tcp_timeout": set_by_us("an hour, so that long answers may be silent; unless the user has set it"),
     "connect_addr": fine("the address that connections leave from"),
-    "http_connect_send_host_header": fine("only what an outbound proxy is told"),
+    "http_connect_send_host_header": fine("only what an outbound proxy gets"),
     "validate_inbound_headers": refused("lets requests be smuggled past the relay when it is off", off),
     "normalize_outbound_headers": refused("lets header names leave that HTTP/2 forbids when it is off", off),
     "proxy_debug": refused("writes every byte to the log, keys included"),

@@ -127,14 +127,15 @@ class Runtime:
     ) -> Runtime:
         """Put a draft into force. Pools and sessions of the one before live on, so that cooldowns and counters do. Cannot fail.
 
-        lent   keys of the vault by provider, used beside those of the configuration
-        names  what those of the configuration are called; None: by their place
+        issued  keys of the vault by provider, used beside those of the configuration
+        names   what those of the configuration are called; None: by their place
         """
         config, retry = draft.config, draft.config.retry
         side = min(SIDE_CALL_SECONDS, retry.first_byte)
         sessions = before.sessions if before is not None else None
         if config.sessions.sticky:
-            sessions = sessions or Sessions(config.sessions.ttl)
+            # One without sessions is false, and requests under way may yet take bindings in it.
+            sessions = Sessions(config.sessions.ttl) if sessions is None else sessions
             sessions.ttl = config.sessions.ttl
         return cls(
             config=config,

@@ -1,4 +1,4 @@
-"""What the relay shares with its database, and so with other relays on it: names, keys of the vault, rests, sessions, loads, probes.
+"""What the relay shares with its database, and so with other relays on it: names, keys of the vault, cooldowns, sessions, loads, probes.
 
 Looked at every INTERVAL in a thread; what is found is taken over in the event loop. What is over is dropped every ten minutes.
 A database that cannot be used is said once, and the relay goes on with what it has.
@@ -19,10 +19,11 @@ from claude_relay.core.exchange import Key
 from claude_relay.core.keys.aliases import NO_IDS, Ids, Name, Names, OwnKeys, Place, place_of
 from claude_relay.core.keys.replication import Shared, absorbing, clamped, collect, shifted
 from claude_relay.core.keys.sessions import MOST
+from claude_relay.core.times import DAY
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop
 from claude_relay.store.db.database import StoreError
-from claude_relay.store.shared.aliases import Aliases, Unremembered
+from claude_relay.store.shared.remembered import Aliases, Unremembered
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.vault import Vault, VaultError
 
@@ -35,7 +36,7 @@ TIDY = 600.0
 """Seconds between two times of dropping what is over."""
 CLOSING = 8.0
 """Seconds that the last word may take: what is at work may wait 5 s for somebody's lock, and the last word itself for 2 s."""
-MEMORY = 15 * 86400.0
+MEMORY = 15 * DAY
 """Seconds that a conversation may be silent and still go on where a provider needs its own words back."""
 
 type Issued = Mapping[str, tuple[Key, ...]]
@@ -45,8 +46,8 @@ class Stored:
     """One relay's view of its database.
 
     runtime  the relay as it is now
-    lend     told of the vault's keys when they changed
-    rename   told what the configuration's keys are called when that changed
+    issue    gets the vault's keys when they changed
+    rename   gets what the configuration's keys are called when that changed
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Stored:
         self.own: set[Place] = set()
         """All of these keys, named or not."""
         self.ids: Ids = NO_IDS
-        self.asked: OwnKeys | None = None
+        self.requested: OwnKeys | None = None
         """The keys whose names were asked for last."""
         self.remembered = self.complete = False
         """Whether those names are remembered, and whether each of those keys has an id by which it is stored."""
@@ -80,7 +81,7 @@ class Stored:
         self.complaints: dict[str, str] = {}
         self.anew = False
         """Whether the next exchange is to bring everything: keys came that nobody asked about before."""
-        self.loop = Loop("looking at stored keys and rests", self.turn, lambda: INTERVAL)
+        self.loop = Loop("looking at stored keys and cooldowns", self.turn, lambda: INTERVAL)
         self.tidy_at = 0.0
         self.thread = ThreadPoolExecutor(1, "relay-stored")
         """One thread for all of it, so that at the end nothing is still at work on what is closed."""
@@ -102,7 +103,7 @@ class Stored:
 
     @property
     def keys_unread(self) -> str | None:
-        """Why it is not known which keys the vault lends; None: it is known."""
+        """Why it is not known which keys the vault issues; None: it is known."""
         return None if self.generation is not None else self.complaints.get("keys") or "it is not read yet"
 
     def without_keys(self) -> str:
@@ -112,17 +113,17 @@ class Stored:
             return ""
         return f"the stored keys cannot be read, and there are no others: {why}"
 
-    def ask_anew(self) -> None:
+    def refresh_all(self) -> None:
         """The relay has keys now that it had not: their cooldowns may have been stored long ago."""
         self.anew = True
 
     async def look(self) -> None:
-        """Keys first, for rests hang on them."""
+        """Keys first, for cooldowns hang on them."""
         found = await self.in_thread(self.changed_keys)
         if found is not None:
             generation, issued = found
             self.issue(issued)
-            self.generation = generation  # only now: else keys that could not be lent would never be
+            self.generation = generation  # only now: else keys that could not be issued would never be
             self.anew = True
         if self.anew:
             self.anew = False
@@ -131,11 +132,11 @@ class Stored:
 
     async def learn_names(self, own: OwnKeys) -> None:
         """Make sure that these keys go by their names; until they are remembered, each time anew."""
-        before, asked = dict(self.names), self.asked
-        if asked is own and self.remembered:
+        before, requested = dict(self.names), self.requested
+        if requested is own and self.remembered:
             return
         names = await self.name(own)
-        if asked is not own or names != before:
+        if requested is not own or names != before:
             self.rename(names)
 
     async def name(self, own: OwnKeys) -> Names:
@@ -145,7 +146,7 @@ class Stored:
         found, self.remembered = await self.in_thread(self.names_of, keys)
         self.names |= found
         self.ids = Ids.of(self.names, self.own)
-        self.asked, self.complete = own, not any(place_of(key) in self.ids.unnamed for key in keys)
+        self.requested, self.complete = own, not any(place_of(key) in self.ids.unnamed for key in keys)
         return dict(self.names)
 
     def names_of(self, keys: Sequence[Key]) -> tuple[Mapping[Place, Name], bool]:
@@ -172,7 +173,7 @@ class Stored:
         return generation, issued
 
     async def inspect(self) -> None:
-        """Look at every row of the vault, as one may be damaged while its key is lent from memory."""
+        """Look at every row of the vault, as one may be damaged while its key is issued from memory."""
         if self.generation is None:
             return
         try:
@@ -194,7 +195,7 @@ class Stored:
         """Give the database what changed here, take from it what changed elsewhere."""
         await self.learn_names(self.runtime().own)
         runtime, now = self.runtime(), NOW.wall()
-        if self.asked is not runtime.own or not self.complete:
+        if self.requested is not runtime.own or not self.complete:
             return  # what concerns keys whose stored ids cannot be told waits here
         mine = self.unsent or self.collected(runtime)
         self.unsent, made = mine, self.made
@@ -332,7 +333,7 @@ class Stored:
         try:
             said.result(CLOSING)
         except TimeoutError:
-            logger.warning("stored rests: the database does not answer; what changed last is not in it")
+            logger.warning("stored cooldowns: the database does not answer; what changed last is not in it")
 
     def last_word(self, last: Shared, now: float, keys: Sequence[Key]) -> None:
         """Store it, let go of the file. `keys`: those of the configuration."""

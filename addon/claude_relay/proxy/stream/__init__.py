@@ -2,8 +2,9 @@
 
 layer        the HTTP layer that owns such streams, with its connections and alarms
 receiving    the request on its way in
-replay       its attempts
+replay       its attempts; faulting: those that fail on purpose
 answering    what of an accepted answer leaves, and the limits that watch over it
+resending    recorded requests, sent again
 client_connections  the clients' connections and the requests on them, for the end
 
 It must not know keys, verdicts or money: the hooks of `flow` decide.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from mitmproxy.proxy.layers.http import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeadersHook, HttpResponseHook
 
+from claude_relay.core.endpoints import PRIVATE
+from claude_relay.core.exchange import Answered
 from claude_relay.proxy.messages.hop_by_hop import Fields
 from claude_relay.proxy.messages.wire import headers_of
 from claude_relay.proxy.mitm.connections import Commands, Reuse
@@ -52,7 +55,10 @@ class Owner(Reuse, Protocol):
     def forget_attempt(self, stream_id: int, server: Connection) -> None:
         """Make room for a further request of the same stream."""
 
-    def tell(self, stream: AnsweringStream, event: Expired | Ended) -> Commands[None]:
+    def disturb(self, stream: AnsweringStream) -> None:
+        """From now on its attempts can fail on purpose."""
+
+    def notify(self, stream: AnsweringStream, event: Expired | Ended) -> Commands[None]:
         """Tell a stream that its exchange is over, also when it waits for a connection."""
 
 
@@ -108,6 +114,9 @@ class AnsweringStream(HttpStream):
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.client_is_gone()):
             return
+        if self.relayed is not None and self.relayed.page in PRIVATE and isinstance(self.relayed.step, Answered):
+            yield from self.send_whole(self.flow.response.data.content or b"")
+            return
         yield from self.send_response()
 
     def send_whole(self, body: bytes) -> Commands[None]:
@@ -115,10 +124,8 @@ class AnsweringStream(HttpStream):
         assert self.relayed is not None
         assert self.flow.response is not None
         response = self.flow.response
-        wire = self.relayed.redaction.for_client(
-            response, body, self.relayed.response_headers.get("content-encoding", "")
-        )
-        if self.relayed.translation is not None or wire is not body:
+        wire = self.relayed.redaction.for_client(response, body, self.relayed.incoming.encoding)
+        if self.relayed.incoming.translation is not None or wire is not body:
             response.headers.pop("transfer-encoding", None)
             response.headers["content-length"] = str(len(wire))
         fields = response.data.headers.fields
@@ -158,7 +165,7 @@ class AnsweringStream(HttpStream):
             yield from super().state_stream_response_body(event)
         elif isinstance(event, ResponseData):
             relayed.saw_byte()
-            if data := relayed.read(event.data):
+            if data := relayed.incoming.read(event.data):
                 yield from self.deliver(relayed, data)
             if self.server_state == self.state_stream_response_body:
                 self.note_bytes(relayed)
@@ -177,7 +184,7 @@ class AnsweringStream(HttpStream):
 
     def deliver(self, relayed: Relayed, data: bytes) -> Commands[None]:
         """Pass bytes on at once; only the final event waits until the request is settled."""
-        if (packed := relayed.cover.packed) is not None:
+        if (packed := relayed.incoming.cover.packed) is not None:
             data = packed.feed(data)
             if packed.repeated:
                 yield from self.abandon(REPEATED)
@@ -203,10 +210,10 @@ class AnsweringStream(HttpStream):
     def end_of_stream(self, relayed: Relayed) -> Commands[None]:
         """The upstream says that this was all."""
         self.deadline = None
-        if rest := relayed.read_end():
-            yield from self.deliver(relayed, rest)
-        if relayed.cover.packed is not None and (rest := relayed.cover.packed.end()):
-            yield from self.send_on(relayed, rest)
+        if tail := relayed.incoming.read_end():
+            yield from self.deliver(relayed, tail)
+        if relayed.incoming.cover.packed is not None and (tail := relayed.incoming.cover.packed.end()):
+            yield from self.send_on(relayed, tail)
         if not relayed.meter_end():
             yield from self.break_off("the upstream ended the stream before it was complete")
             return
@@ -254,7 +261,7 @@ class AnsweringStream(HttpStream):
         """All has left but the end. An upload that goes on is not wanted any more."""
         if self.receives:
             self.receives = False
-            yield from self.abandon("answered before the request was whole")
+            yield from self.abandon("answered before the request was complete")
         yield from super().flow_done()
         self.release()
 
@@ -265,6 +272,14 @@ class AnsweringStream(HttpStream):
         self.response_body_buf.clear()
         if self.relayed is not None and self.relayed.settled:
             self.relayed.release(self.flow)
+
+    def take_apart(self) -> None:
+        """Nothing will come of this stream any more. It holds itself by its states and its place among the layers; without these, all
+        that belongs to its request goes at once, where the cycle collector would have to look through some ninety objects for it."""
+        vars(self).pop("client_state", None)
+        vars(self).pop("server_state", None)
+        if self in self.context.layers:
+            self.context.layers.remove(self)
 
     # -- an exchange that ends before its time
 
@@ -284,6 +299,10 @@ class AnsweringStream(HttpStream):
     def state_done(self, _: events.Event) -> Commands[None]:
         """An attempt that was given up may still have something to say when the request is answered."""
         yield from ()
+
+    client_state: Callable[[Any], Commands[None]] = state_done  # type: ignore[assignment]
+    server_state: Callable[[Any], Commands[None]] = state_done  # type: ignore[assignment]
+    """What a stream is in that was taken apart."""
 
     def state_attempt_over(self, _: events.Event) -> Commands[None]:
         """What still comes from an attempt that was given up goes nowhere."""

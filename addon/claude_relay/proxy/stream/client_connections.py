@@ -3,7 +3,8 @@
     connections.saw(layer)          each HTTP layer, as mitmproxy makes it
     connections.running()           streams of requests that are the relay's and not over
     connections.close_idle()        connections without any request
-    connections.cut(error_for)      the requests that run, told to end now
+    connections.read(seconds)       what has arrived of further requests is read
+    connections.cut(error_for)      the requests that run, or some of them, told to end now
 
 A tunnel to a host that is not intercepted is neither: it is cut with the process. Must not know why anything ends.
 """
@@ -11,19 +12,19 @@ A tunnel to a host that is not intercepted is neither: it is cut with the proces
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 from mitmproxy.proxy.server import ConnectionHandler
 
 from claude_relay.core.errors import RelayError
-from claude_relay.proxy.messages.replies import error_answer
 from claude_relay.proxy.messages.wire import own_request
+from claude_relay.proxy.mitm.waiting import has_unsent, unread
 from claude_relay.proxy.request.relayed import RELAYED, Relayed
 
 from .layer import Ending, RelayLayer, layer_within
@@ -61,28 +62,32 @@ class Connections:
 
     def close_idle(self) -> None:
         """Hang up on clients that wait for nothing. What was written for them still leaves."""
-        busy = {found.context.client.id for found in self._alive() if not is_idle(found)}
+        busy = self._busy()
         for client in {found.context.client for found in self._alive()}:
             handler = self._handlers()[client.id]
-            if client.id not in busy and client in handler.transports:
+            if client.id not in busy and client in handler.transports and not unread(client):
                 task = handler.transports[client].handler
                 if task is not None:
                     task.cancel("the relay is ending")
 
-    async def cut(self, error: Callable[[http.HTTPFlow], RelayError]) -> int:
-        """Tell every running request to end, as far as it can be told at this moment. Returns how many are running.
+    async def cut(
+        self,
+        error: Callable[[http.HTTPFlow, Relayed], RelayError],
+        which: Callable[[Relayed], bool] = lambda relayed: True,
+    ) -> int:
+        """Tell running requests to end, as far as they can be told at this moment. Returns how many are running.
 
         error  what a client gets that has nothing yet
+        which  those that are to end; default: all
         """
-        running = self.running()
+        running = [stream for stream in self.running() if (found := relayed_of(stream)) is not None and which(found)]
         for stream in running:
             relayed = relayed_of(stream)
             assert relayed is not None
             if relayed.ended is None:
-                relayed.ended = error(stream.flow)
+                relayed.ended = error(stream.flow, relayed)
             if stream.relayed is None and stream.flow.response is None:  # still being uploaded: no hook will answer it
-                relayed.refusal, relayed.own_answer = relayed.ended, True
-                stream.flow.response = error_answer(relayed.ended, relayed.id)
+                stream.flow.response = relayed.refuse(relayed.ended)
             if relayed.waker is not None:
                 relayed.waker.set()
         for client_id in {stream.context.client.id for stream in running}:
@@ -91,11 +96,29 @@ class Connections:
                 await handler.server_event(Ending())
         return len(running)
 
+    async def read(self, seconds: float) -> None:
+        """Wait until idle connections have read what has arrived, for so many seconds at most."""
+        until = time.monotonic() + seconds
+        await asyncio.sleep(POLL)  # a connection that has just been accepted has its handler from now on
+        while self._is_unread() and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(POLL)
+        await asyncio.sleep(POLL)  # the hook of what was read last has claimed its request
+
     async def flush(self, seconds: float) -> None:
         """Wait until what was written for clients has left, for so many seconds at most."""
         until = time.monotonic() + seconds
-        while any(map(unsent, list(self._handlers().values()))) and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
+        while any(has_unsent(c, c) for c in self._clients()) and time.monotonic() < until:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(POLL)
+
+    def _busy(self) -> set[str]:
+        return {found.context.client.id for found in self._alive() if not is_idle(found)}
+
+    def _is_unread(self) -> bool:
+        busy = self._busy()
+        return any(unread(client) for client in self._clients() if client.id not in busy)
+
+    def _clients(self) -> list[Client]:
+        return [handler.client for handler in list(self._handlers().values())]
 
     def _alive(self) -> Iterator[RelayLayer]:
         handlers = self._handlers()
@@ -123,11 +146,3 @@ def is_idle(found: RelayLayer) -> bool:
         stream.child_layer is not None and layer_within(stream.child_layer) is not None
         for stream in found.streams.values()
     )
-
-
-def unsent(handler: ConnectionHandler) -> int:
-    """Bytes for the client that wait in this process."""
-    found = handler.transports.get(handler.client)
-    with contextlib.suppress(AttributeError):  # no connection, or one that is no TCP
-        return int(found.writer.transport.get_write_buffer_size())  # type: ignore[union-attr]
-    return 0

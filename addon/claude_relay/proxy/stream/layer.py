@@ -1,4 +1,4 @@
-"""The HTTP layer whose streams can replay: connections, alarms, and the corners of mitmproxy that a second attempt would trip over.
+"""The HTTP layer whose streams can replay: connections, alarms, and the corners of mitmproxy that a second attempt would stumble over.
 
 `RelayLayer.adopt` turns the layers that mitmproxy built into these. See `replay` for the life of one stream.
 """
@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events, layer
@@ -28,7 +28,7 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 
-from claude_relay.proxy.log.plain import told
+from claude_relay.proxy.log.plain import cleaned
 from claude_relay.proxy.mitm import backpressure
 from claude_relay.proxy.mitm.adopting import adopt, adopt_client, client_of
 from claude_relay.proxy.mitm.connections import Commands, GetConnection
@@ -37,14 +37,13 @@ from claude_relay.proxy.mitm.http2 import Http2
 from claude_relay.proxy.request.relayed import RELAYED
 
 from .answering import AnsweringStream, Ended, Expired
+from .faulting import FaultingStream
 from .replay import RelayStream
-
-ENDING: Final = "the relay was ended"
 
 
 @dataclass
 class Ending(events.Event):
-    """The relay ends: requests that are still running end now."""
+    """Requests whose `Relayed.ended` says why end now."""
 
 
 class RelayLayer(HttpLayer):
@@ -53,7 +52,7 @@ class RelayLayer(HttpLayer):
     abandoned: weakref.WeakSet[Connection]
     """Connections of attempts that failed or were given up; they may only say goodbye."""
     alarms: dict[commands.Command, float]
-    """Alarms under way, and when each rings."""
+    """Alarms under way, and when each rings. They are the layer's own: a stream that has asked for one may be gone long before."""
 
     @classmethod
     def adopt(cls, built: layer.Layer | None) -> None:
@@ -66,30 +65,18 @@ class RelayLayer(HttpLayer):
                 adopted.alarms = {}
             built = getattr(built, "child_layer", None)
 
-    def _handle_event(self, event: events.Event) -> Commands[None]:
-        if isinstance(event, events.Wakeup) and event.command in self.alarms:
-            self.command_sources.pop(event.command, None)
-            yield from self.alarm_rang(event.command)
-            return
-        if isinstance(event, Ending):
-            yield from self.end_streams(event)
-            return
-        if isinstance(event, events.ConnectionEvent) and event.connection in self.abandoned:
-            if isinstance(event, events.ConnectionClosed):
-                self.abandoned.discard(event.connection)
-            return
-        if isinstance(event, events.Start):
-            yield from super()._handle_event(event)
-            client = self.connections.get(self.context.client)
-            adopt_client(client)
-            backpressure.saw(self)
-            if isinstance(client, Http1OfClients):
-                for command in client.begin():
-                    self.command_sources[command] = client
-                    yield command
-            return
+    def handle_event(self, event: events.Event) -> Commands[None]:
+        """Without the steps that mitmproxy has in between, which let a layer wait for a command: this one never does."""
+        child: layer.Layer | HttpStream | None = None
+        if isinstance(event, events.CommandCompleted):
+            if event.command in self.alarms:
+                yield from self.alarm_rang(event.command)
+                return
+            child = self.command_sources.pop(event.command)
+        elif isinstance(event, events.ConnectionEvent):
+            child = self.connections.get(event.connection)
         try:
-            yield from super()._handle_event(event)
+            yield from self._handle_event(event) if child is None else self.event_to_child(child, event)
         except NotImplementedError:
             # mitmproxy's HTTP/1 parser stops at the trailers of a chunked body, when all of the body has been passed on. A client's that
             # came while another request of its was answered are read at the end of that answer.
@@ -97,11 +84,34 @@ class RelayLayer(HttpLayer):
                 event = events.DataReceived(self.context.client, b"")
             yield from self.event_to_child(_WithoutTrailers(self.connections[event.connection]), event)
 
+    def _handle_event(self, event: events.Event) -> Commands[None]:
+        """What is for no connection or stream that this layer has."""
+        if isinstance(event, Ending):
+            yield from self.end_streams(event)
+        elif isinstance(event, events.ConnectionEvent) and event.connection in self.abandoned:
+            if isinstance(event, events.ConnectionClosed):
+                self.abandoned.discard(event.connection)
+        else:
+            yield from super()._handle_event(event)
+            if isinstance(event, events.Start):
+                yield from self.adopt_client()
+
+    def adopt_client(self) -> Commands[None]:
+        """The client's connection is made."""
+        client = self.connections.get(self.context.client)
+        adopt_client(client)
+        backpressure.saw(self)
+        if isinstance(client, Http1OfClients):
+            for command in client.begin():
+                self.command_sources[command] = client
+                yield command
+
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> Commands[None]:
         """Give an event to a connection or a stream, and each command that comes of it to whom it is for.
 
         As mitmproxy does it, which asks each command six questions before it lets it through, a hundred and twenty for each request.
         """
+        over: AnsweringStream | None = None
         for command in child.handle_event(event):
             kind = type(command)
             if kind is ReceiveHttp:
@@ -115,10 +125,10 @@ class RelayLayer(HttpLayer):
             elif kind is commands.SendData:
                 yield command
             else:
-                if command.blocking or kind is commands.RequestWakeup:
+                if command.blocking or (kind is commands.RequestWakeup and command not in self.alarms):
                     self.command_sources[command] = child
                 if kind is DropStream:
-                    self.streams.pop(command.stream_id, None)  # type: ignore[attr-defined]
+                    over = cast(AnsweringStream, self.streams.pop(command.stream_id, None))  # type: ignore[attr-defined]
                 elif isinstance(command, GetHttpConnection):
                     yield from self.get_connection(command)
                 elif kind is RegisterHttpConnection:
@@ -127,6 +137,8 @@ class RelayLayer(HttpLayer):
                     if isinstance(command, commands.OpenConnection):
                         self.connections[command.connection] = child
                     yield command
+        if over is not None and over._paused is None:
+            over.take_apart()
 
     def make_stream(self, stream_id: int) -> Commands[None]:
         """As mitmproxy does it, with a stream that can replay; without making a server that is thrown away, as its `fork` does."""
@@ -146,12 +158,17 @@ class RelayLayer(HttpLayer):
                 self.abandoned.add(connection)
         self.context.server.error = None
 
+    @staticmethod
+    def disturb(stream: AnsweringStream) -> None:
+        """From now on its attempts can fail on purpose; other streams need not ask each event about that."""
+        stream.__class__ = FaultingStream
+
     # -- connections
 
     def register_connection(self, command: RegisterHttpConnection) -> Commands[None]:
         """A connection is open, or is not to be had."""
         if command.err:  # a proxy's refusal may repeat its credential
-            command.err = command.connection.error = told(command.err)
+            command.err = command.connection.error = cleaned(command.err)
         opened = self.connections.get(command.connection)
         if opened is not None and not command.err:
             adopt(opened, time.monotonic())
@@ -173,7 +190,7 @@ class RelayLayer(HttpLayer):
         return 0 if client is None else client.pending(stream.stream_id)
 
     def retire(self, server: Connection, silent_since: float) -> None:
-        """Lend this connection to nobody any more if it has been silent as a whole; streams that run on it may end."""
+        """Give this connection to nobody any more if it has been silent as a whole; streams that run on it may end."""
         client = client_of(self.connections.get(server))
         if isinstance(client, Http2) and client.is_silent(silent_since):
             client.retired = True
@@ -208,19 +225,22 @@ class RelayLayer(HttpLayer):
         if over is not None:
             if waiting is not None:
                 waiting.expired = True
-            yield from self.tell(stream, over)
+            yield from self.notify(stream, over)
 
     def end_streams(self, event: Ending) -> Commands[None]:
-        """Tell the streams of relayed requests, also those within tunnels of this layer."""
+        """Tell the streams of the requests that are to end, also those within tunnels of this layer."""
         for stream in list(self.streams.values()):
             if stream.child_layer is not None:
                 if layer_within(stream.child_layer) is not None:
                     yield from self.event_to_child(stream, event)
-            elif isinstance(stream, RelayStream) and (stream.relayed is not None or stream.flow in RELAYED):
+            elif isinstance(stream, RelayStream) and (relayed := stream.relayed or RELAYED.get(stream.flow)):
+                if relayed.ended is None:
+                    continue
                 stream.deadline = None
-                yield from self.tell(stream, Ended(stream.stream_id, ENDING, ErrorCode.GENERIC_SERVER_ERROR))
+                ended = Ended(stream.stream_id, relayed.end.why, ErrorCode.GENERIC_SERVER_ERROR)
+                yield from self.notify(stream, ended)
 
-    def tell(self, stream: AnsweringStream, event: Expired | Ended) -> Commands[None]:
+    def notify(self, stream: AnsweringStream, event: Expired | Ended) -> Commands[None]:
         """Tell a stream that its exchange is over, also when it is still waiting for a connection. While a hook runs it is not told."""
         waiting = stream._paused.command if stream._paused else None
         if waiting is None:

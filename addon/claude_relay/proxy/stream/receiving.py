@@ -27,8 +27,7 @@ from mitmproxy.proxy.layers.http import (
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Failure, Outcome
 from claude_relay.proxy.common.rejections import Reason, rejected
-from claude_relay.proxy.messages.replies import error_answer
-from claude_relay.proxy.messages.wire import masked, own_request
+from claude_relay.proxy.messages.wire import masked, own_request, said_to_proxy
 from claude_relay.proxy.mitm.backpressure import brake
 from claude_relay.proxy.mitm.connections import Commands
 from claude_relay.proxy.request.bodies import LONG
@@ -81,7 +80,9 @@ class ReceivingStream(AnsweringStream):
         """The client's connection goes by the head as it came, whatever becomes of the flow's."""
         event.request = own_request(event.request)
         if event.request.data.method.upper() == b"CONNECT":
-            event.request.data.headers.fields = masked(event.request.data.headers.fields)
+            fields = event.request.data.headers.fields
+            event.request.said_to_proxy = said_to_proxy(fields)
+            event.request.data.headers.fields = masked(fields)
         self.chunks, self.held = [], []
         yield from super().state_wait_for_request_headers(event)
         if event.end_stream or self.client_state != self.state_consume_request_body:
@@ -135,8 +136,7 @@ class ReceivingStream(AnsweringStream):
         self.chunks = []
         rejected(Reason.RESOURCES, NO_MEMORY)
         error = RelayError(503, f"{NO_MEMORY}. Send a smaller one, or send it again later.", retry_after=5.0)
-        relayed.refusal, relayed.own_answer = error, True
-        self.flow.response = error_answer(error, relayed.id)
+        self.flow.response = relayed.refuse(error)
         self.client_state = self.state_done
         yield from self.send_own_answer()
 
@@ -179,7 +179,7 @@ class ReceivingStream(AnsweringStream):
         """A file that is uploaded: nothing of it is kept."""
         relayed = self.relayed
         assert relayed is not None
-        sent = self.server_state in (
+        forwarding = self.server_state in (
             self.state_wait_for_response_headers,
             self.state_gate,
             self.state_stream_response_body,
@@ -189,14 +189,14 @@ class ReceivingStream(AnsweringStream):
             relayed.request_bytes = self.size
             if self.size > relayed.sizes.most:
                 yield from self.stop_upload(too_large(relayed.sizes.most))
-            elif sent:
+            elif forwarding:
                 yield SendHttp(event, self.context.server)
         elif isinstance(event, RequestEndOfMessage):
             self.receives = False
             self.client_state = self.state_done
-            if sent:
+            if forwarding:
                 yield SendHttp(event, self.context.server)
-                self.patience.sent(time.monotonic())
+                self.patience.handed_over(time.monotonic())
                 yield from self.watch()
         elif not isinstance(event, RequestTrailers):
             raise AssertionError(event)

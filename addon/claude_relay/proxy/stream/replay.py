@@ -12,7 +12,7 @@ One relayed request walks through `RelayStream` like this:
         cut   ─► break_off()   a Claude `error` event ends the stream
 
 Flows that the addon did not claim (nothing in `RELAYED`) take mitmproxy's own path. This module knows mitmproxy's
-internals and nothing of keys, routes or rests; tests/proxy/test_contract.py says which of those internals it stands on.
+internals and nothing of keys, routes or cooldowns; tests/proxy/test_contract.py says which of those internals it stands on.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from claude_relay.core.bodies.gate import Decision
-from claude_relay.core.exchange import Failure, Outcome
+from claude_relay.core.exchange import Attempt, Failure, Outcome, is_own
 from claude_relay.proxy.access import trail
 from claude_relay.proxy.common.rejections import Reason, rejected
 from claude_relay.proxy.log.plain import unquoted
-from claude_relay.proxy.messages.wire import TELL_LENGTH, own_response
+from claude_relay.proxy.messages.wire import FRAMING, own_response
 from claude_relay.proxy.mitm.connections import Commands, Garbled, GetConnection, Unanswered
+from claude_relay.proxy.request.incoming import Incoming
 from claude_relay.proxy.request.intake import size_in_words, stalled
 from claude_relay.proxy.request.relayed import RELAYED, Relayed
 from claude_relay.proxy.request.room import crowded
@@ -82,7 +83,7 @@ class ConnectExpired(ResponseProtocolError):
 class RelayStream(ReceivingStream):
     """One request and its answer, through as many attempts as it takes."""
 
-    sent_at: float = 0.0
+    handed_over_at: float = 0.0
     fresh: bool = True
     """Whether the attempt's connection was opened for it."""
     replaced: bool = False
@@ -102,7 +103,7 @@ class RelayStream(ReceivingStream):
         self.release()
         yield from super().handle_event(event)
         if self._paused and isinstance(self._paused.command, GetConnection):
-            yield from self.http_layer.tell(self, Ended(self.stream_id, event.message, event.code))
+            yield from self.http_layer.notify(self, Ended(self.stream_id, event.message, event.code))
 
     def check_killed(self, emit_error_hook: bool) -> Commands[bool]:
         """Nothing that waits: nobody has left."""
@@ -133,7 +134,7 @@ class RelayStream(ReceivingStream):
         """One attempt: ask the addon where to, connect, send."""
         assert self.relayed is not None
         self.held = []
-        self.relayed.gate = None
+        self.relayed.incoming = Incoming()
         self.server_state = self.state_wait_for_response_headers
         yield HttpRequestHook(self.flow)
         if (yield from self.client_is_gone()):
@@ -142,6 +143,8 @@ class RelayStream(ReceivingStream):
             yield from self.send_own_answer()
             return
         self.patience, self.replaced = self.relayed.patience(), False
+        if self.relayed.fault is not None:
+            self.http_layer.disturb(self)
         yield from self.connect_and_send(self.relayed)
 
     def connect_and_send(self, relayed: Relayed, *, since: float = 0.0) -> Commands[None]:
@@ -152,11 +155,11 @@ class RelayStream(ReceivingStream):
         if not (yield from self.get_connection(since)) or (yield from self.client_is_gone()):
             return
         yield from self.send_request(relayed)
-        self.sent_at = time.monotonic()
+        self.handed_over_at = time.monotonic()
         if self.receives:  # a file that goes on as it comes
             yield from self.watch_upload(relayed)
         else:
-            self.patience.sent(self.sent_at)
+            self.patience.handed_over(self.handed_over_at)
             yield from self.watch()
 
     def get_connection(self, since: float) -> Commands[bool]:
@@ -179,7 +182,7 @@ class RelayStream(ReceivingStream):
         """The flow keeps the alias; what goes on the wire is a signed copy."""
         request, server = self.flow.request, self.context.server
         trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
-        relayed.attempt_sent()
+        relayed.attempt_dispatched()
         head, content = relayed.sign(request)
         way = trail.heard(self.context.client, relayed.facts.headers.get(trail.NAME))
         head.data.headers.fields = trail.marked(head.data.headers.fields, server.peername, way)
@@ -205,7 +208,7 @@ class RelayStream(ReceivingStream):
     def begin_upload(self, head: http.Request) -> Commands[None]:
         """The head of a file, with what of it is there; the rest follows as it comes."""
         server = self.context.server
-        if server.alpn != b"h2" and TELL_LENGTH.isdisjoint([name.lower() for name, _ in head.headers.fields]):
+        if server.alpn != b"h2" and FRAMING.isdisjoint([name.lower() for name, _ in head.headers.fields]):
             head.headers["transfer-encoding"] = "chunked"
         yield SendHttp(RequestHeaders(self.stream_id, head, False), server)
         chunks, self.chunks = self.chunks, []
@@ -239,19 +242,19 @@ class RelayStream(ReceivingStream):
     def state_gate(self, event: events.Event) -> Commands[None]:
         """Nothing has reached the client yet, and nothing does until the gate says so."""
         assert self.relayed is not None
-        assert self.relayed.gate is not None
-        gate = self.relayed.gate
+        assert self.relayed.incoming.gate is not None
+        gate = self.relayed.incoming.gate
         if isinstance(event, ResponseData):
             self.relayed.saw_byte()
             if self.relayed.too_much(event.data):
                 yield from self.overflow(self.relayed)
                 return
-            data = self.relayed.read(event.data)
+            data = self.relayed.incoming.read(event.data)
             if data:
                 self.held.append(data)
             was_started = gate.started
             decision = gate.feed(data) if data else gate.decision
-            if self.relayed.translation is None and crowded(self.relayed.kept_back, len(event.data)):
+            if self.relayed.incoming.translation is None and crowded(self.relayed.incoming.size, len(event.data)):
                 decision = gate.let_go()
             now = self.note_bytes(self.relayed)
             if decision is Decision.HOLD:
@@ -262,15 +265,15 @@ class RelayStream(ReceivingStream):
         elif isinstance(event, ResponseTrailers):
             self.note_trailers(event)
         else:
-            if rest := self.relayed.read_end():
-                self.held.append(rest)
-                gate.feed(rest)
+            if tail := self.relayed.incoming.read_end():
+                self.held.append(tail)
+                gate.feed(tail)
             yield from self.act_on(gate.end(), whole=True)
 
     def overflow(self, relayed: Relayed) -> Commands[None]:
         """More of an answer than can be kept until it is known to be good, or brought into Claude's form."""
         limit = relayed.runtime.config.limits.answer
-        why = f"the answer is larger than {size_in_words(limit)} and cannot go on before it is whole"
+        why = f"the answer is larger than {size_in_words(limit)} and cannot go on before it is complete"
         rejected(Reason.ANSWER, "an upstream's answer was given up: it is larger than %s", size_in_words(limit))
         self.held = []
         yield from self.abandon(why)
@@ -280,12 +283,12 @@ class RelayStream(ReceivingStream):
         """`whole`: the answer has been read to its end."""
         assert self.relayed is not None
         if decision is Decision.PASS:
-            assert self.relayed.gate is not None
-            self.relayed.outcome = self.relayed.found(self.relayed.gate)
+            assert self.relayed.incoming.gate is not None
+            self.relayed.outcome = self.relayed.found(self.relayed.incoming.gate)
             yield from self.accept(whole=whole)
         elif decision is Decision.FAIL:
-            assert self.relayed.gate is not None
-            outcome = self.relayed.found(self.relayed.gate)
+            assert self.relayed.incoming.gate is not None
+            outcome = self.relayed.found(self.relayed.incoming.gate)
             if outcome.failure is not None and not whole:
                 yield from self.abandon(outcome.message)
             yield from self.failed(outcome, whole=whole)
@@ -297,7 +300,9 @@ class RelayStream(ReceivingStream):
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.client_is_gone(running=not whole)):
             return
-        if self.relayed is not None and self.relayed.own_answer:  # the hook failed, and said so in an answer of its own
+        if self.relayed is not None and is_own(
+            self.relayed.step
+        ):  # the hook failed, and said so in an answer of its own
             if not whole:
                 yield from self.abandon("answered otherwise")
             yield from self.send_response()
@@ -355,16 +360,16 @@ class RelayStream(ReceivingStream):
         logger.info("%s: the connection was dead (%s); the request goes again on a fresh one", relayed.id, why)
         self.replaced = True
         self.forget_answers()
-        yield from self.connect_and_send(relayed, since=self.sent_at)
+        yield from self.connect_and_send(relayed, since=self.handed_over_at)
 
     def gate_broke(self, relayed: Relayed, event: ResponseProtocolError) -> Commands[None]:
-        assert relayed.gate is not None
+        assert relayed.incoming.gate is not None
         if isinstance(event, HeldEnough):
-            yield from self.act_on(relayed.gate.expire(), whole=False)
+            yield from self.act_on(relayed.incoming.gate.expire(), whole=False)
             return
         yield from self.stop(event)
-        relayed.gate.cut(failure_of(event), event.message)
-        yield from self.failed(relayed.found(relayed.gate), whole=True)
+        relayed.incoming.gate.cut(failure_of(event), event.message)
+        yield from self.failed(relayed.found(relayed.incoming.gate), whole=True)
 
     def failed(self, outcome: Outcome, *, whole: bool) -> Commands[None]:
         """`whole`: nothing more of this attempt's answer is to come."""
@@ -378,11 +383,11 @@ class RelayStream(ReceivingStream):
         yield RelayAttemptHook(self.flow)
         if (yield from self.client_is_gone(running=resume == self.state_gate and not whole)):
             return
-        if self.relayed.again:
+        if isinstance(self.relayed.step, Attempt):
             if resume == self.state_gate and not whole:
                 yield from self.abandon("another attempt follows")
             yield from self.replay()
-        elif self.relayed.own_answer:
+        elif is_own(self.relayed.step):
             if resume == self.state_gate and not whole:
                 yield from self.abandon("answered otherwise")
             yield from self.send_own_answer()

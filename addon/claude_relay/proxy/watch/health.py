@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.running.stored import Stored
-from claude_relay.store.db.folders import LITTLE
+from claude_relay.store.db.folders import refusal, shortage
 from claude_relay.store.ledger.ledger import Ledger
 
 try:
@@ -30,7 +28,7 @@ except ImportError:  # Windows
 
 FILES: Final = 0.9
 """The part of the files that a process may have open."""
-TOLD: Final = 600.0
+JUMP_REPORTED: Final = 600.0
 """Seconds for which a jump of the clock is told."""
 
 
@@ -74,10 +72,9 @@ class Health:
 
     def of_the_disk(self) -> Iterator[str]:
         """Room."""
-        with suppress(OSError):
-            free = shutil.disk_usage(self.database.parent).free
-            if free < LITTLE:
-                yield f"the disk of {self.database} is full: {free / 1e6:.0f} MB are left"
+        folder = self.database.parent
+        if why := refusal(folder) or shortage(folder):
+            yield f"{self.database}: {why}; make room"
 
     @staticmethod
     def of_the_files() -> Iterator[str]:
@@ -99,7 +96,7 @@ class Health:
         """The system's clock, as it was set."""
         if ahead := NOW.ahead():
             yield f"the system's clock was set back by {ahead:,.0f} s; cooldowns go on by the old time"
-        elif (jump := NOW.jumped(TOLD)) is not None:
+        elif (jump := NOW.jumped(JUMP_REPORTED)) is not None:
             yield f"the system's clock jumped ahead by {jump:,.0f} s (was it set, or did the machine sleep?)"
 
 

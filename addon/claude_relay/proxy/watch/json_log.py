@@ -9,7 +9,7 @@
     {"time":"…","level":"info","logger":"claude_relay.requests","message":"request","request":{…},"attempts":[{…}]}
 
 Beside mitmproxy's own lines on stdout, not in their place. A request's fields are the ledger's columns, so there is no key in them; in
-messages, what looks like one is struck out. Must not know flows.
+messages, what looks like one is struck out. A thread writes. Must not know flows.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from typing import IO, Any
 
 import msgspec
 
 from claude_relay.core.errors import SECRET
 from claude_relay.core.times import iso
+from claude_relay.proxy.log.queued import Queued
+from claude_relay.proxy.log.terminal import CONSOLE
 from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
 from claude_relay.store.ledger.rows import ATTEMPT, CHARGE, REQUEST
 
@@ -37,54 +37,46 @@ OWN_ID = re.compile(r"req_relay_[0-9a-f]{24}")
 type Line = dict[str, Any]
 
 
-class JsonLog(logging.Handler):
-    """Writes lines to `out`, stderr unless told otherwise. It is a handler of the root logger while installed."""
+class JsonLog(Queued):
+    """A handler of the root logger while installed. `stream`: stderr unless told otherwise."""
 
-    def __init__(self, out: BinaryIO | None = None) -> None:
-        super().__init__(logging.INFO)
-        self._out = out or sys.stderr.buffer
-
-    def install(self) -> None:
-        """Begin; twice does no harm."""
-        logging.getLogger().addHandler(self)
-
-    def remove(self) -> None:
-        """Write no more."""
-        logging.getLogger().removeHandler(self)
+    def __init__(self, stream: Callable[[], IO[str]] = lambda: sys.stderr) -> None:
+        super().__init__(stream)
+        self.setLevel(logging.INFO)
+        self.setFormatter(_Lines())
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
         """All that the relay says; of others, warnings."""
+        if record.name == CONSOLE:  # as columns: `settled`
+            return False
         wanted = record.levelno >= logging.WARNING or record.name.split(".", 1)[0] == OURS
         return super().filter(record) if wanted else False
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        try:
-            line = head(record.created, record.levelname, record.name, without_secrets(record.getMessage()))
-            if record.exc_info:
-                formatter = self.formatter or logging.Formatter()
-                line["exception"] = without_secrets(formatter.formatException(record.exc_info))
-            self._write(line)
-        except Exception:
-            self.handleError(record)
-
     def settled(self, request: RequestRow, attempts: Sequence[AttemptRow]) -> None:
-        """Write a request that is over; never raises because of a closed or full stderr."""
-        line = head(time.time(), "info", f"{OURS}.requests", "request")
-        line["request"] = columns(request, REQUEST)
+        """Write a request that is over. Never raises."""
+        line: Line = {"request": columns(request, REQUEST)}
         line["attempts"] = [columns(attempt, OF_THE_ATTEMPT) for attempt in attempts]
         if charges := [columns(charge, OF_THE_CHARGE) for attempt in attempts for charge in attempt.charges]:
             line["charges"] = charges
-        self.acquire()
-        try:
-            with suppress(OSError, ValueError):
-                self._write(line)
-        finally:
-            self.release()
+        said = {
+            "name": f"{OURS}.requests",
+            "levelno": logging.INFO,
+            "levelname": "INFO",
+            "msg": "request",
+            "columns": line,
+        }
+        self.handle(logging.makeLogRecord(said))
 
-    def _write(self, line: Line) -> None:
-        self._out.write(encode(line))
-        self._out.flush()
+
+class _Lines(logging.Formatter):
+    """A record as a line, without its end."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A request's columns go with the record as `columns`."""
+        line = head(record.created, record.levelname, record.name, without_secrets(record.getMessage()))
+        if record.exc_info:
+            line["exception"] = without_secrets(self.formatException(record.exc_info))
+        return encode(line | getattr(record, "columns", {})).decode()
 
 
 def head(at: float, level: str, logger: str, message: str) -> Line:
@@ -100,9 +92,9 @@ def columns(row: RequestRow | AttemptRow | ChargeRow, names: Sequence[str]) -> L
 def encode(line: Line) -> bytes:
     """One line. A client's header may hold bytes that are no UTF-8, as lone surrogates."""
     try:
-        return msgspec.json.encode(line) + b"\n"
+        return msgspec.json.encode(line)
     except UnicodeEncodeError:
-        return msgspec.json.encode(storable(line)) + b"\n"
+        return msgspec.json.encode(storable(line))
 
 
 def storable(value: Any) -> Any:

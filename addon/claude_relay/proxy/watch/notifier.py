@@ -33,7 +33,7 @@ from pydantic import SecretStr
 
 from claude_relay.core.config import Notices, WayOut
 from claude_relay.core.notices import Notice, Throttle
-from claude_relay.upstream.connection import FAILURES, Connection, Refused, said
+from claude_relay.upstream.connection import FAILURES, Connection, ProxyRefused, said
 
 MOST = 100
 """Notices that may wait."""
@@ -94,7 +94,7 @@ class Notifier:
             self._thread = threading.Thread(target=self._work, name="relay-notices", daemon=True)
             self._thread.start()
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Have it delivered, unless it is one too many or known already. Called from any thread."""
         with self._changed:
             if not (self._settings.webhook or self._settings.command) or len(self._waiting) >= MOST:
@@ -128,7 +128,7 @@ class Notifier:
             try:
                 self._deliver(delivery)
             except Exception as error:  # whatever it is: the next notice must still be told
-                self._report(f"notice {delivery.notice.kind} was not told: {type(error).__name__}")
+                self._report(f"notice {delivery.notice.kind} was not sent: {type(error).__name__}")
 
     def _next(self) -> _Delivery | None:
         """The next that is due; None when all is done."""
@@ -177,16 +177,13 @@ def post(
     parts = urlsplit(url.get_secret_value())
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     proxy = way.to_url(url.get_secret_value())
-    connection = Connection(url.get_secret_value(), proxy, patience)
     try:
-        connection.request("POST", target, body, headers)
-        status = connection.getresponse().status
-    except Refused as error:
+        with Connection(url.get_secret_value(), proxy, patience) as connection:
+            status = connection.request("POST", target, headers, body).status
+    except ProxyRefused as error:
         raise PostError(f"gave no answer ({said(error, proxy)})") from None
     except FAILURES as error:
         raise PostError(f"gave no answer ({type(error).__name__})") from None
-    finally:
-        connection.hang_up()
     if not 200 <= status < 300:
         raise PostError(f"answered {status}", final=status < 500 and status not in TRY_AGAIN)
 

@@ -18,16 +18,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from claude_relay.core.accounting.budgets import Budgets
+from claude_relay.core.accounting.cache_misses import explained
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.accounting.needs import Need, Outputs
 from claude_relay.core.accounting.reserve import Reserve, Terms
+from claude_relay.core.clients.money import Purse, Spending
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Verdict
-from claude_relay.core.notices import Notice, notices_of_attempt, refused
+from claude_relay.core.notices import Kind as Subject
+from claude_relay.core.notices import Notice, cache_missed, notices_of_attempt, refused
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop, errand
+from claude_relay.proxy.log import terminal
 from claude_relay.proxy.request.costs import price_at
 from claude_relay.proxy.running.runtime import Runtime
 from claude_relay.store.db.database import StoreError
@@ -36,6 +40,7 @@ from claude_relay.store.ledger.bodies import Bodies, Kind
 from claude_relay.store.ledger.budget_sums import BudgetSums
 from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
 
+from .console import Console
 from .gauges import gauges
 from .json_log import JsonLog
 from .notifier import Notifier
@@ -45,6 +50,11 @@ from .telemetry import Telemetry
 logger = logging.getLogger(__name__)
 INTERVAL = 60.0
 """Seconds between two looks at what other relays have spent."""
+LOOK_AGAIN = 5.0
+"""Seconds between two looks whether a key is near its limit, for which the headers of its latest answer are read."""
+JUST_NOW = 0.5
+"""Seconds: a cooldown that began within them belongs to the attempt that has just failed."""
+BUDGETS = frozenset({Subject.BUDGET_WARN, Subject.BUDGET_END})
 COMMITTING, POLL = 2.0, 0.05
 """Seconds that a look waits for rows which are on their way to the ledger, and between two tries."""
 
@@ -68,6 +78,9 @@ class Reporting:
         self.sums = BudgetSums(ledger.path)
         self.notifier = Notifier(config.notices, say, way=runtime().way)
         self.jsonlog = JsonLog()
+        self.console = Console(lambda: self.config.log.requests, terminal.say)
+        self._looked: dict[str, float] = {}
+        """When it was last looked how much of a key's limits is left."""
         self.telemetry = Telemetry.of(environ)
         self.bodies: Bodies | None = None
         self.upkeep = self._upkeep(config)
@@ -119,54 +132,107 @@ class Reporting:
                 server.close()
         self.upkeep.close()
         self.notifier.close()
-        self.jsonlog.remove()
         if self.telemetry is not None:
             self.telemetry.close()
         if self.bodies is not None:
             self.bodies.close()
 
+    def fall_silent(self) -> None:
+        """The end of the JSON log, after all who may still say something."""
+        self.jsonlog.flush()
+        self.jsonlog.remove()
+
     # -- what there is to hear
 
     def settled(
-        self, request: RequestRow, attempts: Sequence[AttemptRow], stop_reason: str | None, *, written: bool = True
+        self,
+        request: RequestRow,
+        attempts: Sequence[AttemptRow],
+        stop_reason: str | None,
+        *,
+        written: bool = True,
+        reason: str = "",
     ) -> None:
-        """A request is over. `written`: its rows are known to be in the database."""
+        """A request is over. `written`: its rows are known to be in the database. `reason`: the relay's own, for an error."""
         self.unwritten = self.unwritten or not written
         for attempt in attempts:
             for model, usd in attempt.costs:
                 self.budgets.spent(request.started_at, attempt.provider, model or "", usd)
-        self.tell(self.budgets.due_notices())
+        self.notify(self.budgets.due_notices())
+        self.notify(self._cache_missed(request))
         self.metrics.settled(request, attempts)
         if self.telemetry is not None:
             self.telemetry.settled(request, attempts, stop_reason=stop_reason)
+        self.console.settled(request, attempts, reason)
         if self.config.log.as_json:
             self.jsonlog.settled(request, attempts)
+
+    def _cache_missed(self, request: RequestRow) -> Iterator[Notice]:
+        """If somebody wants to hear of what a request missed of the prompt cache. What has no price costs nothing here."""
+        least, missed = self.config.notices.cache_miss, request.cache_miss
+        if least is not None and missed is not None and (request.cache_miss_usd or 0.0) >= least:
+            session, tokens = request.session or "(not named)", request.cache_miss_tokens or 0
+            yield cache_missed(session, explained(missed, fully=True), tokens, request.cache_miss_usd, time.time())
+
+    def accepted(self, attempt: Attempt) -> None:
+        """A provider answered well."""
+        pool, key, left = self.runtime().pools.get(attempt.provider), attempt.key, None
+        if (
+            pool is not None
+            and key is not None
+            and (now := NOW()) - self._looked.get(key.id, -LOOK_AGAIN) >= LOOK_AGAIN
+        ):
+            self._looked[key.id] = now
+            left = pool.headroom(key)
+        self.console.accepted(attempt.provider, key.alias if key is not None else None, left)
 
     def failed(self, verdict: Verdict | None, attempt: Attempt) -> None:
         """An attempt failed."""
         if verdict is not None:
             alias = attempt.key.alias if attempt.key is not None else None
-            self.tell(notices_of_attempt(verdict, attempt.provider, alias, time.time()))
+            self._say_cooldown(attempt, NOW())
+            self.notify(notices_of_attempt(verdict, attempt.provider, alias, time.time()))
+
+    def _say_cooldown(self, attempt: Attempt, now: float) -> None:
+        """If the attempt gave its key a cooldown just now."""
+        pool, key = self.runtime().pools.get(attempt.provider), attempt.key
+        if pool is None or key is None or not (cooldowns := pool.cooldowns.of(key.id)):
+            return
+        scope, newest = max(cooldowns.items(), key=lambda item: item[1].since)
+        if newest.since >= now - JUST_NOW:
+            name = f"{attempt.provider}/{key.alias}"
+            self.console.cooled_down(name, scope, newest.until - now, newest.reason)
 
     def refused(self, error: RelayError, providers: Iterable[str]) -> None:
         """The relay itself refused a request."""
-        self.tell(refused(error, providers, time.time()))
+        found = refused(error, providers, time.time())
+        for notice in found:
+            self.console.unusable(notice.key, answers=notice.kind is not Subject.PROVIDER_DOWN)
+        self.notify(found)
 
     def body(self, request: str, n: int, kind: Kind, body: bytes) -> None:
         """A redacted body, for those who keep some. `n`: the attempt; 0: as the client sent or got it."""
         if self.bodies is not None and body:
             self.bodies.put(request, n, kind, body, at=time.time())
 
-    def tell(self, notices: Iterable[Notice]) -> None:
+    def notify(self, found: Iterable[Notice]) -> None:
         """Pass notices on."""
-        for notice in notices:
-            self.notifier.tell(notice)
+        for notice in found:
+            if notice.kind in BUDGETS:
+                self.console.near(notice.text)
+            self.notifier.notify(notice)
 
     # -- what there is to ask
 
-    def reserve(self, runtime: Runtime, need: Need, at: float) -> Reserve:
-        """What a request may cost, nothing of it reserved yet. `at`: when it began."""
+    def purse(self, spendings: Sequence[Spending], contact: str) -> Purse:
+        """The budgets, and beside them these limits of a client. `contact`: whom a refusal names."""
+        return Purse(lambda: self.budgets, self.holds, spendings, contact)
+
+    def reserve(self, runtime: Runtime, need: Need, at: float, purse: Purse | None = None) -> Reserve:
+        """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: in the place of the budgets alone."""
         terms = Terms(partial(price_at, runtime), self.outputs)
+        if purse is not None:
+            return Reserve(lambda: purse, purse, need, terms, at=at, clock=time.time)
         return Reserve(lambda: self.budgets, self.holds, need, terms, at=at, clock=time.time)
 
     def render(self) -> Iterator[str]:
@@ -192,7 +258,7 @@ class Reporting:
         if budgets is not self.budgets:
             return  # other rules are in force by now, and were read anew
         budgets.restore(spent, mark if known else None)
-        self.tell(budgets.due_notices())
+        self.notify(budgets.due_notices())
 
     async def written(self) -> bool:
         """Whether all that was settled is in the database; waits a moment for it."""

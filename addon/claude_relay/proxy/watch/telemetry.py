@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from claude_relay.core.accounting.metrics import Names
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint
+from claude_relay.core.installation import installing
 from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SCOPE = "claude_relay"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-MISSING = "No telemetry: OTEL_EXPORTER_OTLP_ENDPOINT is set, but the packages are missing: pip install 'mitmproxy-claude-relay[telemetry]'"
+MISSING = f"No telemetry: OTEL_EXPORTER_OTLP_ENDPOINT is set, but packages are missing; this installs them: {installing('telemetry')}"
 MOST_WAITING = 2048
 """Requests that wait for the thread; later ones are lost."""
 TOKEN_BOUNDS = tuple(4**power for power in range(14))
@@ -239,6 +240,8 @@ def request_attributes(request: RequestRow, operation: str, stop_reason: str | N
             "claude_relay.finished": request.finished,
             "claude_relay.key": request.key,
             "claude_relay.project": request.project,
+            "claude_relay.client": request.client,
+            "claude_relay.client_group": request.client_group,
             "claude_relay.attempts": request.attempts,
             "claude_relay.cost_usd": request.cost_usd,
         }

@@ -12,6 +12,7 @@ What this module must not know: which tables there are.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from claude_relay.core.config.locate import command
+from claude_relay.core.installation import command
 
 from .folders import make_private
 
@@ -48,6 +49,18 @@ REMEDIES = {
         f"copy made with `{command('ledger')} backup`, or what `sqlite3 FILE .recover` finds"
     ),
 }
+OF_FILES = {
+    errno.ENOENT: "its folder does not exist – create {folder}, or name another file",
+    errno.ENOTDIR: "{folder} is no folder – name another file",
+    errno.EISDIR: "that is a folder – name a file in it",
+    errno.EACCES: "this user may not use it – make it and {folder} writable for this user, or name another file",
+    errno.EPERM: "this user may not use it – make it and {folder} writable for this user, or name another file",
+    errno.EROFS: "its disk can only be read – name a file on another one",
+    errno.ENOSPC: "its disk is full – make room on the disk",
+    errno.EDQUOT: "this user's part of the disk is used up – make room, or name a file on another disk",
+    errno.ENAMETOOLONG: "the name is too long – name another file",
+}
+"""What the system says of a file → the same in words, and what to do."""
 
 
 GRACE = 3.0
@@ -73,6 +86,8 @@ def explain(path: Path, error: Exception) -> str:
     """One sentence on what is wrong with the file at `path`, with a remedy where one is known."""
     if isinstance(error, StoreError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in OF_FILES:
+        return f"{path}: {OF_FILES[error.errno].format(folder=path.absolute().parent)}"
     remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")  # the low byte: the family of the error
     return f"{path}: {error}" + (f" – {remedy}" if remedy else "")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
+from .client_tables import create_clients, create_leases
 from .database import NewerDatabase, file_of, transaction
 from .shared_tables import (
     create_batches,
@@ -131,18 +132,29 @@ def create_keys(db: Database) -> None:
         )""")
     db.execute("INSERT INTO vault (row, generation) VALUES (1, random())")
     db.execute("CREATE TABLE aliases (provider TEXT NOT NULL PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID")
-    # A number drawn anew is also another one than that of a backup which is put in the file's place.
-    changed = "BEGIN UPDATE vault SET generation = random(); END"
-    issued = (
-        "id, provider, alias, kind, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, "
-        "enabled, removed_at, secret, proxy"
-    )
-    db.execute(f"CREATE TRIGGER keys_added AFTER INSERT ON keys {changed}")
-    db.execute(f"CREATE TRIGGER keys_changed AFTER UPDATE OF {issued} ON keys {changed}")
-    db.execute(f"CREATE TRIGGER keys_erased AFTER DELETE ON keys {changed}")
+    _follow_keys(db)
+
+
+CHANGED = "BEGIN UPDATE vault SET generation = random(); END"
+"""A number drawn anew is also another one than that of a backup which is put in the file's place."""
+ISSUED = (
+    "id, provider, alias, kind, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, "
+    "enabled, removed_at, secret, proxy"
+)
+
+
+def _follow_keys(db: Database) -> None:
+    """The vault's generation changes with its keys, and their counters with what is tried with them."""
+    db.execute(f"CREATE TRIGGER keys_added AFTER INSERT ON keys {CHANGED}")
+    db.execute(f"CREATE TRIGGER keys_changed AFTER UPDATE OF {ISSUED} ON keys {CHANGED}")
+    db.execute(f"CREATE TRIGGER keys_erased AFTER DELETE ON keys {CHANGED}")
     # Counted where attempts are written down, so that the counters are as complete as the ledger.
-    db.execute("""
-        CREATE TRIGGER keys_used AFTER INSERT ON attempts WHEN new.key IS NOT NULL BEGIN
+    _count_uses(db, "new.key IS NOT NULL")
+
+
+def _count_uses(db: Database, when: str) -> None:
+    db.execute(f"""
+        CREATE TRIGGER keys_used AFTER INSERT ON attempts WHEN {when} BEGIN
             UPDATE keys SET
                 attempts = attempts + 1,
                 failures = failures + (coalesce(new.verdict, '') NOT IN ('ok', 'client_closed')),
@@ -217,6 +229,43 @@ def add_charges(db: Database) -> None:
     rollups.add_estimated(db)
 
 
+def add_story(db: Database) -> None:
+    """Which way a request took and why, who asked, and the ids by which upstreams know it."""
+    for name in ("upstream_request_id", "client_program", "agent", "route", "error"):
+        db.execute(f"ALTER TABLE requests ADD COLUMN {name} TEXT")
+    db.execute("ALTER TABLE attempts ADD COLUMN upstream_request_id TEXT")
+    db.execute("ALTER TABLE attempts ADD COLUMN waited_ms REAL")
+    db.execute(
+        "CREATE INDEX attempts_by_upstream ON attempts (upstream_request_id) WHERE upstream_request_id IS NOT NULL"
+    )
+
+
+def add_origin(db: Database) -> None:
+    """Where a request comes from. What failed on purpose says nothing of a key, so the vault does not count it."""
+    origins = "'client', 'replay', 'duel', 'fault'"
+    db.execute(f"ALTER TABLE requests ADD COLUMN origin TEXT NOT NULL DEFAULT 'client' CHECK (origin IN ({origins}))")
+    db.execute("DROP TRIGGER keys_used")
+    _count_uses(db, f"new.key IS NOT NULL AND coalesce(new.error, '') NOT GLOB '{FAULT}*'")
+
+
+FAULT = "fault: "
+"""Begins the error of an attempt that failed on purpose."""
+
+
+def add_cache_misses(db: Database) -> None:
+    """Why a turn missed what the turn before had left in the prompt cache, by how many tokens, and what that cost."""
+    for name, kind in (("cache_miss", "TEXT"), ("cache_miss_tokens", "INTEGER"), ("cache_miss_usd", "REAL")):
+        db.execute(f"ALTER TABLE requests ADD COLUMN {name} {kind}")
+    db.execute("CREATE INDEX requests_by_cache_miss ON requests (started_at) WHERE cache_miss IS NOT NULL")
+
+
+def add_key_groups(db: Database) -> None:
+    """Keys that are kept for certain clients; empty: for all."""
+    db.execute("ALTER TABLE keys ADD COLUMN key_group TEXT NOT NULL DEFAULT ''")
+    db.execute("DROP TRIGGER keys_changed")
+    db.execute(f"CREATE TRIGGER keys_changed AFTER UPDATE OF {ISSUED}, key_group ON keys {CHANGED}")
+
+
 USAGE = (
     "input_tokens",
     "output_tokens",
@@ -241,6 +290,12 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_charges,
     remember_aliases,
     rename_cooldowns,
+    add_story,
+    add_origin,
+    add_cache_misses,
+    create_clients,
+    add_key_groups,
+    create_leases,
 )
 
 

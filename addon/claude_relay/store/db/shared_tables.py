@@ -1,7 +1,7 @@
 """The tables of what relays share, and how two rows of one thing become one, in SQL.
 
     cooldowns  one row a cooldown; it counts while `since` is later than `lifted`
-    sessions   one row a seat
+    sessions   one row a binding
     loads      what each process carries with keys that have limits; what is old is of a process that ended
     probes     the keys that a process probes after a long cooldown
     resources  which key has made a file, a batch, a container
@@ -9,7 +9,8 @@
     relays     one row a running relay, see `relays`
     key_aliases, key_salt    see `alias_tables`
 
-Joining is the same as in `core.keys.cooldown` and `core.keys.sessions`, whatever the order of the rows. Times are seconds since the
+Joining is the same as in `core.keys.cooldown` and `core.keys.sessions`: commutative, associative, and once or twice makes no difference, so
+that relays which write in any order, and write again what they are not sure of, end with the same rows. Times are seconds since the
 epoch as REAL (`datetime(until, 'unixepoch')` reads them); a time that never comes is NULL, which `max` of SQLite passes on. What this
 module must not know: connections and when rows are written.
 """
@@ -166,7 +167,9 @@ def _upsert(table: str, columns: tuple[str, ...], key: tuple[str, ...], merged: 
     )
 
 
-# A cooldown that is not later than what was lifted is none; of two the longer one, see `core.keys.cooldown`.
+# `cooldowns` is the row that is there, `excluded` the one that comes (SQLite's names in an upsert). A cooldown that began no later than one
+# was lifted is none, and the other one counts as it is; of two that count the longer one, as `core.keys.cooldown.longer` has it. Row values
+# are compared by the first column that differs. 9e999 is infinity, for a NULL would make a comparison NULL.
 _LIFTED = "max(cooldowns.lifted, excluded.lifted)"
 _ENDS_LATER = (
     "(ifnull(excluded.until, 9e999), excluded.stated, excluded.reason) > "
@@ -193,13 +196,14 @@ SAVE_COOLDOWN = _upsert(
     {name: _of_cooldowns(name, sql) for name, sql in (_LATEST | _OF_LATER).items()} | {"lifted": _LIFTED},
 )
 
-# The seat that moved more often, of equals the one taken first; one that was over by then does not count. See `core.keys.sessions.joined`.
+# The binding that moved more often, of equals the one made first (what follows decides ties, in every process alike); one whose session
+# had been silent for longer than :ttl when the other was made does not count. See `core.keys.sessions.joined`.
 _RANKS = "({0}.moves, -{0}.since, {0}.key_id, {0}.home)"
 _OLD, _NEW = _RANKS.format("sessions"), _RANKS.format("excluded")
 _OLD_IS_OVER, _NEW_IS_OVER = "sessions.used + :ttl < excluded.since", "excluded.used + :ttl < sessions.since"
 
 
-def _of_seats(name: str, of_equals: str, otherwise: str | None = None) -> str:
+def _of_bindings(name: str, of_equals: str, otherwise: str | None = None) -> str:
     last = (
         f"CASE WHEN {_NEW} > {_OLD} THEN excluded.{name} WHEN {_NEW} = {_OLD} THEN {of_equals} ELSE sessions.{name} END"
     )
@@ -213,9 +217,9 @@ SAVE_SESSION = _upsert(
     "sessions",
     SESSIONS,
     SESSIONS[:2],
-    {name: _of_seats(name, f"sessions.{name}") for name in ("key_id", "home", "moves", "since")}
-    | {"warm": _of_seats("warm", "max(sessions.warm, excluded.warm)")}
-    | {name: _of_seats(name, "", f"max(sessions.{name}, excluded.{name})") for name in ("used", "cached")},
+    {name: _of_bindings(name, f"sessions.{name}") for name in ("key_id", "home", "moves", "since")}
+    | {"warm": _of_bindings("warm", "max(sessions.warm, excluded.warm)")}
+    | {name: _of_bindings(name, "", f"max(sessions.{name}, excluded.{name})") for name in ("used", "cached")},
 )
 
 

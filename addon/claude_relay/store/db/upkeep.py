@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from claude_relay.core.times import iso
+from claude_relay.core.times import HOUR, iso
 
 from .database import MissingDatabase, StoreError, connect, explain, transaction
 from .migrations import migrate
@@ -40,7 +40,7 @@ CHECKPOINT = 8
 """Transactions after which this thread empties the write-ahead log, before a commit of the ledger has to."""
 SPARE = 0.1
 PATIENCE = 5.0
-FIRST, EVERY = 60.0, 6 * 3600.0
+FIRST, EVERY = 60.0, 6 * HOUR
 INCREMENTAL = 2
 """https://www.sqlite.org/pragma.html#pragma_auto_vacuum"""
 
@@ -215,9 +215,9 @@ class Upkeep:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        rest = self._first
-        while not self._stop.wait(rest):
-            rest = self._every
+        pause = self._first
+        while not self._stop.wait(pause):
+            pause = self._every
             try:
                 self._work()
             except Exception as error:  # the traffic must not feel it, whatever it is

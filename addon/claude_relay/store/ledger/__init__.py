@@ -2,9 +2,12 @@
 
 ledger       what the proxy writes to; rows: requests and attempts as rows
 writer       the thread that commits whatever queued up, keeps rows while the disk does not play along
+sinks        what it writes to
 spill        rows on the way through a file, while the database cannot be written
 bodies       redacted bodies, where the configuration asks for them, by a writer of their own
-reports      sums over them; lookups: single requests; budget_sums: what budgets start from
+reports      sums over them (filters: which rows; lines: what a group's sums say)
+lookups      single requests; budget_sums, client_sums: what budgets and limits of clients start from
+missed       what missed the prompt cache, by cause
 export       rows for other programs; reprice: what they cost by other prices
 
 It must not know keys' secrets or what a request is about.

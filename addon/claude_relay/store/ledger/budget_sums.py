@@ -22,25 +22,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from claude_relay.core.accounting.budgets import RuleLike, Span, Sum, covers, span
-from claude_relay.core.times import iso
+from claude_relay.core.times import HOUR, iso
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
 
 # The order of the tables is given: from the requests by their time to the attempts by their key, and from the charges, which are few.
 SPENT = """
     SELECT attempts.provider, coalesce(attempts.model, requests.served_model), total(attempts.cost_usd)
     FROM requests CROSS JOIN attempts ON attempts.request = requests.id
-    WHERE requests.started_at >= ?1 AND requests.started_at < ?2 AND attempts.cost_usd > 0 GROUP BY 1, 2
+    WHERE requests.started_at >= :start AND requests.started_at < :end AND attempts.cost_usd > 0 GROUP BY 1, 2
     UNION ALL
     SELECT attempts.provider, charges.model, total(charges.cost_usd)
     FROM charges CROSS JOIN requests ON requests.id = charges.request
         JOIN attempts ON attempts.request = charges.request AND attempts.n = charges.attempt
-    WHERE requests.started_at >= ?1 AND requests.started_at < ?2 AND charges.cost_usd > 0 GROUP BY 1, 2"""
+    WHERE requests.started_at >= :start AND requests.started_at < :end AND charges.cost_usd > 0 GROUP BY 1, 2"""
 # What tells that anything about a day has changed; of the hours that it touches.
 SIGNS = """
     SELECT total(requests), total(with_cost), total(cost_usd) FROM rollups
-    WHERE hour >= substr(?, 1, 13) AND hour <= substr(?, 1, 13)"""
-AGAIN = 3600.0
-SETTLED = 3600.0
+    WHERE hour >= substr(:start, 1, 13) AND hour <= substr(:end, 1, 13)"""
+AGAIN = HOUR
+SETTLED = HOUR
 """Seconds after which all days are read anew, and from its end until a day counts as over."""
 
 type Spent = dict[tuple[str, str | None], float]
@@ -131,7 +131,7 @@ class BudgetSums:
 
     def _day(self, connection: sqlite3.Connection, day: Span, *, anew: bool) -> _Day:
         known = self._known.get(day, _Day())
-        bounds = [iso(day.start), iso(day.end)]
+        bounds = {"start": iso(day.start), "end": iso(day.end)}
         signs = _Signs(*connection.execute(SIGNS, bounds).fetchone())
         if signs == known.signs and not anew:
             return known

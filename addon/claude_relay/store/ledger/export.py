@@ -25,9 +25,12 @@ from typing import Any, TextIO
 
 import msgspec
 
+from claude_relay.core.installation import installing
 from claude_relay.core.times import iso
-from claude_relay.store.db.database import StoreError, explain, file_of, read_only
+from claude_relay.store.db.database import StoreError, explain, read_only
 from claude_relay.store.db.replacing import replacing
+
+from .reports import explained
 
 ROWS = 5000
 GROUP = 50_000
@@ -45,7 +48,7 @@ TABLES = {
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet"}
 FORMATS = ("csv", "jsonl", "parquet")
 STDOUT = Path("-")
-GET_PYARROW = "Parquet needs the package pyarrow – install it into the relay's Python: pip install 'mitmproxy-claude-relay[parquet]'"
+GET_PYARROW = f"Parquet needs the package pyarrow – this installs it: {installing('parquet', name='ledger')}"
 
 type Row = tuple[Any, ...]
 type Rows = Iterator[Sequence[Row]]
@@ -92,6 +95,8 @@ def export(
             else:
                 _to_file(target, form, rows, _types(connection, table))
         except (sqlite3.Error, OSError) as error:
+            if target == STDOUT and isinstance(error, OSError):
+                raise
             raise StoreError(explain(path if isinstance(error, sqlite3.Error) else target, error)) from error
     return rows.count
 
@@ -133,9 +138,7 @@ def _select(connection: sqlite3.Connection, table: str, since: Moment, until: Mo
     try:
         return connection.execute(TABLES[table].format(where=f"WHERE {where}" if where else ""), list(chosen.values()))
     except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
-            raise
-        raise StoreError(f"{file_of(connection)}: it holds no ledger of Claude Relay") from error
+        raise explained(connection, error) from error
 
 
 def _types(connection: sqlite3.Connection, table: str) -> dict[str, str]:

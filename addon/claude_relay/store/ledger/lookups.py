@@ -1,6 +1,7 @@
 """Single requests and sessions of the ledger, by name.
 
     find(connection, "req_relay_01")        -> Found(request={"id": …}, attempts=({"n": 1, …}, …))
+    newest(connection, Only(), limit=20)    -> [{"id": …, "status": 200, …}, …], the latest first
     sessions(connection, since=None)        -> [Session(id=…, cost_usd=0.42, …), …], the latest first
 
 What this module must not know: how they are shown.
@@ -16,10 +17,15 @@ from typing import Any, Final
 
 from claude_relay.core.times import iso
 
-from .reports import LAST, condition, explained
+from .filters import LAST, Only, condition
+from .reports import explained
 from .rows import ATTEMPT, CHARGE, REQUEST
 
 PREFIX: Final = "req_relay_"
+NEWEST: Final = "last"
+"""A name for the newest request."""
+FAILED: Final = "(finished IN ('error', 'upstream_closed') OR status >= 400)"
+"""Requests whose client got an error, or less than all; that a client left is no failure."""
 SHOWN: Final = 5
 """Candidates that an ambiguous name is answered with."""
 
@@ -68,7 +74,9 @@ class NotOne(LookupError):
 
 
 def find(connection: sqlite3.Connection, name: str) -> Found:
-    """The request with that id, or whose id begins so, `req_relay_` left out or not. Raises NotOne and StoreError."""
+    """The request with that id, or whose id begins so, `req_relay_` left out or not; one of whose attempts an upstream knows by that id;
+    or the newest, for `last`. Raises NotOne and StoreError.
+    """
     try:
         return _find(connection, name)
     except sqlite3.OperationalError as error:
@@ -80,6 +88,14 @@ def _find(connection: sqlite3.Connection, name: str) -> Found:
     full = PREFIX + name
     values = (name, name, name + LAST, full, full + LAST, SHOWN + 1)
     ids = [found for (found,) in connection.execute(like, values)]
+    if name == NEWEST:
+        ids = [
+            found
+            for (found,) in connection.execute("SELECT id FROM requests ORDER BY started_at DESC, id DESC LIMIT 1")
+        ]
+    elif not ids and name:
+        theirs = "SELECT DISTINCT request FROM attempts WHERE upstream_request_id = ? LIMIT ?"
+        ids = [found for (found,) in connection.execute(theirs, (name, SHOWN + 1))]
     chosen = [found for found in ids if found in (name, full)] or ids
     if len(chosen) != 1:
         raise NotOne(name, tuple(chosen))
@@ -89,8 +105,32 @@ def _find(connection: sqlite3.Connection, name: str) -> Found:
     return Found(request, tuple(attempts), tuple(_rows(connection, beside, chosen[0])))
 
 
+def newest(
+    connection: sqlite3.Connection,
+    only: Only,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    failed: bool = False,
+    limit: int = SHOWN,
+) -> list[dict[str, Any]]:
+    """The latest requests, the newest first: the columns of `requests`. `failed`: only those that failed. Raises StoreError."""
+    conditions = [*only.conditions(), *([(FAILED, [])] if failed else [])]
+    conditions += [("started_at >= ?", [iso(since)])] if since else []
+    conditions += [("started_at < ?", [iso(until)])] if until else []
+    where, values = condition(conditions)
+    query = f"SELECT {', '.join(REQUEST)} FROM requests {where} ORDER BY started_at DESC, id DESC LIMIT ?"
+    try:
+        return _dicts(connection.execute(query, [*values, limit]))
+    except sqlite3.OperationalError as error:
+        raise explained(connection, error) from error
+
+
 def _rows(connection: sqlite3.Connection, query: str, name: str) -> list[dict[str, Any]]:
-    cursor = connection.execute(query, [name])
+    return _dicts(connection.execute(query, [name]))
+
+
+def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
     names = [column for column, *_ in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
@@ -116,9 +156,9 @@ def sessions(
 ) -> list[Session]:
     """The sessions whose last request started at `since` or later, the latest first, each with all it used. Raises StoreError."""
     alive = "session IN (SELECT session FROM requests WHERE started_at >= ? AND session IS NOT NULL)"
-    asked: list[tuple[str, list[Any]]] = [("session <> ''", [])]
-    asked += [(alive, [iso(since)])] if since else []
-    where, values = condition(asked)
+    conditions: list[tuple[str, list[Any]]] = [("session <> ''", [])]
+    conditions += [(alive, [iso(since)])] if since else []
+    where, values = condition(conditions)
     having = "HAVING max(nullif(project, '')) = ?" if project is not None else ""
     values += [project] if project is not None else []
     try:

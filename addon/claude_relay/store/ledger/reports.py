@@ -8,23 +8,24 @@ Up to EXACT requests are read one by one. Of more, whole hours come from `rollup
 sums are the same, percentiles are those of a histogram, off by at most a sixth between 0.1 s and 100 s, or 1 and 1,000 tokens a
 second; beyond these they are the bound.
 
-What this module must not know: how a report is shown. Hours, days, weeks (from Monday) and months are those of this machine's time
-zone; the ledger's times are UTC.
+What this module must not know: how a report is shown, or how one line of it is worked out. Hours, days,
+weeks (from Monday) and months are those of this machine's time zone; the ledger's times are UTC.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
 
-from claude_relay.core.config.locate import command
-from claude_relay.core.times import iso
+from claude_relay.core.installation import command
 from claude_relay.store.db.database import StoreError, file_of
-from claude_relay.store.db.rollups import COUNTED, LATER, MEASURES, columns_of, measured, middles, unpacked
+from claude_relay.store.db.rollups import MEASURES, measured
+
+from .filters import HOUR, Only, Part, parts_of, span
+from .lines import AT, NAMES, SUMS_ONLY, Group, Line, line_of
 
 GROUPS: Final[Mapping[str, str]] = {
     "model": "nullif(requested_model, '')",
@@ -57,70 +58,7 @@ MANY: Final = ("session",)
 """Groups of which there are too many for a histogram each: beyond EXACT requests only the total has percentiles."""
 ALL: Final = ""
 """No group at all."""
-
-HOUR: Final = timedelta(hours=1)
-LAST: Final = "\U0010ffff"
-
-
-@dataclass(frozen=True, slots=True)
-class Only:
-    """Which requests count; None: all.
-
-    model     a glob for the model that was asked for or the one that served
-    key       an alias, or PROVIDER/ALIAS
-    session   its id or how that begins
-    """
-
-    model: str | None = None
-    provider: str | None = None
-    key: str | None = None
-    client: str | None = None
-    session: str | None = None
-    project: str | None = None
-
-    def conditions(self) -> Iterator[tuple[str, list[Any]]]:
-        """SQL for `requests` as for `rollups`, each with its values."""
-        if self.model is not None:
-            yield "(requested_model GLOB ? OR served_model GLOB ?)", [self.model] * 2
-        if self.key is not None:
-            provider, slash, alias = self.key.rpartition("/")
-            yield ("provider = ? AND key = ?", [provider, alias]) if slash else ("key = ?", [alias])
-        if self.session is not None:
-            yield "session >= ? AND session < ?", [self.session, self.session + LAST]
-        for name in ("provider", "client", "project"):
-            if (wanted := getattr(self, name)) is not None:
-                yield f"{name} = ?", [wanted]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One group, or the total. None: not known of any of its requests.
-
-    name      the group; None for the requests that have none, and for the total
-    errors    requests that ended with an error, also in the middle of an answer; a client that left is none
-    retried   requests that took more than one try
-    cache_hit_rate  0 to 1: what was read from the cache of all that went in (input, cache reads and cache writes), over the
-              requests of which input and cache reads are known
-    ttft_…    milliseconds until the first byte of content; half (p50) and 95 % (p95) of the requests had it sooner
-    speed_…   tokens a second of streamed answers, after the first token; half and 95 % of them were slower
-    estimated  requests of which some tokens were not told by the provider
-    """
-
-    name: str | None
-    requests: int
-    errors: int
-    retried: int
-    input_tokens: int | None
-    output_tokens: int | None
-    cache_read_tokens: int | None
-    cache_write_tokens: int | None
-    cache_hit_rate: float | None
-    cost_usd: float | None
-    ttft_p50_ms: float | None
-    ttft_p95_ms: float | None
-    speed_p50: float | None = None
-    speed_p95: float | None = None
-    estimated: int = 0
+ALL_OF_THEM: Final = Only()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +67,7 @@ class Report:
 
     unpriced  served models with requests whose tokens are known and whose cost is not → how many those are
     exact     whether percentiles are those of the requests themselves, not of a histogram
+    only      the filters; where they leave nothing, `unfiltered` is how many requests there are without them
     """
 
     by: str
@@ -138,16 +77,9 @@ class Report:
     until: datetime | None = None
     unpriced: Mapping[str | None, int] = field(default_factory=dict)
     exact: bool = True
+    only: Only = ALL_OF_THEM
+    unfiltered: int = 0
 
-
-COLUMNS: Final = tuple(name.name for name in fields(Line))
-
-NAMES: Final = (*COUNTED, *LATER, *columns_of("ttft"), *columns_of("speed"))
-AT: Final[Mapping[str, int]] = {name: n for n, name in enumerate(NAMES)}
-TTFT: Final = slice(AT[columns_of("ttft")[0]], AT[columns_of("ttft")[-1]] + 1)
-SPEED: Final = slice(AT[columns_of("speed")[0]], AT[columns_of("speed")[-1]] + 1)
-SUMS_ONLY: Final = NAMES[: TTFT.start]
-MIDDLES: Final = {histogram: middles(histogram) for histogram in ("ttft", "speed")}
 
 RAW: Final = """
     SELECT {group}, ttft_ms, iif(stream AND output_tokens > 0 AND duration_ms > ttft_ms,
@@ -188,28 +120,6 @@ LINES: Final = """
 """A Line without percentiles: for tens of thousands of groups SQLite finishes each in half the time that Python takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A table and the span of it that is read."""
-
-    table: str
-    where: str
-    values: list[Any]
-
-
-@dataclass(slots=True)
-class Group:
-    """Rows of sums, in the order of NAMES, of one group; and where requests are read one by one, their times and speeds."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
-    speeds: list[float] = field(default_factory=list)
-
-    def summed(self) -> tuple[Any, ...]:
-        """One row; it keeps the counts of histograms packed, since none comes near PACK."""
-        return self.rows[0] if len(self.rows) == 1 else tuple(map(sum, zip(*self.rows, strict=True)))
-
-
 def summarise(
     connection: sqlite3.Connection,
     *,
@@ -237,18 +147,11 @@ def explained(connection: sqlite3.Connection, error: sqlite3.OperationalError) -
     return StoreError(f"{path}: it holds no ledger of Claude Relay")
 
 
-def condition(conditions: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
-    """A WHERE clause, empty when there is nothing to ask, and its values."""
-    found = list(conditions)
-    where = " AND ".join(text for text, _ in found)
-    return (f"WHERE {where}" if where else ""), [value for _, values in found for value in values]
-
-
 def _summarise(
     connection: sqlite3.Connection, by: str, since: datetime | None, until: datetime | None, only: Only
 ) -> Report:
     exact = only.session is not None or _few(connection, since, until) or (by in TIMES and not _whole_hours())
-    parts = [_span("requests", since, until, only)] if exact else list(_parts(since, until, only))
+    parts = [span("requests", since, until, only)] if exact else list(parts_of(since, until, only))
     many, width = by in MANY and not exact, len(SUMS_ONLY if exact else NAMES)
     groups: dict[str | None, Group] = {}
     unpriced: dict[str | None, int] = {}
@@ -257,55 +160,35 @@ def _summarise(
             _count_unpriced(connection, part, unpriced)
     if exact:
         _rank(connection, by, parts[0], groups)
-    total = _line(None, _total(groups.values(), width))
+    total = line_of(None, _total(groups.values(), width))
     if by in OF_MODELS:
-        _move_charges(connection, by, _span("requests", since, until, only), groups, width)
+        _move_charges(connection, by, span("requests", since, until, only), groups, width)
     lines = _many_lines(connection, by, parts) if many else _lines(by, groups)
     listed = dict(sorted(unpriced.items(), key=lambda item: (-item[1], item[0] or "")))
-    return Report(by, since, tuple(lines), total, until, listed, exact)
+    unfiltered = 0 if lines or only == ALL_OF_THEM else _count(connection, since, until)
+    return Report(by, since, tuple(lines), total, until, listed, exact, only, unfiltered)
 
 
-# -- which rows
+# -- how they are read
 
 
 def _few(connection: sqlite3.Connection, since: datetime | None, until: datetime | None) -> bool:
-    part = _span("requests", since, until, Only())
+    part = span("requests", since, until, Only())
     found = connection.execute(
         f"SELECT count(*) FROM (SELECT 1 FROM requests {part.where} LIMIT {EXACT + 1})", part.values
     )
     return bool(found.fetchone()[0] <= EXACT)
 
 
+def _count(connection: sqlite3.Connection, since: datetime | None, until: datetime | None) -> int:
+    part = span("requests", since, until, ALL_OF_THEM)
+    return int(connection.execute(f"SELECT count(*) FROM requests {part.where}", part.values).fetchone()[0])
+
+
 def _whole_hours() -> bool:
     """Whether an hour here is one of UTC: not so in India or Nepal."""
     offset = datetime.now().astimezone().utcoffset() or timedelta()
     return not offset % HOUR
-
-
-def _span(table: str, since: datetime | None, until: datetime | None, only: Only) -> Part:
-    column, form = ("started_at", iso) if table == "requests" else ("hour", lambda at: iso(at)[:13])
-    # Without a beginning the whole table is read in its own order, which is twice as fast as by the index.
-    bounds = [(f"{column} >= ?", [form(since)])] if since else []
-    bounds += [(f"{column} < ?", [form(until)])] if until else []
-    return Part(table, *condition([*bounds, *only.conditions()]))
-
-
-def _parts(since: datetime | None, until: datetime | None, only: Only) -> Iterator[Part]:
-    """Whole hours, and what is before and after them."""
-    first = _floor(since + HOUR - timedelta(microseconds=1)) if since else None
-    last = _floor(until) if until else None
-    if first and last and first >= last:
-        yield _span("requests", since, until, only)
-        return
-    if since and first and since < first:
-        yield _span("requests", since, first, only)
-    yield _span("rollups", first, last, only)
-    if until and last and last < until:
-        yield _span("requests", last, until, only)
-
-
-def _floor(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 # -- sums
@@ -392,7 +275,7 @@ def _move_charges(
 
 
 def _lines(by: str, groups: Mapping[str | None, Group]) -> list[Line]:
-    found = [_line(name, group) for name, group in groups.items()]
+    found = [line_of(name, group) for name, group in groups.items()]
     return sorted(found, key=lambda line: line.name or "" if by in TIMES else (-line.requests, line.name or ""))
 
 
@@ -406,46 +289,3 @@ def _rows(by: str, part: Part) -> str:
     single = part.table == "requests"
     sums = (f"{MEASURES[name].format(row='')} AS {name}" if single else name for name in SUMS_ONLY)
     return f"SELECT {_group(by, part.table)} AS name, {', '.join(sums)} FROM {part.table} {part.where}"
-
-
-def _line(name: str | None, group: Group) -> Line:
-    row = group.summed()
-    of = dict(zip(SUMS_ONLY, row, strict=False))
-
-    def known(what: str, counter: str) -> Any:
-        return of[what] if of[counter] else None
-
-    return Line(
-        name,
-        of["requests"],
-        of["errors"],
-        of["retried"],
-        known("input_tokens", "with_input"),
-        known("output_tokens", "with_output"),
-        known("cache_read_tokens", "with_cache_read"),
-        known("cache_write_tokens", "with_cache_write"),
-        of["cache_hits"] / of["cache_asked"] if of["cache_asked"] else None,
-        known("cost_usd", "with_cost"),
-        *(_percentiles(group.times) if group.times else _of_histogram("ttft", row[TTFT])),
-        *(_percentiles(group.speeds) if group.speeds else _of_histogram("speed", row[SPEED])),
-        estimated=of["estimated"],
-    )
-
-
-def _percentiles(times: list[float]) -> tuple[float | None, float | None]:
-    """p50 and p95 by nearest rank: the smallest value that at least so many per cent do not exceed. Sorts in place."""
-    times.sort()
-    return times[_rank_of(50, len(times)) - 1], times[_rank_of(95, len(times)) - 1]
-
-
-def _of_histogram(histogram: str, packed: Sequence[int]) -> tuple[float | None, float | None]:
-    """The same of a histogram."""
-    below = unpacked(packed)
-    if not below or not below[-1]:
-        return None, None
-    number, values = below[-1], MIDDLES[histogram]
-    return values[bisect_left(below, _rank_of(50, number))], values[bisect_left(below, _rank_of(95, number))]
-
-
-def _rank_of(percent: int, number: int) -> int:
-    return (percent * number + 99) // 100

@@ -207,10 +207,10 @@ class _Work:
         """What the tries of each request used, and what was billed beside them."""
         found: dict[str, list[Spent]] = {}
         marks = ", ".join("?" * len(ids))
-        for request, *rest in self._connection.execute(ATTEMPTS.format(marks), ids):
-            found.setdefault(request, []).append(_spent(rest))
-        for request, *rest, n in self._connection.execute(CHARGES.format(marks), ids):
-            found.setdefault(request, []).append(_spent(rest)._replace(charge=n))
+        for request, *columns in self._connection.execute(ATTEMPTS.format(marks), ids):
+            found.setdefault(request, []).append(_spent(columns))
+        for request, *columns, n in self._connection.execute(CHARGES.format(marks), ids):
+            found.setdefault(request, []).append(_spent(columns)._replace(charge=n))
         return found
 
     def _cost(self, spent: Spent, batch: bool) -> Priced | None:

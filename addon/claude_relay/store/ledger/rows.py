@@ -22,7 +22,8 @@ from claude_relay.store.db.sink import DatabaseSink
 LONGEST_TEXT = 255
 """Characters of a text in a row: clients and upstreams choose many of them."""
 LONGEST_ERROR = 2000
-"""Characters of an error message in a row."""
+"""Characters of an error message in a row, and of notes."""
+LONG = frozenset({"error", "notes", "route"})
 
 type Finished = Literal["complete", "client_closed", "upstream_closed", "error"]
 
@@ -31,10 +32,16 @@ type Finished = Literal["complete", "client_closed", "upstream_closed", "error"]
 class RequestRow:
     """A row of `requests`: one field a column. Times: Unix seconds; `_ms`: milliseconds; None: unknown.
 
-    `key` is the alias, never the key. `attempts` counts every try. Token counts follow Anthropic's meaning:
-    `input_tokens` excludes what was read from or written to the cache. `cost_usd` and `priced_by` are for whoever knows
-    the prices. `notes`: what was left out or changed for a provider of another format. `estimated`: some of the tokens were not
-    told by the provider, since the answer broke off or was left before it did.
+    `key` is the alias, never the key. `attempts` counts every try. Token counts follow Anthropic's meaning: `input_tokens` excludes
+    what was read from or written to the cache. `cost_usd` and `priced_by` are for whoever knows the prices. `route`: which rule of
+    `routes` took it, and which of its providers were passed over, and why. `agent`: which of a program's agents sent it;
+    `agent_tree`: the one from which that came in the end. `client`, `client_group`: names.
+    `upstream_request_id`: the id by which the upstream that answered knows it. `notes`: what was left out or changed for a provider
+    of another format, and faults that were made on purpose. `origin`: `client`, `replay` or `duel`; `fault` for whichever met one of
+    those. `cache_miss`: why the answer read less from the prompt cache than the turn before had left there, by how many tokens, and what
+    these cost more than they would have (core/accounting/cache_misses). `estimated`: some of the tokens were not told by the provider,
+    since the answer broke off or was left before it
+    did.
     """
 
     id: str
@@ -69,6 +76,17 @@ class RequestRow:
     notes: str | None = None
     project: str | None = None
     estimated: bool = False
+    upstream_request_id: str | None = None
+    client_program: str | None = None
+    agent: str | None = None
+    route: str | None = None
+    error: str | None = None
+    origin: str = "client"
+    cache_miss: str | None = None
+    cache_miss_tokens: int | None = None
+    cache_miss_usd: float | None = None
+    client_group: str | None = None
+    agent_tree: str | None = None
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""
@@ -108,7 +126,8 @@ class AttemptRow:
     """A row of `attempts`: the `n`th try (from 1) of the request with that id. `error`: one line, no secrets.
 
     Tokens and cost are what the upstream billed for this try's own model; those of a request are the sum of its attempts and of their
-    `charges`, which have a table of their own. `terms`: at which it was served, where these were not the usual ones.
+    `charges`, which have a table of their own. `waited_ms`: for how long the request was held back before it. `terms`: at which it
+    was served, where these were not the usual ones.
     """
 
     request: str
@@ -131,6 +150,8 @@ class AttemptRow:
     server_tool_requests: int | None = None
     cost_usd: float | None = None
     terms: str | None = None
+    upstream_request_id: str | None = None
+    waited_ms: float | None = None
     charges: tuple[ChargeRow, ...] = ()
 
     @property
@@ -154,13 +175,13 @@ class Texts:
 
     def bound(self, row: Any) -> None:
         """Cut those that are longer than a row may hold."""
-        for value in self._values(row):
-            if isinstance(value, str) and len(value) > LONGEST_TEXT:
-                break
-        else:
-            return
+        try:
+            if max(map(len, filter(None, self._values(row))), default=0) <= LONGEST_TEXT:  # as nearly always
+                return
+        except TypeError:  # what is no text is refused when the row is written
+            pass
         for name in self._names:
-            longest = LONGEST_ERROR if name == "error" else LONGEST_TEXT
+            longest = LONGEST_ERROR if name in LONG else LONGEST_TEXT
             if isinstance(value := getattr(row, name), str):
                 object.__setattr__(row, name, value[:longest])
 

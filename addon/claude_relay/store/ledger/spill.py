@@ -215,10 +215,10 @@ class _File:
 
     def append(self, data: bytes) -> None:
         """All of it, or none: what came to be there before the disk was full is cut off again."""
-        rest = memoryview(data)
+        remainder = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
+            while remainder:
+                remainder = remainder[os.write(self._fd, remainder) :]
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._fd, self._end)

@@ -10,7 +10,7 @@
 spill holds comes back as soon as the sink works, a batch after each batch of new rows, so that these wait no longer than
 for one. Where the spill fails too, rows stay in memory; beyond `limit` the oldest are dropped.
 
-What this module must not know: SQL, tables, files, what a row is. A `Sink` and a `Spill` do; their methods run in the
+What this module must not know: databases, files, what a row is. A `Sink` and a `Spill` do; their methods run in the
 thread only, but for what `close` still finds in memory.
 
     writer = Writer(sink, spill=spill, name="ledger", report=print, limit=100_000, spill_beyond=10_000)
@@ -20,7 +20,6 @@ thread only, but for what `close` still finds in memory.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -28,72 +27,15 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Protocol
+
+from .sinks import ROWS_FAULT, Sink, Spill
 
 BATCH = 256
 PIECE = 500
 """Rows that are spilled at once."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
-ROWS_FAULT = (
-    sqlite3.IntegrityError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    AttributeError,
-)
-"""Errors that speak about a row; every other one speaks about the database."""
-
 type State = Callable[[], State | None]
-
-
-class Sink[T](Protocol):
-    """Where rows go. Any method may raise; the writer then closes the sink, waits, and opens it again."""
-
-    def open(self) -> None:
-        """Make ready; also called again after a failure."""
-
-    def write(self, rows: Sequence[T]) -> None:
-        """Commit the rows. When it raises, some may be in: a row that is there already is left as it is."""
-
-    def tidy(self, *, idle: bool) -> None:
-        """Housekeeping after a commit, when nobody waits for it; `idle`: nothing is queued."""
-
-    def close(self) -> None:
-        """Let go of everything; must not raise, and may be called twice."""
-
-    def explain(self, error: Exception) -> str:
-        """What is wrong, and the remedy, in one line without secrets."""
-
-
-class Spill[T](Protocol):
-    """Where rows wait that the sink does not take and memory should not hold; they outlive the process."""
-
-    @property
-    def place(self) -> str:
-        """Where they are, for people."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there is anything to read."""
-
-    def append(self, rows: Sequence[T]) -> list[Exception]:
-        """Keep the rows; returns why some of them cannot be. Raises OSError when none is kept."""
-
-    def adopt(self) -> None:
-        """Take over what ended processes have left; must not raise."""
-
-    def read(self, count: int) -> list[T]:
-        """The oldest rows, again and again the same until `forget`; none: there are no more."""
-
-    def forget(self) -> None:
-        """The rows read last are written."""
-
-    def close(self) -> None:
-        """Let go of everything; must not raise."""
 
 
 @dataclass(slots=True, eq=False)
@@ -156,7 +98,7 @@ class Writer[T]:
         self._tried = threading.Event()
         self._hurry = threading.Event()
         self._stop_at: float | None = None
-        self._rest = FIRST_PAUSE
+        self._pause = FIRST_PAUSE
         self._overfull = False
         self._thread = threading.Thread(target=self._run, name=f"relay-{name}", daemon=True)
 
@@ -284,12 +226,12 @@ class Writer[T]:
         return self._state_writing
 
     def _state_pausing(self) -> State | None:
-        rest, self._rest = self._rest, min(2 * self._rest, LONGEST_PAUSE)
+        pause, self._pause = self._pause, min(2 * self._pause, LONGEST_PAUSE)
         if self._stop_at is not None:
-            rest = min(rest, self._stop_at - time.monotonic())
-            if rest <= 0 or self._spill is not None:  # what it takes is as good as written
+            pause = min(pause, self._stop_at - time.monotonic())
+            if pause <= 0 or self._spill is not None:  # what it takes is as good as written
                 return None
-        self._hurry.wait(rest)
+        self._hurry.wait(pause)
         self._hurry.clear()
         return self._state_opening
 
@@ -371,14 +313,14 @@ class Writer[T]:
         if first:
             self._say(
                 f"cannot write. {self.problem}. Requests go on; "
-                f"their rows are kept in {self._room()}, and written as soon as it works again"
+                f"their rows are kept in {self._holding_place()}, and written as soon as it works again"
             )
         if len(self._rows) > self._spill_beyond:
             self._spill_all()
         if first:
             _answer(self._rows.copy(), False)  # a copy is made in one step, whatever `put` does meanwhile
 
-    def _room(self) -> str:
+    def _holding_place(self) -> str:
         """Where rows are kept while the sink fails, for people."""
         if self._spill is None:
             return f"memory, up to {self._limit:,}"
@@ -404,7 +346,7 @@ class Writer[T]:
                 _answer(piece, False)
 
     def _recover(self) -> None:
-        self._rest, self.problem = FIRST_PAUSE, ""
+        self._pause, self.problem = FIRST_PAUSE, ""
         if self.failing:
             self.failing = self._overfull = self._spill_fails = self._left_over = False
             lost = f"; {self.dropped:,} rows were lost" if self.dropped else ""

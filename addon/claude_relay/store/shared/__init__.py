@@ -2,7 +2,9 @@
 
 state        cooldowns, sessions, loads, probes, what was made where; tables: store/db/shared_tables
 relays       a row for each running relay, for commands
-aliases      the names of relay.yaml's keys (alias_tables: as rows; fingerprints: how a key is known again; rekeying: old rows)
+in_force     which cooldowns there were at a moment
+leases       concurrent requests and rates of clients
+remembered   the names of relay.yaml's keys (alias_tables: as rows; fingerprints: how a key is known again; rekeying: old rows)
 
 It must not know where the other relays are.
 """

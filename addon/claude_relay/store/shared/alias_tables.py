@@ -16,16 +16,13 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from claude_relay.core.keys.aliases import Name, Place, numbers
 from claude_relay.store.vault.rows import has_table
 
-if TYPE_CHECKING:
-    pass
-
 ID = 8
-"""Bytes of a fingerprint that make an id, in hexadecimal digits as those of the vault's keys."""
+"""Bytes of a fingerprint that make an id, in hexadecimal digits as those of the vault's keys. By 64 bits two of a million keys are the same
+with a chance of one in 37 million; (provider, id) is unique, so that even then nobody gets another one's rows."""
 
 type Marks = Mapping[Place, bytes]
 """The keys' fingerprints, each provider's keys together and in their order."""
@@ -49,6 +46,7 @@ class Book:
         found: dict[Place, Name] = {}
         for provider, places in groupby(marks, lambda place: place.provider):
             own = {mark for name, mark in self.names if name == provider}
+            # By their marks: a secret that relay.yaml names twice is one key, with one name.
             of_marks = {marks[place]: place for place in places}
             given = numbers(list(of_marks), own, self.last.get(provider, 0))
             found |= {of_marks[mark]: Name(f"k{number}", id_of(mark)) for mark, number in given.items()}
@@ -77,6 +75,7 @@ def add(connection: sqlite3.Connection, names: Mapping[Place, Name], marks: Mark
         [(place.provider, marks[place], name.id, name.alias) for place, name in names.items()],
     )
     connection.executemany(
+        # The last number only grows, also when its key goes: what `k3` means in old rows stays true.
         "INSERT INTO aliases (provider, last, last_configured) VALUES (?, 0, ?) "
         "ON CONFLICT (provider) DO UPDATE SET last_configured = max(last_configured, excluded.last_configured)",
         [(place.provider, int(name.alias.removeprefix("k"))) for place, name in names.items()],

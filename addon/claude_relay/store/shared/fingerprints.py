@@ -46,6 +46,7 @@ class Marks:
 def _roots(secrets: Sequence[str], salt: bytes) -> list[bytes]:
     if sum(len(secret) < SHORT for secret in secrets) < 2:
         return [_root(secret, salt) for secret in secrets]
+    # hashlib lets go of Python's lock while scrypt works, so that several are done side by side.
     with ThreadPoolExecutor(thread_name_prefix="relay-fingerprints") as threads:
         return list(threads.map(_root, secrets, [salt] * len(secrets)))
 
@@ -55,8 +56,9 @@ def _root(secret: str, salt: bytes) -> bytes:
     given = secret.encode("utf-8", "surrogateescape")
     if len(secret) >= SHORT:
         return hmac.digest(salt, given, hashlib.sha256)
-    return hashlib.scrypt(given, salt=salt, n=1 << 14, r=8, p=1, dklen=32)
+    return hashlib.scrypt(given, salt=salt, n=1 << 14, r=8, p=1, dklen=32)  # 128 * n * r bytes: 16 MiB
 
 
 def _mark(root: bytes, provider: str) -> bytes:
+    """Another one at each provider, so that nobody sees that two of them have the same secret."""
     return hmac.digest(root, provider.encode(), hashlib.sha256)[:MARK]

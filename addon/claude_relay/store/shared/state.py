@@ -6,10 +6,19 @@ resource, and what providers want back in a conversation.
     theirs = state.exchange(collect(pools, sessions, now), now)    often: what changed here, for what changed elsewhere
     state.lift("anthropic", "key-id", now)                   by hand, from any process
 
-Every method waits for the disk: call it in a thread. Each thread has a connection of its own; each call is one transaction, and what
-was there is joined with what comes (`shared_tables`), so processes need not know of each other. All methods raise StoreError.
+How relays agree, without a word between them:
 
-What this module must not know: what a cooldown or a seat means.
+    cooldowns, sessions   facts. A row that comes is joined with the one that is there (`shared_tables`), by rules that do not depend on who
+                          came first: a cooldown only gets longer, of two bindings the one that moved more often counts. Whoever writes
+                          counts `generation` up and leaves the number in its rows, so that others read what is new to them.
+    loads, probes         reports. Each process replaces its own at every exchange, and reads those of the others. Who died cannot
+                          take them away: they stop counting after HEARTBEAT.
+    the others            notes of single things.
+
+Times are those of the machine's clock, which all relays on one database share. Every method waits for the disk: call it in a thread. Each
+thread has a connection of its own; each call is one transaction. All methods raise StoreError.
+
+What this module must not know: what a cooldown or a binding means.
 """
 
 from __future__ import annotations
@@ -23,6 +32,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from claude_relay.core.keys.replication import Row, Shared
+from claude_relay.core.times import DAY, HOUR, MINUTE
 from claude_relay.store.db.database import StoreError, connect, explain, identity
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.db.shared_tables import (
@@ -42,18 +52,17 @@ __all__ = ["State", "create_state"]
 
 PATIENCE = 2.0
 HEARTBEAT = 5.0
-"""Seconds after which a process that says nothing has no request under way, and probes nothing."""
-MINUTE = 60.0
-"""For so long what it spent counts: a provider counts it, too."""
+"""Seconds after which a process that says nothing has no request under way, and probes nothing. Those that live exchange twice a second."""
+SPENT_KEPT = MINUTE
+"""For so long what it spent counts, whether it lives or not: the provider counts it, too."""
 MOST_MEMORIES = 50_000
 """Calls of tools whose provider wants something back with them; those of longest ago are forgotten first."""
-HOUR, DAY = 3600.0, 86400.0
 ORDER = {"cooldowns": "since", "sessions": "used"}
 """The newest last: where room is short the oldest are forgotten."""
 STREAK_KEPT = 2 * DAY
-"""An ended rest of a key is kept so long, for its next one to be longer; one of a model, whose names clients invent, for an hour."""
+"""An ended cooldown of a key is kept so long, for its next one to be longer; one of a model, whose names clients invent, for an hour."""
 STRANGER_KEPT = 30 * DAY
-"""A rest of a key that nobody knows is kept so long, even one without an end: earlier versions stored ids that tell of the secret."""
+"""A cooldown of a key that nobody knows is kept so long, even one without an end: earlier versions stored ids that tell of the secret."""
 
 
 class State:
@@ -72,7 +81,9 @@ class State:
         self._all: set[sqlite3.Connection] = set()
         self._lock = threading.Lock()
         self._seen = 0
+        """The generation up to which `exchange` has read."""
         self._carries = False
+        """Whether rows of this process are in `loads` or `probes`, to be replaced or taken away."""
 
     def changed(self) -> int:
         """A number that grows with every change of cooldowns or sessions by anybody; cheap."""
@@ -86,11 +97,13 @@ class State:
         """
         carries = bool(mine.loads or mine.probes)
         writes = bool(mine.cooldowns or mine.sessions or carries or self._carries)
+        # An idle relay only reads: SQLite has one writer at a time, and each relay does this twice a second.
         with self._writing() if writes else self._reading() as connection:
             if mine.cooldowns or mine.sessions:
                 _save(connection, mine.cooldowns, mine.sessions, mine.ttl)
             if carries or self._carries:
                 self._carry(connection, mine, now)
+            # Read after writing, in the same transaction: what comes back holds what was just joined, as everybody else will see it.
             generation = _generation(connection)
             news = generation != self._seen
             cooldowns = _rows(connection, "cooldowns", COOLDOWNS, self._seen) if news else ()
@@ -114,12 +127,12 @@ class State:
             _save(connection, rows, ())
 
     def load_sessions(self, after: int = 0) -> tuple[Row, ...]:
-        """The seats that changed after that number of `changed()`."""
+        """The bindings that changed after that number of `changed()`."""
         with self._reading() as connection:
             return _rows(connection, "sessions", SESSIONS, after)
 
     def save_sessions(self, rows: Iterable[Row], ttl: float = HOUR) -> None:
-        """Join these seats with those that are there. `ttl`: seconds after which a silent session does not count."""
+        """Join these bindings with those that are there. `ttl`: seconds after which a silent session does not count."""
         with self._writing() as connection:
             _save(connection, (), rows, ttl)
 
@@ -127,6 +140,7 @@ class State:
         """End a key's cooldowns, or the one of a scope, in every process: all that were set until now. Returns how many there were."""
         with self._writing() as connection:
             return connection.execute(
+                # The row stays, for others must hear of it. `since` may be ahead of `now`: the clock of each process is steady by itself.
                 "UPDATE cooldowns SET lifted = max(since, ?), changed = ? WHERE provider = ? AND key_id = ? AND since > lifted "
                 "AND (? IS NULL OR scope = ?)",
                 (now, _next_generation(connection), provider, key_id, scope, scope),
@@ -172,18 +186,20 @@ class State:
             return dict(rows.fetchall())
 
     def prune(self, now: float, *, ttl: float, most: int) -> None:
-        """Delete what has ended. `ttl`: seconds that a silent session is kept; `most`: seats that are kept."""
+        """Delete what has ended. `ttl`: seconds that a silent session is kept; `most`: bindings that are kept."""
         with self._writing() as connection:
             connection.execute("DELETE FROM sessions WHERE used < ?", (now - ttl,))
             connection.execute(
                 "DELETE FROM sessions WHERE used < (SELECT used FROM sessions ORDER BY used DESC LIMIT 1 OFFSET ?)",
                 (most - 1,),
             )
+            # A cooldown counts from its end, or from when it was lifted; NULL is one without an end (401), which is never over.
             connection.execute(
                 "DELETE FROM cooldowns WHERE max(since, lifted, CASE WHEN since > lifted THEN ifnull(until, 9e999) ELSE 0 END) "
                 "< CASE scope WHEN '' THEN ? ELSE ? END",
                 (now - STREAK_KEPT, now - HOUR),
             )
+            # Neither the vault nor relay.yaml has that key any more.
             connection.execute(
                 "DELETE FROM cooldowns WHERE max(since, lifted) < ? AND key_id NOT IN (SELECT id FROM keys) "
                 "AND (provider, key_id) NOT IN (SELECT provider, id FROM key_aliases)",
@@ -214,6 +230,7 @@ class State:
     # --- inside ---
 
     def _carry(self, connection: sqlite3.Connection, mine: Shared, now: float) -> None:
+        """Say anew what is carried and probed here."""
         said = {"process": self.process, "at": now}
         connection.execute("DELETE FROM loads WHERE process = ?", (self.process,))
         connection.execute("DELETE FROM probes WHERE process = ?", (self.process,))
@@ -221,10 +238,11 @@ class State:
         connection.executemany(SAVE_PROBE, ({**_storable(row), **said} for row in mine.probes))
 
     def _loads_of_others(self, connection: sqlite3.Connection, now: float) -> tuple[Row, ...]:
+        """Of a process that is silent: no requests under way, but what it spent in its last minute."""
         rows = connection.execute(
             "SELECT provider, key_id, CASE WHEN at > ? THEN busy ELSE 0 END, requests, tokens FROM loads "
             "WHERE process != ? AND at > ?",
-            (now - HEARTBEAT, self.process, now - MINUTE),
+            (now - HEARTBEAT, self.process, now - SPENT_KEPT),
         )
         return _dicts(LOADS, rows)
 
@@ -262,6 +280,7 @@ class State:
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        # Somebody may have put another file in its place (a backup, say), to which an open connection would never come.
         if connection is not None and identity(self.path) != self._own.identity:
             self._drop(connection)
             connection, self._seen = None, 0

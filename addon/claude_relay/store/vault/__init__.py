@@ -1,7 +1,9 @@
 """Keys, sealed.
 
 vault        what may be told of keys, and `issue`, the one way by which they come out
-records      what goes in and what is shown; rows, sealed_rows: as rows; file, watch: the file, and its changes
+records      what goes in and what is shown; rows, sealed_rows: as rows; file: the file
+acts         what is done to keys, in the audit log
+copying      the vault of one database into another
 lock         which secret opens it; secret: where that is kept; sealing: how texts are sealed
 
 It must not know who uses a key.

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from claude_relay.core.config.locate import command
 from claude_relay.core.errors import RelayError
+from claude_relay.core.installation import command
 
 from .sealing import Box, Damaged, Lock, new_lock, unlock
 from .secret import ENVIRONMENT, SHORTEST, VARIABLE, Place, SecretFile, Unavailable, fresh, place_named, usual_place

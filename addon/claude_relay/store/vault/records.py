@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys
+from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys, unquoted
 from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.keys.selection import TIERS
 from claude_relay.core.times import seconds_of
 
 API_KEY = "api_key"
@@ -29,6 +30,7 @@ MASKED_FROM = 21
 SHOWN = 4
 PREFIXES = ("sk-ant-", "sk-or-", "sk-proj-", "sk-", "AIza", "gsk_", "xai-")
 """Beginnings that all keys of a provider share, longest first."""
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _LIKE_A_KEY = re.compile(rf"(?:{'|'.join(map(re.escape, PREFIXES))})[\w-]{{12,}}", re.ASCII)
 
 VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR = (
@@ -59,29 +61,30 @@ class NewKey:
     proxy: str | None = field(default=None, repr=False)
     notes: str = ""
     kind: str = API_KEY
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Check every field."""
         provider_name(self.provider)
         check_secret(self.secret)
-        for name in ("label", "tier", "weight", "enabled", "proxy", "notes"):
+        for name in ("label", "tier", "group", "weight", "enabled", "proxy", "notes"):
             FIELDS[name](getattr(self, name))
         for name in LIMITS:
             FIELDS[name](getattr(self.limits, name))
-        if self.secret in self.label or self.secret in self.notes or self.secret == self.tier:
-            raise ValueError("the key itself stands in its label, tier or notes, which everybody may read")
+        if self.secret in self.label or self.secret in self.notes or self.secret in (self.tier, self.group):
+            raise ValueError("the key itself stands in its label, tier, group or notes, which everybody may read")
 
     @classmethod
     def of(cls, provider: str, secret: str, fields: Mapping[str, object]) -> NewKey:
         """From fields as people write them, all of them names of FIELDS; an empty one means the default."""
         given = {name: FIELDS[name](value) for name, value in fields.items() if value is not None and value != ""}
         limits = KeyLimits(**{name: given.pop(name) for name in LIMITS if name in given})
-        return cls(provider, secret.strip(), limits=limits, **given)
+        return cls(provider, unquoted(secret), limits=limits, **given)
 
 
 @dataclass(frozen=True, slots=True)
 class InCooldown:
-    """A rest of a key. `scope` empty: the whole key. `until` in seconds since the epoch; math.inf: out."""
+    """A cooldown of a key. `scope` empty: the whole key. `until` in seconds since the epoch; math.inf: out."""
 
     scope: str
     until: float
@@ -102,6 +105,7 @@ class StoredKey:
     """What may be told of a key. Times are UTC ISO 8601.
 
     source    `vault`, or `relay.yaml` for one that the configuration brings along
+    group     keys that are kept for certain clients; empty: for all
     proxy     address of its own outbound proxy, without credential
     attempts  how often it was used, `failures` of them in vain
     """
@@ -113,6 +117,7 @@ class StoredKey:
     kind: str = API_KEY
     label: str = ""
     tier: str = ""
+    group: str = ""
     weight: float = 1.0
     limits: KeyLimits = NO_LIMITS
     enabled: bool = True
@@ -137,7 +142,7 @@ class StoredKey:
 
     def states(self, now: float) -> tuple[str, ...]:
         """Every word of STATES that is true of it, the weightiest first."""
-        own = [rest.until for rest in self.cooldowns if not rest.scope and rest.until > now]
+        own = [cooldown.until for cooldown in self.cooldowns if not cooldown.scope and cooldown.until > now]
         found = {
             "removed": self.removed_at is not None,
             "disabled": not self.enabled,
@@ -194,9 +199,17 @@ def _line(name: str, longest: int) -> Callable[[object], str]:
 
 
 def _tier(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[\w.-]{0,40}", value.strip()):
-        raise ValueError("tier is a word such as admin or public, of at most 40 letters, digits, '.', '_' and '-'")
-    return value.strip()
+    word = value.strip().lower() if isinstance(value, str) else "?"
+    if word and word not in TIERS:
+        raise ValueError(f"tier is {' or '.join(TIERS)}, or nothing for the usual one between them")
+    return word
+
+
+def _group(value: object) -> str:
+    word = value.strip() if isinstance(value, str) else "?"
+    if word and not _GROUP.fullmatch(word):
+        raise ValueError("group is a word of at most 64 letters, digits, '.', '_' and '-', or nothing for none")
+    return _open_text("group", word)
 
 
 def _notes(value: object) -> str:
@@ -249,6 +262,7 @@ LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent")
 FIELDS: dict[str, Callable[[object], Any]] = {
     "label": _line("label", 200),
     "tier": _tier,
+    "group": _group,
     "weight": _weight,
     **{name: _most(name) for name in LIMITS},
     "enabled": _flag,

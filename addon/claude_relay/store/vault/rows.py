@@ -15,8 +15,12 @@ from claude_relay.core.times import LAST, iso
 
 from .records import LIMITS, InCooldown, StoredKey
 
+GROUP = "key_group"
+"""`group` is a word of SQL."""
 NAMES = (*(field.name for field in fields(StoredKey) if field.name not in ("limits", "cooldowns", "source")), *LIMITS)
-COLUMNS = tuple("proxy_address" if name == "proxy" else name for name in NAMES)
+CALLED: Mapping[str, str] = {"proxy": "proxy_address", "group": GROUP}
+"""Field → its column, where that has another name."""
+COLUMNS = tuple(CALLED.get(name, name) for name in NAMES)
 SELECT = f"SELECT {', '.join(COLUMNS)} FROM keys ORDER BY provider, rowid"
 
 type CooldownsByKey = Mapping[tuple[str, str], tuple[InCooldown, ...]]
@@ -26,18 +30,30 @@ type CooldownsByKey = Mapping[tuple[str, str], tuple[InCooldown, ...]]
 def stored_keys(connection: sqlite3.Connection) -> tuple[StoredKey, ...]:
     """All keys, removed ones too, by provider and age."""
     cooldowns = cooldowns_by_key(connection)
-    return tuple(_key(row, cooldowns) for row in connection.execute(SELECT))
+    return tuple(_key(row, cooldowns) for row in connection.execute(as_it_is(connection, SELECT)))
 
 
 def cooldowns_by_key(connection: sqlite3.Connection) -> CooldownsByKey:
-    """The cooldowns that are written down and not lifted; none where nobody writes them."""
-    if not has_table(connection, "cooldowns"):
+    """The cooldowns that are written down and not lifted; none where nobody writes them.
+
+    Who only reads migrates nothing, so the table may still have the name that earlier versions gave it.
+    """
+    table = next((name for name in ("cooldowns", "rests") if has_table(connection, name)), None)
+    if table is None:
         return {}
     found: dict[tuple[str, str], tuple[InCooldown, ...]] = {}
-    sql = "SELECT provider, key_id, scope, ifnull(until, 9e999), reason FROM cooldowns WHERE since > lifted ORDER BY scope"
-    for provider, key, *rest in connection.execute(sql):
-        found[provider, key] = (*found.get((provider, key), ()), InCooldown(*rest))
+    sql = (
+        f"SELECT provider, key_id, scope, ifnull(until, 9e999), reason FROM {table} WHERE since > lifted ORDER BY scope"
+    )
+    for provider, key, *cooldown in connection.execute(sql):
+        found[provider, key] = (*found.get((provider, key), ()), InCooldown(*cooldown))
     return found
+
+
+def as_it_is(connection: sqlite3.Connection, sql: str) -> str:
+    """A query for the file as it is: who only reads migrates nothing, and keys of earlier versions have no group."""
+    known = connection.execute("SELECT 1 FROM pragma_table_info('keys') WHERE name = ?", [GROUP]).fetchone()
+    return sql if known else sql.replace(GROUP, f"'' AS {GROUP}")
 
 
 def lift(connection: sqlite3.Connection, ids: Iterable[str], now: float, *, out_only: bool = False) -> int:

@@ -1,7 +1,7 @@
 """Rows of `keys` with what is sealed in them: new ones, opened ones, and all of them sealed anew.
 
-    rows, duplicates = told_apart(connection, [NewKey("anthropic", "sk-ant-…")], box)
-    keys, damaged = opened(connection.execute(LENT).fetchall(), box)
+    rows, duplicates = distinguished(connection, [NewKey("anthropic", "sk-ant-…")], box)
+    keys, damaged = opened(connection.execute(ISSUED).fetchall(), box)
 
 What this module must not know: transactions, and where the box came from.
 """
@@ -22,15 +22,16 @@ from .sealing import Box, Damaged
 SECRET, PROXY = "secret", "proxy"
 """The sealed fields."""
 ISSUED = """
-    SELECT id, provider, alias, secret, proxy, tier, weight, label, requests_per_minute, tokens_per_minute, concurrent
+    SELECT id, provider, alias, secret, proxy, tier, weight, label, key_group, requests_per_minute,
+        tokens_per_minute, concurrent
     FROM keys {where} ORDER BY provider, rowid"""
 INSERT = """
     INSERT INTO keys (
-        id, provider, alias, kind, mask, label, tier, weight, requests_per_minute, tokens_per_minute, concurrent, enabled,
+        id, provider, alias, kind, mask, label, tier, key_group, weight, requests_per_minute, tokens_per_minute, concurrent, enabled,
         proxy_address, notes, fingerprint, secret, proxy
     ) VALUES (
-        :id, :provider, :alias, :kind, :mask, :label, :tier, :weight, :requests_per_minute, :tokens_per_minute, :concurrent,
-        :enabled, :proxy_address, :notes, :fingerprint, :secret, :proxy
+        :id, :provider, :alias, :kind, :mask, :label, :tier, :group, :weight, :requests_per_minute, :tokens_per_minute,
+        :concurrent, :enabled, :proxy_address, :notes, :fingerprint, :secret, :proxy
     )"""
 RESEAL = "UPDATE keys SET fingerprint = ?, secret = ?, proxy = ? WHERE id = ?"
 
@@ -49,7 +50,7 @@ class Duplicate:
 
 
 def opened(rows: Iterable[Row], box: Box) -> tuple[list[Key], tuple[str, ...]]:
-    """The keys of rows of LENT, and the names of those that were tampered with."""
+    """The keys of rows of ISSUED, and the names of those that were tampered with."""
     keys: list[Key] = []
     damaged: list[str] = []
     for row in rows:
@@ -60,7 +61,7 @@ def opened(rows: Iterable[Row], box: Box) -> tuple[list[Key], tuple[str, ...]]:
     return keys, tuple(damaged)
 
 
-def told_apart(
+def distinguished(
     connection: sqlite3.Connection, news: Sequence[NewKey], box: Box
 ) -> tuple[list[dict[str, object]], tuple[Duplicate, ...]]:
     """Rows for INSERT of those that are new, and what became of the others. Takes the next aliases."""
@@ -121,6 +122,7 @@ def _row(new: NewKey, alias: str, mark: bytes, box: Box) -> dict[str, object]:
         "mask": mask(new.secret),
         "label": new.label,
         "tier": new.tier,
+        "group": new.group,
         "weight": new.weight,
         "requests_per_minute": new.limits.requests_per_minute,
         "tokens_per_minute": new.limits.tokens_per_minute,
@@ -135,7 +137,7 @@ def _row(new: NewKey, alias: str, mark: bytes, box: Box) -> dict[str, object]:
 
 
 def _key(row: Row, box: Box) -> Key:
-    id, provider, alias, *sealed, tier, weight, label, requests, tokens, concurrent = row
+    id, provider, alias, *sealed, tier, weight, label, group, requests, tokens, concurrent = row
     secret, proxy = _open(box, str(id), str(provider), *sealed)
     limits = KeyLimits(*(_whole(limit) for limit in (requests, tokens, concurrent)))
     return Key(
@@ -146,6 +148,7 @@ def _key(row: Row, box: Box) -> Key:
         tier=str(tier),
         weight=float(str(weight)),
         label=str(label),
+        group=str(group),
         limits=None if limits == NO_LIMITS else limits,
         proxy=proxy,
     )

@@ -71,9 +71,9 @@ class Box:
         """The text that was sealed for this place. Raises Damaged; `sealed` may be anything that a file can hold."""
         if not isinstance(sealed, bytes) or len(sealed) < 1 + NONCE + TAG or sealed[:1] != VERSION:
             raise Damaged(f"{name}: this was never sealed")
-        nonce, rest = sealed[1 : 1 + NONCE], sealed[1 + NONCE :]
+        nonce, ciphertext = sealed[1 : 1 + NONCE], sealed[1 + NONCE :]
         try:
-            return self._cipher.decrypt(nonce, rest, _place(name, provider, id)).decode()
+            return self._cipher.decrypt(nonce, ciphertext, _place(name, provider, id)).decode()
         except InvalidTag:
             raise Damaged(f"{name}: it was changed, or belongs elsewhere") from None
 

@@ -104,21 +104,21 @@ class SystemKeyring:
 
     def get(self, id: str) -> str | None:
         """The secret."""
-        found = self._ask("get_password", id)
+        found = self._call("get_password", id)
         return None if found is None else str(found)
 
     def put(self, id: str, secret: str) -> None:
         """Keep it, and make sure that it is kept."""
-        self._ask("set_password", id, secret)
+        self._call("set_password", id, secret)
         if self.get(id) != secret:
             raise Unavailable(f"{self} forgets what it is given")
 
     def drop(self, id: str) -> None:
         """Forget it."""
         if self.get(id) is not None:
-            self._ask("delete_password", id)
+            self._call("delete_password", id)
 
-    def _ask(self, method: str, *arguments: str) -> Any:
+    def _call(self, method: str, *arguments: str) -> Any:
         try:
             return getattr(self._backend, method)(SERVICE, *arguments)
         except Exception as error:  # its errors have no common ancestor; some texts repeat what they were given

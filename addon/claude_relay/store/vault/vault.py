@@ -26,28 +26,30 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from claude_relay.core.config.locate import command
 from claude_relay.core.exchange import Key
+from claude_relay.core.installation import command
+from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import transaction
+from claude_relay.store.db.watch import Watch
 
-from .file import VaultFile, shrink
+from .acts import note, note_reset, seen
+from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
 from .records import FIELDS, VALID, CheckResult, NewKey, StoredKey
-from .rows import CooldownsByKey, cooldowns_by_key, lift, moment, stored_keys
+from .rows import GROUP, CooldownsByKey, as_it_is, cooldowns_by_key, lift, moment, stored_keys
 from .sealed_rows import (
     INSERT,
     ISSUED,
     RESEAL,
     Duplicate,
     address_of,
+    distinguished,
     opened,
     resealed,
     sealed_proxy,
     texts,
-    told_apart,
 )
 from .sealing import Box, Damaged
-from .watch import Watch
 
 __all__ = ["Duplicate", "Imported", "Inspection", "SecretMissing", "Vault", "VaultError", "WrongSecret"]
 
@@ -74,15 +76,27 @@ class Inspection:
 
 
 class Vault:
-    """The keys in the database at `path`. `patience`: seconds to wait for somebody else's lock."""
+    """The keys in the database at `path`.
 
-    def __init__(self, path: Path, *, environ: Mapping[str, str] = os.environ, patience: float = 5.0) -> None:
+    patience  seconds to wait for somebody else's lock
+    actor     who changes keys: each act has its lines in the audit log, in its own transaction; None: a relay, which writes none
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        patience: float = 5.0,
+        actor: Actor | None = None,
+    ) -> None:
         self.path = path
+        self._actor = actor
         self.damaged: tuple[str, ...] = ()
         """Names of the keys that the last `issue` had to leave out, for they were tampered with."""
         self._file = VaultFile(path, patience)
         self._keeper = Keeper(path, environ)
-        self._watch = Watch(path)
+        self._watch = Watch(path, "vault")
 
     # --- what may be told ---
 
@@ -98,12 +112,13 @@ class Vault:
 
     def changed(self) -> int:
         """A number that is another one after any process changed, added or removed a key. 0: there is no vault."""
-        return self._watch.look()
+        with explained(self.path):
+            return self._watch.look()
 
     def inspect(self) -> Inspection:
         """Whether every key can be opened. Raises VaultError only when the file cannot be read."""
         with self._file.reading() as connection:
-            rows = connection.execute(ISSUED.format(where="")).fetchall() if connection else []
+            rows = connection.execute(as_it_is(connection, ISSUED.format(where=""))).fetchall() if connection else []
             if connection is None or not rows:
                 return Inspection()
             place = self._keeper.place(connection)
@@ -136,7 +151,7 @@ class Vault:
     def _issue(self, only: Collection[str] | None) -> dict[str, tuple[Key, ...]]:
         with self._file.reading() as connection:
             sql = ISSUED.format(where=USABLE if only is None else "")
-            found = connection.execute(sql).fetchall() if connection else []
+            found = connection.execute(as_it_is(connection, sql)).fetchall() if connection else []
             rows = [row for row in found if only is None or row[0] in only]
             # A vault without keys has no lock, and needs no secret.
             keys, self.damaged = opened(rows, self._keeper.box(connection)) if connection and rows else ([], ())
@@ -152,9 +167,10 @@ class Vault:
         """Add keys, all in one transaction; those that are there, removed ones included, are told and left as they are."""
         with self._ready_to_seal() as (connection, plan):
             with transaction(connection):
-                rows, duplicates = told_apart(connection, news, self._box_for_new(connection, plan))
+                rows, duplicates = distinguished(connection, news, self._box_for_new(connection, plan))
                 connection.executemany(INSERT, rows)
-            added = {row["id"] for row in rows}
+                added = {str(row["id"]) for row in rows}
+                note(connection, self._actor, "add", {}, seen(connection, added))
             return Imported(tuple(key for key in stored_keys(connection) if key.id in added), duplicates)
 
     def edit(self, ids: Iterable[str], fields: Mapping[str, object]) -> tuple[str, ...]:
@@ -162,36 +178,39 @@ class Vault:
         values = {name: FIELDS[name](value) for name, value in fields.items()}
         with self._ready_to_seal() as (connection, _), transaction(connection):
             box = self._keeper.box(connection) if values.get("proxy") else None
-            return tuple(id for id in ids if _edit(connection, id, values, box))
+            with self._noted(connection, "edit", ids) as meant:
+                return tuple(id for id in meant if _edit(connection, id, values, box))
 
     # --- switching on and off: each returns the ids of the keys that it changed ---
 
     def enable(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Let keys be used."""
-        return self._set(ids, "enabled = 1", "enabled = 0")
+        return self._set("enable", ids, "enabled = 1", "enabled = 0")
 
     def disable(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Let no new request use them."""
-        return self._set(ids, "enabled = 0", "enabled = 1")
+        return self._set("disable", ids, "enabled = 0", "enabled = 1")
 
     def remove(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Take keys away, so that they can be brought back."""
-        return self._set(ids, f"removed_at = {NOW}", "removed_at IS NULL")
+        return self._set("remove", ids, f"removed_at = {NOW}", "removed_at IS NULL")
 
     def restore(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Bring removed keys back."""
-        return self._set(ids, "removed_at = NULL", "removed_at IS NOT NULL")
+        return self._set("restore", ids, "removed_at = NULL", "removed_at IS NOT NULL")
 
     def prune(self, ids: Iterable[str], statuses: Collection[str]) -> tuple[str, ...]:
         """Remove those of the keys whose last check found one of these."""
         marks = ", ".join("?" * len(statuses))
-        return self._set(ids, f"removed_at = {NOW}", f"removed_at IS NULL AND check_status IN ({marks})", *statuses)
+        return self._set(
+            "prune", ids, f"removed_at = {NOW}", f"removed_at IS NULL AND check_status IN ({marks})", *statuses
+        )
 
     def erase(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Delete keys for good, and their cooldowns; needs no secret. Their aliases are never given again."""
         with self._file.writing() as connection:
-            with transaction(connection):
-                gone = tuple(i for i in ids if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
+            with transaction(connection), self._noted(connection, "erase", ids) as meant:
+                gone = tuple(i for i in meant if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
                 lift(connection, gone, time.time())
             shrink(connection)
         return gone
@@ -199,14 +218,18 @@ class Vault:
     def reset(self, ids: Iterable[str]) -> int:
         """Lift all cooldowns of keys, those of the configuration too; how many there were."""
         with self._file.writing() as connection, transaction(connection):
-            return lift(connection, ids, time.time())
+            meant = tuple(ids)
+            count = lift(connection, meant, time.time())
+            note_reset(connection, self._actor, meant, count)
+            return count
 
     def record(self, results: Mapping[str, CheckResult]) -> None:
         """Write down what checks found, by id. A key found valid is no longer out."""
         rows = [(it.status, moment(it.until), it.reason, id) for id, it in results.items()]
         sql = f"UPDATE keys SET checked_at = {NOW}, check_status = ?, check_until = ?, check_reason = ? WHERE id = ?"
         with self._file.writing() as connection, transaction(connection):
-            connection.executemany(sql, rows)
+            with self._noted(connection, "check", results):
+                connection.executemany(sql, rows)
             valid = [id for id, it in results.items() if it.status == VALID]
             lift(connection, valid, time.time(), out_only=True)
 
@@ -226,6 +249,12 @@ class Vault:
                 found = self._texts(connection)
                 box = self._keeper.adopt(connection, plan, fall_back=place is None)
                 connection.executemany(RESEAL, [resealed(text, box) for text in found])
+                if self._actor is not None:
+                    write(
+                        connection,
+                        self._actor,
+                        Act("rotate-secret", "vault", self.path.name, None, {"keys": len(found)}),
+                    )
             with transaction(connection):  # nobody else may be changing the secrets meanwhile
                 self._keeper.drop(connection, *old)
                 now = self._keeper.place(connection)
@@ -265,10 +294,23 @@ class Vault:
                     raise
         return self._keeper.adopt(connection, plan or self._keeper.plan(), fall_back=True)
 
-    def _set(self, ids: Iterable[str], what: str, where: str, *arguments: str) -> tuple[str, ...]:
+    def _set(self, act: str, ids: Iterable[str], what: str, where: str, *arguments: str) -> tuple[str, ...]:
         sql = f"UPDATE keys SET {what} WHERE id = ? AND {where}"
-        with self._file.writing() as connection, transaction(connection):
-            return tuple(id for id in ids if connection.execute(sql, [id, *arguments]).rowcount)
+        with (
+            self._file.writing() as connection,
+            transaction(connection),
+            self._noted(connection, act, ids) as meant,
+        ):
+            return tuple(id for id in meant if connection.execute(sql, [id, *arguments]).rowcount)
+
+    @contextmanager
+    def _noted(self, connection: sqlite3.Connection, act: str, ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
+        """Write down, within the transaction, what becomes of keys."""
+        meant = tuple(ids)
+        before = seen(connection, meant) if self._actor is not None else {}
+        yield meant
+        if self._actor is not None:
+            note(connection, self._actor, act, before, seen(connection, meant))
 
 
 def _edit(connection: sqlite3.Connection, id: str, values: Mapping[str, object], box: Box | None) -> bool:
@@ -276,7 +318,7 @@ def _edit(connection: sqlite3.Connection, id: str, values: Mapping[str, object],
     found = connection.execute("SELECT provider FROM keys WHERE id = ?", [id]).fetchone()
     if not found:
         return False
-    columns = dict(values)
+    columns = {GROUP if name == "group" else name: value for name, value in values.items()}
     if "proxy" in columns:
         proxy = None if columns["proxy"] is None else str(columns["proxy"])
         columns["proxy"] = sealed_proxy(proxy, box, id, found[0]) if box else None

@@ -21,12 +21,13 @@ from claude_relay.core.bodies.facts import members, rename_model
 from claude_relay.core.bodies.legible import read_leniently, utf8, written_as
 from claude_relay.core.bodies.lenient import BAD_JSON, parse_answer, text, value
 from claude_relay.core.bodies.sse import SseParser
-from claude_relay.core.formats.writer import FOREIGN
+from claude_relay.core.formats.answer_blocks import FOREIGN, SEARCH_ID
 from claude_relay.core.spans import holds
 
 _FOREIGN = FOREIGN.encode()
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _BLANKS = b" \t\r\n"
+_TAGS = b'"tags"'
 
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
@@ -34,6 +35,8 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 class _Block(msgspec.Struct):
     type: object = None
     signature: object = None
+    id: object = None
+    tool_use_id: object = None
 
 
 _decode_block = msgspec.json.Decoder(_Block).decode
@@ -43,15 +46,15 @@ _decode_block = msgspec.json.Decoder(_Block).decode
 
 
 def without_foreign_thinking(body: bytes) -> bytes:
-    """The request without the thoughts of other models, which Claude refuses for their signature; never raises.
+    """The request without thoughts and web searches of other providers, which Claude refuses as they are not signed; never raises.
 
-    A turn that held nothing else goes too. The same object when there are none.
+    Texts that cite what was found lose the citations. A turn that held nothing else goes too. The same object when there are none.
     """
-    return _without(body, _is_foreign) if has_foreign_thinking(body) else body
+    return _without(body, _is_foreign, cites=True) if has_foreign_thinking(body) else body
 
 
 def has_foreign_thinking(body: bytes) -> bool:
-    """Whether there may be thoughts of other models in a request."""
+    """Whether there may be thoughts or searches of other providers in a request."""
     return holds(utf8(body), _FOREIGN)
 
 
@@ -64,36 +67,74 @@ def without_thinking(body: bytes) -> bytes:
     return _without(body, _is_thinking)
 
 
+def has_tags(body: bytes) -> bool:
+    """Whether a request may have labels for its gateway."""
+    return holds(utf8(body), _TAGS)
+
+
+def without_tags(body: bytes) -> bytes:
+    """The request without the labels (`tags`) that are its gateway's, and that the API does not know; never raises."""
+    plain = utf8(body)
+    try:
+        found = list(members(plain))
+    except BAD_JSON:
+        return body
+    if all(name != "tags" for name, _, _ in found):
+        return body
+    begin = plain.index(b"{") + 1
+    pieces, after = [plain[:begin]], begin
+    for place, (name, _, end) in enumerate(found):
+        comma = plain.index(b",", after) + 1 if place else begin
+        if name != "tags":
+            pieces += [plain[after:comma] if len(pieces) > 1 else b"", plain[comma:end]]
+        after = end
+    return written_as(body, b"".join([*pieces, plain[after:]]))
+
+
 def _is_foreign(block: _Block) -> bool:
-    return block.type == "thinking" and isinstance(block.signature, str) and block.signature.startswith(FOREIGN)
+    match block.type:
+        case "thinking":
+            return isinstance(block.signature, str) and block.signature.startswith(FOREIGN)
+        case "server_tool_use":
+            return isinstance(block.id, str) and block.id.startswith(SEARCH_ID)
+        case "web_search_tool_result":
+            return isinstance(block.tool_use_id, str) and block.tool_use_id.startswith(SEARCH_ID)
+    return False
 
 
 def _is_thinking(block: _Block) -> bool:
     return isinstance(block.type, str) and block.type in _THINKING
 
 
-def _without(body: bytes, goes: Callable[[_Block], bool]) -> bytes:
+def _without(body: bytes, goes: Callable[[_Block], bool], *, cites: bool = False) -> bytes:
+    """`cites`: other providers' citations go, too."""
     plain = utf8(body)
+    block = lambda block: _block(block, goes, cites)  # noqa: E731
     try:
-        found = _exchanged(plain, "messages", lambda messages: _mapped(messages, lambda turn: _turn(turn, goes)))
+        found = _exchanged(plain, "messages", lambda messages: _mapped(messages, lambda turn: _turn(turn, block)))
     except BAD_JSON:
         return body
     return body if found is plain else written_as(body, found)
 
 
-def _turn(turn: bytes, goes: Callable[[_Block], bool]) -> bytes | None:
-    """A turn without such blocks; None when nothing is left of it."""
-    kept = _exchanged(turn, "content", lambda content: _mapped(content, lambda block: _block(block, goes)))
+def _turn(turn: bytes, change: Callable[[bytes], bytes | None]) -> bytes | None:
+    """A turn with its blocks changed; None when nothing is left of it."""
+    kept = _exchanged(turn, "content", lambda content: _mapped(content, change))
     return (
         None if kept is not turn and any(_is_empty(kept[start:end]) for start, end in _spans(kept, "content")) else kept
     )
 
 
-def _block(block: bytes, goes: Callable[[_Block], bool]) -> bytes | None:
+def _block(block: bytes, goes: Callable[[_Block], bool], cites: bool) -> bytes | None:
     try:
-        return None if goes(read_leniently(_decode_block, block)[1]) else block
+        known = read_leniently(_decode_block, block)[1]
+        if goes(known):
+            return None
+        if cites and known.type == "text" and _FOREIGN in block:
+            return _exchanged(block, "citations", lambda cited: b"null" if _FOREIGN in cited else cited)
     except BAD_JSON:
-        return block
+        pass
+    return block
 
 
 def _spans(data: bytes, name: str) -> list[tuple[int, int]]:

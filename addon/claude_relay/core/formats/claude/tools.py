@@ -27,8 +27,8 @@ class Builtin(msgspec.Struct, forbid_unknown_fields=True):
 
     def tool(self, name: str, settings: Json) -> Tool:
         """The tool under the client's name for it, with its settings in the description."""
-        told = [f"{setting}: {settings[setting]}" for setting in self.settings if settings.get(setting) is not None]
-        return Tool(name, "\n".join([self.description, *told]), self.schema)
+        lines = [f"{setting}: {settings[setting]}" for setting in self.settings if settings.get(setting) is not None]
+        return Tool(name, "\n".join([self.description, *lines]), self.schema)
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):

@@ -5,11 +5,7 @@
     >>> reader.end(done=False)
 
 A stream has no end mark, and a reason to finish may stand in any event, or in every one: only the end of the bytes ends it, and without
-such a reason it was cut off. It must not know requests.
-
-`finishReason` has no twin for most of its values (https://ai.google.dev/api/generate-content#FinishReason). What was withheld by a
-filter is a `refusal`. Calls that the model got wrong end the turn with a text that says so: an error would make clients repeat the
-same request, and `tool_use` without a call would make them wait.
+such a reason it was cut off. It must not know requests, what a reason means (`finish_reasons`), nor what searches have found (`grounding`).
 
 Fields: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
 """
@@ -18,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -28,33 +25,16 @@ from claude_relay.core.formats.counts import keep_later
 from claude_relay.core.formats.error_text import read_error
 from claude_relay.core.formats.errors import claude_problem
 from claude_relay.core.formats.writer import Writer
+from claude_relay.core.times import stated
 
-_STOPS: Mapping[str, str] = {
-    "MAX_TOKENS": "max_tokens",
-    "SAFETY": "refusal",
-    "RECITATION": "refusal",
-    "LANGUAGE": "refusal",
-    "BLOCKLIST": "refusal",
-    "PROHIBITED_CONTENT": "refusal",
-    "SPII": "refusal",
-    "MODEL_ARMOR": "refusal",
-    "IMAGE_SAFETY": "refusal",
-    "IMAGE_PROHIBITED_CONTENT": "refusal",
-    "IMAGE_RECITATION": "refusal",
-    "IMAGE_OTHER": "refusal",
-    "NO_IMAGE": "refusal",
-}
-"""Claude's reasons to stop; all that are not here are `end_turn`."""
-_FAULTS = {
-    "MALFORMED_FUNCTION_CALL": "the model wrote a call that cannot be read",
-    "UNEXPECTED_TOOL_CALL": "the model called a tool that it was not given",
-    "TOO_MANY_TOOL_CALLS": "the model called too many tools in a row",
-    "MALFORMED_RESPONSE": "the model wrote an answer that cannot be read",
-    "MISSING_THOUGHT_SIGNATURE": "a signature of the model's thoughts is missing in the conversation",
-}
-_NOT_TOLD = {"", "FINISH_REASON_UNSPECIFIED", "BLOCK_REASON_UNSPECIFIED"}
+from .finish_reasons import NONE, ending_of
+from .grounding import SERVER_SIDE, Grounding
+
+MOST_KEPT: Final = 64 * 1024
+"""Bytes of what Google's own tools did that are kept with a call."""
+# Quotas have names such as GenerateRequestsPerDayPerProjectPerModel-FreeTier. One of a day comes back at midnight in California, however
+# short the `retryDelay` beside it is: https://ai.google.dev/gemini-api/docs/rate-limits
 _PER_DAY = re.compile(r"per_?day", re.I)
-_DELAY = re.compile(r"(\d{1,9}(?:\.\d+)?)s")
 
 
 class Reader:
@@ -62,10 +42,11 @@ class Reader:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._grounding = Grounding(writer)
         self._usage: dict[str, object] = {}
         self._calls = 0
-        self._refused = False
-        self._faults: set[str] = set()
+        self._has_text = self._refused = False
+        self._server_side: list[Mapping[str, object]] = []
 
     def event(self, name: str, data: Json) -> None:
         """The next piece of the answer. Never raises."""
@@ -77,6 +58,9 @@ class Reader:
         self._writer.start(data.get("modelVersion"))
         candidates = data.get("candidates")
         candidate = mapping(candidates[0]) if isinstance(candidates, list) and candidates else {}
+        self._grounding.read(mapping(candidate.get("groundingMetadata")))
+        if not self._has_text:
+            self._grounding.write()
         parts = mapping(candidate.get("content")).get("parts")
         for part in parts if isinstance(parts, list) else ():
             self._part(mapping(part))
@@ -87,17 +71,25 @@ class Reader:
     def end(self, *, done: bool) -> None:
         """Whole if a reason to finish was told; cut off otherwise."""
         if self._writer.stopped:
-            self._writer.finish()
+            self.finish()
+
+    def finish(self) -> None:
+        """The answer is whole."""
+        self._grounding.end()
+        self._writer.finish()
 
     def _part(self, part: Mapping[str, object]) -> None:
         if call := mapping(part.get("functionCall")):
             self._call(call, part.get("thoughtSignature"))
         elif part.get("thought") is True:
             self._writer.thinking(part.get("text"))
-        elif "text" in part:
-            self._writer.text(part["text"])
-        else:
-            self._writer.text(_rendered(part))
+        elif any(part.get(kind) for kind in SERVER_SIDE):
+            self._server_side.append(part)
+            self._grounding.searched(mapping(mapping(part.get("toolCall")).get("args")).get("queries"))
+        elif words := text(part["text"]) if "text" in part else _rendered(part):
+            self._has_text = True
+            self._writer.text(words)
+            self._grounding.cite(words)
 
     def _call(self, call: Mapping[str, object], signature: object) -> None:
         id, name = text(call.get("id")), text(call.get("name"))
@@ -106,27 +98,34 @@ class Reader:
         key, self._calls = self._calls, self._calls + 1
         self._writer.call(key, id=id, name=name)
         self._writer.arguments(key, mapping(call.get("args")))
-        if id or text(signature):
-            models = {"model": self._writer.served_model, "asked": self._writer.asked_model}
-            memory = {"format": "gemini", **models, "signature": text(signature), "id": id}
+        # Gemini 3 refuses a call that comes back without its signature: https://ai.google.dev/gemini-api/docs/thought-signatures
+        before, self._server_side = self._server_side, []
+        if id or text(signature) or before:
+            models = {"model": self._writer.served_model, "asked": self._writer.provider_model}
+            memory: dict[str, object] = {"format": "gemini", **models, "signature": text(signature), "id": id}
+            if before and len(kept := msgspec.json.encode(before)) <= MOST_KEPT:
+                memory["before"] = msgspec.Raw(kept)
             self._writer.remember(key, msgspec.json.encode(memory).decode())
 
     def _blocked(self, feedback: Mapping[str, object]) -> None:
-        reason = text(feedback.get("blockReason")) or ""
-        if reason not in _NOT_TOLD and not self._refused:
+        reason = (text(feedback.get("blockReason")) or "").upper()
+        if reason not in NONE and not self._refused:
             self._refused = True
             why = text(feedback.get("blockReasonMessage"))
             self._writer.text(f"Gemini refused the prompt ({reason}){f': {why}' if why else ''}")
             self._stop("refusal")
 
     def _finish(self, candidate: Mapping[str, object]) -> None:
-        reason = text(candidate.get("finishReason")) or ""
-        if reason in _NOT_TOLD:
+        reason = (text(candidate.get("finishReason")) or "").upper()
+        ending = ending_of(reason)
+        if ending is None:
             return
-        if reason in _FAULTS and reason not in self._faults:
-            self._faults.add(reason)
-            self._writer.text(f"[{reason}: {text(candidate.get('finishMessage')) or _FAULTS[reason]}]")
-        self._stop(_STOPS.get(reason, "end_turn"))
+        if ending.error:
+            why = text(candidate.get("finishMessage")) or ending.why
+            self._writer.fail(ending.error, f"Gemini stopped ({reason[:64]}): {why}")
+        else:
+            # Calls are whole: the client can run them, and the model goes on after them.
+            self._stop("tool_use" if ending.stop == "pause_turn" and self._calls else ending.stop)
 
     def _stop(self, reason: str) -> None:
         """Every event may say STOP: it does not take back what another event has said."""
@@ -165,9 +164,9 @@ def problem_of(status: int, error: object, retry_after: float | None = None) -> 
         code = ""
     if kind == "RESOURCE_EXHAUSTED":
         code = "DAILY_QUOTA" if _is_daily(details) else kind
-    delays = [_DELAY.fullmatch(text(detail.get("retryDelay")) or "") for detail in details]
-    told = max((float(delay[1]) for delay in delays if delay), default=None)
-    return claude_problem(status, kind, code, message, told if told is not None else retry_after)
+    delays = [stated(text(detail.get("retryDelay")) or "") for detail in details]
+    longest = max((delay for delay in delays if delay is not None), default=None)
+    return claude_problem(status, kind, code, message, longest if longest is not None else retry_after)
 
 
 def _details(error: object) -> list[Mapping[str, object]]:
@@ -182,8 +181,8 @@ def _is_daily(details: list[Mapping[str, object]]) -> bool:
     for detail in details:
         violations = detail.get("violations")
         for violation in violations if isinstance(violations, list) else ():
-            told = mapping(violation)
-            if any(_PER_DAY.search(text(told.get(name)) or "") for name in ("quotaId", "quotaMetric")):
+            fields = mapping(violation)
+            if any(_PER_DAY.search(text(fields.get(name)) or "") for name in ("quotaId", "quotaMetric")):
                 return True
     return False
 

@@ -12,12 +12,15 @@ Fields of `Schema`: https://ai.google.dev/api/caching#Schema
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeGuard
-from urllib.parse import unquote
+from typing import Any
 
 import msgspec
 
 from claude_relay.core.bodies.lenient import BAD_JSON, mapping, text
+
+from .keywords import TYPED_KEYWORDS, each_once, find, inferred_type, is_null, is_number, types_in, values_in
+from .merging import alternative, merged
+from .patterns import compiles
 
 MAX_NODES = 2000
 """Schemas within one schema; what is more is cut, the deepest first."""
@@ -36,9 +39,8 @@ ALLOWED = frozenset((
 # fmt: on
 """The only keywords that a cleaned schema has."""
 
-_TYPES = {"STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT"}
 _FORMATS = {
-    "STRING": {"date-time", "enum"},
+    "STRING": {"date-time"},
     "INTEGER": {"int32", "int64"},
     "NUMBER": {"float", "double"},
 }
@@ -47,13 +49,7 @@ _COUNTS = {
     "ARRAY": ("minItems", "maxItems"),
     "OBJECT": ("minProperties", "maxProperties"),
 }
-_TELL_TYPE = (
-    ("OBJECT", {"properties", "required", "additionalProperties", "patternProperties", "propertyNames"}),
-    ("ARRAY", {"items", "prefixItems", "contains", "uniqueItems", "minItems", "maxItems"}),
-    ("STRING", {"pattern", "minLength", "maxLength", "format"}),
-    ("NUMBER", {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}),
-)
-_SHAPES = set().union(*(keys for _, keys in _TELL_TYPE)) - {"required"} | {
+_SHAPES = set().union(*(keys for _, keys in TYPED_KEYWORDS)) - {"required"} | {
     "type", "enum", "const", "$ref", "allOf", "anyOf", "oneOf",
 }  # fmt: skip
 # fmt: off
@@ -103,7 +99,7 @@ def _union(branches: list[dict[str, Any]]) -> dict[str, object]:
     sets = [sorted(mapping(branch.get("properties"))) for branch in objects]
     described = next((branch["description"] for branch in objects if branch.get("description")), "")
     whole: dict[str, object] = {"type": "OBJECT", "description": described, "properties": properties}
-    _hint(whole, "anyOf", f"properties of one of {_told(sets)}")
+    _hint(whole, "anyOf", f"properties of one of {_as_text(sets)}")
     return whole | ({"required": required} if required else {})
 
 
@@ -138,7 +134,7 @@ class _Cleaner:
                 return {"anyOf": distinct}
             if distinct:
                 return distinct[0]
-            flat = {key: flat[key] for key in flat if key != "type"} | {"type": _types(branches[0][0])[:1]}
+            flat = {key: flat[key] for key in flat if key != "type"} | {"type": types_in(branches[0][0])[:1]}
         return self._leaf(flat, depth, seen)
 
     # -- references, allOf, anyOf
@@ -154,18 +150,18 @@ class _Cleaner:
         met = seen
         reference = given.get("$ref")
         if isinstance(reference, str):
-            target = _find(self._root, reference)
+            target = find(self._root, reference)
             if target is None or reference in seen:
                 self.lost.add("$ref")
                 flat.setdefault("type", mapping(target).get("type", "object"))
                 _hint(flat, "as", reference.rpartition("/")[2] or "the whole")
             else:
                 more, met = self._flat(target, seen | {reference}, level + 1)
-                flat = _merged(flat, more)
+                flat = merged(flat, more)
         parts = given.get("allOf")
         for part in parts if isinstance(parts, list) else ():
             more, known = self._flat(part, seen, level + 1)
-            flat, met = _merged(flat, more), met | known
+            flat, met = merged(flat, more), met | known
         return flat, met
 
     def _branches(
@@ -184,15 +180,15 @@ class _Cleaner:
             self._in_words(base, "anyOf", given[0])
             alternatives = []
         if alternatives:
-            shaped = [(branch, known) for branch, known in alternatives if not _is_null(branch)]
-            joined = [(_alternative(base, branch), known) for branch, known in shaped]
+            shaped = [(branch, known) for branch, known in alternatives if not is_null(branch)]
+            joined = [(alternative(base, branch), known) for branch, known in shaped]
             if len(shaped) < len(alternatives):
                 base["nullable"] = True
                 joined = [(branch | {"nullable": True}, known) for branch, known in joined]
             if len(joined) == 1 and level < self._depth:
                 return self._branches(joined[0][0], seen | joined[0][1], level + 1)
             return base, seen, joined
-        types = _types(base)
+        types = types_in(base)
         if "NULL" in types:
             base["nullable"] = True
             types = [name for name in types if name != "NULL"]
@@ -205,9 +201,9 @@ class _Cleaner:
     # -- a schema of one type
 
     def _leaf(self, flat: dict[str, Any], depth: int, seen: frozenset[str]) -> dict[str, object]:
-        values = _values(flat)
-        known = _types(flat)
-        kind = known[0] if known else _told_type(flat, values)
+        values = values_in(flat)
+        known = types_in(flat)
+        kind = known[0] if known else inferred_type(flat, values)
         out: dict[str, object] = {"type": kind or "STRING"}
         for key in ("title", "description"):
             if words := text(flat.get(key)):
@@ -244,15 +240,21 @@ class _Cleaner:
     def _limits(self, out: dict[str, object], flat: Mapping[str, Any]) -> None:
         kind = str(out["type"])
         form = flat.get("format")
-        if isinstance(form, str) and form in _FORMATS.get(kind, ()):
+        if form == "enum" and kind == "STRING":
+            # Without values it is a 400: https://github.com/elastic/kibana/pull/286302
+            out |= {"format": form} if "enum" in out else {}
+        elif isinstance(form, str) and form in _FORMATS.get(kind, ()):
             out["format"] = form
         elif isinstance(form, str) and form:
             self._in_words(out, "format", form)
         for key in _COUNTS.get(kind, ()):
             if type(flat.get(key)) is int and flat[key] >= 0:
                 out[key] = flat[key]
-        if kind == "STRING" and text(flat.get("pattern")):
-            out["pattern"] = flat["pattern"]
+        if kind == "STRING" and (pattern := text(flat.get("pattern"))):
+            if compiles(pattern):
+                out["pattern"] = pattern
+            else:
+                self._in_words(out, "pattern", pattern)
         if kind in ("INTEGER", "NUMBER"):
             self._bound(out, flat, "minimum", "exclusiveMinimum", max, 1)
             self._bound(out, flat, "maximum", "exclusiveMaximum", min, -1)
@@ -269,8 +271,8 @@ class _Cleaner:
         inner, outer = flat.get(key), flat.get(exclusive)
         if outer is True:  # as in draft 4: it sharpens the bound beside it
             inner, outer = None, inner
-        bounds = [inner] if _is_number(inner) else []
-        if _is_number(outer):
+        bounds = [inner] if is_number(inner) else []
+        if is_number(outer):
             whole = out["type"] == "INTEGER" and float(outer).is_integer()
             bounds.append(int(outer) + step if whole else outer)
             if not whole:
@@ -296,73 +298,12 @@ class _Cleaner:
             out["properties"] = properties
         for key in ("required", "propertyOrdering"):
             names = flat.get(key)
-            if kept := [name for name in _distinct(names) if isinstance(name, str) and name in properties]:
+            if kept := [name for name in each_once(names) if isinstance(name, str) and name in properties]:
                 out[key] = kept
 
     def _in_words(self, out: dict[str, Any], key: str, value: object) -> None:
         self.lost.add(key)
-        _hint(out, key, _told(value))
-
-
-# -- reading
-
-
-def _find(root: object, reference: str) -> object | None:
-    """What a reference within the schema points to; None when it points elsewhere."""
-    if reference != "#" and not reference.startswith("#/"):
-        return None
-    found: object = root
-    for step in reference.split("/")[1:]:
-        name = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(found, list) and name.isascii() and name.isdigit() and len(name) < 6 and int(name) < len(found):
-            found = found[int(name)]
-        elif isinstance(found, dict) and name in found:
-            found = found[name]
-        else:
-            return None
-    return found
-
-
-def _types(flat: Mapping[str, Any]) -> list[str]:
-    """The types of a schema as Gemini writes them, with NULL; those that do not exist are left out."""
-    told = flat.get("type")
-    names = [name.upper() for name in (told if isinstance(told, list) else [told]) if isinstance(name, str)]
-    return [name for name in dict.fromkeys(names) if name in _TYPES or name == "NULL"]
-
-
-def _told_type(flat: Mapping[str, Any], values: list[object] | None) -> str:
-    """The type that the other keywords tell; "" for any."""
-    kinds = {_TYPE_OF.get(type(value), "STRING") for value in values or () if value is not None}
-    if kinds:
-        return "NUMBER" if kinds == {"INTEGER", "NUMBER"} else next(iter(kinds)) if len(kinds) == 1 else "STRING"
-    return next((kind for kind, keys in _TELL_TYPE if keys & flat.keys()), "")
-
-
-_TYPE_OF = {bool: "BOOLEAN", int: "INTEGER", float: "NUMBER", list: "ARRAY", dict: "OBJECT"}
-
-
-def _values(flat: Mapping[str, Any]) -> list[object] | None:
-    if "const" in flat:
-        return [flat["const"]]
-    values = flat.get("enum")
-    return values if isinstance(values, list) else None
-
-
-def _is_null(flat: Mapping[str, Any]) -> bool:
-    return _types(flat) == ["NULL"] or _values(flat) == [None]
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _distinct(values: object) -> list[Any]:
-    """A list's values, each once; [] for what is no list."""
-    out: list[Any] = []
-    for value in values if isinstance(values, list) else ():
-        if value not in out:
-            out.append(value)
-    return out
+        _hint(out, key, _as_text(value))
 
 
 # -- writing
@@ -376,65 +317,9 @@ def _hint(out: dict[str, Any], key: str, words: str) -> None:
         out["description"] = f"{said} {hint}".strip()
 
 
-def _told(value: object) -> str:
+def _as_text(value: object) -> str:
     try:
         words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     except BAD_JSON:
         words = "…"
     return words if len(words) <= _LONGEST_HINT else f"{words[: _LONGEST_HINT - 1]}…"
-
-
-# -- merging
-
-
-def _alternative(base: Mapping[str, Any], branch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = _merged(branch, base)
-    words = [told for source in (base, branch) if (told := text(source.get("description")))]
-    return merged | ({"description": " ".join(dict.fromkeys(words))} if words else {})
-
-
-def _merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema that admits what both admit; where that cannot be written, the first counts."""
-    merged = {**second, **first}
-    for key, join in _JOINS.items():
-        if key in first and key in second:
-            merged[key] = join(first[key], second[key])
-    return merged
-
-
-def _join_properties(first: object, second: object) -> dict[str, object]:
-    one, other = mapping(first), mapping(second)
-    both = {name: {"allOf": [one[name], other[name]]} for name in one if name in other and one[name] != other[name]}
-    return other | one | both
-
-
-def _join_types(first: object, second: object) -> object:
-    one, other = _types({"type": first}), _types({"type": second})
-    if "NUMBER" in one and "INTEGER" in other:
-        one = [*one, "INTEGER"]
-    if "NUMBER" in other and "INTEGER" in one:
-        other = [*other, "INTEGER"]
-    shared = [name for name in one if name in other]
-    return [name for name in shared if not (name == "NUMBER" and "INTEGER" in shared)] or first
-
-
-def _join_enums(first: object, second: object) -> object:
-    if not isinstance(first, list) or not isinstance(second, list):
-        return first
-    return [value for value in first if value in second] or first
-
-
-def _join_by(pick: Callable[[Any, Any], Any]) -> Callable[[object, object], object]:
-    return lambda first, second: pick(first, second) if _is_number(first) and _is_number(second) else first
-
-
-_JOINS: Mapping[str, Callable[[Any, Any], object]] = {
-    "properties": _join_properties,
-    "type": _join_types,
-    "enum": _join_enums,
-    "required": lambda first, second: _distinct([*_distinct(first), *_distinct(second)]),
-    "items": lambda first, second: first if first == second else {"allOf": [first, second]},
-    "nullable": lambda first, second: first is True and second is True,
-    **{key: _join_by(max) for key in ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")},
-    **{key: _join_by(min) for key in ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")},
-}

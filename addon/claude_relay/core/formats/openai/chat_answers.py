@@ -23,30 +23,14 @@ from claude_relay.core.formats.error_text import read_error
 from claude_relay.core.formats.errors import claude_problem
 from claude_relay.core.formats.writer import Writer
 
-STOPS = {
-    "stop": "end_turn",
-    "eos": "end_turn",
-    "length": "max_tokens",
-    "max_tokens": "max_tokens",
-    "model_length": "max_tokens",
-    "model_context_window_exceeded": "model_context_window_exceeded",
-    "tool_calls": "tool_use",
-    "tool_use": "tool_use",
-    "function_call": "tool_use",
-    "content_filter": "refusal",
-    "sensitive": "refusal",
-    "refusal": "refusal",
-}
-"""Claude's stop reason for a `finish_reason`; what is not here ends the turn. `model_length` is Mistral's, `sensitive` Zhipu's."""
-BREAKS = {
-    "error": ("api_error", "the provider broke off with an error"),
-    "network_error": ("api_error", "the provider broke off: network error"),
-    "insufficient_system_resource": ("overloaded_error", "the provider broke off for lack of resources"),
-}
-"""Finish reasons that are errors: of OpenRouter and Mistral, Zhipu, DeepSeek."""
+from .chat_ends import end_of, stated_end
+from .chat_memory import Memory
+from .chat_search import Findings
 
 _THOUGHTS = ("reasoning_content", "reasoning")
-_TRIES = 64  # how often the arguments of a call are tested for being whole
+"""DeepSeek's field, and those who follow it; OpenRouter's, Groq's, and newer vLLM's."""
+_LONGEST_REASON = 64
+_TRIES = 64  # how often the arguments of a call are tested for being whole: each test reads all of them
 
 
 def read_answer(body: Json, writer: Writer) -> None:
@@ -78,8 +62,8 @@ class _Call:
         """Whether its arguments are a whole object, so that nothing more can come."""
         if self.whole is None:
             self.tries += 1
-            told = "".join(self.pieces) if self.tries <= _TRIES else ""
-            self.whole = isinstance(value(told.encode("utf-8", "replace")), dict)
+            joined = "".join(self.pieces) if self.tries <= _TRIES else ""
+            self.whole = isinstance(value(joined.encode("utf-8", "replace")), dict)
         return self.whole
 
 
@@ -91,7 +75,8 @@ class ChatReader:
         self._calls: list[_Call] = []
         self._by_id: dict[str, dict[_Call, None]] = {}
         self._at: dict[int, _Call] = {}
-        self._told: dict[str, object] = {}
+        self._reported: dict[str, object] = {}
+        self._memory, self._findings = Memory(), Findings(writer)
         self._thoughts = ""
         self._reason = ""
         self._refused = False
@@ -106,14 +91,20 @@ class ChatReader:
             self._fail(data if data.get("error") or not choice.get("error") else choice)
             return
         self._writer.start(data.get("model"))
+        message = _added(choice, not self._reason)
+        self._findings.read(data, message)
         if choice:
-            self._message(_told(choice, not self._reason))
-            self._finish(choice.get("finish_reason"))
+            if details := message.get("reasoning_details"):
+                self._memory.details(details, whole=not mapping(choice.get("delta")))
+            self._message(message)
+            self._finish(choice)
 
     def end(self, *, done: bool) -> None:
         """The stream is over: the answer is whole when it said so, by a reason, or by `[DONE]` after anything was told."""
         if (self._reason or (done and self._writer.has_content)) and not self._writer.finished:
-            self._writer.stop("refusal" if self._refused else STOPS.get(self._reason, "end_turn"))
+            self._memory.keep(self._writer, [call.key for call in self._calls])
+            self._findings.end()
+            self._writer.stop("refusal" if self._refused else end_of(self._reason or "stop").reason)
             self._writer.finish()
 
     # -- inside
@@ -123,40 +114,43 @@ class ChatReader:
         problem = claude_problem(0, kind, code, message or "the provider broke off with an error")
         self._writer.fail(problem.type, problem.message)
 
-    def _finish(self, reason: object) -> None:
-        if self._reason or not (told := text(reason)):
+    def _finish(self, choice: Json) -> None:
+        stated = text(choice.get("finish_reason"))
+        if self._reason or not stated:
             return
-        self._reason = told
-        if broken := BREAKS.get(told):
-            self._writer.fail(*broken)
+        self._reason = stated_end(stated, text(choice.get("native_finish_reason")) or "")
+        if error := end_of(self._reason).error:
+            self._writer.fail(error, f"the provider broke off: {self._reason[:_LONGEST_REASON]}")
 
     def _usage(self, data: Json, choice: Json) -> None:
         """The last usage counts; Moonshot tells it within the choice, Groq in a field of its own."""
-        told = [mapping(place.get("usage")) for place in (mapping(data.get("x_groq")), choice, data)]
-        if any(told):
-            for usage in told:
-                keep_later(self._told, usage)
-            self._writer.usage(**usage_of(self._told))
+        usages = [mapping(place.get("usage")) for place in (mapping(data.get("x_groq")), choice, data)]
+        if any(usages):
+            for usage in usages:
+                keep_later(self._reported, usage)
+            self._writer.usage(**usage_of(self._reported))
 
     def _message(self, message: Json) -> None:
         self._think(message)
         for kind, piece in _pieces(message.get("content")):
             if kind == "thinking":
                 self._writer.thinking(piece)
-            else:
+            elif piece:
+                self._findings.before_text()
                 self._writer.text(piece)
         if refusal := text(message.get("refusal")):
             self._refused = True
             self._writer.text(refusal)
+        self._findings.cite()
         self._read_calls(message)
 
     def _think(self, message: Json) -> None:
         """Thoughts, of the first field that had any: some servers fill two or three with the same."""
-        told = {name: text(message.get(name)) for name in _THOUGHTS} | {
+        thoughts = {name: text(message.get(name)) for name in _THOUGHTS} | {
             "details": _details(message.get("reasoning_details"))
         }
-        self._thoughts = self._thoughts or next((name for name, thought in told.items() if thought), "")
-        self._writer.thinking(told.get(self._thoughts))
+        self._thoughts = self._thoughts or next((name for name, thought in thoughts.items() if thought), "")
+        self._writer.thinking(thoughts.get(self._thoughts))
 
     def _read_calls(self, message: Json) -> None:
         listed = message.get("tool_calls")
@@ -180,6 +174,7 @@ class ChatReader:
             self._at[index] = call
         call.id, call.name = call.id or id, call.name or name
         self._by_id.setdefault(call.id, {})[call] = None
+        self._memory.call(call.key, entry)
         self._writer.call(call.key, id=call.id, name=call.name)
         self._read_arguments(call, arguments)
         return call
@@ -223,8 +218,8 @@ def usage_of(usage: Json) -> dict[str, int]:
         return {}
     prompt, completion = prompt or 0, completion or 0
     details, made = mapping(usage.get("prompt_tokens_details")), mapping(usage.get("completion_tokens_details"))
-    told = (details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens"))
-    read = next((number for number in map(count, told) if number), 0)
+    cached = (details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens"))
+    read = next((number for number in map(count, cached) if number), 0)
     written, thought = count(details.get("cache_write_tokens")) or 0, count(made.get("reasoning_tokens")) or 0
     apart = count(usage.get("total_tokens")) == prompt + completion + thought
     return {
@@ -241,7 +236,7 @@ def _choice(data: Json) -> dict[str, object]:
     return next((mapping(choice) for choice in choices if mapping(choice)), {}) if isinstance(choices, list) else {}
 
 
-def _told(choice: Json, first: bool) -> dict[str, object]:
+def _added(choice: Json, first: bool) -> dict[str, object]:
     """What a choice adds: its delta, or the message of a whole answer; a message after the end repeats what was told."""
     return mapping(choice.get("delta")) or (mapping(choice.get("message")) if first else {})
 
@@ -263,8 +258,8 @@ def _pieces(content: object) -> Iterator[tuple[str, str]]:
         elif mapping(part).get("type") == "thinking":
             for _, thought in _pieces(part.get("thinking")):
                 yield "thinking", thought
-        elif told := text(mapping(part).get("text")):
-            yield "text", told
+        elif words := text(mapping(part).get("text")):
+            yield "text", words
 
 
 def _details(details: object) -> str:
@@ -273,5 +268,5 @@ def _details(details: object) -> str:
     return "".join(text(detail.get("text")) or text(detail.get("summary")) or "" for detail in listed)
 
 
-def _index(told: object) -> int | None:
-    return told if isinstance(told, int) and not isinstance(told, bool) else None
+def _index(raw: object) -> int | None:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else None

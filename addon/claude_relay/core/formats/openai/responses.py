@@ -3,34 +3,36 @@
     >>> request(Asked(conversation, model="gpt-5.5")).path
     '/responses'
 
-The server stores nothing (`store: false`), so that each request holds the whole conversation. What a reasoning model thought before it
-called a tool leaves it encrypted; it is remembered under the id of that call (see the stream's reader) and given back before it, but
-only to the same model. Options of a provider:
+The server stores nothing (`store: false`), so that each request holds the whole conversation. What a reasoning model thought leaves it
+encrypted; it is remembered with what else OpenAI wants back of an answer (`responses_memory`), and given back in its place, but only to
+the same model. Options of a provider:
 
+    family               whose rules count, for models of free names: "gpt-5.6-sol", or one for each, {"my-*": "gpt-5.6-sol"}
     encrypted_reasoning  true: ask for encrypted reasoning, as by default of models that take an effort, and give it back; false: neither
     reasoning_summary    false: never ask for a summary of the thoughts, which OpenAI gives only to verified organisations
     reasoning_effort     false: never send it; true: send low, medium or high; a list: the levels that are taken
     user_field           where the hashed `metadata.user_id` goes: "safety_identifier", by default for OpenAI's models only, or ""
+    most_output          output tokens that a model gives at most
+    most_tools           how many tools a request may have
+    search_sources       false: do not ask which pages a search has found
 
-What a model takes follows from its name (openai_common.FAMILIES). How answers are read is in openai_responses_stream.
+What a model takes follows from its name (`families`). How answers are read is in `responses_answers`.
 It must not know keys, routes or sockets. Reference: https://platform.openai.com/docs/api-reference/responses
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 import msgspec
 
-from claude_relay.core.bodies.lenient import mapping, parse_object, text
-from claude_relay.core.formats.base import Asked, EventReader, Problem, Sent
+from claude_relay.core.bodies.lenient import parse_object
+from claude_relay.core.formats.base import Asked, EventReader, Sent, Unsuited
 from claude_relay.core.formats.conversation import (
     Call,
     Choice,
-    Conversation,
     Document,
     Image,
     Json,
@@ -39,51 +41,53 @@ from claude_relay.core.formats.conversation import (
     Text,
     Thinking,
     Tool,
+    Turn,
 )
-from claude_relay.core.formats.error_text import read_problem
-from claude_relay.core.formats.errors import claude_problem, stated_wait
 from claude_relay.core.formats.naming import fit_id, fit_names
+from claude_relay.core.formats.recalling import SAID, anchor, said_key
+from claude_relay.core.formats.searching import place_of, restrict
 from claude_relay.core.formats.writer import Writer
 
-from .families import effort_for, family, fits_strict, hashed_user, parameters_of
-from .responses_answers import Reader, is_of
+from .common import CHOICES, NAME, NO_RESULT, PLAIN_EFFORTS, SCHEMA_NAME, TIERS, check_tools, output_limit, unseen
+from .common import error as error  # a function of the format
+from .families import Family, effort_for, effort_notes, family, hashed_user, notes_on_name, ruling_name
+from .responses_answers import Reader
+from .responses_memory import is_of, replay
+from .schemas import answer_schema, fits_strict, parameters_of, schema_notes
 
 PATH = "/responses"
 SHORTEST = 16
-"""The least `max_output_tokens` that OpenAI takes."""
+"""The least `max_output_tokens` that OpenAI takes. https://github.com/earendil-works/pi/issues/6265 2026-07-02"""
 LONGEST_ID = 64
 """Characters of a `call_id`."""
-_NAME = re.compile(r"[a-zA-Z0-9_-]+")
-_SCHEMA_NAME = "answer"
-_TIERS = {"standard_only": "default"}
-_PLAIN_EFFORTS = ("low", "medium", "high")
-_NO_RESULT = "(no result)"
-_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def request(asked: Asked) -> Sent:
-    """The request for a conversation."""
-    said = asked.conversation
-    notes: list[str] = []
-    names = fit_names(_names(said), _NAME)
+def request(query: Asked) -> Sent:
+    """The request for a conversation. Raises Unsuited for what this model or the provider's search cannot be asked."""
+    said, name = query.conversation, ruling_name(query)
+    rules = family(name)
+    notes = list(notes_on_name(name, query.model))
+    names = fit_names(said.names_of_tools(), NAME)
     body: dict[str, object] = {
-        "model": asked.model,
-        "input": (items := list(_Input(asked, names, notes).items())),
-        "max_output_tokens": max(SHORTEST, said.max_tokens),
+        "model": query.model,
+        "input": (items := list(_Input(query, rules, names, notes).items())),
+        "max_output_tokens": output_limit(query, SHORTEST, notes),
         "store": False,
     }
     if items and items[-1].get("role") == "assistant":
         notes.append("messages: the assistant's last turn is an ordinary message to this provider")
-    if said.max_tokens < SHORTEST:
-        notes.append(f"max_tokens: raised to {SHORTEST}")
     if said.system:
         body["instructions"] = "\n\n".join(part.text for part in said.system)
     if said.schema is not None:
-        shape = {"type": "json_schema", "name": _SCHEMA_NAME, "schema": said.schema, "strict": fits_strict(said.schema)}
-        body["text"] = {"format": shape}
+        schema, strict = answer_schema(said.schema)
+        body["text"] = {"format": {"type": "json_schema", "name": SCHEMA_NAME, "schema": schema, "strict": strict}}
     if said.stream:
         body["stream"] = True
-    body |= _tools(said, names, notes) | _reasoning(asked, notes) | _sampling(asked, notes) | _account(asked, notes)
+    body |= _tools(query, rules, names, notes) | _reasoning(query, rules, notes)
+    if include := _include(query, rules):
+        body["include"] = include
+    body |= _sampling(query, rules, notes) | _account(query, rules, notes)
+    notes += schema_notes(said)
     notes += [f"{name}: left out" for name, given in (("top_k", said.top_k), ("stop_sequences", said.stops)) if given]
     back = {theirs: own for own, theirs in names.items() if theirs != own}
     return Sent(PATH, msgspec.json.encode(body), tuple(dict.fromkeys(notes)), back)
@@ -99,31 +103,21 @@ def stream(writer: Writer) -> EventReader:
     return Reader(writer)
 
 
-def error(status: int, headers: Mapping[str, str], body: bytes) -> Problem:
-    """Read an error answer."""
-    kind, code, message = read_problem(body)
-    wait = stated_wait(headers, body, message) if status == 429 or status >= 500 else None
-    return claude_problem(status, kind, code, message, wait)
-
-
 # -- what goes before the conversation
 
 
-def _names(said: Conversation) -> Iterator[str]:
-    yield from (tool.name for tool in said.tools)
-    yield from (part.name for turn in said.turns for part in turn.parts if isinstance(part, Call))
-
-
-def _tools(said: Conversation, names: Mapping[str, str], notes: list[str]) -> dict[str, object]:
+def _tools(query: Asked, rules: Family, names: Mapping[str, str], notes: list[str]) -> dict[str, object]:
+    said = query.conversation
     tools = [_tool(tool, names, notes) for tool in said.tools]
     members: dict[str, object] = {}
     if said.web_search is not None:
-        tools.append(_web_search(said.web_search, notes))
+        tools.append(_web_search(said.web_search, rules))
         if isinstance(uses := said.web_search.get("max_uses"), int):
             members["max_tool_calls"] = uses
     if not tools:
         return {}
-    members |= {"tools": tools, "tool_choice": _choice(said.choice, said, names)}
+    check_tools(query, rules, len(tools))
+    members |= {"tools": tools, "tool_choice": _choice(said.choice, names, len(tools))}
     if not said.choice.parallel:
         members["parallel_tool_calls"] = False
     return members
@@ -133,7 +127,7 @@ def _tool(tool: Tool, names: Mapping[str, str], notes: list[str]) -> dict[str, o
     schema = parameters_of(tool.schema)
     strict = tool.strict and fits_strict(schema)
     if tool.strict and not strict:
-        notes.append(f"tools.{tool.name}.strict: left out, the schema has optional properties")
+        notes.append(f"tools.{tool.name}.strict: left out, the schema is not of the kind that this provider guarantees")
     about = {"description": tool.description} if tool.description else {}
     # OpenAI takes a missing `strict` for true.
     return {
@@ -145,74 +139,100 @@ def _tool(tool: Tool, names: Mapping[str, str], notes: list[str]) -> dict[str, o
     }
 
 
-def _web_search(settings: Json, notes: list[str]) -> dict[str, object]:
+def _web_search(settings: Json, rules: Family) -> dict[str, object]:
+    """Domains that are blocked are in no type of the SDK's, but in its guide: #domain-filtering, 2026-11-27.
+
+    https://developers.openai.com/api/docs/guides/tools-web-search
+    """
+    restrict(settings, *rules.searches)
     tool: dict[str, object] = {"type": "web_search"}
-    if settings.get("allowed_domains"):
-        tool["filters"] = {"allowed_domains": settings["allowed_domains"]}
-    if settings.get("blocked_domains"):
-        notes.append("tools.web_search.blocked_domains: left out")
-    if place := mapping(settings.get("user_location")):
-        tool["user_location"] = place
+    filters = {name: settings[name] for name in ("allowed_domains", "blocked_domains") if settings.get(name)}
+    for name, domains in filters.items():
+        listed = domains if isinstance(domains, list) else []
+        if len(listed) > rules.searches[name]:
+            raise Unsuited(f"tools.web_search.{name}", f"at most {rules.searches[name]} with this provider")
+        if not listed or any("/" in str(domain) for domain in listed):
+            raise Unsuited(f"tools.web_search.{name}", "the web search of this provider takes domains without paths")
+    if filters:
+        tool["filters"] = filters
+    if settings.get("user_location"):  # without a place it says that there is none, or the United States would be taken
+        tool["user_location"] = {"type": "approximate", **place_of(settings)}
     return tool
 
 
-def _choice(choice: Choice, said: Conversation, names: Mapping[str, str]) -> object:
-    if choice.kind != "tool":
-        return _CHOICES[choice.kind]
-    if choice.name in {tool.name for tool in said.tools}:
-        return {"type": "function", "name": names[choice.name]}
-    return {"type": "web_search"} if said.web_search is not None else "required"
+def _choice(choice: Choice, names: Mapping[str, str], tools: int) -> object:
+    """A choice of the type `web_search` is taken for that of an older tool, and refused: so it is the only one allowed, and required.
+
+    https://community.openai.com/t/tool-choice-forcing-web-search-not-working/1368057 2026-11-27
+    """
+    match choice.kind:
+        case "tool":
+            return {"type": "function", "name": names[choice.name]}
+        case "search" if tools == 1:
+            return "required"
+        case "search":
+            return {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
+        case kind:
+            return CHOICES[kind]
 
 
-def _reasoning(asked: Asked, notes: list[str]) -> dict[str, object]:
-    effort, known = asked.conversation.effort, _efforts(asked)
-    members: dict[str, object] = {}
-    if asked.options.get("encrypted_reasoning", bool(known)):
-        members["include"] = ["reasoning.encrypted_content"]
+def _reasoning(query: Asked, rules: Family, notes: list[str]) -> dict[str, object]:
+    effort, known = query.conversation.effort, _efforts(query, rules)
     reasoning: dict[str, str] = {}
     level = effort_for(effort, known)
-    if level == "minimal" and asked.conversation.web_search is not None:
+    if level == "minimal" and query.conversation.web_search is not None:
         level = "low"  # the search is refused with the least effort
     if level:
         reasoning["effort"] = level
-    elif effort.asked or effort.off:
-        notes.append("thinking: left to the model")
-    if known and effort.asked and asked.options.get("reasoning_summary", True):
+    notes += effort_notes(effort, level)
+    if known and effort.asked and query.options.get("reasoning_summary", True):
         reasoning["summary"] = "auto"
-    return members | ({"reasoning": reasoning} if reasoning else {})
+    return {"reasoning": reasoning} if reasoning else {}
 
 
-def _efforts(asked: Asked) -> Sequence[str]:
-    match asked.options.get("reasoning_effort"):
+def _include(query: Asked, rules: Family) -> list[str]:
+    """What an answer is to hold that it does not by itself."""
+    wanted = []
+    if query.options.get("encrypted_reasoning", bool(_efforts(query, rules))):
+        wanted.append("reasoning.encrypted_content")
+    if query.conversation.web_search is not None and query.options.get("search_sources", rules.search_sources):
+        wanted.append("web_search_call.action.sources")
+    return wanted
+
+
+def _efforts(query: Asked, rules: Family) -> Sequence[str]:
+    match query.options.get("reasoning_effort"):
         case False:
             return ()
         case True:
-            return family(asked.model).efforts or _PLAIN_EFFORTS
+            return rules.responses_efforts or PLAIN_EFFORTS
         case list() | tuple() as levels:
             return [str(level) for level in levels]
-    return family(asked.model).efforts
+    return rules.responses_efforts
 
 
-def _sampling(asked: Asked, notes: list[str]) -> dict[str, object]:
-    given = {"temperature": asked.conversation.temperature, "top_p": asked.conversation.top_p}
-    told: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    if family(asked.model).sampling:
-        return told
-    notes += [f"{name}: left out, {asked.model} does not take it" for name in told]
+def _sampling(query: Asked, rules: Family, notes: list[str]) -> dict[str, object]:
+    given = {"temperature": query.conversation.temperature, "top_p": query.conversation.top_p}
+    settings: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+    if rules.sampling:
+        return settings
+    notes += [f"{name}: left out, {query.model} does not take it" for name in settings]
     return {}
 
 
-def _account(asked: Asked, notes: list[str]) -> dict[str, object]:
+def _account(query: Asked, rules: Family, notes: list[str]) -> dict[str, object]:
     """Who asks, and in which tier: OpenAI's fields, which other servers may refuse."""
-    said, openai = asked.conversation, family(asked.model).openai
+    said = query.conversation
     members: dict[str, object] = {}
     if said.user:
-        name = asked.options.get("user_field", "safety_identifier" if openai else "")
+        name = query.options.get("user_field", "safety_identifier" if rules.openai else "")
         if isinstance(name, str) and name:
             members[name] = hashed_user(said.user)
         notes.append(f"metadata.user_id: {'hashed' if members else 'left out'}")
-    if openai and said.tier in _TIERS:
-        members["service_tier"] = _TIERS[said.tier]
+    if rules.openai and said.tier in TIERS:
+        members["service_tier"] = TIERS[said.tier]
+    elif said.tier not in ("", "auto"):
+        notes.append("service_tier: left out")
     return members
 
 
@@ -223,20 +243,27 @@ def _account(asked: Asked, notes: list[str]) -> dict[str, object]:
 class _Input:
     """Writes `input`. `_given`: reasoning that is there already. `_open`: ids of calls that still lack their result."""
 
-    asked: Asked
+    query: Asked
+    rules: Family
     names: Mapping[str, str]
     notes: list[str]
     _given: set[str] = field(default_factory=set)
     _open: dict[str, None] = field(default_factory=dict)
 
     def items(self) -> Iterator[dict[str, object]]:
-        for role, turns in groupby(self.asked.conversation.turns, key=lambda turn: turn.role):
-            parts = [part for turn in turns for part in turn.parts]
-            yield from {"assistant": self._assistant, "system": self._system, "user": self._user}[role](parts)
+        before: list[Turn] = []
+        for role, turns in groupby(self.query.conversation.turns, key=lambda turn: turn.role):
+            run = list(turns)
+            parts = [part for turn in run for part in turn.parts]
+            if role == "assistant":
+                yield from self._assistant(parts, before)
+            else:
+                yield from self._system(parts) if role == "system" else self._user(parts)
+            before = run if role == "user" else before
         yield from self._settle()
 
     def _system(self, parts: Sequence[Part]) -> Iterator[dict[str, object]]:
-        yield {"type": "message", "role": "developer", "content": _content(parts)}
+        yield {"type": "message", "role": "developer", "content": self._content(parts)}
 
     def _user(self, parts: Sequence[Part]) -> Iterator[dict[str, object]]:
         """Results first, as they belong to the calls just before; one that belongs to none is told as text."""
@@ -246,94 +273,93 @@ class _Input:
                 shown.append(part)
             elif part.id in self._open:
                 del self._open[part.id]
-                yield _result(part.id, _output(part))
+                yield _result(part.id, self._output(part))
             else:
                 shown += [Text("Result of an earlier call:"), *part.content]
         yield from self._settle()
-        if content := _content(shown):
+        if content := self._content(shown):
             yield {"type": "message", "role": "user", "content": content}
 
     def _settle(self) -> Iterator[dict[str, object]]:
         """Calls without a result get one: OpenAI refuses a conversation that lacks it."""
         for id in self._open:
-            yield _result(id, _NO_RESULT)
+            yield _result(id, NO_RESULT)
         self._open = {}
 
-    def _assistant(self, parts: Sequence[Part]) -> Iterator[dict[str, object]]:
-        texts: list[dict[str, object]] = []
+    def _assistant(self, parts: Sequence[Part], before: Sequence[Turn]) -> Iterator[dict[str, object]]:
+        texts: list[str] = []
+        after: object = None
         for part in parts:
             if isinstance(part, Text):
-                texts.append({"type": "output_text", "text": part.text})
+                texts.append(part.text)
             elif isinstance(part, Call):
-                if texts:
-                    yield _message(texts)
-                    texts = []
-                yield from self._call(part)
+                memory = self._recalled(part.id)
+                # Texts between two calls come after the one as well as before the other; only one of these was remembered.
+                yield from self._replay([*_items(after), *_items(memory.get("items"))], texts)
+                texts, after = [], memory.get("after")
+                yield self._call(part)
             elif isinstance(part, Thinking):
                 self.notes.append("thinking: left out of earlier turns")
-        if texts:
-            yield _message(texts)
+        if texts and after is None and any(key.startswith(SAID) for key in self.query.recall):
+            after = self._recalled(said_key(anchor(before), texts[-1])).get("items")
+        yield from self._replay(_items(after), texts)
 
-    def _call(self, call: Call) -> Iterator[dict[str, object]]:
-        yield from self._recalled(call.id)
+    def _call(self, call: Call) -> dict[str, object]:
         self._open[call.id] = None
-        yield {
+        return {
             "type": "function_call",
             "call_id": fit_id(call.id, LONGEST_ID),
             "name": self.names[call.name],
             "arguments": msgspec.json.encode(call.input).decode(),
         }
 
-    def _recalled(self, id: str) -> Iterator[dict[str, object]]:
-        """The reasoning that led to a call, unless it is another model's or was given before."""
-        memory = parse_object(self.asked.recall.get(id, "").encode("utf-8", "surrogatepass"))
-        if not is_of(memory, self.asked.model) or not self.asked.options.get("encrypted_reasoning", True):
-            return
-        items = memory.get("items")
-        for item in map(mapping, items if isinstance(items, list) else []):
-            secret, own = text(item.get("encrypted_content")), text(item.get("id"))
-            if secret and secret not in self._given:
-                self._given.add(secret)
-                summary = item.get("summary")
-                yield {
-                    "type": "reasoning",
-                    **({"id": own} if own else {}),
-                    "summary": summary if isinstance(summary, list) else [],
-                    "encrypted_content": secret,
-                }
+    def _recalled(self, key: str) -> Mapping[str, object]:
+        """What was kept of an answer, unless it is another model's."""
+        memory = parse_object(self.query.recall.get(key, "").encode("utf-8", "surrogatepass"))
+        allowed = self.query.options.get("encrypted_reasoning", True) and is_of(memory, self.query.model)
+        return memory if allowed else {}
 
+    def _replay(self, items: list[object], texts: Sequence[str]) -> Iterator[dict[str, object]]:
+        for item in replay(items, texts):
+            secret = item.get("encrypted_content")
+            if secret is None or secret not in self._given:
+                self._given.update({secret} if secret else ())
+                yield item
 
-def _message(texts: list[dict[str, object]]) -> dict[str, object]:
-    return {"type": "message", "role": "assistant", "content": texts}
+    def _output(self, result: Result) -> object:
+        """A text where there is nothing else, which every server takes."""
+        mark = "Error: " if result.is_error else ""
+        if all(isinstance(part, Text) for part in result.content):
+            return mark + "\n".join(part.text for part in result.content if isinstance(part, Text))
+        return [*([{"type": "input_text", "text": mark.strip()}] if mark else []), *self._content(result.content)]
+
+    def _content(self, parts: Iterable[Part]) -> list[dict[str, object]]:
+        return [written for part in parts for written in self._part(part)]
+
+    def _part(self, part: Part) -> Iterator[dict[str, object]]:
+        match part:
+            case Text(text=words):
+                yield {"type": "input_text", "text": words}
+            case Image():
+                if kind := unseen(part, self.rules):
+                    self.notes.append(f"messages.image: {kind} becomes a line of text")
+                    yield {"type": "input_text", "text": f"(a picture of the type {kind}, which this model cannot see)"}
+                else:
+                    yield {"type": "input_image", "image_url": part.url or _data_url(part), "detail": "auto"}
+            case Document(url=url) if url:
+                if part.title:  # a file that is named by its URL has no other name
+                    yield {"type": "input_text", "text": part.title}
+                yield {"type": "input_file", "file_url": url}
+            case Document():
+                yield {"type": "input_file", "filename": _filename(part), "file_data": _data_url(part)}
 
 
 def _result(id: str, output: object) -> dict[str, object]:
     return {"type": "function_call_output", "call_id": fit_id(id, LONGEST_ID), "output": output}
 
 
-def _output(result: Result) -> object:
-    """A text where there is nothing else, which every server takes."""
-    mark = "Error: " if result.is_error else ""
-    if all(isinstance(part, Text) for part in result.content):
-        return mark + "\n".join(part.text for part in result.content if isinstance(part, Text))
-    return [*([{"type": "input_text", "text": mark.strip()}] if mark else []), *_content(result.content)]
-
-
-def _content(parts: Iterable[Part]) -> list[dict[str, object]]:
-    return [written for part in parts if (written := _part(part)) is not None]
-
-
-def _part(part: Part) -> dict[str, object] | None:
-    match part:
-        case Text(text=words):
-            return {"type": "input_text", "text": words}
-        case Image():
-            return {"type": "input_image", "image_url": part.url or _data_url(part), "detail": "auto"}
-        case Document(url=url) if url:
-            return {"type": "input_file", "file_url": url}
-        case Document():
-            return {"type": "input_file", "filename": _filename(part), "file_data": _data_url(part)}
-    return None
+def _items(listed: object) -> list[object]:
+    return listed if isinstance(listed, list) else []
 
 
 def _data_url(part: Image | Document) -> str:

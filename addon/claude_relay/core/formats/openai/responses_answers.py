@@ -5,20 +5,17 @@ r"""Reads the answers of OpenAI's Responses API, streamed or whole.
     >>> reader.event("", {"type": "response.completed", "response": {"status": "completed", "usage": {…}}})
 
 An answer is a list of items (reasoning, message, function_call, …) made of parts. In a stream every text is told piecewise and again
-whole, in up to four events; the whole counts only for parts of which no piece has come. It must not know how a request is written, but
-for `kept`, the form in which reasoning is remembered for the next one.
+whole, in up to four events; the whole counts only for parts of which no piece has come. It must not know how a request is written; what
+of an answer is wanted back in the next one is in `responses_memory`.
 
 Events: https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import msgspec
 
 from claude_relay.core.bodies.lenient import count, mapping, text
 from claude_relay.core.formats.base import Problem
@@ -26,13 +23,25 @@ from claude_relay.core.formats.conversation import Json
 from claude_relay.core.formats.counts import keep_later
 from claude_relay.core.formats.error_text import read_error
 from claude_relay.core.formats.errors import claude_problem
+from claude_relay.core.formats.recalling import said_key
+from claude_relay.core.formats.sources import Source
 from claude_relay.core.formats.writer import Writer
 
-FORMAT = "openai-responses"
-"""Whose reasoning it is that was remembered."""
+from .responses_memory import JOINT, kept, message_memory, reasoning_memory, worth_keeping
 
-_DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|latest)$")
-_REASONS = {"max_output_tokens": "max_tokens", "max_tokens": "max_tokens", "content_filter": "refusal"}
+_REASONS = {
+    "max_output_tokens": "max_tokens",
+    "max_tokens": "max_tokens",
+    "content_filter": "refusal",
+    "max_messages": "pause_turn",
+    "steered": "pause_turn",
+}
+"""Claude's stop reason for that of an incomplete response; any other is max_tokens, too: an answer that was cut is no end of a turn.
+
+`max_messages` and `steered` end at a whole item, and the conversation goes on from there, as after Claude's `pause_turn`; with calls,
+they are what is to be answered. Reasons: `openai.types.responses.response.IncompleteDetails` of openai 3.57, 2026-11-27;
+https://docs.claude.com/en/api/handling-stop-reasons
+"""
 _STATUSES = {
     "response.completed": "completed",
     "response.done": "completed",
@@ -40,35 +49,29 @@ _STATUSES = {
     "response.failed": "failed",
     "response.cancelled": "cancelled",
 }
+"""Events that end a stream, and the status of a response that does not say its own."""
 _UNFIT = ("failed", "cancelled")
-_UNFINISHED = ("queued", "in_progress")
 _NOT_WHOLE = ("incomplete", *_UNFIT)
+_ENDS = ("completed", "incomplete", None)
+"""Statuses of a response that has ended as it should; some servers tell none. What is not here has failed, or is not finished.
 
-
-def lineage(model: str) -> str:
-    """The model's name without vendor, date and variant: reasoning is only given back to the model that it came from."""
-    return _DATED.sub("", model.lower().rpartition("/")[2].partition(":")[0])
-
-
-def kept(model: str, items: list[Json], asked: str = "") -> str:
-    """Reasoning items as `Writer.remember` keeps them. `asked`: the name by which the model was asked for, such as a deployment's."""
-    return msgspec.json.encode({"format": FORMAT, "model": lineage(model), "asked": asked, "items": items}).decode()
-
-
-def is_of(memory: Json, model: str) -> bool:
-    """Whether what was kept came from the model that is asked for now."""
-    same = memory.get("model") == lineage(model) or memory.get("asked") == model
-    return memory.get("format") == FORMAT and same
+`openai.types.responses.ResponseStatus` of openai 3.57, 2026-11-27."""
 
 
 @dataclass(slots=True)
 class _Item:
-    """One entry of `output`. `told`: its parts of which something has been passed on. `voice`: which of two kinds of thoughts counts."""
+    """One entry of `output`.
+
+    passed  its parts of which something has been passed on
+    voice   which of two kinds of thoughts counts
+    length  characters of the text that it has become
+    """
 
     number: int
     raw: dict[str, Any] = field(default_factory=dict)
-    told: set[Hashable] = field(default_factory=set)
+    passed: set[Hashable] = field(default_factory=set)
     voice: str = ""
+    length: int = 0
 
     @property
     def type(self) -> object:
@@ -87,8 +90,9 @@ class Reader:
         self._by_id: dict[tuple[str, str], _Item] = {}
         self._last: tuple[str, Hashable] = ("", None)
         self._model = ""
-        self._told: dict[str, object] = {}
+        self._reported: dict[str, object] = {}
         self._refused = False
+        self._said: list[str] = []  # the text since the last thing that is none
 
     def event(self, name: str, data: Json) -> None:
         """The next event; its kind is in the data."""
@@ -101,8 +105,8 @@ class Reader:
             self.whole({**response, "status": said if said in _NOT_WHOLE else _STATUSES[kind]})
         elif (part := _PARTS.get(kind)) is not None:
             self._part(part, data)
-        elif (told := _EVENTS.get(kind)) is not None:
-            told(self, data)
+        elif (handler := _EVENTS.get(kind)) is not None:
+            handler(self, data)
 
     def end(self, *, done: bool) -> None:
         """The stream is over. Without its last event it is whole only for servers that end with `[DONE]`, as in the older API."""
@@ -112,7 +116,7 @@ class Reader:
     def body(self, response: Json) -> None:
         """An answer that was not streamed."""
         status = response.get("status")
-        is_whole = isinstance(response.get("output"), list) and status not in _UNFINISHED
+        is_whole = isinstance(response.get("output"), list) and status in _ENDS
         if response.get("error") or status in _UNFIT or is_whole:
             self.whole(response)
         else:
@@ -128,10 +132,10 @@ class Reader:
             self._fail(response if response.get("error") else {"error": f"the answer ended as {status}"})
             return
         self._begin(response)
-        untold = not self._items
+        first = not self._items
         output = response.get("output")
-        for raw in map(mapping, output if isinstance(output, list) else []):
-            item = self._new() if untold else self._same(raw)
+        for raw in _objects(output):
+            item = self._new() if first else self._same(raw)
             if item is not None:
                 self._complete(item, raw)
         self._finish(response)
@@ -154,7 +158,7 @@ class Reader:
     def _part(self, part: tuple[str, str, str], data: Json) -> None:
         kind, place, member = part
         item = self._item(data)
-        self._tell(item, kind, data.get(place), data.get(member), whole=member != "delta")
+        self._pass_on(item, kind, data.get(place), data.get(member), whole=member != "delta")
 
     def _arguments(self, data: Json) -> None:
         item = self._item(data)
@@ -162,6 +166,9 @@ class Reader:
 
     def _all_arguments(self, data: Json) -> None:
         self._complete_call(self._item(data), data)
+
+    def _annotation(self, data: Json) -> None:
+        self._cite(self._item(data), data.get("annotation"))
 
     # -- items
 
@@ -199,7 +206,7 @@ class Reader:
         if item.type == "function_call":
             id = item.raw.get("call_id") or item.raw.get("id")
             self._writer.call(item.number, id=id, name=item.raw.get("name"))
-            self._last = ("tool_use", item.number)
+            self._last, self._said = ("tool_use", item.number), []
 
     def _complete(self, item: _Item, raw: Json) -> None:
         """The whole item is known: tell what of it was not told."""
@@ -207,28 +214,31 @@ class Reader:
         self._announce(item)
         if item.type == "function_call":
             self._complete_call(item, raw)
+        elif item.type == "web_search_call":
+            self._searched(item)
         elif item.type in ("message", "reasoning"):
             for place in ("summary", "content"):
-                told = raw.get(place)
-                for index, part in enumerate(map(mapping, told if isinstance(told, list) else [])):
+                for index, part in enumerate(_objects(raw.get(place))):
                     if kind := _KINDS.get(str(part.get("type"))):
-                        self._tell(item, kind, index, part.get(_MEMBERS.get(kind, "text")), whole=True)
+                        self._pass_on(item, kind, index, part.get(_MEMBERS.get(kind, "text")), whole=True)
+                    for annotation in _objects(part.get("annotations")):
+                        self._cite(item, annotation)
 
     def _complete_call(self, item: _Item, raw: Json) -> None:
         if not self._writer.has_arguments(item.number):
             self._writer.arguments(item.number, raw.get("arguments"))
 
-    def _tell(self, item: _Item, kind: str, place: object, told: object, *, whole: bool) -> None:
+    def _pass_on(self, item: _Item, kind: str, place: object, content: object, *, whole: bool) -> None:
         """A part of an item: a piece of it, or all of it."""
-        part, words = (kind, count(place) or 0), text(told)
-        if not words or (whole and part in item.told):
+        part, words = (kind, count(place) or 0), text(content)
+        if not words or (whole and part in item.passed):
             return
         thought = kind in _THOUGHTS
         if thought:
             item.voice = item.voice or kind
             if item.voice != kind:
                 return
-        item.told.add(part)
+        item.passed.add(part)
         self._refused = self._refused or kind == "refusal"
         write = self._writer.thinking if thought else self._writer.text
         # What are parts and items here becomes one block of Claude's.
@@ -238,7 +248,34 @@ class Reader:
         )
         apart = self._last[0] == here[0] and self._last[1] != here[1]
         self._last = here
-        write(f"\n\n{words}" if apart else words)
+        words = f"{JOINT}{words}" if apart else words
+        if thought:
+            self._said = []
+        else:
+            self._said.append(words)
+            item.length += len(words) - (len(JOINT) if apart and not item.length else 0)
+        write(words)
+
+    def _searched(self, item: _Item) -> None:
+        """A search of the web that is over. Opening a page that it found, or looking into it, is none."""
+        action = mapping(item.raw.get("action"))
+        if "searched" in item.passed or action.get("type", "search") != "search" or item.raw.get("status") == "failed":
+            return
+        item.passed.add("searched")
+        queries = action.get("queries")
+        stated = [query for query in queries if text(query)] if isinstance(queries, list) else []
+        found = [source for raw in _objects(action.get("sources")) if (source := Source.read(raw)) is not None]
+        if found:
+            self._last, self._said = ("search", item.number), []
+        self._writer.searched(stated or filter(None, [text(action.get("query"))]), found)
+
+    def _cite(self, item: _Item, annotation: object) -> None:
+        """A text says what a page says. Told once, whether in an event of its own or with the whole text."""
+        raw = mapping(annotation)
+        source = Source.read(raw) if raw.get("type") == "url_citation" else None
+        if source is not None and ("cited", source) not in item.passed:
+            item.passed.add(("cited", source))
+            self._writer.cite(source)
 
     # -- begin and end
 
@@ -250,37 +287,50 @@ class Reader:
     def _count(self, response: Json) -> None:
         """Most servers tell it at the end, some as it grows."""
         if usage := mapping(response.get("usage")):
-            keep_later(self._told, usage)
-            self._writer.usage(**_usage(self._told))
+            keep_later(self._reported, usage)
+            self._writer.usage(**_usage(self._reported))
 
     def _finish(self, response: Json) -> None:
         for item in self._items:
             self._complete_call(item, item.raw)
         self._remember()
-        reason = "end_turn"
-        if response.get("status") == "incomplete":
-            why = mapping(response.get("incomplete_details")).get("reason")
-            reason = _REASONS.get(str(why), reason)
-        self._writer.stop("refusal" if self._refused else reason)
+        self._writer.stop("refusal" if self._refused else self._reason(response))
         self._writer.finish()
 
-    def _remember(self) -> None:
-        """Keep the reasoning before each call under that call.
+    def _reason(self, response: Json) -> str:
+        """Claude's stop reason. Never that the turn is over for an answer that is not whole."""
+        if response.get("status") != "incomplete":
+            return "end_turn"
+        reason = _REASONS.get(str(mapping(response.get("incomplete_details")).get("reason")), "max_tokens")
+        calls = any(item.type == "function_call" for item in self._items)
+        return "tool_use" if calls and reason == "pause_turn" else reason
 
-        Only what is encrypted can be given back, as the server stores nothing; and nothing that an item of another kind came after,
-        for reasoning must not be without what followed it, and those items are not given back.
+    def _remember(self) -> None:
+        """Keep what came before each call under that call, and what came after the last one; without a call, under what was said.
+
+        Only reasoning that is encrypted can be given back, as the server stores nothing; and nothing that an item of another kind came
+        after, for reasoning must not be without what followed it, and those items are not given back.
         """
+        calls: list[tuple[int, list[Json]]] = []
         before: list[Json] = []
         for item in self._items:
-            if item.type == "reasoning" and text(item.raw.get("encrypted_content")):
-                before.append(
-                    {name: item.raw[name] for name in ("id", "encrypted_content", "summary") if name in item.raw}
-                )
-            elif item.type == "function_call" and before:
-                self._writer.remember(item.number, kept(self._model, before, self._writer.asked_model))
+            if item.type == "function_call":
+                calls.append((item.number, before))
                 before = []
             elif item.type not in _GIVEN_BACK:
                 before = []
+            elif memory := (
+                message_memory(item.raw, item.length) if item.type == "message" else reasoning_memory(item.raw)
+            ):
+                before.append(memory)
+        model, requested = self._model, self._writer.provider_model
+        for place, (number, items) in enumerate(calls, 1):
+            after = before if place == len(calls) else []
+            if worth_keeping([*items, *after]):
+                self._writer.remember(number, kept(model, items, requested, after))
+        if not calls and self._said and worth_keeping(before):
+            key = said_key(self._writer.anchor, "".join(self._said))
+            self._writer.memories[key] = kept(model, before, requested)
 
     def _fail(self, error: Json) -> None:
         problem = stream_problem(error)
@@ -291,6 +341,10 @@ def stream_problem(error: Json) -> Problem:
     """The problem that an event `error` or a failed response tells: under a 200, so its code has to say what it is."""
     kind, code, message = read_error(error)
     return claude_problem(200, "" if kind == "error" else kind, code, message)
+
+
+def _objects(listed: object) -> list[dict[str, Any]]:
+    return [mapping(one) for one in listed] if isinstance(listed, list) else []
 
 
 def _says_why(body: Json) -> bool:
@@ -334,4 +388,5 @@ _EVENTS: Mapping[str, Callable[[Reader, Json], None]] = {
     "response.output_item.done": Reader._done,
     "response.function_call_arguments.delta": Reader._arguments,
     "response.function_call_arguments.done": Reader._all_arguments,
+    "response.output_text.annotation.added": Reader._annotation,
 }

@@ -1,0 +1,34 @@
+"""What clients used, from the ledger."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from claude_relay.store.db.database import MissingDatabase, read_only
+from claude_relay.store.ledger.filters import Only
+from claude_relay.store.ledger.lines import Line
+from claude_relay.store.ledger.reports import summarise
+
+
+def of_clients(path: Path, since: datetime | None, only: str | None = None) -> dict[str, Line]:
+    """Name of a client → its line. Nothing where there is no database yet. Raises StoreError."""
+    try:
+        with closing(read_only(path)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'requests'").fetchone():
+                return {}
+            report = summarise(connection, by="client", since=since, only=Only(client=only))
+    except MissingDatabase:
+        return {}
+    return {line.name: line for line in report.lines if line.name}
+
+
+def today() -> datetime:
+    """Its beginning, in this machine's time zone."""
+    return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def month() -> datetime:
+    """Its beginning."""
+    return today().replace(day=1)

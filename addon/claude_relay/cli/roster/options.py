@@ -1,0 +1,236 @@
+"""The options that several sub-commands of `clients` share."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import datetime
+from functools import reduce
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import click
+
+from claude_relay.cli.console.common import CONFIG_HELP
+from claude_relay.core.clients.limits import Limit, parse
+from claude_relay.core.clients.permissions import ENDPOINTS
+from claude_relay.core.errors import SECRET
+from claude_relay.core.keys.selection import TIERS
+from claude_relay.core.times import duration, iso
+
+type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+HELP = {"help_option_names": ["-h", "--help"]}
+USUAL = "usual"
+"""The tier of keys that have none."""
+NO = "none"
+"""Takes a limit away that a shorthand names."""
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Several as one, in their order."""
+    return lambda function: reduce(lambda done, decorator: decorator(done), reversed(decorators), function)
+
+
+class LimitText(click.ParamType[Limit]):
+    """A limit as people write it."""
+
+    name = "LIMIT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Limit:
+        """The limit; says which forms there are when it is none."""
+        try:
+            return value if isinstance(value, Limit) else parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Shorthand(click.ParamType[Any]):
+    """A number that stands for a limit: `form` has a place for it. `none` takes that limit away."""
+
+    name = "NUMBER"
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bool, Limit]:
+        """Whether there is to be one, and which."""
+        if isinstance(value, tuple):
+            return value
+        if str(value) == NO:
+            return False, parse(self.form.format(1))
+        try:
+            return True, parse(self.form.format(str(value).removeprefix("$")))
+        except ValueError:
+            self.fail(f"{value!r} is no number above 0 (such as 60 or 100k), nor {NO}", param, ctx)
+
+
+class Moment(click.ParamType[str]):
+    """A date or time of this machine's time zone that is to come, or a length of time from now; as UTC ISO 8601."""
+
+    name = "DATE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The point in time."""
+        now = time.time()
+        try:
+            at = datetime.fromisoformat(str(value)).astimezone().timestamp()
+        except ValueError:
+            try:
+                at = now + duration(str(value))
+            except ValueError:
+                self.fail(
+                    f"{value!r} is neither a date (2026-12-31, 2026-12-31T18:00) nor a length of time (30d)", param, ctx
+                )
+        if at <= now:
+            self.fail(f"{value!r} is over already; to let a client do nothing, disable it", param, ctx)
+        try:
+            return iso(at)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is too far away", param, ctx)
+
+
+class Length(click.ParamType[float]):
+    """A length of time in seconds, above 0 unless `zero`."""
+
+    name = "TIME"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self.zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In seconds."""
+        try:
+            found = duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        if found <= 0 and not self.zero:
+            self.fail("must be above 0", param, ctx)
+        return found
+
+
+class Network(click.ParamType[str]):
+    """An address or a network."""
+
+    name = "CIDR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As CIDR."""
+        try:
+            return str(ip_network(str(value).strip(), strict=False))
+        except ValueError:
+            self.fail(f"{value!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24", param, ctx)
+
+
+class Line(click.ParamType[str]):
+    """One line of text that everybody may read."""
+
+    name = "TEXT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Without what looks like a key."""
+        text = str(value).strip()
+        if not text.isprintable() or len(text) > 500:
+            self.fail("is one line of at most 500 printable characters", param, ctx)
+        if re.search(r"\brk-[0-9a-f]{8}", text) or (
+            re.search(r"\b(sk-|AIza|gsk_|xai-|eyJ)", text) and SECRET.search(text)
+        ):
+            self.fail("looks like a key, and everybody may read it", param, ctx)
+        return text
+
+
+class Tier(click.ParamType[str]):
+    """A tier of keys."""
+
+    name = "TIER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As the vault has it: empty for the usual one."""
+        word = str(value).strip().lower()
+        if word not in (*TIERS, USUAL, ""):
+            self.fail(f"{value!r} is none of {', '.join((*TIERS, USUAL))}", param, ctx)
+        return "" if word == USUAL else word
+
+
+place = together(
+    click.option("--config", metavar="FILE", help=CONFIG_HELP),
+    click.option(
+        "--database",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Where the clients are. Default: the configuration's `database`.",
+    ),
+)
+"""Which clients."""
+
+SHORTHANDS = {
+    "rpm": ("{} requests/minute", "Requests a minute."),
+    "tpm": ("{} tokens/minute", "Tokens a minute, of input and output."),
+    "concurrent": ("{} concurrent", "Requests at the same time."),
+    "usd_per_5h": ("${}/5h", "Dollars in any 5 hours."),
+    "usd_per_day": ("${}/day", "Dollars a day."),
+    "usd_per_week": ("${}/week", "Dollars a week, from Monday."),
+    "usd_per_month": ("${}/month", "Dollars a month."),
+    "usd_total": ("${}/total", "Dollars in all."),
+}
+LISTS = {
+    "providers": ("provider", "NAME", Line(), "Requests go to this provider only."),
+    "models": ("model", "GLOB", Line(), "Models it may ask for: 'claude-haiku-*'."),
+    "key_tiers": ("key-tier", "TIER", Tier(), f"Keys of this tier only: {', '.join(TIERS)}, {USUAL}."),
+    "key_groups": ("key-group", "NAME", Line(), "Keys of this group only (keys --group)."),
+    "endpoints": ("endpoint", "NAME", click.Choice(ENDPOINTS), f"One of {', '.join(ENDPOINTS)}."),
+    "addresses": ("address", "CIDR", Network(), "Where it may come from: 10.0.0.0/24."),
+    "programs": ("program", "GLOB", Line(), "Client programs, by user agent; an aid against mistakes, no security."),
+}
+"""Field of a policy → its option; each may be given several times."""
+
+policy = together(
+    *(
+        click.option(f"--{name}", field, type=kind, metavar=metavar, multiple=True, help=text)
+        for field, (name, metavar, kind, text) in LISTS.items()
+    ),
+    click.option("--tunnel/--no-tunnel", default=None, help="Whether other hosts are tunnelled for it on other machines."),
+    click.option(
+        "--limit", "limits", type=LimitText(), multiple=True,
+        help="'60 requests/minute', '$20/day per session', '4 concurrent model claude-opus-*'.",
+    ),
+    *(
+        click.option(f"--{name.replace('_', '-')}", name, type=Shorthand(form), metavar="NUMBER", help=text)
+        for name, (form, text) in SHORTHANDS.items()
+    ),
+)  # fmt: skip
+"""What a client or group may do; lists may be given several times."""
+
+client_fields = together(
+    click.option("--group", metavar="NAME", help="The group whose permissions and limits hold, too."),
+    click.option("--note", type=Line(), metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
+    click.option("--tag", "tags", type=Line(), metavar="WORD", multiple=True, help="A word to find it by."),
+    click.option("--owner", type=Line(), metavar="ID", help="The id that another system has for it."),
+    click.option("--priority", type=click.IntRange(1, 100), help="Its weight where requests wait; usually 1."),
+    click.option("--expires", "expires_at", type=Moment(), help="2026-12-31, 2026-12-31T18:00, or from now: 30d."),
+    click.option("--expires-after", type=Length(), metavar="TIME", help="So long after its first use: 8h, 3d."),
+)
+"""What is said about a client."""
+
+names = click.argument("names", nargs=-1, required=True, metavar="NAME…")
+some_names = click.argument("names", nargs=-1, metavar="[NAME]…")
+one_name = click.argument("name", metavar="NAME")
+as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
+as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+removing = together(
+    click.option("--no-limit", "lifted", type=LimitText(), multiple=True, help="Take this one limit away."),
+)
+
+
+def clearing(*fields: str) -> Decorator:
+    """The option that empties fields; they are called as the options that fill them."""
+    words = {field.removesuffix("_at").replace("_", "-"): field for field in fields}
+    return click.option(
+        "--clear", type=click.Choice([*words]), metavar="FIELD", multiple=True,
+        callback=lambda ctx, option, value: tuple(words[word] for word in value),
+        help=f"Empty a field: {', '.join(words)}.",
+    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""What a client's person needs: lines for a shell, lines of settings to sign in, a test request.
+
+A client key goes into ANTHROPIC_AUTH_TOKEN: with a base URL Claude Code sends what is in ANTHROPIC_API_KEY to Anthropic, too. Keys are
+shown once, when they are made, so a placeholder stands in the lines unless a new one is made for them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from claude_relay.cli.console import running
+from claude_relay.cli.console.common import Source
+from claude_relay.cli.console.shells import SAME, lines
+from claude_relay.cli.console.taking_back import PLACEHOLDER
+from claude_relay.cli.console.terminal import Failure, echo, echo_json
+from claude_relay.core.config import Address
+from claude_relay.core.installation import command
+from claude_relay.core.visitors import WILDCARDS, is_loopback
+from claude_relay.store.clients.rows import StoredClient
+
+OVERLAP = 86_400.0
+"""Seconds for which an old key is valid after `--new-key`."""
+KEY = "rk-…"
+CA_FILE = "claude-relay-ca.pem"
+CA = "@@"
+"""Stands for the file of the CA until the shell is known."""
+HOME_FILE = f'"$HOME/{CA_FILE}"'
+"""In double quotes, as all three kinds of shells fill it in."""
+MODEL = "claude-haiku-4-5"
+BODY = '{{"model": "{model}", "max_tokens": 50, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the relay is for somebody on another machine. `hints`: what keeps it from being so."""
+
+    base_url: str | None
+    proxy: str | None
+    sign_in: bool = False
+    hints: tuple[str, ...] = ()
+
+
+def places(source: Source, database: Path, host: str | None) -> Places:
+    """By the running relay's listeners, else by those of relay.yaml. `host`: the name of this machine for others."""
+    row = running.find(source, database).row
+    listen = source.config.listen
+    tls = getattr(listen, "tls", None) is not None
+    found: dict[str, str | None] = {}
+    hints: list[str] = []
+    for name in ("base_url", "proxy"):
+        said = row.listener(name) if row is not None else None
+        address: Address | None = Address.parse(said) if said else None if row is not None else getattr(listen, name)
+        found[name] = None if address is None else _url(address, host or _name(address, listen.hosts), tls)
+        if address is not None:
+            hints += _hints(name, address, host, listen.hosts, tls)
+    if not any(found.values()):
+        raise Failure("the running relay has neither a proxy nor a base URL; set listen.base_url in relay.yaml")
+    return Places(
+        found["base_url"], found["proxy"], bool(getattr(listen, "sign_in", False)), tuple(dict.fromkeys(hints))
+    )
+
+
+def show(client: StoredClient, key: str | None, where: Places, shell: str, *, as_json: bool) -> None:
+    """Print it. `key` None: a placeholder stands for it."""
+    model = next((one for one in client.policy.models if not re.search(r"[*?\[]", one)), MODEL)
+    ways = {
+        "base_url": _base_url(where.base_url, key or KEY) if where.base_url else None,
+        "proxy": _proxy(where.proxy, client.name, key or KEY) if where.proxy else None,
+    }
+    settings = _settings(where)
+    if as_json:
+        filled = {
+            name: way and {n: f"~/{CA_FILE}" if v == CA else v for n, v in way.items()} for name, way in ways.items()
+        }
+        ca = f"{where.base_url}/relay/ca.pem" if where.base_url else None
+        echo_json(
+            {"client": client.name, "key": key, **filled, "ca": ca, "settings": settings, "hints": list(where.hints)}
+        )
+        return
+    for line in _lines(client, key, where, ways, settings, shell, model):
+        echo(line)
+    for number, hint in enumerate(where.hints):
+        echo(("" if number else "\n") + f"Note: {hint}.", err=True)
+
+
+def _lines(
+    client: StoredClient,
+    key: str | None,
+    where: Places,
+    ways: dict[str, dict[str, str] | None],
+    settings: dict[str, str] | None,
+    shell: str,
+    model: str,
+) -> Iterator[str]:
+    yield f"# For {client.name}: one of these ways, in the shell or in the file that it starts with."
+    yield (
+        "# The key is private."
+        if key
+        else f"# In place of {KEY} comes the client key, which was shown when it was made."
+    )
+    number = 0
+    if (way := ways["base_url"]) is not None:
+        number += 1
+        yield f"\n# {number}. The base URL: for Claude Code, SDKs and whatever else takes one"
+        yield from lines(dict(way), shell)
+        yield "\n#    A test request"
+        yield from _test(where.base_url or "", key or KEY, model, shell)
+    if (way := ways["proxy"]) is not None:
+        number += 1
+        yield f"\n# {number}. The proxy: for programs that cannot be configured, with the relay's CA"
+        yield from _fetch_ca(where.base_url, shell)
+        yield from (re.sub(f"'?{CA}'?", HOME_FILE.replace("\\", r"\\"), line) for line in lines(dict(way), shell))
+    if settings is not None:
+        number += 1
+        yield f"\n# {number}. Signing in: in ~/.claude/settings.json, then /login in Claude Code"
+        yield json.dumps(settings, indent=2)
+
+
+def _base_url(url: str, key: str) -> dict[str, str]:
+    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key}
+
+
+def _proxy(url: str, name: str, key: str) -> dict[str, str]:
+    """The credential is in the proxy's address; Claude Code wants one of its own, which leaves the relay never."""
+    scheme, _, place = url.partition("://")
+    return {
+        "HTTPS_PROXY": f"{scheme}://{name.replace('@', '%40')}:{key}@{place}",
+        "NODE_EXTRA_CA_CERTS": CA,
+        "SSL_CERT_FILE": CA,
+        "ANTHROPIC_AUTH_TOKEN": PLACEHOLDER,
+    }
+
+
+def _settings(where: Places) -> dict[str, str] | None:
+    if not where.sign_in or where.base_url is None:
+        return None
+    return {"forceLoginMethod": "gateway", "forceLoginGatewayUrl": where.base_url}
+
+
+def _fetch_ca(base_url: str | None, shell: str) -> Iterator[str]:
+    program = "curl.exe" if SAME.get(shell, shell) == "powershell" else "curl"
+    if base_url is None:
+        yield f"#    Copy the relay's CA to ~/{CA_FILE} first: {command('env')} on its machine names the file."
+    else:
+        yield f"{program} -fsS {base_url}/relay/ca.pem -o {HOME_FILE}"
+
+
+def _test(url: str, key: str, model: str, shell: str) -> Iterator[str]:
+    if SAME.get(shell, shell) == "powershell":
+        yield "claude -p Hello"
+        return
+    yield f"curl -sS {url}/v1/messages \\"
+    yield f"  -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\"
+    yield "  -H 'anthropic-version: 2023-06-01' \\"
+    yield f"  -d '{BODY.format(model=model)}'"
+
+
+def _name(address: Address, hosts: tuple[str, ...]) -> str:
+    """By which name others reach a listener."""
+    if address.host not in WILDCARDS:
+        return address.host
+    return next((host for host in hosts if "*" not in host), None) or socket.gethostname()
+
+
+def _url(address: Address, host: str, tls: bool) -> str:
+    return f"{'https' if tls else 'http'}://{Address(host, address.port)}"
+
+
+def _hints(name: str, address: Address, host: str | None, hosts: tuple[str, ...], tls: bool) -> Iterator[str]:
+    if is_loopback(address.host) or address.host == "localhost":
+        yield f"listen.{name} is {address}, which only this machine reaches; for others set it to 0.0.0.0:{address.port}"
+        return
+    called = host or _name(address, hosts)
+    if not re.fullmatch(r"[\d.]+|[0-9a-f:]+", called) and called.lower() not in hosts:
+        yield f"the relay answers to the name {called} only if it is in listen.hosts; or name an address: --host 10.0.0.5"
+    if not tls:
+        yield "without listen.tls the key crosses the network as plain text"

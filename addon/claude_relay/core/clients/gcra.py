@@ -1,0 +1,107 @@
+"""Rates by GCRA: how much of a limit per minute is used, as one point in time.
+
+    rate = Rate()
+    wait = rate.wait(limit.amount, 1, now)         seconds; 0: there is room
+    rate.charge(limit.amount, 1, now)
+    rate.correct(limit.amount, 250, now)           it came to 250 more (or less) than was charged
+
+`tat` is the theoretical arrival time: when all that was used is made good again. A whole minute's amount may be used at once, and
+comes back evenly; in t seconds no more than `amount * (1 + t / 60)` is let through. What weighs more than the whole limit has room
+when nothing is used, and is made good afterwards.
+https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
+
+Several relays: each reports what it used (`report`) and takes over what all have (`joined`, `absorb`); between two exchanges each
+knows its own only. It must not know clocks or where the state is kept. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+PERIOD = 60.0
+LATE = 1e-6
+"""Seconds that rounding may cost somebody who has waited as long as was said."""
+LONGEST = 3600.0
+"""Seconds ahead that a stored time is believed: the clock may have been another one."""
+
+
+class Change(NamedTuple):
+    """What one relay tells of a rate: where it stands here, by how many seconds it moved since `base`, where it stood for all."""
+
+    tat: float
+    moved: float
+    base: float
+
+
+@dataclass(slots=True)
+class Rate:
+    """The state of one limit for one subject.
+
+    moved    seconds that were used here since the last report
+    base     where it stood for all relays, as far as is known
+    used_at  when it was asked for last
+    """
+
+    tat: float = 0.0
+    moved: float = 0.0
+    base: float = 0.0
+    used_at: float = 0.0
+
+    def wait(self, amount: float, cost: float, now: float) -> float:
+        """Seconds until so much has room; 0: now."""
+        self.used_at = now
+        if self.tat <= now:
+            return 0.0
+        wait = self.tat + min(cost, amount) * PERIOD / amount - PERIOD - now
+        return wait if wait > LATE else 0.0
+
+    def charge(self, amount: float, cost: float, now: float) -> None:
+        """So much is used."""
+        seconds = cost * PERIOD / amount
+        self.tat = max(self.tat, now) + seconds
+        self.moved += seconds
+
+    def correct(self, amount: float, more: float, now: float) -> None:
+        """It came to so much more than was charged, or less: then what is not made good yet is given back."""
+        if more >= 0:
+            self.charge(amount, more, now)
+            return
+        seconds = min(-more * PERIOD / amount, max(0.0, self.tat - now))
+        self.tat -= seconds
+        self.moved -= seconds
+
+    def used(self, amount: float, now: float) -> float:
+        """How much of the amount is not made good yet."""
+        return max(0.0, self.tat - now) * amount / PERIOD
+
+    def report(self) -> Change | None:
+        """What to tell others; None: nothing. From now on it counts as told: see `absorb`."""
+        if not self.moved:
+            return None
+        change, self.moved = Change(self.tat, self.moved, self.base), 0.0
+        return change
+
+    def unreported(self, change: Change) -> None:
+        """They could not be told."""
+        self.moved += change.moved
+
+    def absorb(self, tat: float, change: Change | None = None) -> None:
+        """Where it stands for all relays now. `change`: what of this one is in it since the last time."""
+        here = self.tat if change is None or tat != change.tat else tat
+        if change is not None and tat == change.tat:
+            self.base = tat  # nobody else has used it; what was used here meanwhile is in `tat` already
+        elif self.moved:
+            self.tat, self.base = max(here, tat + self.moved), tat
+        else:
+            self.tat, self.base = tat, tat
+
+
+def joined(stored: float, change: Change) -> float:
+    """Where it stands for all, when one relay tells this of it: the same as with one relay where no other has used it meanwhile."""
+    return change.tat if stored == change.base else max(change.tat, stored + change.moved)
+
+
+def believed(stored: float, now: float) -> float:
+    """A stored time, unless it is so far ahead that the clock must have been another one."""
+    return min(stored, now + LONGEST)

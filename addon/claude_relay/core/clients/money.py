@@ -1,0 +1,290 @@
+"""What was spent of a limit of money by one subject, and what is reserved of it.
+
+    spending = Spending(bound)
+    spending.restore([(slot, 0.12), …], now)         from the ledger, in SLOT
+    spending.check(now, nano, contact)                    raises ClientLimitError
+    spending.spend(started_at, 0.42)
+    purse = Purse(budgets, holds, spendings, contact)        what `core/accounting/reserve` reserves by
+
+Accounts and reservations are those of budgets, so that a limit is passed by the same formula. Days, weeks and months are those of this
+machine's calendar (`zone`), as for budgets; `5h` is rolling, in steps of SLOT. It must not know who writes the sums down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from math import isinf
+
+from claude_relay.core.accounting.accounts import EVER, NANO, Account
+from claude_relay.core.accounting.budgets import Cost
+from claude_relay.core.accounting.holds import LEAST, MOST, SOON, WEIGHT, Hold
+from claude_relay.core.accounting.reserve import Allows, Keeps
+from claude_relay.core.notices import Kind, Notice
+from claude_relay.core.times import HOUR, iso
+
+from .demand import Bound
+from .exceeded import of_money, of_reservations
+
+SLOT = 300
+"""Seconds that are one sum in the ledger; midnights everywhere are at the beginning of one."""
+ROLLING = 5 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A limit as an account has its rule. Which models count was decided before."""
+
+    name: str
+    usd: float
+    per: str
+    provider: str | None = None
+    model: str | None = None
+    warn: float = 0.8
+    then: str = "stop"
+
+
+@dataclass(slots=True)
+class Rolling(Account):
+    """An account of the latest five hours."""
+
+    sums: dict[int, float] = field(default_factory=dict)
+    first: int = 0
+
+    def turn(self, at: float, zone: tzinfo | None) -> None:
+        """Let go of what was spent longer ago."""
+        first = int((at - ROLLING) // SLOT)
+        if first == self.first:
+            return
+        self.first = first
+        self.sums = {slot: usd for slot, usd in self.sums.items() if slot > first}
+        self.usd = sum(self.sums.values())
+        self.now = EVER
+
+    def until(self) -> float | None:
+        """When it has room again, or else when the first of it is given back; None: nothing is spent."""
+        usd, until = self.usd, None
+        for slot in sorted(self.sums):
+            until = (slot + 1) * SLOT + ROLLING
+            usd -= self.sums[slot]
+            if usd < self.rule.usd:
+                break
+        return until
+
+
+class Reserved:
+    """What requests that run have reserved of one limit: as `Holds`, which are for any number of rules, but for one.
+
+    A hold may be one of those, too: who changes its amount there says so here first.
+    """
+
+    __slots__ = ("_lasts", "_live", "_nano", "_start")
+
+    def __init__(self) -> None:
+        self._live: dict[Hold, float] = {}
+        self._start, self._nano = 0.0, 0
+        self._lasts: float | None = None
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._live)
+
+    def add(self, hold: Hold, now: float) -> None:
+        """Reserve. Once for each hold."""
+        self._live[hold] = now
+        if hold.at >= self._start:
+            self._nano += hold.nano
+
+    def change(self, hold: Hold, nano: int) -> None:
+        """It is about to have another amount; nothing once it was dropped."""
+        if hold in self._live and hold.at >= self._start:
+            self._nano += nano - hold.nano
+
+    def drop(self, hold: Hold, now: float) -> None:
+        """Let go of it; a second time does nothing."""
+        since = self._live.pop(hold, None)
+        if since is None:
+            return
+        if hold.at >= self._start:
+            self._nano -= hold.nano
+        lasted = max(0.0, now - since)
+        self._lasts = lasted if self._lasts is None else self._lasts + WEIGHT * (lasted - self._lasts)
+
+    def since(self, start: float) -> int:
+        """Billionths of a USD that are reserved by requests that began at `start` or later."""
+        if start != self._start:
+            self._start, self._nano = start, sum(hold.nano for hold in self._live if hold.at >= start)
+        return self._nano
+
+    def wait(self) -> float:
+        """Seconds until one of them ends, as far as the earlier ones tell."""
+        if self._lasts is None or not self._live:
+            return SOON
+        return min(MOST, max(LEAST, self._lasts / len(self._live)))
+
+
+def slot_of(at: float) -> int:
+    """Which SLOT a moment is in."""
+    return int(at // SLOT)
+
+
+class Spending:
+    """One limit of money for one subject. `loaded`: whether what was spent before is known."""
+
+    __slots__ = ("account", "bound", "loaded", "near", "own", "reserved", "used_at", "zone")
+
+    def __init__(self, bound: Bound, zone: tzinfo | None = None) -> None:
+        rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
+        self.bound, self.zone = bound, zone
+        self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
+        self.reserved = Reserved()
+        self.own: list[tuple[int, float]] = []
+        self.loaded = False
+        self.near = False
+        self.used_at = 0.0
+
+    def follow(self, bound: Bound) -> None:
+        """The limit may have another amount now."""
+        self.bound = bound
+        self.account.rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
+
+    def since(self, at: float) -> int:
+        """The first SLOT that counts."""
+        self.account.turn(at, self.zone)
+        if isinstance(self.account, Rolling):
+            return int((at - ROLLING) // SLOT) + 1
+        return slot_of(self.account.now.start)
+
+    def spent(self, at: float) -> float:
+        """USD that count now."""
+        self.account.turn(at, self.zone)
+        return self.account.usd
+
+    def spend(self, at: float, usd: float) -> None:
+        """Count it. `at`: when its request began."""
+        slot = slot_of(at)
+        self.own.append((slot, usd))
+        self._add(slot, usd)
+
+    def mark(self) -> int:
+        """What was counted here until now, for `restore`."""
+        return len(self.own)
+
+    def restore(self, rows: Iterable[tuple[int, float]], now: float, mark: int | None) -> None:
+        """Take what the ledger says: sums by SLOT.
+
+        mark  all that was counted until then was in the ledger when it was read; None: nobody knows what was. Of what was counted
+              since, some may have been in it and some not: then it is believed as far as it says more, so that nothing counts twice
+        """
+        before = self.spent(now)
+        if mark is not None:
+            del self.own[:mark]
+        sure = mark is not None and not self.own
+        kept = dict(self.account.sums) if isinstance(self.account, Rolling) else {}
+        if isinstance(self.account, Rolling):
+            self.account.sums.clear()
+        self.account.usd = 0.0
+        for slot, usd in rows:
+            self._add(slot, usd)
+        if not sure and isinstance(self.account, Rolling):
+            for slot, usd in kept.items():
+                self.account.sums[slot] = max(usd, self.account.sums.get(slot, 0.0))
+            self.account.usd = sum(self.account.sums.values())
+        elif not sure:
+            self.account.usd = max(before, self.account.usd)
+        self.loaded = True
+        self.account.turn(now, self.zone)
+
+    def check(self, at: float, nano: int, contact: str) -> None:
+        """Raises ClientLimitError when a request that may cost so many billionths of a USD has no room."""
+        self.account.turn(at, self.zone)
+        reserved = self.reserved.since(self.account.now.start)
+        if not self.account.is_full(nano, reserved):
+            return
+        usd = self.account.usd
+        if self.account.ended:
+            raise of_money(self.bound, at, usd, self.until(at), contact)
+        raise of_reservations(self.bound, at, usd, reserved / NANO, self.reserved.wait(), contact)
+
+    def until(self, at: float) -> float | None:
+        """When what is spent does not count any more, as far as it has to; None: never, or nothing is."""
+        self.account.turn(at, self.zone)
+        if isinstance(self.account, Rolling):
+            return self.account.until()
+        end = self.account.now.end
+        return None if isinf(end) else end
+
+    def is_near(self, at: float) -> bool:
+        """Whether it has just become near its end: once a period."""
+        near = self.spent(at) >= self.account.rule.warn * self.account.rule.usd
+        just, self.near = near and not self.near, near
+        return just
+
+    def notice(self, at: float) -> Notice:
+        """That it is near."""
+        bound, until = self.bound, self.until(at)
+        whose = f"the {bound.kind} '{bound.owner}'"
+        lasts = "It has no end." if until is None else f"It lasts until {iso(until)[:16].replace('T', ' ')} UTC."
+        text = f"The limit '{bound.limit}' of {whose} is near: ${self.spent(at):,.2f} spent. {lasts}"
+        return Notice(Kind.BUDGET_WARN, f"{bound.key} {iso(self.account.now.start)[:10]}", text, at, until)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may be forgotten: nothing is reserved, and the ledger has all that is spent."""
+        return not len(self.reserved) and not self.own
+
+    def _add(self, slot: int, usd: float) -> None:
+        account = self.account
+        if isinstance(account, Rolling):
+            account.sums[slot] = account.sums.get(slot, 0.0) + usd
+            account.usd += usd
+            return
+        account.turn(slot * SLOT, self.zone)
+        if slot * SLOT >= account.now.start:
+            account.usd += usd
+
+
+class Purse:
+    """The limits of money that hold for one request, and the budgets: as `Reserve` wants them."""
+
+    def __init__(
+        self, budgets: Callable[[], Allows], holds: Keeps, spendings: Sequence[Spending], contact: str
+    ) -> None:
+        self._budgets, self._holds, self._contact = budgets, holds, contact
+        self._spendings = tuple(spendings)
+        self._live: list[Hold] = []
+
+    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
+        """Raises BudgetError or ClientLimitError."""
+        nano = sum(cost.nano for cost in costs)
+        for spending in self._spendings:
+            spending.check(at, nano, self._contact)
+        self._budgets().check(at, provider, costs)
+
+    def add(self, hold: Hold, now: float) -> None:
+        """Reserve everywhere."""
+        self._holds.add(hold, now)
+        self._live.append(hold)
+        for spending in self._spendings:
+            spending.reserved.add(hold, now)
+
+    def change(self, hold: Hold, nano: int) -> None:
+        """Reserve another amount everywhere."""
+        for spending in self._spendings:
+            spending.reserved.change(hold, nano)
+        self._holds.change(hold, nano)
+
+    def drop(self, hold: Hold, now: float) -> None:
+        """Let go of it everywhere."""
+        self._holds.drop(hold, now)
+        for spending in self._spendings:
+            spending.reserved.drop(hold, now)
+
+    def counted(self, now: float) -> None:
+        """What the request cost is counted under the limits: nothing of it is reserved there any more."""
+        spendings, self._spendings = self._spendings, ()
+        for hold in self._live:
+            for spending in spendings:
+                spending.reserved.drop(hold, now)
+        self._live.clear()

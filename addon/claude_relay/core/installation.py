@@ -1,0 +1,41 @@
+"""How this copy of the relay is installed, and so how its commands are called: in a checkout, or as a package.
+
+    command("env")              -> scripts/env                      | claude-relay env
+    installing("parquet")       -> scripts/relay --with parquet     | pip install 'mitmproxy-claude-relay[parquet]'
+
+Every hint that names a command asks here. Needs the standard library only: it also has to say which package is missing.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+ADDON = Path(__file__).parents[2]
+"""The folder that holds the package: addon/ in a checkout."""
+DISTRIBUTION = "mitmproxy-claude-relay"
+
+
+def is_checkout(addon: Path = ADDON) -> bool:
+    """Whether the package lies in a checkout, and not among installed ones."""
+    return addon.name == "addon"
+
+
+def own_version(addon: Path = ADDON) -> str:
+    """`0.1.0`."""
+    if not is_checkout(addon):
+        return version(DISTRIBUTION)
+    return str(tomllib.loads((addon.parent / "pyproject.toml").read_text("utf-8"))["project"]["version"])
+
+
+def command(name: str = "", *, addon: Path = ADDON) -> str:
+    """How a command is called here. Without a name: what stands before one."""
+    return f"scripts/{name}" if is_checkout(addon) else f"claude-relay {name}"
+
+
+def installing(extra: str = "", *, name: str = "relay", addon: Path = ADDON) -> str:
+    """What installs an extra, or without one all that the relay needs. `name`: the command that the extra is for."""
+    if is_checkout(addon):
+        return command(name, addon=addon) + (extra and f" --with {extra}")
+    return f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"

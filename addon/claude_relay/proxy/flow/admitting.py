@@ -1,0 +1,179 @@
+"""The limits of a client under one request: it is let through, waits for its turn, or is refused; and what it used is counted once.
+
+    await admit(relayed, limiting)          when it is known what the request is about; raises ClientLimitError
+    counted(relayed, usd)                   its cost is known, before its row is written
+    settle(relayed, usage)                it is over; a second time does nothing
+
+It must not know where the request goes, nor where limits are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import weakref
+from collections.abc import Sequence
+
+from claude_relay.core.accounting.tokens import Usage
+from claude_relay.core.bodies.facts import AGENT, SUBAGENT_HEADERS
+from claude_relay.core.clients.admission import TOO_LONG, Admission, Waiting, places_of
+from claude_relay.core.clients.demand import Bound, Weight
+from claude_relay.core.clients.directory import Client
+from claude_relay.core.clients.exceeded import ClientLimitError
+from claude_relay.core.clients.money import Spending
+from claude_relay.core.exchange import Endpoint, Origin, Refused
+from claude_relay.proxy.common.clock import NOW
+from claude_relay.proxy.request.relayed import Relayed
+from claude_relay.proxy.running.limiting import Limiting
+
+from .reserving import is_paid, makes_batch
+
+logger = logging.getLogger(__name__)
+LEASING = 1.0
+"""Seconds for which a request waits at least where it is a lease that is missing, whatever `retry.max_wait` says."""
+UNSAID = 0.1
+"""Seconds that a request may wait without a line in the log: the first ones of a client wait for its lease."""
+
+
+async def admit(relayed: Relayed, limiting: Limiting | None) -> None:
+    """Take what the request needs of the limits of its client and its group. Raises ClientLimitError, having taken nothing."""
+    client = relayed.client
+    if client is None or limiting is None:
+        return
+    relayed.agent_tree = tree_of(relayed, client, limiting)
+    limiter, facts = limiting.limiter, relayed.facts
+    bounds = limiter.demands.of(client, facts.model, facts.session, relayed.agent_tree)
+    if not bounds:
+        return
+    limiter.contact = relayed.runtime.config.clients.contact
+    if missing := limiter.missing(bounds):
+        await limiting.learn(missing)
+    weight = weight_of(relayed)
+    places = places_of(bounds, weight)
+    admission = None
+    if not places or not limiter.waits_for(client):
+        admission = limiter.enter(bounds, weight, places, NOW(), time.monotonic())
+    if admission is None:
+        limiter.look(bounds, weight, NOW())  # nobody waits for a place that would be of no use
+        admission = await _wait(relayed, client, bounds, weight, places, limiting)
+    if admission is not None:
+        relayed.admission = admission
+        weakref.finalize(relayed, _forgotten, admission).atexit = False  # should its end never be heard of
+
+
+def _forgotten(admission: Admission) -> None:
+    admission.settle(None, NOW(), time.monotonic())
+
+
+def tree_of(relayed: Relayed, client: Client, limiting: Limiting) -> str | None:
+    """The root of the agents that the request came from; None: the main one of its session."""
+    agent = relayed.facts.headers.get(AGENT)
+    if not agent:
+        return None
+    parent = relayed.facts.headers.get(SUBAGENT_HEADERS[1])
+    return limiting.trees.root(client.name, relayed.facts.session or "", agent, parent)
+
+
+def weight_of(relayed: Relayed) -> Weight:
+    """What it weighs: what asks no model is a request, and nothing else."""
+    if not is_paid(relayed):
+        return Weight(runs=False)
+    return Weight(tokens=0 if makes_batch(relayed) else relayed.facts.input_estimate)
+
+
+async def _wait(
+    relayed: Relayed,
+    client: Client,
+    bounds: Sequence[Bound],
+    weight: Weight,
+    places: tuple[Bound, ...],
+    limiting: Limiting,
+) -> Admission | None:
+    """Wait for places, as long as a request may wait. None: the client left, or the relay ends. Raises ClientLimitError."""
+    limiter, most = limiting.limiter, relayed.runtime.config.retry.max_wait
+    began = time.monotonic()
+    if limiter.slots.unleased(places, began):
+        most = max(most, LEASING)
+    waiting = limiter.queue(client, places, NOW(), began, relayed.wake)
+    entered = False
+    try:
+        limiter.serve(began)
+        if not waiting.waiter.served:
+            await _served(relayed, waiting, min(UNSAID, most), limiting)
+        if not waiting.waiter.served and most > UNSAID:
+            _say(relayed, client, waiting, limiting)
+            await _served(relayed, waiting, most - UNSAID, limiting)
+        relayed.waited += time.monotonic() - began
+        if relayed.gone:
+            return None
+        if relayed.ended is not None:
+            raise relayed.ended
+        if not waiting.waiter.served:
+            raise limiter.gave_up(places, NOW(), time.monotonic(), TOO_LONG.format(most))
+        entered = True
+        return limiter.waited(waiting, bounds, weight, NOW(), time.monotonic())
+    finally:
+        if not entered:
+            limiter.left(waiting, time.monotonic())
+
+
+async def _served(relayed: Relayed, waiting: Waiting, most: float, limiting: Limiting) -> None:
+    """Until it has its places, its time is over, its client left or the relay ends."""
+    until = time.monotonic() + most
+    while not (waiting.waiter.served or relayed.gone or relayed.ended) and (left := until - time.monotonic()) > 0:
+        if limiting.limiter.slots.lacking(waiting.waiter.bounds, time.monotonic()):
+            limiting.urge()
+        await relayed.wait(left)
+
+
+def _say(relayed: Relayed, client: Client, waiting: Waiting, limiting: Limiting) -> None:
+    """Its position, for the log."""
+    limiter = limiting.limiter
+    full = limiter.slots.full(waiting.waiter.bounds, time.monotonic())
+    if full is None or relayed.gone or relayed.ended is not None:
+        return
+    position, count = limiter.position(waiting)
+    of = f"'{full.limit}' of the {full.kind} '{full.owner}'"
+    logger.info("%s of '%s' waits: position %d of %d, under %s", relayed.id, client.name, position, count, of)
+
+
+# -- what it used
+
+
+def counted(relayed: Relayed, usd: float | None) -> list[Spending]:
+    """What the request cost is about to be written down. Returns the limits that have just become near their end."""
+    admission = relayed.admission
+    if admission is None or relayed.origin is Origin.FAULT:
+        return []
+    near = admission.spent(relayed.started_at, usd)
+    if relayed.purse is not None and not makes_batch(relayed):
+        relayed.purse.counted(time.time())
+    return near
+
+
+def settle(relayed: Relayed, usage: Usage) -> None:
+    """The request is over: its places are free, its tokens are those that it used. One that was refused for a limit has used nothing."""
+    refused = relayed.step.error if isinstance(relayed.step, Refused) else None
+    admission = relayed.admission
+    if admission is None:
+        return
+    if isinstance(refused, ClientLimitError):
+        admission.cancel(NOW(), time.monotonic())
+    else:
+        admission.settle(_tokens(relayed, usage), NOW(), time.monotonic())
+
+
+def _tokens(relayed: Relayed, usage: Usage) -> int | None:
+    """All that were used, cached ones too; None: nobody knows."""
+    if relayed.facts.endpoint not in (Endpoint.MESSAGES, Endpoint.COMPLETE):
+        return None
+    known = (
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        usage.output_tokens,
+    )
+    if all(number is None for number in known):
+        return None if any(record.dispatched for record in relayed.attempts) else 0
+    return sum(number or 0 for number in known)

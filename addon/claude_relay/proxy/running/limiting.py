@@ -1,0 +1,268 @@
+"""The limits of clients in a relay that runs: what is known of them is kept up with the database, in a thread of its own.
+
+    limiting = Limiting(config.database, lambda: ledger.whole)
+    limiting.start()
+    await limiting.learn(bounds)              before the first request of a subject: some milliseconds
+    limiting.urge()                         somebody waits for a place that nobody here has
+    await limiting.standing(client, now)      how far each of a client's limits is used
+    limiting.close()                        the last word
+
+Each second, and when somebody is in need of it, one exchange: leases are renewed, rates told and heard. Every LOOK what was spent is read
+as far as somebody has spent something, and other relays run. A database that cannot be used is said once; then nothing new runs under a
+limit of concurrent requests when its lease is over, and other limits hold by what this relay knows. It must not know requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from claude_relay.core.clients.admission import Limiter, Standing
+from claude_relay.core.clients.agents import Trees
+from claude_relay.core.clients.demand import Bound
+from claude_relay.core.clients.directory import Client
+from claude_relay.core.clients.gcra import Change, believed
+from claude_relay.core.clients.money import Rolling, Spending
+from claude_relay.proxy.common.clock import NOW
+from claude_relay.proxy.common.loops import Loop
+from claude_relay.store.db.database import StoreError
+from claude_relay.store.ledger.client_sums import ClientSums, Wanted, concerned
+from claude_relay.store.shared.leases import LEASE, MARGIN, Leases, SharedLimits
+from claude_relay.store.shared.relays import running
+
+logger = logging.getLogger(__name__)
+INTERVAL = 1.0
+"""Seconds between two exchanges."""
+APART, IN_VAIN = 0.02, 0.25
+"""Seconds at least between two, however much somebody waits; and after one that has brought nothing."""
+LOOK, ALONE = 5.0, 60.0
+"""Seconds between two looks at what others have spent; and where no other relay runs, as prices may change."""
+TIDY = 60.0
+PIECE = 200
+"""Keys that are looked at on the event loop at a time."""
+SHARED, SUMS = "places and rates", "sums of what was spent"
+CLOSING = 3.0
+"""Seconds that the last word may take."""
+
+
+class Limiting:
+    """The limits of one relay.
+
+    whole   whether all that was settled is in the ledger
+    shared  where relays agree; None: in the database
+    """
+
+    def __init__(
+        self, database: Path, whole: Callable[[], bool], *, shared: SharedLimits | None = None, lease: float = LEASE
+    ) -> None:
+        """Nothing is touched before `start`."""
+        self.limiter = Limiter()
+        self.trees = Trees()
+        self.shared: SharedLimits = shared or Leases(database, lease=lease)
+        self.database = database
+        self.sums = ClientSums(database)
+        self.lease = lease
+        self.whole = whole
+        self.complaints: dict[str, str] = {}
+        self.urged = asyncio.Event()
+        self.loop = Loop("keeping up the limits of clients", self.turn, lambda: self.pause)
+        self.thread = ThreadPoolExecutor(1, "relay-limits")
+        self.look_at = self.look_alone_at = self.tidy_at = 0.0
+        self.pause = APART
+        self.closed = self.held = False
+
+    def start(self) -> None:
+        """Begin; needs a running loop."""
+        self.loop.start()
+
+    # -- what requests want
+
+    def urge(self) -> None:
+        """An exchange is wanted now."""
+        self.urged.set()
+
+    async def learn(self, bounds: Sequence[Bound]) -> None:
+        """Find out how far these are used, as far as that can be read."""
+        now = time.time()
+        keys = [bound.key for bound in bounds if bound.limit.measure != "usd"]
+        spendings = [self.limiter.spending(bound, now) for bound in bounds if bound.limit.measure == "usd"]
+        try:
+            tats = await self.in_thread(self.shared.rates, keys) if keys else {}
+            ahead, limit = NOW.ahead(), NOW()
+            for key in keys:
+                self.limiter.learned(key, believed(tats.get(key, -ahead) + ahead, limit))
+            await self.read(spendings, now)
+        except StoreError as error:
+            self.complain(SUMS, str(error))
+            for key in keys:  # by what this relay knows itself
+                self.limiter.learned(key, 0.0)
+
+    async def standing(
+        self, client: Client, now: float, session: str | None = None, tree: str | None = None
+    ) -> list[Standing]:
+        """How far each of a client's limits and of its group's is used: of the session and agent only where they are named."""
+        named = {"all"} | ({"session"} if session is not None else set()) | ({"agent"} if tree is not None else set())
+        bounds = [
+            bound
+            for template in self.limiter.demands.templates(client)
+            if template.limit.scope in named
+            for bound in [self.limiter.demands.narrowed(template, session, tree)]
+        ]
+        if missing := self.limiter.missing(bounds):
+            await self.learn(missing)
+        return list(self.limiter.standings(bounds, now))
+
+    # -- keeping up
+
+    async def turn(self) -> None:
+        """Wait for a second or a need; then one exchange, and from time to time what comes with it."""
+        try:
+            async with asyncio.timeout(INTERVAL):
+                await self.urged.wait()
+        except TimeoutError:
+            pass
+        self.urged.clear()
+        if self.limiter.is_unused and not self.held:
+            return  # a relay without clients leaves the database alone
+        await self.exchange()
+        now = time.monotonic()
+        if now >= self.look_at:
+            self.look_at = now + LOOK
+            if now >= self.look_alone_at or await self.has_company():
+                self.look_alone_at = now + ALONE
+                await self.look()
+        if now >= self.tidy_at:
+            self.tidy_at = now + TIDY
+            self.limiter.forget(NOW())
+            await self.attempt(partial(self.shared.prune, NOW.wall(), now))
+
+    async def exchange(self) -> None:
+        """Tell and hear once."""
+        limiter, ticks, ahead = self.limiter, time.monotonic(), NOW.ahead()
+        wants, changes = {}, {}
+        async for key in in_pieces(limiter.slots.held):
+            if (want := limiter.slots.want(key, ticks)) is not None:
+                wants[key] = want
+        self.held = bool(wants)
+        async for key in in_pieces(limiter.rates):
+            if (change := shifted(limiter.rates[key].report(), -ahead)) is not None:
+                changes[key] = change
+        try:
+            news = await self.in_thread(self.shared.exchange, wants, changes, ticks)
+        except StoreError as error:
+            for key, change in changes.items():
+                if (rate := limiter.rates.get(key)) is not None:
+                    rate.unreported(change)
+            self.complain(SHARED, str(error))
+            return
+        self.complain(SHARED, "")
+        async for key in in_pieces(news.rates):
+            tat = news.rates[key]
+            if (rate := limiter.rates.get(key)) is not None:
+                rate.absorb(believed(tat + ahead, NOW()), shifted(changes.get(key), ahead))
+        gained = limiter.slots.leased(news.leased, ticks + self.lease - MARGIN)
+        self.pause = APART if gained else IN_VAIN
+        limiter.serve(time.monotonic())
+
+    def changes(self, ahead: float) -> dict[str, Change]:
+        """What was used here since the last time, in the terms of the system's clock."""
+        found = ((key, rate.report()) for key, rate in self.limiter.rates.items())
+        return {key: change for key, said in found if (change := shifted(said, -ahead)) is not None}
+
+    async def look(self) -> None:
+        """Read what was spent where somebody has spent something: other relays do, too, and prices may have changed."""
+        try:
+            spenders = await self.in_thread(self.sums.changed)
+            held = {key: one.bound for key, one in self.limiter.spendings.items() if one.loaded}
+            keys = dict.fromkeys([*concerned(spenders, held), *(key for key in held if not self.settled(key))])
+            await self.read([one for key in keys if (one := self.limiter.spendings.get(key))], time.time())
+        except StoreError as error:
+            self.complain(SUMS, str(error))
+        else:
+            self.complain(SUMS, "")
+
+    async def has_company(self) -> bool:
+        """Whether other relays run over this database: what only this one spends, it knows."""
+        try:
+            return len(await self.in_thread(running, self.database, time.time())) > 1
+        except StoreError:
+            return True  # the look says why
+
+    def settled(self, key: str) -> bool:
+        """Whether all that was spent under a limit here is known to be in the ledger."""
+        spending = self.limiter.spendings.get(key)
+        return spending is None or not spending.own
+
+    async def read(self, spendings: Iterable[Spending], now: float) -> None:
+        """Take over what the ledger says of these. Raises StoreError."""
+        spendings = list(spendings)
+        if not spendings:
+            return
+        known = self.whole()
+        marks = [spending.mark() if known else None for spending in spendings]
+        wanted = [
+            Wanted(spending.bound, spending.since(now), isinstance(spending.account, Rolling)) for spending in spendings
+        ]
+        sums = await self.in_thread(self.sums.read, wanted)
+        for spending, mark in zip(spendings, marks, strict=True):
+            spending.restore(sums[spending.bound.key], now, mark)
+
+    async def attempt(self, work: Callable[[], object]) -> None:
+        """In the thread; what fails is said."""
+        try:
+            await self.in_thread(work)
+        except StoreError as error:
+            self.complain(SHARED, str(error))
+
+    async def in_thread[*A, R](self, work: Callable[[*A], R], *arguments: *A) -> R:
+        """Wait for the disk, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *arguments)
+
+    def complain(self, about: str, text: str) -> None:
+        """Say what is wrong once, and once that it is over."""
+        before = self.complaints.get(about, "")
+        self.complaints[about] = text
+        if text and not before:
+            logger.warning("limits of clients: %s cannot be kept up with the database: %s", about, text)
+        elif before and not text:
+            logger.warning("limits of clients: %s are kept up with the database again", about)
+
+    def close(self) -> None:
+        """The last word: what was used since the last exchange; all places are free. At the relay's end, maybe without a running loop."""
+        if self.closed:
+            return
+        self.closed = True
+        self.loop.stop()
+        said = self.thread.submit(self.last_word, self.changes(NOW.ahead()))
+        self.thread.shutdown(wait=False)
+        try:
+            said.result(CLOSING)
+        except TimeoutError:
+            logger.warning("the limits of clients: the database does not answer; what was used last is not in it")
+
+    def last_word(self, changes: dict[str, Change]) -> None:
+        """In the thread."""
+        try:
+            if changes:
+                self.shared.exchange({}, changes, time.monotonic())
+            self.shared.leave()
+        except StoreError as error:
+            self.complain(SHARED, str(error))
+
+
+async def in_pieces(keys: Iterable[str]) -> AsyncIterator[str]:
+    """All that there are now, with pauses in which requests go on."""
+    for n, key in enumerate(tuple(keys)):
+        if n and not n % PIECE:
+            await asyncio.sleep(0)
+        yield key
+
+
+def shifted(change: Change | None, by: float) -> Change | None:
+    """The same by another clock."""
+    return None if change is None else Change(change.tat + by, change.moved, change.base + by)

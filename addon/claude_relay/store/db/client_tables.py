@@ -1,0 +1,215 @@
+"""The tables of clients: who they are, by which secrets they are known, who signs in, who is stopped, and who did what.
+
+    client_groups   clients that share limits
+    clients         one row a client; one that is removed keeps its row, for the ledger names it
+    client_keys     SHA-256 of a key → its client; after a rotation the old one is valid for a while
+    client_tokens   SHA-256 of a token of somebody who has signed in; `family`: of one sign-in
+    device_codes    sign-ins under way
+    client_stops    what is to end now
+    client_state    a number that is another one after any change of these: what relays look at
+    audit           who did what, when, from where; rows are added only, whoever tries otherwise
+
+What relays on one database tell each other of limits (`create_leases`):
+
+    client_leases    how many of a limit's concurrent requests a relay may let run, until when, and how many it has and wants
+    client_rates     how far a limit per minute is used: `tat`, seconds since the epoch (core/clients/gcra)
+    client_spending  what was spent, by five minutes: kept by triggers on `requests`, so that it stays when rows are deleted
+
+Times are UTC ISO 8601 text, except where a column is REAL: seconds since the epoch. `policy` is JSON (core/clients/permissions).
+What this module must not know: what rows mean.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+TABLES = (
+    """
+    CREATE TABLE client_groups (
+        name TEXT NOT NULL PRIMARY KEY,
+        note TEXT NOT NULL DEFAULT '',
+        policy TEXT NOT NULL DEFAULT '{}',
+        settings TEXT,
+        enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+        created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        removed_at TEXT
+    )""",
+    """
+    CREATE TABLE clients (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        client_group TEXT REFERENCES client_groups (name) ON UPDATE CASCADE,
+        note TEXT NOT NULL DEFAULT '',
+        tags TEXT NOT NULL DEFAULT '[]',
+        owner TEXT NOT NULL DEFAULT '',
+        priority INTEGER NOT NULL DEFAULT 1 CHECK (priority BETWEEN 1 AND 100),
+        policy TEXT NOT NULL DEFAULT '{}',
+        enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+        expires_at TEXT,
+        expires_after REAL CHECK (expires_after > 0),
+        created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        first_used_at TEXT,
+        last_used_at TEXT,
+        removed_at TEXT
+    )""",
+    """
+    CREATE TABLE client_keys (
+        digest BLOB NOT NULL PRIMARY KEY,
+        client TEXT NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
+        mask TEXT NOT NULL,
+        created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        valid_until TEXT
+    )""",
+    "CREATE INDEX client_keys_by_client ON client_keys (client)",
+    """
+    CREATE TABLE client_tokens (
+        digest BLOB NOT NULL PRIMARY KEY,
+        client TEXT NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
+        kind TEXT NOT NULL CHECK (kind IN ('access', 'refresh')),
+        family TEXT NOT NULL,
+        created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        valid_until TEXT NOT NULL,
+        used_at TEXT
+    )""",
+    "CREATE INDEX client_tokens_by_family ON client_tokens (family)",
+    """
+    CREATE TABLE device_codes (
+        digest BLOB NOT NULL PRIMARY KEY,
+        user_code TEXT NOT NULL UNIQUE,
+        client TEXT REFERENCES clients (id) ON DELETE CASCADE,
+        state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'approved', 'denied', 'used')),
+        created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        valid_until TEXT NOT NULL,
+        interval REAL NOT NULL,
+        polled_at REAL,
+        peer TEXT NOT NULL DEFAULT ''
+    )""",
+    """
+    CREATE TABLE client_stops (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        client TEXT NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
+        session TEXT,
+        at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        until REAL NOT NULL
+    )""",
+    "CREATE TABLE client_state (row INTEGER NOT NULL PRIMARY KEY CHECK (row = 1), generation INTEGER NOT NULL)",
+    "INSERT INTO client_state (row, generation) VALUES (1, random())",
+    """
+    CREATE TABLE audit (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),
+        who TEXT NOT NULL,
+        via TEXT NOT NULL,
+        place TEXT NOT NULL DEFAULT '',
+        act TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        before TEXT,
+        after TEXT
+    )""",
+    "CREATE INDEX audit_by_subject ON audit (kind, subject, id)",
+    "CREATE TRIGGER audit_stays BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    "CREATE TRIGGER audit_is_true BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END",
+    "ALTER TABLE requests ADD COLUMN client_group TEXT",
+    "ALTER TABLE requests ADD COLUMN agent_tree TEXT",
+    "CREATE INDEX requests_by_client ON requests (client, started_at) WHERE client IS NOT NULL",
+    # Counted where requests are written down: the first use begins the life of a key that has one.
+    """
+    CREATE TRIGGER clients_used AFTER INSERT ON requests WHEN new.client IS NOT NULL BEGIN
+        UPDATE clients SET last_used_at = max(coalesce(last_used_at, ''), new.started_at) WHERE name = new.client;
+        UPDATE clients SET first_used_at = new.started_at WHERE name = new.client AND first_used_at IS NULL;
+    END""",
+)
+WATCHED = {
+    "client_groups": ("INSERT", "UPDATE", "DELETE"),
+    "clients": (
+        "INSERT",
+        "UPDATE OF name, client_group, note, tags, owner, priority, policy, enabled, expires_at, expires_after, "
+        "first_used_at, removed_at",
+        "DELETE",
+    ),
+    "client_keys": ("INSERT", "UPDATE", "DELETE"),
+    "client_tokens": ("INSERT", "DELETE"),
+    "client_stops": ("INSERT", "UPDATE", "DELETE"),
+}
+"""Table → the changes of it that relays have to know."""
+
+
+def create_clients(db: Database | sqlite3.Connection) -> None:
+    """All of them."""
+    for statement in TABLES:
+        db.execute(statement)
+    for table, events in WATCHED.items():
+        for event in events:
+            db.execute(
+                f"CREATE TRIGGER {table}_{event.partition(' ')[0].lower()} AFTER {event} ON {table} "
+                "BEGIN UPDATE client_state SET generation = random(); END"
+            )
+
+
+LEASES = (
+    # `until` is of the machine's monotonic clock, which goes on when the calendar's is set, and begins anew when the machine does.
+    """
+    CREATE TABLE client_leases (
+        key TEXT NOT NULL,
+        relay TEXT NOT NULL,
+        leased INTEGER NOT NULL,
+        busy INTEGER NOT NULL,
+        waiting INTEGER NOT NULL,
+        until REAL NOT NULL,
+        PRIMARY KEY (key, relay)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX client_leases_by_relay ON client_leases (relay)",
+    """
+    CREATE TABLE client_rates (
+        key TEXT NOT NULL PRIMARY KEY,
+        tat REAL NOT NULL,
+        changed INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX client_rates_by_change ON client_rates (changed)",
+    """
+    CREATE TABLE client_spending (
+        client TEXT NOT NULL,
+        slot INTEGER NOT NULL,
+        session TEXT NOT NULL,
+        agent_tree TEXT NOT NULL,
+        model TEXT NOT NULL,
+        client_group TEXT NOT NULL,
+        usd REAL NOT NULL,
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (client, slot, session, agent_tree, model, client_group)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX client_spending_by_group ON client_spending (client_group, slot) WHERE client_group != ''",
+    "CREATE INDEX client_spending_by_change ON client_spending (changed)",
+)
+SLOT = 300
+"""Seconds of a row of `client_spending`."""
+SPEND = """
+    INSERT INTO client_spending (client, slot, session, agent_tree, model, client_group, usd, changed)
+    VALUES (
+        new.client, CAST(strftime('%s', new.started_at) AS INTEGER) / {slot}, coalesce(new.session, ''),
+        coalesce(new.agent_tree, ''), coalesce(new.requested_model, ''), coalesce(new.client_group, ''), {usd},
+        (SELECT coalesce(max(changed), 0) + 1 FROM client_spending)
+    )
+    ON CONFLICT DO UPDATE SET usd = usd + excluded.usd, changed = excluded.changed;"""
+PAID = "new.client IS NOT NULL AND new.origin != 'fault'"
+"""What failed on purpose is nobody's money."""
+
+
+def create_leases(db: Database | sqlite3.Connection) -> None:
+    """What relays tell each other of limits."""
+    for statement in LEASES:
+        db.execute(statement)
+    added, repriced = "new.cost_usd", "coalesce(new.cost_usd, 0) - coalesce(old.cost_usd, 0)"
+    db.execute(
+        f"CREATE TRIGGER client_spent AFTER INSERT ON requests WHEN {PAID} AND new.cost_usd > 0 "
+        f"BEGIN {SPEND.format(slot=SLOT, usd=added)} END"
+    )
+    db.execute(
+        f"CREATE TRIGGER client_repriced AFTER UPDATE OF cost_usd ON requests "
+        f"WHEN {PAID} AND new.cost_usd IS NOT old.cost_usd BEGIN {SPEND.format(slot=SLOT, usd=repriced)} END"
+    )

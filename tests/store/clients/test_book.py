@@ -1,0 +1,151 @@
+"""Clients and groups in a real database, and the audit log of what is done to them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.clients.limits import parse
+from claude_relay.core.clients.permissions import Policy
+from claude_relay.core.times import iso
+from claude_relay.store import audit
+from claude_relay.store.audit import Actor
+from claude_relay.store.clients.book import ClientBook, ClientError
+from claude_relay.store.db.database import connect
+
+ME = Actor("me", "cli", "here")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[ClientBook]:
+    book = ClientBook(tmp_path / "relay.db")
+    yield book
+    book.close()
+
+
+def served(book: ClientBook, key: str) -> bool:
+    directory = book.directory()
+    grant = directory.find(key)
+    return grant is not None and directory.refusal(grant, time.time()) is None
+
+
+def test_without_a_file_there_is_nobody(book: ClientBook) -> None:
+    assert book.clients() == book.groups() == ()
+    assert book.changed() == 0
+    assert book.directory().find("rk-" + "0" * 48) is None
+
+
+def test_a_key_is_found_and_not_stored(book: ClientBook) -> None:
+    book.add_group(ME, "team", {"policy": Policy(limits=(parse("$5/day"),))})
+    made = book.add(ME, "alice", {"group": "team", "policy": Policy(models=("claude-*",)), "tags": ("a", "ü")})
+    grant = book.directory().find(made.key)
+    assert grant is not None
+    assert (grant.client.name, grant.client.tags) == ("alice", ("a", "ü"))
+    assert [policy.limits for policy in grant.client.policies] == [(), (parse("$5/day"),)]
+    files = b"".join(file.read_bytes() for file in book.path.parent.iterdir())
+    assert made.key.encode() not in files
+
+
+def test_every_change_is_seen(book: ClientBook) -> None:
+    key = book.add(ME, "alice", {}).key
+    seen = {book.changed()}
+    for act in (
+        lambda: book.edit(ME, "alice", {"enabled": False}),
+        lambda: book.edit(ME, "alice", {"enabled": True}),
+        lambda: book.rotate(ME, "alice", 60.0),
+        lambda: book.stop(ME, "alice"),
+        lambda: book.remove(ME, "alice"),
+        lambda: book.restore(ME, "alice"),
+        lambda: book.add_group(ME, "team", {}),
+    ):
+        act()
+        assert book.changed() not in seen
+        seen.add(book.changed())
+    assert served(book, key)
+    book.edit(ME, "alice", {"enabled": True})
+    assert book.changed() in seen
+
+
+def test_rotation_lets_the_old_key_live_for_a_while(book: ClientBook) -> None:
+    old = book.add(ME, "alice", {}).key
+    new = book.rotate(ME, "alice", 60.0).key
+    assert served(book, old)
+    assert served(book, new)
+    newest = book.rotate(ME, "alice", 0.0).key
+    assert not served(book, old)
+    assert not served(book, new)
+    assert served(book, newest)
+
+
+def test_who_is_removed_is_refused_and_can_come_back(book: ClientBook) -> None:
+    key = book.add(ME, "alice", {}).key
+    book.remove(ME, "alice")
+    assert not served(book, key)
+    with pytest.raises(ClientError, match="restore"):
+        book.add(ME, "alice", {})
+    with pytest.raises(ClientError, match="removed; restore"):
+        book.edit(ME, "alice", {"note": "x"})
+    book.restore(ME, "alice")
+    assert served(book, key)
+
+
+def test_a_group_with_clients_stays(book: ClientBook) -> None:
+    book.add_group(ME, "team", {})
+    key = book.add(ME, "alice", {"group": "team"}).key
+    with pytest.raises(ClientError, match="alice"):
+        book.remove_group(ME, "team")
+    with closing(sqlite3.connect(book.path)) as connection, connection:
+        connection.execute("UPDATE client_groups SET removed_at = 'now'")  # whoever does it nevertheless
+    assert not served(book, key)
+
+
+def test_a_policy_that_cannot_be_read_serves_nobody(book: ClientBook) -> None:
+    key, other = book.add(ME, "alice", {}).key, book.add(ME, "bob", {}).key
+    with closing(sqlite3.connect(book.path)) as connection, connection:
+        connection.execute("UPDATE clients SET policy = '{' WHERE name = 'alice'")
+    assert not served(book, key)
+    assert served(book, other)
+
+
+def test_a_life_begins_with_the_first_request(book: ClientBook) -> None:
+    key = book.add(ME, "alice", {"expires_after": 3600.0}).key
+    assert served(book, key)
+    with closing(connect(book.path, patience=1.0)) as connection:
+        for hours in (2.0, 0.0):
+            connection.execute(
+                "INSERT INTO requests (id, started_at, client, method, path, stream, attempts, finished) "
+                "VALUES (?, ?, 'alice', 'POST', '/v1/messages', 0, 1, 'complete')",
+                [str(hours), iso(time.time() - 3600 * hours)],
+            )
+    assert not served(book, key)
+    assert (stored := book.client("alice")).first_used_at is not None
+    assert stored.last_used_at is not None
+    assert stored.first_used_at < stored.last_used_at
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "ä", "a" * 65, "a/b", "a\n"])
+def test_names_that_are_none(book: ClientBook, name: str) -> None:
+    with pytest.raises(ClientError, match="name"):
+        book.add(ME, name, {})
+
+
+def test_what_is_done_is_written_down_for_good(book: ClientBook) -> None:
+    key = book.add(ME, "alice", {"note": "n"}).key
+    book.edit(ME, "alice", {"note": "m", "enabled": False}, "disable")
+    entries = audit.read(book.path)
+    assert [(entry.act, entry.kind, entry.subject, entry.who) for entry in entries] == [
+        ("disable", "client", "alice", "me"),
+        ("add", "client", "alice", "me"),
+    ]
+    assert entries[0].before == {"note": "n", "enabled": True}
+    assert entries[0].after == {"note": "m", "enabled": False}
+    assert key not in repr(entries)
+    with closing(sqlite3.connect(book.path)) as connection:
+        for sql in ("DELETE FROM audit", "UPDATE audit SET who = 'nobody'"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                connection.execute(sql)

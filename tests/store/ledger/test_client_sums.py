@@ -1,0 +1,113 @@
+"""What clients have spent, kept by the database itself: the same as the rows say, and after they are gone."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.clients.demand import Demands
+from claude_relay.core.clients.directory import Client, Group
+from claude_relay.core.clients.limits import parse
+from claude_relay.core.clients.permissions import Policy
+from claude_relay.core.exchange import Origin
+from claude_relay.store.db.client_tables import SLOT
+from claude_relay.store.db.database import connect
+from claude_relay.store.ledger.client_sums import ClientSums, Wanted, concerned
+from claude_relay.store.ledger.ledger import Ledger
+from store.rows import STARTED, request
+
+OPUS, HAIKU = "claude-opus-4-5", "claude-haiku-4-5"
+LIMITS = ("$9/day", "$9/total model *opus*", "$9/5h per session", "$9/month per agent")
+ALICE = Client("1", "alice", Policy(limits=tuple(map(parse, LIMITS))), Group("team", Policy(limits=(parse("$9/day"),))))
+BY_TIME = "$9/5h per session"
+
+
+def fill(path: Path) -> None:
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    for usd, fields in (
+        (1.0, {"client": "alice", "client_group": "team", "session": "s", "requested_model": OPUS}),
+        (2.0, {"client": "alice", "client_group": "team", "session": "s", "agent_tree": "a", "requested_model": HAIKU}),
+        (4.0, {"client": "alice", "client_group": "old", "session": "t", "requested_model": OPUS}),
+        (8.0, {"client": "bob", "client_group": "team", "session": "s", "requested_model": OPUS}),
+        (16.0, {"client": None, "session": "s"}),
+        (32.0, {"client": "alice", "client_group": "team", "session": "s", "origin": Origin.FAULT.value}),
+        (None, {"client": "alice", "client_group": "team", "session": "s"}),
+        (64.0, {"client": "alice", "client_group": "team", "session": "s", "started_at": STARTED - SLOT}),
+    ):
+        ledger.put(request(cost_usd=usd, **fields), [])
+    ledger.close()
+
+
+def wanted(session: str = "s", tree: str | None = None) -> dict[str, Wanted]:
+    found = {}
+    for bound in Demands().of(ALICE, OPUS, session, tree):
+        by_slot = str(bound.limit) == BY_TIME
+        found[f"{bound.kind} {bound.limit}"] = Wanted(bound, int(STARTED // SLOT), by_slot)
+    return found
+
+
+def read(sums: ClientSums, session: str = "s", tree: str | None = None) -> dict[str, float]:
+    asked = wanted(session, tree)
+    found = sums.read(asked.values())
+    return {name: sum(usd for _, usd in found[one.bound.key]) for name, one in asked.items()}
+
+
+def test_nobody_has_spent_without_a_file_or_tables(tmp_path: Path) -> None:
+    sums = ClientSums(tmp_path / "relay.db")
+    assert set(read(sums).values()) == {0}
+    assert sums.changed() == set()
+    with closing(connect(tmp_path / "relay.db", patience=1)):
+        assert set(read(sums).values()) == {0}
+
+
+def test_sums_of_each_limit(tmp_path: Path) -> None:
+    fill(tmp_path / "relay.db")
+    sums = ClientSums(tmp_path / "relay.db")
+    assert read(sums) == {
+        "client $9/day": 7,
+        "client $9/total model *opus*": 5,
+        "client $9/5h per session": 3,
+        "client $9/month per agent": 1,
+        "group $9/day": 11,
+    }
+    assert read(sums, tree="a")["client $9/month per agent"] == 2
+    assert read(sums, session="t")["client $9/5h per session"] == 4
+    early = [Wanted(one.bound, 0, True) for one in wanted().values()]
+    by_slot = sums.read(early)[early[2].bound.key]
+    assert sorted(by_slot) == [
+        (int(STARTED // SLOT) - 1, 64.0),
+        (int(STARTED // SLOT), 1.0),
+        (int(STARTED // SLOT), 2.0),
+    ]
+
+
+def test_prices_that_change_and_rows_that_go(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    fill(path)
+    sums = ClientSums(path)
+    assert sums.changed() is None
+    assert sums.changed() == set()
+    with closing(connect(path, patience=1)) as connection:
+        connection.execute("UPDATE requests SET cost_usd = 0.5 WHERE cost_usd = 2.0")
+        changed = sums.changed()
+        assert changed is not None
+        bounds = {
+            one.bound.key: one.bound
+            for one in (wanted() | {"a": wanted(tree="a")["client $9/month per agent"]}).values()
+        }
+        assert [str(bounds[key].limit) for key in concerned(changed, bounds)] == [
+            "$9/day",
+            "$9/total model *opus*",
+            "$9/5h per session",
+            "$9/day",
+            "$9/month per agent",
+        ]
+        assert concerned(None, bounds) == list(bounds)
+        assert read(sums)["client $9/day"] == 5.5
+        connection.execute("UPDATE requests SET cost_usd = NULL WHERE cost_usd = 0.5")
+        assert read(sums)["client $9/day"] == 5
+        connection.execute("DELETE FROM requests")
+    assert read(sums)["client $9/day"] == 5
