@@ -44,6 +44,7 @@ FLOORS = (
     "store.vault",
     "store.shared",
     "store.clients",
+    "store.panel",
     # mitmproxy
     "proxy.common",
     "proxy.messages",
@@ -61,6 +62,12 @@ FLOORS = (
     "proxy.pages",
     "proxy.flow",
     "proxy",
+    # the panel
+    "panel.common",
+    "panel.security",
+    "panel.api",
+    "panel.pages",
+    "panel",
     # commands
     "cli.console",
     "cli.fake",
@@ -73,7 +80,7 @@ FLOORS = (
     "cli.script",
     "cli",
 )
-APART = {"upstream": ("store",), "store": ("upstream",), "cli": ("proxy",)}
+APART = {"upstream": ("store",), "store": ("upstream",), "cli": ("proxy", "panel"), "panel": ("proxy",)}
 """Floors side by side: the first must not import the second, which stands before it."""
 
 

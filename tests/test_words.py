@@ -185,5 +185,8 @@ SAME_NAME = {
 
 
 def test_a_module_is_called_like_another_for_a_reason() -> None:
-    count = Counter(file.stem for file in FILES if file.stem != "__init__")
+    # The panel's rooms call a module by its area: what /api has of it, and its page.
+    count = Counter(
+        file.stem for file in FILES if file.stem != "__init__" and "claude_relay/panel/" not in file.as_posix()
+    )
     assert {name for name, number in count.items() if number > 1} == set(SAME_NAME)

@@ -35,11 +35,12 @@ Through which proxy a request leaves: core/config/outbound, mitm/outbound.
 
 Floors, each importing only those to its left; docs/architecture.md has the rooms, tests/test_architecture.py draws the graph:
 
-    core ◄─ {store, upstream} ◄─ {proxy, cli}
+    core ◄─ {store, upstream} ◄─ {proxy, panel, cli}
 
     core      pure: values in, values out; no mitmproxy, no files, no clock or randomness of its own
     store     the SQLite file
     upstream  requests of the relay's own to a provider, for its list of models; through an outbound proxy too
     proxy     the only importer of mitmproxy; proxy/script is what addon/relay.py loads
+    panel     admin API and web panel, a process of its own
     cli       the commands behind scripts/; starts mitmproxy as a program. Benchmark, fuzzer and simulation are in scripts/lib
 """

@@ -15,9 +15,10 @@ lock() {
 }
 
 base=requirements.lock all=requirements-dev.lock
-lock $base "What the relay needs, for Python 3.12 to 3.14 on Linux, macOS and Windows." "$@"
+lock $base "What the relay and its panel need, for Python 3.12 to 3.14 on Linux, macOS and Windows." --extra panel "$@"
 lock $all "What the tests need: what $base names, all extras, and the group dev." --group dev --all-extras -c $base "$@"
 for extra in $(sed -n '/^\[project.optional-dep/,/^$/s/^\([a-z]*\) *= *\[.*/\1/p' pyproject.toml); do
+    [ "$extra" != panel ] || continue  # it is in the first
     # shellcheck disable=SC2046  # one option a package
     lock "requirements-with-$extra.lock" "What the extra $extra needs on top of $base." --extra "$extra" -c $all \
         $(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' $base)

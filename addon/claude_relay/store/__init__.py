@@ -5,9 +5,11 @@
     vault      keys, sealed: what may be told of them, and the one way by which they come out
     shared     what several relays on one database tell each other
     clients    who has a key of the relay's own
+    panel      who may use the panel
     audit      who did what
     authority  the certificate authority that clients trust, in mitmproxy's folder
     tls_pair   the certificate that the listeners show
+    config_file  relay.yaml, found and read
 
 It knows `core` and nothing above: no mitmproxy, no terminal.
 """

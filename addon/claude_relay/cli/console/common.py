@@ -11,8 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import pairwise
 from pathlib import Path
@@ -20,29 +18,16 @@ from typing import NoReturn
 
 import click
 
-from claude_relay.core.config import Config, ConfigError, ConfigProblem, default, lacks_variables, parse
-from claude_relay.core.config.locate import base, locate, usual_file
+from claude_relay.core.config import Config, ConfigError, lacks_variables
+from claude_relay.core.config.locate import locate, usual_file
 from claude_relay.core.installation import ADDON, command, installing, is_checkout
+from claude_relay.store import config_file
 from claude_relay.store.authority import usual_folder
+from claude_relay.store.config_file import Source as Source
 
 from .terminal import Failure, echo
 
 CONFIG_HELP = f"The configuration. Default: RELAY_CONFIG, else {'the one beside addon/' if is_checkout() else usual_file(os.environ)}."
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A configuration and where it came from; `path` None: the defaults.
-
-    lacks    why only the sections that concern clients could be read
-    listens  whether `listen` was among them
-    """
-
-    config: Config
-    path: Path | None
-    text: bytes
-    lacks: ConfigError | None = None
-    listens: bool = True
 
 
 def find_config(path: str | None) -> Path | None:
@@ -52,47 +37,17 @@ def find_config(path: str | None) -> Path | None:
 
 def shown_path(path: Path) -> str:
     """A path as a person here would write it."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return config_file.shown_path(path, Path.cwd())
 
 
 def read_config(path: str | None) -> Source:
     """Find, read and check the configuration. Raises ConfigError."""
-    found = find_config(path)
-    if found is None:
-        return Source(default(os.environ, folder=base(None, os.environ)), None, b"")
-    try:
-        text = found.read_bytes()
-    except OSError as error:
-        remedy = "name another file, or unset RELAY_CONFIG"
-        raise ConfigError([ConfigProblem(shown_path(found), None, "", f"{error.strerror}; {remedy}")]) from None
-    return Source(parse(text, environ=os.environ, where=shown_path(found), folder=found.parent), found, text)
-
-
-PARTS = (("listen", "database", "intercept"), ("listen", "database"), ("database", "intercept"), ("database",))
-"""Sections that concern clients; the first of these that need no variable which is unset."""
+    return config_file.read_config(path, os.environ, Path.cwd())
 
 
 def read_for_clients(path: str | None) -> Source:
-    """As `read_config`, but where variables are unset that only the relay's own terminal has, without the sections that need them.
-
-    Raises ConfigError when even `database` needs one, or something else is wrong.
-    """
-    try:
-        return read_config(path)
-    except ConfigError as error:
-        found = find_config(path)
-        if found is None or not lacks_variables(error):
-            raise
-        return _part_of(found, error)
-
-
-def _part_of(found: Path, why: ConfigError) -> Source:
-    text = found.read_bytes()
-    for sections in PARTS:
-        with suppress(ConfigError):
-            config = parse(text, environ=os.environ, where=shown_path(found), folder=found.parent, only=sections)
-            return Source(config, found, text, why, "listen" in sections)
-    raise why
+    """As `config_file.read_for_clients`, from here."""
+    return config_file.read_for_clients(path, os.environ, Path.cwd())
 
 
 def load_source(path: str | None, read: Callable[[str | None], Source] = read_config) -> Source:

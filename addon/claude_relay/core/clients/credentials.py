@@ -19,7 +19,7 @@ from enum import StrEnum
 BYTES = 24
 """Random bytes of a secret: 192 bits."""
 PREFIX = "rk-"
-SECRET = re.compile(r"rk-(?:[ar]t-)?[0-9a-f]{48}", re.ASCII)
+SECRET = re.compile(r"rk-(?:[ar]t-|api-)?[0-9a-f]{48}", re.ASCII)
 """A key or token of the relay's own, wherever it stands."""
 
 
@@ -32,9 +32,11 @@ class Kind(StrEnum):
     """A token of somebody who has signed in; it lives for an hour."""
     REFRESH = "refresh"
     """The token that gets the next one."""
+    API = "api"
+    """A program's token for the admin API."""
 
 
-PREFIXES = {Kind.KEY: PREFIX, Kind.ACCESS: f"{PREFIX}at-", Kind.REFRESH: f"{PREFIX}rt-"}
+PREFIXES = {Kind.KEY: PREFIX, Kind.ACCESS: f"{PREFIX}at-", Kind.REFRESH: f"{PREFIX}rt-", Kind.API: f"{PREFIX}api-"}
 
 
 def new_key(random: Callable[[int], bytes], kind: Kind = Kind.KEY) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from . import rollups
 from .client_tables import create_clients, create_leases
 from .database import NewerDatabase, file_of, transaction
+from .panel_tables import create_panel
 from .shared_tables import (
     create_batches,
     create_key_aliases,
@@ -296,6 +297,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_clients,
     add_key_groups,
     create_leases,
+    create_panel,
 )
 
 

@@ -1,0 +1,44 @@
+"""/api: a module an area. docs/panel.md has its paths.
+
+    routers()       all of them, for `app`
+
+    areas           how the router of an area begins
+    sign_in         login, logout, oneself
+    profile         the second factor, tokens
+    admins          who may use the panel
+    documentation   what the API says of itself
+    dashboard       figures at a glance
+    events          what happens, as it happens
+    requests        what was asked; one with its attempts; again
+    sessions        conversations, with their agents
+    usage           sums by any dimensions; cache misses
+    keys            keys of providers, one by one
+    key_batches     many at once: import, switching, checks, maintenance
+    providers       providers of relay.yaml, presets, tests
+    routes          routes, the default, models, which way a request would go
+    budgets         budgets, prices
+    settings        relay.yaml as a whole
+    clients         client keys
+    groups          groups of clients
+    notices         what somebody should look at
+    audit           who did what
+    health          is all well?
+    playground      a conversation through the pool; duels
+    search          what the command palette finds
+
+A module holds the pydantic models of its area and its routes; what it does stands in core, store and upstream, so that commands do it by
+the same code. Every handler takes a visitor (`security.visitors`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from fastapi import APIRouter
+
+
+def routers() -> list[APIRouter]:
+    """`router` of every module here, in the order of names."""
+    found = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
+    return [module.router for module in found if hasattr(module, "router")]

@@ -1,0 +1,11 @@
+"""What the rooms of the panel share.
+
+    parts       what handlers work with: configuration, vault, clients, ledger, relays
+    problems    errors, in one shape
+    versions    ETags; a POST that is sent twice
+    paging      lists in pages
+    models      of pydantic
+    texts       languages; numbers, money and times as people write them
+
+It must not know routes, nor who asks.
+"""

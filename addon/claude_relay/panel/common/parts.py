@@ -1,0 +1,119 @@
+"""What every handler works with.
+
+    parts = parts_of(request)
+    parts.source().config           relay.yaml as it is on the disk now; raises ConfigError
+    parts.vault(visitor.actor)      keys
+    parts.clients                   clients and groups
+    with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
+    parts.relays()                  those that run, each with what it last said of itself
+
+The database is that of the configuration when the panel began. All of it waits for the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from claude_relay.core.config import Config, ConfigError
+from claude_relay.store.audit import Actor
+from claude_relay.store.clients.book import ClientBook
+from claude_relay.store.config_file import Source, read_for_clients
+from claude_relay.store.db.database import read_only
+from claude_relay.store.panel.admins import Admins
+from claude_relay.store.panel.sessions import Sessions
+from claude_relay.store.panel.tokens import Tokens
+from claude_relay.store.shared.relays import RelayRow, running
+from claude_relay.store.vault.vault import Vault
+
+type Stamp = tuple[int, int] | None
+
+
+@dataclass
+class Parts:
+    """Of one panel.
+
+    named   the configuration that was named at the start; None: where it usually is
+    config  as it was then: listeners and database change at a restart
+    clock   seconds since the epoch
+    """
+
+    named: str | None
+    config: Config
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    clock: Callable[[], float] = time.time
+    _known: tuple[Stamp, Source] | None = None
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Open nothing."""
+        self.admins = Admins(self.database)
+        self.sessions = Sessions(self.database)
+        self.tokens = Tokens(self.database)
+        self.clients = ClientBook(self.database)
+
+    @property
+    def database(self) -> Path:
+        """The file."""
+        return self.config.database
+
+    def source(self) -> Source:
+        """The configuration now; where variables are unset that only the relay has, without the sections that need them.
+
+        Raises ConfigError with every problem.
+        """
+        with self._guard:
+            if self._known is not None and self._known[0] == _stamp(self._known[1].path):
+                return self._known[1]
+            found = read_for_clients(self.named, self.environ, Path.cwd())
+            self._known = _stamp(found.path), found
+            return found
+
+    def in_force(self) -> Config:
+        """The configuration now, or, while the file is broken, as it was last."""
+        try:
+            return self.source().config
+        except ConfigError:
+            return self._known[1].config if self._known is not None else self.config
+
+    def vault(self, actor: Actor | None) -> Vault:
+        """The keys; what is done to them is done by `actor`."""
+        return Vault(self.database, environ=self.environ, actor=actor)
+
+    @contextmanager
+    def ledger(self) -> Iterator[sqlite3.Connection]:
+        """A connection that reads. Raises StoreError."""
+        with closing(read_only(self.database)) as connection:
+            yield connection
+
+    def relays(self) -> tuple[RelayRow, ...]:
+        """Those that run over this database."""
+        return running(self.database, self.clock())
+
+
+def parts_of(request: HTTPConnection) -> Parts:
+    """Those of the application that serves a request."""
+    found: Parts = request.app.state.parts
+    return found
+
+
+Own = Annotated[Parts, Depends(parts_of)]
+"""A parameter of a handler: the parts."""
+
+
+def _stamp(path: Path | None) -> Stamp:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size)

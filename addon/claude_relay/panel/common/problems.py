@@ -1,0 +1,150 @@
+"""Errors, in one shape: RFC 9457 problem details, for pages a page. `type` is `urn:claude-relay:problem:CODE`.
+
+raise Problem(404, "not_found", "There is no client 'bob'.")
+raise Problem(422, "invalid", "Two fields are wrong.", errors=[FieldError(field="limits.0", detail="…")])
+APIRouter(responses=documented(404, 409))
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from claude_relay.core.config import ConfigError
+from claude_relay.store.clients.book import ClientError
+from claude_relay.store.db.database import MissingDatabase, StoreError
+from claude_relay.store.panel.admins import AdminError
+
+logger = logging.getLogger(__name__)
+MEDIA = "application/problem+json"
+URN = "urn:claude-relay:problem:"
+TITLES = {
+    400: "The request cannot be understood",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not found",
+    405: "This cannot be done here",
+    409: "It cannot be done as things are",
+    412: "Somebody else has changed it meanwhile",
+    413: "Too large",
+    422: "Something that was sent is wrong",
+    428: "Say which version you have seen",
+    429: "Too many tries",
+    500: "The panel has a fault",
+    502: "The other side did not answer",
+    503: "Not possible now",
+}
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field. `field`: its path, dotted; empty: of the whole."""
+
+    field: str
+    detail: str
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457."""
+
+    type: str = Field(examples=[f"{URN}not_found"])
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] | None = None
+
+
+class Problem(Exception):
+    """What a handler raises. `detail`: one or two sentences, with what to do. `headers`: of the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.errors, self.headers = list(errors), headers or {}
+
+    def answer(self) -> Response:
+        """As JSON."""
+        title = TITLES.get(self.status) or HTTPStatus(self.status).phrase
+        content = {"type": URN + self.code, "title": title, "status": self.status, "detail": self.detail}
+        if self.errors:
+            content["errors"] = [error.model_dump() for error in self.errors]
+        return JSONResponse(content, self.status, self.headers, MEDIA)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of errors: these, and those that every route may answer."""
+    schema = {"$ref": "#/components/schemas/ProblemDetails"}
+    every = sorted({400, 401, 403, 413, 422, 503, *statuses})
+    return {status: {"description": TITLES[status], "content": {MEDIA: {"schema": schema}}} for status in every}
+
+
+def problem_of(error: Exception) -> Problem:
+    """What any error means for who asked."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            found = [FieldError(field=_place(one["loc"]), detail=_sentence(str(one["msg"]))) for one in error.errors()]
+            where = ", ".join(one.field for one in found if one.field)
+            return Problem(
+                422, "invalid", f"What was sent cannot be used{f': {where}' if where else ''}.", errors=found
+            )
+        case HTTPException():
+            detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
+            missing = error.status_code == 404
+            text = detail or ("There is nothing at this address." if missing else HTTPStatus(error.status_code).phrase)
+            return Problem(
+                error.status_code, "not_found" if missing else "http", text, headers=dict(error.headers or {})
+            )
+        case ConfigError():
+            found = [FieldError(field=one.path, detail=f"{one}") for one in error.problems]
+            return Problem(422, "configuration", "relay.yaml cannot be used as it is.", errors=found)
+        case ClientError() | AdminError():
+            missing = str(error).startswith("there is no ")
+            return Problem(404 if missing else 409, "not_found" if missing else "conflict", _sentence(str(error)))
+        case MissingDatabase():
+            return Problem(503, "no_database", f"There is no database yet: no relay has run here. ({error})")
+        case StoreError():
+            return Problem(503, "database", _sentence(str(error)))
+    logger.error("the panel failed", exc_info=error)
+    return Problem(500, "fault", "The panel has a fault; its log says more.")
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the API have this shape. (`pages.errors` has that of pages.)"""
+
+    async def answered(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        shown: Response | None = None
+        if not request.url.path.startswith("/api") and (page := getattr(app.state, "error_page", None)) is not None:
+            shown = await page(request, problem)
+        return shown if shown is not None else problem.answer()
+
+    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError, Exception):
+        app.add_exception_handler(kind, answered)
+
+
+def _place(loc: Sequence[object]) -> str:
+    """`("body", "policy", 0)` -> `policy.0`."""
+    return ".".join(str(part) for part in loc[1:])
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."

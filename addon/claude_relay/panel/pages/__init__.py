@@ -1,0 +1,42 @@
+"""Pages, drawn on the server: a module an area, each with `router`. `shell` has what all of them share.
+
+A page reads; what it changes goes from its forms and buttons to /api (static/forms.js). Modules take what they show from the same functions
+as the API.
+
+    icons       pictures of 16 by 16
+    charts      SVG
+    sign_in     login, the one-time link, preferences
+    profile     one's account, tokens, admins
+    overview    the first page; the first three steps
+    requests    requests, one of them
+    sessions    sessions, one of them
+    usage       sums and charts, cache misses
+    keys        keys, their import
+    providers   providers, routes, the tester
+    clients     clients and groups, one of them
+    own_usage   /me: the holder of a client key sees what is used; /device: signing in
+    accounts    accounts of OAuth
+    budgets     budgets
+    notices     notices, the audit log
+    settings    relay.yaml
+    playground  a conversation
+    docs        Swagger UI
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from fastapi import FastAPI
+
+from . import shell
+
+
+def install(app: FastAPI) -> None:
+    """All of them, their errors, and the files that they load."""
+    for module in iter_modules(__path__):
+        found = import_module(f"{__name__}.{module.name}")
+        if hasattr(found, "router"):
+            app.include_router(found.router, include_in_schema=False)
+    shell.install(app)

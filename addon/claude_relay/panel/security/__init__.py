@@ -1,0 +1,9 @@
+"""Who asks, and what they may do.
+
+    passwords   argon2id
+    visitors    the admin behind a cookie or a token; what a route needs: Reader, Operator, Administrator, Confirmed
+    delays      failed sign-ins: each costs more time, and nobody is locked out
+    doors       by which names the panel may be called, which pages may send something; headers of every answer
+
+It must not know what routes do.
+"""

@@ -1,0 +1,161 @@
+"""The admin behind a request, and what a route needs of them.
+
+    @router.get("/keys")
+    def keys(visitor: Reader, parts: Own) -> …                  anybody who is signed in
+    @router.post("/keys/{id}/disable")
+    def disable(id: str, visitor: Operator, parts: Own) -> …
+    @router.post("/providers/{name}/keys")
+    def add(visitor: Confirmed, …)                              an admin who gave the password a moment ago (a token needs none)
+
+A browser brings a cookie, and with every change `X-CSRF-Token`; a program brings `Authorization: Bearer rk-api-…`. A test walks all routes:
+each takes one of these, or stands in OPEN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
+
+from claude_relay.core.visitors import FORWARDING, client_address, networks
+from claude_relay.panel.common.parts import Parts, parts_of
+from claude_relay.panel.common.problems import Problem
+from claude_relay.store.audit import Actor
+from claude_relay.store.panel.admins import Admin, Role
+from claude_relay.store.panel.sessions import Session
+from claude_relay.store.panel.tokens import Scope, Token
+
+COOKIE, SECURE_COOKIE = "relay-panel", "__Host-relay-panel"
+CSRF: Final = "x-csrf-token"
+READING: Final = ("GET", "HEAD", "OPTIONS")
+FRESH: Final = 600.0
+"""Seconds for which a password that was given counts as given a moment ago."""
+OPEN: Final = frozenset(
+    {"/healthz", "/login", "/welcome", "/me", "/device", "/preferences", "/api/login", "/api/welcome", "/static"}
+)
+"""Paths without a sign-in."""
+
+
+class Level(IntEnum):
+    """How much somebody may do."""
+
+    READ = 1
+    OPERATE = 2
+    ADMIN = 3
+
+
+OF_ROLE: Final = {Role.VIEWER: Level.READ, Role.OPERATOR: Level.OPERATE, Role.ADMIN: Level.ADMIN}
+OF_SCOPE: Final = {Scope.READ: Level.READ, Scope.OPERATE: Level.OPERATE, Scope.ADMIN: Level.ADMIN}
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks. `place`: the address; `csrf`: what changes must bring; empty for a token."""
+
+    admin: Admin
+    level: Level
+    place: str
+    session: Session | None = None
+    token: Token | None = None
+    csrf: str = ""
+
+    @property
+    def actor(self) -> Actor:
+        """For the audit log."""
+        if self.token is not None:
+            return Actor(self.admin.name, "api", f"{self.place} by the token {self.token.name}")
+        return Actor(self.admin.name, "panel", self.place)
+
+    def may(self, level: Level) -> bool:
+        """Whether so much is allowed."""
+        return self.level >= level
+
+    @property
+    def is_operator(self) -> bool:
+        """For templates."""
+        return self.may(Level.OPERATE)
+
+    @property
+    def is_admin(self) -> bool:
+        """For templates."""
+        return self.may(Level.ADMIN)
+
+
+def visitor_of(request: HTTPConnection, parts: Parts) -> Visitor | None:
+    """Who asks; None: nobody who is signed in. Reads the database."""
+    place, now = place_of(request, parts), parts.clock()
+    said = request.headers.get("authorization", "")
+    if said:
+        kind, _, secret = said.partition(" ")
+        token = parts.tokens.find(secret.strip(), now) if kind.lower() == "bearer" else None
+        if token is None:
+            return None
+        return Visitor(token.admin, min(OF_ROLE[token.admin.role], OF_SCOPE[token.scope]), place, token=token)
+    secret = request.cookies.get(cookie_name(request), "")
+    session = parts.sessions.find(secret, now) if secret else None
+    if session is None:
+        return None
+    return Visitor(session.admin, OF_ROLE[session.admin.role], place, session, csrf=csrf_of(secret))
+
+
+def needs(level: Level, *, confirmed: bool = False) -> Callable[..., Visitor]:
+    """A dependency: somebody who may do so much. `confirmed`: with the password given a moment ago."""
+
+    def visiting(request: Request, parts: Annotated[Parts, Depends(parts_of)]) -> Visitor:
+        visitor = visitor_of(request, parts)
+        if visitor is None:
+            wrong = "authorization" in request.headers
+            text = (
+                "This token is unknown or over; make another one in the panel."
+                if wrong
+                else "Sign in, or send a token."
+            )
+            raise Problem(401, "sign_in", text, headers={"WWW-Authenticate": 'Bearer realm="claude-relay"'})
+        changes = request.method not in READING and visitor.session is not None
+        if changes and not hmac.compare_digest(request.headers.get(CSRF, "").encode(), visitor.csrf.encode()):
+            raise Problem(403, "csrf", "This change did not come from a page of the panel. Load the page again.")
+        if not visitor.may(level):
+            names = {Level.OPERATE: "operator", Level.ADMIN: "admin"}
+            raise Problem(403, "role", f"This needs the role {names[level]}, or a token with that scope.")
+        if confirmed and visitor.session is not None and visitor.session.confirmed_at < parts.clock() - FRESH:
+            raise Problem(403, "confirm_password", "Give your password once more: POST /api/me/confirm.")
+        request.state.visitor = visitor
+        return visitor
+
+    visiting.__dict__["level"] = level  # for the test that walks all routes
+    return visiting
+
+
+Reader = Annotated[Visitor, Depends(needs(Level.READ))]
+Operator = Annotated[Visitor, Depends(needs(Level.OPERATE))]
+Administrator = Annotated[Visitor, Depends(needs(Level.ADMIN))]
+Confirmed = Annotated[Visitor, Depends(needs(Level.ADMIN, confirmed=True))]
+
+
+def csrf_of(secret: str) -> str:
+    """What changes must bring beside a cookie: worked out from it, so that there is nothing to keep."""
+    return hashlib.sha256(b"csrf " + secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def is_secure(request: HTTPConnection) -> bool:
+    """Whether the browser speaks TLS: with the panel, or with a reverse proxy that is trusted to say so."""
+    return bool(request.scope.get("relay.secure"))
+
+
+def cookie_name(request: HTTPConnection) -> str:
+    """With TLS one that no other host or path can set."""
+    return SECURE_COOKIE if is_secure(request) else COOKIE
+
+
+def place_of(request: HTTPConnection, parts: Parts) -> str:
+    """The address that a request comes from, as far as those say it whose word counts."""
+    peer = request.client.host if request.client else ""
+    forwarded = [(name, value) for name, value in request.headers.items() if name in FORWARDING]
+    found = client_address(peer, forwarded, networks(parts.in_force().listen.trusted_proxies))
+    return str(found) if found is not None else peer

@@ -1,0 +1,9 @@
+"""Who may use the panel: admins and their passwords, sessions, tokens of the API.
+
+    admins      admins, one-time links, failed sign-ins
+    sessions    cookies
+    tokens      what programs come with
+    file        the database as these use it
+
+All of it is for any thread, opens the file anew, and raises StoreError. What this room must not know: HTTP, and how a password is hashed.
+"""
