@@ -31,8 +31,8 @@ from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.config_file import Source, read_for_clients
 from claude_relay.store.db.database import read_only
 from claude_relay.store.panel.admins import Admins
+from claude_relay.store.panel.api_tokens import Tokens
 from claude_relay.store.panel.sessions import Sessions
-from claude_relay.store.panel.tokens import Tokens
 from claude_relay.store.shared.relays import RelayRow, running
 from claude_relay.store.vault.vault import Vault
 

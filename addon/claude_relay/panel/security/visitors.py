@@ -28,8 +28,8 @@ from claude_relay.panel.common.parts import Parts, parts_of
 from claude_relay.panel.common.problems import Problem
 from claude_relay.store.audit import Actor
 from claude_relay.store.panel.admins import Admin, Role
+from claude_relay.store.panel.api_tokens import Scope, Token
 from claude_relay.store.panel.sessions import Session
-from claude_relay.store.panel.tokens import Scope, Token
 
 COOKIE, SECURE_COOKIE = "relay-panel", "__Host-relay-panel"
 CSRF: Final = "x-csrf-token"

@@ -2,8 +2,8 @@
 
     admins      admins, one-time links, failed sign-ins
     sessions    cookies
-    tokens      what programs come with
-    file        the database as these use it
+    api_tokens  what programs come with
+    panel_file  the database as these use it
 
 All of it is for any thread, opens the file anew, and raises StoreError. What this room must not know: HTTP, and how a password is hashed.
 """

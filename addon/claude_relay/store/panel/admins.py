@@ -24,7 +24,7 @@ from pathlib import Path
 from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import StoreError
 
-from .file import PanelFile
+from .panel_file import PanelFile
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
 COLUMNS = "id, name, role, password, totp, totp_step, recovery, created_at, last_login_at"

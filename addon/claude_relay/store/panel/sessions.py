@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .admins import COLUMNS, Admin, _admin
-from .file import PanelFile
+from .panel_file import PanelFile
 
 IDLE, LONGEST = 12 * 3600.0, 7 * 24 * 3600.0
 STEP = 60.0

@@ -21,7 +21,7 @@ from claude_relay.core.times import iso
 from claude_relay.store.audit import Act, Actor, write
 
 from .admins import COLUMNS, Admin, AdminError, _admin
-from .file import PanelFile
+from .panel_file import PanelFile
 
 STEP = 60.0
 """Seconds of use after which it is written down that a token is in use."""
