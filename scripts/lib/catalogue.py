@@ -20,6 +20,11 @@ PANEL = Path(__file__).parents[2] / "addon" / "claude_relay" / "panel"
 LOCALE = PANEL / "locale"
 METHODS = [("**/*.py", "python"), ("**/*.html", "jinja2.ext:babel_extract")]
 OPTIONS = {"**/*.html": {"trim_blocks": "true", "lstrip_blocks": "true", "newstyle_gettext": "true"}}
+UNSAID = (
+    "#",
+    *(f'"{name}' for name in ("POT-", "PO-Rev", "Generated-", "Project-", "Report-", "Last-Tr", "Language-Team")),
+)
+"""What a catalogue need not say of itself."""
 KEYWORDS = {
     "_": None,
     "N_": None,
