@@ -58,9 +58,7 @@ def update(language: str) -> bytes:
     written = io.BytesIO()
     write_po(written, fresh, width=120, no_location=True, omit_header=False, sort_output=True)
     lines = written.getvalue().decode().splitlines()
-    kept = [
-        line for line in lines if not line.startswith(('"POT-Creation-Date', '"PO-Revision-Date', '"Generated-By', "#"))
-    ]
+    kept = [line for line in lines if not line.startswith(UNSAID)]
     return ("\n".join(kept).strip() + "\n").encode()
 
 

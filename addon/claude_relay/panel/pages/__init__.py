@@ -28,15 +28,19 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from . import shell
 
 
+def routers() -> list[APIRouter]:
+    """`router` of every module here, in the order of names."""
+    found = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
+    return [module.router for module in found if hasattr(module, "router")]
+
+
 def install(app: FastAPI) -> None:
     """All of them, their errors, and the files that they load."""
-    for module in iter_modules(__path__):
-        found = import_module(f"{__name__}.{module.name}")
-        if hasattr(found, "router"):
-            app.include_router(found.router, include_in_schema=False)
+    for router in routers():
+        app.include_router(router, include_in_schema=False)
     shell.install(app)
