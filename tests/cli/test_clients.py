@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli.main import load
 from claude_relay.core.clients.credentials import SECRET
+from claude_relay.core.clients.directory import REPLACED
 from claude_relay.core.times import iso
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.db.database import connect
@@ -164,6 +165,11 @@ def test_fields_are_changed_one_by_one(run: Run, config: Path) -> None:
         (["add", "x", "--address", "nowhere"], "no address or network"),
         (["add", "x", "--provider", "antropic"], "did you mean 'anthropic'"),
         (["add", "x", "--group", "nobody"], "no group 'nobody'"),
+        (["add", "x", "--tag", " "], "must not be empty"),
+        (["edit", "alice", "--model", ""], "must not be empty"),
+        (["stop", "alice", "--session", ""], "must not be empty"),
+        (["list", "--group", "nobody"], "no group 'nobody'"),
+        (["remove", "alice", "bob"], "no client 'bob'"),
         (["add", "x", "--note", "sk-ant-api03-0123456789abcdef"], "looks like a key"),
         (["edit", "alice"], "Say what to change"),
         (["edit", "alice", "--no-limit", "$1/day"], "there are: '60 requests/minute'"),
@@ -199,7 +205,8 @@ def test_a_rotation_and_its_overlap(run: Run, config: Path) -> None:
     assert book(config).directory().find(new) is not None
     last = run("clients", "rotate", "alice", "--overlap", "0").stdout.strip()
     directory = book(config).directory()
-    assert [directory.find(key) is not None for key in (old, new, last)] == [False, False, True]
+    grants = [directory.find(key) for key in (old, new, last)]
+    assert [grant and directory.refusal(grant, time.time()) for grant in grants] == [REPLACED, REPLACED, None]
 
 
 def test_switching_off_and_on(run: Run, config: Path) -> None:
@@ -236,13 +243,15 @@ def test_groups(run: Run, config: Path, tmp_path: Path) -> None:
     settings.write_text('{"model": "claude-sonnet-5"}')
     run("clients", "group", "add", "team", "--usd-per-month", "500", "--settings", str(settings), "--note", "web")
     run("clients", "add", "alice", "--group", "team")
-    assert "has clients (alice)" in run("clients", "group", "remove", "team", "--yes", status=1).output
+    assert "has clients (alice)" in run("clients", "group", "remove", "team", status=1).output  # before it asks
     shown = run("clients", "group", "list").output
     assert "$500/month" in shown
     assert wide(shown) == []
     [found] = json.loads(run("clients", "group", "show", "team", "--json").output)
     assert (found["clients"], found["settings"], found["limits"]) == (["alice"], str(settings), ["$500/month"])
-    run("clients", "group", "edit", "team", "--disable", "--clear", "settings")
+    run("clients", "group", "edit", "team", "--clear", "settings")
+    assert "team disabled" in run("clients", "group", "disable", "team").output
+    assert "like that already" in run("clients", "group", "disable", "team").output
     assert "group disabled" in run("clients", "list").output
     run("clients", "edit", "alice", "--clear", "group")
     run("clients", "group", "remove", "team", "--yes")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from claude_relay.cli.console import grid
 from claude_relay.cli.console.terminal import echo_json, write_csv
 from claude_relay.cli.spending.cells import count, dollars
-from claude_relay.core.times import DAY, HOUR, MINUTE, ago, seconds_of
+from claude_relay.core.times import DAY, HOUR, MINUTE, ago, length, seconds_of
 from claude_relay.store.clients.rows import StoredClient, StoredGroup
 from claude_relay.store.ledger.lines import Line
 
@@ -244,14 +244,6 @@ def when(text: str | None) -> str:
     """A point in time of this machine's time zone, to the minute."""
     at = seconds_of(text)
     return "" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
-
-
-def length(seconds: float) -> str:
-    """`8h`, `3d`, `90m`."""
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE)):
-        if seconds >= size and not seconds % size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{timedelta(seconds=round(seconds))}"
 
 
 def _state(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) -> str:

@@ -44,6 +44,8 @@ def list_(
     """
     roster, now = Roster.enter(config, database), time.time()
     groups = {one.name: one for one in roster.groups(removed=True)}
+    if group is not None:
+        roster.book.group(group)
     every = roster.clients(names, removed=removed)
     found = [one for one in every if group in (None, one.group) and (tag is None or tag in one.tags)]
     today = consumption.of_clients(roster.path, consumption.today())
