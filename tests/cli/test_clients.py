@@ -307,7 +307,7 @@ def test_the_lines_can_be_evaluated(run: Run, config: Path) -> None:
     [key] = set(SECRET.findall(said.stdout))
     assert book(config).directory().find(key) is not None
     exports = "\n".join(line for line in said.stdout.splitlines() if line.startswith("export "))
-    names = ("ANTHROPIC_BASE_URL", "HTTPS_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
+    names = ("ANTHROPIC_BASE_URL", "HTTPS_PROXY", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
     script = f"{exports}\nprintf '%s\\n' " + " ".join(f'"${name}"' for name in names)
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env={"HOME": "/home/a b"}, check=True)
     ca = "/home/a b/claude-relay-ca.pem"
@@ -321,6 +321,21 @@ def test_the_lines_can_be_evaluated(run: Run, config: Path) -> None:
 def test_other_shells(run: Run, shell: str, line: str) -> None:
     run("clients", "add", "alice")
     assert line in run("clients", "show", "alice", "--setup", "--shell", shell).stdout
+
+
+def test_the_file_of_the_ca_holds_the_systems_too(run: Run, tmp_path: Path) -> None:
+    """Without them a program that is told of this file trusts nothing but the relay: not even the certificate of `listen.tls`."""
+    run("clients", "add", "alice")
+    lines = run("clients", "show", "alice", "--setup").stdout.splitlines()
+    [get] = [line for line in lines if line.startswith("cat ")]
+    (tmp_path / "system.pem").write_text("THE SYSTEM'S\n")
+    ca = tmp_path / "claude-relay-ca.pem"
+    ca.write_text("THE RELAY'S\n")
+    get = get.replace("/etc/ssl/cert.pem", str(tmp_path / "system.pem"))
+    subprocess.run(["sh", "-c", get], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=False)
+    text = ca.read_text()
+    assert text.startswith("THE RELAY'S\n")
+    assert "THE SYSTEM'S\n" in text
 
 
 # -- moving

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from claude_relay.cli.certificates import ADDING, REPLACING
 from claude_relay.cli.console import running
 from claude_relay.cli.console.common import Source
 from claude_relay.cli.console.shells import SAME, lines
@@ -31,6 +32,8 @@ CA = "@@"
 """Stands for the file of the CA until the shell is known."""
 HOME_FILE = f'"$HOME/{CA_FILE}"'
 """In double quotes, as all three kinds of shells fill it in."""
+SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem /etc/pki/tls/cert.pem"
+"""Where systems keep the CAs that they trust: Debian and its like; macOS and BSD; Fedora and its like."""
 MODEL = "claude-haiku-4-5"
 BODY = '{{"model": "{model}", "max_tokens": 50, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
@@ -130,8 +133,7 @@ def _proxy(url: str, name: str, key: str) -> dict[str, str]:
     scheme, _, place = url.partition("://")
     return {
         "HTTPS_PROXY": f"{scheme}://{name.replace('@', '%40')}:{key}@{place}",
-        "NODE_EXTRA_CA_CERTS": CA,
-        "SSL_CERT_FILE": CA,
+        **dict.fromkeys((*ADDING, *REPLACING), CA),
         "ANTHROPIC_AUTH_TOKEN": PLACEHOLDER,
     }
 
@@ -143,11 +145,14 @@ def _settings(where: Places) -> dict[str, str] | None:
 
 
 def _fetch_ca(base_url: str | None, shell: str) -> Iterator[str]:
-    program = "curl.exe" if SAME.get(shell, shell) == "powershell" else "curl"
+    windows = SAME.get(shell, shell) == "powershell"
     if base_url is None:
         yield f"#    Copy the relay's CA to ~/{CA_FILE} first: {command('env')} on its machine names the file."
     else:
-        yield f"{program} -fsS {base_url}/relay/ca.pem -o {HOME_FILE}"
+        yield f"{'curl.exe' if windows else 'curl'} -fsS {base_url}/relay/ca.pem -o {HOME_FILE}"
+    yield "#    The CAs that you trust otherwise belong behind it, for programs that then know of no others"
+    if not windows:
+        yield f"cat {SYSTEM_CAS} 2>/dev/null >>{HOME_FILE}"
 
 
 def _test(url: str, key: str, model: str, shell: str) -> Iterator[str]:
@@ -178,5 +183,10 @@ def _hints(name: str, address: Address, host: str | None, hosts: tuple[str, ...]
     called = host or _name(address, hosts)
     if not re.fullmatch(r"[\d.]+|[0-9a-f:]+", called) and called.lower() not in hosts:
         yield f"the relay answers to the name {called} only if it is in listen.hosts; or name an address: --host 10.0.0.5"
-    if not tls:
+    if tls:
+        yield (
+            "programs must trust who has signed the certificate of listen.tls; an authority of your own belongs into "
+            f"NODE_EXTRA_CA_CERTS and SSL_CERT_FILE, and into ~/{CA_FILE}"
+        )
+    else:
         yield "without listen.tls the key crosses the network as plain text"
