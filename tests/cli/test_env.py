@@ -381,3 +381,11 @@ def test_keys_of_the_vault_count_for_the_placeholder(tmp_path: Path) -> None:
     assert credential(config, {"ANTHROPIC_AUTH_TOKEN": "mine"}) == {}
     vault.disable([key.id])
     assert credential(config, {}) == {}
+
+
+def test_who_needs_a_client_key_is_told_so(confdir: Path) -> None:
+    config, key = "clients: {required: true}", "rk-0123456789abcdef"
+    without = run(confdir, "--base-url", config=config)
+    assert "serves only who has a client key: export ANTHROPIC_AUTH_TOKEN=rk-…" in without.stderr
+    assert "client key" not in run(confdir, "--base-url", config=config, ANTHROPIC_AUTH_TOKEN=key).stderr
+    assert "client key" not in run(confdir, "--base-url").stderr
