@@ -57,12 +57,19 @@ def book(config: Path) -> ClientBook:
     return ClientBook(config.with_name("relay.db"))
 
 
-def used(config: Path, *names: str) -> None:
-    """A request of each."""
+def used(config: Path, *names: str, group: str | None = None) -> None:
+    """A request of each, when it was in this group."""
     ledger = Ledger(config.with_name("relay.db"), report=print)
     ledger.open()
     for number, name in enumerate(names):
-        row = request(id=f"req_{number}", started_at=time.time() - 1, client=name, cost_usd=0.25, input_tokens=1000)
+        row = request(
+            id=f"req_{number}",
+            started_at=time.time() - 1,
+            client=name,
+            client_group=group,
+            cost_usd=0.25,
+            input_tokens=1000,
+        )
         ledger.put(row, [attempt(row)])
     ledger.close()
 
@@ -283,6 +290,32 @@ def test_use_of_today_and_in_all(run: Run, config: Path) -> None:
     assert run("clients", "stats", "--group", "team", "--csv").output.splitlines()[1].startswith("alice,team,2,")
     assert "No requests of never" in run("clients", "stats", "never").output
     assert "2 requests" in run("clients", "show", "alice").output
+
+
+def test_how_much_of_limits_of_money_is_used(run: Run, config: Path) -> None:
+    run("clients", "group", "add", "team", "--usd-per-month", "500")
+    run(
+        "clients",
+        "add",
+        "alice",
+        "--group",
+        "team",
+        "--usd-per-day",
+        "20",
+        "--limit",
+        "$1/day per session",
+        "--rpm",
+        "60",
+    )
+    run("clients", "add", "bob", "--group", "team")
+    assert "used)" not in run("clients", "show", "alice").output
+    used(config, "alice", "bob", "alice", group="team")
+    shown = run("clients", "show", "alice").output
+    assert "$20/day ($0.5000 used)\n" in shown
+    assert "$1/day per session\n" in shown
+    assert "$500/month ($0.7500 used)" in shown
+    assert "$500/month ($0.7500 used)" in run("clients", "group", "show", "team").output
+    assert json.loads(run("clients", "show", "alice", "--json").output)["used_of_limits"] == {"$20/day": 0.5}
 
 
 # -- what a person needs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ def show(names: tuple[str, ...], form: str | None, config: str | None, database:
     for number, (one, members) in enumerate(found):
         if number:
             echo()
-        displaying.group_details(one, members)
+        used = consumption.of_limits(roster.path, "group", one.name, one.policy, time.time())
+        displaying.group_details(one, members, used)
 
 
 @group.command(context_settings=HELP)

@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_relay.cli.certificates import ADDING, REPLACING
 from claude_relay.cli.console import running
 from claude_relay.cli.console.common import Source
 from claude_relay.cli.console.shells import SAME, lines
-from claude_relay.cli.console.taking_back import PLACEHOLDER
+from claude_relay.cli.console.taking_back import ADDING, PLACEHOLDER, REPLACING
 from claude_relay.cli.console.terminal import Failure, echo, echo_json
 from claude_relay.core.config import Address
 from claude_relay.core.installation import command

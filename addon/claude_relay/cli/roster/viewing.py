@@ -113,11 +113,15 @@ def show(
         "today": consumption.of_clients(roster.path, consumption.today(), name).get(name),
         "this month": consumption.of_clients(roster.path, consumption.month(), name).get(name),
     }
+    own = consumption.of_limits(roster.path, "client", name, client.policy, now)
     if form == "json":
         used = {label.replace(" ", "_"): displaying.use(line) for label, line in uses.items()}
-        displaying.as_json(displaying.plain(client, groups, now) | used)
+        of_limits = {"used_of_limits": {str(limit): usd for limit, usd in own.items()}}
+        displaying.as_json(displaying.plain(client, groups, now) | used | of_limits)
         return
-    displaying.details(client, groups, uses, now)
+    group = groups.get(client.group or "")
+    shared = consumption.of_limits(roster.path, "group", group.name, group.policy, now) if group else {}
+    displaying.details(client, groups, uses, (own, shared), now)
 
 
 @click.command(context_settings=HELP, short_help="Show what clients used and what it cost.")
