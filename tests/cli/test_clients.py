@@ -182,6 +182,8 @@ def test_fields_are_changed_one_by_one(run: Run, config: Path) -> None:
         (["edit", "alice", "--no-limit", "$1/day"], "there are: '60 requests/minute'"),
         (["edit", "Alice", "--rpm", "1"], "do you mean 'alice'"),
         (["show", "alice", "--new-key"], "go with --setup"),
+        (["show", "alice", "--setup", "--host", "https://"], "is no name and no address"),
+        (["show", "alice", "--setup", "--host", "https://[x"], "is no name and no address"),
         (["approve", "WDJB-MJHT"], "--as NAME"),
         (["approve", "WDJB-MJHT", "--as", "alice"], "no sign-in waits"),
         (["group", "edit", "nobody", "--rpm", "1"], "no group 'nobody'"),
@@ -345,6 +347,19 @@ def test_the_lines_can_be_evaluated(run: Run, config: Path) -> None:
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env={"HOME": "/home/a b"}, check=True)
     ca = "/home/a b/claude-relay-ca.pem"
     assert done.stdout.splitlines() == ["http://10.0.0.5:18082", f"http://alice%40web:{key}@10.0.0.5:18080", ca, ca]
+
+
+def test_a_sign_in_is_offered_where_claude_code_would_do_it(run: Run, config: Path) -> None:
+    config.write_text(config.read_text().replace("listen: {", "listen: {sign_in: true, "))
+    run("clients", "add", "alice")
+    plain = run("clients", "show", "alice", "--setup")
+    assert "forceLogin" not in plain.stdout
+    assert "to sign in Claude Code wants https://" in plain.stderr
+    behind = run("clients", "show", "alice", "--setup", "--host", "https://claude.example.com/")
+    assert '"forceLoginGatewayUrl": "https://claude.example.com"' in behind.stdout
+    assert "export ANTHROPIC_BASE_URL=https://claude.example.com\n" in behind.stdout
+    assert "@claude.example.com:18080" in behind.stdout
+    assert "forceLogin" in run("clients", "show", "alice", "--setup", "--host", "127.0.0.1").stdout
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
 
 from claude_relay.cli.console import running
 from claude_relay.cli.console.common import Source
@@ -48,7 +51,10 @@ class Places:
 
 
 def places(source: Source, database: Path, host: str | None) -> Places:
-    """By the running relay's listeners, else by those of relay.yaml. `host`: the name of this machine for others."""
+    """By the running relay's listeners, else by those of relay.yaml. `host`: the name of this machine for others, or the URL of a reverse
+    proxy before the base URL.
+    """
+    before, host = _read(host)
     row = running.find(source, database).row
     listen = source.config.listen
     tls = getattr(listen, "tls", None) is not None
@@ -59,12 +65,34 @@ def places(source: Source, database: Path, host: str | None) -> Places:
         address: Address | None = Address.parse(said) if said else None if row is not None else getattr(listen, name)
         found[name] = None if address is None else _url(address, host or _name(address, listen.hosts), tls)
         if address is not None:
-            hints += _hints(name, address, host, listen.hosts, tls)
+            hints += _hints(name, address, host, listen.hosts, tls) if name == "proxy" or before is None else ()
     if not any(found.values()):
         raise Failure("the running relay has neither a proxy nor a base URL; set listen.base_url in relay.yaml")
-    return Places(
-        found["base_url"], found["proxy"], bool(getattr(listen, "sign_in", False)), tuple(dict.fromkeys(hints))
-    )
+    base_url, sign_in = before or found["base_url"], bool(getattr(listen, "sign_in", False))
+    if sign_in and base_url is not None and not _may_sign_in(base_url):
+        sign_in = False
+        hints.append("to sign in Claude Code wants https://, but for its own machine: set listen.tls")
+    return Places(base_url, found["proxy"], sign_in, tuple(dict.fromkeys(hints)))
+
+
+def _read(host: str | None) -> tuple[str | None, str | None]:
+    """URL and name of what `--host` says. Raises UsageError."""
+    if host is None or "://" not in host:
+        return None, host
+    try:
+        parts = urlsplit(host)
+        name, _ = parts.hostname, parts.port
+    except ValueError:
+        name = None
+    if name is None or parts.scheme not in ("http", "https"):
+        raise click.UsageError(f"--host: {host!r} is no name and no address such as https://relay.example.com")
+    return host.rstrip("/"), name
+
+
+def _may_sign_in(url: str) -> bool:
+    """Whether Claude Code would: without TLS on its own machine only."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname == "localhost" or is_loopback(parts.hostname or "")
 
 
 def show(client: StoredClient, key: str | None, where: Places, shell: str, *, as_json: bool) -> None:

@@ -78,7 +78,11 @@ def list_(
 @click.option(
     "--shell", type=click.Choice([*SHELLS, *SAME]), default="sh", show_default=True, help="With --setup: whose syntax."
 )
-@click.option("--host", metavar="NAME", help="With --setup: by which name the machine of the relay is reached.")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="With --setup: by which name the machine of the relay is reached; https://NAME of a reverse proxy before the base URL.",
+)
 @options.as_json
 @options.place
 def show(
