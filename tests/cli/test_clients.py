@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli.main import load
 from claude_relay.core.clients.credentials import SECRET
+from claude_relay.core.clients.directory import REPLACED
 from claude_relay.core.times import iso
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.db.database import connect
@@ -56,12 +57,19 @@ def book(config: Path) -> ClientBook:
     return ClientBook(config.with_name("relay.db"))
 
 
-def used(config: Path, *names: str) -> None:
-    """A request of each."""
+def used(config: Path, *names: str, group: str | None = None) -> None:
+    """A request of each, when it was in this group."""
     ledger = Ledger(config.with_name("relay.db"), report=print)
     ledger.open()
     for number, name in enumerate(names):
-        row = request(id=f"req_{number}", started_at=time.time() - 1, client=name, cost_usd=0.25, input_tokens=1000)
+        row = request(
+            id=f"req_{number}",
+            started_at=time.time() - 1,
+            client=name,
+            client_group=group,
+            cost_usd=0.25,
+            input_tokens=1000,
+        )
         ledger.put(row, [attempt(row)])
     ledger.close()
 
@@ -164,11 +172,18 @@ def test_fields_are_changed_one_by_one(run: Run, config: Path) -> None:
         (["add", "x", "--address", "nowhere"], "no address or network"),
         (["add", "x", "--provider", "antropic"], "did you mean 'anthropic'"),
         (["add", "x", "--group", "nobody"], "no group 'nobody'"),
+        (["add", "x", "--tag", " "], "must not be empty"),
+        (["edit", "alice", "--model", ""], "must not be empty"),
+        (["stop", "alice", "--session", ""], "must not be empty"),
+        (["list", "--group", "nobody"], "no group 'nobody'"),
+        (["remove", "alice", "bob"], "no client 'bob'"),
         (["add", "x", "--note", "sk-ant-api03-0123456789abcdef"], "looks like a key"),
         (["edit", "alice"], "Say what to change"),
         (["edit", "alice", "--no-limit", "$1/day"], "there are: '60 requests/minute'"),
         (["edit", "Alice", "--rpm", "1"], "do you mean 'alice'"),
         (["show", "alice", "--new-key"], "go with --setup"),
+        (["show", "alice", "--setup", "--host", "https://"], "is no name and no address"),
+        (["show", "alice", "--setup", "--host", "https://[x"], "is no name and no address"),
         (["approve", "WDJB-MJHT"], "--as NAME"),
         (["approve", "WDJB-MJHT", "--as", "alice"], "no sign-in waits"),
         (["group", "edit", "nobody", "--rpm", "1"], "no group 'nobody'"),
@@ -199,7 +214,8 @@ def test_a_rotation_and_its_overlap(run: Run, config: Path) -> None:
     assert book(config).directory().find(new) is not None
     last = run("clients", "rotate", "alice", "--overlap", "0").stdout.strip()
     directory = book(config).directory()
-    assert [directory.find(key) is not None for key in (old, new, last)] == [False, False, True]
+    grants = [directory.find(key) for key in (old, new, last)]
+    assert [grant and directory.refusal(grant, time.time()) for grant in grants] == [REPLACED, REPLACED, None]
 
 
 def test_switching_off_and_on(run: Run, config: Path) -> None:
@@ -236,13 +252,15 @@ def test_groups(run: Run, config: Path, tmp_path: Path) -> None:
     settings.write_text('{"model": "claude-sonnet-5"}')
     run("clients", "group", "add", "team", "--usd-per-month", "500", "--settings", str(settings), "--note", "web")
     run("clients", "add", "alice", "--group", "team")
-    assert "has clients (alice)" in run("clients", "group", "remove", "team", "--yes", status=1).output
+    assert "has clients (alice)" in run("clients", "group", "remove", "team", status=1).output  # before it asks
     shown = run("clients", "group", "list").output
     assert "$500/month" in shown
     assert wide(shown) == []
     [found] = json.loads(run("clients", "group", "show", "team", "--json").output)
     assert (found["clients"], found["settings"], found["limits"]) == (["alice"], str(settings), ["$500/month"])
-    run("clients", "group", "edit", "team", "--disable", "--clear", "settings")
+    run("clients", "group", "edit", "team", "--clear", "settings")
+    assert "team disabled" in run("clients", "group", "disable", "team").output
+    assert "like that already" in run("clients", "group", "disable", "team").output
     assert "group disabled" in run("clients", "list").output
     run("clients", "edit", "alice", "--clear", "group")
     run("clients", "group", "remove", "team", "--yes")
@@ -276,6 +294,32 @@ def test_use_of_today_and_in_all(run: Run, config: Path) -> None:
     assert "2 requests" in run("clients", "show", "alice").output
 
 
+def test_how_much_of_limits_of_money_is_used(run: Run, config: Path) -> None:
+    run("clients", "group", "add", "team", "--usd-per-month", "500")
+    run(
+        "clients",
+        "add",
+        "alice",
+        "--group",
+        "team",
+        "--usd-per-day",
+        "20",
+        "--limit",
+        "$1/day per session",
+        "--rpm",
+        "60",
+    )
+    run("clients", "add", "bob", "--group", "team")
+    assert "used)" not in run("clients", "show", "alice").output
+    used(config, "alice", "bob", "alice", group="team")
+    shown = run("clients", "show", "alice").output
+    assert "$20/day ($0.5000 used)\n" in shown
+    assert "$1/day per session\n" in shown
+    assert "$500/month ($0.7500 used)" in shown
+    assert "$500/month ($0.7500 used)" in run("clients", "group", "show", "team").output
+    assert json.loads(run("clients", "show", "alice", "--json").output)["used_of_limits"] == {"$20/day": 0.5}
+
+
 # -- what a person needs
 
 
@@ -298,11 +342,24 @@ def test_the_lines_can_be_evaluated(run: Run, config: Path) -> None:
     [key] = set(SECRET.findall(said.stdout))
     assert book(config).directory().find(key) is not None
     exports = "\n".join(line for line in said.stdout.splitlines() if line.startswith("export "))
-    names = ("ANTHROPIC_BASE_URL", "HTTPS_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
+    names = ("ANTHROPIC_BASE_URL", "HTTPS_PROXY", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
     script = f"{exports}\nprintf '%s\\n' " + " ".join(f'"${name}"' for name in names)
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, env={"HOME": "/home/a b"}, check=True)
     ca = "/home/a b/claude-relay-ca.pem"
     assert done.stdout.splitlines() == ["http://10.0.0.5:18082", f"http://alice%40web:{key}@10.0.0.5:18080", ca, ca]
+
+
+def test_a_sign_in_is_offered_where_claude_code_would_do_it(run: Run, config: Path) -> None:
+    config.write_text(config.read_text().replace("listen: {", "listen: {sign_in: true, "))
+    run("clients", "add", "alice")
+    plain = run("clients", "show", "alice", "--setup")
+    assert "forceLogin" not in plain.stdout
+    assert "to sign in Claude Code wants https://" in plain.stderr
+    behind = run("clients", "show", "alice", "--setup", "--host", "https://claude.example.com/")
+    assert '"forceLoginGatewayUrl": "https://claude.example.com"' in behind.stdout
+    assert "export ANTHROPIC_BASE_URL=https://claude.example.com\n" in behind.stdout
+    assert "@claude.example.com:18080" in behind.stdout
+    assert "forceLogin" in run("clients", "show", "alice", "--setup", "--host", "127.0.0.1").stdout
 
 
 @pytest.mark.parametrize(
@@ -312,6 +369,21 @@ def test_the_lines_can_be_evaluated(run: Run, config: Path) -> None:
 def test_other_shells(run: Run, shell: str, line: str) -> None:
     run("clients", "add", "alice")
     assert line in run("clients", "show", "alice", "--setup", "--shell", shell).stdout
+
+
+def test_the_file_of_the_ca_holds_the_systems_too(run: Run, tmp_path: Path) -> None:
+    """Without them a program that is told of this file trusts nothing but the relay: not even the certificate of `listen.tls`."""
+    run("clients", "add", "alice")
+    lines = run("clients", "show", "alice", "--setup").stdout.splitlines()
+    [get] = [line for line in lines if line.startswith("cat ")]
+    (tmp_path / "system.pem").write_text("THE SYSTEM'S\n")
+    ca = tmp_path / "claude-relay-ca.pem"
+    ca.write_text("THE RELAY'S\n")
+    get = get.replace("/etc/ssl/cert.pem", str(tmp_path / "system.pem"))
+    subprocess.run(["sh", "-c", get], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=False)
+    text = ca.read_text()
+    assert text.startswith("THE RELAY'S\n")
+    assert "THE SYSTEM'S\n" in text
 
 
 # -- moving

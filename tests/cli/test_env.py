@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from claude_relay.cli import certificates
 from claude_relay.cli.console.common import mitm_option
 from claude_relay.cli.console.shells import lines
-from claude_relay.cli.console.taking_back import PLACEHOLDER, RECORD
+from claude_relay.cli.console.taking_back import ADDING, PLACEHOLDER, RECORD, REPLACING
 from claude_relay.cli.env import credential, env, no_proxy, with_lower_case
 from claude_relay.core.config import default, parse
 from claude_relay.store.vault.records import NewKey
@@ -27,7 +27,7 @@ CLEAN = dict.fromkeys(
     (
         *("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEYS"),
         *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ANTHROPIC_BASE_URL", "RELAY_ENV"),
-        *(*certificates.ADDING, *certificates.REPLACING, "RELAY_CONFIG"),
+        *(*ADDING, *REPLACING, "RELAY_CONFIG"),
     )
 )
 
@@ -59,7 +59,7 @@ def assigned(result: Result) -> dict[str, str]:
 def test_the_lines_of_the_proxy(confdir: Path) -> None:
     found = assigned(run(confdir))
     assert found.pop("NODE_EXTRA_CA_CERTS") == str(confdir / certificates.CA)
-    assert {found.pop(name) for name in certificates.REPLACING} == {str(confdir / certificates.BUNDLE)}
+    assert {found.pop(name) for name in REPLACING} == {str(confdir / certificates.BUNDLE)}
     assert found == {"HTTPS_PROXY": "http://127.0.0.1:8080", "NO_PROXY": "localhost,127.0.0.1,::1"}
 
 
@@ -142,7 +142,7 @@ def test_a_companys_ca_stays_trusted(confdir: Path, tmp_path: Path) -> None:
     found = assigned(run(confdir, NODE_EXTRA_CA_CERTS=str(tmp_path / "company.pem"), SSL_CERT_FILE="/no/such/file"))
     assert found["NODE_EXTRA_CA_CERTS"] == found["SSL_CERT_FILE"] == str(confdir / certificates.BUNDLE)
     assert "-----COMPANY-----" in (confdir / certificates.BUNDLE).read_text()
-    again = run(confdir, **{name: found[name] for name in (*certificates.ADDING, *certificates.REPLACING)})
+    again = run(confdir, **{name: found[name] for name in (*ADDING, *REPLACING)})
     assert assigned(again)["NODE_EXTRA_CA_CERTS"] == str(confdir / certificates.CA)
 
 
@@ -381,3 +381,11 @@ def test_keys_of_the_vault_count_for_the_placeholder(tmp_path: Path) -> None:
     assert credential(config, {"ANTHROPIC_AUTH_TOKEN": "mine"}) == {}
     vault.disable([key.id])
     assert credential(config, {}) == {}
+
+
+def test_who_needs_a_client_key_is_told_so(confdir: Path) -> None:
+    config, key = "clients: {required: true}", "rk-0123456789abcdef"
+    without = run(confdir, "--base-url", config=config)
+    assert "serves only who has a client key: export ANTHROPIC_AUTH_TOKEN=rk-…" in without.stderr
+    assert "client key" not in run(confdir, "--base-url", config=config, ANTHROPIC_AUTH_TOKEN=key).stderr
+    assert "client key" not in run(confdir, "--base-url").stderr

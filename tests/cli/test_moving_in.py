@@ -101,6 +101,19 @@ def test_clients_move_in_with_limits_and_new_keys(run: Run, tmp_path: Path) -> N
     assert [grant.client.name for grant in grants if grant] == ["alice", "bob"]
 
 
+def test_two_imports_at_once_have_two_files_of_keys(run: Run, tmp_path: Path) -> None:
+    for name in ("alice", "bob", "carol"):
+        (tmp_path / "keys.json").write_text(json.dumps({"keys": [{"key_alias": name}]}))
+        run("clients", "import", "keys.json", "--from", "litellm")
+    written = [path.read_text() for path in tmp_path.glob("new-keys-*.csv")]
+    assert sorted(text.splitlines()[1].partition(",")[0] for text in written) == ["alice", "bob", "carol"]
+
+
+def test_who_has_expired_there_is_said_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [{"key_alias": "old", "expires": "2020-01-01T00:00:00Z"}]}))
+    assert "expired" in run("clients", "import", "keys.json", "--from", "litellm", "--dry-run").output
+
+
 def test_clients_of_an_sqlite_file(run: Run, new_api: Path, tmp_path: Path) -> None:
     run("clients", "import", "one-api.db", "--from", "new-api", "--keys", "out.csv")
     [client] = ClientBook(tmp_path / "relay.db").clients()

@@ -19,7 +19,7 @@ from . import packages
 from .conftest import KEY
 from .stage import QUIET, Relay
 from .terminal import Terminal
-from .test_terminal import READY, ask
+from .test_terminal import READY, ask, start_up
 
 pytestmark = packages.needed()
 
@@ -48,13 +48,23 @@ def team(relay: Relay) -> Team:
 
 
 @pytest.fixture
-def claude(tmp_path: Path, team: Team) -> Iterator[Terminal]:
-    """Claude Code of somebody whose settings name this gateway."""
-    settings, work = tmp_path / "home" / ".claude" / "settings.json", tmp_path / "project"
+def environ(tmp_path: Path, team: Team) -> dict[str, str]:
+    """Of somebody whose settings name this gateway."""
+    settings = tmp_path / "home" / ".claude" / "settings.json"
     settings.parent.mkdir(parents=True)
-    work.mkdir()
     settings.write_text(json.dumps({"forceLoginMethod": "gateway", "forceLoginGatewayUrl": team.origin}))
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LANG": "C.UTF-8", "BROWSER": "true"} | QUIET
+    return {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LANG": "C.UTF-8", "BROWSER": "true"} | QUIET
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def claude(environ: dict[str, str], work: Path) -> Iterator[Terminal]:
     with Terminal([str(packages.claude_code())], environ, work) as found:
         yield found
 
@@ -75,10 +85,9 @@ def choose(terminal: Terminal, screen: str, key: str, chosen: str) -> None:
     terminal.type(ENTER)
 
 
-def sign_in(terminal: Terminal, team: Team, key: str) -> None:
-    """As a person does at a first start."""
-    press(terminal, "Choose the text style", ENTER)
-    press(terminal, team.origin, ENTER)
+def connect(terminal: Terminal, team: Team, key: str) -> None:
+    """From the gateway's address to the word that it is connected."""
+    press(terminal, f"Gateway:  {team.origin}", ENTER)
     choose(terminal, "❯ No, cancel login", UP, "Yes, trust this gateway")
     terminal.wait_for("Waiting for sign-in")
     assert "ops@example.com" in terminal.text()
@@ -88,6 +97,12 @@ def sign_in(terminal: Terminal, team: Team, key: str) -> None:
     terminal.wait_for("ann@example.com")
     choose(terminal, "❯ No, cancel login", UP, "Yes, continue")
     press(terminal, "Connected to", ENTER)
+
+
+def sign_in(terminal: Terminal, team: Team, key: str) -> None:
+    """As a person does at a first start."""
+    press(terminal, "Choose the text style", ENTER)
+    connect(terminal, team, key)
     press(terminal, "Security notes", ENTER)
     choose(terminal, "❯ No, exit", DOWN, "Yes, I trust this folder")
     terminal.wait_for(READY)
@@ -139,3 +154,21 @@ def test_a_client_that_is_disabled_has_to_sign_in_again(claude: Terminal, team: 
     while team.get("/relay/me", key).status != 401:  # within a second
         claude.settle(0.1, 0.1)
     ask(claude, "question #2", "Please run /login")
+
+
+def test_login_at_a_running_prompt(environ: dict[str, str], work: Path, team: Team, upstream: FakeUpstream) -> None:
+    """Of somebody who has worked with a client key so far: from then on a token asks, and the conversation goes on."""
+    key = team.add("ann", "$1/day", owner="ann@example.com")
+    environ |= {"ANTHROPIC_BASE_URL": team.origin, "ANTHROPIC_AUTH_TOKEN": key}
+    with Terminal([str(packages.claude_code())], environ, work) as claude:
+        start_up(claude)
+        ask(claude, "question #1", "● answer 1")
+        assert tokens(team) == 0
+        command(claude, "/login")
+        connect(claude, team, key)
+        claude.wait_for("Login successful")
+        assert tokens(team) == 2
+        ask(claude, "question #2", "● answer 2")
+        assert set(upstream.used_keys()) == {KEY}
+        command(claude, "/usage")
+        claude.wait_for("$0.78 / $1.00 spent today")

@@ -155,7 +155,7 @@ def test_filters_of_usage() -> None:
     text = DOCS["docs/ledger.md"].section("Reports").partition("- `--model`, ")[2].partition("\n- ")[0] + "--model"
     others = {"--by", "--json", "--csv", "--watch", "--database", "--config", "--with", "--version"}
     filters = {option for parameter in load("usage").params for option in parameter.opts} - others
-    assert set(re.findall(r"--[a-z]+", text)) == filters
+    assert set(re.findall(r"--[a-z-]+", text)) == filters
 
 
 # -- shown commands are run, where that is cheap

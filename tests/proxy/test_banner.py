@@ -44,6 +44,10 @@ def test_what_is_in_force_and_what_to_type_next(tmp_path: Path) -> None:
     assert "0123456789" not in text
 
 
+def test_who_needs_a_client_key_is_said_where_one_is_made() -> None:
+    assert "  clients   need a key: scripts/clients add NAME" in shown({"clients": {"required": True}})
+
+
 def test_what_is_off_is_not_told_and_a_way_out_is_without_its_credential() -> None:
     listen = {"proxy": None, "base_url": "127.0.0.1:8082"}
     text = "\n".join(shown({"listen": listen}, HTTPS_PROXY="http://me:secret@proxy.example:3128"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from claude_relay.proxy.log.terminal import CONSOLE
 from claude_relay.store.db.database import connect
 
 from . import steps
@@ -114,6 +115,7 @@ def test_who_leaves_the_queue_is_out(
         if n == 1:
             upstream.wait_for_requests(1)
     relay.wait_for_log("waits: position 1 of 1")
+    assert CONSOLE in {record.name for record in relay.logs.records if "waits: position" in record.getMessage()}
     second.close()
     until(relay, lambda: not limiter(relay).queues)
     go.set()

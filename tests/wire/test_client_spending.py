@@ -152,6 +152,25 @@ def test_a_client_asks_where_it_stands(team: Team) -> None:
     assert rows(team.relay.database)[0]["client"] == "ann"
 
 
+def test_a_client_asks_where_a_session_and_an_agent_of_it_stand(team: Team) -> None:
+    ann = team.add("ann", "$5/day per session", "$2/day per agent")
+    session, of_s1 = "x-claude-code-session-id", [("x-claude-code-session-id", "s1")]
+    in_tree = [("x-claude-code-agent-id", "child"), ("x-claude-code-parent-agent-id", "root")]
+    for headers in (of_s1, [*of_s1, *in_tree], [(session, "s2")]):
+        team.ask("POST", "/v1/messages", headers=[*bearer(ann), *headers], body=messages_body())
+
+    def used(*headers: tuple[str, str]) -> list[float | None]:
+        limits = {one["limit"]: one["used"] for one in team.get("/relay/me", ann, list(headers)).json()["limits"]}
+        return [limits[f"${name}"] for name in ("5/day per session", "2/day per agent")]
+
+    assert used() == [None, None]
+    assert used(*of_s1) == [0.82, 0.41]  # the main agent
+    assert used(*of_s1, *in_tree) == [0.82, 0.41]
+    assert used(*of_s1, ("x-claude-code-agent-id", "root")) == [0.82, 0.41]
+    assert used(*of_s1, ("x-claude-code-agent-id", "other")) == [0.82, 0.0]
+    assert used((session, "s3")) == [0.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("path", "nobody"), [("/relay/me", 401), ("/api/oauth/usage", 404), ("/managed/settings", 404)]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from .conftest import StartRelay
@@ -26,9 +28,30 @@ def test_the_form(team: Team) -> None:
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "form-action 'self'" in policy
-    assert "<script" not in answer.body.decode()
+    assert "unsafe-inline" not in policy
+    for inline in ("<script", "<style", "style="):
+        assert inline not in answer.body.decode()
     assert (answer.header("cache-control"), answer.header("referrer-policy")) == ("no-store", "same-origin")
     assert team.poll(begun["device_code"]).json()["error"] == "authorization_pending"  # looking confirms nothing
+
+
+def test_its_stylesheet_is_for_itself(team: Team) -> None:
+    [path] = re.findall(r'rel="stylesheet" href="([^"]+)"', team.get("/device").body.decode())
+    own = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "style")]
+    answer = team.get(path, headers=own)
+    assert (answer.status, answer.header("content-type")) == (200, "text/css; charset=utf-8")
+    assert "prefers-color-scheme: dark" in answer.body.decode()
+    assert team.get(path, headers=[("sec-fetch-site", "cross-site"), *own[1:]]).status == 403
+    assert team.post(path, [("origin", team.origin)]).status == 405
+
+
+def test_the_field_that_is_wrong_has_the_focus(team: Team) -> None:
+    ann, begun = team.add("ann"), team.begin()
+    for code, key, wrong in (("BBBB-BBBB", ann, "user_code"), (begun["user_code"], "rk-x", "key")):
+        fields = re.findall(r"<input [^>]+>", team.confirm(code, key).body.decode())
+        [marked] = [field for field in fields if "aria-invalid" in field]
+        assert f'name="{wrong}"' in marked
+        assert [field for field in fields if "autofocus" in field] == [marked]
 
 
 def test_what_the_address_says_is_shown_as_a_code_only(team: Team) -> None:

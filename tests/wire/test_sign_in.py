@@ -74,7 +74,7 @@ def test_from_the_code_to_an_answer(team: Team, upstream: FakeUpstream, claude_h
     assert "ops@example.com" in begun["login_notice"]
     assert error(team.poll(begun["device_code"])) == (400, "authorization_pending")
     assert error(team.poll(begun["device_code"])) == (400, "slow_down")
-    assert "signed in as ann" in team.confirm(begun["user_code"], ann).body.decode()
+    assert "signed in as <strong>ann<" in team.confirm(begun["user_code"], ann).body.decode()
 
     tokens = team.sign_in(ann)
     assert (tokens["token_type"], tokens["expires_in"], tokens["email"]) == ("Bearer", 3600, "ann@example.com")

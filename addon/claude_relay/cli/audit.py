@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from claude_relay.core.installation import command
-from claude_relay.core.times import iso, seconds_of
+from claude_relay.core.times import iso, length, seconds_of
 from claude_relay.store.audit import Entry, read
 from claude_relay.store.db.database import StoreError
 
@@ -111,6 +111,8 @@ def changes(entry: Entry) -> str:
         old, new = before.get(field), after.get(field)
         if isinstance(old, Mapping) or isinstance(new, Mapping):
             parts += _inner(old if isinstance(old, Mapping) else {}, new if isinstance(new, Mapping) else {})
+        elif field == "expires_after":
+            parts.append(f"{field}: {f'{_length(old)} → ' if field in before else ''}{_length(new)}")
         elif field in before and field in after:
             parts.append(f"{field}: {_short(old)} → {_short(new)}")
         elif field in after and new not in (None, "", []):
@@ -145,6 +147,10 @@ def _short(value: Any) -> str:
     else:
         text = _moment(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _length(seconds: Any) -> str:
+    return length(seconds) if isinstance(seconds, int | float) else _short(seconds)
 
 
 def _moment(text: str) -> str:

@@ -16,10 +16,9 @@ from claude_relay.core.config import Intercept
 from claude_relay.store import authority
 from claude_relay.store.db.replacing import replacing
 
+from .console.taking_back import ADDING, REPLACING
 from .console.terminal import Failure
 
-ADDING = ("NODE_EXTRA_CA_CERTS",)
-REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 CA = authority.CERTIFICATE
 BUNDLE = "relay-ca-bundle.pem"
 NO_FOLDER = (

@@ -36,6 +36,7 @@ from .console.common import Source, shown_path
 from .console.ports import listeners, why_not
 from .console.running import NONE, Found, is_relay
 from .console.running import health as running_health
+from .console.taking_back import ADDING, REPLACING
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))
@@ -239,9 +240,7 @@ def shell(config: Config, confdir: Path, environ: Mapping[str, str]) -> Check:
         return Check(
             "shell", WARN, found, f'eval "$({command("env")})"\nor for one program: {command("env")} -- claude'
         )
-    distrusting = [
-        name for name in (*certificates.ADDING, *certificates.REPLACING) if not _trusts(environ, name, confdir)
-    ]
+    distrusting = [name for name in (*ADDING, *REPLACING) if not _trusts(environ, name, confdir)]
     if distrusting:
         found = f"HTTPS_PROXY leads to the relay, but its CA is not in {', '.join(distrusting)}"
         return Check("shell", FAIL, found, f'eval "$({command("env")})"')

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from claude_relay.core.clients.credentials import is_own
 from claude_relay.core.config import Address, Config
 from claude_relay.core.config.listening import near
 from claude_relay.core.installation import command as called
@@ -152,7 +153,11 @@ def credential(config: Config, environ: Mapping[str, str], row: RelayRow | None 
     As a token and not as an API key: about that Claude Code asks a question and wants to reach Anthropic first. Where a provider has no
     key of the relay's the client's own login must go through, and a placeholder would hide it.
     """
-    if any(environ.get(name) for name in OWN):
+    own = [environ[name] for name in OWN if environ.get(name)]
+    if config.clients.required and not any(map(is_own, own)):
+        add = f"{called('clients')} add NAME"
+        say(f"this relay serves only who has a client key: export ANTHROPIC_AUTH_TOKEN=rk-…; {add} makes one")
+    if own:
         return {}
     if pools.needs_none(config, row):
         return {"ANTHROPIC_AUTH_TOKEN": PLACEHOLDER}

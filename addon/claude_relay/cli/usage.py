@@ -59,6 +59,7 @@ def filter_options(command: Function) -> Function:
     texts = {
         "project": ("NAME", "Only this project."),
         "session": ("ID", "Only this session; the beginning of its id will do."),
+        "client-group": ("NAME", "Only clients of this group, as they are in it now."),
         "client": ("NAME", "Only this client."),
         "key": ("ALIAS", "Only this key: ALIAS or PROVIDER/ALIAS."),
         "provider": ("NAME", "Only this provider."),

@@ -49,6 +49,7 @@ class Page(StrEnum):
     REVOKE = "revoke"
     DEVICE = "device"
     """Where a person confirms a code, in a browser."""
+    DEVICE_STYLE = "device_style"
     USAGE = "usage"
     SETTINGS = "settings"
     OTLP = "otlp"
@@ -60,12 +61,15 @@ class Page(StrEnum):
     """There is nothing at it."""
 
 
+IN_BROWSERS = frozenset({Page.DEVICE, Page.DEVICE_STYLE})
+"""Pages to which people come from wherever they are told the address."""
 PRIVATE = frozenset({Page.DEVICE_AUTHORIZATION, Page.TOKEN})
 """Pages whose answers hold codes or tokens: no flow shows them."""
 _PAGES = {
     "/.well-known/oauth-authorization-server": Page.OAUTH_METADATA,
     "/api/oauth/usage": Page.USAGE,
     "/device": Page.DEVICE,
+    "/device/style.css": Page.DEVICE_STYLE,
     "/health": Page.HEALTH,
     "/managed/settings": Page.SETTINGS,
     "/oauth": Page.UNBUILT,

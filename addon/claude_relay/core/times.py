@@ -108,3 +108,13 @@ def ago(seconds: float) -> str:
         if seconds >= UNITS[unit]:
             return f"{seconds // UNITS[unit]:.0f}{unit} ago"
     return "just now"
+
+
+def length(seconds: float) -> str:
+    """A length of time as people type it, to the second: `3d`, `1h 30m`, `0s`."""
+    left, parts = round(seconds), []
+    for unit in ("d", "h", "m", "s"):
+        if left >= (size := round(UNITS[unit])):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts) or "0s"

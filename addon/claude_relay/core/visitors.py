@@ -239,12 +239,14 @@ def page_before(method: str, headers: Mapping[str, str], own: str) -> str | None
     own      the origin at which the page is asked for
 
     >>> page_before("GET", {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, "http://localhost:8082")
+    >>> page_before("GET", {"sec-fetch-site": "same-origin", "sec-fetch-dest": "style"}, "http://localhost:8082")
     >>> page_before("POST", {"origin": "https://evil.example"}, "http://localhost:8082")
     'pages of https://evil.example'
     """
     origin = headers.get("origin")
     if method in ("GET", "HEAD"):
-        if origin is None and headers.get("sec-fetch-mode", "navigate") == "navigate":
+        is_own_style = (headers.get("sec-fetch-site"), headers.get("sec-fetch-dest")) == ("same-origin", "style")
+        if origin is None and (is_own_style or headers.get("sec-fetch-mode", "navigate") == "navigate"):
             return None
         return page_behind(headers)
     if (

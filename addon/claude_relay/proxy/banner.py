@@ -60,6 +60,8 @@ def lines(runtime: Runtime | None, path: Path | None, faults: Faults) -> Iterato
         yield f"  mitmweb   {web.web_url}"
     usual = path is None or path == usual_file(os.environ)
     which, where = ("", "   (in another terminal)") if usual else (f"RELAY_CONFIG={shlex.quote(str(path))} ", "")
+    if config.clients.required:
+        yield f"  clients   need a key: {which}{command('clients')} add NAME"
     yield f"  next      {which}{command('env')} -- claude{where}"
 
 

@@ -23,7 +23,7 @@ RELAY_SERVICE: dict[str, Any] = {
             {
                 "id": "7d9f2c1e-0000-4000-8000-000000000002", "name": "\u5f20\u4e09 / 2", "apiKey": HASH, "tokenLimit": "600000",
                 "concurrencyLimit": "0", "rateLimitWindow": "300", "rateLimitRequests": "900", "rateLimitCost": "10",
-                "isActive": "false", "permissions": "claude", "enableModelRestriction": "true",
+                "isActive": "false", "permissions": "claude,gemini", "enableModelRestriction": "true",
                 "restrictedModels": '["claude-opus-4-1"]', "dailyCostLimit": "0", "tags": "[]", "expirationMode": "activation",
                 "activationDays": "12", "activationUnit": "hours", "isActivated": "false", "expiresAt": "",
                 "claudeConsoleAccountId": "acc-1",

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from claude_relay.core.imports.decoding import document
-from claude_relay.core.imports.found import Credential, Found, NewClient, NewGroup
+from claude_relay.core.imports.found import Credential, Found, Names, NewClient, NewGroup
 from claude_relay.core.imports.gateways import SOURCES
 
 from .exports import ACCOUNTS, CLIENT_KEY, CLIPROXY_YAML, LITELLM, LITELLM_YAML, NEW_API, RELAY_SERVICE, SECRETS
@@ -38,6 +38,7 @@ def test_clients_of_claude_relay_service() -> None:
     assert (other.expires_at, other.expires_after) == (None, 12 * 3600.0)
     assert limits(other) == ["3 requests/minute", "2000 tokens/minute", "$10/5h"]
     assert "claude-opus-4-1" in other.notes[2]
+    assert other.notes[3] == "services that it may use (gemini)"  # Claude is what there is here
     assert [note.partition(" ")[0] for note in other.notes] == ["900", "600000", "models", "services", "accounts"]
     assert found.notes == ("API keys that were deleted there are left out: 1",)
 
@@ -185,3 +186,11 @@ def test_values_that_are_wrong_are_left_out() -> None:
     ]
     [one] = clients("claude-relay-service", odd).clients
     assert (one.name, limits(one), one.expires_at, one.tags) == ("client", [], None, ("{",))
+
+
+def test_names_keep_their_letters() -> None:
+    names = Names()
+    wanted = ("Ann Müller", "ann müller", "rené@example.com", "张三", "")
+    assert [names.new(name) for name in wanted] == [
+        "Ann-Muller", "ann-muller-2", "rene@example.com", "client", "client-2",
+    ]  # fmt: skip

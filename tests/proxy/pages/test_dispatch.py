@@ -36,4 +36,11 @@ def test_a_page(page: Page) -> None:
 
 def test_signing_in_is_off_unless_it_is_on() -> None:
     signs_in = {page for page, entry in PAGES.items() if entry.signs_in}
-    assert signs_in == {Page.OAUTH_METADATA, Page.DEVICE_AUTHORIZATION, Page.TOKEN, Page.REVOKE, Page.DEVICE}
+    assert signs_in == {
+        Page.OAUTH_METADATA,
+        Page.DEVICE_AUTHORIZATION,
+        Page.TOKEN,
+        Page.REVOKE,
+        Page.DEVICE,
+        Page.DEVICE_STYLE,
+    }

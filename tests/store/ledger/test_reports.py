@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_relay.store.audit import Actor
+from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.db import rollups
 from claude_relay.store.db.database import StoreError, connect, read_only
 from claude_relay.store.ledger import reports
@@ -229,6 +231,23 @@ def test_filters(path: Path, only: Only, ids: str, exact: int, monkeypatch: pyte
     )
     total = sum(1 << "abc".index(name) for name in ids)
     assert (report(path, by="model", only=only).total.output_tokens or 0) == total
+
+
+@pytest.mark.parametrize("exact", [0, 100])
+def test_groups_of_clients(path: Path, exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are now: clients move from one to another."""
+    monkeypatch.setattr(reports, "EXACT", exact)
+    book, me = ClientBook(path), Actor("me", "cli", "here")
+    book.add_group(me, "team", {})
+    for name, group in (("alice", "team"), ("bob", "team"), ("carol", None)):
+        book.add(me, name, {"group": group})
+    book.remove(me, "bob")
+    fill(path, [request(client=name, output_tokens=n) for n, name in enumerate(("alice", "bob", "carol", None), 1)])
+    lines = report(path, by="client-group").lines
+    assert {line.name: line.output_tokens for line in lines} == {"team": 3, None: 7}
+    of_team = report(path, by="client", only=Only(client_group="team"))
+    assert [line.name for line in of_team.lines] == ["alice", "bob"]
+    assert str(of_team.only) == "--client-group team"
 
 
 def test_until_is_exclusive(path: Path) -> None:

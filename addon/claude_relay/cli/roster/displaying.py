@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from claude_relay.cli.console import grid
 from claude_relay.cli.console.terminal import echo_json, write_csv
 from claude_relay.cli.spending.cells import count, dollars
-from claude_relay.core.times import DAY, HOUR, MINUTE, ago, seconds_of
+from claude_relay.core.clients.limits import Limit
+from claude_relay.core.times import DAY, HOUR, MINUTE, ago, length, seconds_of
 from claude_relay.store.clients.rows import StoredClient, StoredGroup
 from claude_relay.store.ledger.lines import Line
 
@@ -140,9 +141,13 @@ def total(lines: Sequence[Line]) -> Line:
 
 
 def details(
-    client: StoredClient, groups: Mapping[str, StoredGroup], uses: Mapping[str, Line | None], now: float
+    client: StoredClient,
+    groups: Mapping[str, StoredGroup],
+    uses: Mapping[str, Line | None],
+    of_limits: tuple[Mapping[Limit, float], Mapping[Limit, float]],
+    now: float,
 ) -> None:
-    """Print all that is known of a client. `uses`: of today, of this month."""
+    """Print all that is known of a client. `uses`: of today, of this month; `of_limits`: USD of its own, and of those of its group."""
     lines = [("client", client.name), ("state", _state(client, groups, now))]
     lines += _given(
         ("group", client.group), ("note", client.note), ("tags", ", ".join(client.tags)), ("owner", client.owner)
@@ -150,9 +155,9 @@ def details(
     lines += [("priority", str(client.priority))] if client.priority != 1 else []
     lines += [("expires", expiry)] if (expiry := _expiry(client, now)) else []
     lines += [("keys" if n == 0 else "", _key(key, now)) for n, key in enumerate(client.keys)]
-    lines += policies.lines(client.policy)
+    lines += policies.lines(client.policy, of_limits[0])
     group = groups.get(client.group or "")
-    inherited = policies.grouped(group.policy) if group else []
+    inherited = policies.grouped(group.policy, of_limits[1]) if group else []
     lines += [("of group" if n == 0 else "", f"{name}: {value}") for n, (name, value) in enumerate(inherited)]
     lines += [("made", when(client.created_at))]
     used = f"{when(client.last_used_at)} ({_ago(client.last_used_at, now)})" if client.last_used_at else "never"
@@ -161,12 +166,12 @@ def details(
     grid.details(lines)
 
 
-def group_details(group: StoredGroup, members: Sequence[StoredClient]) -> None:
-    """Print all that is known of a group."""
+def group_details(group: StoredGroup, members: Sequence[StoredClient], of_limits: Mapping[Limit, float]) -> None:
+    """Print all that is known of a group. `of_limits`: what is used of its limits, in USD."""
     names = [client.name for client in members if client.removed_at is None]
     lines = [("group", group.name), ("state", _group_state(group))]
     lines += _given(("note", group.note), ("settings", group.settings))
-    lines += policies.lines(group.policy)
+    lines += policies.lines(group.policy, of_limits)
     lines += [("clients", ", ".join(names) or "none"), ("made", when(group.created_at))]
     grid.details(lines)
 
@@ -244,14 +249,6 @@ def when(text: str | None) -> str:
     """A point in time of this machine's time zone, to the minute."""
     at = seconds_of(text)
     return "" if at is None else f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
-
-
-def length(seconds: float) -> str:
-    """`8h`, `3d`, `90m`."""
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE)):
-        if seconds >= size and not seconds % size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{timedelta(seconds=round(seconds))}"
 
 
 def _state(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) -> str:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from claude_relay.cli.console.terminal import confirm, echo
+from claude_relay.cli.console.terminal import echo
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.installation import command
+from claude_relay.store.clients.book import ClientBook, has_clients
+from claude_relay.store.clients.rows import StoredGroup
 
 from . import consumption, displaying, options, policies
 from .adding import report
 from .options import HELP, Line, together
 from .roster import Roster
+from .switching import Kind, switches
 
 NONE = f"No group yet. Add one: {command('clients')} group add NAME"
 EMPTY: dict[str, Any] = {"note": "", "settings": None}
 
 
-@click.group(context_settings=HELP)
+@click.group(context_settings=HELP, short_help="Groups of clients, which share permissions and limits.")
 def group() -> None:
     """Groups: their permissions and limits hold for each of their clients, and the limits for all of them together.
 
@@ -124,24 +128,19 @@ def show(names: tuple[str, ...], form: str | None, config: str | None, database:
     for number, (one, members) in enumerate(found):
         if number:
             echo()
-        displaying.group_details(one, members)
+        used = consumption.of_limits(roster.path, "group", one.name, one.policy, time.time())
+        displaying.group_details(one, members, used)
 
 
 @group.command(context_settings=HELP)
 @options.names
 @fields
-@click.option("--enable/--disable", "enabled", default=None, help="Whether its clients are served.")
 @options.policy
 @options.removing
 @options.clearing(*EMPTY, *policies.POLICY_FIELDS)
 @options.place
 def edit(
-    names: tuple[str, ...],
-    enabled: bool | None,
-    clear: tuple[str, ...],
-    config: str | None,
-    database: Path | None,
-    **said: Any,
+    names: tuple[str, ...], clear: tuple[str, ...], config: str | None, database: Path | None, **said: Any
 ) -> None:
     """Change groups, as `clients edit` changes clients.
 
@@ -149,14 +148,13 @@ def edit(
     Examples:
       scripts/clients group edit team --usd-per-month 800
       scripts/clients group edit team --settings team-settings.json
-      scripts/clients group edit interns --disable
+      scripts/clients group edit interns --concurrent 2 --clear models
     """
     roster = Roster.enter(config, database)
     own, others = policies.parted(said)
     roster.check_providers(own["providers"])
     values = {field: EMPTY[field] for field in clear if field in EMPTY}
     values |= {field: others[field] for field in EMPTY if others[field] is not None}
-    values |= {} if enabled is None else {"enabled": enabled}
     if not values and not clear and not any(value not in (None, ()) for value in own.values()):
         raise click.UsageError("Say what to change, such as --usd-per-month 800.")
     for one in roster.groups(names):
@@ -164,37 +162,21 @@ def edit(
         report(one.name, "changed", roster.book.edit_group(roster.actor, one.name, wanted) != one)
 
 
-@group.command(context_settings=HELP)
-@options.names
-@options.yes
-@options.place
-def remove(names: tuple[str, ...], yes: bool, config: str | None, database: Path | None) -> None:
-    """Remove groups that have no clients any more; `restore` brings them back.
-
-    \b
-    Example:
-      scripts/clients group remove interns
-    """
-    roster = Roster.enter(config, database)
-    found = roster.groups(names)
-    if not yes:
-        confirm(f"Remove {displaying.named([one.name for one in found])}?")
-    for one in found:
-        roster.book.remove_group(roster.actor, one.name)
-        echo(f"{one.name} removed; bring it back: {command('clients')} group restore {one.name}")
+def check(roster: Roster, one: StoredGroup) -> None:
+    """Raises ClientError for a group that has clients."""
+    if members := [client.name for client in roster.clients() if client.group == one.name]:
+        raise has_clients(one.name, members)
 
 
-@group.command(context_settings=HELP)
-@options.names
-@options.place
-def restore(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
-    """Bring removed groups back.
-
-    \b
-    Example:
-      scripts/clients group restore interns
-    """
-    roster = Roster.enter(config, database)
-    for one in roster.groups(names):
-        roster.book.restore_group(roster.actor, one.name)
-        echo(f"{one.name} restored")
+GROUPS = Kind(
+    "groups",
+    "interns",
+    " group",
+    Roster.groups,
+    ClientBook.edit_group,
+    ClientBook.remove_group,
+    ClientBook.restore_group,
+    check,
+)
+for sub_command in switches(GROUPS):
+    group.add_command(sub_command)

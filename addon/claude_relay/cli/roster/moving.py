@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from claude_relay.core.imports import own
 from claude_relay.core.imports.found import Found, NewClient, NewGroup
 from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.installation import command
+from claude_relay.core.times import length, seconds_of
 from claude_relay.store.clients.book import Made
 
 from . import displaying, options, policies
@@ -114,7 +116,7 @@ def import_(
     if not plan.clients and not plan.groups:
         echo("Nothing was added.")
         return
-    target = keys or Path(f"new-keys-{datetime.now():%Y%m%d-%H%M%S}.csv")
+    target = keys or free_name(Path(f"new-keys-{datetime.now():%Y%m%d-%H%M%S}.csv"))
     with_file = str(target) != "-" and bool(plan.clients)
     handle = _create(target) if with_file else None
     try:
@@ -129,6 +131,12 @@ def import_(
             target.unlink(missing_ok=True)
         raise
     _finish(plan, made, target, handle)
+
+
+def free_name(path: Path) -> Path:
+    """The path, or with a number behind it where there is such a file already."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return path if not path.exists() else next(name for name in names if not name.exists())
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +194,7 @@ def _show(plan: Plan) -> None:
         cells = {
             kind: [one.name for one in rows],
             **in_group,
-            "state": ["enabled" if one.enabled else "disabled" for one in rows],
+            "state": [_state(one) for one in rows],
             "expires": [_expiry(one) for one in rows],
             "gets": ["; ".join(_gets(one)) for one in rows],
             "not taken over": ["; ".join(one.notes) for one in rows],
@@ -195,7 +203,7 @@ def _show(plan: Plan) -> None:
             cells,
             always=(kind,),
             expendable=("state", "in"),
-            wraps={kind: 12, "in": 8, "gets": 20, "not taken over": 14, "expires": 10},
+            wraps={kind: 12, "in": 10, "gets": 20, "not taken over": 14, "expires": 10},
             more="a wider terminal has it",
         )
         echo()
@@ -207,11 +215,18 @@ def _gets(one: NewClient | NewGroup) -> list[str]:
     return [value if name in ("limits", "") else f"{name} {value}" for name, value in found]
 
 
+def _state(one: NewClient | NewGroup) -> str:
+    ends = seconds_of(one.expires_at) if isinstance(one, NewClient) and one.expires_at else None
+    if not one.enabled:
+        return displaying.DISABLED
+    return displaying.EXPIRED if ends is not None and ends <= time.time() else displaying.ENABLED
+
+
 def _expiry(one: NewClient | NewGroup) -> str:
     if not isinstance(one, NewClient):
         return ""
     if one.expires_after is not None:
-        return f"{displaying.length(one.expires_after)} after first use"
+        return f"{length(one.expires_after)} after first use"
     return displaying.when(one.expires_at)[:10]
 
 

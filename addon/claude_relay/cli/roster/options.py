@@ -141,6 +141,14 @@ class Line(click.ParamType[str]):
         return text
 
 
+class Word(Line):
+    """The same, not empty."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Without what looks like a key."""
+        return super().convert(value, param, ctx) or self.fail("must not be empty", param, ctx)
+
+
 class Tier(click.ParamType[str]):
     """A tier of keys."""
 
@@ -176,13 +184,13 @@ SHORTHANDS = {
     "usd_total": ("${}/total", "Dollars in all."),
 }
 LISTS = {
-    "providers": ("provider", "NAME", Line(), "Requests go to this provider only."),
-    "models": ("model", "GLOB", Line(), "Models it may ask for: 'claude-haiku-*'."),
+    "providers": ("provider", "NAME", Word(), "Requests go to this provider only."),
+    "models": ("model", "GLOB", Word(), "Models it may ask for: 'claude-haiku-*'."),
     "key_tiers": ("key-tier", "TIER", Tier(), f"Keys of this tier only: {', '.join(TIERS)}, {USUAL}."),
-    "key_groups": ("key-group", "NAME", Line(), "Keys of this group only (keys --group)."),
+    "key_groups": ("key-group", "NAME", Word(), "Keys of this group only (keys --group)."),
     "endpoints": ("endpoint", "NAME", click.Choice(ENDPOINTS), f"One of {', '.join(ENDPOINTS)}."),
     "addresses": ("address", "CIDR", Network(), "Where it may come from: 10.0.0.0/24."),
-    "programs": ("program", "GLOB", Line(), "Client programs, by user agent; an aid against mistakes, no security."),
+    "programs": ("program", "GLOB", Word(), "Client programs, by user agent; an aid against mistakes, no security."),
 }
 """Field of a policy → its option; each may be given several times."""
 
@@ -206,7 +214,7 @@ policy = together(
 client_fields = together(
     click.option("--group", metavar="NAME", help="The group whose permissions and limits hold, too."),
     click.option("--note", type=Line(), metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
-    click.option("--tag", "tags", type=Line(), metavar="WORD", multiple=True, help="A word to find it by."),
+    click.option("--tag", "tags", type=Word(), metavar="WORD", multiple=True, help="A word to find it by."),
     click.option("--owner", type=Line(), metavar="ID", help="The id that another system has for it."),
     click.option("--priority", type=click.IntRange(1, 100), help="Its weight where requests wait; usually 1."),
     click.option("--expires", "expires_at", type=Moment(), help="2026-12-31, 2026-12-31T18:00, or from now: 30d."),

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import click
 
+from claude_relay.cli.spending.cells import dollars
 from claude_relay.core.clients.limits import Limit
 from claude_relay.core.clients.permissions import Policy
 
 from .options import LISTS, SHORTHANDS, USUAL
 
+NOTHING: Mapping[Limit, float] = MappingProxyType({})
 POLICY_OPTIONS = (*LISTS, *SHORTHANDS, "tunnel", "limits", "lifted")
 POLICY_FIELDS = (*LISTS, "limits")
 """What can be emptied."""
@@ -60,8 +63,8 @@ def _place(limit: Limit) -> tuple[object, ...]:
     return limit.measure, limit.per, limit.model, limit.scope
 
 
-def lines(policy: Policy) -> list[tuple[str, str]]:
-    """What it permits and limits; nothing where it does neither."""
+def lines(policy: Policy, used: Mapping[Limit, float] = NOTHING) -> list[tuple[str, str]]:
+    """What it permits and limits; nothing where it does neither. `used`: of limits of money, in USD."""
     found = []
     for name in LISTS:
         values = [value or USUAL for value in getattr(policy, name)]
@@ -69,14 +72,19 @@ def lines(policy: Policy) -> list[tuple[str, str]]:
             found.append((name.replace("_", " "), ", ".join(values)))
     if policy.tunnel:
         found.append(("tunnel", "other hosts are tunnelled for it from other machines"))
-    found += [("limits" if n == 0 else "", str(limit)) for n, limit in enumerate(policy.limits)]
+    found += [("limits" if n == 0 else "", _limit(limit, used)) for n, limit in enumerate(policy.limits)]
     return found
 
 
-def grouped(policy: Policy) -> list[tuple[str, str]]:
+def grouped(policy: Policy, used: Mapping[Limit, float] = NOTHING) -> list[tuple[str, str]]:
     """As `lines`, with all limits in one."""
     found = [(name, value) for name, value in lines(policy) if name not in ("limits", "")]
-    return found + ([("limits", "; ".join(map(str, policy.limits)))] if policy.limits else [])
+    limits = "; ".join(_limit(limit, used) for limit in policy.limits)
+    return found + ([("limits", limits)] if limits else [])
+
+
+def _limit(limit: Limit, used: Mapping[Limit, float]) -> str:
+    return f"{limit} ({dollars(used[limit])} used)" if used.get(limit) else str(limit)
 
 
 def plain(policy: Policy) -> dict[str, Any]:

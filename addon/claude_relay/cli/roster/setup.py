@@ -12,11 +12,14 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
 
 from claude_relay.cli.console import running
 from claude_relay.cli.console.common import Source
 from claude_relay.cli.console.shells import SAME, lines
-from claude_relay.cli.console.taking_back import PLACEHOLDER
+from claude_relay.cli.console.taking_back import ADDING, PLACEHOLDER, REPLACING
 from claude_relay.cli.console.terminal import Failure, echo, echo_json
 from claude_relay.core.config import Address
 from claude_relay.core.installation import command
@@ -31,6 +34,8 @@ CA = "@@"
 """Stands for the file of the CA until the shell is known."""
 HOME_FILE = f'"$HOME/{CA_FILE}"'
 """In double quotes, as all three kinds of shells fill it in."""
+SYSTEM_CAS = "/etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem /etc/pki/tls/cert.pem"
+"""Where systems keep the CAs that they trust: Debian and its like; macOS and BSD; Fedora and its like."""
 MODEL = "claude-haiku-4-5"
 BODY = '{{"model": "{model}", "max_tokens": 50, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
@@ -46,7 +51,10 @@ class Places:
 
 
 def places(source: Source, database: Path, host: str | None) -> Places:
-    """By the running relay's listeners, else by those of relay.yaml. `host`: the name of this machine for others."""
+    """By the running relay's listeners, else by those of relay.yaml. `host`: the name of this machine for others, or the URL of a reverse
+    proxy before the base URL.
+    """
+    before, host = _read(host)
     row = running.find(source, database).row
     listen = source.config.listen
     tls = getattr(listen, "tls", None) is not None
@@ -57,12 +65,34 @@ def places(source: Source, database: Path, host: str | None) -> Places:
         address: Address | None = Address.parse(said) if said else None if row is not None else getattr(listen, name)
         found[name] = None if address is None else _url(address, host or _name(address, listen.hosts), tls)
         if address is not None:
-            hints += _hints(name, address, host, listen.hosts, tls)
+            hints += _hints(name, address, host, listen.hosts, tls) if name == "proxy" or before is None else ()
     if not any(found.values()):
         raise Failure("the running relay has neither a proxy nor a base URL; set listen.base_url in relay.yaml")
-    return Places(
-        found["base_url"], found["proxy"], bool(getattr(listen, "sign_in", False)), tuple(dict.fromkeys(hints))
-    )
+    base_url, sign_in = before or found["base_url"], bool(getattr(listen, "sign_in", False))
+    if sign_in and base_url is not None and not _may_sign_in(base_url):
+        sign_in = False
+        hints.append("to sign in Claude Code wants https://, but for its own machine: set listen.tls")
+    return Places(base_url, found["proxy"], sign_in, tuple(dict.fromkeys(hints)))
+
+
+def _read(host: str | None) -> tuple[str | None, str | None]:
+    """URL and name of what `--host` says. Raises UsageError."""
+    if host is None or "://" not in host:
+        return None, host
+    try:
+        parts = urlsplit(host)
+        name, _ = parts.hostname, parts.port
+    except ValueError:
+        name = None
+    if name is None or parts.scheme not in ("http", "https"):
+        raise click.UsageError(f"--host: {host!r} is no name and no address such as https://relay.example.com")
+    return host.rstrip("/"), name
+
+
+def _may_sign_in(url: str) -> bool:
+    """Whether Claude Code would: without TLS on its own machine only."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname == "localhost" or is_loopback(parts.hostname or "")
 
 
 def show(client: StoredClient, key: str | None, where: Places, shell: str, *, as_json: bool) -> None:
@@ -130,8 +160,7 @@ def _proxy(url: str, name: str, key: str) -> dict[str, str]:
     scheme, _, place = url.partition("://")
     return {
         "HTTPS_PROXY": f"{scheme}://{name.replace('@', '%40')}:{key}@{place}",
-        "NODE_EXTRA_CA_CERTS": CA,
-        "SSL_CERT_FILE": CA,
+        **dict.fromkeys((*ADDING, *REPLACING), CA),
         "ANTHROPIC_AUTH_TOKEN": PLACEHOLDER,
     }
 
@@ -143,11 +172,14 @@ def _settings(where: Places) -> dict[str, str] | None:
 
 
 def _fetch_ca(base_url: str | None, shell: str) -> Iterator[str]:
-    program = "curl.exe" if SAME.get(shell, shell) == "powershell" else "curl"
+    windows = SAME.get(shell, shell) == "powershell"
     if base_url is None:
         yield f"#    Copy the relay's CA to ~/{CA_FILE} first: {command('env')} on its machine names the file."
     else:
-        yield f"{program} -fsS {base_url}/relay/ca.pem -o {HOME_FILE}"
+        yield f"{'curl.exe' if windows else 'curl'} -fsS {base_url}/relay/ca.pem -o {HOME_FILE}"
+    yield "#    The CAs that you trust otherwise belong behind it, for programs that then know of no others"
+    if not windows:
+        yield f"cat {SYSTEM_CAS} 2>/dev/null >>{HOME_FILE}"
 
 
 def _test(url: str, key: str, model: str, shell: str) -> Iterator[str]:
@@ -178,5 +210,10 @@ def _hints(name: str, address: Address, host: str | None, hosts: tuple[str, ...]
     called = host or _name(address, hosts)
     if not re.fullmatch(r"[\d.]+|[0-9a-f:]+", called) and called.lower() not in hosts:
         yield f"the relay answers to the name {called} only if it is in listen.hosts; or name an address: --host 10.0.0.5"
-    if not tls:
+    if tls:
+        yield (
+            "programs must trust who has signed the certificate of listen.tls; an authority of your own belongs into "
+            f"NODE_EXTRA_CA_CERTS and SSL_CERT_FILE, and into ~/{CA_FILE}"
+        )
+    else:
         yield "without listen.tls the key crosses the network as plain text"

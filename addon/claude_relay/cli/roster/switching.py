@@ -1,15 +1,19 @@
-"""`clients disable`, `enable`, `remove`, `restore`, `stop` and `approve`: what is done to clients that are there."""
+"""`clients stop` and `approve`; and what is done alike to clients and groups: `enable`, `disable`, `remove`, `restore`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from claude_relay.cli.console.terminal import confirm, echo
 from claude_relay.core.installation import command
+from claude_relay.core.times import length
 from claude_relay.store.clients import approvals
-from claude_relay.store.clients.book import STOPPED, ClientError
+from claude_relay.store.clients.book import STOPPED, ClientBook, ClientError
+from claude_relay.store.clients.rows import StoredClient, StoredGroup
 
 from . import displaying, options
 from .adding import report
@@ -17,81 +21,103 @@ from .options import HELP
 from .roster import Roster
 
 
-@click.command(context_settings=HELP)
-@options.names
-@options.place
-def enable(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
-    """Serve clients again.
+@dataclass(frozen=True, slots=True)
+class Kind[T: (StoredClient, StoredGroup)]:
+    """Clients, or groups.
 
-    \b
-    Example:
-      scripts/clients enable alice
+    what, example   for the help texts
+    words           how the commands begin
+    named           those of these names
+    edit, …         what the book does
+    check           raises ClientError for one that cannot be removed
     """
-    _switch(names, config, database, enabled=True)
+
+    what: str
+    example: str
+    words: str
+    named: Callable[[Roster, tuple[str, ...]], tuple[T, ...]]
+    edit: Callable[..., T]
+    remove: Callable[..., T]
+    restore: Callable[..., T]
+    check: Callable[[Roster, T], None]
 
 
-@click.command(context_settings=HELP)
-@options.names
-@options.place
-def disable(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
-    """Refuse clients from now on; what runs goes on, unless you also `stop` them.
+def switches[T: (StoredClient, StoredGroup)](kind: Kind[T]) -> tuple[click.Command, ...]:
+    """The four sub-commands."""
 
-    \b
-    Example:
-      scripts/clients disable alice bob
-    """
-    _switch(names, config, database, enabled=False)
+    def switch(names: tuple[str, ...], config: str | None, database: Path | None, *, enabled: bool) -> None:
+        roster = Roster.enter(config, database)
+        word = "enable" if enabled else "disable"
+        for one in kind.named(roster, names):
+            after = kind.edit(roster.book, roster.actor, one.name, {"enabled": enabled}, word)
+            report(one.name, f"{word}d", after != one)
+
+    @_sub_command(kind, f"Serve {kind.what} again.")
+    def enable(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
+        switch(names, config, database, enabled=True)
+
+    @_sub_command(kind, f"Refuse {kind.what} from now on; what runs goes on.", "To end that, too: clients stop.")
+    def disable(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
+        switch(names, config, database, enabled=False)
+
+    more = "Their names and what was used stay."
+    more += " A group must have no clients any more." if kind.what == "groups" else ""
+
+    @_sub_command(kind, f"Remove {kind.what}; restore brings them back.", more)
+    @options.yes
+    def remove(names: tuple[str, ...], yes: bool, config: str | None, database: Path | None) -> None:
+        roster = Roster.enter(config, database)
+        found = kind.named(roster, names)
+        if gone := [one.name for one in found if one.removed_at is not None]:
+            raise ClientError(f"removed already: {displaying.named(gone)}")
+        for one in found:
+            kind.check(roster, one)
+        if not yes:
+            confirm(f"Remove {displaying.named([one.name for one in found])}?")
+        for one in found:
+            kind.remove(roster.book, roster.actor, one.name)
+            echo(f"{one.name} removed; bring it back: {command('clients')}{kind.words} restore {one.name}")
+
+    @_sub_command(kind, f"Bring removed {kind.what} back, as they were.")
+    def restore(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
+        roster = Roster.enter(config, database)
+        for one in kind.named(roster, names):
+            kind.restore(roster.book, roster.actor, one.name)
+            echo(f"{one.name} restored")
+
+    return enable, disable, remove, restore
 
 
-def _switch(names: tuple[str, ...], config: str | None, database: Path | None, *, enabled: bool) -> None:
-    roster = Roster.enter(config, database)
-    word = "enable" if enabled else "disable"
-    for client in roster.clients(names):
-        after = roster.book.edit(roster.actor, client.name, {"enabled": enabled}, word)
-        report(client.name, f"{word}d", after != client)
+def _sub_command(
+    kind: Kind[StoredClient] | Kind[StoredGroup], short: str, more: str = ""
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Names, the place of the database, and a help text with an example."""
+
+    def made(function: Callable[..., None]) -> click.Command:
+        example = f"\b\nExample:\n  scripts/clients{kind.words} {function.__name__} {kind.example}"
+        text = "\n\n".join((f"{short} {more}".strip(), example))
+        return click.command(context_settings=HELP, help=text, short_help=short)(options.names(options.place(function)))
+
+    return made
 
 
-@click.command(context_settings=HELP, short_help="Remove clients; restore brings them back.")
-@options.names
-@options.yes
-@options.place
-def remove(names: tuple[str, ...], yes: bool, config: str | None, database: Path | None) -> None:
-    """Remove clients: their keys are refused, their names and what they used stay. `restore` brings them back.
-
-    \b
-    Example:
-      scripts/clients remove alice
-    """
-    roster = Roster.enter(config, database)
-    found = roster.clients(names)
-    if gone := [client.name for client in found if client.removed_at is not None]:
-        raise ClientError(f"removed already: {displaying.named(gone)}")
-    if not yes:
-        confirm(f"Remove {displaying.named([client.name for client in found])}?")
-    for client in found:
-        roster.book.remove(roster.actor, client.name)
-        echo(f"{client.name} removed; bring it back: {command('clients')} restore {client.name}")
-
-
-@click.command(context_settings=HELP)
-@options.names
-@options.place
-def restore(names: tuple[str, ...], config: str | None, database: Path | None) -> None:
-    """Bring removed clients back, with the keys that they had.
-
-    \b
-    Example:
-      scripts/clients restore alice
-    """
-    roster = Roster.enter(config, database)
-    for client in roster.clients(names):
-        roster.book.restore(roster.actor, client.name)
-        echo(f"{client.name} restored")
+CLIENTS = Kind(
+    "clients",
+    "alice",
+    "",
+    Roster.clients,
+    ClientBook.edit,
+    ClientBook.remove,
+    ClientBook.restore,
+    lambda roster, one: None,
+)
 
 
 @click.command(context_settings=HELP, short_help="End what runs for a client, now.")
 @options.one_name
-@click.option("--session", metavar="ID", help="Only this session of Claude Code.")
+@click.option(
+    "--session", type=options.Word(), metavar="ID", help="Only this session; the beginning of its id will do."
+)
 @click.option(
     "--for",
     "lasts",
@@ -108,12 +134,12 @@ def stop(name: str, session: str | None, lasts: float, config: str | None, datab
     \b
     Examples:
       scripts/clients stop alice
-      scripts/clients stop alice --session 0b1f6c2e-… --for 10m
+      scripts/clients stop alice --session 0b1f6c2e --for 10m
     """
     roster = Roster.enter(config, database)
     roster.book.stop(roster.actor, name, session, lasts)
-    which = f"What runs for {name}" + (f" in the session {session}" if session else "")
-    echo(f"{which} ends now; nothing begins for {displaying.length(lasts)}.")
+    which = f"What runs for {name}" + (f" in the session {session}…" if session else "")
+    echo(f"{which} ends now; nothing begins for {length(lasts)}.")
     echo(f"To refuse the client for good: {command('clients')} disable {name}", err=True)
 
 

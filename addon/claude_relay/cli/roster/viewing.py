@@ -44,6 +44,8 @@ def list_(
     """
     roster, now = Roster.enter(config, database), time.time()
     groups = {one.name: one for one in roster.groups(removed=True)}
+    if group is not None:
+        roster.book.group(group)
     every = roster.clients(names, removed=removed)
     found = [one for one in every if group in (None, one.group) and (tag is None or tag in one.tags)]
     today = consumption.of_clients(roster.path, consumption.today())
@@ -76,7 +78,11 @@ def list_(
 @click.option(
     "--shell", type=click.Choice([*SHELLS, *SAME]), default="sh", show_default=True, help="With --setup: whose syntax."
 )
-@click.option("--host", metavar="NAME", help="With --setup: by which name the machine of the relay is reached.")
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="With --setup: by which name the machine of the relay is reached; https://NAME of a reverse proxy before the base URL.",
+)
 @options.as_json
 @options.place
 def show(
@@ -111,11 +117,15 @@ def show(
         "today": consumption.of_clients(roster.path, consumption.today(), name).get(name),
         "this month": consumption.of_clients(roster.path, consumption.month(), name).get(name),
     }
+    own = consumption.of_limits(roster.path, "client", name, client.policy, now)
     if form == "json":
         used = {label.replace(" ", "_"): displaying.use(line) for label, line in uses.items()}
-        displaying.as_json(displaying.plain(client, groups, now) | used)
+        of_limits = {"used_of_limits": {str(limit): usd for limit, usd in own.items()}}
+        displaying.as_json(displaying.plain(client, groups, now) | used | of_limits)
         return
-    displaying.details(client, groups, uses, now)
+    group = groups.get(client.group or "")
+    shared = consumption.of_limits(roster.path, "group", group.name, group.policy, now) if group else {}
+    displaying.details(client, groups, uses, (own, shared), now)
 
 
 @click.command(context_settings=HELP, short_help="Show what clients used and what it cost.")

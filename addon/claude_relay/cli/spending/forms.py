@@ -28,6 +28,7 @@ NOBODY: Final = {
     "served": "(none)",
     "key": "(the client's own)",
     "client": "(not named)",
+    "client-group": "(in no group)",
     "provider": "(none)",
     "session": "(no session)",
     "project": "(no project)",

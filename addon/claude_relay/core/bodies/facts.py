@@ -141,7 +141,7 @@ def read_facts(endpoint: Endpoint, headers: Mapping[str, str], body: bytes, *, l
     not stop for so long reads large bodies elsewhere.
     """
     body = utf8(body) if endpoint in _WITH_BODY else b""
-    session = _session_of_headers(headers)
+    session = session_of(headers)
     read = _fields(body, messages=session is None and endpoint is Endpoint.MESSAGES, leniently=leniently)
     fields = read or _Body()
     session = session or _session_of_user(fields.metadata)
@@ -301,7 +301,8 @@ def _thinks(value: Raw) -> bool:
         return False
 
 
-def _session_of_headers(headers: Mapping[str, str]) -> str | None:
+def session_of(headers: Mapping[str, str]) -> str | None:
+    """The session as the header fields say it; names in lower case."""
     return next((found for name in SESSION_HEADERS if (found := _session(headers.get(name, "")))), None)
 
 

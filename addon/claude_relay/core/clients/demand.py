@@ -94,12 +94,13 @@ class Demands:
 
 
 def _templates(client: Client) -> Iterator[Bound]:
-    yield from _bounds("client", client.name, client.policy)
+    yield from bounds_of("client", client.name, client.policy)
     if client.group is not None:
-        yield from _bounds("group", client.group.name, client.group.policy)
+        yield from bounds_of("group", client.group.name, client.group.policy)
 
 
-def _bounds(kind: Owner, owner: str, policy: Policy) -> Iterator[Bound]:
+def bounds_of(kind: Owner, owner: str, policy: Policy) -> Iterator[Bound]:
+    """The limits of one client or group, without sessions."""
     smallest: dict[str, Limit] = {}
     for limit in policy.limits:
         key = f"{kind}:{owner} {limit.measure}/{limit.per} {limit.scope} {limit.model or '*'}"

@@ -59,6 +59,9 @@ class Client:
         return (self.policy,) if self.group is None else (self.policy, self.group.policy)
 
 
+REPLACED = "this client key has been replaced by a newer one"
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a secret allows. `until`: seconds since the epoch; None: no end."""
@@ -72,14 +75,19 @@ class Grant:
 class Stop:
     """What runs for a client, or in one of its sessions, is to end now, and nothing begins until the end of the stop.
 
-    id     grows with every stop
-    until  seconds since the epoch
+    id       grows with every stop
+    session  how the session's id begins; None: all of them
+    until    seconds since the epoch
     """
 
     id: int
     client: str
     session: str | None
     until: float
+
+    def holds_for(self, client: Client, session: str | None) -> bool:
+        """Whether it means a request of this client, in this session."""
+        return self.client == client.id and (self.session is None or (session or "").startswith(self.session))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Directory:
         """Why its client is not served now, as a sentence for the client; None: it is."""
         client = grant.client
         if grant.until is not None and now >= grant.until:
-            return "this client key has been replaced" if grant.kind is Kind.KEY else "this sign-in has expired"
+            return REPLACED if grant.kind is Kind.KEY else "this sign-in has expired"
         if not client.enabled:
             return f"the client '{client.name}' is disabled"
         if client.group is not None and not client.group.enabled:
@@ -111,11 +119,7 @@ class Directory:
     def stopped(self, client: Client, session: str | None, now: float) -> Stop | None:
         """The stop that holds for a request; None: none does."""
         return next(
-            (
-                stop
-                for stop in self.stops
-                if stop.client == client.id and now < stop.until and stop.session in (None, session)
-            ),
+            (stop for stop in self.stops if now < stop.until and stop.holds_for(client, session)),
             None,
         )
 

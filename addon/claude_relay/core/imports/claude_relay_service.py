@@ -73,7 +73,7 @@ def _client(key: Mapping[str, Any], names: Names) -> NewClient:
             programs += PROGRAMS.get(program, (f"{program}*",))
     if flag(key.get("enableModelRestriction")) and (models := texts(key.get("restrictedModels"))):
         notes.append(f"models that it must not use ({', '.join(models)})")
-    if services := [one for one in texts(key.get("permissions")) if one != "all"]:
+    if services := [one for one in texts(key.get("permissions")) if one not in ("all", "claude")]:
         notes.append(f"services that it may use ({', '.join(services)})")
     if any(value for name, value in key.items() if name.endswith("AccountId") and value not in ("", "null")):
         notes.append("accounts of its own")

@@ -8,6 +8,7 @@ It must not know files, nor what becomes of it.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -88,7 +89,8 @@ class Names:
 
     def new(self, wanted: object, otherwise: str = NAMELESS) -> str:
         """The nearest to `wanted`: letters, digits and . _ @ + -, at most 64."""
-        text = re.sub(r"[^A-Za-z0-9._@+-]+", "-", str(wanted or "").strip()).strip("-._@+")
+        plain = unicodedata.normalize("NFKD", str(wanted or "").strip())
+        text = re.sub(r"[^A-Za-z0-9._@+-]+", "-", re.sub(r"[\u0300-\u036f]", "", plain)).strip("-._@+")
         base = text[:LONGEST].rstrip("-") or otherwise
         name, number = base, 1
         while name.lower() in self._taken:

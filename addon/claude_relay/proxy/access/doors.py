@@ -22,7 +22,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from claude_relay.core.config import Address, Config
-from claude_relay.core.endpoints import Page, own_page
+from claude_relay.core.endpoints import IN_BROWSERS, own_page
 from claude_relay.core.errors import RelayError
 from claude_relay.core.visitors import (
     FORWARDING,
@@ -73,7 +73,7 @@ def entrance(flow: http.HTTPFlow, config: Config, headers: Mapping[str, str]) ->
     if not meant or not all(meant):
         rejected(Reason.WEB_PAGE, "a request was refused: its Host is none of this listener's names")
         return False, RelayError(403, wrong_name(reverse), final=True)
-    if reverse and listen.sign_in and own_page(flow.request.path) is Page.DEVICE:
+    if reverse and listen.sign_in and own_page(flow.request.path) in IN_BROWSERS:
         page = page_before(flow.request.method, headers, origin_of(flow, config))
     else:
         page = page_behind(headers, listen.cors)

@@ -69,6 +69,8 @@ async def identify(flow: http.HTTPFlow, relayed: Relayed, clients: KnownClients 
     try:
         relayed.client = await client_behind(relayed.offers, clients, config.contact, at_proxy=at_proxy)
         if relayed.client is None:
+            if relayed.page is not None:  # it says itself what it needs
+                raise denials.missing(config.contact, local=relayed.local, at_proxy=False)
             rejected(Reason.STRANGER, "a request without a client key was refused (it came from %s)", place(flow))
             raise denials.missing(config.contact, local=relayed.local, at_proxy=at_proxy)
         relayed.served = True

@@ -23,12 +23,13 @@ from claude_relay.core.clients.exceeded import ClientLimitError
 from claude_relay.core.clients.money import Spending
 from claude_relay.core.exchange import Endpoint, Origin, Refused
 from claude_relay.proxy.common.clock import NOW
+from claude_relay.proxy.log.terminal import CONSOLE
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.limiting import Limiting
 
 from .reserving import is_paid, makes_batch
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger(CONSOLE)
 LEASING = 1.0
 """Seconds for which a request waits at least where it is a lease that is missing, whatever `retry.max_wait` says."""
 UNSAID = 0.1

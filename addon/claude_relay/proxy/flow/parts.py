@@ -76,6 +76,16 @@ class Parts:
         names = await at_leisure(relayed.body or b"", lambda body: named(path, body, relayed.facts.container))
         return await self.stored.owner(names) if names else None
 
-    async def standings_of(self, client: Client) -> Sequence[Standing]:
-        """How far the limits of a client and of its group are used; those of sessions and agents are not among them."""
-        return await self.limiting.standing(client, time.time()) if self.limiting is not None else ()
+    async def standings_of(
+        self, client: Client, session: str | None = None, agent: str | None = None, parent: str | None = None
+    ) -> Sequence[Standing]:
+        """How far the limits of a client and of its group are used; those of a session and of an agent only where the session is named.
+        Without an agent in it: its main one.
+        """
+        limiting = self.limiting
+        if limiting is None:
+            return ()
+        tree = None
+        if session is not None:
+            tree = limiting.trees.root(client.name, session, agent, parent) if agent else ""
+        return await limiting.standing(client, time.time(), session, tree)

@@ -47,4 +47,4 @@ async def stop_requests(connections: Connections, stops: Sequence[Stop], contact
 def concerns(stop: Stop, relayed: Relayed) -> bool:
     """Whether a request is to end by a stop."""
     client = relayed.client
-    return client is not None and client.id == stop.client and stop.session in (None, relayed.facts.session)
+    return client is not None and stop.holds_for(client, relayed.facts.session)

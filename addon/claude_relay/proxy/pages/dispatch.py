@@ -22,7 +22,7 @@ from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.store.db.database import StoreError
 
 from .authority import ca
-from .device import device
+from .device import device, style
 from .otlp import telemetry
 from .page_parts import PageParts, json_answer
 from .settings import settings
@@ -61,6 +61,7 @@ PAGES: Final[Mapping[Page, Entry]] = {
     Page.TOKEN: Entry(token, ("POST",), signs_in=True),
     Page.REVOKE: Entry(revoke, ("POST",), signs_in=True),
     Page.DEVICE: Entry(device, (*READ, "POST"), signs_in=True),
+    Page.DEVICE_STYLE: Entry(style, signs_in=True),
     Page.USAGE: Entry(usage),
     Page.ME: Entry(me),
     Page.CA_PEM: Entry(ca),

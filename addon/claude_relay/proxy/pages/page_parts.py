@@ -96,8 +96,10 @@ class PageParts(Protocol):
     def clients(self) -> Clients | None:
         """Who has a key of the relay's own; None before it runs."""
 
-    async def standings_of(self, client: Client) -> Sequence[Standing]:
-        """How far the limits of a client are used."""
+    async def standings_of(
+        self, client: Client, session: str | None = None, agent: str | None = None, parent: str | None = None
+    ) -> Sequence[Standing]:
+        """How far the limits of a client are used, and those of a session and an agent where they are named."""
 
 
 def json_answer(

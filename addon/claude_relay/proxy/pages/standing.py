@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from mitmproxy import http
 
+from claude_relay.core.bodies.facts import SUBAGENT_HEADERS, session_of
 from claude_relay.core.clients import caps as rules
 from claude_relay.core.clients.admission import Standing
+from claude_relay.core.clients.demand import storable
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.errors import RelayError
 from claude_relay.core.times import iso
@@ -22,6 +24,8 @@ from claude_relay.store.clients.spent import spent_by
 from .callers import client_of, named_client
 from .page_parts import PageParts, json_answer
 
+DIGITS: Final = {"usd": 6, "requests": 2, "tokens": 0, "concurrent": 0}
+"""What is told of the use of each measure."""
 NOTHING: Final = "There is nothing here for those who have no client key of this relay's."
 
 
@@ -43,15 +47,20 @@ async def usage(relayed: Relayed, flow: http.HTTPFlow, parts: PageParts) -> http
 
 
 async def me(relayed: Relayed, flow: http.HTTPFlow, parts: PageParts) -> http.Response:
-    """Who a client is here: its limits, what is used of them, and when they are free again."""
-    client = named_client(relayed)
-    now = time.time()
+    """Who a client is here: its limits, what is used of them, and when they are free again. Of those for each session and each agent too,
+    when the request names one as Claude Code does.
+    """
+    client, headers = named_client(relayed), relayed.facts.headers
+    session, now = session_of(headers), time.time()
+    agent, parent = (headers.get(name) or None if session else None for name in SUBAGENT_HEADERS)
     spent = await parts.pages.in_thread(spent_by, relayed.runtime.config.database, client.name, now)
     document: dict[str, Any] = {
         "name": client.name,
         "group": None if client.group is None else client.group.name,
         "expires_at": None if client.expires_at is None else iso(client.expires_at),
-        "limits": limits_of(client, await parts.standings_of(client)),
+        "session": session and storable(session),
+        "agent": agent and storable(agent),
+        "limits": limits_of(client, await parts.standings_of(client, session, agent, parent)),
         "spent_usd": {"day": spent.day, "week": spent.week, "month": spent.month},
         "contact": relayed.runtime.config.clients.contact or None,
     }
@@ -59,22 +68,23 @@ async def me(relayed: Relayed, flow: http.HTTPFlow, parts: PageParts) -> http.Re
 
 
 def limits_of(client: Client, standings: Sequence[Standing]) -> list[dict[str, Any]]:
-    """All limits that hold for a client. Of those for each session or agent it is not told what is used."""
+    """All limits that hold for a client. What is used of one for each session or agent is known of those that are named only."""
     found = [
         {
             "limit": str(one.limit),
             "of": one.subject,
-            "used": round(one.used, 6),
-            "remaining": round(max(0.0, one.limit.amount - one.used), 6),
+            "used": round(one.used, DIGITS[one.limit.measure]),
+            "remaining": round(max(0.0, one.limit.amount - one.used), DIGITS[one.limit.measure]),
             "resets_at": None if one.resets_at is None else iso(one.resets_at),
         }
         for one in standings
     ]
+    known = {(one.subject, one.limit) for one in standings}
     each = [
         (of, limit)
         for of, policy in zip(("client", "group"), client.policies, strict=False)
         for limit in policy.limits
-        if limit.scope != "all"
+        if limit.scope != "all" and (of, limit) not in known
     ]
     return found + [
         {"limit": str(limit), "of": of, "used": None, "remaining": None, "resets_at": None} for of, limit in each

@@ -19,7 +19,7 @@ import re
 import secrets as chance
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import Any
 from claude_relay.core.clients.credentials import digest, is_own, mask, new_key
 from claude_relay.core.clients.directory import NOBODY, Directory
 from claude_relay.core.clients.permissions import Policy, encode
-from claude_relay.core.times import iso
+from claude_relay.core.times import DAY, iso
 from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import MissingDatabase, StoreError, connect, explain, read_only, transaction
 from claude_relay.store.db.migrations import migrate
@@ -39,6 +39,8 @@ from .rows import StoredClient, StoredGroup, read_directory, stored_clients, sto
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
 CLIENT_FIELDS = ("group", "note", "tags", "owner", "priority", "policy", "enabled", "expires_at", "expires_after")
 GROUP_FIELDS = ("note", "policy", "settings", "enabled")
+REMEMBERED = 30 * DAY
+"""Seconds for which whoever still sends a key that was replaced is told so."""
 STOPPED = 60.0
 """Seconds for which nothing begins after a stop, unless it says otherwise: programs that try again at once find it closed."""
 
@@ -136,13 +138,14 @@ class ClientBook:
                 "UPDATE client_keys SET valid_until = min(coalesce(valid_until, ?), ?) WHERE client = ?",
                 [until, until, before.id],
             )
-            connection.execute(
-                "DELETE FROM client_keys WHERE client = ? AND valid_until <= ?", [before.id, iso(time.time())]
-            )
+            connection.execute("DELETE FROM client_keys WHERE valid_until < ?", [iso(time.time() - REMEMBERED)])
             if overlap <= 0:  # whoever has the old key may have signed in with it
                 connection.execute("DELETE FROM client_tokens WHERE client = ?", [before.id])
             _add_key(connection, before.id, key)
-            was = {"keys": [known.mask for known in before.keys]}
+            now = iso(time.time())
+            was = {
+                "keys": [known.mask for known in before.keys if known.valid_until is None or known.valid_until > now]
+            }
             write(connection, actor, Act("rotate", "client", name, was, {"key": mask(key), "old_valid_until": until}))
         return Made(self.client(name), key)
 
@@ -204,10 +207,7 @@ class ClientBook:
             _present(_named(name, stored_groups(connection), "group"), "group")
             members = [c.name for c in stored_clients(connection) if c.group == name and c.removed_at is None]
             if members:
-                raise ClientError(
-                    f"the group '{name}' has clients ({', '.join(members[:5])}{' …' if len(members) > 5 else ''}): "
-                    "remove them, or give them another group, first"
-                )
+                raise has_clients(name, members)
             _update(connection, "client_groups", name, {"removed_at": iso(time.time())})
             write(connection, actor, Act("remove", "group", name))
         return self.group(name)
@@ -252,6 +252,12 @@ class ClientBook:
                 connection.execute("BEGIN")
                 known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'client_state'").fetchone()
                 yield connection if known else None
+
+
+def has_clients(group: str, members: Sequence[str]) -> ClientError:
+    """Why a group cannot be removed."""
+    named = f"{', '.join(members[:5])}{' …' if len(members) > 5 else ''}"
+    return ClientError(f"the group '{group}' has clients ({named}): remove them, or give them another group, first")
 
 
 def _add(connection: sqlite3.Connection, actor: Actor, name: str, values: Mapping[str, Any]) -> str:

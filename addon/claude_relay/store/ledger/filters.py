@@ -27,6 +27,7 @@ class Only:
     model     a glob for the model that was asked for or the one that served
     key       an alias, or PROVIDER/ALIAS
     session   its id or how that begins
+    client_group  of the clients that are in it now, removed ones too
     """
 
     model: str | None = None
@@ -35,11 +36,14 @@ class Only:
     client: str | None = None
     session: str | None = None
     project: str | None = None
+    client_group: str | None = None
 
     def __str__(self) -> str:
         """As the options of a command: `--model 'claude-*' --client alice`."""
         given = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return " ".join(f"--{name} {shlex.quote(value)}" for name, value in given if value is not None)
+        return " ".join(
+            f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given if value is not None
+        )
 
     def conditions(self) -> Iterator[tuple[str, list[Any]]]:
         """SQL for `requests` as for `rollups`, each with its values."""
@@ -50,6 +54,8 @@ class Only:
             yield ("provider = ? AND key = ?", [provider, alias]) if slash else ("key = ?", [alias])
         if self.session is not None:
             yield "session >= ? AND session < ?", [self.session, self.session + LAST]
+        if self.client_group is not None:
+            yield "client IN (SELECT name FROM clients WHERE client_group = ?)", [self.client_group]
         for name in ("provider", "client", "project"):
             if (wanted := getattr(self, name)) is not None:
                 yield f"{name} = ?", [wanted]
