@@ -4,6 +4,8 @@
     problems    errors, in one shape
     versions    ETags; a POST that is sent twice
     paging      lists in pages
+    spans       spans of time, as pages and the API name them
+    recent      what was worked out a moment ago
     models      of pydantic
     texts       languages; numbers, money and times as people write them
 

@@ -5,6 +5,7 @@ as the API.
 
     icons       pictures of 16 by 16
     charts      SVG
+    addresses   this page with other parameters
     sign_in     login, the one-time link, preferences
     profile     one's account, tokens, admins
     overview    the first page; the first three steps
