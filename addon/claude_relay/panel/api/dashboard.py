@@ -177,7 +177,7 @@ def oldest(parts: Parts, limit: int = 5) -> list[str]:
     """The ids of the first requests ever, as many at most; none before there is a database."""
     try:
         with parts.ledger() as connection:
-            query = "SELECT id FROM requests ORDER BY started_at LIMIT ?"
+            query = "SELECT id FROM requests WHERE started_at >= '' ORDER BY started_at LIMIT ?"
             return [id for (id,) in connection.execute(query, [limit])]
     except MissingDatabase:
         return []

@@ -50,6 +50,12 @@ class Watcher:
         """Whether nobody more may join."""
         return len(self.listeners) >= LISTENERS
 
+    async def begin(self) -> None:
+        """Know how things are now: what changes from here on is told."""
+        if not self.listeners:
+            with suppress(StoreError):
+                await asyncio.to_thread(self.changes.look)
+
     def join(self) -> asyncio.Queue[Change]:
         """A queue of what happens from now on."""
         queue: asyncio.Queue[Change] = asyncio.Queue(QUEUE)
@@ -105,6 +111,7 @@ async def events(
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() else None
     if watcher.is_full:
         raise Problem(503, "listeners", f"{LISTENERS} pages listen already; close some, and try again.")
+    await watcher.begin()
     return StreamingResponse(stream(request, parts, watcher, chosen, after), media_type=MEDIA, headers=HEADERS)
 
 

@@ -89,7 +89,7 @@ def usage(
     accept: Annotated[str, Header()] = "",
 ) -> Usage | Response:
     """Requests, errors, tokens, cost and times by one or two dimensions. Hours, days, weeks and months are those of your zone."""
-    found = sums(parts, by, span, only)
+    found = sums(parts, by, span, only) or _summed(parts, by, span, only)
     if format == "csv" or (format is None and accept.startswith(CSV)):
         return as_csv(by, found)
     lines = [Group(names=[none_or(name) for name in cell.names], sums=cell.line) for cell in found.cells]
@@ -110,14 +110,14 @@ def cache_misses(visitor: Reader, parts: Own, span: Spanning, only: Filtered) ->
     return misses(parts, span, only)
 
 
-def sums(parts: Parts, by: Sequence[str], span: Span, only: Only) -> Crossed:
-    """Worked out once for all who look within two seconds. Raises Problem."""
+def sums(parts: Parts, by: Sequence[str], span: Span, only: Only, patience: float | None = None) -> Crossed | None:
+    """Worked out once for all who look within two seconds. None: it takes longer than `patience`, in seconds. Raises Problem."""
     chosen = tuple(dict.fromkeys(by))
     if not 1 <= len(chosen) <= 2 or not set(chosen) <= set(GROUPS):
         text = f"by is one or two of {', '.join(GROUPS)}."
         raise Problem(422, "invalid", text, errors=[FieldError(field="by", detail=text)])
     key = ("usage", chosen, tuple(sorted(span.query.items())), str(span.zone), str(only))
-    return parts.recent.get(key, lambda: _summed(parts, chosen, span, only)) or _summed(parts, chosen, span, only)
+    return parts.recent.get(key, lambda: _summed(parts, chosen, span, only), patience)
 
 
 def _summed(parts: Parts, by: Sequence[str], span: Span, only: Only) -> Crossed:

@@ -146,29 +146,33 @@ def sparkline(values: Sequence[float | None]) -> Markup:
     )
 
 
-def bars(rows: Sequence[tuple[str, float]], words: Words, *, unit: str = "count", label: str) -> Picture:
-    """Horizontal bars, as long as they are large."""
+def bars(
+    rows: Sequence[tuple[str, float]], words: Words, *, unit: str = "count", label: str, across: int = HALF
+) -> Picture:
+    """Horizontal bars, as long as they are large. `across`: HALF or WHOLE."""
     form: Callable[[float], str] = getattr(words, unit)
     most, height = max((value for _, value in rows), default=0.0) or 1.0, 28
-    room = HALF - 200 - 84
+    names, longest = (280, 40) if across == WHOLE else (200, 28)
+    room = across - names - 84
     parts = []
     for n, (name, value) in enumerate(rows):
         y, width = n * height, max(1.0, room * value / most) if value else 0.0
-        shown = name if len(name) <= 28 else f"{name[:27]}…"
+        shown = name if len(name) <= longest else f"{name[: longest - 1]}…"
         parts.append(
             f'<g class="step"><title>{escape(name)}: {escape(form(value))}</title>'
-            f'<rect class="reach" x="0" y="{y}" width="{HALF}" height="{height}"/>'
+            f'<rect class="reach" x="0" y="{y}" width="{across}" height="{height}"/>'
             f'<text x="0" y="{y + 18}">{escape(shown)}</text>'
-            f'<rect class="c1" x="200" y="{y + 6}" width="{width:.1f}" height="16" rx="2"/>'
-            f'<text class="value" x="{200 + width + 8:.1f}" y="{y + 18}">{escape(form(value))}</text></g>'
+            f'<rect class="c1" x="{names}" y="{y + 6}" width="{width:.1f}" height="16" rx="2"/>'
+            f'<text class="value" x="{names + width + 8:.1f}" y="{y + 18}">{escape(form(value))}</text></g>'
         )
     text = f"{label}: {', '.join(f'{name} {form(value)}' for name, value in rows[:3])}"
-    picture = svg("chart", text, "".join(parts), height=max(1, len(rows)) * height)
+    picture = svg("chart", text, "".join(parts), width=across, height=max(1, len(rows)) * height)
     return Picture(picture, (), (), tuple((name, form(value)) for name, value in rows))
 
 
 def svg(kind: str, text: str, inside: str, *, width: int = HALF, height: int = HEIGHT) -> Markup:
     """A picture that says in a sentence what it shows; by the arrow keys one goes through it."""
+    kind = f"{kind} whole" if width == WHOLE else kind
     return Markup(
         f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" tabindex="0" aria-label="{escape(text)}" '
         f'data-module="charts">{inside}</svg>'
@@ -224,16 +228,31 @@ def _grid(ticks: Sequence[float], y: Callable[[float], float], form: Callable[[f
 def _times(
     times: Sequence[datetime], step: timedelta | None, words: Words, zone: tzinfo, width: float, across: int
 ) -> str:
-    """Few labels, at equal distances, never over the edge."""
-    every = max(1, math.ceil(len(times) / (across // 70)))
+    """Few labels, at round times, never over the edge."""
     found = []
-    for n in range(0, len(times), every):
+    for n in labelled(times, step, zone, across // 72):
         x = LEFT + (n + 0.5) * width
-        place = "end" if x > across - 28 else "middle"
-        found.append(
-            f'<text x="{min(x, across):.1f}" y="{HEIGHT - 6}" text-anchor="{place}">{escape(short(times[n], step, words, zone))}</text>'
-        )
+        place, x = ("end", min(x + 20, across)) if x > across - 28 else ("middle", x)
+        text = escape(short(times[n], step, words, zone))
+        found.append(f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="{place}">{text}</text>')
     return f'<g aria-hidden="true">{"".join(found)}</g>'
+
+
+def labelled(times: Sequence[datetime], step: timedelta | None, zone: tzinfo, most: int) -> list[int]:
+    """Which steps have a label: at most so many, at equal distances; of parts of a day those that begin at a round time."""
+    if step is not None and step < timedelta(days=1):
+        minutes = [local.hour * 60 + local.minute for local in (at.astimezone(zone) for at in times)]
+        for unit in ROUND:
+            found = [n for n, minute in enumerate(minutes) if minute % unit == 0]
+            if len(found) <= most:
+                return found
+        days = [n for n, minute in enumerate(minutes) if minute == 0]
+        return days[:: math.ceil(len(days) / most)]
+    return list(range(0, len(times), max(1, math.ceil(len(times) / most))))
+
+
+ROUND: Final = (5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440)
+"""Minutes from one label to the next."""
 
 
 def short(at: datetime, step: timedelta | None, words: Words, zone: tzinfo) -> str:

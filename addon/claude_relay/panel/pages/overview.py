@@ -87,9 +87,14 @@ def figures(request: Request, found: Figures) -> list[dict[str, Any]]:
     now, before = found.now, found.before
 
     def figure(
-        label: str, form: Callable[[Any], str], of: Callable[[Line], float | None], *, points: bool = False
-    ) -> Any:
-        line = [of(step.sums) if step.sums is not None else (None if points else 0.0) for step in found.steps]
+        label: str,
+        form: Callable[[Any], str],
+        of: Callable[[Line], float | None],
+        *,
+        points: bool = False,
+        gaps: bool = False,
+    ) -> dict[str, Any]:
+        line = [of(step.sums) if step.sums is not None else (None if points or gaps else 0.0) for step in found.steps]
         return {
             "label": label,
             "value": form(of(now)),
@@ -106,6 +111,7 @@ def figures(request: Request, found: Figures) -> list[dict[str, Any]]:
             words.gettext("first token, median"),
             lambda ms: words.span(None if ms is None else ms / 1000),
             lambda line: line.ttft_p50_ms,
+            gaps=True,
         ),
         figure(words.gettext("failed"), words.percent, failed, points=True),
     ]
@@ -185,7 +191,7 @@ def steps(request: Request, parts: Parts, first: list[str], pools: list[Pool]) -
     except MissingDatabase:
         found = None
     return {
-        "keys": sum(pool.ready + pool.busy + pool.cooldown for pool in pools),
+        "count": sum(pool.ready + pool.busy + pool.cooldown for pool in pools),
         "own": any(pool.own for pool in pools),
         "running": bool(relays),
         "url": url,

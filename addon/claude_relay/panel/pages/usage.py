@@ -22,7 +22,7 @@ from claude_relay.store.ledger.reports import GROUPS, TIMES
 
 from . import charts
 from .addresses import address
-from .overview import spans_of, tokens
+from .overview import PATIENCE, spans_of, tokens
 from .shell import N_, PageReader, pages, render, words_of
 
 router = pages()
@@ -88,11 +88,13 @@ def usage(
         if view == "cache":
             context |= {"misses": api.misses(parts, span, only), "why": explained}
         else:
-            found = api.sums(parts, chosen, span, only)
-            context |= {"found": found, "cells": found.cells[:ROWS], "left_out": max(0, len(found.cells) - ROWS)}
-            context["chart"] = chart(words_of(request), span, chosen, found, show)
+            found = api.sums(parts, chosen, span, only, PATIENCE)
+            context |= {"found": found, "pending": found is None}
+            if found is not None:
+                context |= {"cells": found.cells[:ROWS], "left_out": max(0, len(found.cells) - ROWS)}
+                context["chart"] = chart(words_of(request), span, chosen, found, show)
     except MissingDatabase:
-        context |= {"found": None, "misses": None}
+        context |= {"found": None, "misses": None, "pending": False}
     return render(request, visitor, "usage.html", title=N_("Usage"), **context)
 
 
@@ -106,7 +108,7 @@ def chart(words: Words, span: Span, by: list[str], found: Crossed, show: str) ->
     if at is None:
         sums = found.along(0) if len(by) == 1 else {cell.names: cell.line for cell in found.cells}
         rows = sorted(((shown(words, name), of(line) or 0.0) for name, line in sums.items()), key=lambda row: -row[1])
-        return charts.bars(rows[:BARS], words, unit=unit, label=label)
+        return charts.bars(rows[:BARS], words, unit=unit, label=label, across=charts.WHOLE)
     named = TIMES[by[at]]
     times = steps(span, named, by[at])
     order = {named(time): n for n, time in enumerate(times)}

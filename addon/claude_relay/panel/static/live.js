@@ -4,7 +4,7 @@
 //
 // Several changes within GAP are one fetch, and nothing is fetched while nobody looks. A part in which somebody types or opens something stays.
 const GAP = 4000;
-let source, timer, waiting = new Set(), last = Date.now();
+let source, timer, waiting = new Set(), last = 0;
 
 const live = () => [...document.querySelectorAll("[data-live]")];
 const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea") || part.querySelector("details[open], dialog[open], :popover-open");

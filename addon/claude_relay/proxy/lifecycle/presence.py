@@ -192,6 +192,8 @@ def listeners(config: Config, servers: Sequence[StatusServer]) -> Iterator[tuple
             host, port, *_ = server.listen_addrs[0]
             meant: Address | None = getattr(config.listen, name)
             yield name, str(meant if meant is not None and meant.port == port else Address(host, port))
+    if "web_port" in ctx.options:  # as only mitmweb has it
+        yield "mitmweb", str(Address(ctx.options.web_host, ctx.options.web_port))
     for served in servers:
         if served.port is not None:
             yield "status", str(Address(served.address.host, served.port))

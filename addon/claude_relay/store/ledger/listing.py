@@ -100,7 +100,7 @@ def _rows(connection: sqlite3.Connection, wanted: Wanted, after: Place | None, l
     conditions += [("started_at < ?", [iso(wanted.until)])] if wanted.until else []
     if after is not None:
         conditions += [("started_at <= ? AND (started_at < ? OR id < ?)", [after[0], *after])]
-    where, values = condition(conditions)
+    where, values = condition([*conditions, ("started_at >= ''", [])])  # so that it is read by time in any case
     query = f"SELECT {', '.join(REQUEST)} FROM requests {where} ORDER BY started_at DESC, id DESC LIMIT ?"
     cursor = connection.execute(query, [*values, limit])
     names = [column for column, *_ in cursor.description]

@@ -89,10 +89,10 @@ def _find(connection: sqlite3.Connection, name: str) -> Found:
     both = (connection.execute(like, (begin, begin + LAST, SHOWN + 1)) for begin in (name, full))
     ids = sorted({found for rows in both for (found,) in rows})[: SHOWN + 1]
     if name == NEWEST:
-        ids = [
-            found
-            for (found,) in connection.execute("SELECT id FROM requests ORDER BY started_at DESC, id DESC LIMIT 1")
-        ]
+        latest = (
+            "SELECT id FROM requests WHERE started_at = (SELECT max(started_at) FROM requests) ORDER BY id DESC LIMIT 1"
+        )
+        ids = [found for (found,) in connection.execute(latest)]
     elif not ids and name:
         theirs = "SELECT DISTINCT request FROM attempts WHERE upstream_request_id = ? LIMIT ?"
         ids = [found for (found,) in connection.execute(theirs, (name, SHOWN + 1))]
