@@ -10,7 +10,7 @@ from .stage import Panel
 
 
 def test_three_steps_lead_to_the_first_request(visit: Any, panel: Panel) -> None:
-    with visit.expect_response("**/api/events"):
+    with visit.expect_response("**/api/events*"):
         visit.goto("/")
     visit.get_by_role("heading", name="Three steps to the first request").wait_for()
     assert "ANTHROPIC_BASE_URL=http" in visit.locator("#line-there").inner_text()

@@ -231,7 +231,7 @@ def test_a_page_that_is_not_there(panel: Panel) -> None:
 
 
 def test_the_newest_request_appears_by_itself(visit: Any, panel: Panel) -> None:
-    with visit.expect_response("**/api/events"):
+    with visit.expect_response("**/api/events*"):
         visit.goto("/requests?client=dora")
     visit.get_by_text("No request is like that").wait_for()
     write(panel.database, [request("dora", NOW - 40 * 24 * HOUR, client="dora")])

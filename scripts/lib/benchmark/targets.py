@@ -91,14 +91,17 @@ class Bench:
         web: bool = False,
         without_extras: bool = False,
         keys: Sequence[str] = KEYS,
+        database: Path | None = None,
         **sections: Mapping[str, Any],
     ) -> Target:
         """The relay as people run it, with a relay.yaml of its own; `sections` go into that. `without_extras`: no pages of bodies in
-        mitmweb, and no look at what was missed of the prompt cache.
+        mitmweb, and no look at what was missed of the prompt cache. `database`: a file that becomes its own.
         """
         port = free_port()
         folder = self.folder / f"relay{port}"
         folder.mkdir()
+        if database is not None:
+            await asyncio.to_thread(database.rename, folder / "relay.db")
         config = folder / "relay.yaml"
         config.write_text(json.dumps(self.config(port, keys) | sections))
         before = EXTRAS_OFF.format(str(addon_script().parent)) if without_extras else ""

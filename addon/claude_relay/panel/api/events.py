@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import Header, Query, Request
 from starlette.responses import StreamingResponse
@@ -36,13 +36,25 @@ QUEUE: Final = 50
 MEDIA: Final = "text/event-stream"
 
 
+class Event(NamedTuple):
+    """A change, written once for all who listen."""
+
+    topic: str
+    whole: str
+    short: str
+
+    def said(self, *, brief: bool) -> str:
+        """`brief`: without the rows."""
+        return self.short if brief else self.whole
+
+
 class Watcher:
     """Looks for all who listen."""
 
     def __init__(self, parts: Parts) -> None:
         """Nothing is looked at before somebody listens."""
         self.changes = Changes(parts.database)
-        self.listeners: set[asyncio.Queue[Change]] = set()
+        self.listeners: set[asyncio.Queue[Event]] = set()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -56,15 +68,15 @@ class Watcher:
             with suppress(StoreError):
                 await asyncio.to_thread(self.changes.look)
 
-    def join(self) -> asyncio.Queue[Change]:
+    def join(self) -> asyncio.Queue[Event]:
         """A queue of what happens from now on."""
-        queue: asyncio.Queue[Change] = asyncio.Queue(QUEUE)
+        queue: asyncio.Queue[Event] = asyncio.Queue(QUEUE)
         self.listeners.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look(), name="events")
         return queue
 
-    def leave(self, queue: asyncio.Queue[Change]) -> None:
+    def leave(self, queue: asyncio.Queue[Event]) -> None:
         """Nobody reads it any more."""
         self.listeners.discard(queue)
 
@@ -79,10 +91,10 @@ class Watcher:
                     if str(error) != complaint:
                         logger.warning("pages are not told what changes: %s", error)
                     changes, complaint = [], str(error)
-                for queue in tuple(self.listeners):
-                    for change in changes:
+                for found in map(event, changes):
+                    for queue in tuple(self.listeners):
                         with suppress(asyncio.QueueFull):
-                            queue.put_nowait(change)
+                            queue.put_nowait(found)
                 await asyncio.sleep(INTERVAL)
         finally:
             self.changes.close()
@@ -100,6 +112,7 @@ async def events(
     topics: Annotated[
         str | None, Query(max_length=200, description=f"Some of {', '.join(TOPICS)}, with commas.")
     ] = None,
+    brief: Annotated[bool, Query(description="Without the rows of requests: that there are some.")] = False,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> StreamingResponse:
     """What happens, as it happens: requests as they settle, and which of keys, relays, clients and notices changed."""
@@ -112,7 +125,9 @@ async def events(
     if watcher.is_full:
         raise Problem(503, "listeners", f"{LISTENERS} pages listen already; close some, and try again.")
     await watcher.begin()
-    return StreamingResponse(stream(request, parts, watcher, chosen, after), media_type=MEDIA, headers=HEADERS)
+    return StreamingResponse(
+        stream(request, parts, watcher, chosen, after, brief=brief), media_type=MEDIA, headers=HEADERS
+    )
 
 
 HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -128,20 +143,20 @@ def watcher_of(request: Request, parts: Parts) -> Watcher:
 
 
 async def stream(
-    request: Request, parts: Parts, watcher: Watcher, topics: frozenset[str], after: int | None
+    request: Request, parts: Parts, watcher: Watcher, topics: frozenset[str], after: int | None, *, brief: bool
 ) -> AsyncIterator[str]:
     """Until the session ends; when the listener leaves, this is cancelled."""
     queue, now = watcher.join(), asyncio.get_running_loop().time
     try:
         yield "retry: 3000\n\n"
         if after is not None and "requests" in topics:
-            yield written(await asyncio.to_thread(watcher.changes.since, after))
+            yield event(await asyncio.to_thread(watcher.changes.since, after)).said(brief=brief)
         look = now() + QUIET
         while True:
             with suppress(TimeoutError):
-                change = await asyncio.wait_for(queue.get(), max(0.0, look - now()))
-                if change.topic in topics:
-                    yield written(change)
+                found = await asyncio.wait_for(queue.get(), max(0.0, look - now()))
+                if found.topic in topics:
+                    yield found.said(brief=brief)
             if now() >= look:
                 if await asyncio.to_thread(visitor_of, request, parts) is None:
                     return
@@ -151,7 +166,8 @@ async def stream(
         watcher.leave(queue)
 
 
-def written(change: Change) -> str:
+def event(change: Change) -> Event:
     """As it goes over the wire."""
+    begin = f"id: {change.at}\nevent: {change.topic}\ndata: "
     data = {"requests": change.rows} if change.topic == "requests" else {}
-    return f"id: {change.at}\nevent: {change.topic}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return Event(change.topic, f"{begin}{json.dumps(data, ensure_ascii=False)}\n\n", f"{begin}{{}}\n\n")

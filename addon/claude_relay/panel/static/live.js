@@ -48,7 +48,7 @@ function soon(topic) {
 
 export function listen() {
   if (source || !live().length || !document.querySelector('meta[name="csrf"]')) return;
-  source = new EventSource("/api/events");
+  source = new EventSource("/api/events?brief=true");
   for (const topic of ["requests", "keys", "relays", "notices", "clients"]) source.addEventListener(topic, () => soon(topic));
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting.size) soon([...waiting][0]); });
   addEventListener("pagehide", () => source.close());
