@@ -38,6 +38,8 @@ from claude_relay.store.tls_pair import BadPair, read, stamp
 
 logger = logging.getLogger("claude_relay.panel")
 UNABLE = 3
+STANDS_BACK = 10
+"""Where the processor is busy, requests go before pages: for every second that the panel gets, the relay gets nine."""
 LOOK = 30.0
 """Seconds between two looks at the certificate."""
 
@@ -45,6 +47,8 @@ LOOK = 30.0
 def main() -> int:
     """Exit status."""
     said = arguments().parse_args()
+    if hasattr(os, "nice"):
+        os.nice(STANDS_BACK)
     logging.basicConfig(level=logging.WARNING, format="panel: %(message)s", stream=sys.stderr)
     logger.setLevel(logging.INFO)
     try:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
@@ -74,9 +75,7 @@ START: Final = (
 async def measure_panel(bench: Bench, plan: Plan, say: Say) -> PanelFigures:
     """All of it."""
     say(f"a database with {plan.reports:,} requests, {plan.panel_keys:,} keys and {plan.panel_clients:,} clients")
-    database = bench.folder / "panel.db"
-    fill(database, plan)
-    relay = await bench.relay(keys=[f"sk-ant-bench-{n}" for n in range(plan.panel_keys)], database=database)
+    relay = await bench.relay(fill=partial(fill, plan))
     await ready({"relay": relay})
     panel = await start(bench, relay)
     visitor = Visitor(panel.port)
@@ -88,13 +87,14 @@ async def measure_panel(bench: Bench, plan: Plan, say: Say) -> PanelFigures:
     return PanelFigures(plan.reports, pages, whole, plan.dashboards, loaded, compared)
 
 
-def fill(path: Path, plan: Plan) -> None:
+def fill(plan: Plan, path: Path) -> None:
     """Requests of a year up to now, of so many clients by so many keys."""
     begin = datetime.now(UTC) - timedelta(days=DAYS)
     made = requests(Random(1), begin=begin, days=DAYS - 0.01, clients=plan.panel_clients, keys=plan.panel_keys)
     make_ledger(path, plan.reports, made)
     vault = Vault(path, environ={"RELAY_SECRET": "bench" * 8}, actor=BENCH)
-    vault.import_many([NewKey("spare", f"sk-ant-bench-{n:024}") for n in range(plan.panel_keys)])
+    vault.import_many([NewKey("anthropic", f"sk-ant-bench-{n:024}") for n in range(plan.panel_keys)])
+    vault.rotate_secret("file")  # beside the database, where the relay finds it
     vault.close()
     book = ClientBook(path)
     book.add_many(BENCH, {}, {f"client-{n}": {} for n in range(plan.panel_clients)})

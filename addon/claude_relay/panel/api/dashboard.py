@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
@@ -19,15 +19,16 @@ from claude_relay.panel.common.problems import documented
 from claude_relay.panel.common.spans import Span, Spanning
 from claude_relay.panel.security.visitors import Reader
 from claude_relay.store.db.database import MissingDatabase
-from claude_relay.store.ledger.crosstab import Times, crossed
+from claude_relay.store.ledger.crosstab import Times, crossed, dearest
 from claude_relay.store.ledger.filters import HOUR
 from claude_relay.store.ledger.lines import Line
-from claude_relay.store.ledger.listing import Wanted, listed
+from claude_relay.store.ledger.request_pages import Wanted, listed
 from claude_relay.store.vault.records import StoredKey
 
 router = area("overview")
 NEWEST: Final = 8
 SPENDERS: Final = 5
+SPENT: Final = ("client", "model", "session")
 READY, BUSY, COOLDOWN, OUT, DISABLED = "ready", "busy", "cooldown", "out", "disabled"
 STATES: Final = (READY, BUSY, COOLDOWN, OUT, DISABLED)
 OF_RELAY: Final = {"full": BUSY, "probing": COOLDOWN}
@@ -73,7 +74,8 @@ class Spender(BaseModel):
     """Who or what cost most; null: requests that have none."""
 
     name: str | None
-    sums: Line
+    requests: int
+    cost_usd: float | None
 
 
 class Figures(BaseModel):
@@ -140,7 +142,7 @@ def worked_out(parts: Parts, span: Span) -> Figures:
     with parts.ledger() as connection:
         by_step = crossed(connection, (steps, "provider"), since=span.since, until=span.until)
         earlier = crossed(connection, (), since=before.since, until=before.until)
-        spent = crossed(connection, ("client", "model", "session"), since=span.since, until=span.until)
+        spent = dearest(connection, SPENT, since=span.since, until=span.until, most=SPENDERS)
     whole, cells = by_step.along(0), {cell.names: cell.line for cell in by_step.cells}
     found = [
         Step(
@@ -150,7 +152,9 @@ def worked_out(parts: Parts, span: Span) -> Figures:
         )
         for n, at in enumerate(times)
     ]
-    clients, models, sessions = (_dearest(spent.along(n)) for n in range(3))
+    clients, models, sessions = (
+        [Spender(name=one.name, requests=one.requests, cost_usd=one.cost_usd) for one in spent[by]] for by in SPENT
+    )
     return Figures(
         now=by_step.total, before=earlier.total, steps=found, clients=clients, models=models, sessions=sessions
     )
@@ -160,11 +164,6 @@ def _is_odd(span: Span) -> bool:
     """Whether an hour there is none of UTC."""
     offset = span.until.astimezone(span.zone).utcoffset()
     return offset is not None and bool(offset % HOUR)
-
-
-def _dearest(lines: Mapping[str | None, Line]) -> list[Spender]:
-    order = sorted(lines.items(), key=lambda item: (-(item[1].cost_usd or 0.0), -item[1].requests, item[0] or ""))
-    return [Spender(name=name or None, sums=sums) for name, sums in order[:SPENDERS]]
 
 
 def newest(parts: Parts, limit: int = NEWEST) -> list[RequestLine]:

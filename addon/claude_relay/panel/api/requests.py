@@ -17,7 +17,7 @@ from claude_relay.panel.common.paging import Page, Paging, Wanted
 from claude_relay.panel.common.parts import Own, Parts, parts_of
 from claude_relay.panel.common.problems import Problem, documented
 from claude_relay.panel.security.visitors import Reader
-from claude_relay.store.ledger import bodies, listing, lookups
+from claude_relay.store.ledger import bodies, lookups, request_pages
 from claude_relay.store.ledger.filters import Only
 
 router = area("requests")
@@ -161,11 +161,11 @@ def wanted(
     origin: Annotated[str | None, Query(pattern="^(client|replay|duel|fault)?$")] = None,
     since: Annotated[str | None, Query(max_length=40, description="24h, 2026-11-01, 2026-11-01T08:00.")] = None,
     until: Annotated[str | None, Query(max_length=40)] = None,
-) -> listing.Wanted:
+) -> request_pages.Wanted:
     """From the query; what is empty is not asked for."""
     only = Only(*(value or None for value in (model, provider, key, client, session, project)))
     now, zone = datetime.fromtimestamp(parts_of(request).clock(), UTC), texts.zone(request)
-    return listing.Wanted(
+    return request_pages.Wanted(
         only,
         failed=status == "failed",
         status=int(status) if status and status != "failed" else None,
@@ -177,7 +177,7 @@ def wanted(
     )
 
 
-Filters = Annotated[listing.Wanted, Depends(wanted)]
+Filters = Annotated[request_pages.Wanted, Depends(wanted)]
 
 
 @router.get("/requests", responses=documented())
@@ -192,14 +192,14 @@ def request(id: str, visitor: Reader, parts: Own) -> OneRequest:
     return one(parts, id)
 
 
-def page(parts: Parts, paging: Wanted, filters: listing.Wanted) -> Page[RequestLine]:
+def page(parts: Parts, paging: Wanted, filters: request_pages.Wanted) -> Page[RequestLine]:
     """A page of them."""
     after = paging.after
     if after is not None and not (isinstance(after, list) and [type(part) for part in after] == [str, str]):
         raise Problem(400, "cursor", "`after` is none that a page has given as `next`.")
     with parts.ledger() as connection:
         place = (after[0], after[1]) if after is not None else None
-        rows = listing.listed(connection, filters, after=place, limit=paging.limit + 1)
+        rows = request_pages.listed(connection, filters, after=place, limit=paging.limit + 1)
     return paging.page(rows, lambda row: [row["started_at"], row["id"]], line)
 
 

@@ -41,6 +41,7 @@ class Recent:
         self._clock = clock
         self._guard = threading.Lock()
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._derived: OrderedDict[Hashable, tuple[Any, Any]] = OrderedDict()
         self._workers = ThreadPoolExecutor(WORKERS, "figures")
 
     def get[T](self, key: Hashable, compute: Callable[[], T], patience: float | None = None) -> T | None:
@@ -52,6 +53,21 @@ class Recent:
             known = entry.before
             return known[1] if known is not None and self._clock() - known[0] < OLD else None
         return value
+
+    def derived[V, T](self, key: Hashable, value: V, make: Callable[[V], T]) -> T:
+        """What is made of a value, once for this very one: what is drawn of figures, in each language."""
+        with self._guard:
+            known = self._derived.get(key)
+        if known is not None and known[0] is value:
+            made: T = known[1]
+            return made
+        made = make(value)
+        with self._guard:
+            self._derived[key] = value, made
+            self._derived.move_to_end(key)
+            while len(self._derived) > KEPT:
+                self._derived.popitem(last=False)
+        return made
 
     def pending(self, key: Hashable) -> bool:
         """Whether it is worked out right now."""

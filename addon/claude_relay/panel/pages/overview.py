@@ -61,7 +61,11 @@ def overview(request: Request, visitor: PageReader, parts: Own, span: Spanning) 
         found = dashboard.figures(parts, span, PATIENCE)
         context["pending"] = dashboard.pending(parts, span)
         if found is not None:
-            context |= {"figures": figures(request, found), "charts": drawn(request, span, found), "spent": found}
+            key = ("overview", tuple(span.query.items()), str(span.zone), words_of(request).language)
+            shown = parts.recent.derived(
+                key, found, lambda found: (figures(request, found), drawn(request, span, found))
+            )
+            context |= {"figures": shown[0], "charts": shown[1], "spent": found}
     return render(request, visitor, "overview.html", title=N_("Overview"), **context)
 
 

@@ -15,7 +15,7 @@ from claude_relay.panel.common.paging import Page, Paging, Wanted
 from claude_relay.panel.common.parts import Own
 from claude_relay.store.clients.book import ClientError
 from claude_relay.store.db.database import MissingDatabase
-from claude_relay.store.ledger import listing
+from claude_relay.store.ledger import request_pages
 from claude_relay.store.ledger.filters import Only
 
 from .addresses import address
@@ -52,7 +52,7 @@ def sessions(
 def session(id: str, request: Request, visitor: PageReader, parts: Own) -> Response:
     """One."""
     found = api.one(parts, id)
-    newest = requests_api.page(parts, Wanted(20), listing.Wanted(Only(session=id)))
+    newest = requests_api.page(parts, Wanted(20), request_pages.Wanted(Only(session=id)))
     stoppable = None
     if found.session.client is not None:
         try:

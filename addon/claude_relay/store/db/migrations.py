@@ -269,7 +269,7 @@ def add_key_groups(db: Database) -> None:
 
 def add_listing_indexes(db: Database) -> None:
     """For whoever lists what failed, or what a group asked, of very many requests. Few requests are in either."""
-    db.execute("CREATE INDEX requests_by_failure ON requests (started_at) WHERE status >= 400")
+    db.execute("CREATE INDEX requests_by_failure ON requests (status, started_at) WHERE status >= 400")
     db.execute("CREATE INDEX requests_by_group ON requests (client_group, started_at) WHERE client_group IS NOT NULL")
 
 

@@ -7,7 +7,7 @@ spill        rows on the way through a file, while the database cannot be writte
 bodies       redacted bodies, where the configuration asks for them, by a writer of their own
 reports      sums over them (filters: which rows; lines: what a group's sums say)
 crosstab     sums by one or two dimensions, times in any zone
-listing      requests in pages; conversations: sessions in pages, with their agents
+request_pages  requests in pages; conversations: sessions, with their agents
 lookups      single requests; budget_sums, client_sums: what budgets and limits of clients start from
 missed       what missed the prompt cache, by cause
 export       rows for other programs; reprice: what they cost by other prices

@@ -3,6 +3,7 @@
     found = crossed(connection, ("client", Times(day_in(zone))), since=…, until=…, only=Only(provider="glm"))
     found.cells[0].names, found.cells[0].line.cost_usd     -> ("alice", "2026-11-27"), 4.2
     found.total, found.along(1)                            the sum of all; those of the second dimension alone
+    dearest(connection, ("client", "session"), most=5)     -> {"client": [Spender("alice", 812, 4.1), …], …}, in one reading
 
 As in `reports`, up to EXACT requests are read one by one, and of more, whole hours come from `rollups`. What this module must not know: how
 it is shown, and where the visitor is.
@@ -77,6 +78,64 @@ def crossed(
         return _crossed(connection, by, since, until, only or Only())
     except sqlite3.OperationalError as error:
         raise explained(connection, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Spender:
+    """A name of one dimension. `name` None: requests that have none; `cost_usd` None: not known of any request."""
+
+    name: str | None
+    requests: int
+    cost_usd: float | None
+
+
+def dearest(
+    connection: sqlite3.Connection,
+    by: Sequence[str],
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    most: int = 5,
+) -> dict[str, list[Spender]]:
+    """The names that cost most, of each dimension alone. Raises StoreError."""
+    try:
+        counts, costs = _spent(connection, by, list(parts_of(since, until, Only())))
+        for n, dimension in enumerate(by):
+            if dimension in OF_MODELS:
+                part = span("requests", since, until, Only())
+                query = MOVED.format(group=GROUPS[dimension], where=part.where, own=OF_MODELS[dimension])
+                for name, model, *sums in connection.execute(query, part.values):
+                    for place, change in ((name, -(sums[-1] or 0.0)), (model, sums[-1] or 0.0)):
+                        costs[n][place] = costs[n].get(place, 0.0) + change
+    except sqlite3.OperationalError as error:
+        raise explained(connection, error) from error
+    return {
+        dimension: [
+            Spender(name, counts[n].get(name, 0), costs[n].get(name))
+            for name in sorted(
+                counts[n].keys() | costs[n].keys(),
+                key=lambda name: (-costs[n].get(name, 0.0), -counts[n].get(name, 0), name or ""),
+            )[:most]
+        ]
+        for n, dimension in enumerate(by)
+    }
+
+
+def _spent(
+    connection: sqlite3.Connection, by: Sequence[str], parts: Sequence[Part]
+) -> tuple[list[dict[str | None, int]], list[dict[str | None, float]]]:
+    """Requests and costs by name, for each dimension. Row by row: to group by all of them, SQLite would sort what is hardly alike."""
+    counts: list[dict[str | None, int]] = [{} for _ in by]
+    costs: list[dict[str | None, float]] = [{} for _ in by]
+    for part in parts:
+        each = "requests, iif(with_cost, cost_usd, NULL)" if part.table == "rollups" else "1, cost_usd"
+        query = f"SELECT {', '.join(_columns(by, part.table))}, {each} FROM {part.table} {part.where}"
+        for *names, requests, cost in connection.execute(query, part.values):
+            for n, name in enumerate(names):
+                counts[n][name] = counts[n].get(name, 0) + requests
+                if cost is not None:
+                    costs[n][name] = costs[n].get(name, 0.0) + cost
+    return counts, costs
 
 
 def together(groups: Iterable[Group]) -> Group:

@@ -16,7 +16,7 @@ from claude_relay.store.db.database import read_only
 from claude_relay.store.ledger.conversations import conversation, latest
 from claude_relay.store.ledger.filters import Only
 from claude_relay.store.ledger.ledger import Ledger
-from claude_relay.store.ledger.listing import Wanted, listed
+from claude_relay.store.ledger.request_pages import Wanted, listed
 from store.rows import STARTED, request
 
 BEGAN = datetime.fromtimestamp(STARTED, UTC)
