@@ -125,3 +125,10 @@ def test_what_failed_is_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
         recent.get("a", lambda: 1 // 0)
     assert recent.get("a", lambda: 1) == 1
+
+
+def test_every_dimension_has_a_name() -> None:
+    from claude_relay.panel.pages.usage import NAMES
+    from claude_relay.store.ledger.reports import GROUPS
+
+    assert set(NAMES) == set(GROUPS)

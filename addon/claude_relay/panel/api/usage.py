@@ -69,9 +69,10 @@ def filtered(
     client: Annotated[str | None, Query(max_length=200)] = None,
     session: Annotated[str | None, Query(max_length=255)] = None,
     project: Annotated[str | None, Query(max_length=255)] = None,
+    client_group: Annotated[str | None, Query(max_length=200, description="Of clients that are in it now.")] = None,
 ) -> Only:
     """From the query."""
-    return Only(*(value or None for value in (model, provider, key, client, session, project)))
+    return Only(*(value or None for value in (model, provider, key, client, session, project, client_group)))
 
 
 Filtered = Annotated[Only, Depends(filtered)]

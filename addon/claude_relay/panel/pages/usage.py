@@ -39,6 +39,7 @@ NAMES: Final = {
     "provider": N_("Provider"),
     "key": N_("Key"),
     "client": N_("Client"),
+    "client-group": N_("Group"),
     "session": N_("Session"),
     "project": N_("Project"),
     "error": N_("Error"),
@@ -58,6 +59,7 @@ FILTERS: Final = {
     "provider": N_("Provider"),
     "key": N_("Key"),
     "client": N_("Client"),
+    "client_group": N_("Group"),
     "project": N_("Project"),
 }
 
