@@ -38,8 +38,8 @@ from claude_relay.store.tls_pair import BadPair, read, stamp
 
 logger = logging.getLogger("claude_relay.panel")
 UNABLE = 3
-STANDS_BACK = 10
-"""Where the processor is busy, requests go before pages: for every second that the panel gets, the relay gets nine."""
+STANDS_BACK = 5
+"""Where the processor is busy, requests go before pages: for every second that the panel gets, the relay gets three."""
 LOOK = 30.0
 """Seconds between two looks at the certificate."""
 
