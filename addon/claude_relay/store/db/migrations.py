@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
-from .client_tables import create_clients, create_leases
+from .client_tables import create_clients, create_leases, lighten_clients
 from .database import NewerDatabase, file_of, transaction
 from .shared_tables import (
     create_batches,
@@ -296,6 +296,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_clients,
     add_key_groups,
     create_leases,
+    lighten_clients,
 )
 
 
