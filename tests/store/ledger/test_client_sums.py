@@ -132,11 +132,11 @@ def test_who_has_spent_since(tmp_path: Path) -> None:
     "done",
     [
         ("DELETE FROM requests WHERE rowid = (SELECT max(rowid) FROM requests)",),
-        ("DELETE FROM requests WHERE rowid < 4", "VACUUM"),
+        ("DELETE FROM requests WHERE rowid < 4", "UPDATE requests SET rowid = rowid - 3"),
     ],
 )
 def test_rows_with_other_numbers_leave_nobody_out(tmp_path: Path, done: tuple[str, ...]) -> None:
-    """A number is given again after the latest row is gone, and a VACUUM gives all of them anew."""
+    """A number is given again after the latest row is gone, and a VACUUM may give all of them anew."""
     path = tmp_path / "relay.db"
     fill(path)
     sums = ClientSums(path)
