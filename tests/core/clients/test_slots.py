@@ -47,8 +47,27 @@ def test_all_or_nothing() -> None:
 def test_what_is_idle_is_given_back() -> None:
     slots = Slots()
     slots.full([FOUR], 0.0)
-    assert slots.wants(IDLE - 1) == {"four": Want(4, 0, 0)}
-    assert slots.wants(IDLE) == {}
+    assert slots.wants(1.0) == {"four": Want(4, 0, 0)}
+    assert slots.wants(2.0) == {}  # nothing has changed
+    slots.full([TWO], 3.0)
+    assert slots.wants(IDLE) == {"two": Want(2, 0, 0)}
+    assert slots.wants(IDLE + 1.0) == {"four": None}
+    assert slots.wants(2 * IDLE) == {"two": None}
+    assert slots.held == {}
+
+
+def test_what_runs_or_was_used_again_is_not_idle() -> None:
+    slots = Slots()
+    slots.full([FOUR, TWO], 0.0)
+    slots.leased({"four": 4, "two": 2}, until=99.0)
+    slots.take([FOUR], 0.0)
+    slots.wants(0.0)
+    slots.full([TWO], IDLE - 1)
+    assert slots.wants(IDLE) == {"two": Want(2, 0, 0)}
+    slots.give_back(["four"], IDLE + 1, 0.0)
+    assert slots.wants(IDLE + 1) == {"four": Want(4, 0, 0)}
+    assert slots.wants(2 * IDLE) == {"two": None}
+    assert slots.wants(2 * IDLE + 1) == {"four": None}
 
 
 wants = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=4)

@@ -36,7 +36,7 @@ FULL = "{} requests wait already"
 TOO_LONG = "{:g} s in the queue were not enough"
 
 
-type Charge = tuple[Rate, Limit, int]
+type Charge = tuple[Rate, Bound, int]
 """What a request costs of a rate."""
 
 
@@ -75,9 +75,10 @@ class Admission:
             return
         self.over = True
         if tokens is not None:
-            for rate, limit, cost in self.charged:
-                if limit.measure == "tokens":
-                    rate.correct(limit.amount, tokens - cost, now)
+            for rate, bound, cost in self.charged:
+                if bound.limit.measure == "tokens" and tokens != cost:
+                    rate.correct(bound.limit.amount, tokens - cost, now)
+                    self.limiter.moved.add(bound.key)
         self._leave(ticks)
 
     def cancel(self, now: float, ticks: float) -> None:
@@ -85,8 +86,9 @@ class Admission:
         if self.over:
             return
         self.over = True
-        for rate, limit, cost in self.charged:
-            rate.correct(limit.amount, -cost, now)
+        for rate, bound, cost in self.charged:
+            rate.correct(bound.limit.amount, -cost, now)
+            self.limiter.moved.add(bound.key)
         self._leave(ticks)
 
     def spent(self, at: float, usd: float | None) -> list[Spending]:
@@ -110,6 +112,8 @@ class Limiter:
         """`zone`: whose calendar days, weeks and months are of; None: this machine's."""
         self.demands = Demands()
         self.rates: dict[str, Rate] = {}
+        self.moved: set[str] = set()
+        """The keys of those that were used since others were told."""
         self.slots = Slots()
         self.spendings: dict[str, Spending] = {}
         self.queues: dict[str, FairQueue] = {}
@@ -184,8 +188,9 @@ class Limiter:
         except ClientLimitError:
             admission.cancel(now, ticks)
             raise
-        for rate, limit, cost in charged:
-            rate.charge(limit.amount, cost, now)
+        for rate, bound, cost in charged:
+            rate.charge(bound.limit.amount, cost, now)
+            self.moved.add(bound.key)
         admission.charged = charged
         return admission
 
@@ -203,7 +208,7 @@ class Limiter:
                 spending.used_at = now
             elif cost := weight.requests if measure == "requests" else weight.tokens if measure == "tokens" else 0:
                 rate = self._rate(bound)
-                charged.append((rate, limit, cost))
+                charged.append((rate, bound, cost))
                 wait = rate.wait(limit.amount, cost, now)
                 if wait > longest:
                     longest, last = wait, bound
