@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.limits import parse
-from claude_relay.core.clients.slots import IDLE, Slots, Want, share
+from claude_relay.core.clients.slots import IDLE, IDLE_ALONE, Slots, Want, share
 
 FOUR = Bound(parse("4 concurrent"), "client", "alice", "four")
 TWO = Bound(parse("2 concurrent"), "group", "team", "two")
@@ -54,6 +54,14 @@ def test_what_is_idle_is_given_back() -> None:
     assert slots.wants(IDLE + 1.0) == {"four": None}
     assert slots.wants(2 * IDLE) == {"two": None}
     assert slots.held == {}
+
+
+def test_what_is_idle_is_held_for_longer_where_nobody_else_may_want_it() -> None:
+    slots = Slots()
+    slots.full([FOUR], 0.0)
+    slots.wants(0.0, IDLE_ALONE)
+    assert slots.wants(IDLE_ALONE - 1, IDLE_ALONE) == {}
+    assert slots.wants(IDLE_ALONE - 1, IDLE) == {"four": None}
 
 
 def test_what_runs_or_was_used_again_is_not_idle() -> None:

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from .demand import Bound
 
-IDLE = 10.0
-"""Seconds for which places are held that nobody uses."""
+IDLE, IDLE_ALONE = 10.0, 60.0
+"""Seconds for which places are held that nobody uses; and where no other relay runs that may want them."""
 SOON, MOST = 2.0, 60.0
 """Seconds that a request runs while nothing is known of them, and that are said at most."""
 WEIGHT = 0.1
@@ -114,9 +114,9 @@ class Slots:
         held = self.held[bound.key]
         return min(MOST, max(1.0, held.lasts * (held.waiting + 1) / held.limit))
 
-    def wants(self, ticks: float) -> dict[str, Want | None]:
-        """What to tell of those that were used since this was asked last. None: nobody has used it for IDLE; it is forgotten, and its
-        lease given back.
+    def wants(self, ticks: float, idle: float = IDLE) -> dict[str, Want | None]:
+        """What to tell of those that were used since this was asked last. None: nobody has used it for so many seconds; it is
+        forgotten, and its lease given back.
         """
         told: dict[str, Want | None] = {}
         if self._touched:
@@ -125,10 +125,10 @@ class Slots:
             for key in touched:
                 if (held := self.held.get(key)) is not None:
                     told[key] = Want(held.limit, held.busy, held.waiting)
-        while self._aging and ticks >= self._aging[0][0] + IDLE:
+        while self._aging and ticks >= self._aging[0][0] + idle:
             for key in self._aging.popleft()[1]:
                 held = self.held.get(key)
-                if held is not None and not (held.busy or held.waiting) and ticks >= held.used_at + IDLE:
+                if held is not None and not (held.busy or held.waiting) and ticks >= held.used_at + idle:
                     del self.held[key]
                     told[key] = None
         return told

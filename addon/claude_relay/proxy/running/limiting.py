@@ -30,6 +30,7 @@ from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.gcra import Change, believed
 from claude_relay.core.clients.money import Rolling, Spending
+from claude_relay.core.clients.slots import IDLE, IDLE_ALONE
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop
 from claude_relay.store.db.database import StoreError
@@ -76,6 +77,7 @@ class Limiting:
         self.thread = ThreadPoolExecutor(1, "relay-limits")
         self.look_at = self.look_alone_at = self.tidy_at = 0.0
         self.pause = APART
+        self.idle = IDLE
         self.closed = self.held = False
 
     def start(self) -> None:
@@ -135,7 +137,9 @@ class Limiting:
         now = time.monotonic()
         if now >= self.look_at:
             self.look_at = now + LOOK
-            if now >= self.look_alone_at or await self.has_company():
+            company = await self.has_company()
+            self.idle = IDLE if company else IDLE_ALONE
+            if company or now >= self.look_alone_at:
                 self.look_alone_at = now + ALONE
                 await self.look()
         if now >= self.tidy_at:
@@ -146,7 +150,7 @@ class Limiting:
     async def exchange(self) -> None:
         """Tell and hear once: of what was used since the last time, so that what others hold costs nothing."""
         limiter, ticks, ahead = self.limiter, time.monotonic(), NOW.ahead()
-        wants = limiter.slots.wants(ticks)
+        wants = limiter.slots.wants(ticks, self.idle)
         self.held = bool(limiter.slots.held or wants)
         changes: dict[str, Change] = {}
         async for piece in pieces(self.moved()):
