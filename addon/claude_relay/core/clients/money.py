@@ -130,16 +130,20 @@ def slot_of(at: float) -> int:
 
 
 class Spending:
-    """One limit of money for one subject. `loaded`: whether what was spent before is known."""
+    """One limit of money for one subject.
 
-    __slots__ = ("account", "bound", "loaded", "near", "own", "reserved", "used_at", "zone")
+    loaded  whether what was spent before is known
+    counted, known  how many requests were counted here, and of how many of them it is known that the ledger has them
+    """
+
+    __slots__ = ("account", "bound", "counted", "known", "loaded", "near", "reserved", "used_at", "zone")
 
     def __init__(self, bound: Bound, zone: tzinfo | None = None) -> None:
         rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
         self.bound, self.zone = bound, zone
         self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
         self.reserved = Reserved()
-        self.own: list[tuple[int, float]] = []
+        self.counted = self.known = 0
         self.loaded = False
         self.near = False
         self.used_at = 0.0
@@ -163,13 +167,12 @@ class Spending:
 
     def spend(self, at: float, usd: float) -> None:
         """Count it. `at`: when its request began."""
-        slot = slot_of(at)
-        self.own.append((slot, usd))
-        self._add(slot, usd)
+        self.counted += 1
+        self._add(slot_of(at), usd)
 
     def mark(self) -> int:
         """What was counted here until now, for `restore`."""
-        return len(self.own)
+        return self.counted
 
     def restore(self, rows: Iterable[tuple[int, float]], now: float, mark: int | None) -> None:
         """Take what the ledger says: sums by SLOT.
@@ -179,7 +182,7 @@ class Spending:
         """
         before = self.spent(now)
         if mark is not None:
-            del self.own[:mark]
+            self.known = max(self.known, mark)
         sure = mark is not None and not self.own
         kept = dict(self.account.sums) if isinstance(self.account, Rolling) else {}
         if isinstance(self.account, Rolling):
@@ -228,6 +231,11 @@ class Spending:
         lasts = "It has no end." if until is None else f"It lasts until {iso(until)[:16].replace('T', ' ')} UTC."
         text = f"The limit '{bound.limit}' of {whose} is near: ${self.spent(at):,.2f} spent. {lasts}"
         return Notice(Kind.BUDGET_WARN, f"{bound.key} {iso(self.account.now.start)[:10]}", text, at, until)
+
+    @property
+    def own(self) -> int:
+        """How many requests were counted here of which it is not known that the ledger has them."""
+        return self.counted - self.known
 
     @property
     def idle(self) -> bool:

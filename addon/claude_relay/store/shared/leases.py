@@ -2,7 +2,7 @@
 
     leases = Leases(Path("relay.db"))
     news = leases.exchange(wants, rates, ticks)          once a second, and when somebody finds no place
-    news.leased                                       {key: places}: what changed of those that are this relay's until ticks + LEASE - MARGIN
+    news.leased                                       {key: places} that are others now; all are this relay's until ticks + LEASE - MARGIN
     leases.rates(keys)                                where these stand, for those that are asked for the first time
     leases.leave()                                    at the end: its places are free at once
 
@@ -215,7 +215,9 @@ class Leases:
         for piece in in_powers([*freed]):
             connection.execute(FREE.format(marks(piece)), [self.relay, *piece])
         renewed = connection.execute("UPDATE client_leases SET until = ? WHERE relay = ?", [until, self.relay])
-        if renewed.rowcount != len(had) - len(freed):  # after a while in which this one did not run, or another file is there
+        if renewed.rowcount != len(had) - len(
+            freed
+        ):  # after a while in which this one did not run, or another file is there
             connection.execute("DELETE FROM client_leases WHERE relay = ?", [self.relay])
             had = {}
         elif freed:
@@ -240,8 +242,8 @@ class Leases:
             # What runs has its place, and what may begin before this is heard: nobody else may have it before.
             leased = max(given[key], want.busy, before or 0)
             rows.append((key, self.relay, leased, want.busy, want.waiting, until))
-        for piece in in_powers(rows):
-            connection.execute(LEASE_THEM.format(lines(piece)), [*chain.from_iterable(piece)])
+        for some in in_powers(rows):
+            connection.execute(LEASE_THEM.format(lines(some)), [*chain.from_iterable(some)])
         return given
 
     def _others(self, connection: sqlite3.Connection, ticks: float) -> dict[str, dict[str, tuple[int, Want]]]:
@@ -264,8 +266,8 @@ class Leases:
             differs |= {key: joined(tat, rates[key]) for key, tat in rows}
         self._seen += 1
         stands = [(key, differs.get(key, change.tat), self._seen) for key, change in rates.items()]
-        for piece in in_powers(stands):
-            connection.execute(JOIN.format(lines(piece)), [*chain.from_iterable(piece)])
+        for told in in_powers(stands):
+            connection.execute(JOIN.format(lines(told)), [*chain.from_iterable(told)])
         return differs
 
     def _news(self, connection: sqlite3.Connection) -> dict[str, float]:
