@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from claude_relay.core.times import HOUR, MINUTE
 
-from .demand import Bound, Demands, Owner, Weight
+from .demand import MOST, Bound, Demands, Owner, Weight
 from .directory import Client
 from .exceeded import ClientLimitError, of_concurrency, of_rate, unread
 from .gcra import Rate
@@ -118,6 +118,8 @@ class Limiter:
         self.spendings: dict[str, Spending] = {}
         self.queues: dict[str, FairQueue] = {}
         self.contact = ""
+        self._known: dict[int, tuple[Bound, ...]] = {}
+        """Limits of which nothing is missing; kept, so that no others have their ids."""
         self._zone = zone
 
     # -- what is known
@@ -127,16 +129,23 @@ class Limiter:
         """Whether there is nothing to keep up."""
         return not (self.rates or self.slots.held or self.spendings)
 
-    def missing(self, bounds: Iterable[Bound]) -> list[Bound]:
+    def missing(self, bounds: Sequence[Bound]) -> list[Bound]:
         """Rates and money of which it is not known how much was used."""
+        if self._known.get(id(bounds)) is bounds:  # as nearly always: `demands` gives the same ones for the same
+            return []
         rates, spendings = self.rates, self.spendings
-        return [
+        found = [
             bound
             for bound in bounds
             if bound.key not in rates
             and bound.limit.measure != "concurrent"
             and ((spending := spendings.get(bound.key)) is None or not spending.loaded)
         ]
+        if not found and isinstance(bounds, tuple):
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[id(bounds)] = bounds
+        return found
 
     def learned(self, key: str, tat: float) -> None:
         """Where a rate stands for all relays; what was used here meanwhile stays."""
@@ -155,6 +164,7 @@ class Limiter:
 
     def forget(self, now: float) -> None:
         """What is as if it had never been used, or can be read again."""
+        self._known.clear()
         old = [
             key for key, rate in self.rates.items() if rate.tat < now and not rate.moved and rate.used_at < now - MINUTE
         ]
@@ -313,7 +323,7 @@ class Limiter:
 
 def places_of(bounds: Iterable[Bound], weight: Weight) -> tuple[Bound, ...]:
     """The places that a request needs."""
-    return tuple(bound for bound in bounds if bound.limit.measure == "concurrent") if weight.runs else ()
+    return tuple([bound for bound in bounds if bound.limit.measure == "concurrent"]) if weight.runs else ()
 
 
 def domain_of(client: Client) -> str:

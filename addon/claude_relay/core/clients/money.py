@@ -265,7 +265,7 @@ class Purse:
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError or ClientLimitError."""
-        nano = sum(cost.nano for cost in costs)
+        nano = costs[0].nano if len(costs) == 1 else sum(cost.nano for cost in costs)
         for spending in self._spendings:
             spending.check(at, nano, self._contact)
         self._budgets().check(at, provider, costs)

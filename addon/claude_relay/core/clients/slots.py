@@ -118,20 +118,20 @@ class Slots:
         """What to tell of those that were used since this was asked last. None: nobody has used it for so many seconds; it is
         forgotten, and its lease given back.
         """
-        told: dict[str, Want | None] = {}
+        said: dict[str, Want | None] = {}
         if self._touched:
             touched, self._touched = self._touched, set()
             self._aging.append((ticks, touched))
             for key in touched:
                 if (held := self.held.get(key)) is not None:
-                    told[key] = Want(held.limit, held.busy, held.waiting)
+                    said[key] = Want(held.limit, held.busy, held.waiting)
         while self._aging and ticks >= self._aging[0][0] + idle:
             for key in self._aging.popleft()[1]:
                 held = self.held.get(key)
                 if held is not None and not (held.busy or held.waiting) and ticks >= held.used_at + idle:
                     del self.held[key]
-                    told[key] = None
-        return told
+                    said[key] = None
+        return said
 
     def leased(self, given: Mapping[str, int], until: float) -> tuple[bool, bool]:
         """All leases last until then; so many places are this relay's of those in `given`. Returns whether there are more of any than

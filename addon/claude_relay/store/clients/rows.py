@@ -25,7 +25,7 @@ CLIENTS = """
     FROM clients ORDER BY name"""
 DIRECTORY = CLIENTS.format(last_used="last_used_at")
 # The column is written once a minute, so that a request costs less; the row of the latest request tells the rest.
-TOLD = CLIENTS.format(
+SHOWN = CLIENTS.format(
     last_used="nullif(max(coalesce(last_used_at, ''), "
     "coalesce((SELECT max(started_at) FROM requests WHERE client = clients.name), '')), '')"
 )
@@ -101,7 +101,7 @@ def stored_clients(connection: sqlite3.Connection) -> tuple[StoredClient, ...]:
         "SELECT client, mask, created_at, valid_until FROM client_keys ORDER BY rowid"
     ):
         keys.setdefault(client, []).append(StoredKey(*key))
-    return tuple(replace(_client(row), keys=tuple(keys.get(row[0], ()))) for row in connection.execute(TOLD).fetchall())
+    return tuple(replace(_client(row), keys=tuple(keys.get(row[0], ()))) for row in connection.execute(SHOWN).fetchall())
 
 
 def read_directory(connection: sqlite3.Connection, now: float) -> Directory:

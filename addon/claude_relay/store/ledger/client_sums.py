@@ -102,7 +102,9 @@ class ClientSums:
 
 def _latest(connection: sqlite3.Connection) -> _Seen:
     row = connection.execute("SELECT rowid, id FROM requests ORDER BY rowid DESC LIMIT 1").fetchone() or (0, "")
-    return _Seen(int(row[0]), str(row[1]), connection.execute("SELECT generation FROM client_spending_state").fetchone()[0])
+    return _Seen(
+        int(row[0]), str(row[1]), connection.execute("SELECT generation FROM client_spending_state").fetchone()[0]
+    )
 
 
 def _follows(connection: sqlite3.Connection, seen: _Seen, now: _Seen) -> bool:

@@ -266,8 +266,8 @@ class Leases:
             differs |= {key: joined(tat, rates[key]) for key, tat in rows}
         self._seen += 1
         stands = [(key, differs.get(key, change.tat), self._seen) for key, change in rates.items()]
-        for told in in_powers(stands):
-            connection.execute(JOIN.format(lines(told)), [*chain.from_iterable(told)])
+        for these in in_powers(stands):
+            connection.execute(JOIN.format(lines(these)), [*chain.from_iterable(these)])
         return differs
 
     def _news(self, connection: sqlite3.Connection) -> dict[str, float]:
