@@ -101,7 +101,9 @@ def stored_clients(connection: sqlite3.Connection) -> tuple[StoredClient, ...]:
         "SELECT client, mask, created_at, valid_until FROM client_keys ORDER BY rowid"
     ):
         keys.setdefault(client, []).append(StoredKey(*key))
-    return tuple(replace(_client(row), keys=tuple(keys.get(row[0], ()))) for row in connection.execute(SHOWN).fetchall())
+    return tuple(
+        replace(_client(row), keys=tuple(keys.get(row[0], ()))) for row in connection.execute(SHOWN).fetchall()
+    )
 
 
 def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
