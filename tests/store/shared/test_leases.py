@@ -188,9 +188,10 @@ def test_rates_that_could_not_be_told_lose_no_news(tmp_path: Path) -> None:
     change = here.report()
     assert change is not None
     with closing(connect(path, patience=1)) as third:
-        third.execute("BEGIN IMMEDIATE")
+        third.execute("CREATE TRIGGER no BEFORE INSERT ON client_rates BEGIN SELECT RAISE(ABORT, 'no'); END")
         with pytest.raises(StoreError):
             one.exchange(NONE, {"s": change}, 101.0)
+        third.execute("DROP TRIGGER no")
     here.unreported(change)
     assert here.report() == change
     found = one.exchange(NONE, {"s": change}, 102.0).rates
