@@ -192,10 +192,11 @@ def test_rates_that_could_not_be_told_lose_no_news(tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             one.exchange(NONE, {"s": change}, 101.0)
         third.execute("DROP TRIGGER no")
+    other.exchange(NONE, {"q": told}, 101.5)
     here.unreported(change)
     assert here.report() == change
     found = one.exchange(NONE, {"s": change}, 102.0).rates
-    assert found == {"r": there.tat}
+    assert found == {"r": there.tat, "q": there.tat}
     for leases in (one, other):
         leases.close()
 
