@@ -80,11 +80,10 @@ def secrets(text: str) -> list[Found]:
 
 def new_literals(before: str, after: str) -> list[str]:
     """Places of keys, and of the secret of notices, that are written out in one text and were not in the other."""
-    known = {before[one.start : one.end] for one in secrets(before)}
     return [
         dotted(one.place)
         for one in secrets(after)
-        if _is_for_the_vault(one.place) and after[one.start : one.end] not in known
+        if _is_for_the_vault(one.place) and not _stands_in(after[one.start : one.end].strip("\"'"), before)
     ]
 
 
@@ -122,6 +121,10 @@ def _found(text: str) -> Iterator[Found]:
         start, end = one.span()
         quoted = text[start - 1 : start] in ("'", '"') and text[start - 1 : start] == text[end : end + 1]
         yield Found(start - quoted, end + quoted, ())
+
+
+def _stands_in(secret: str, text: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(secret)}(?![\w-])", text) is not None
 
 
 def _is_for_the_vault(place: Place) -> bool:

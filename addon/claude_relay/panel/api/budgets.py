@@ -29,7 +29,8 @@ from claude_relay.store.ledger.budget_sums import BudgetSums
 router = area("budgets")
 FRESH = 2.0
 """Seconds for which a reading of the ledger counts."""
-MILLION = 1_000_000
+FEW, MILLION = 1_000, 1_000_000
+"""Tokens: so few cost what the list begins with; many in one request may cost more each."""
 Name = Annotated[str, Path(max_length=500)]
 
 
@@ -188,9 +189,8 @@ def _price(lists: PriceLists, provider: str, model: str, parts: Parts) -> Price 
     at = datetime.fromtimestamp(parts.clock(), UTC)
 
     def cost(column: str) -> float | None:
-        usage = Usage(**{column: MILLION})
-        found = lists.cost(model, provider, "https://api.anthropic.com", usage, at)
-        return found.usd if found else None
+        found = lists.cost(model, provider, "https://api.anthropic.com", Usage(**{column: FEW}), at)
+        return round(found.usd * MILLION / FEW, 6) if found else None
 
     base = lists.cost(model, provider, "https://api.anthropic.com", Usage(input_tokens=1), at)
     if base is None:
