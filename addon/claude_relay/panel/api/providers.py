@@ -29,8 +29,8 @@ from claude_relay.upstream.queries import every, query
 router = area("providers")
 PATIENCE = 15.0
 """Seconds for each request of a test."""
-LISTS = "models of providers"
-"""What providers listed when they were tested last, by name, in `Parts.kept`."""
+TESTS = "tests of providers"
+"""The last test of each since the panel began, by name, in `Parts.kept`."""
 Name = Annotated[str, Path(max_length=40)]
 
 
@@ -116,8 +116,11 @@ class Presets(BaseModel):
 
 
 class Tested(BaseModel):
-    """What one request with one key came to. `verdict`: of the table of verdicts; `detail`: what is wrong, if anything."""
+    """What one request with one key came to. `verdict`: of the table of verdicts; `detail`: what is wrong, if anything. `at`: seconds since
+    the epoch.
+    """
 
+    at: float
     ok: bool
     status: int | None
     verdict: str
@@ -234,9 +237,8 @@ def test(name: Name, visitor: Operator, parts: Own) -> Tested:
     verdict = judge(outcome, Facts(Endpoint.MESSAGES), now=parts.clock())
     ok = outcome.status is not None and 200 <= outcome.status < 300 and verdict.name == "ok"
     models = every(found, key, timeout=PATIENCE) if ok else ()
-    if models:
-        parts.kept.setdefault(LISTS, {})[name] = models
-    return Tested(
+    tested = Tested(
+        at=parts.clock(),
         ok=ok,
         status=outcome.status,
         verdict=verdict.name,
@@ -245,6 +247,8 @@ def test(name: Name, visitor: Operator, parts: Own) -> Tested:
         key=key.alias,
         models=list(models),
     )
+    parts.kept.setdefault(TESTS, {})[name] = tested
+    return tested
 
 
 # --- what pages use too ---
@@ -282,6 +286,12 @@ def one(parts: Parts, now: RelayYaml, name: str) -> Provider:
     found = next((provider for provider in all_of(parts, now) if provider.name == name), None)
     if found is None:
         raise _missing(name)
+    return found
+
+
+def tests(parts: Parts) -> dict[str, Tested]:
+    """The last of each provider, as far as there was one."""
+    found: dict[str, Tested] = parts.kept.get(TESTS, {})
     return found
 
 

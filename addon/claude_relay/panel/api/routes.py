@@ -19,7 +19,7 @@ from claude_relay.core.routing.routes import route
 from claude_relay.core.routing.story import Route as Story
 from claude_relay.core.routing.story import unmet, words
 from claude_relay.panel.api.areas import area
-from claude_relay.panel.api.providers import LISTS, Pool, pools_of
+from claude_relay.panel.api.providers import Pool, pools_of, tests
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import documented
@@ -191,7 +191,7 @@ def attempt(said: Request, visitor: Reader, parts: Own) -> Way:
 def models(visitor: Reader, parts: Own) -> Models:
     """What clients can ask for, and what providers list. A provider's list is known once it was tested."""
     config = usable(parts)
-    lists: dict[str, tuple[str, ...]] = parts.kept.get(LISTS, {})
+    lists = {name: tested.models for name, tested in tests(parts).items()}
     found: dict[str, Model] = {}
     native: dict[str, dict[str, dict[str, Any]]] = {
         name: {model: {} for model in own} for name, own in lists.items() if _is_native(config, name)

@@ -55,6 +55,7 @@ def providers(
         file=file,
         providers=of_providers.all_of(parts, file),
         presets=of_providers.known_presets(visitor).data,
+        tests=of_providers.tests(parts),
         routes=of_routes.shown(parts),
         asked=asked,
         user_agent=user_agent,
@@ -70,7 +71,6 @@ def provider(name: of_providers.Name, request: Request, visitor: PageReader, par
     """One, to be changed."""
     file = current(parts)
     found = of_providers.one(parts, file, name)
-    listed = parts.kept.get(of_providers.LISTS, {}).get(name, ())
     return render(
         request,
         visitor,
@@ -79,7 +79,7 @@ def provider(name: of_providers.Name, request: Request, visitor: PageReader, par
         file=file,
         provider=found,
         presets=of_providers.known_presets(visitor).data,
-        listed=listed,
+        tests=of_providers.tests(parts),
         formats=FORMATS,
         strategies=STRATEGIES,
         empty_pools=EMPTY_POOLS,
