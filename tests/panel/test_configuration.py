@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.wire.clients import RawClient, messages_body
 from tests.wire.relay import Relay, free_ports, make_confdir
 from tests.wire.upstream import FakeUpstream
@@ -81,7 +80,9 @@ def test_a_provider_is_added_in_place_and_the_change_is_shown_first(panel: Panel
     assert diff(tried) == [*wanted, "-  - to: [anthropic]", "+  - to: [anthropic, deep]"]
     added = "".join(f"{line[1:]}\n" for line in wanted)
     glm = '  glm: {preset: zhipu, keys: ["${GLM_KEYS}"]}\n'
-    assert panel.config.read_text() == before.replace(glm, glm + added).replace("  - to: [anthropic]", "  - to: [anthropic, deep]")
+    assert panel.config.read_text() == before.replace(glm, glm + added).replace(
+        "  - to: [anthropic]", "  - to: [anthropic, deep]"
+    )
     shown = panel.get("/api/providers/deep").json
     assert (shown["base_url"], shown["routed"]) == ("https://api.deepseek.com/anthropic", True)
 
@@ -137,7 +138,11 @@ def test_a_definition_changes_where_it_differs_and_secrets_stay(panel: Panel) ->
 def test_taking_a_provider_away_takes_it_out_of_the_routes_and_can_be_undone(panel: Panel) -> None:
     before = panel.config.read_bytes()
     answer = change(panel, "DELETE", "/api/providers/glm")
-    assert diff(answer) == ['-  glm: {preset: zhipu, keys: ["${GLM_KEYS}"]}', "-    to: [glm, anthropic]", "+    to: [anthropic]"]
+    assert diff(answer) == [
+        '-  glm: {preset: zhipu, keys: ["${GLM_KEYS}"]}',
+        "-    to: [glm, anthropic]",
+        "+    to: [anthropic]",
+    ]
     back = change(panel, "POST", "/api/settings/undo", etag=answer.json["etag"])
     assert back.status == 200
     assert panel.config.read_bytes() == before
@@ -206,14 +211,24 @@ def test_models_say_where_they_go(panel: Panel) -> None:
 
 
 def test_budgets(panel: Panel) -> None:
-    opus = {"name": "opus a/b", "provider": "anthropic", "model": "claude-opus-*", "per": "month", "usd": 200, "then": "glm"}
+    opus = {
+        "name": "opus a/b",
+        "provider": "anthropic",
+        "model": "claude-opus-*",
+        "per": "month",
+        "usd": 200,
+        "then": "glm",
+    }
     assert diff(change(panel, "POST", "/api/budgets", opus)) == [
         '+  - {name: "opus a/b", provider: anthropic, model: "claude-opus-*", per: month, usd: 200, then: glm}'
     ]
     answer = change(panel, "PUT", "/api/budgets/opus%20a%2Fb", opus | {"usd": 150.5})
     assert diff(answer)[1].endswith("usd: 150.5, then: glm}")
     found = panel.get("/api/budgets").json["data"]
-    assert [(one["name"], one["spent"], one["state"]) for one in found] == [("total per day", 0, "ok"), ("opus a/b", 0, "ok")]
+    assert [(one["name"], one["spent"], one["state"]) for one in found] == [
+        ("total per day", 0, "ok"),
+        ("opus a/b", 0, "ok"),
+    ]
     assert diff(change(panel, "DELETE", "/api/budgets/total%20per%20day")) == ["-  - {per: day, usd: 50}   # enough"]
     assert panel.get("/api/prices").json["data"][0]["input"] > 0
 

@@ -21,7 +21,8 @@ def test_no_secret_is_shown_and_all_come_back() -> None:
     masked = Masked.of(TEXT)
     for secret in (SECRET, "short1", "hunter2", "hook/abc", "hush"):
         assert secret not in masked.text
-    assert '"${A}"' in masked.text and "${U}" in masked.text
+    assert '"${A}"' in masked.text
+    assert "${U}" in masked.text
     assert read(masked.text).data["providers"]["b"]["keys"] == ["‹literal 5›"]
     assert masked.restored(masked.text) == TEXT
     assert masked.restored(masked.text.replace("‹literal 5›", '"‹literal 5›"')) == TEXT  # as it is written anew
@@ -32,7 +33,8 @@ def test_no_secret_is_shown_and_all_come_back() -> None:
 @pytest.mark.parametrize("broken", [f"providers: {{a: {{keys: [{SECRET}]", "notices:\n  secret: hush\n : ["])
 def test_a_broken_text_shows_none_either(broken: str) -> None:
     masked = Masked.of(broken)
-    assert SECRET not in masked.text and "hush" not in masked.text
+    assert SECRET not in masked.text
+    assert "hush" not in masked.text
     assert masked.restored(masked.text) == broken
 
 
@@ -48,5 +50,6 @@ def test_differences() -> None:
     assert lines("a\nb\n", "a\nc\n")[1:] == [Line("same", "a"), Line("removed", "b"), Line("added", "c")]
     before, after = read(TEXT).data, read(TEXT.replace("hush", "louder")).data
     assert values(before, after) == ({"notices.secret": "hush"}, {"notices.secret": "louder"})
-    assert SECRET not in str(hidden(before)) and "hush" not in str(hidden(before))
+    assert SECRET not in str(hidden(before))
+    assert "hush" not in str(hidden(before))
     assert values({"a": {}}, {"a": {"b": None, "c": [1]}}) == ({}, {"a.c": [1]})
