@@ -23,11 +23,17 @@ providers:
     preset: anthropic
     keys: ["${{ANTHROPIC_API_KEYS}}", {SECRET}]
   glm: {{preset: zhipu, keys: ["${{GLM_KEYS}}"]}}
+  local:
+    preset: ollama
+    keys:                    # needs none
+    models: {{}}
 
 routes:
   # small ones
   - match: {{model: "claude-haiku-*"}}
     to: [glm, anthropic]
+  - match: {{client: "${{TEAM:-red}}-*"}}
+    to: [local]
   # all others
   - to: [anthropic]
 
@@ -79,8 +85,8 @@ def test_a_provider_is_added_in_place_and_the_change_is_shown_first(panel: Panel
     wanted = ["+  deep:", "+    preset: deepseek", '+    keys: ["${DEEP}"]', '+    models: {"claude-*": v4}']
     assert diff(tried) == [*wanted, "-  - to: [anthropic]", "+  - to: [anthropic, deep]"]
     added = "".join(f"{line[1:]}\n" for line in wanted)
-    glm = '  glm: {preset: zhipu, keys: ["${GLM_KEYS}"]}\n'
-    assert panel.config.read_text() == before.replace(glm, glm + added).replace(
+    last = "    models: {}\n"
+    assert panel.config.read_text() == before.replace(last, last + added).replace(
         "  - to: [anthropic]", "  - to: [anthropic, deep]"
     )
     shown = panel.get("/api/providers/deep").json
@@ -133,6 +139,9 @@ def test_a_definition_changes_where_it_differs_and_secrets_stay(panel: Panel) ->
     assert SECRET in panel.config.read_text()
     answer = change(panel, "PUT", "/api/providers/anthropic", {"preset": "anthropic", "keys": ["‹literal 1›"]})
     assert f"    keys: [{SECRET}]\n" in panel.config.read_text()
+    for provider in panel.get("/api/providers").json["data"]:
+        assert diff(change(panel, "PUT", f"/api/providers/{provider['name']}", provider["definition"])) == []
+        assert panel.page(f"/providers/{provider['name']}").status == 200
 
 
 def test_taking_a_provider_away_takes_it_out_of_the_routes_and_can_be_undone(panel: Panel) -> None:
@@ -180,6 +189,7 @@ def test_routes_keep_their_comments_in_another_order(panel: Panel) -> None:
     text = panel.config.read_text()
     assert (
         "routes:\n  # all others\n  - to: [anthropic]\n"
+        '  - match: {client: "${TEAM:-red}-*"}\n    to: [local]\n'
         '  # small ones\n  - match: {model: "claude-haiku-*"}\n    to: [glm, anthropic]\n'
     ) in text
 
@@ -191,9 +201,10 @@ def test_which_way_would_it_go(panel: Panel) -> None:
         ("anthropic", "claude-haiku-4-5"),
     ]
     found = panel.post("/api/routes/try", {"model": "claude-opus-5"}).json
-    assert found["rule"] == "route 2"
+    assert found["rule"] == "route 3"
     assert [(one["takes"], one["unmet"]) for one in found["considered"]] == [
         (False, ["model claude-haiku-*"]),
+        (False, ["client red-*"]),
         (True, []),
     ]
     page = panel.page("/providers?model=claude-opus-5&tokens=5").text
@@ -308,13 +319,13 @@ def test_two_admins_at_once(visit: Any, panel: Panel) -> None:
 
 def test_the_order_of_routes_by_keyboard(visit: Any, panel: Panel) -> None:
     visit.goto("/providers")
-    visit.get_by_role("button", name="Route 2 up").press("Enter")
-    assert "Now at place 1" in visit.locator("#route-said").inner_text()
+    visit.get_by_role("button", name="Route 3 up").press("Enter")
+    assert "Now at place 2" in visit.locator("#route-said").inner_text()
     visit.get_by_role("button", name="Review the order").press("Enter")
     visit.get_by_role("button", name="Save", exact=True).press("Enter")
     visit.get_by_text("Saved").wait_for()
     text = panel.config.read_text()
-    assert text.index("# all others") < text.index("# small ones")
+    assert text.index("# small ones") < text.index("# all others") < text.index("${TEAM:-red}-*")
 
 
 def test_the_text_in_a_browser(visit: Any, panel: Panel) -> None:

@@ -29,6 +29,8 @@ from claude_relay.upstream.queries import every, query
 router = area("providers")
 PATIENCE = 15.0
 """Seconds for each request of a test."""
+EMPTY: tuple[object, ...] = (None, "", [], {})
+"""What says nothing."""
 TESTS = "tests of providers"
 """The last test of each since the panel began, by name, in `Parts.kept`."""
 Name = Annotated[str, Path(max_length=40)]
@@ -54,7 +56,7 @@ class Definition(Strict):
 
 
 class NewProvider(Definition):
-    """`routed`: requests go there, too, when all others of the last route have failed."""
+    """`routed`: requests go there, too, when all others have failed of the route that takes every request, else of the last one."""
 
     name: str = Field(max_length=40)
     routed: bool = False
@@ -170,8 +172,9 @@ def add(said: NewProvider, visitor: Confirmed, parts: Own, if_match: IfMatch = N
         text = edited(text, ("providers", said.name), _written(said))
         routes = read(text).data.get("routes")
         if said.routed and isinstance(routes, list) and routes:
-            *others, last = routes
-            text = edited(text, ("routes",), [*others, last | {"to": [*last.get("to", []), said.name]}])
+            at = next((at for at, rule in enumerate(routes) if not rule.get("match")), len(routes) - 1)
+            routes[at] |= {"to": [*routes[at].get("to", []), said.name]}
+            text = edited(text, ("routes",), routes)
         return text
 
     return _change(parts, visitor.actor, if_match, edit, dry_run, said.name)
@@ -191,12 +194,13 @@ def put(
 ) -> Change:
     """Define it anew; lines that stay the same are left alone."""
     now = current(parts)
-    one(parts, now, name)
+    definition = one(parts, now, name).definition
+    empty = {field: value for field, value in definition.items() if value in EMPTY}  # stays, if only for its comment
 
     def edit(text: str) -> str:
         if not now.data.get("providers"):
             text = edited(text, ("providers",), DEFAULT_PROVIDER)
-        return edited(text, ("providers", name), _written(said))
+        return edited(text, ("providers", name), empty | _written(said))
 
     return _change(parts, visitor.actor, if_match, edit, dry_run, name)
 
@@ -327,11 +331,7 @@ def _change(
 
 
 def _written(said: Definition) -> dict[str, Any]:
-    return {
-        field: value
-        for field in Definition.model_fields
-        if (value := getattr(said, field)) is not None and value not in ("", [], {})
-    }
+    return {field: value for field in Definition.model_fields if (value := getattr(said, field)) not in EMPTY}
 
 
 def _a_key(parts: Parts, config: Config, name: str) -> Key | None:

@@ -212,16 +212,15 @@ def shown(parts: Parts) -> Routes:
     """As the API shows them."""
     config, data = usable(parts), current(parts).data
     written = [one for one in data.get("routes") or [] if isinstance(one, dict)]
-    numbered = enumerate(config.routes, 1)
+    rules: list[dict[str, Any]] = [
+        {"match": rule.match.model_dump(exclude_defaults=True), "to": [*rule.to]} for rule in config.routes
+    ]
+    if len(written) == len(rules):  # with the variables that stand there
+        rules = [{"match": one.get("match") or {}, "to": one.get("to") or []} for one in written]
     return Routes(
         data=[
-            RouteShown(
-                number=number,
-                match=rule.match.model_dump(exclude_defaults=True),
-                to=list(rule.to),
-                asks=words(rule.match),
-            )
-            for number, rule in numbered
+            RouteShown(number=number, match=shown["match"], to=shown["to"], asks=words(rule.match))
+            for number, (rule, shown) in enumerate(zip(config.routes, rules, strict=True), 1)
         ],
         default=config.default,
         implied=not written,
