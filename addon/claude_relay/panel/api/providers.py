@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Path, Response
 from pydantic import BaseModel, Field
 
-from claude_relay.core.config import DEFAULT_PROVIDER, Config, led, presets, way_out
+from claude_relay.core.config import DEFAULT_PROVIDER, presets
 from claude_relay.core.config.editing import REMOVED, edited
 from claude_relay.core.config.listening import routed
 from claude_relay.core.config.values import Auth, provider_name
 from claude_relay.core.config.yaml import read
-from claude_relay.core.exchange import Endpoint, Facts, Key
-from claude_relay.core.retry.verdicts import judge
 from claude_relay.panel.api.areas import area
+from claude_relay.panel.api.pools import Pool, pools_of
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import FieldError, Problem, documented
-from claude_relay.panel.common.relay_yaml import Change, DryRun, RelayYaml, change, current, usable
+from claude_relay.panel.common.relay_yaml import Change, DryRun, RelayYaml, change, current
 from claude_relay.panel.common.versions import IfMatch
-from claude_relay.panel.security.visitors import Confirmed, Operator, Reader
-from claude_relay.store.vault.vault import VaultError
-from claude_relay.upstream.queries import every, query
+from claude_relay.panel.security.visitors import Confirmed, Reader
 
 router = area("providers")
-PATIENCE = 15.0
-"""Seconds for each request of a test."""
 EMPTY: tuple[object, ...] = (None, "", [], {})
 """What says nothing."""
-TESTS = "tests of providers"
-"""The last test of each since the panel began, by name, in `Parts.kept`."""
 Name = Annotated[str, Path(max_length=40)]
 
 
@@ -60,17 +52,6 @@ class NewProvider(Definition):
 
     name: str = Field(max_length=40)
     routed: bool = False
-
-
-class Pool(BaseModel):
-    """Keys of a provider. `live`: as a running relay says; otherwise it is not known which of them are ready."""
-
-    total: int = 0
-    ready: int = 0
-    resting: int = 0
-    out: int = 0
-    in_flight: int = 0
-    live: bool = False
 
 
 class Provider(BaseModel):
@@ -115,21 +96,6 @@ class Presets(BaseModel):
     """By name."""
 
     data: list[Preset]
-
-
-class Tested(BaseModel):
-    """What one request with one key came to. `verdict`: of the table of verdicts; `detail`: what is wrong, if anything. `at`: seconds since
-    the epoch.
-    """
-
-    at: float
-    ok: bool
-    status: int | None
-    verdict: str
-    detail: str
-    latency_ms: int
-    key: str
-    models: list[str]
 
 
 @router.get("/providers", responses=documented())
@@ -225,36 +191,6 @@ def remove(name: Name, visitor: Confirmed, parts: Own, if_match: IfMatch = None,
     return _change(parts, visitor.actor, if_match, edit, dry_run, name)
 
 
-@router.post("/providers/{name}/test", responses=documented(404, 409))
-def test(name: Name, visitor: Operator, parts: Own) -> Tested:
-    """Ask the provider for its models with one of its keys."""
-    config = usable(parts)
-    if name not in config.providers:
-        raise _missing(name)
-    key = _a_key(parts, config, name)
-    if key is None:
-        raise Problem(409, "no_key", f"{name} has no key that could be tried: add one on the page Keys.")
-    found = led(config.providers[name], way_out(config, parts.environ))
-    begun = time.monotonic()
-    outcome = query(found, key, timeout=PATIENCE)
-    took = time.monotonic() - begun
-    verdict = judge(outcome, Facts(Endpoint.MESSAGES), now=parts.clock())
-    ok = outcome.status is not None and 200 <= outcome.status < 300 and verdict.name == "ok"
-    models = every(found, key, timeout=PATIENCE) if ok else ()
-    tested = Tested(
-        at=parts.clock(),
-        ok=ok,
-        status=outcome.status,
-        verdict=verdict.name,
-        detail="" if ok else verdict.reason or outcome.message or "it leads elsewhere",
-        latency_ms=round(took * 1000),
-        key=key.alias,
-        models=list(models),
-    )
-    parts.kept.setdefault(TESTS, {})[name] = tested
-    return tested
-
-
 # --- what pages use too ---
 
 
@@ -293,36 +229,6 @@ def one(parts: Parts, now: RelayYaml, name: str) -> Provider:
     return found
 
 
-def tests(parts: Parts) -> dict[str, Tested]:
-    """The last of each provider, as far as there was one."""
-    found: dict[str, Tested] = parts.kept.get(TESTS, {})
-    return found
-
-
-def pools_of(parts: Parts, config: Config) -> dict[str, Pool]:
-    """As the newest relay says, else by configuration and vault."""
-    rows = parts.relays()
-    if rows:
-        return {name: _pool(keys) for name, keys in rows[0].keys().items()}
-    found = {name: Pool(total=len(provider.keys)) for name, provider in config.providers.items()}
-    try:
-        stored = parts.vault(None).list()
-    except VaultError:  # the page Keys says why
-        stored = ()
-    for key in stored:
-        if key.enabled and key.removed_at is None and key.provider in found:
-            found[key.provider].total += 1
-    return found
-
-
-def _pool(keys: list[dict[str, Any]]) -> Pool:
-    states = [str(key["state"]) for key in keys]
-    ready = sum(state == "ready" for state in states)
-    out = sum(state in ("out", "disabled") for state in states)
-    flying = sum(int(key["in_flight"]) for key in keys)
-    return Pool(total=len(keys), ready=ready, out=out, resting=len(keys) - ready - out, in_flight=flying, live=True)
-
-
 def _change(
     parts: Parts, actor: Any, if_match: str | None, edit: Callable[[str], str], dry_run: bool, name: str
 ) -> Change:
@@ -332,19 +238,6 @@ def _change(
 
 def _written(said: Definition) -> dict[str, Any]:
     return {field: value for field in Definition.model_fields if (value := getattr(said, field)) not in EMPTY}
-
-
-def _a_key(parts: Parts, config: Config, name: str) -> Key | None:
-    """One of the vault that is in use, else of relay.yaml."""
-    resting = {"cooldown", "out"}
-    try:
-        vault = parts.vault(None)
-        stored = [key for key in vault.list() if key.provider == name and key.enabled and key.removed_at is None]
-        stored.sort(key=lambda key: bool(resting.intersection(key.states(parts.clock()))))
-        issued = vault.issue({stored[0].id}).get(name, ()) if stored else ()
-    except VaultError as error:
-        raise Problem(503, "vault", f"{error}.") from None
-    return next(iter((*issued, *config.providers[name].key_list(name))), None)
 
 
 def _auth(auth: Auth) -> str:

@@ -19,7 +19,8 @@ from claude_relay.core.routing.routes import route
 from claude_relay.core.routing.story import Route as Story
 from claude_relay.core.routing.story import unmet, words
 from claude_relay.panel.api.areas import area
-from claude_relay.panel.api.providers import Pool, pools_of, tests
+from claude_relay.panel.api.pools import Pool, pools_of
+from claude_relay.panel.api.provider_tests import tests
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import documented

@@ -11,6 +11,7 @@ from claude_relay.core.config.models import EMPTY_POOLS, FORMATS, STRATEGIES
 from claude_relay.core.config.values import AUTHS
 from claude_relay.panel.api import providers as of_providers
 from claude_relay.panel.api import routes as of_routes
+from claude_relay.panel.api.provider_tests import tests
 from claude_relay.panel.common.parts import Own
 from claude_relay.panel.common.relay_yaml import current
 
@@ -55,7 +56,7 @@ def providers(
         file=file,
         providers=of_providers.all_of(parts, file),
         presets=of_providers.known_presets(visitor).data,
-        tests=of_providers.tests(parts),
+        tests=tests(parts),
         routes=of_routes.shown(parts),
         asked=asked,
         user_agent=user_agent,
@@ -79,7 +80,7 @@ def provider(name: of_providers.Name, request: Request, visitor: PageReader, par
         file=file,
         provider=found,
         presets=of_providers.known_presets(visitor).data,
-        tests=of_providers.tests(parts),
+        tests=tests(parts),
         formats=FORMATS,
         strategies=STRATEGIES,
         empty_pools=EMPTY_POOLS,
