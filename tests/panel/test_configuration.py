@@ -270,12 +270,22 @@ def test_a_broken_file_is_shown_and_can_be_mended(panel: Panel) -> None:
     shown = panel.get("/api/settings").json
     assert shown["problems"]
     assert SECRET not in shown["text"]
-    assert change(panel, "PUT", "/api/default", {"target": "glm"}).status in (409, 422)
+    assert change(panel, "PUT", "/api/default", {"target": "glm"}).json["type"].endswith(":broken")
     assert "cannot be used" in panel.page("/providers").text
     mended = shown["text"].removesuffix("  : [")
     assert change(panel, "PUT", "/api/settings", {"text": mended}).status == 200
     assert panel.config.read_text() == before
     assert panel.get("/api/settings").json["text"] == good
+
+
+@pytest.mark.parametrize(
+    "text", ["providers: 5\nroutes: {a: 1}\nbudgets: x", "providers: [1]\nroutes: 3", "- 1", "\xff"]
+)
+def test_any_text_can_be_looked_at(panel: Panel, text: str) -> None:
+    panel.config.write_bytes(text.encode("latin-1"))
+    for path in ("/providers", "/providers?model=x", "/budgets", "/settings"):
+        assert panel.page(path).status == (200 if text.isascii() else 409)
+    assert change(panel, "PUT", "/api/routes", {"routes": [{"to": ["glm"]}]}, "*").status == 409
 
 
 # --- people ---

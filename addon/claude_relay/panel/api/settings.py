@@ -82,9 +82,7 @@ def check(said: Text, visitor: Administrator, parts: Own) -> Checked:
 @router.put("/settings", responses=documented(409, 412, 428))
 def put(said: Text, visitor: Confirmed, parts: Own, if_match: IfMatch = None, dry_run: DryRun = False) -> Change:
     """Another text."""
-    return change(
-        parts, visitor.actor, if_match, lambda text: _lines(said.text, text), dry_run=dry_run, about="relay.yaml"
-    )
+    return change(parts, visitor.actor, if_match, lambda text: _lines(said.text, text), dry_run=dry_run)
 
 
 @router.post("/settings/undo", responses=documented(404, 409, 412, 428))

@@ -78,7 +78,7 @@ class RelayYaml:
     path      where it is, or where it will be
     raw       as it is on the disk
     masked    without secrets, and without what some editors put before a text
-    data      as it is written, with marks
+    data      as it is written, with marks; nothing while there are mistakes
     config    what it means; None: it cannot be used
     mistakes  why
     unset     variables that the panel lacks
@@ -115,11 +115,9 @@ def current(parts: Parts) -> RelayYaml:
     except UnicodeDecodeError:
         raise Problem(409, "not_text", f"{path.name} is not UTF-8 text; save the file as UTF-8.") from None
     masked = Masked.of(text)
-    try:
-        data = read(masked.text).data
-    except YamlError:
-        data = {}
-    found = RelayYaml(path, raw, masked, data, *_checked(parts, path, text))
+    config, mistakes, unset = _checked(parts, path, text)
+    data = {} if mistakes else _data(masked.text)
+    found = RelayYaml(path, raw, masked, data, config, mistakes, unset)
     parts.kept["relay.yaml"] = found
     return found
 
@@ -136,27 +134,25 @@ def change(
     edit: Callable[[str], str],
     *,
     dry_run: bool,
-    about: str = "relay.yaml",
+    about: str = "",
     within: str = "",
 ) -> Change:
     """Let `edit` make another text of the one with marks; check it, and save it unless it is a dry run.
 
-    about   what is changed, for the audit log
+    about   what is changed, for the audit log; nothing: the text as a whole, so that mistakes can be mended
     within  what the places of mistakes begin with, where the fields of a form are named without it
 
     Raises Problem.
     """
     now = current(parts)
     matched(if_match, now.tag)
+    if about and now.mistakes:
+        raise Problem(409, "broken", "relay.yaml cannot be used as it is; mend it on the page Settings first.")
     try:
         after = edit(now.masked.text)
         text = now.masked.restored(after)
-    except EditError as error:
+    except (EditError, YamlError) as error:
         raise Problem(409, "layout", f"{error}.") from None
-    except YamlError:
-        raise Problem(
-            409, "broken", "relay.yaml cannot be read as it is; mend it on the page Settings first."
-        ) from None
     except ValueError as error:
         raise Problem(422, "mark", f"{error}.") from None
     before = now.masked.restored(now.masked.text)
@@ -172,7 +168,7 @@ def change(
         notes=[f"The panel has no variable {name}; the relay must have it." for name in unset],
     )
     if not dry_run and text != before:
-        found.etag = _save(parts, actor, now, text, about)
+        found.etag = _save(parts, actor, now, text, about or "relay.yaml")
     return found
 
 
