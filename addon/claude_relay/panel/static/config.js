@@ -16,7 +16,7 @@ export function drawn(diff) {
   for (const { kind, text } of diff) {
     const line = document.createElement("span");
     line.className = kind;
-    line.textContent = SIGNS[kind] + (kind === "place" ? "⋯" : text) + "\n";
+    line.textContent = SIGNS[kind] + (kind === "place" ? "⋯" : text);
     box.append(line);
   }
   return box;
