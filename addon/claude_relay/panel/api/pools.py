@@ -19,7 +19,7 @@ class Pool(BaseModel):
 
     total: int = 0
     ready: int = 0
-    resting: int = 0
+    waiting: int = 0
     out: int = 0
     in_flight: int = 0
     live: bool = False
@@ -53,4 +53,4 @@ def _pool(keys: list[dict[str, Any]]) -> Pool:
     ready = sum(state == "ready" for state in states)
     out = sum(state in ("out", "disabled") for state in states)
     flying = sum(int(key["in_flight"]) for key in keys)
-    return Pool(total=len(keys), ready=ready, out=out, resting=len(keys) - ready - out, in_flight=flying, live=True)
+    return Pool(total=len(keys), ready=ready, out=out, waiting=len(keys) - ready - out, in_flight=flying, live=True)

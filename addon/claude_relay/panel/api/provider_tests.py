@@ -80,11 +80,11 @@ def tests(parts: Parts) -> dict[str, Tested]:
 
 def _a_key(parts: Parts, config: Config, name: str) -> Key | None:
     """One of the vault that is in use, else of relay.yaml."""
-    resting = {"cooldown", "out"}
+    in_cooldown = {"cooldown", "out"}
     try:
         vault = parts.vault(None)
         stored = [key for key in vault.list() if key.provider == name and key.enabled and key.removed_at is None]
-        stored.sort(key=lambda key: bool(resting.intersection(key.states(parts.clock()))))
+        stored.sort(key=lambda key: bool(in_cooldown.intersection(key.states(parts.clock()))))
         issued = vault.issue({stored[0].id}).get(name, ()) if stored else ()
     except VaultError as error:
         raise Problem(503, "vault", f"{error}.") from None

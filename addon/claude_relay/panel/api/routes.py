@@ -56,12 +56,12 @@ class Route(Strict):
 
 
 class RouteShown(BaseModel):
-    """One of them. `number`: its place, from 1; `asks`: what it asks for, in words; nothing: it takes every request."""
+    """One of them. `number`: its place, from 1; `conditions`: what a request must be, in words; none: it takes every one."""
 
     number: int
     match: dict[str, Any]
     to: list[str]
-    asks: list[str]
+    conditions: list[str]
 
 
 class Routes(BaseModel):
@@ -102,7 +102,7 @@ class Considered(BaseModel):
     """A route, and why it does not take the request: `unmet`; none: it does."""
 
     number: int
-    asks: list[str]
+    conditions: list[str]
     to: list[str]
     takes: bool
     unmet: list[str]
@@ -220,7 +220,7 @@ def shown(parts: Parts) -> Routes:
         rules = [{"match": one.get("match") or {}, "to": one.get("to") or []} for one in written]
     return Routes(
         data=[
-            RouteShown(number=number, match=shown["match"], to=shown["to"], asks=words(rule.match))
+            RouteShown(number=number, match=shown["match"], to=shown["to"], conditions=words(rule.match))
             for number, (rule, shown) in enumerate(zip(config.routes, rules, strict=True), 1)
         ],
         default=config.default,
@@ -254,7 +254,7 @@ def way_of(parts: Parts, said: Request) -> Way:
         considered=[
             Considered(
                 number=number,
-                asks=words(rule.match),
+                conditions=words(rule.match),
                 to=list(rule.to),
                 takes=not (missing := unmet(rule.match, facts)),
                 unmet=missing,

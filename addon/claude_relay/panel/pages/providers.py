@@ -38,7 +38,7 @@ def providers(
 ) -> Response:
     """With a model: which way a request for it would go."""
     file = current(parts)
-    asked = of_routes.Request(
+    wanted = of_routes.Request(
         model=model,
         client=client,
         headers={"user-agent": user_agent} if user_agent else {},
@@ -58,9 +58,9 @@ def providers(
         presets=of_providers.known_presets(visitor).data,
         tests=tests(parts),
         routes=of_routes.shown(parts),
-        asked=asked,
+        wanted=wanted,
         user_agent=user_agent,
-        way=of_routes.way_of(parts, asked) if model else None,
+        way=of_routes.way_of(parts, wanted) if model else None,
         models=[found.id for found in of_routes.models(visitor, parts).data],
         formats=FORMATS,
         flags=FLAGS,
