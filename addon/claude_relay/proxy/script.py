@@ -32,7 +32,7 @@ from mitmproxy.tls import TlsData
 from claude_relay.core.clients.directory import Stop
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
-from claude_relay.core.config.locate import base, locate
+from claude_relay.core.config.locate import base, locate, usual_file
 from claude_relay.core.config.mistaken import mistaken
 from claude_relay.core.keys.aliases import NO_NAMES, Names
 from claude_relay.store.ledger.ledger import Ledger
@@ -248,14 +248,12 @@ class ClaudeRelay(RelayHooks):
     # -- changes
 
     def watch(self) -> None:
-        """Look at the file that counts now, and at no other."""
+        """Look at the file that counts now, and at no other; where there is none, for one that comes."""
         if self.watcher is not None:
             self.watcher.stop()
-            self.watcher = None
-        if self.path is not None:
-            in_force = lambda: self.running_runtime().config  # noqa: E731
-            self.watcher = reload.Watcher(self.path, self.version, self.reconfigure, in_force)
-            self.watcher.start()
+        path = self.path or usual_file(os.environ)
+        self.watcher = reload.Watcher(path, self.version, self.reconfigure, lambda: self.running_runtime().config)
+        self.watcher.start()
 
     async def reconfigure(self, config: Config) -> None:
         """An edit of relay.yaml applies to the requests that come from now on. Raises ConfigError, OptionsError: nothing has changed."""
@@ -266,6 +264,8 @@ class ClaudeRelay(RelayHooks):
         if self.stored is not None:
             self.names = await self.stored.name(draft.own)
         self.put_into_force(draft)
+        if self.watcher is not None:
+            self.path = self.watcher.path  # perhaps there was none before
 
     def put_into_force(self, draft: Draft) -> None:
         """All of a configuration or nothing: what can be refused comes first, then what cannot."""
@@ -337,7 +337,7 @@ class ClaudeRelay(RelayHooks):
 
     def read_again(self) -> None:
         """The command `relay.reload`."""
-        if self.watcher is not None:
+        if self.watcher is not None and self.path is not None:
             errand(self.watcher.reload, "relay.reload")
 
     def set_default(self, target: str | None) -> None:

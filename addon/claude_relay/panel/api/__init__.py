@@ -14,7 +14,9 @@
     usage           sums by any dimensions; cache misses
     keys            keys of providers, one by one
     key_batches     many at once: import, switching, checks, maintenance
-    providers       providers of relay.yaml, presets, tests
+    providers       providers of relay.yaml, presets
+    provider_tests  one asks for its models with one of its keys
+    pools           how many keys are ready
     routes          routes, the default, models, which way a request would go
     budgets         budgets, prices
     settings        relay.yaml as a whole

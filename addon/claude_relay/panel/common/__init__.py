@@ -4,6 +4,7 @@
     problems    errors, in one shape
     versions    ETags; a POST that is sent twice
     paging      lists in pages
+    relay_yaml  what the file says, without secrets; changed in place
     models      of pydantic
     texts       languages; numbers, money and times as people write them
 

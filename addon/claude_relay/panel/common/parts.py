@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -46,12 +46,14 @@ class Parts:
     named   the configuration that was named at the start; None: where it usually is
     config  as it was then: listeners and database change at a restart
     clock   seconds since the epoch
+    kept    what areas keep from one request to the next, by a name of theirs
     """
 
     named: str | None
     config: Config
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.time
+    kept: dict[str, Any] = field(default_factory=dict)
     _known: tuple[Stamp, Source] | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
