@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import tomllib
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 ADDON = Path(__file__).parents[2]
 """The folder that holds the package: addon/ in a checkout."""
 DISTRIBUTION = "mitmproxy-claude-relay"
+OF_PANEL = ("argon2", "babel", "fastapi", "fastapi_offline", "jinja2", "pyotp", "segno", "uvicorn")
+"""What the panel imports, and the relay does not."""
 
 
 def is_checkout(addon: Path = ADDON) -> bool:
@@ -32,6 +35,11 @@ def own_version(addon: Path = ADDON) -> str:
 def command(name: str = "", *, addon: Path = ADDON) -> str:
     """How a command is called here. Without a name: what stands before one."""
     return f"scripts/{name}" if is_checkout(addon) else f"claude-relay {name}"
+
+
+def missing_for_panel() -> str:
+    """The first package that the panel lacks here; empty: none. Looks for files."""
+    return next((name for name in OF_PANEL if find_spec(name) is None), "")
 
 
 def installing(extra: str = "", *, name: str = "relay", addon: Path = ADDON) -> str:

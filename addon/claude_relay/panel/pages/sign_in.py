@@ -9,10 +9,11 @@ from fastapi import Depends, Request
 from starlette.responses import RedirectResponse, Response
 
 from claude_relay.core.installation import command
-from claude_relay.panel.api.sign_in import Login, Welcome, entered, signed_in, welcome
+from claude_relay.panel.api.sign_in import Welcome, welcome
 from claude_relay.panel.common import texts
-from claude_relay.panel.common.parts import Own
+from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import Problem
+from claude_relay.panel.security.entering import entered, signed_in
 from claude_relay.panel.security.visitors import is_secure, visitor_of
 
 from .shell import N_, THEME, THEMES, pages, render, words_of
@@ -50,11 +51,9 @@ def login_page(request: Request, parts: Own, next: str = "/") -> Response:
 def login(request: Request, parts: Own, form: Form) -> Response:
     """Sign in, by a form without scripts."""
     next, code = _own(form.get("next", "/")), form.get("code")
+    name, password = form.get("username", "").strip()[:64], form.get("password", "")[:2000]
     try:
-        said = Login(
-            username=form.get("username", "")[:64] or "-", password=form.get("password", "")[:2000], code=code or None
-        )
-        admin = signed_in(said, request, parts)
+        admin = signed_in(name or "-", password, code, request, parts)
     except Problem as problem:
         wants = problem.code == "code" or code is not None
         return _login(request, problem, next, form.get("username", ""), wants_code=wants)
@@ -75,7 +74,7 @@ def _login(
 @router.get("/welcome")
 def welcome_page(request: Request, parts: Own, link: str = "") -> Response:
     """Choose a password; the link is used up only when one was chosen."""
-    return _welcome(request, parts.admins.linked(link, parts.clock()), link)
+    return _welcome(request, parts, link)
 
 
 @router.post("/welcome")
@@ -84,15 +83,19 @@ def chosen(request: Request, parts: Own, form: Form) -> Response:
     link = form.get("link", "")[:200]
     answer = RedirectResponse("/", 303)
     try:
-        welcome(Welcome(link=link, password=form.get("password", "")[:2000]), request, answer, parts)
+        said = Welcome(link=link, password=form.get("password", "")[:2000], code=form.get("code", "")[:64] or None)
+        welcome(said, request, answer, parts)
     except Problem as problem:
-        return _welcome(request, parts.admins.linked(link, parts.clock()), link, problem)
+        return _welcome(request, parts, link, problem)
     return answer
 
 
-def _welcome(request: Request, name: str | None, link: str, problem: Problem | None = None) -> Response:
+def _welcome(request: Request, parts: Parts, link: str, problem: Problem | None = None) -> Response:
+    name = parts.admins.linked(link[:200], parts.clock())
+    known = parts.admins.find(name) if name is not None else None
+    wants_code = known is not None and known.totp is not None
     text = words_of(request).gettext(problem.detail) if problem else ""
-    context = {"name": name, "link": link, "problem": text, "reset": RESET}
+    context = {"name": name, "link": link, "problem": text, "reset": RESET, "wants_code": wants_code}
     status = problem.status if problem else 200
     return render(request, None, "welcome.html", title=N_("Choose a password"), status=status, **context)
 

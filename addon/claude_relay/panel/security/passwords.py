@@ -6,6 +6,8 @@ verify(stored, "correct horse battery")        True
 
 from __future__ import annotations
 
+import threading
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -14,6 +16,9 @@ from claude_relay.panel.common.problems import FieldError, Problem
 LEAST, MOST = 10, 1024
 """Characters (NIST SP 800-63B wants at least eight, and no rules on which)."""
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+AT_ONCE, PATIENCE = 4, 3.0
+"""How many are worked on at the same time, 19 MiB each, and seconds for which others wait: strangers must not fill the memory."""
+_SLOTS = threading.BoundedSemaphore(AT_ONCE)
 _NOBODY = _HASHER.hash("nobody's")
 
 
@@ -23,11 +28,15 @@ def hashed(password: str) -> str:
 
 
 def verify(stored: str | None, password: str) -> bool:
-    """Whether it is the one. Takes as long for somebody who does not exist, or has none."""
+    """Whether it is the one. Takes as long for somebody who does not exist, or has none. Raises Problem where too many ask at once."""
+    if not _SLOTS.acquire(timeout=PATIENCE):
+        raise Problem(503, "busy", "Too many sign in at this moment. Try again.", headers={"Retry-After": "5"})
     try:
         return _HASHER.verify(stored or _NOBODY, password[: MOST + 1]) and stored is not None
     except (VerificationError, InvalidHashError):
         return False
+    finally:
+        _SLOTS.release()
 
 
 def check(password: str, name: str, field: str = "password") -> None:
