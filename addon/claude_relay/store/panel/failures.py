@@ -57,7 +57,7 @@ class Failures:
                 return seconds
             connection.execute("DELETE FROM login_failures WHERE at <= ?", [now - FORGIVEN])
             connection.executemany(_ONE_MORE, [(subject, now) for subject in subjects])
-            if secrets.randbelow(MOST // 100) == 0:
+            if secrets.randbelow(max(1, MOST // 100)) == 0:
                 connection.execute(_SHRINK, [MOST])
         return 0.0
 
