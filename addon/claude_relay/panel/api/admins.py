@@ -11,7 +11,7 @@ from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import Problem, documented
 from claude_relay.panel.common.versions import IfMatch, etag, matched
-from claude_relay.panel.security.visitors import Administrator, Confirmed, is_secure
+from claude_relay.panel.security.visitors import Administrator, Confirmed, Visitor, is_secure
 from claude_relay.store.panel.admins import VALID, Admin, Role, new_link
 
 router = area("admins")
@@ -68,7 +68,7 @@ def admins(visitor: Administrator, parts: Own) -> Admins:
 def add_admin(said: NewAdmin, visitor: Confirmed, request: Request, parts: Own) -> Link:
     """Let somebody in: give them the link."""
     parts.admins.add(visitor.actor, said.name, said.role)
-    return _link(said.name, request, parts)
+    return _link(said.name, request, parts, visitor)
 
 
 @router.get("/admins/{name}", responses=documented(404))
@@ -107,7 +107,7 @@ def remove_admin(name: str, visitor: Confirmed, parts: Own) -> Response:
 @router.post("/admins/{name}/link", responses=documented(404))
 def link(name: str, visitor: Confirmed, request: Request, parts: Own) -> Link:
     """A new one-time link, for somebody who has no password, or has forgotten it."""
-    return _link(_one(name, parts).name, request, parts)
+    return _link(_one(name, parts).name, request, parts, visitor)
 
 
 def version_of(one: OneAdmin) -> str:
@@ -122,9 +122,9 @@ def _one(name: str, parts: Parts) -> OneAdmin:
     return _shown(found, parts.admins.invited(parts.clock()))
 
 
-def _link(name: str, request: Request, parts: Parts) -> Link:
+def _link(name: str, request: Request, parts: Parts, visitor: Visitor) -> Link:
     url, now = f"{'https' if is_secure(request) else 'http'}://{request.headers['host']}", parts.clock()
-    return Link(name=name, link=new_link(parts.admins, url, name, now), valid_until=iso(now + VALID))
+    return Link(name=name, link=new_link(parts.admins, url, name, now, visitor.actor), valid_until=iso(now + VALID))
 
 
 def _shown(admin: Admin, invited: frozenset[str]) -> OneAdmin:

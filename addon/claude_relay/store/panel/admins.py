@@ -133,12 +133,14 @@ class Admins:
 
     # --- one-time links ---
 
-    def link(self, name: str, until: float) -> str:
+    def link(self, name: str, until: float, actor: Actor | None = None) -> str:
         """The secret of a link by which that admin's password can be chosen, once; links of before end. The admin may not be there yet."""
         secret = secrets.token_urlsafe(32)
         with self._file.writing() as connection:
             connection.execute("DELETE FROM panel_links WHERE admin = ?", [name])
             connection.execute("INSERT INTO panel_links VALUES (?, ?, ?)", [_digest(secret), name, until])
+            if actor is not None:  # it is nobody's act that the first start prints one
+                write(connection, actor, Act("make-link", "admin", name))
         return secret
 
     def invited(self, now: float) -> frozenset[str]:
@@ -167,9 +169,9 @@ class Admins:
             return _set_password(connection, actor, name, password, b"")
 
 
-def new_link(admins: Admins, url: str, name: str, now: float) -> str:
+def new_link(admins: Admins, url: str, name: str, now: float, actor: Actor | None = None) -> str:
     """The URL of a one-time link, at the panel of that URL."""
-    return f"{url}/welcome?link={admins.link(name, now + VALID)}"
+    return f"{url}/welcome?link={admins.link(name, now + VALID, actor)}"
 
 
 def _admin(row: Sequence[object]) -> Admin:
