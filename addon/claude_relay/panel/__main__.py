@@ -44,7 +44,7 @@ from claude_relay.store.db.database import StoreError
 from claude_relay.store.tls_pair import BadPair, read, stamp
 
 logger = logging.getLogger("claude_relay.panel")
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds for which a panel of before may still hold the port."""
 LOOK = 30.0
 """Seconds between two looks at the certificate."""
@@ -100,7 +100,7 @@ def run(said: argparse.Namespace, *, of_relay: bool) -> None:
         server.config.ssl = pair
     url = panel_url(config.listen, replace(address, port=listener.getsockname()[1]))
     use_password_of_environment(parts)
-    tell(url, first_link(parts, url), config, of_relay=of_relay)
+    report(url, first_link(parts, url), config, of_relay=of_relay)
     asyncio.run(serve(server, listener, files, pair))
 
 
@@ -112,7 +112,7 @@ class AsJson(logging.Formatter):
         return json.dumps({"level": record.levelname, "text": super().format(record)})
 
 
-def tell(url: str, link: str | None, config: Config, *, of_relay: bool) -> None:
+def report(url: str, link: str | None, config: Config, *, of_relay: bool) -> None:
     """Where it listens. A relay warns by itself of listeners without TLS."""
     if of_relay:
         print(json.dumps({"url": url, "link": link}), flush=True)

@@ -135,7 +135,6 @@ def test_a_taken_port_is_waited_for_and_told_once(
 
 
 def test_one_that_cannot_even_start_is_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    (stage.folder / "claude_relay").mkdir()
     (stage.folder / "sitecustomize.py").write_text("import sys; sys.modules['uvicorn'] = None\n")
     stage.environ["PYTHONPATH"] = str(stage.folder)
     with stage.panel():

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.vault import beside
+from claude_relay.store.vault import fellow_secrets
 from claude_relay.store.vault.vault import Vault
 
 from .admins import Admin, AdminError, _named
@@ -45,7 +45,7 @@ class SecondFactors:
             admin = _named(connection, name)
             if admin.totp is not None:
                 raise AdminError("there is a second factor already; remove it first")
-            values = [beside.seal(box, admin.id, secret), step, _stored(codes), admin.id]
+            values = [fellow_secrets.seal(box, admin.id, secret), step, _stored(codes), admin.id]
             connection.execute("UPDATE admins SET totp = ?, totp_step = ?, recovery = ? WHERE id = ?", values)
             connection.execute("DELETE FROM panel_sessions WHERE admin = ? AND digest <> ?", [admin.id, but])
             write(connection, actor, Act("add-second-factor", "admin", admin.name))

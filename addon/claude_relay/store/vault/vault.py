@@ -32,7 +32,7 @@ from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import transaction
 from claude_relay.store.db.watch import Watch
 
-from . import beside
+from . import fellow_secrets
 from .acts import note, note_reset, seen
 from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
@@ -142,17 +142,17 @@ class Vault:
 
     def _second_factor(self, admin: str) -> str | None:
         with self._file.reading() as connection:
-            sealed = beside.find(connection, admin) if connection else None
+            sealed = fellow_secrets.find(connection, admin) if connection else None
             if connection is None or sealed is None:
                 return None
             try:
-                return beside.opened(self._keeper.box(connection), admin, sealed)
+                return fellow_secrets.opened(self._keeper.box(connection), admin, sealed)
             except Damaged as error:
                 raise VaultError(f"{self.path}: the second factor: {error}") from None
 
     @contextmanager
     def sealing(self) -> Iterator[tuple[sqlite3.Connection, Box]]:
-        """A transaction with the open box, for what is sealed beside the keys (`beside`). A vault without a lock gets one."""
+        """A transaction with the open box, for what is sealed beside the keys (`fellow_secrets`). A vault without a lock gets one."""
         with self._ready_to_seal() as (connection, plan), transaction(connection):
             yield connection, self._box_for_new(connection, plan)
 
@@ -274,7 +274,7 @@ class Vault:
                 others = self._beside(connection)
                 box = self._keeper.adopt(connection, plan, fall_back=place is None)
                 connection.executemany(RESEAL, [resealed(text, box) for text in found])
-                beside.seal_all(connection, box, others)
+                fellow_secrets.seal_all(connection, box, others)
                 if self._actor is not None:
                     write(
                         connection,
@@ -300,7 +300,9 @@ class Vault:
 
     def _beside(self, connection: sqlite3.Connection) -> Mapping[str, str]:
         try:
-            return beside.texts(connection, self._keeper.box(connection)) if beside.any(connection) else {}
+            return (
+                fellow_secrets.texts(connection, self._keeper.box(connection)) if fellow_secrets.any(connection) else {}
+            )
         except VaultError:  # without a key a lost secret does not matter; admins have their recovery codes
             return {}
 
