@@ -6,6 +6,7 @@ import asyncio
 import json
 import weakref
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,10 @@ class Inside:
         return self.parts.admins.add(ACTOR, name, role, HASHED)
 
     def ask(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-        return asyncio.run(asked(self.app, method, path, body, headers or {}, self.place))
+        """In a thread of its own: in this one a browser may be driven, which takes its event loop."""
+        with ThreadPoolExecutor(1) as pool:
+            work = lambda: asyncio.run(asked(self.app, method, path, body, headers or {}, self.place))  # noqa: E731
+            return pool.submit(work).result()
 
     def login(self, name: str, password: str = PASSWORD, *, cookie: str = "", **more: str) -> Answer:
         headers = {"Cookie": cookie} if cookie else {}

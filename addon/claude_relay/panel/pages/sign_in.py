@@ -44,7 +44,7 @@ def login_page(request: Request, parts: Own, next: str = "/") -> Response:
     """The form; who is signed in already goes on."""
     if visitor_of(request, parts) is not None:
         return RedirectResponse(_own(next), 303)
-    return _login(request, next=next)
+    return _login(request, next=_own(next))
 
 
 @router.post("/login")
