@@ -11,8 +11,7 @@ import click
 
 from claude_relay.core.config.listening import panel_url
 from claude_relay.core.installation import finding_package, installing_panel, missing_for_panel, panel_program
-from claude_relay.core.times import shown
-from claude_relay.store.panel.admins import FIRST, VALID, Admin, Admins, new_link
+from claude_relay.store.panel.admins import FIRST, Admin, Admins, new_link
 from claude_relay.store.panel.second_factors import SecondFactors
 
 from .console.acting import acting
@@ -81,7 +80,7 @@ def known(admins: tuple[Admin, ...], name: str) -> Admin | None:
 
 def hints(admin: Admin | None, name: str) -> Iterator[str]:
     """What else to know."""
-    yield f"For {name}, once, within {shown(VALID)}. The panel must run; a relay starts it."
+    yield f"For {name}, once, within a day. The panel must run; a relay starts it."
     if admin is not None and admin.totp is not None:
         yield "It asks for the code of the second factor, too, unless that was taken away."
     if name == FIRST and os.environ.get("RELAY_ADMIN_PASSWORD"):
