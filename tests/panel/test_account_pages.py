@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import time
+from pathlib import Path
 from typing import Any
 
 import pyotp
+
+from claude_relay.panel.pages.sign_in import SAID
+from claude_relay.panel.security import entering
 
 from .stage import PASSWORD, Panel
 
@@ -71,6 +76,16 @@ def test_a_token_and_a_link_are_shown_once(visit: Any, panel: Panel) -> None:
     row = visit.get_by_role("row").filter(has_text="dave@example.com")
     assert "Link not used yet" in row.inner_text()
     assert "Operator" in row.inner_text()
+
+
+def test_what_the_sign_in_says_is_in_the_catalogues() -> None:
+    tree = ast.parse(Path(entering.__file__).read_text())
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem"
+    ]
+    said = {call.args[2].value for call in calls if isinstance(call.args[2], ast.Constant)}
+    assert len(said) > 3
+    assert said <= set(SAID)
 
 
 def test_the_account_can_be_read_without_scripts(panel: Panel) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from claude_relay.panel.security import delays, passwords
-from claude_relay.panel.security.delays import FREE, FREE_ANY, LONGEST
+from claude_relay.panel.security.delays import FREE, LONGEST
 from claude_relay.panel.security.doors import HEADERS, POLICY
 from claude_relay.store.panel.admins import Role
 from claude_relay.store.panel.api_tokens import Scope
@@ -63,9 +66,9 @@ def test_names_that_are_not_there_are_told_from_none(inside: Inside, name: str) 
     assert [(answer.status, answer.text) for answer in (inside.login(name, "wrong one") for _ in range(5))] == ours
 
 
-def test_many_names_from_one_address_wait_too(inside: Inside) -> None:
-    found = [guess(inside, f"name{n}") for n in range(FREE_ANY + 5)]
-    assert found == [401] * FREE_ANY + [429] * 5
+def test_many_names_from_one_address_wait_too(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delays, "FREE_ANY", 6)
+    assert [guess(inside, f"name{n}") for n in range(8)] == [401] * 6 + [429] * 2
     inside.place = "203.0.113.9"
     assert inside.login("ann").status == 200
 
@@ -296,3 +299,42 @@ def test_only_pages_of_the_panel_change_anything(inside: Inside) -> None:
         assert status(Origin=wrong) == 403
     for site in ("cross-site", "same-site"):
         assert status(Sec_Fetch_Site=site) == 403
+
+
+def test_a_flood_of_passwords_fills_neither_memory_nor_threads(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, began = threading.Event(), threading.Semaphore(0)
+
+    class Slow(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
+            began.release()
+            go.wait(60)
+            return bool(super().verify(hash, password))
+
+    monkeypatch.setattr(passwords, "_HASHER", Slow())
+    monkeypatch.setattr(passwords, "PATIENCE", 60.0)
+    room = passwords.AT_ONCE + passwords.WAITING
+    with ThreadPoolExecutor(room) as pool:
+        waiting = [pool.submit(passwords.verify, None, "x") for _ in range(room)]
+        for _ in range(passwords.AT_ONCE):
+            assert began.acquire(timeout=60)
+        assert not began.acquire(blocking=False)
+        until(lambda: passwords._ROOM._value == 0)
+        assert inside.login("ann").status == 503
+        go.set()
+        assert [work.result(60) for work in waiting] == [False] * room
+
+
+def test_what_one_token_was_told_is_not_told_to_another(inside: Inside) -> None:
+    here = inside.signed_in("ann") | {"Idempotency-Key": "k"}
+    said = {"name": "ci", "scope": "read"}
+    first, again = (inside.ask("POST", "/api/tokens", said, here) for _ in range(2))
+    assert (first.json, again.headers["idempotent-replayed"]) == (again.json, "true")
+    other = {"Authorization": f"Bearer {first.json['token']}", "Idempotency-Key": "k"}
+    assert inside.ask("POST", "/api/tokens", said, other).status == 403
+
+
+def until(found: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -4,8 +4,8 @@
 
 It says in one line where it listens, or why it does not, and ends with status UNABLE when nothing but another configuration helps, TAKEN
 when somebody else listens there. To a relay it speaks in lines of JSON: its log, `{"level": …, "text": …}`, to standard error, and where it
-listens, `{"url": …, "link": …}`, to standard output, for a one-time link is nothing for a log. A certificate that was renewed is taken over
-while it runs.
+listens, `{"url": …, "address": …, "link": …}`, to standard output, for a one-time link is nothing for a log. A certificate that was renewed
+is taken over while it runs.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from claude_relay.store.db.database import StoreError
 from claude_relay.store.tls_pair import BadPair, read, stamp
 
 logger = logging.getLogger("claude_relay.panel")
+NICE = 5
+"""Requests come first, where a machine has too much to do."""
 PATIENCE = 2.0
 """Seconds for which a panel of before may still hold the port."""
 LOOK = 30.0
@@ -86,6 +88,8 @@ def main() -> int:
 def run(said: argparse.Namespace, *, of_relay: bool) -> None:
     """Until somebody ends it. Raises Unable, ConfigError, StoreError, BadPair."""
     if said.lifeline is not None:
+        with suppress(OSError, AttributeError):
+            os.nice(NICE)
         threading.Thread(target=watch, args=(said.lifeline,), daemon=True, name="lifeline").start()
     config = read_for_clients(said.config, os.environ, Path.cwd()).config
     address, files = config.listen.panel, config.listen.tls
@@ -115,7 +119,7 @@ class AsJson(logging.Formatter):
 def report(url: str, link: str | None, config: Config, *, of_relay: bool) -> None:
     """Where it listens. A relay warns by itself of listeners without TLS."""
     if of_relay:
-        print(json.dumps({"url": url, "link": link}), flush=True)
+        print(json.dumps({"url": url, "address": str(config.listen.panel), "link": link}), flush=True)
         return
     for name, address in unencrypted(config):
         if name == "panel":

@@ -229,9 +229,9 @@ class ClaudeRelay(RelayHooks):
         self.let_threads_write()
         if await self.default_listener.replace(modes(config)):
             self.panel_process = await self.panel_of(config)
-            panel_url = lambda: self.panel_process.url if self.panel_process is not None else None  # noqa: E731
+            panel = lambda: self.panel_process.address if self.panel_process is not None else None  # noqa: E731
             path = lambda: self.path  # noqa: E731
-            self.presence = Presence(config.database, self.running_runtime, path, reporting.servers, panel_url)
+            self.presence = Presence(config.database, self.running_runtime, path, reporting.servers, panel)
             self.presence.start()
             self.announced = True
             for line in banner.lines(

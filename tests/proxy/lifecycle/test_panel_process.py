@@ -89,7 +89,7 @@ def test_it_comes_back_and_ends(
     monkeypatch.setattr(panel_process, "SHORTEST", 0.01)
     with stage.panel() as panel:
         url, link = stage.shown.get(timeout=PATIENCE)
-        assert (url, panel.url) == (f"http://127.0.0.1:{stage.port}", url)
+        assert (url, panel.address) == (f"http://127.0.0.1:{stage.port}", f"127.0.0.1:{stage.port}")
         assert link is not None
         assert link.startswith(f"{url}/welcome?link=")
         assert stage.answers()

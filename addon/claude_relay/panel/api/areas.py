@@ -39,7 +39,7 @@ class Creating(APIRoute):
             if visitor is None:
                 return await usual(request)
             requested = hashlib.sha256(f"{request.url.path}\n".encode() + await request.body()).digest()
-            once, who = request.app.state.once, visitor.admin.id
+            once, who = request.app.state.once, visitor.identity
             known = once.begin(who, key, requested, parts.clock())
             if known is not None:
                 return Response(

@@ -65,10 +65,32 @@ def login(request: Request, parts: Own, form: Form) -> Response:
 def _login(
     request: Request, problem: Problem | None = None, next: str = "/", username: str = "", *, wants_code: bool = False
 ) -> Response:
-    words, status = words_of(request), problem.status if problem else 200
-    text = words.gettext(problem.detail) if problem else ""
+    status, text = problem.status if problem else 200, shown(request, problem)
     context = {"problem": text, "next": next, "username": username, "wants_code": wants_code, "reset": RESET}
     return render(request, None, "login.html", title=N_("Sign in"), status=status, **context)
+
+
+SAID = (
+    N_("Name or password is wrong."),
+    N_("Give the code of your app, too, or a recovery code."),
+    N_("This recovery code is wrong, or was used already."),
+    N_("This code is wrong, or was used already; wait for the next one."),
+    N_("Too many sign in at this moment. Try again."),
+    N_("This link was used already, or is over. A new one: panel reset-password."),
+    N_("This one is among the first that somebody would try; choose another one."),
+)
+"""What `security.entering` and `security.passwords` say, for the catalogues."""
+
+
+def shown(request: Request, problem: Problem | None) -> str:
+    """What is wrong, in the visitor's language."""
+    words = words_of(request)
+    if problem is None:
+        return ""
+    if problem.code == "slow_down":
+        text = words.gettext(N_("Too many tries that were wrong. Try again in %(span)s."))
+        return text % {"span": words.span(float(problem.headers["Retry-After"]))}
+    return words.gettext(problem.detail)
 
 
 @router.get("/welcome")
@@ -94,7 +116,7 @@ def _welcome(request: Request, parts: Parts, link: str, problem: Problem | None 
     name = parts.admins.linked(link[:200], parts.clock())
     known = parts.admins.find(name) if name is not None else None
     wants_code = known is not None and known.totp is not None
-    text = words_of(request).gettext(problem.detail) if problem else ""
+    text = shown(request, problem)
     context = {"name": name, "link": link, "problem": text, "reset": RESET, "wants_code": wants_code}
     status = problem.status if problem else 200
     return render(request, None, "welcome.html", title=N_("Choose a password"), status=status, **context)

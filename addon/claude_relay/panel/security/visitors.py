@@ -76,6 +76,13 @@ class Visitor:
             return Actor(self.admin.name, "api", f"{self.place} by the token {self.token.name}")
         return Actor(self.admin.name, "panel", self.place)
 
+    @property
+    def identity(self) -> str:
+        """Of what they came with: what one of an admin's tokens was told, another one is not."""
+        if self.token is not None:
+            return f"{self.admin.id} token {self.token.id}"
+        return f"{self.admin.id} {self.session.digest.hex() if self.session is not None else ''}"
+
     def may(self, level: Level) -> bool:
         """Whether so much is allowed."""
         return self.level >= level

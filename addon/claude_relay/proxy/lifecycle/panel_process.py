@@ -2,7 +2,7 @@
 
     panel = PanelProcess(config.path, os.environ, show)
     panel.start()           a thread looks after it; no request waits for anything here
-    panel.url               where it listens; None: it does not run
+    panel.address           where it listens; None: it does not run
     panel.changed()         relay.yaml is another one: what was unable may be able now
     panel.end()             it is to end; panel.wait() until it has, within LAST seconds
 
@@ -56,7 +56,7 @@ class PanelProcess:
 
     def __init__(self, config: Path | None, environ: Mapping[str, str], show: Show) -> None:
         """Nothing is started before `start`."""
-        self.url: str | None = None
+        self.address: str | None = None
         self._config = config.absolute() if config is not None else None
         self._environ, self._show = environ, show
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,7 +102,7 @@ class PanelProcess:
         while not self._ending.is_set():
             self._wake.clear()
             began, status = time.monotonic(), self._run()
-            self.url = None
+            self.address = None
             if self._ending.is_set():
                 return
             if status == PANEL_UNABLE:
@@ -130,8 +130,8 @@ class PanelProcess:
         for line in process.stdout:
             with suppress(ValueError, KeyError, TypeError):
                 said = json.loads(line)
-                self.url = str(said["url"])
-                self._show(self.url, said["link"])
+                self.address = str(said["address"])
+                self._show(said["url"], said["link"])
         status = process.wait()
         log.join(LAST)
         with self._guard:

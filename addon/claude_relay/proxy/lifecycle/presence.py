@@ -85,7 +85,7 @@ class Presence:
     runtime  the relay as it is now
     path     the relay.yaml in force
     servers  what listens besides mitmproxy
-    panel    the URL of the panel, while it runs
+    panel    where the panel listens, while it runs
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class Presence:
             configured = provider.keys if provider is not None else ()
             pools[name] = PoolSight(own, pool.keys, configured, tuple(states))
         found = dict(listeners(runtime.config, self.servers))
-        if self.panel() is not None and runtime.config.listen.panel is not None:
-            found["panel"] = str(runtime.config.listen.panel)
+        if (panel := self.panel()) is not None:
+            found["panel"] = panel
         return Sight(self.path(), ctx.options.confdir, found, pools, len(RELAYED))
 
     def say(self, sight: Sight) -> None:
