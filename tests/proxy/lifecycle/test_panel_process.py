@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +133,19 @@ def test_a_taken_port_is_waited_for_and_told_once(
         stage.shown.get(timeout=PATIENCE)
         assert stage.answers()
     assert caplog.text.count("cannot listen") == 1
+
+
+def test_what_one_of_before_said_of_a_taken_port_is_not_said_again(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel = PanelProcess(stage.config, {}, lambda url, link: None)
+    said = 'import sys; print(\'{"level": "ERROR", "text": "\' + sys.argv[1] + \'"}\', file=sys.stderr); sys.exit(int(sys.argv[2]))'
+    for text, status in (("taken", "4"), ("taken", "4"), ("other", "1"), ("taken", "4")):
+        process = subprocess.Popen([sys.executable, "-c", said, text, status], stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        with process.stderr as stream:
+            panel._listen(process, stream)
+    assert [record.getMessage() for record in caplog.records] == ["taken", "other", "taken"]
 
 
 def test_one_that_cannot_even_start_is_told(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
