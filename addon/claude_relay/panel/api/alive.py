@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from claude_relay.panel.api.areas import area
+from claude_relay.panel.common.problems import documented
 
 router = area("health", prefix="")
 
@@ -15,7 +16,7 @@ class Alive(BaseModel):
     ok: bool = True
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=documented())
 def healthz() -> Alive:
     """For whoever watches over the process; needs no sign-in."""
     return Alive()
