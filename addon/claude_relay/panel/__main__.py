@@ -100,6 +100,8 @@ def run(said: argparse.Namespace, *, of_relay: bool) -> None:
     listener = listening(address)
     server = uvicorn.Server(uvicorn.Config(create(parts, tls=pair is not None), **SETTINGS))
     server.config.load()
+    # What is cut off at the end (live pages are open for long) is no fault.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not server.should_exit)
     if pair is not None:
         server.config.ssl = pair
     url = panel_url(config.listen, replace(address, port=listener.getsockname()[1]))
