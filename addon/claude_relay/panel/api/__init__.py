@@ -4,7 +4,7 @@
 
     areas           how the router of an area begins
     sign_in         login, logout, oneself
-    profile         the second factor, tokens
+    profile         the second factor, sessions, tokens: one's own
     admins          who may use the panel
     documentation   what the API says of itself
     dashboard       figures at a glance
@@ -25,6 +25,7 @@
     notices         what somebody should look at
     audit           who did what
     health          is all well?
+    alive           /healthz
     playground      a conversation through the pool; duels
     search          what the command palette finds
 

@@ -41,7 +41,7 @@ class Creating(APIRoute):
             requested = hashlib.sha256(
                 f"{request.url.path}?{request.url.query}\n".encode() + await request.body()
             ).digest()
-            once, who = request.app.state.once, visitor.admin.id
+            once, who = request.app.state.once, visitor.identity
             known = once.begin(who, key, requested, parts.clock())
             if known is not None:
                 return Response(

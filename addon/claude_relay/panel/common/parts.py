@@ -32,6 +32,8 @@ from claude_relay.store.config_file import Source, read_for_clients
 from claude_relay.store.db.database import read_only
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Tokens
+from claude_relay.store.panel.failures import Failures
+from claude_relay.store.panel.second_factors import SecondFactors
 from claude_relay.store.panel.sessions import Sessions
 from claude_relay.store.shared.relays import RelayRow, running
 from claude_relay.store.vault.vault import Vault
@@ -62,6 +64,8 @@ class Parts:
         self.admins = Admins(self.database)
         self.sessions = Sessions(self.database)
         self.tokens = Tokens(self.database)
+        self.failures = Failures(self.database)
+        self.second_factors = SecondFactors(self.database, self.environ)
         self.clients = ClientBook(self.database)
 
     @property

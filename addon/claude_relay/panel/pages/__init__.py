@@ -6,7 +6,8 @@ as the API.
     icons       pictures of 16 by 16
     charts      SVG
     sign_in     login, the one-time link, preferences
-    profile     one's account, tokens, admins
+    profile     one's account, tokens
+    admins      who may use the panel
     overview    the first page; the first three steps
     requests    requests, one of them
     sessions    sessions, one of them
