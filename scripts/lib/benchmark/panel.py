@@ -68,7 +68,7 @@ FIGURES: Final = (
 )
 START: Final = (
     "import os, runpy, sys; os.environ['RELAY_ADMIN_PASSWORD'] = {password!r}; sys.path[:0] = {packages!r}; "
-    "sys.argv = ['panel', '--config', {config!r}]; runpy.run_module('claude_relay.panel', run_name='__main__')"
+    "sys.argv = ['panel', '--config', {config!r}, '--lifeline', '0']; runpy.run_module('claude_relay.panel', run_name='__main__')"
 )
 
 
@@ -102,14 +102,14 @@ def fill(plan: Plan, path: Path) -> None:
 
 
 async def start(bench: Bench, relay: Target) -> Target:
-    """A panel over the relay's database."""
+    """A panel over the relay's database, as a relay starts it: it ends with its input."""
     assert relay.database is not None
     port, folder = free_port(), relay.database.parent
     config = folder / "panel.yaml"
     known = json.loads((folder / "relay.yaml").read_text())
     config.write_text(json.dumps(known | {"listen": known["listen"] | {"panel": f"127.0.0.1:{port}"}}))
     code = START.format(password=PASSWORD, packages=PACKAGES[:1], config=str(config))
-    child = await bench.start([sys.executable, "-P", "-c", code], "the panel")
+    child = await bench.start([sys.executable, "-P", "-c", code], "the panel", talks=True)
     await child.wait_for_port(port)
     return Target(port, child)
 

@@ -24,7 +24,7 @@ from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import FieldError, Problem, documented
 from claude_relay.panel.security.visitors import Reader, visitor_of
 from claude_relay.store.db.database import StoreError
-from claude_relay.store.shared.changes import TOPICS, Change, Changes
+from claude_relay.store.shared.news import TOPICS, Change, Changes
 
 router = area("overview")
 logger = logging.getLogger(__name__)

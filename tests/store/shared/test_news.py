@@ -15,7 +15,7 @@ from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.db.database import connect
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.ledger.ledger import Ledger
-from claude_relay.store.shared.changes import Changes
+from claude_relay.store.shared.news import Changes
 from claude_relay.store.shared.relays import RelayRow, Relays
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
