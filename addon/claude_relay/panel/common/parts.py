@@ -7,6 +7,7 @@
     with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
     parts.recent                    what was worked out a moment ago
     parts.relays()                  those that run, each with what it last said of itself
+    parts.jobs                      what goes on behind answers
 
 The database is that of the configuration when the panel began. All of it waits for the disk.
 """
@@ -38,6 +39,7 @@ from claude_relay.store.shared.relays import RelayRow, running
 from claude_relay.store.vault.vault import Vault
 
 from .recent import Recent
+from .jobs import Jobs
 
 type Stamp = tuple[int, int] | None
 
@@ -65,6 +67,7 @@ class Parts:
         self.tokens = Tokens(self.database)
         self.clients = ClientBook(self.database)
         self.recent = Recent()
+        self.jobs = Jobs()
 
     @property
     def database(self) -> Path:
