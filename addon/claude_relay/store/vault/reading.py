@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 
 from claude_relay.core.config.problems import shown
-from claude_relay.store.vault.records import FIELDS, StoredKey
+
+from .records import FIELDS, StoredKey
 
 SECRET_NAMES = ("key", "secret", "api_key", "token")
 PASSED_OVER = ({item.name for item in fields_of(StoredKey)} | {"name", "states"}) - FIELDS.keys() - {"provider"}
