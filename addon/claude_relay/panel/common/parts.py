@@ -3,6 +3,7 @@
     parts = parts_of(request)
     parts.source().config           relay.yaml as it is on the disk now; raises ConfigError
     parts.vault(visitor.actor)      keys
+    parts.keyring(visitor.actor)    those of relay.yaml, too, as the relays have them
     parts.clients                   clients and groups
     with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
     parts.recent                    what was worked out a moment ago
@@ -35,7 +36,9 @@ from claude_relay.store.db.database import read_only
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Tokens
 from claude_relay.store.panel.sessions import Sessions
+from claude_relay.store.shared.all_keys import Keyring
 from claude_relay.store.shared.relays import RelayRow, running
+from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.vault.vault import Vault
 
 from .recent import Recent
@@ -68,6 +71,8 @@ class Parts:
         self.clients = ClientBook(self.database)
         self.recent = Recent()
         self.jobs = Jobs()
+        self.aliases = Aliases(self.database)
+        self._naming = threading.Lock()
 
     @property
     def database(self) -> Path:
@@ -96,6 +101,18 @@ class Parts:
     def vault(self, actor: Actor | None) -> Vault:
         """The keys; what is done to them is done by `actor`."""
         return Vault(self.database, environ=self.environ, actor=actor)
+
+    def keyring(self, actor: Actor | None) -> Keyring:
+        """All keys; what is done to them is done by `actor`. Providers that need variables which only the relay has are not in it."""
+        try:
+            source = self.source()
+            config = source.config if source.lacks is None else source.config.model_copy(update={"providers": {}})
+        except ConfigError:
+            config = self.in_force()
+        found = Keyring(config, self.vault(actor), self.relays(), self.aliases)
+        with self._naming:  # names are read one at a time
+            assert found.configured is not None
+        return found
 
     @contextmanager
     def ledger(self) -> Iterator[sqlite3.Connection]:
