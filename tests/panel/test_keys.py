@@ -252,7 +252,10 @@ def test_who_may_do_what(panel: Panel) -> None:
     assert admin is not None
     tokens = Tokens(panel.database)
     say = {
-        scope: {"Authorization": f"Bearer {tokens.add(Actor('t', 'cli'), admin, scope.value, scope, None)[1]}", "Cookie": ""}
+        scope: {
+            "Authorization": f"Bearer {tokens.add(Actor('t', 'cli'), admin, scope.value, scope, None)[1]}",
+            "Cookie": "",
+        }
         for scope in (Scope.READ, Scope.OPERATE)
     }
     remove = {"operation": "delete", "ids": [id]}
