@@ -123,7 +123,7 @@ def test_several_are_picked_switched_off_and_on_again(visit: Any, panel: Panel) 
     visit.get_by_role("button", name="Undo").click()
     visit.locator(f"#key-{ids[1]}").get_by_text("ready").wait_for()
     visit.get_by_role("button", name=f"Actions for {panel.get(f'/api/keys/{ids[3]}').json['name']}").click()
-    visit.get_by_role("menuitem", name="Use it first").click()
+    visit.get_by_role("button", name="Use it first").click()
     visit.locator(f"#key-{ids[3]}").get_by_text("first", exact=True).wait_for()
     assert panel.get(f"/api/keys/{ids[3]}").json["chosen"]
 

@@ -1,169 +1,97 @@
-// Keys: rows that are picked and what is done with them, the menu of a row, checks as they go on, import with a look before.
+// Keys: rows that are picked and what is done with them, the menu of a row, checks as they go on.
 import { api, texts, toast } from "./api.js";
-import { collected } from "./forms.js";
 import { refresh } from "./live.js";
 
 const picked = new Set();
-const $ = (what, from = document) => from.querySelector(what);
-const $$ = (what, from = document) => [...from.querySelectorAll(what)];
-const ALL = "/api/providers/*/keys/batch-operation";
+const $ = (what) => document.querySelector(what);
+const BOXES = "[data-pick]:not([data-pick=\"\"])";
+const $$ = (what) => [...document.querySelectorAll(what)];
 let root, words, last, timer;
 
-const boxes = () => $$("[data-pick]");
+export const attempt = (work) => work().catch((problem) => toast(problem.message, { bad: true }));
+
+// Also: when the next cooldown ends the table is drawn anew, whether or not a relay says so.
 function draw() {
-  for (const box of boxes()) box.checked = picked.has(box.dataset.pick);
-  const all = $("[data-pick-all]"), on = boxes().filter((box) => box.checked).length;
-  if (all) Object.assign(all, { checked: on > 0 && on === boxes().length, indeterminate: on > 0 && on < boxes().length });
-  const bar = $("[data-bulk]");
-  if (bar) { bar.hidden = !picked.size; $("[data-bulk-count]").textContent = `${root.dataset.selected} ${picked.size}`; }
+  if (!root?.isConnected) return;
+  const boxes = $$(BOXES), all = $("[data-pick-all]"), bar = $("[data-bulk]");
+  for (const box of boxes) box.checked = picked.has(box.dataset.pick);
+  if (all) all.checked = boxes.every((box) => box.checked);
+  if (bar) { bar.hidden = !picked.size; bar.firstElementChild.textContent = `${root.dataset.selected} ${picked.size}`; }
+  clearTimeout(timer);
+  const left = Math.min(...$$("#key-rows time[data-countdown]").map((time) => Date.parse(time.dateTime) - Date.now()).filter((left) => left > -2000));
+  if (left < 2 ** 30) timer = setTimeout(refresh, Math.max(300, left + 400), { topics: new Set(["keys"]) });
 }
 
-function pick(box, on, range) {
-  const all = boxes(), here = all.indexOf(box), from = range && last ? all.findIndex((one) => one.dataset.pick === last) : here;
-  for (const one of all.slice(Math.min(from < 0 ? here : from, here), Math.max(from, here) + 1)) on ? picked.add(one.dataset.pick) : picked.delete(one.dataset.pick);
+// `range`: from the one that was picked last.
+function pick(boxes, box, on, range) {
+  const here = boxes.indexOf(box), found = boxes.findIndex((one) => one.dataset.pick === last), from = range && found >= 0 ? found : here;
   last = box.dataset.pick;
+  for (const one of box.dataset.pick ? boxes.slice(Math.min(from, here), Math.max(from, here) + 1) : boxes) picked[on ? "add" : "delete"](one.dataset.pick);
   draw();
 }
 
-// Ends of cooldowns that are on the page: it is drawn anew then, whether or not a relay says so.
-function ends() {
-  clearTimeout(timer);
-  const next = Math.min(...$$("#key-rows time[data-countdown]").map((time) => Date.parse(time.dateTime)).filter((at) => at > Date.now() - 2000));
-  if (next < Infinity) timer = setTimeout(() => refresh({ topics: new Set(["keys"]) }), Math.min(Math.max(300, next - Date.now() + 400), 2 ** 30));
-}
-
-const counts = (results, of = "status") => {
-  const found = {};
-  for (const one of results) if (one[of]) found[one[of]] = (found[one[of]] || 0) + 1;
-  return Object.entries(found).map(([name, count]) => `${count} ${words[name] || name}`).join(", ");
-};
-
-async function follow(id) {
-  const box = $("[data-job]"), bar = $("progress", box);
+export async function follow(id) {
+  const box = $("[data-job]");
   box.hidden = false;
   for (;;) {
-    const job = await api(`GET /api/jobs/${id}`);
-    const text = `${job.done} / ${job.total}${job.results.length ? ` · ${counts(job.results)}` : ""}`;
-    Object.assign(bar, { max: job.total || 1, value: job.done });
-    $("[data-job-text]", box).textContent = `${job.state === "running" ? root.dataset.checking : root.dataset.checked} ${text}`;
+    const job = await api(`GET /api/jobs/${id}`), found = {};
+    for (const { status } of job.results) if (status) found[status] = (found[status] || 0) + 1;
+    const text = [`${job.done} / ${job.total}`, ...Object.entries(found).map(([name, count]) => `${count} ${words[name]}`)].join(" · ");
+    Object.assign(box.lastElementChild, { max: job.total || 1, value: job.done });
+    box.firstElementChild.textContent = `${words[job.state]} ${text}`;
     if (job.state === "failed") toast(job.detail, { bad: true });
     if (job.state !== "running") return text;
     await new Promise((later) => setTimeout(later, 400));
   }
 }
 
-async function operate(operation, which) {
-  try {
-    const came = await api(`POST ${which.provider ? `/api/providers/${encodeURIComponent(which.provider)}/keys/batch-operation` : ALL}`, { operation, ...(which.ids ? { ids: which.ids } : { filter: {} }) });
-    const left = came.left_out.length ? ` ${root.dataset.leftout} ${came.left_out.map((one) => `${one.name}: ${one.detail}`).slice(0, 3).join(" ")}` : "";
-    if (came.job) {
-      const said = await follow(came.job);
-      await refresh({ all: true });
-      toast(`${root.dataset.checked} ${said}${left}`);
-      return;
-    }
-    const undo = { delete: "restore", disable: "enable", enable: "disable", restore: "delete" }[operation];
-    const text = came.changed.length ? `${operation === "delete" ? root.dataset.removed : root.dataset.changed} ${came.changed.length}` : left ? "" : root.dataset.unchanged;
-    toast(`${text}${left}`.trim(), undo && came.changed.length ? { action: [texts.undo, () => operate(undo, { ids: came.changed })] } : {});
-    picked.clear();
-    await refresh({ all: true });
-  } catch (problem) {
-    toast(problem.message, { bad: true });
-  }
-}
+const BACK = { delete: "restore", restore: "delete", disable: "enable", enable: "disable" };
+const operate = (operation, which, provider = "*") => attempt(async () => {
+  const came = await api(`POST /api/providers/${encodeURIComponent(provider)}/keys/batch-operation`, { operation, ...which });
+  const said = came.left_out.slice(0, 3).map((one) => `${one.name}: ${one.detail}`), count = came.changed.length;
+  if (came.job) said.unshift(`${words.done} ${await follow(came.job)}`);
+  else if (count || !said.length) said.unshift(`${words.changed} ${count}`);
+  toast(said.join(" "), BACK[operation] && count ? { action: [texts.undo, () => operate(BACK[operation], { ids: came.changed })] } : {});
+  picked.clear();
+  await refresh({ all: true });
+});
 
-async function choose(provider, id) {
-  try {
-    await api(`PUT /api/providers/${encodeURIComponent(provider)}/keys/chosen`, { id });
-    await refresh({ all: true });
-  } catch (problem) {
-    toast(problem.message, { bad: true });
-  }
-}
-
-function menu(button) {
-  const box = $("#row-menu"), flags = button.dataset.flags.split(" "), { rowMenu: id, provider } = button.dataset;
+function fill({ rowMenu: id, provider, flags }) {
+  const box = $("#row-menu");
+  box.dataset.id = id;
   for (const one of box.children) {
-    one.hidden = one.dataset.when !== "" && !flags.includes(one.dataset.when);
-    if (one.dataset.href) one.href = one.dataset.href.replace("{id}", encodeURIComponent(id));
-    else one.onclick = () => {
-      box.hidePopover();
-      const { act } = one.dataset;
-      if (act.endsWith("choose")) choose(provider, act === "choose" ? id : null);
-      else operate(act, { ids: [id] });
-    };
+    const { when, chosen } = one.dataset;
+    one.hidden = when && !flags.split(" ").includes(when);
+    if (one.matches("a")) one.href = `/keys/${encodeURIComponent(id)}`;
+    if (chosen) Object.assign(one.dataset, { api: `PUT /api/providers/${encodeURIComponent(provider)}/keys/chosen`, body: JSON.stringify({ id: chosen === "yes" ? id : null }) });
   }
-  box.showPopover();
-  const at = button.getBoundingClientRect();
-  box.style.left = `${Math.max(8, at.right - box.offsetWidth)}px`;
-  box.style.top = `${Math.min(at.bottom + 4, innerHeight - box.offsetHeight - 8)}px`;
-  $("a, button", box).focus();
-}
-
-function importing(form) {
-  const box = $("[data-preview]", form), take = $("[data-take]", form), area = $("textarea", form);
-  const send = async (dry_run) => {
-    const said = collected(form);
-    const body = { text: said.text, dry_run, check: !dry_run && said.check, fields: said.fields, ...(said.gateway ? { gateway: said.gateway } : {}) };
-    return api(`POST /api/providers/${encodeURIComponent($("[data-provider]", form).value)}/keys/batch`, body);
-  };
-  const show = (came) => {
-    box.hidden = false;
-    const line = document.createElement("p"), list = document.createElement("ul"), others = came.rows.filter((row) => row.status !== "new");
-    line.textContent = ["new", "known", "twice", "invalid"].filter((name) => came[name]).map((name) => `${came[name]} ${words[name]}`).join(" · ");
-    line.className = "preview-sum";
-    for (const text of [...came.notes, ...others.slice(0, 12).map((row) => [`${row.where}:`, row.mask, row.detail || (row.removed ? words.gone : words[row.status]), row.name].filter(Boolean).join(" ")), ...(others.length > 12 ? [`… ${others.length - 12}`] : [])]) {
-      const item = document.createElement("li");
-      item.textContent = text;
-      list.append(item);
-    }
-    box.replaceChildren(line, list);
-    take.disabled = !came.new;
-    take.textContent = `${words.add} ${came.new || ""}`.trim();
-  };
-  const attempt = async (work) => {
-    try { await work(); } catch (problem) { toast(problem.message, { bad: true }); }
-  };
-  form.addEventListener("submit", (event) => { event.preventDefault(); attempt(async () => show(await send(true))); });
-  area.addEventListener("input", () => { take.disabled = true; box.hidden = true; });
-  $("[data-file]", form).addEventListener("change", async (event) => { area.value = await event.target.files[0].text(); area.dispatchEvent(new Event("input")); });
-  take.addEventListener("click", () => attempt(async () => {
-    const came = await send(false);
-    show({ ...came, rows: [] });
-    take.disabled = true;
-    area.value = "";
-    if (came.job) await follow(came.job);
-    location.assign("/keys");
-  }));
 }
 
 export function begin(element) {
   root = element;
   words = JSON.parse(root.dataset.words);
-  const form = $("[data-import]", root);
-  if (form) importing(form);
-  root.addEventListener("click", (event) => {
-    const target = event.target;
-    const box = target.closest("[data-pick]"), operation = target.closest("[data-operation]"), button = target.closest("[data-row-menu]");
-    if (box) pick(box, box.checked, event.shiftKey);
-    else if (target.matches("[data-pick-all]")) { for (const one of boxes()) target.checked ? picked.add(one.dataset.pick) : picked.delete(one.dataset.pick); draw(); }
-    else if (target.closest("[data-bulk-none]")) { picked.clear(); draw(); }
-    else if (operation) operate(operation.dataset.operation, "every" in operation.dataset ? { provider: operation.dataset.every } : { ids: [...picked] });
-    else if (button) menu(button);
+  const form = $("[data-import]");
+  if (form) import("./key_import.js").then((module) => module.begin(form, words));
+  root.addEventListener("click", ({ target, shiftKey }) => {
+    const at = target.closest("[data-pick], [data-operation], [data-row-menu]"), menu = target.closest("#row-menu");
+    if (menu) menu.hidePopover();
+    if (!at) return;
+    const { operation, every } = at.dataset;
+    if (at.dataset.rowMenu) fill(at.dataset);
+    else if (!operation) pick($$(BOXES), at, at.checked, shiftKey);
+    else if (operation === "none") { picked.clear(); draw(); }
+    else operate(operation, every === undefined ? { ids: menu ? [menu.dataset.id] : [...picked] } : { filter: {} }, every || "*");
   });
   root.addEventListener("keydown", (event) => {
-    const box = event.target.closest("[data-pick]"), items = event.target.closest("#row-menu") && $$("#row-menu > :not([hidden])");
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (box && event.key === " " && event.shiftKey) { event.preventDefault(); pick(box, !box.checked, true); }
-    else if (step && (box || items)) { event.preventDefault(); const all = items || boxes(); all[(all.indexOf(event.target) + step + all.length) % all.length].focus(); }
+    const box = event.target.closest("[data-pick]");
+    if (!box || event.key !== " " || !event.shiftKey) return;
+    event.preventDefault();
+    pick($$(BOXES), box, !box.checked, true);
   });
-  root.addEventListener("change", (event) => {
-    const { submit, into } = event.target.dataset;
-    if (submit !== undefined) event.target.form.requestSubmit();
-    if (into) event.target.form.dataset.api = `POST ${into.replace("{}", encodeURIComponent(event.target.value))}`;
+  root.addEventListener("change", ({ target }) => {
+    if ("submit" in target.dataset) target.form.requestSubmit();
+    if (target.dataset.into) target.form.dataset.api = `POST ${target.dataset.into.replace("{}", encodeURIComponent(target.value))}`;
   });
-  drawn();
+  draw();
 }
-
-function drawn() { if (root?.isConnected) { draw(); ends(); } }
-document.addEventListener("drawn", drawn);
+document.addEventListener("drawn", draw);
