@@ -191,10 +191,22 @@ def look(parts: Parts, zone: tzinfo, actor: Actor | None = None) -> Sight:
     """All keys as they are now. `zone`: where the day of whoever looks begins."""
     now, keyring = parts.clock(), parts.keyring(actor)
     live = joined(keyring.rows)
-    with parts.ledger() as connection:
-        today = used(connection, midnight(now, zone))
+    today = used_today(parts, midnight(now, zone))
     rows = (_row(key, live.get((key.provider, key.alias)), today, now) for key in keyring.every())
     return Sight(keyring, sorted(rows, key=lambda row: row.place), now)
+
+
+def used_today(parts: Parts, since: str) -> Mapping[tuple[str, str], KeyUse]:
+    """What keys were used for since that hour; added up anew only when a request came."""
+    with parts.ledger() as connection:
+        known, kept = (
+            (since, connection.execute("SELECT max(rowid) FROM requests").fetchone()[0]),
+            parts.last.get("keys"),
+        )
+        if kept is None or kept[0] != known:
+            kept = parts.last["keys"] = known, used(connection, since)
+    found: Mapping[tuple[str, str], KeyUse] = kept[1]
+    return found
 
 
 def midnight(now: float, zone: tzinfo) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -73,6 +73,8 @@ class Parts:
         self.jobs = Jobs()
         self.aliases = Aliases(self.database)
         self._naming = threading.Lock()
+        self.last: dict[str, tuple[Any, Any]] = {}
+        """What an area worked out last: its name → what it was worked out from, and the result."""
 
     @property
     def database(self) -> Path:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-LOOKED_AT = 10_000
+LOOKED_AT = 4_000
 """The newest requests in which failures of one key are looked for, since tries have no index by key."""
 
 
