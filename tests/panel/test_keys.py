@@ -207,8 +207,12 @@ def test_five_hundred_keys_at_once(panel: Panel) -> None:
 def test_other_forms_of_a_batch(panel: Panel) -> None:
     path = "/api/providers/p/keys/batch"
     csv = f"key,label,tier\n{secret('csv-one')},first,admin\n{secret('csv-two')},second,wrong\n"
-    answer = panel.post(path, {"text": csv, "dry_run": True}).json
-    assert [(row["status"], row["label"]) for row in answer["rows"]] == [("new", "first"), ("invalid", "")]
+    answer = panel.post(path, {"text": csv, "dry_run": True})
+    assert [(row["status"], row["label"]) for row in answer.json["rows"]] == [("new", "first"), ("invalid", "")]
+    assert "csv-two" not in answer.text
+    mixed_up = panel.post(path, {"text": f"key,provider\nfirst-{secret('one')},{secret('two')}\n", "dry_run": True})
+    assert mixed_up.json["invalid"] == 1
+    assert secret("two") not in mixed_up.text
     rows = [{"key": secret("row-one"), "label": "by row", "weight": 2}, {"label": "no key"}]
     assert panel.post(path, {"rows": rows}).status == 422, "a row without a key"
     assert panel.post(path, {"rows": rows[:1]}).json["new"] == 1
