@@ -41,8 +41,8 @@ from claude_relay.store.shared.relays import RelayRow, running
 from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.vault.vault import Vault
 
-from .recent import Recent
 from .jobs import Jobs
+from .recent import Recent
 
 type Stamp = tuple[int, int] | None
 
