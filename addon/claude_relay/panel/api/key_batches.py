@@ -19,7 +19,7 @@ from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.keys.check_results import CheckResult
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, look
-from claude_relay.panel.api.keys import KeyFields, Zone, checked, known_provider, out_of_hand, providers_to_ask
+from claude_relay.panel.api.keys import KeyFields, Zone, checked, known_provider, out_of_hand, reachable_providers
 from claude_relay.panel.common.jobs import Begun, Report
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
@@ -33,7 +33,7 @@ from claude_relay.store.vault.records import NewKey, StoredKey, mask
 from claude_relay.store.vault.rows import moment
 from claude_relay.store.vault.vault import Duplicate, Vault
 from claude_relay.upstream.checking import PARALLEL, TIMEOUT
-from claude_relay.upstream.checking import check as ask
+from claude_relay.upstream.checking import check as check_all
 
 router = area("keys")
 LARGEST, MOST = 4 * 1024 * 1024, 20_000
@@ -340,7 +340,7 @@ def begin_check(
 def _checking(
     parts: Parts, keyring: Keyring, keys: Sequence[StoredKey], shown_as: Mapping[str, str]
 ) -> Callable[[Report], dict[str, CheckResult]]:
-    secrets, providers = keyring.secrets(keys), providers_to_ask(keyring, parts)
+    secrets, providers = keyring.secrets(keys), reachable_providers(keyring, parts)
 
     def work(report: Report) -> dict[str, CheckResult]:
         found: dict[str, CheckResult] = {}
@@ -351,11 +351,11 @@ def _checking(
             if len(unwritten) >= WRITTEN:
                 keyring.vault.record(unwritten)
                 unwritten.clear()
-            told = {"id": shown_as.get(key.id, key.id), "name": key.name, "status": result.status}
-            report(len(found), told | {"until": moment(result.until), "reason": result.reason})
+            line = {"id": shown_as.get(key.id, key.id), "name": key.name, "status": result.status}
+            report(len(found), line | {"until": moment(result.until), "reason": result.reason})
 
         try:
-            ask(keys, secrets, providers, parallel=PARALLEL, timeout=TIMEOUT, clock=time.time, done=done)
+            check_all(keys, secrets, providers, parallel=PARALLEL, timeout=TIMEOUT, clock=time.time, done=done)
         finally:
             if unwritten:
                 keyring.vault.record(unwritten)

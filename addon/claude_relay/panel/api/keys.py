@@ -55,8 +55,8 @@ class KeyFields(Strict):
 
     def given(self) -> dict[str, Any]:
         """The fields that were sent, as the vault takes them."""
-        sent = self.model_dump(include=set(FIELDS), exclude_unset=True)
-        return {n: v for n, v in sent.items() if v is not None or n in LIMITS or n == "proxy"}
+        dumped = self.model_dump(include=set(FIELDS), exclude_unset=True)
+        return {n: v for n, v in dumped.items() if v is not None or n in LIMITS or n == "proxy"}
 
 
 class NewKeyIn(KeyFields):
@@ -213,7 +213,7 @@ def check(id: str, visitor: Operator, parts: Own, zone: Zone) -> CheckOut:
     sight = look(parts, zone, visitor.actor)
     row = in_hand(sight.of(id))
     secret = sight.keyring.secrets([row.key]).get(row.key.id)
-    provider = providers_to_ask(sight.keyring, parts).get(row.key.provider)
+    provider = reachable_providers(sight.keyring, parts).get(row.key.provider)
     found = check_one(secret, provider, timeout=TIMEOUT, clock=time.time)
     sight.keyring.vault.record({row.key.id: found})
     return CheckOut(status=found.status, at=iso(time.time()), until=moment(found.until), reason=found.reason or None)
@@ -230,7 +230,7 @@ def known_provider(keyring: Keyring, name: str) -> str:
         raise Problem(404, "not_found", f"{error}.") from None
 
 
-def providers_to_ask(keyring: Keyring, parts: Parts) -> dict[str, Provider]:
+def reachable_providers(keyring: Keyring, parts: Parts) -> dict[str, Provider]:
     """The providers, with the way out that the environment says."""
     way = way_out(keyring.config, parts.environ)
     return {name: led(provider, way) for name, provider in keyring.config.providers.items()}
