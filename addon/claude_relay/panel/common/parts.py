@@ -35,6 +35,8 @@ from claude_relay.store.config_file import Source, read_for_clients
 from claude_relay.store.db.database import read_only
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Tokens
+from claude_relay.store.panel.failures import Failures
+from claude_relay.store.panel.second_factors import SecondFactors
 from claude_relay.store.panel.sessions import Sessions
 from claude_relay.store.shared.all_keys import Keyring
 from claude_relay.store.shared.relays import RelayRow, running
@@ -54,12 +56,14 @@ class Parts:
     named   the configuration that was named at the start; None: where it usually is
     config  as it was then: listeners and database change at a restart
     clock   seconds since the epoch
+    kept    what areas keep from one request to the next, by a name of theirs
     """
 
     named: str | None
     config: Config
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     clock: Callable[[], float] = time.time
+    kept: dict[str, Any] = field(default_factory=dict)
     _known: tuple[Stamp, Source] | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -68,6 +72,8 @@ class Parts:
         self.admins = Admins(self.database)
         self.sessions = Sessions(self.database)
         self.tokens = Tokens(self.database)
+        self.failures = Failures(self.database)
+        self.second_factors = SecondFactors(self.database, self.environ)
         self.clients = ClientBook(self.database)
         self.recent = Recent()
         self.jobs = Jobs()

@@ -130,17 +130,19 @@ def problem_of(error: Exception) -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the API have this shape. (`pages.errors` has that of pages.)"""
+    """Let every error of the API have this shape. (`pages.errors` has that of pages.) What is none of these, `doors` answers."""
+    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError):
+        app.add_exception_handler(kind, answer_to)
 
-    async def answered(request: Request, error: Exception) -> Response:
-        problem = problem_of(error)
-        shown: Response | None = None
-        if not request.url.path.startswith("/api") and (page := getattr(app.state, "error_page", None)) is not None:
-            shown = await page(request, problem)
-        return shown if shown is not None else problem.answer()
 
-    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError, Exception):
-        app.add_exception_handler(kind, answered)
+async def answer_to(request: Request, error: Exception) -> Response:
+    """A page for people, else JSON."""
+    problem = problem_of(error)
+    shown: Response | None = None
+    page = getattr(request.app.state, "error_page", None)
+    if page is not None and not request.url.path.startswith("/api"):
+        shown = await page(request, problem)
+    return shown if shown is not None else problem.answer()
 
 
 def _place(loc: Sequence[object]) -> str:

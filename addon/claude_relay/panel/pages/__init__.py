@@ -7,7 +7,8 @@ as the API.
     charts      SVG
     addresses   this page with other parameters
     sign_in     login, the one-time link, preferences
-    profile     one's account, tokens, admins
+    profile     one's account, tokens
+    admins      who may use the panel
     overview    the first page; the first three steps
     requests    requests, one of them
     sessions    sessions, one of them

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
-from .client_tables import create_clients, create_leases
+from .client_tables import create_clients, create_leases, lighten_clients
 from .database import NewerDatabase, file_of, transaction
 from .panel_tables import create_panel
 from .shared_tables import (
@@ -314,6 +314,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_key_groups,
     create_leases,
     create_panel,
+    lighten_clients,
     add_listing_indexes,
     create_chosen_keys,
 )

@@ -33,6 +33,7 @@ from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import transaction
 from claude_relay.store.db.watch import Watch
 
+from . import fellow_secrets
 from .acts import note, note_choice, note_reset, seen
 from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
@@ -139,6 +140,29 @@ class Vault:
     def usual_place(self) -> str:
         """Where a new secret would be kept: `environment`, `keyring` or `file`."""
         return self._keeper.usual_place()
+
+    def second_factor(self, admin: str) -> str | None:
+        """The secret of that admin's second factor; None: there is none. Raises VaultError."""
+        try:
+            return self._second_factor(admin)
+        except (SecretMissing, WrongSecret):  # perhaps somebody changed the secret between two looks
+            return self._second_factor(admin)
+
+    def _second_factor(self, admin: str) -> str | None:
+        with self._file.reading() as connection:
+            sealed = fellow_secrets.find(connection, admin) if connection else None
+            if connection is None or sealed is None:
+                return None
+            try:
+                return fellow_secrets.opened(self._keeper.box(connection), admin, sealed)
+            except Damaged as error:
+                raise VaultError(f"{self.path}: the second factor: {error}") from None
+
+    @contextmanager
+    def sealing(self) -> Iterator[tuple[sqlite3.Connection, Box]]:
+        """A transaction with the open box, for what is sealed beside the keys (`fellow_secrets`). A vault without a lock gets one."""
+        with self._ready_to_seal() as (connection, plan), transaction(connection):
+            yield connection, self._box_for_new(connection, plan)
 
     def close(self) -> None:
         """Let go of what `changed` keeps open."""
@@ -280,8 +304,10 @@ class Vault:
             with transaction(connection):
                 old = self._keeper.place(connection), self._keeper.secret_id(connection)
                 found = self._texts(connection)
+                others = self._beside(connection)
                 box = self._keeper.adopt(connection, plan, fall_back=place is None)
                 connection.executemany(RESEAL, [resealed(text, box) for text in found])
+                fellow_secrets.seal_all(connection, box, others)
                 if self._actor is not None:
                     write(
                         connection,
@@ -304,6 +330,14 @@ class Vault:
                 f"Damaged in {self.path}: {damaged} – bring the file back from a backup, or forget these keys with: "
                 f"{command('keys')} remove --forever KEY…"
             ) from None
+
+    def _beside(self, connection: sqlite3.Connection) -> Mapping[str, str]:
+        try:
+            return (
+                fellow_secrets.texts(connection, self._keeper.box(connection)) if fellow_secrets.any(connection) else {}
+            )
+        except VaultError:  # without a key a lost secret does not matter; admins have their recovery codes
+            return {}
 
     # --- within a connection ---
 
