@@ -182,7 +182,7 @@ def next_event(answer: HTTPResponse) -> dict[str, str]:
 
 
 def test_events_tell_of_requests_as_they_settle(panel: Panel) -> None:
-    connection, answer = listening(panel)
+    connection, answer = listening(panel, "/api/events?topics=requests")
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
     assert answer.readline() == b"retry: 3000\n"
     write(panel.database, [request("settled", NOW - 20 * 24 * HOUR)])

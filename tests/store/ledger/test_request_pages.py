@@ -81,7 +81,7 @@ WANTED = {
 def test_pages_hold_all_of_it_once(ledger: Connection, name: str) -> None:
     wanted, fits = WANTED[name]
     found, after = [], None
-    while rows := listed(ledger, wanted, after=after, limit=7):
+    while rows := listed(ledger, wanted, after=after, limit=10):
         found += rows
         after = (rows[-1]["started_at"], rows[-1]["id"])
     assert sorted(numbers(found)) == [n for n in range(100) if fits(n)]

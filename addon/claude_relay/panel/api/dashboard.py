@@ -61,7 +61,10 @@ class Pool(BaseModel):
 
 
 class Need(BaseModel):
-    """What somebody should look at. `kind`: `no_relay`, `configuration`, `no_keys`, `keys_out`; `subject`: of what; `path`: where."""
+    """What somebody should look at. `kind`: `no_relay`, `configuration`, `no_keys`, `keys_out`, `notice`; `path`: where.
+
+    subject  a provider, or the id of a notice
+    """
 
     kind: str
     subject: str | None = None

@@ -4,7 +4,7 @@ A page reads; what it changes goes from its forms and buttons to /api (static/fo
 as the API.
 
     icons       pictures of 16 by 16
-    charts      SVG
+    charts      SVG; time_lines: of one request
     addresses   this page with other parameters
     sign_in     login, the one-time link, preferences
     profile     one's account, tokens

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from claude_relay.core.config.listening import near
 from claude_relay.core.installation import command
+from claude_relay.core.times import DAY, iso
 from claude_relay.panel.api import dashboard
 from claude_relay.panel.api.dashboard import Figures, Pool
 from claude_relay.panel.api.requests import one
@@ -52,6 +53,7 @@ def overview(request: Request, visitor: PageReader, parts: Own, span: Spanning) 
     context |= {
         "pool_bar": lambda pool: pool_bar(request, pool),
         "compared": BEFORE[span.name],
+        "tomorrow": iso(parts.clock() + DAY),
         "pending": False,
         "spent": None,
     }

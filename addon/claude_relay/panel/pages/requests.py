@@ -19,6 +19,7 @@ from claude_relay.store.db.database import MissingDatabase
 from . import charts
 from .addresses import address
 from .shell import N_, PageReader, pages, render, words_of
+from .time_lines import Stretch, time_line
 
 router = pages()
 FILTERS: Final = {
@@ -92,11 +93,11 @@ def story(request: Request, found: OneRequest) -> Markup:
         if attempt.error:
             title.append(attempt.error)
         text = f"{who}  {what}"
-        stretches.append(charts.Stretch(attempt.after_ms, length, attempt.first_byte_ms, kind, text, "\n".join(title)))
+        stretches.append(Stretch(attempt.after_ms, length, attempt.first_byte_ms, kind, text, "\n".join(title)))
     count = len(stretches)
     label = words.ngettext("%(num)s attempt: ", "%(num)s attempts: ", count) % {"num": count}
     label += ", ".join(one.text for one in stretches)
-    return charts.time_line(stretches, found.request.duration_ms or 0.0, words, label) if stretches else Markup("")
+    return time_line(stretches, found.request.duration_ms or 0.0, words, label) if stretches else Markup("")
 
 
 def cache(request: Request, found: OneRequest) -> dict[str, Any] | None:
