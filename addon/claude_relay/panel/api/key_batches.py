@@ -6,40 +6,34 @@ as a job (`/api/jobs/{id}`), eight keys at a time; what was found is written dow
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
 from claude_relay.core.errors import clean
 from claude_relay.core.imports.decoding import document
 from claude_relay.core.imports.gateways import SOURCES
-from claude_relay.core.keys.check_results import CheckResult
 from claude_relay.panel.api.areas import area
+from claude_relay.panel.api.key_checks import begin_check, checking
 from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, look
-from claude_relay.panel.api.keys import KeyFields, Zone, checked, known_provider, out_of_hand, reachable_providers
+from claude_relay.panel.api.keys import KeyFields, Zone, checked, known_provider, out_of_hand
 from claude_relay.panel.common.jobs import Begun, Report
 from claude_relay.panel.common.models import Strict
-from claude_relay.panel.common.parts import Own, Parts
+from claude_relay.panel.common.parts import Own
 from claude_relay.panel.common.problems import Problem, documented
-from claude_relay.panel.security.visitors import Administrator, Confirmed, Level, Operator, Reader, Visitor
+from claude_relay.panel.security.visitors import Administrator, Confirmed, Level, Operator, Reader
 from claude_relay.store.shared.all_keys import VAULT, Keyring
 from claude_relay.store.vault.filtering import Filter
 from claude_relay.store.vault.new_keys import Planned, foreign, planned
 from claude_relay.store.vault.reading import FORMS, Entry, read, read_rows
 from claude_relay.store.vault.records import NewKey, StoredKey, mask
-from claude_relay.store.vault.rows import moment
 from claude_relay.store.vault.vault import Duplicate, Vault
-from claude_relay.upstream.checking import PARALLEL, TIMEOUT
-from claude_relay.upstream.checking import check as check_all
 
 router = area("keys")
 LARGEST, MOST = 4 * 1024 * 1024, 20_000
 """Characters of a text, and keys, at once."""
-WRITTEN: Final = 25
-"""Results of checks are written down by so many."""
 
 
 class BatchIn(Strict):
@@ -202,7 +196,7 @@ def maintenance(name: str, said: MaintenanceIn, visitor: Administrator, parts: O
     rows = sight.meant(Filter(None if name == "*" else sight.known(name)))
     keys = [row.key for row in rows if row.key.source == VAULT]
     keyring, vault = sight.keyring, sight.keyring.vault
-    work = _checking(parts, keyring, keys, {})
+    work = checking(parts, keyring, keys, {})
 
     def maintain(report: Report) -> None:
         found = work(report)
@@ -316,49 +310,3 @@ def _objection(operation: str, row: Row) -> str:
 def _switch(vault: Vault, operation: str, ids: Sequence[str]) -> Sequence[str]:
     acts = {"enable": vault.enable, "disable": vault.disable, "delete": vault.remove, "restore": vault.restore}
     return acts[operation](ids)
-
-
-# --- checks ---
-
-
-def begin_check(
-    visitor: Visitor,
-    parts: Parts,
-    keyring: Keyring,
-    keys: Sequence[StoredKey],
-    shown_as: dict[str, str] | None = None,
-) -> str:
-    """A job that asks about each of them; its id. `shown_as`: the ids that people see."""
-    work = _checking(parts, keyring, keys, shown_as or {})
-
-    def checking(report: Report) -> None:
-        work(report)
-
-    return parts.jobs.begin(visitor, len(keys), checking)
-
-
-def _checking(
-    parts: Parts, keyring: Keyring, keys: Sequence[StoredKey], shown_as: Mapping[str, str]
-) -> Callable[[Report], dict[str, CheckResult]]:
-    secrets, providers = keyring.secrets(keys), reachable_providers(keyring, parts)
-
-    def work(report: Report) -> dict[str, CheckResult]:
-        found: dict[str, CheckResult] = {}
-        unwritten: dict[str, CheckResult] = {}
-
-        def done(key: StoredKey, result: CheckResult) -> None:
-            found[key.id] = unwritten[key.id] = result
-            if len(unwritten) >= WRITTEN:
-                keyring.vault.record(unwritten)
-                unwritten.clear()
-            line = {"id": shown_as.get(key.id, key.id), "name": key.name, "status": result.status}
-            report(len(found), line | {"until": moment(result.until), "reason": result.reason})
-
-        try:
-            check_all(keys, secrets, providers, parallel=PARALLEL, timeout=TIMEOUT, clock=time.time, done=done)
-        finally:
-            if unwritten:
-                keyring.vault.record(unwritten)
-        return found
-
-    return work

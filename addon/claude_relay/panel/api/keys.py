@@ -16,7 +16,8 @@ from pydantic import Field, SecretStr
 from claude_relay.core.config import Provider, led, way_out
 from claude_relay.core.times import iso
 from claude_relay.panel.api.areas import area
-from claude_relay.panel.api.key_figures import STATUSES, CheckOut, KeyOut, Row, Sight, after, in_order, look, shown
+from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, after, in_order, look, shown
+from claude_relay.panel.api.key_models import CheckOut, KeyOut
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.paging import Page, Paging, Wanted
 from claude_relay.panel.common.parts import Own, Parts
