@@ -14,6 +14,10 @@
     usage           sums by any dimensions; cache misses
     keys            keys of providers, one by one
     key_batches     many at once: import, switching, checks, maintenance
+    key_checks      checks of many, as a job
+    key_models      keys as the API says them
+    key_figures     keys joined with what relays say of them, and what they were used for
+    jobs            how far something is that goes on
     providers       providers of relay.yaml, presets
     provider_tests  one asks for its models with one of its keys
     pools           how many keys are ready

@@ -3,10 +3,12 @@
     parts = parts_of(request)
     parts.source().config           relay.yaml as it is on the disk now; raises ConfigError
     parts.vault(visitor.actor)      keys
+    parts.keyring(visitor.actor)    those of relay.yaml, too, as the relays have them
     parts.clients                   clients and groups
     with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
     parts.recent                    what was worked out a moment ago
     parts.relays()                  those that run, each with what it last said of itself
+    parts.jobs                      what goes on behind answers
 
 The database is that of the configuration when the panel began. All of it waits for the disk.
 """
@@ -36,9 +38,12 @@ from claude_relay.store.panel.api_tokens import Tokens
 from claude_relay.store.panel.failures import Failures
 from claude_relay.store.panel.second_factors import SecondFactors
 from claude_relay.store.panel.sessions import Sessions
+from claude_relay.store.shared.all_keys import Keyring
 from claude_relay.store.shared.relays import RelayRow, running
+from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.vault.vault import Vault
 
+from .jobs import Jobs
 from .recent import Recent
 
 type Stamp = tuple[int, int] | None
@@ -71,6 +76,11 @@ class Parts:
         self.second_factors = SecondFactors(self.database, self.environ)
         self.clients = ClientBook(self.database)
         self.recent = Recent()
+        self.jobs = Jobs()
+        self.aliases = Aliases(self.database)
+        self._naming = threading.Lock()
+        self.last: dict[str, tuple[Any, Any]] = {}
+        """What an area worked out last: its name → what it was worked out from, and the result."""
 
     @property
     def database(self) -> Path:
@@ -99,6 +109,18 @@ class Parts:
     def vault(self, actor: Actor | None) -> Vault:
         """The keys; what is done to them is done by `actor`."""
         return Vault(self.database, environ=self.environ, actor=actor)
+
+    def keyring(self, actor: Actor | None) -> Keyring:
+        """All keys; what is done to them is done by `actor`. Providers that need variables which only the relay has are not in it."""
+        try:
+            source = self.source()
+            config = source.config if source.lacks is None else source.config.model_copy(update={"providers": {}})
+        except ConfigError:
+            config = self.in_force()
+        found = Keyring(config, self.vault(actor), self.relays(), self.aliases)
+        with self._naming:  # names are read one at a time
+            assert found.configured is not None
+        return found
 
     @contextmanager
     def ledger(self) -> Iterator[sqlite3.Connection]:

@@ -20,11 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from claude_relay.core.config import ConfigError
+from claude_relay.core.errors import SECRET
 from claude_relay.store.clients.book import ClientError
 from claude_relay.store.db.database import MissingDatabase, StoreError
 from claude_relay.store.panel.admins import AdminError
 
 logger = logging.getLogger(__name__)
+LONGEST_PART = 60
+"""Characters of a field's name: whoever sends one that nobody knows may have sent anything, a key even."""
 MEDIA = "application/problem+json"
 URN = "urn:claude-relay:problem:"
 TITLES = {
@@ -144,7 +147,7 @@ async def answer_to(request: Request, error: Exception) -> Response:
 
 def _place(loc: Sequence[object]) -> str:
     """`("body", "policy", 0)` -> `policy.0`."""
-    return ".".join(str(part) for part in loc[1:])
+    return ".".join(SECRET.sub("…", str(part))[:LONGEST_PART] for part in loc[1:])
 
 
 def _sentence(text: str) -> str:

@@ -226,6 +226,7 @@ def loads(pool: PoolSight) -> dict[str, object]:
             "in_flight": state.in_flight,
             "used": state.used,
             "headroom": round(state.headroom, 2),
+            "limits": {name: round(share, 2) for name, share in state.limits.items()},
         }
         for state in pool.notable
     }

@@ -273,6 +273,16 @@ def add_listing_indexes(db: Database) -> None:
     db.execute("CREATE INDEX requests_by_group ON requests (client_group, started_at) WHERE client_group IS NOT NULL")
 
 
+def create_chosen_keys(db: Database) -> None:
+    """The key of a provider that goes before its others; `key_id` as in `cooldowns`. No row: none was chosen."""
+    db.execute("""
+        CREATE TABLE chosen_keys (
+            provider TEXT NOT NULL PRIMARY KEY,
+            key_id TEXT NOT NULL,
+            chosen_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ'))
+        ) WITHOUT ROWID""")
+
+
 USAGE = (
     "input_tokens",
     "output_tokens",
@@ -306,6 +316,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_panel,
     lighten_clients,
     add_listing_indexes,
+    create_chosen_keys,
 )
 
 

@@ -34,11 +34,12 @@ COLUMNS: Final = (
 NUMBERS: Final = {
     "keys": ("vault", "SELECT generation FROM vault"),
     "cooldowns": ("cooldowns", "SELECT max(changed) FROM cooldowns"),
+    "chosen": ("chosen_keys", "SELECT group_concat(provider || key_id) FROM chosen_keys"),
     "clients": ("client_state", "SELECT generation FROM client_state"),
     "notices": ("notices", "SELECT * FROM notices ORDER BY rowid DESC LIMIT 200"),
 }
 """What → its table, and a query whose answer is another one after a change."""
-OF_TOPIC: Final = {"cooldowns": "keys", "states of keys": "keys"}
+OF_TOPIC: Final = {"cooldowns": "keys", "chosen": "keys", "states of keys": "keys"}
 
 
 @dataclass(frozen=True, slots=True)
