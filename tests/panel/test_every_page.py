@@ -62,7 +62,7 @@ def test_a_page_can_be_read_without_scripts_and_in_chinese(panel: Panel, path: s
     answer = panel.ask("GET", path, headers={"Accept": "text/html", "Accept-Language": "zh-CN"})
     assert answer.status == 200
     assert '<html lang="zh"' in answer.text
-    assert "<h1>" in answer.text
+    assert "<h1" in answer.text
     for forbidden in ("style=", " onclick", "<style", "javascript:"):
         assert forbidden not in answer.text
 
