@@ -3,6 +3,7 @@
     parts       what handlers work with: configuration, vault, clients, ledger, relays
     problems    errors, in one shape
     versions    ETags; a POST that is sent twice
+    jobs        what takes longer than somebody waits
     paging      lists in pages
     models      of pydantic
     texts       languages; numbers, money and times as people write them

@@ -6,6 +6,7 @@
     parts.clients                   clients and groups
     with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
     parts.relays()                  those that run, each with what it last said of itself
+    parts.jobs                      what goes on behind answers
 
 The database is that of the configuration when the panel began. All of it waits for the disk.
 """
@@ -36,6 +37,8 @@ from claude_relay.store.panel.sessions import Sessions
 from claude_relay.store.shared.relays import RelayRow, running
 from claude_relay.store.vault.vault import Vault
 
+from .jobs import Jobs
+
 type Stamp = tuple[int, int] | None
 
 
@@ -61,6 +64,7 @@ class Parts:
         self.sessions = Sessions(self.database)
         self.tokens = Tokens(self.database)
         self.clients = ClientBook(self.database)
+        self.jobs = Jobs()
 
     @property
     def database(self) -> Path:

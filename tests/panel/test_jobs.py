@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from claude_relay.panel.common import jobs
+from claude_relay.panel.common.jobs import Jobs, Report
+from claude_relay.panel.common.problems import Problem
+
+
+def somebody(id: str) -> Any:
+    return SimpleNamespace(admin=SimpleNamespace(id=id))
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ended(known: Jobs, who: Any, id: str) -> jobs.Job:
+    until = time.monotonic() + 20
+    while (job := known.find(who, id)).state == "running":
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    return job
+
+
+def test_a_job_says_how_far_it_is() -> None:
+    known, alice, go, first = Jobs(), somebody("alice"), threading.Event(), threading.Event()
+
+    def work(report: Report) -> None:
+        report(1, {"id": "k1"})
+        first.set()
+        go.wait(20)
+        report(2, {"id": "k2"})
+
+    id = known.begin(alice, 2, work)
+    assert first.wait(20)
+    job = known.find(alice, id)
+    assert (job.state, job.done, job.total, job.results) == ("running", 1, 2, [{"id": "k1"}])
+    go.set()
+    job = ended(known, alice, id)
+    assert (job.state, job.done, job.detail) == ("done", 2, None)
+    assert job.results == [{"id": "k1"}, {"id": "k2"}]
+
+
+def test_a_job_that_fails_says_why_and_keeps_what_came_before() -> None:
+    known, alice = Jobs(), somebody("alice")
+
+    def work(report: Report) -> None:
+        report(1, "one")
+        raise Problem(409, "x", "There is no relay.")
+
+    job = ended(known, alice, known.begin(alice, 2, work))
+    assert (job.state, job.detail, job.results) == ("failed", "There is no relay.", ["one"])
+
+
+def test_a_job_is_its_owners_and_forgotten_an_hour_after_its_end() -> None:
+    clock = Clock()
+    known, alice = Jobs(clock), somebody("alice")
+    id = known.begin(alice, 0, lambda report: None)
+    ended(known, alice, id)
+    with pytest.raises(Problem):
+        known.find(somebody("bob"), id)
+    clock.now = jobs.KEPT + 1
+    with pytest.raises(Problem):
+        known.find(alice, id)
