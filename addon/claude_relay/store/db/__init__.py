@@ -1,7 +1,7 @@
 """The file.
 
 database       opens it, for writing (private, WAL) and for reading; folders: made for this user alone
-migrations     brings its tables up to date, whoever starts first (rollups, shared_tables, client_tables, panel_tables: tables with rules of
+migrations     brings its tables up to date, whoever starts first (rollups, shared_tables, client_tables, panel_tables, notice_tables: tables with rules of
                their own)
 watch          whether anybody changed something
 sink           what the writers' sinks share

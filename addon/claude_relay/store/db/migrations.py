@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from . import rollups
 from .client_tables import create_clients, create_leases
 from .database import NewerDatabase, file_of, transaction
+from .notice_tables import create_notices
 from .panel_tables import create_panel
 from .shared_tables import (
     create_batches,
@@ -298,6 +299,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_key_groups,
     create_leases,
     create_panel,
+    create_notices,
 )
 
 
