@@ -24,6 +24,7 @@ from claude_relay.core.config.listening import far, near
 from claude_relay.core.config.locate import overlooked, state_folder, usual_file
 from claude_relay.core.config.mistaken import mistaken
 from claude_relay.core.installation import ADDON, command
+from claude_relay.core.shells import ADDING, REPLACING
 from claude_relay.store import authority as ca
 from claude_relay.store.db import database as store
 from claude_relay.store.db.folders import refusal, shortage
@@ -36,7 +37,6 @@ from .console.common import Source, shown_path
 from .console.ports import listeners, why_not
 from .console.running import NONE, Found, is_relay
 from .console.running import health as running_health
-from .console.taking_back import ADDING, REPLACING
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))

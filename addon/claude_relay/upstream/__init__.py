@@ -1,6 +1,7 @@
 """Requests of the relay's own: to providers, and to the webhook of notices.
 
 queries      lists of models, and whether a key works
+base_url     through a relay on this machine
 connection   the client: the way there, also through an outbound proxy, in a given time
 
 Everything waits, and is for threads. It must not know mitmproxy, the database or which request it is for.

@@ -11,13 +11,12 @@ from claude_relay.cli.console.terminal import echo_json, write_csv
 from claude_relay.cli.spending.cells import count, dollars
 from claude_relay.core.clients.limits import Limit
 from claude_relay.core.times import DAY, HOUR, MINUTE, ago, length, seconds_of
+from claude_relay.store.clients.descriptions import DISABLED, ENABLED, EXPIRED, GROUP_OFF, REMOVED, group_state, state
 from claude_relay.store.clients.rows import StoredClient, StoredGroup
 from claude_relay.store.ledger.lines import Line
 
 from . import policies
 
-ENABLED, DISABLED, EXPIRED, REMOVED = "enabled", "disabled", "expired", "removed"
-GROUP_OFF = "group disabled"
 STYLES = {DISABLED: "dim", REMOVED: "dim", EXPIRED: "red", GROUP_OFF: "yellow"}
 SOON = 7 * DAY
 """From here on a table says when a client expires."""
@@ -25,21 +24,6 @@ NAMED = 5
 
 type Uses = Mapping[str, Line]
 """Name of a client → what it used."""
-
-
-def state(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) -> str:
-    """In one word, the weightiest."""
-    group = groups.get(client.group or "")
-    ends = client.ends_at
-    if client.removed_at is not None:
-        return REMOVED
-    if not client.enabled:
-        return DISABLED
-    if ends is not None and ends <= now:
-        return EXPIRED
-    if group is not None and (not group.enabled or group.removed_at is not None):
-        return GROUP_OFF
-    return ENABLED
 
 
 def table(clients: Sequence[StoredClient], groups: Mapping[str, StoredGroup], today: Uses, now: float) -> None:
@@ -76,7 +60,7 @@ def group_table(groups: Sequence[StoredGroup], clients: Sequence[StoredClient], 
     used = {name: [today[one.name] for one in found if one.name in today] for name, found in members.items()}
     cells = {
         "group": [group.name for group in groups],
-        "state": [_group_state(group) for group in groups],
+        "state": [group_state(group) for group in groups],
         "clients": [str(len(members[group.name])) for group in groups],
         "today": [_requests(used[group.name]) for group in groups],
         "cost": [_cost(used[group.name]) for group in groups],
@@ -169,63 +153,11 @@ def details(
 def group_details(group: StoredGroup, members: Sequence[StoredClient], of_limits: Mapping[Limit, float]) -> None:
     """Print all that is known of a group. `of_limits`: what is used of its limits, in USD."""
     names = [client.name for client in members if client.removed_at is None]
-    lines = [("group", group.name), ("state", _group_state(group))]
+    lines = [("group", group.name), ("state", group_state(group))]
     lines += _given(("note", group.note), ("settings", group.settings))
     lines += policies.lines(group.policy, of_limits)
     lines += [("clients", ", ".join(names) or "none"), ("made", when(group.created_at))]
     grid.details(lines)
-
-
-def plain(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) -> dict[str, Any]:
-    """A client as JSON has it."""
-    return {
-        "name": client.name,
-        "state": state(client, groups, now),
-        "group": client.group,
-        "note": client.note,
-        "tags": list(client.tags),
-        "owner": client.owner,
-        "priority": client.priority,
-        "enabled": client.enabled,
-        "expires_at": client.expires_at,
-        "expires_after": client.expires_after,
-        **policies.plain(client.policy),
-        "keys": [
-            {"mask": key.mask, "created_at": key.created_at, "valid_until": key.valid_until} for key in client.keys
-        ],
-        "created_at": client.created_at,
-        "first_used_at": client.first_used_at,
-        "last_used_at": client.last_used_at,
-        "removed_at": client.removed_at,
-    }
-
-
-def plain_group(group: StoredGroup, members: Sequence[StoredClient]) -> dict[str, Any]:
-    """A group as JSON has it."""
-    return {
-        "name": group.name,
-        "note": group.note,
-        "enabled": group.enabled,
-        "settings": group.settings,
-        **policies.plain(group.policy),
-        "clients": [client.name for client in members if client.removed_at is None],
-        "created_at": group.created_at,
-        "removed_at": group.removed_at,
-    }
-
-
-def use(line: Line | None) -> dict[str, Any]:
-    """What was used, as JSON has it."""
-    names = (
-        "requests",
-        "errors",
-        "input_tokens",
-        "output_tokens",
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "cost_usd",
-    )
-    return {name: getattr(line, name) if line else 0 for name in names}
 
 
 def as_json(document: object) -> None:
@@ -258,10 +190,6 @@ def _state(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) 
         unit = DAY if left >= DAY else HOUR if left >= HOUR else MINUTE
         return f"expires in {length(max(round(left / unit), 1) * unit)}"
     return word
-
-
-def _group_state(group: StoredGroup) -> str:
-    return REMOVED if group.removed_at is not None else ENABLED if group.enabled else DISABLED
 
 
 def _style(title: str, cell: str) -> str:

@@ -11,12 +11,13 @@ import click
 from claude_relay.cli.console.terminal import echo
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.installation import command
+from claude_relay.store.clients import consumption, descriptions
 from claude_relay.store.clients.book import ClientBook, has_clients
 from claude_relay.store.clients.rows import StoredGroup
 
-from . import consumption, displaying, options, policies
+from . import displaying, options, policies
 from .adding import report
-from .options import HELP, Line, together
+from .options import HELP, LINE, together
 from .roster import Roster
 from .switching import Kind, switches
 
@@ -58,7 +59,7 @@ class Settings(click.ParamType[str]):
 
 
 fields = together(
-    click.option("--note", type=Line(), metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
+    click.option("--note", type=LINE, metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
     click.option(
         "--settings", type=Settings(), metavar="FILE",
         help="Managed settings for Claude Code of clients who sign in: a JSON file.",
@@ -101,7 +102,9 @@ def list_(removed: bool, form: str | None, config: str | None, database: Path | 
     roster = Roster.enter(config, database)
     found, clients = roster.groups(removed=removed), roster.clients(removed=True)
     if form == "json":
-        displaying.as_json([displaying.plain_group(one, [c for c in clients if c.group == one.name]) for one in found])
+        displaying.as_json(
+            [descriptions.plain_group(one, [c for c in clients if c.group == one.name]) for one in found]
+        )
     elif found:
         displaying.group_table(found, clients, consumption.of_clients(roster.path, consumption.today()))
     else:
@@ -123,7 +126,7 @@ def show(names: tuple[str, ...], form: str | None, config: str | None, database:
     clients = roster.clients(removed=True)
     found = [(one, [client for client in clients if client.group == one.name]) for one in roster.groups(names)]
     if form == "json":
-        displaying.as_json([displaying.plain_group(one, members) for one, members in found])
+        displaying.as_json([descriptions.plain_group(one, members) for one, members in found])
         return
     for number, (one, members) in enumerate(found):
         if number:

@@ -6,7 +6,8 @@ sinks        what it writes to
 spill        rows on the way through a file, while the database cannot be written
 bodies       redacted bodies, where the configuration asks for them, by a writer of their own
 reports      sums over them (filters: which rows; lines: what a group's sums say)
-lookups      single requests; budget_sums, client_sums: what budgets and limits of clients start from
+lookups      single requests; kept_requests: those that can be sent again
+budget_sums, client_sums: what budgets and limits of clients start from
 missed       what missed the prompt cache, by cause
 export       rows for other programs; reprice: what they cost by other prices
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from claude_relay.core.clients.demand import Owner, bounds_of
 from claude_relay.core.clients.limits import Limit
-from claude_relay.core.clients.money import Rolling, Spending
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.store.db.database import MissingDatabase, read_only
-from claude_relay.store.ledger.client_sums import ClientSums, Wanted
 from claude_relay.store.ledger.filters import Only
 from claude_relay.store.ledger.lines import Line
 from claude_relay.store.ledger.reports import summarise
+
+from .limit_use import LimitUse
 
 
 def of_clients(path: Path, since: datetime | None, only: str | None = None) -> dict[str, Line]:
@@ -32,12 +32,7 @@ def of_clients(path: Path, since: datetime | None, only: str | None = None) -> d
 def of_limits(path: Path, kind: Owner, name: str, policy: Policy, now: float) -> dict[Limit, float]:
     """A limit of money of a client or group → what counts of it now, in USD. Not those for each session or agent. Raises StoreError."""
     bounds = [bound for bound in bounds_of(kind, name, policy) if bound.limit.measure == "usd"]
-    spendings = [Spending(bound) for bound in bounds if bound.limit.scope == "all"]
-    wanted = [Wanted(one.bound, one.since(now), isinstance(one.account, Rolling)) for one in spendings]
-    sums = ClientSums(path).read(wanted) if wanted else {}
-    for one in spendings:
-        one.restore(sums[one.bound.key], now, None)
-    return {one.bound.limit: one.spent(now) for one in spendings}
+    return {one.limit: one.used for one in LimitUse(path).of(bounds, now).values()}
 
 
 def today() -> datetime:
