@@ -11,6 +11,7 @@ from claude_relay.cli.console.terminal import echo_json, write_csv
 from claude_relay.cli.spending.cells import count, dollars
 from claude_relay.core.clients.limits import Limit
 from claude_relay.core.times import DAY, HOUR, MINUTE, ago, length, seconds_of
+from claude_relay.store.clients import consumption
 from claude_relay.store.clients.descriptions import DISABLED, ENABLED, EXPIRED, GROUP_OFF, REMOVED, group_state, state
 from claude_relay.store.clients.rows import StoredClient, StoredGroup
 from claude_relay.store.ledger.lines import Line
@@ -81,7 +82,7 @@ def group_table(groups: Sequence[StoredGroup], clients: Sequence[StoredClient], 
 def stats(clients: Sequence[StoredClient], uses: Uses, now: float) -> None:
     """Print what clients used, with a total."""
     lines = [(client, uses[client.name]) for client in clients if client.name in uses]
-    sums = total([line for _, line in lines])
+    sums = consumption.total([line for _, line in lines])
     rows = [(client.name, client.group or "", line, _ago(client.last_used_at, now)) for client, line in lines]
     rows.append(("total", "", sums, ""))
     cells = {
@@ -102,25 +103,6 @@ def stats(clients: Sequence[StoredClient], uses: Uses, now: float) -> None:
         wraps={"client": 20, "group": 12},
         right=("requests", "errors", "input", "output", "cached", "cost"),
         style=lambda title, cell: "bold" if title == "client" and cell == "total" else "",
-    )
-
-
-def total(lines: Sequence[Line]) -> Line:
-    """The sums of lines; no percentiles, for they cannot be added."""
-
-    def added(name: str) -> Any:
-        known = [getattr(line, name) for line in lines if getattr(line, name) is not None]
-        return sum(known) if known else None
-
-    counted = {name: added(name) or 0 for name in ("requests", "errors", "retried", "estimated")}
-    known = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd")
-    return Line(
-        None,
-        **counted,
-        **{name: added(name) for name in known},
-        cache_hit_rate=None,
-        ttft_p50_ms=None,
-        ttft_p95_ms=None,
     )
 
 
@@ -228,7 +210,7 @@ def _requests(lines: Sequence[Line]) -> str:
 
 
 def _cost(lines: Sequence[Line]) -> str:
-    found = total(lines).cost_usd
+    found = consumption.total(lines).cost_usd
     return dollars(found) if found is not None else ""
 
 

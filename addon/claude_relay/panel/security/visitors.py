@@ -123,13 +123,19 @@ def needs(level: Level, *, confirmed: bool = False) -> Callable[..., Visitor]:
         if not visitor.may(level):
             names = {Level.OPERATE: "operator", Level.ADMIN: "admin"}
             raise Problem(403, "role", f"This needs the role {names[level]}, or a token with that scope.")
-        if confirmed and visitor.session is not None and visitor.session.confirmed_at < parts.clock() - FRESH:
-            raise Problem(403, "confirm_password", "Give your password once more: POST /api/me/confirm.")
+        if confirmed:
+            confirm(visitor, parts)
         request.state.visitor = visitor
         return visitor
 
     visiting.__dict__["level"] = level  # for the test that walks all routes
     return visiting
+
+
+def confirm(visitor: Visitor, parts: Parts) -> None:
+    """For what turns out to need it only then. Raises Problem unless the password was given a moment ago (a token needs none)."""
+    if visitor.session is not None and visitor.session.confirmed_at < parts.clock() - FRESH:
+        raise Problem(403, "confirm_password", "Give your password once more: POST /api/me/confirm.")
 
 
 Reader = Annotated[Visitor, Depends(needs(Level.READ))]

@@ -1,10 +1,12 @@
-"""What clients used, and how much of their limits of money, from the ledger."""
+"""What clients used, and how much of their limits of money, from the ledger. Nothing where there is no database yet."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from claude_relay.core.clients.demand import Owner, bounds_of
 from claude_relay.core.clients.limits import Limit
@@ -35,6 +37,12 @@ def of_limits(path: Path, kind: Owner, name: str, policy: Policy, now: float) ->
     return {one.limit: one.used for one in LimitUse(path).of(bounds, now).values()}
 
 
+def of_group(path: Path, since: datetime | None, members: Sequence[str]) -> Line:
+    """What all of these used together. Raises StoreError."""
+    uses = of_clients(path, since)
+    return total([uses[name] for name in members if name in uses])
+
+
 def today() -> datetime:
     """Its beginning, in this machine's time zone."""
     return datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
@@ -43,3 +51,22 @@ def today() -> datetime:
 def month() -> datetime:
     """Its beginning."""
     return today().replace(day=1)
+
+
+def total(lines: Sequence[Line]) -> Line:
+    """The sums of lines; no percentiles, for they cannot be added."""
+
+    def added(name: str) -> Any:
+        known = [getattr(line, name) for line in lines if getattr(line, name) is not None]
+        return sum(known) if known else None
+
+    counted = {name: added(name) or 0 for name in ("requests", "errors", "retried", "estimated")}
+    known = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd")
+    return Line(
+        None,
+        **counted,
+        **{name: added(name) for name in known},
+        cache_hit_rate=None,
+        ttft_p50_ms=None,
+        ttft_p95_ms=None,
+    )
