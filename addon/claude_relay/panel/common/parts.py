@@ -6,6 +6,8 @@
     parts.clients                   clients and groups
     with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
     parts.relays()                  those that run, each with what it last said of itself
+    parts.notices                   what somebody should look at
+    parts.through                   the way to models, through a relay that runs
     parts.jobs                      what goes on behind answers
 
 The database is that of the configuration when the panel began. All of it waits for the disk.
@@ -31,6 +33,7 @@ from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.config_file import Source, read_for_clients
 from claude_relay.store.db.database import read_only
+from claude_relay.store.notices import NoticeBook
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Tokens
 from claude_relay.store.panel.sessions import Sessions
@@ -38,6 +41,7 @@ from claude_relay.store.shared.relays import RelayRow, running
 from claude_relay.store.vault.vault import Vault
 
 from .jobs import Jobs
+from .through_relay import ThroughRelay
 
 type Stamp = tuple[int, int] | None
 
@@ -64,7 +68,15 @@ class Parts:
         self.sessions = Sessions(self.database)
         self.tokens = Tokens(self.database)
         self.clients = ClientBook(self.database)
+        self.notices = NoticeBook(self.database)
+        self.through = ThroughRelay(self.config, self._file(), self.relays, self.clock)
         self.jobs = Jobs()
+
+    def _file(self) -> Path | None:
+        try:
+            return self.source().path
+        except ConfigError:
+            return None
 
     @property
     def database(self) -> Path:

@@ -5,6 +5,7 @@ migrations     brings its tables up to date, whoever starts first (rollups, shar
                tables with rules of their own)
 watch          whether anybody changed something
 sink           what the writers' sinks share
+soundness      whether a file can be used as it is
 upkeep         what is old leaves, and the room goes back
 backup         a copy of one moment; replacing: a file that takes another's place at once
 
