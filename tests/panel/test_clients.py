@@ -193,7 +193,7 @@ def test_health_without_a_relay_is_not_ready(panel: Panel) -> None:
     assert (found["ready"], found["relays"], found["database"]["level"]) == (False, [], "ok")
     assert found["versions"]["claude-relay"]
     answer = panel.post("/api/playground", {"request": {"model": "m", "max_tokens": 1, "messages": []}})
-    assert (answer.status, answer.json["type"]) == (503, "urn:claude-relay:problem:no_relay")
+    assert (answer.status, answer.json["type"]) == (409, "urn:claude-relay:problem:no_relay")
 
 
 def test_the_panels_own_client_is_not_shown(panel: Panel) -> None:

@@ -18,6 +18,7 @@
     routes          routes, the default, models, which way a request would go
     budgets         budgets, prices
     settings        relay.yaml as a whole
+    jobs            what goes on behind an answer
     client_models   what clients and groups look like
     clients         client keys; who signs in
     groups          groups of clients

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from claude_relay.core.times import iso
+from claude_relay.core.clients.spelling import moment
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.paging import Page, Paging, Wanted
 from claude_relay.panel.common.parts import Own, Parts
@@ -45,9 +44,12 @@ class Notice(BaseModel):
 
 
 class Change(Strict):
-    """What is left out stays as it is. `snoozed_until` null: not put off any more."""
+    """What is left out stays as it is."""
 
-    snoozed_until: datetime | None = None
+    snoozed_until: Annotated[str, Field(max_length=100)] | None = Field(
+        None,
+        description="A point in time that is to come, or a length of time from now: `1d`. null: not put off any more.",
+    )
     done: bool | None = None
 
 
@@ -71,9 +73,9 @@ def change(id: Annotated[str, Path(max_length=64)], said: Change, visitor: Opera
         del changes["done"]
     if (until := said.snoozed_until) is not None:
         try:
-            changes["snoozed_until"] = iso(until.astimezone())
-        except (ValueError, OverflowError):
-            text = "This is too far away."
+            changes["snoozed_until"] = moment(until, now)
+        except ValueError as error:
+            text = f"{error}."
             raise Problem(422, "invalid", text, errors=[FieldError(field="snoozed_until", detail=text)]) from None
     try:
         return shown(parts.notices.change(visitor.actor, id, now, changes), now)

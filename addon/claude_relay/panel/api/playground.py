@@ -65,7 +65,7 @@ class Prompt(Strict):
 @router.post(
     "/playground",
     response_class=Response,
-    responses=documented(404, 429, 502)
+    responses=documented(404, 409, 429, 502)
     | {200: {"description": "The answer as the relay gives it.", "content": {SSE: {}, "application/json": {}}}},
 )
 async def playground(said: Prompt, visitor: Administrator, request: Request, parts: Own) -> Response:

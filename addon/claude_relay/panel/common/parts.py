@@ -8,6 +8,7 @@
     parts.relays()                  those that run, each with what it last said of itself
     parts.notices                   what somebody should look at
     parts.through                   the way to models, through a relay that runs
+    parts.guesses                   wrong codes and client keys, as relays count them
     parts.jobs                      what goes on behind answers
 
 The database is that of the configuration when the panel began. All of it waits for the disk.
@@ -28,6 +29,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from claude_relay.core.clients.guesses import Attempts
 from claude_relay.core.config import Config, ConfigError
 from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
@@ -71,6 +73,7 @@ class Parts:
         self.notices = NoticeBook(self.database)
         self.through = ThroughRelay(self.config, self._file(), self.relays, self.clock)
         self.jobs = Jobs()
+        self.guesses = Attempts(each=10, all=200, within=600.0)
 
     def _file(self) -> Path | None:
         try:

@@ -61,7 +61,7 @@ class ThroughRelay:
         here = [row for row in self.relays() if row.host == socket.gethostname() and row.listener("base_url")]
         if not here:
             text = "No relay with a base URL runs here. Start it, or set listen.base_url in relay.yaml."
-            raise Problem(503, "no_relay", text)
+            raise Problem(409, "no_relay", text)
         own = str(self.named.resolve()) if self.named is not None else None
         return next((row for row in here if row.config == own), here[0])
 
