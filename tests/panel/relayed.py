@@ -8,22 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wire.relay import Relay, config, make_confdir, provider
+from wire.relay import Relay, config, provider
 from wire.upstream import FakeUpstream
 
 from .stage import PATIENCE, Panel
 
 
 @contextlib.contextmanager
-def relay_over(panel: Panel, folder: Path, **sections: Any) -> Iterator[tuple[Relay, FakeUpstream]]:
+def relay_over(panel: Panel, folder: Path, confdir: Path, **sections: Any) -> Iterator[tuple[Relay, FakeUpstream]]:
     """Two providers, `anthropic` and `other`, at one upstream. Bodies are kept."""
-    confdir = make_confdir(folder / "mitmproxy")
-    own = folder / "relay"
-    own.mkdir()
     with FakeUpstream() as upstream:
         providers = {name: provider(upstream.url, [f"sk-{name}"]) for name in ("anthropic", "other")}
         text = config(providers=providers, ledger={"bodies": {"keep": "1d"}}, **sections)
-        with Relay(own, confdir, text | {"database": str(panel.database)}) as relay:
+        with Relay(folder, confdir, text | {"database": str(panel.database)}) as relay:
             wait_until(lambda: panel.get("/api/health").json["ready"])
             yield relay, upstream
 

@@ -13,6 +13,7 @@ from claude_relay.core.notices import Kind, Notice
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.notices import NoticeBook
 
+from .relayed import wait_until
 from .stage import PASSWORD, Panel
 
 RELAY_YAML = """
@@ -200,3 +201,56 @@ def test_the_panels_own_client_is_not_shown(panel: Panel) -> None:
     assert panel.post("/api/clients", {"name": "nobody's", "limits": []}).status == 422
     assert all(one["name"] != "panel" for one in panel.get("/api/clients?limit=500&removed=true").json["data"])
     assert panel.ask("DELETE", "/api/clients/panel").status == 404
+
+
+def test_a_client_is_added_in_a_browser(visit: Any, panel: Panel) -> None:
+    """Its key is shown this once, and is gone with the dialog; what is wrong is shown at its field."""
+    visit.goto("/clients")
+    visit.get_by_role("button", name="Add a client").click()
+    dialog = visit.get_by_role("dialog", name="Add a client")
+    dialog.get_by_label("Name").fill("judy")
+    dialog.get_by_label("Limits").fill("$5/fortnight")
+    dialog.get_by_role("button", name="Add, and show its key").click()
+    dialog.get_by_text("is no limit").first.wait_for()
+    dialog.get_by_label("Limits").fill("$5/day")
+    dialog.get_by_role("button", name="Add, and show its key").click()
+    made = visit.get_by_role("dialog", name="The client key")
+    made.get_by_text("What its person needs").wait_for()
+    key = visit.locator("#made-key").inner_text()
+    made.get_by_role("button", name="fish").click()
+    assert f"set -gx ANTHROPIC_AUTH_TOKEN {key}" in visit.locator("#made-lines").inner_text().replace("'", "")
+    made.get_by_role("button", name="Done").click()
+    visit.get_by_role("link", name="judy").wait_for()
+    assert key not in visit.content()
+    grant = ClientBook(panel.database).directory().find(key)
+    assert grant is not None
+
+
+def test_a_client_is_changed_in_a_browser(visit: Any, panel: Panel) -> None:
+    made(
+        panel, "kim", models=["claude-*"], tags=["a", "b"], expires_after="8h", limits=["$5/day", "$1/day per session"]
+    )
+    before = panel.get("/api/clients/kim").json
+    visit.goto("/clients/kim")
+    visit.get_by_label("Note").fill("in the other room")
+    visit.get_by_role("button", name="Save").click()
+    visit.get_by_text("Saved").wait_for()
+    assert panel.get("/api/clients/kim").json == before | {"note": "in the other room"}
+    visit.get_by_role("button", name="Remove").click()
+    visit.get_by_role("button", name="Undo").click()
+    wait_until(lambda: panel.get("/api/clients/kim").json["state"] == "enabled")
+
+
+def test_a_notice_is_done_in_a_browser(visit: Any, panel: Panel) -> None:
+    NoticeBook(panel.database).put(Notice(Kind.LOGIN, "anthropic/k9", "Log in again.", time.time()), time.time())
+    visit.goto("/notices")
+    visit.get_by_text("Log in again.").wait_for()
+    visit.get_by_role("button", name="Done").click()
+    visit.get_by_text("Nothing needs you").wait_for()
+    visit.get_by_role("button", name="Undo").click()
+    visit.locator("summary", has_text="Snooze").click()
+    visit.get_by_role("button", name="1 day").click()
+    visit.get_by_text("Nothing needs you").wait_for()
+    visit.goto("/audit?kind=notice")
+    visit.get_by_text("snoozed_until").first.click()
+    assert visit.locator("ins").first.is_visible()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +31,10 @@ THOUGHT = messages.message(
 
 
 @pytest.fixture(scope="module")
-def relay(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, FakeUpstream]]:
-    with relay_over(panel, tmp_path_factory.mktemp("relayed")) as found:
+def relay(
+    panel: Panel, confdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Relay, FakeUpstream]]:
+    with relay_over(panel, tmp_path_factory.mktemp("relayed"), confdir) as found:
         yield found
 
 
@@ -107,6 +111,33 @@ def test_its_key_is_made_anew_when_it_is_gone(panel: Panel) -> None:
         connection.execute("DELETE FROM client_keys")
     time.sleep(0.5)  # the relay looks at its clients
     assert panel.post("/api/playground", {"request": HELLO}).status == 200
+
+
+def test_a_conversation_in_a_browser(visit: Any, upstream: FakeUpstream) -> None:
+    """Two targets side by side, thinking folded, who answered and what it cost; the answer is part of the next request."""
+    upstream.script(*[steps.stream(messages.streamed(THOUGHT))] * 2)
+    visit.goto("/playground")
+    visit.get_by_role("button", name="Two side by side").click()
+    first, second = visit.locator("[data-column='1']"), visit.locator("[data-column='2']")
+    second.get_by_label("Target").fill("other")
+    visit.get_by_label("Message", exact=True).fill("Hello")
+    visit.keyboard.press("Control+Enter")
+    for column, key in ((first, "anthropic/k1"), (second, "other/k1")):
+        column.get_by_text("Good day to you.").wait_for()
+        column.get_by_text(f"{key} · ").wait_for()
+        assert not column.get_by_text("They greet me.").is_visible()
+        column.get_by_text("Thinking").click()
+        assert column.get_by_text("They greet me.").is_visible()
+    visit.get_by_role("button", name="Two side by side").click()
+    upstream.script(steps.stream([*messages.events("And", " yet")[:4], steps.stall]))
+    visit.get_by_label("Message", exact=True).fill("Go on")
+    visit.get_by_role("button", name="Send").click()
+    first.get_by_text("And", exact=True).wait_for()
+    visit.get_by_role("button", name="Stop").click()
+    first.get_by_role("alert").get_by_text("Stopped").wait_for()
+    said = json.loads(upstream.requests[-1].body)["messages"]
+    assert [turn["role"] for turn in said] == ["user", "assistant", "user"]
+    assert [block["type"] for block in said[1]["content"]] == ["thinking", "text"]
 
 
 def test_a_request_is_sent_once_more(panel: Panel) -> None:

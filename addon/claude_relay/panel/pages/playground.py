@@ -1,4 +1,4 @@
-"""/playground: a conversation with a model through the pool, or with two side by side. It stays in the page; static/playground.js has it."""
+"""/playground: a conversation with a model through the pool, or with two side by side. It stays in static/playground.js."""
 
 from __future__ import annotations
 

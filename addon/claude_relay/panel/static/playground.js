@@ -1,7 +1,8 @@
-// A conversation through the pool, in one column or two. It lives here only: what is sent goes to /api/playground, and streams back.
+// A conversation through the pool, in one column or two, which lives here only.
 import { api } from "./api.js";
 
-const make = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+const make = (tag, className = "", textContent = "", more = {}) => Object.assign(document.createElement(tag), { className, textContent, ...more });
+const image = (src, alt) => Object.assign(new Image(), { src, alt });
 
 // Events of a stream of server-sent events, as they come.
 async function* events(body) {
@@ -20,14 +21,11 @@ async function* events(body) {
 }
 
 class Column {
-  constructor(element, form) {
-    Object.assign(this, { element, form, messages: [] });
-    this.said = element.querySelector(".talk-said");
+  constructor(element, texts) {
+    Object.assign(this, { element, texts, messages: [], said: element.querySelector(".talk-said") });
   }
 
   field(name) { return this.element.querySelector(`[name="${name}"]`).value.trim(); }
-
-  get end() { return this.said.scrollHeight - this.said.scrollTop - this.said.clientHeight < 80; }
 
   add(who, className) {
     const box = make("article", `said ${className}`);
@@ -39,94 +37,81 @@ class Column {
 
   clear() { this.messages = []; this.said.replaceChildren(); }
 
+  // Resolves to whether there is a whole answer.
   async send(content, request, signal) {
-    const turn = { role: "user", content };
-    const mine = this.add(this.form.dataset.you, "mine");
-    for (const block of content) {
-      if (block.type === "text") mine.append(make("div", "said-text", block.text));
-      else mine.append(Object.assign(make("img"), { src: `data:${block.source.media_type};base64,${block.source.data}`, alt: "" }));
-    }
-    const box = this.add(this.field("target") || this.field("model"), "theirs");
-    const body = { ...request, model: this.field("model"), messages: [...this.messages, turn] };
-    const blocks = [];
+    const turn = { role: "user", content }, target = this.field("target"), model = this.field("model");
+    const mine = this.add(this.texts.you, "mine"), box = this.add(target || model, "theirs");
+    for (const { text, source } of content) mine.append(source ? image(`data:${source.media_type};base64,${source.data}`, "") : make("div", "said-text", text));
+    const blocks = [], { said } = this;
     let answer, failure = "", reason = "";
-    box.setAttribute("aria-busy", "true");
+    box.ariaBusy = "true";
     try {
-      answer = await api("POST /api/playground", { target: this.field("target") || null, request: body }, { raw: true, signal });
+      answer = await api("POST /api/playground", { target: target || null, request: { ...request, model, messages: [...this.messages, turn] } }, { raw: true, signal });
       for await (const event of events(answer.body)) {
-        const follow = this.end;
+        const follow = said.scrollHeight - said.scrollTop - said.clientHeight < 80;
         if (event.type === "content_block_start") blocks[event.index] = this.begun(box, event.content_block);
-        else if (event.type === "content_block_delta") blocks[event.index]?.grow(event.delta);
+        else if (event.type === "content_block_delta") this.grow(blocks[event.index], event.delta);
         else if (event.type === "message_delta") reason = event.delta.stop_reason;
         else if (event.type === "error") failure = event.error.message;
-        if (follow) this.said.scrollTop = this.said.scrollHeight;
+        if (follow) said.scrollTop = said.scrollHeight;
       }
     } catch (problem) {
-      failure = problem.name === "AbortError" ? this.form.dataset.stopped : problem.message;
+      failure = problem.name === "AbortError" ? this.texts.stopped : problem.message;
     }
-    box.removeAttribute("aria-busy");
-    const found = blocks.filter(Boolean).map(({ block }) => block).filter((block) => block.text !== "");
-    if (found.some((block) => block.type === "text") && !(failure && found.some((block) => block.type === "thinking" && !block.signature))) this.messages.push(turn, { role: "assistant", content: found.filter((block) => block.type !== "tool_use") });
-    if (failure) box.append(Object.assign(make("p", "alert", failure), { role: "alert" }));
-    else if (reason && reason !== "end_turn") box.append(make("p", "small muted", `${this.form.dataset.ended} ${reason}`));
-    if (answer) await this.facts(box, answer.headers);
+    box.ariaBusy = null;
+    const kept = blocks.map(({ block }) => block).filter(({ type, text, signature }) => type === "text" ? text : type === "thinking" && signature);
+    if (kept.some(({ type }) => type === "text")) this.messages.push(turn, { role: "assistant", content: kept });
+    if (failure) box.append(make("p", "alert", failure, { role: "alert" }));
+    else if (reason && reason !== "end_turn") box.append(make("p", "small muted", `${this.texts.ended} ${reason}`));
+    if (answer) this.facts(box, answer.headers);
+    said.scrollTop = said.scrollHeight;
     return !failure;
   }
 
   begun(box, start) {
-    const block = { ...start };
-    const place = make("div", "said-text");
-    if (block.type === "thinking") {
+    const place = make("div", "said-text", start.type === "tool_use" ? `${this.texts.tool} ${start.name} ` : "");
+    if (start.type === "thinking") {
       const folded = make("details", "thoughts");
-      folded.append(make("summary", "", this.form.dataset.thinking), place);
+      folded.append(make("summary", "", this.texts.thinking), place);
       box.append(folded);
     } else box.append(place);
-    if (block.type === "tool_use") place.textContent = `${this.form.dataset.tool} ${block.name} `;
-    place.append(block.text || block.thinking || "");
-    return {
-      block,
-      grow(delta) {
-        if (delta.type === "text_delta") { block.text += delta.text; place.append(delta.text); }
-        else if (delta.type === "thinking_delta") { block.thinking += delta.thinking; place.append(delta.thinking); }
-        else if (delta.type === "signature_delta") block.signature = (block.signature || "") + delta.signature;
-        else if (delta.type === "input_json_delta") place.append(delta.partial_json);
-      },
-    };
+    return { block: { ...start }, place };
   }
 
-  // Who answered, after how many attempts, and what it cost: from the head, then from the ledger, which has it a moment later.
+  grow({ block, place }, { type, text, thinking, signature, partial_json }) {
+    if (type === "signature_delta") block.signature = (block.signature || "") + signature;
+    if (text) block.text += text;
+    if (thinking) block.thinking += thinking;
+    place.append(text || thinking || partial_json || "");
+  }
+
   async facts(box, headers) {
-    const id = headers.get("x-relay-request"), { tries, cost, tokens, request } = this.form.dataset;
-    const line = make("p", "facts-line small muted");
-    const show = (parts) => line.replaceChildren(...parts.flatMap((part, at) => (at ? [" · ", part] : [part])));
-    const link = Object.assign(make("a", "", request), { href: `/requests/${encodeURIComponent(id)}` });
-    const known = [`${headers.get("x-relay-provider")}/${headers.get("x-relay-key")}`, headers.get("x-relay-model"), `${headers.get("x-relay-attempts")} ${tries}`].filter((part) => part && !part.startsWith("null"));
+    const said = (name) => headers.get(`x-relay-${name}`), id = said("request"), line = make("p", "facts-line small muted");
+    const link = make("a", "", this.texts.request, { href: `/requests/${encodeURIComponent(id)}` });
+    const show = (...more) => line.replaceChildren([`${said("provider")}/${said("key")}`, said("model"), `${this.texts.tries} ${said("attempts")}`, ...more, ""].filter((part) => part !== null).join(" · "), link);
     box.append(line);
-    show([...known, link]);
-    for (let wait = 100; id && wait < 3000; wait *= 2) {
+    show();
+    for (let wait = 100; wait < 3000; wait *= 2) {
       await new Promise((done) => setTimeout(done, wait));
-      const found = await api(`GET /api/requests/${encodeURIComponent(id)}`).catch(() => null);
+      const found = (await api(`GET /api/requests/${encodeURIComponent(id)}`).catch(() => null))?.request;
       if (!found) continue;
-      const { input_tokens, cache_read_tokens, output_tokens, cost_usd, duration_ms } = found.request;
-      const went = `${(input_tokens ?? 0) + (cache_read_tokens ?? 0)} → ${output_tokens ?? "–"} ${tokens}`;
-      const paid = cost_usd == null ? `${cost} –` : `$${cost_usd.toFixed(cost_usd < 0.01 ? 5 : 3)}`;
-      show([...known, went, paid, `${((duration_ms ?? 0) / 1000).toFixed(1)} s`, link]);
+      const cost = found.cost_usd;
+      show(`${(found.input_tokens ?? 0) + (found.cache_read_tokens ?? 0)} → ${found.output_tokens ?? "–"} ${this.texts.tokens}`, cost == null ? `${this.texts.cost} –` : `$${cost.toFixed(cost < 0.01 ? 5 : 3)}`, `${((found.duration_ms ?? 0) / 1000).toFixed(1)} s`);
       return;
     }
   }
 }
 
 export function begin(form) {
-  const at = (selector) => form.querySelector(selector), prompt = at("#prompt");
-  const columns = [...form.querySelectorAll("[data-column]")].map((element) => new Column(element, form));
-  const two = document.querySelector("[data-two]");
-  let images = [], running = null;
+  const at = (selector) => document.querySelector(selector), { elements } = form, { prompt } = elements;
+  const columns = [...form.querySelectorAll("[data-column]")].map((element) => new Column(element, form.dataset));
+  let images = [], running;
 
-  function drawImages() {
-    at("[data-images]").replaceChildren(...images.map((image) => {
-      const item = make("li"), button = make("button", "plain", "×");
-      Object.assign(button, { type: "button", ariaLabel: form.dataset.remove.replace("{}", image.name), onclick: () => { images = images.filter((one) => one !== image); drawImages(); } });
-      item.append(Object.assign(make("img"), { src: image.url, alt: image.name }), button);
+  function draw() {
+    at("[data-images]").replaceChildren(...images.map((one) => {
+      const item = make("li"), button = make("button", "plain", "×", { type: "button", ariaLabel: form.dataset.remove.replace("{}", one.name) });
+      button.onclick = () => { images = images.filter((other) => other !== one); draw(); };
+      item.append(image(one.url, one.name), button);
       return item;
     }));
   }
@@ -135,36 +120,33 @@ export function begin(form) {
     for (const file of files) {
       if (!file.type.startsWith("image/")) continue;
       const reader = new FileReader();
-      reader.onload = () => { images.push({ name: file.name, url: reader.result }); drawImages(); };
+      reader.onload = () => { images.push({ name: file.name, url: reader.result }); draw(); };
       reader.readAsDataURL(file);
     }
   }
 
-  function content() {
-    const pictures = images.map(({ url }) => ({ type: "image", source: { type: "base64", media_type: url.slice(5, url.indexOf(";")), data: url.slice(url.indexOf(",") + 1) } }));
-    return [...pictures, ...(prompt.value.trim() ? [{ type: "text", text: prompt.value.trim() }] : [])];
+  function busy(on) {
+    at("[data-stop]").hidden = !on;
+    at("[data-send]").disabled = on;
   }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const said = content();
-    if (running || !said.length) return;
-    const thinking = form.elements.thinking.checked, budget = Number(form.elements.budget.value);
-    const most = Number(form.elements.max_tokens.value) || 4096;
-    const request = { stream: true, max_tokens: thinking ? Math.max(most, budget + 1024) : most };
-    if (form.elements.system.value.trim()) request.system = form.elements.system.value.trim();
+    const text = prompt.value.trim(), system = elements.system.value.trim(), budget = Number(elements.budget.value), thinking = elements.thinking.checked;
+    const content = images.map(({ url }) => ({ type: "image", source: { type: "base64", media_type: url.slice(5, url.indexOf(";")), data: url.slice(url.indexOf(",") + 1) } }));
+    if (text) content.push({ type: "text", text });
+    if (running || !content.length) return;
+    const request = { stream: true, max_tokens: Math.max(Number(elements.max_tokens.value), thinking ? budget + 1024 : 1) };
+    if (system) request.system = system;
     if (thinking) request.thinking = { type: "enabled", budget_tokens: budget };
     running = new AbortController();
-    at("[data-stop]").hidden = false;
-    at("[data-send]").disabled = true;
-    const typed = prompt.value;
+    busy(true);
     [prompt.value, images] = ["", []];
-    drawImages();
-    const done = await Promise.all(columns.filter(({ element }) => !element.hidden).map((column) => column.send(said, request, running.signal)));
-    if (!done.includes(true) && !prompt.value) prompt.value = typed;
-    running = null;
-    at("[data-stop]").hidden = true;
-    at("[data-send]").disabled = false;
+    draw();
+    const done = await Promise.all(columns.filter(({ element }) => !element.hidden).map((column) => column.send(content, request, running.signal)));
+    if (!done.includes(true)) prompt.value ||= text;
+    running = undefined;
+    busy(false);
     prompt.focus();
   });
   at("[data-stop]").onclick = () => running?.abort();
@@ -173,10 +155,10 @@ export function begin(form) {
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); }
   });
-  two.onclick = () => {
-    const second = columns[1];
-    second.element.hidden = !second.element.hidden;
-    two.setAttribute("aria-pressed", !second.element.hidden);
+  at("[data-two]").onclick = ({ currentTarget }) => {
+    const { element } = columns[1];
+    element.hidden = !element.hidden;
+    currentTarget.ariaPressed = !element.hidden;
   };
-  document.querySelector("[data-clear]").onclick = () => { running?.abort(); for (const column of columns) column.clear(); prompt.focus(); };
+  at("[data-clear]").onclick = () => { running?.abort(); for (const column of columns) column.clear(); prompt.focus(); };
 }
