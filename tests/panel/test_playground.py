@@ -143,14 +143,12 @@ def test_a_conversation_in_a_browser(visit: Any, upstream: FakeUpstream) -> None
 def test_a_request_is_sent_once_more(panel: Panel) -> None:
     first = panel.post("/api/playground", {"target": "anthropic", "request": HELLO}).headers["x-relay-request"]
     wait_until(lambda: panel.post(f"/api/requests/{first}/replay", {"target": "nobody"}).status == 422)
-    begun = panel.post(f"/api/requests/{first}/replay", {"target": "other/claude-sonnet-5"})
-    assert begun.status == 202
-    found = job(panel, begun.json["id"])
-    (result,) = found["results"]
-    assert (found["state"], result["status"], result["provider"]) == ("done", 200, "other")
-    again = row(panel, result["request"])
+    result = panel.post(f"/api/requests/{first}/replay", {"target": "other/claude-sonnet-5"}).json
+    assert (result["status"], result["provider"], result["text"]) == (200, "other", "Hello!")
+    again = row(panel, result["id"])
     assert (again["origin"], again["client"], again["requested_model"]) == ("replay", "panel", "claude-haiku-4-5")
-    assert panel.post("/api/requests/req_relay_none/replay", {}).status == 404
+    assert panel.post(f"/api/requests/{first}/replay").json["provider"] == "anthropic"
+    assert panel.post("/api/requests/req_relay_none/replay").status == 404
 
 
 def test_a_duel_is_a_job(panel: Panel, upstream: FakeUpstream) -> None:

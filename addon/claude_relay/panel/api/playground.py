@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from claude_relay.core.bodies.lenient import parse_object
 from claude_relay.core.recordings.recorded import TARGET
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import FieldError, Problem, documented
-from claude_relay.panel.common.through_relay import MOST, Answer, begin
+from claude_relay.panel.common.through_relay import MOST, Answer, ThroughRelay, begin
 from claude_relay.panel.security.visitors import Administrator
 from claude_relay.upstream.base_url import REFUSED
 
@@ -89,29 +90,43 @@ async def playground(said: Prompt, visitor: Administrator, request: Request, par
         raise
     fields = {name: value for name, value in answer.fields.items() if name.startswith("x-relay-")}
     kind = answer.fields.get("content-type", "application/json")
-    return StreamingResponse(passed_on(answer, parts, kind), 200, {**fields, "content-type": kind})
+    return Streaming(answer, through, {**fields, "content-type": kind})
+
+
+class Streaming(StreamingResponse):
+    """The answer, piece by piece. However it ends, also before its first piece, the connection to the relay is let go of."""
+
+    def __init__(self, answer: Answer, through: ThroughRelay, headers: Mapping[str, str]) -> None:
+        super().__init__(passed_on(answer, headers["content-type"]), 200, headers)
+        self.answer, self.through = answer, through
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.through.streams -= 1
+            self.answer.close()
 
 
 async def answered(parts: Parts, said: Prompt, request: Request) -> Answer:
-    """The head of the answer. With another key where the panel's own was refused: somebody may have emptied the database."""
+    """The head of the answer."""
+    fields = FIELDS | ({TARGET: said.target} if said.target is not None else {})
+    return await unless_left(request, posted(parts, PATH, fields, json.dumps(said.request).encode()))
+
+
+async def posted(parts: Parts, path: str, fields: Mapping[str, str], body: bytes) -> Answer:
+    """The head of an answer. With another key where the panel's own was refused: somebody may have emptied the database."""
     door = await run_in_threadpool(parts.through.door)
-    body = json.dumps(said.request).encode()
-    for anew in (False, True):
-        key = await run_in_threadpool(parts.through.key, anew=anew)
-        fields = {**FIELDS, "x-api-key": key} | ({TARGET: said.target} if said.target is not None else {})
-        answer = await unless_left(request, begin_at(door, fields, body))
-        if answer.status != 401 or anew:
-            break
-        answer.close()
-    return answer
+    answer = await begin(door, path, {**fields, "x-api-key": await run_in_threadpool(parts.through.key)}, body)
+    if answer.status != 401:
+        return answer
+    answer.close()
+    key = await run_in_threadpool(parts.through.key, anew=True)
+    return await begin(door, path, {**fields, "x-api-key": key}, body)
 
 
-async def begin_at(door: Any, fields: Mapping[str, str], body: bytes) -> Answer:
-    """At the one path."""
-    return await begin(door, PATH, fields, body)
-
-
-async def unless_left(request: Request, work: Any) -> Answer:
+async def unless_left[T](request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What comes of it, unless nobody waits for it any more."""
     task = asyncio.ensure_future(work)
     try:
@@ -119,14 +134,13 @@ async def unless_left(request: Request, work: Any) -> Answer:
             await asyncio.wait([task], timeout=LOOK)
             if not task.done() and await request.is_disconnected():
                 raise Problem(503, "left", "Nobody waits for the answer.")
-        found: Answer = task.result()
-        return found
+        return task.result()
     finally:
         if not task.done():
             task.cancel()
 
 
-async def passed_on(answer: Answer, parts: Parts, kind: str) -> AsyncIterator[bytes]:
+async def passed_on(answer: Answer, kind: str) -> AsyncIterator[bytes]:
     """Piece by piece; a stream that breaks off ends with an error event, as relays end theirs."""
     try:
         async for piece in answer:
@@ -134,9 +148,6 @@ async def passed_on(answer: Answer, parts: Parts, kind: str) -> AsyncIterator[by
     except REFUSED:
         if kind.startswith(SSE):
             yield f"event: error\ndata: {json.dumps(BROKEN)}\n\n".encode()
-    finally:
-        parts.through.streams -= 1
-        answer.close()
 
 
 def refused(answer: Answer, body: bytes) -> Problem:

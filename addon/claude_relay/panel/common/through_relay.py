@@ -132,6 +132,9 @@ class _Stream:
     def run(self, path: str, body: bytes, fields: Mapping[str, str]) -> None:
         """In the thread."""
         try:
+            self.connection.connect()
+            if self.closed.is_set():
+                return
             self.connection.request("POST", path, body, dict(fields))
             answer = self.connection.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
