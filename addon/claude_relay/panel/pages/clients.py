@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from claude_relay.core.clients.permissions import ENDPOINTS
 from claude_relay.core.keys.selection import TIERS
-from claude_relay.core.times import DAY, HOUR, MINUTE
+from claude_relay.core.times import iso, length
 from claude_relay.panel.api import clients as api
 from claude_relay.panel.api import groups as api_of_groups
 from claude_relay.panel.api.audit import listed as acts
@@ -86,8 +86,9 @@ def client(request: Request, visitor: PageReader, parts: Own, name: str) -> Resp
         "etag": etag(api.fields_of(stored)),
         "acts": acts(parts, Wanted(NEWEST), kind="client", subject=name).data,
         "groups": [one.name for one in parts.clients.groups() if one.removed_at is None],
+        "valid": [key for key in stored.keys if key.valid_until is None or key.valid_until > iso(parts.clock())],
         "setup": api.setup_of(parts, name, stored.policy.models, None),
-        "after": length(stored.expires_after),
+        "after": "" if stored.expires_after is None else length(stored.expires_after),
     }
     return render(request, visitor, "client.html", title=name, **values, **form_values(parts))
 
@@ -107,16 +108,6 @@ def form_values(parts: Parts) -> dict[str, Any]:
 def tightest(states: list[LimitState]) -> list[LimitState]:
     """The limits of which it is known how much is used, those that are used up first in front."""
     return sorted((one for one in states if one.share is not None), key=lambda one: -(one.share or 0.0))
-
-
-def length(seconds: float | None) -> str:
-    """`8h`, as a form takes it again."""
-    if seconds is None:
-        return ""
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE)):
-        if seconds >= size and not seconds % size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
 
 
 EMPTY: dict[str, Any] = {
