@@ -127,7 +127,7 @@ def test_an_admin_approves_for_somebody(visit: Any, panel: Panel, relayed: tuple
     visit.goto(f"/device?user_code={said['user_code']}")
     visit.get_by_label("Who it is").select_option("ben")
     visit.get_by_role("button", name="Approve").click()
-    visit.get_by_text("Signed in").wait_for()
+    visit.get_by_text("Signed in", exact=True).wait_for()
     assert token(relay, said)["access_token"].startswith("rk-at-")
     assert panel.post("/api/sign-ins/deny", {"code": said["user_code"]}).status == 409
 

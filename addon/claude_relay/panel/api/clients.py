@@ -252,7 +252,7 @@ def listed(
         and (paging.after is None or one.name > str(paging.after))
     ]
     shown = fitting[: paging.limit]
-    uses = consumption.of_clients(parts.database, consumption.today())
+    uses = consumption.sums(parts.database, consumption.today())
     limits = limits_of(parts, [("client", one.name, one.policy) for one in shown], now)
 
     def line(one: StoredClient) -> ClientLine:
@@ -291,7 +291,7 @@ def stats_of(parts: Parts, one: StoredClient, since: datetime | None = None) -> 
     limits = limits_of(parts, owners, now)
     spans = {"today": consumption.today(), "month": consumption.month(), "span": aware(since)}
     uses = {
-        name: Use.of(consumption.of_clients(parts.database, at, one.name).get(one.name))
+        name: Use.of(consumption.sums(parts.database, at, one.name).get(one.name))
         for name, at in spans.items()
         if at is not None
     }

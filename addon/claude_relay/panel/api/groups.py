@@ -26,10 +26,10 @@ router = area("groups")
 
 
 class GroupStats(BaseModel):
-    """What the clients of a group used together. `clients`: each by itself, today."""
+    """What the clients of a group used together. `month_usd`: by whoever was in it then; `clients`: each by itself, today."""
 
     today: Use
-    month: Use
+    month_usd: float
     span: Use | None
     limits: list[LimitState]
     clients: dict[str, Use]
@@ -130,7 +130,7 @@ def listed(parts: Parts, paging: Any, *, removed: bool = False) -> Page[GroupLin
         for one in parts.clients.groups()
         if (removed or one.removed_at is None) and (paging.after is None or one.name > str(paging.after))
     ]
-    uses = consumption.of_clients(parts.database, consumption.today())
+    uses = consumption.sums(parts.database, consumption.today())
     limits = limits_of(parts, [("group", one.name, one.policy) for one in fitting[: paging.limit]], now)
 
     def line(one: StoredGroup) -> GroupLine:
@@ -165,15 +165,15 @@ def fields_of(one: StoredGroup) -> dict[str, Any]:
 def stats_of(parts: Parts, one: StoredGroup, since: datetime | None = None) -> GroupStats:
     """What a group used."""
     names = [member.name for member in parts.clients.clients() if member.group == one.name]
-    today = consumption.of_clients(parts.database, consumption.today())
+    today = consumption.sums(parts.database, consumption.today())
 
     def together(at: datetime) -> Use:
         return Use.of(consumption.of_group(parts.database, at, names))
 
     at = aware(since)
     return GroupStats(
-        today=together(consumption.today()),
-        month=together(consumption.month()),
+        today=Use.of(consumption.total([today[name] for name in names if name in today])),
+        month_usd=consumption.of_group_in_all(parts.database, one.name, consumption.month()),
         span=None if at is None else together(at),
         limits=limits_of(parts, [("group", one.name, one.policy)], parts.clock())[("group", one.name)],
         clients={name: Use.of(today[name]) for name in names if name in today},

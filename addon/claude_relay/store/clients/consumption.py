@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
@@ -10,10 +11,13 @@ from typing import Any
 
 from claude_relay.core.clients.demand import Owner, bounds_of
 from claude_relay.core.clients.limits import Limit
+from claude_relay.core.clients.money import slot_of
 from claude_relay.core.clients.permissions import Policy
-from claude_relay.store.db.database import MissingDatabase, read_only
+from claude_relay.core.times import iso
+from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
+from claude_relay.store.db.rollups import measured
 from claude_relay.store.ledger.filters import Only
-from claude_relay.store.ledger.lines import Line
+from claude_relay.store.ledger.lines import SUMS_ONLY, Group, Line, line_of
 from claude_relay.store.ledger.reports import summarise
 
 from .limit_use import LimitUse
@@ -29,6 +33,38 @@ def of_clients(path: Path, since: datetime | None, only: str | None = None) -> d
     except MissingDatabase:
         return {}
     return {line.name: line for line in report.lines if line.name}
+
+
+def sums(path: Path, since: datetime, only: str | None = None) -> dict[str, Line]:
+    """As `of_clients`, without percentiles, and so in a fraction of the time. `since`: a whole hour. Raises StoreError."""
+    table, column = ("rollups", "hour") if only is None else ("requests", "started_at")
+    chosen = ", ".join(measured(table)[name] for name in SUMS_ONLY)
+    at = iso(since)[:13] if only is None else iso(since)
+    where, values = ("client != ''", [at]) if only is None else ("client = ?", [at, only])
+    sql = f"SELECT {chosen}, client FROM {table} WHERE {column} >= ? AND {where} GROUP BY client"
+    try:
+        with closing(read_only(path)) as connection:
+            return {row[-1]: line_of(row[-1], Group([row[:-1]])) for row in connection.execute(sql, values)}
+    except MissingDatabase:
+        return {}
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
+            return {}
+        raise StoreError(explain(path, error)) from error
+
+
+def of_group_in_all(path: Path, group: str, since: datetime) -> float:
+    """USD that was spent by whoever was in the group then; by an index. Raises StoreError."""
+    sql = "SELECT total(usd) FROM client_spending WHERE client_group = ? AND client_group != '' AND slot >= ?"
+    try:
+        with closing(read_only(path)) as connection:
+            return float(connection.execute(sql, [group, slot_of(since.timestamp())]).fetchone()[0])
+    except MissingDatabase:
+        return 0.0
+    except sqlite3.Error as error:
+        if "no such table" in str(error):
+            return 0.0
+        raise StoreError(explain(path, error)) from error
 
 
 def of_limits(path: Path, kind: Owner, name: str, policy: Policy, now: float) -> dict[Limit, float]:
