@@ -15,12 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from claude_relay.cli.keyring.options import Proxy
-from claude_relay.cli.keyring.reading import read
 from claude_relay.cli.keyring.showing import CELLS
 from claude_relay.cli.keys import SUBCOMMANDS, keys
+from claude_relay.core.keys.check_results import CheckResult
 from claude_relay.store.db.database import connect
 from claude_relay.store.shared.state import State, create_state
-from claude_relay.store.vault.records import FIELDS, CheckResult
+from claude_relay.store.vault.reading import read
+from claude_relay.store.vault.records import FIELDS
 from claude_relay.store.vault.vault import Vault
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
@@ -581,3 +582,15 @@ def test_checked_keys_in_a_table(filled: Run, config: Path) -> None:
     assert "revoked" in table
     assert "429: slow" in table
     assert set(CELLS) >= {"why", "used", "last used"}
+
+
+def test_a_chosen_key_is_named(filled: Run) -> None:
+    assert "goes before the others" in filled("choose", "v2").output
+    assert [row["name"] for row in rows(filled("list", "--json")) if row["chosen"]] == ["anthropic/v2"]
+    assert "chosen" in filled("list").output
+    assert "already" in filled("choose", "v2").output
+    assert filled("choose").exit_code == filled("choose", "v2", "--none").exit_code == 2
+    filled("disable", "anthropic/v1")
+    assert "is disabled" in filled("choose", "anthropic/v1").output
+    assert "No key of anthropic" in filled("choose", "--none", "--provider", "anthropic").output
+    assert not any(row["chosen"] for row in rows(filled("list", "--json")))

@@ -15,9 +15,10 @@ from claude_relay.cli.console.output import ALIKE, CLOSED
 from claude_relay.cli.console.running import Found
 from claude_relay.cli.console.width import fitting, shares
 from claude_relay.cli.doctor import show
+from claude_relay.core.keys.check_results import CheckResult
 from claude_relay.store.ledger.ledger import Ledger
 from claude_relay.store.ledger.reports import GROUPS
-from claude_relay.store.vault.records import CheckResult, NewKey
+from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
 from store.rows import request
 

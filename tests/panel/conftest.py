@@ -36,8 +36,9 @@ def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_confdir(tmp_path_factory.mktemp("mitmproxy"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
+    """Not for longer: while it is there, nothing else in this thread can run an event loop."""
     if CHROMIUM is None and os.environ.get("CI", "").lower() not in ("true", "1"):
         pytest.skip("there is no Chromium: apt-get install chromium")
     from playwright.sync_api import sync_playwright

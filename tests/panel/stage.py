@@ -22,11 +22,12 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came. `headers`: names in lower case."""
+    """What came. `headers`: names in lower case, of several the last; `cookies`: as they are set."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -71,7 +72,9 @@ class Panel:
         try:
             connection.request(method, path, sent, {name: value for name, value in own.items() if value})
             found = connection.getresponse()
-            return Answer(found.status, {n.lower(): v for n, v in found.getheaders()}, found.read())
+            headers = [(name.lower(), value) for name, value in found.getheaders()]
+            cookies = tuple(value for name, value in headers if name == "set-cookie")
+            return Answer(found.status, dict(headers), found.read(), cookies)
         finally:
             connection.close()
 
@@ -89,7 +92,8 @@ class Panel:
         said = {"username": name, "password": password} | ({"code": code} if code else {})
         answer = self.ask("POST", "/api/login", said)
         if answer.status == 200:
-            self.cookie, self.csrf = answer.headers["set-cookie"].partition(";")[0], answer.json["csrf"]
+            [own] = [cookie for cookie in answer.cookies if "relay-panel=" in cookie]
+            self.cookie, self.csrf = own.partition(";")[0], answer.json["csrf"]
         return answer
 
 

@@ -18,8 +18,8 @@ from claude_relay.store.panel.api_tokens import Scope, Tokens
 from .stage import PASSWORD, Panel
 
 schema = schemathesis.openapi.from_dict(described(create(Parts(None, default({})))))
-ENDING = ("/api/logout", "/api/events", "/api/openapi.json")
-"""What ends the sign-in, or never ends."""
+ENDING = ("/api/logout", "/api/me/sessions", "/api/events", "/api/openapi.json")
+"""What ends sign-ins, or never ends."""
 CHECKS = [
     every.not_a_server_error,
     every.status_code_conformance,

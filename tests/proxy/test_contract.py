@@ -113,7 +113,7 @@ def test_waiting_for_a_connection_can_be_called_off() -> None:
     assert [f.name for f in dataclasses.fields(http.GetHttpConnectionCompleted)] == ["command", "reply"]
 
 
-def test_outbound_proxies_are_told_apart_by_their_addresses() -> None:
+def test_outbound_proxies_are_sorted_out_by_their_addresses() -> None:
     """The very object that a server's `via` holds becomes the address of the connection to the proxy, and is compared for pooling."""
     text = source(_upstream_proxy.HttpUpstreamProxy.make)
     assert "scheme, address = ctx.server.via" in text

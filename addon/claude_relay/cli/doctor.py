@@ -1,6 +1,6 @@
 """`doctor`: every check in one table, each with what to do about it.
 
-The checks themselves are in `checks` (this machine), `encryption` and `reach` (the network).
+The checks themselves are in `checks` (this machine), `encryption`, `entrance` (the panel) and `reach` (the network).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .console.common import CONFIG_HELP, confdir, read_config, read_for_clients
 from .console.terminal import echo_json
 from .console.width import columns
 from .encryption import encryption
+from .entrance import panel
 from .env import of_relay
 
 MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
@@ -63,6 +64,7 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     yield from checks.relay(relay)
     yield from checks.health(relay, source)
     yield from checks.listening(source)
+    yield from panel(source.config, relay)
     yield from encryption(source.config)
     folder = confdir([*of_relay(relay, settings), *settings])
     yield checks.authority(folder, source.config.intercept.hosts)

@@ -14,7 +14,7 @@ from claude_relay.core.errors import SECRET
 from claude_relay.store.vault.vault import VaultError
 
 from .console.terminal import Failure
-from .keyring import changing, entering, looking, proving, resealing
+from .keyring import changing, choosing, entering, looking, proving, resealing
 
 
 class Keys(click.Group):
@@ -69,6 +69,7 @@ SUBCOMMANDS = (
     changing.remove,
     changing.restore,
     changing.reset,
+    choosing.choose_,
     proving.check,
     proving.prune,
     resealing.rotate_secret,

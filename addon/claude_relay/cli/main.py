@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": "Keep keys in the vault: add, list, check, disable, remove.",
     "clients": "Clients: people and programs with a key of the relay's own, and their limits.",
     "audit": "Show who did what to keys, clients and the database.",
+    "panel": "Run the panel alone; print a link to choose a password.",
     "env": "Print the export lines for this shell, or run one command with them.",
     "doctor": "Say what is wrong with this set-up and how to mend it.",
     "usage": "Show what was used.",

@@ -9,12 +9,19 @@ Every hint that names a command asks here. Needs the standard library only: it a
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
+from os import pathsep
 from pathlib import Path
 
 ADDON = Path(__file__).parents[2]
 """The folder that holds the package: addon/ in a checkout."""
 DISTRIBUTION = "mitmproxy-claude-relay"
+OF_PANEL = ("argon2", "babel", "fastapi", "fastapi_offline", "jinja2", "pyotp", "segno", "uvicorn")
+"""What the panel imports, and the relay does not."""
+PANEL_UNABLE, PANEL_TAKEN = 3, 4
+"""Its exit status where only another configuration helps, and where somebody else listens in its place."""
 
 
 def is_checkout(addon: Path = ADDON) -> bool:
@@ -32,6 +39,28 @@ def own_version(addon: Path = ADDON) -> str:
 def command(name: str = "", *, addon: Path = ADDON) -> str:
     """How a command is called here. Without a name: what stands before one."""
     return f"scripts/{name}" if is_checkout(addon) else f"claude-relay {name}"
+
+
+def missing_for_panel() -> str:
+    """The first package that the panel lacks here; empty: none. Looks for files."""
+    return next((name for name in OF_PANEL if find_spec(name) is None), "")
+
+
+def installing_panel(*, addon: Path = ADDON) -> str:
+    """What installs all that the panel needs: in a checkout everybody gets it."""
+    return installing("" if is_checkout(addon) else "panel", addon=addon)
+
+
+def panel_program(python: str, config: Path | None) -> list[str]:
+    """What starts the panel; `-P`: a file of the folder that somebody is in is none of its modules."""
+    named = ["--config", str(config)] if config is not None else []
+    return [python, "-P", "-m", "claude_relay.panel", *named]
+
+
+def finding_package(environ: Mapping[str, str], addon: Path = ADDON) -> dict[str, str]:
+    """Variables with which another Python finds this package."""
+    paths = [str(addon), *filter(None, [environ.get("PYTHONPATH")])]
+    return {**environ, "PYTHONPATH": pathsep.join(paths)}
 
 
 def installing(extra: str = "", *, name: str = "relay", addon: Path = ADDON) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import cache, lru_cache
 from typing import Final
 
@@ -91,18 +91,20 @@ class Matcher:
     def __init__(self, secrets: Sequence[Secret] = ()) -> None:
         self._aliases: dict[bytes, bytes] = {}
         self._starts: dict[bytes, dict[int, None]] = {}  # the lengths of what begins so
-        self._literals: tuple[bytes, ...] = ()
+        self._sorted: tuple[bytes, ...] | None = ()
+        self._own: set[int] = set()
+        """The bytes of them all."""
         self._introducers: tuple[bytes, ...] = INTRODUCERS
         self._needles: tuple[bytes, ...] = ()
         """Of which one is in every text that may hold a secret, or may be escaped."""
-        self._ends: frozenset[int] = frozenset()
+        self._ends: Set[int] = frozenset()
         self._letters = b""
         self._reach = 0
         self.add(secrets)
 
     def __bool__(self) -> bool:
         """Whether there is anything to look for."""
-        return bool(self._literals)
+        return bool(self._aliases)
 
     def add(self, secrets: Sequence[Secret]) -> None:
         """Look for these, too."""
@@ -118,14 +120,20 @@ class Matcher:
         for form, alias in fresh:
             self._aliases[form] = alias
             self._starts.setdefault(form[:SHORTEST], {})[len(form)] = None
-        # Of two that begin alike the longer one is the one that is meant.
-        self._literals = tuple(sorted(self._aliases, key=len, reverse=True))
-        letters = frozenset().union(*self._aliases)
-        self._introducers = INTRODUCERS + (QUOTED if letters & set(b'"\\') else ())
-        self._ends = letters | OF_ESCAPES
+            self._own.update(form)
+            self._reach = max(self._reach, len(form) * LONGEST_ESCAPE)
+        self._sorted = None
+        self._introducers = INTRODUCERS + (QUOTED if self._own & set(b'"\\') else ())
+        self._ends = self._own | OF_ESCAPES
         self._letters = bytes(self._ends)
-        self._needles = (*self._literals, *self._introducers) if len(self._literals) <= FEW else (b"",)
-        self._reach = len(self._literals[0]) * LONGEST_ESCAPE
+        self._needles = (*self._literals, *self._introducers) if len(self._aliases) <= FEW else (b"",)
+
+    @property
+    def _literals(self) -> tuple[bytes, ...]:
+        """Of two that begin alike the longer one is the one that is meant. Sorted when they are needed: of many, seldom."""
+        if self._sorted is None:
+            self._sorted = tuple(sorted(self._aliases, key=len, reverse=True))
+        return self._sorted
 
     def clean(self, text: bytes, *, same_length: bool = False) -> bytes:
         """The text with aliases in the place of secrets; the same object when there was none in it.
@@ -214,7 +222,7 @@ class Matcher:
         return run[len(run.rstrip(self._letters)) :]
 
     def _present(self, plain: bytes) -> bool:
-        if len(self._literals) > FEW:
+        if len(self._aliases) > FEW:
             return next(self._places(plain), None) is not None
         find = plain.find
         for literal in self._literals:  # noqa: SIM110 - `any` takes three times as long
@@ -224,7 +232,7 @@ class Matcher:
 
     def _places(self, plain: bytes) -> Iterator[tuple[int, bytes]]:
         """Where which literal is."""
-        if len(self._literals) > FEW:
+        if len(self._aliases) > FEW:
             starts = self._starts
             for at in range(len(plain) - SHORTEST + 1):
                 if (start := plain[at : at + SHORTEST]) in starts:

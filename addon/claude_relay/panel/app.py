@@ -15,6 +15,7 @@ from .common import problems
 from .common.parts import Parts
 from .common.versions import Once
 from .security.doors import Doors
+from .security.second_factor import Begun
 
 SUMMARY = "Everything that the panel does, and the commands beside it. Errors are problem+json (RFC 9457); lists page by cursor."
 
@@ -30,7 +31,7 @@ def create(parts: Parts, *, tls: bool = False) -> FastAPI:
         redoc_url=None,
         separate_input_output_schemas=False,
     )
-    app.state.parts, app.state.once = parts, Once()
+    app.state.parts, app.state.once, app.state.begun = parts, Once(), Begun()
     problems.install(app)
     for router in api.routers():
         app.include_router(router)

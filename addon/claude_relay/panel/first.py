@@ -2,7 +2,6 @@
 
 use_password_of_environment(parts)        the admin `admin` has it from now on
 first_link(parts, url)                    the link; None: somebody can sign in already
-new_link(parts, url, "admin")             `panel reset-password`
 """
 
 from __future__ import annotations
@@ -11,15 +10,12 @@ import socket
 from typing import Final
 
 from claude_relay.store.audit import Actor
-from claude_relay.store.panel.admins import Admins, Role
+from claude_relay.store.panel.admins import FIRST, Role, new_link
 
 from .common.parts import Parts
 from .security import passwords
 
-NAME: Final = "admin"
 VARIABLE: Final = "RELAY_ADMIN_PASSWORD"
-VALID: Final = 24 * 3600.0
-"""Seconds for which a link is good."""
 
 
 def use_password_of_environment(parts: Parts) -> None:
@@ -27,23 +23,18 @@ def use_password_of_environment(parts: Parts) -> None:
     password = parts.environ.get(VARIABLE, "")
     if not password:
         return
-    known = parts.admins.find(NAME)
+    known = parts.admins.find(FIRST)
     if known is not None and passwords.verify(known.password, password):
         return
     actor = Actor(VARIABLE, "panel", socket.gethostname())
     if known is None:
-        parts.admins.add(actor, NAME, Role.ADMIN, passwords.hashed(password))
+        parts.admins.add(actor, FIRST, Role.ADMIN, passwords.hashed(password))
     else:
-        parts.admins.set_password(actor, NAME, passwords.hashed(password))
+        parts.admins.set_password(actor, FIRST, passwords.hashed(password))
 
 
 def first_link(parts: Parts, url: str) -> str | None:
     """A new one at every start until somebody has a password."""
     if any(admin.password is not None for admin in parts.admins.all()):
         return None
-    return new_link(parts.admins, url, NAME, parts.clock())
-
-
-def new_link(admins: Admins, url: str, name: str, now: float) -> str:
-    """Good for a day, once."""
-    return f"{url}/welcome?link={admins.link(name, now + VALID)}"
+    return new_link(parts.admins, url, FIRST, parts.clock())

@@ -17,13 +17,14 @@ from mitmproxy.tls import TlsData
 from mitmproxy.utils import human
 
 from claude_relay.core.config import Config
-from claude_relay.core.config.listening import far, unencrypted
+from claude_relay.core.config.listening import far, panel_url, unencrypted
 from claude_relay.core.config.locate import overlooked, usual_file
 from claude_relay.core.faults import Faults
 from claude_relay.core.installation import command
 from claude_relay.store.authority import CERTIFICATE
 
 from . import confdir
+from .log.terminal import say
 from .running.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ VARIABLE = "ANTHROPIC_API_KEYS"
 _explained: dict[str, float] = {}
 
 
-def lines(runtime: Runtime | None, path: Path | None, faults: Faults) -> Iterator[str]:
+def lines(runtime: Runtime | None, path: Path | None, faults: Faults, *, panel: bool = False) -> Iterator[str]:
     """Which files are in force, what is listening, how many keys there are, and what to type next: 65 columns, with the time before."""
     assert runtime is not None
     config = runtime.config
@@ -47,6 +48,8 @@ def lines(runtime: Runtime | None, path: Path | None, faults: Faults) -> Iterato
         yield f"  proxy     {url(config.listen, config.listen.proxy)}   for HTTPS_PROXY"
     if config.listen.base_url is not None:
         yield f"  base URL  {url(config.listen, config.listen.base_url)}   for ANTHROPIC_BASE_URL"
+    if panel and config.listen.panel is not None:
+        yield f"  panel     {panel_url(config.listen, config.listen.panel)}"
     for proxy in dict.fromkeys(proxy.label for proxy in runtime.way.proxies):
         yield f"  way out   through {proxy}"
     for name, pool in runtime.pools.items():
@@ -81,6 +84,14 @@ def say_what_fails(faults: Faults) -> None:
         logger.log(ALERT, "FAULTS ARE ON: requests fail on purpose (%s)", str(faults))
     else:
         logger.log(ALERT, "faults are off: no request fails on purpose any more")
+
+
+def say_how_to_enter(url: str, link: str | None) -> None:
+    """The panel listens. A one-time link is for whoever started the relay, and not for the log, which may go far. On the event loop."""
+    if link is not None:
+        say(f"panel: choose a password, once: {link}")
+        again = f"{command('panel')} reset-password"
+        logger.log(ALERT, "nobody can sign in to the panel at %s yet; a one-time link: %s", url, again)
 
 
 def show_at_once(output: TextIO) -> None:

@@ -32,8 +32,9 @@ from mitmproxy.tls import TlsData
 from claude_relay.core.clients.directory import Stop
 from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
 from claude_relay.core.config.listening import modes
-from claude_relay.core.config.locate import base, locate
+from claude_relay.core.config.locate import base, locate, usual_file
 from claude_relay.core.config.mistaken import mistaken
+from claude_relay.core.installation import installing_panel, missing_for_panel
 from claude_relay.core.keys.aliases import NO_NAMES, Names
 from claude_relay.store.ledger.ledger import Ledger
 
@@ -47,6 +48,7 @@ from .flow.parts import Parts
 from .lifecycle import reload
 from .lifecycle.ending import Ending
 from .lifecycle.opening import Opening, load
+from .lifecycle.panel_process import PanelProcess
 from .lifecycle.presence import Presence
 from .lifecycle.renewal import Renewal
 from .lifecycle.stopping import stop_requests
@@ -100,6 +102,7 @@ class ClaudeRelay(RelayHooks):
         self.announced = False
         self.stored: Stored | None = None
         self.presence: Presence | None = None
+        self.panel_process: PanelProcess | None = None
         self.mitmproxy_runs = False
         self.starting: asyncio.Task[None] | None = None
         """What `running` has begun; None while the relay does not run."""
@@ -225,12 +228,19 @@ class ClaudeRelay(RelayHooks):
         self.opening.finish()
         self.let_threads_write()
         if await self.default_listener.replace(modes(config)):
-            self.presence = Presence(config.database, self.running_runtime, lambda: self.path, reporting.servers)
+            self.panel_process = await self.panel_of(config)
+            panel = lambda: self.panel_process.address if self.panel_process is not None else None  # noqa: E731
+            path = lambda: self.path  # noqa: E731
+            self.presence = Presence(config.database, self.running_runtime, path, reporting.servers, panel)
             self.presence.start()
             self.announced = True
-            for line in banner.lines(self.runtime, self.path, self.decider.faults):
+            for line in banner.lines(
+                self.runtime, self.path, self.decider.faults, panel=self.panel_process is not None
+            ):
                 logger.log(ALERT, line)
             banner.warn_of_plain(config)
+            if self.panel_process is not None:
+                self.panel_process.start()
             if threading.current_thread() is threading.main_thread():  # the process is the relay's own
                 gc.freeze()  # what is loaded by now stays: no full collection walks over it, for 0.1 s in which nothing moves
         else:
@@ -238,6 +248,21 @@ class ClaudeRelay(RelayHooks):
                 "The relay cannot listen (see above). Change `listen` in relay.yaml or end the program that uses the port."
             )
             raise SystemExit(1)
+
+    async def panel_of(self, config: Config) -> PanelProcess | None:
+        """The panel, not started yet; None where there is none, or mitmproxy is a part of another program."""
+        if config.listen.panel is None or threading.current_thread() is not threading.main_thread():
+            return None
+        if name := await asyncio.to_thread(missing_for_panel):
+            logger.log(ALERT, "no panel: the package %s is missing; this installs it: %s", name, installing_panel())
+            return None
+        loop = asyncio.get_running_loop()
+
+        def show(url: str, link: str | None) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(banner.say_how_to_enter, url, link)
+
+        return PanelProcess(self.path, os.environ, show)
 
     def let_threads_write(self) -> None:
         """From the first request on no output of the log is waited for. What went wrong before is told before mitmproxy ends for it."""
@@ -248,14 +273,12 @@ class ClaudeRelay(RelayHooks):
     # -- changes
 
     def watch(self) -> None:
-        """Look at the file that counts now, and at no other."""
+        """Look at the file that counts now, and at no other; where there is none, for one that comes."""
         if self.watcher is not None:
             self.watcher.stop()
-            self.watcher = None
-        if self.path is not None:
-            in_force = lambda: self.running_runtime().config  # noqa: E731
-            self.watcher = reload.Watcher(self.path, self.version, self.reconfigure, in_force)
-            self.watcher.start()
+        path = self.path or usual_file(os.environ)
+        self.watcher = reload.Watcher(path, self.version, self.reconfigure, lambda: self.running_runtime().config)
+        self.watcher.start()
 
     async def reconfigure(self, config: Config) -> None:
         """An edit of relay.yaml applies to the requests that come from now on. Raises ConfigError, OptionsError: nothing has changed."""
@@ -266,6 +289,10 @@ class ClaudeRelay(RelayHooks):
         if self.stored is not None:
             self.names = await self.stored.name(draft.own)
         self.put_into_force(draft)
+        if self.watcher is not None:
+            self.path = self.watcher.path  # perhaps there was none before
+        if self.panel_process is not None:
+            self.panel_process.changed()
 
     def put_into_force(self, draft: Draft) -> None:
         """All of a configuration or nothing: what can be refused comes first, then what cannot."""
@@ -337,7 +364,7 @@ class ClaudeRelay(RelayHooks):
 
     def read_again(self) -> None:
         """The command `relay.reload`."""
-        if self.watcher is not None:
+        if self.watcher is not None and self.path is not None:
             errand(self.watcher.reload, "relay.reload")
 
     def set_default(self, target: str | None) -> None:
@@ -371,6 +398,9 @@ class ClaudeRelay(RelayHooks):
         self.resending.remove()
         with ExitStack() as stack:
             stack.callback(plainlog.remove)
+            if self.panel_process is not None:
+                self.panel_process.end()
+                stack.callback(self.panel_process.wait)
             if self.terminal is not None:
                 stack.callback(self.terminal.remove)
             if self.parts.reporting is not None:

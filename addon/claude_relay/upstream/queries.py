@@ -2,6 +2,7 @@
 
     outcome = query(provider, key, timeout=15.0)        an Outcome, as the verdict table reads it; never raises
     names = listed(provider, key, timeout=3.0)          ("qwen3-coder:30b", …); never raises
+    names = every(provider, key, timeout=10.0)          as `listed`, and all of them
     body = fetched(provider, key, "/v1/models?limit=9", timeout=3.0)    b'{"data": …', or b""; never raises
 
 On the way out the key's own proxy comes before the provider's, and that before the environment's. Who knows the relay's listeners has
@@ -26,10 +27,11 @@ from claude_relay.core.formats import FORMATS
 from claude_relay.core.secrets import Matcher
 from claude_relay.upstream.connection import FAILURES, PIECE, Connection, ProxyRefused, context, failure, said
 
-__all__ = ["context", "fetched", "listed", "query"]
+__all__ = ["context", "every", "fetched", "listed", "query"]
 
 PATHS = {"anthropic": "/v1/models?limit=1", "gemini": "/models?pageSize=1"}
 """By format; https://ai.google.dev/api/models#method:-models.list for Gemini."""
+ALL = {"anthropic": "/v1/models?limit=1000", "gemini": "/models?pageSize=1000"}
 OTHERS = "/models"
 """Where OpenAI's API, and what is like it, lists its models: https://platform.openai.com/docs/api-reference/models/list"""
 HEADERS = {
@@ -70,8 +72,17 @@ def query(provider: Provider, key: Key, *, timeout: float) -> Outcome:
 
 def listed(provider: Provider, key: Key, *, timeout: float) -> tuple[str, ...]:
     """The models that the provider lists, in its order; none when it does not say. `timeout`: seconds for all of it."""
+    return _names(fetched(provider, key, "", timeout=timeout))
+
+
+def every(provider: Provider, key: Key, *, timeout: float) -> tuple[str, ...]:
+    """As many as the provider lists at once: a thousand, or all."""
+    return _names(fetched(provider, key, ALL.get(provider.format, OTHERS), timeout=timeout))
+
+
+def _names(body: bytes) -> tuple[str, ...]:
     try:
-        page = msgspec.json.decode(fetched(provider, key, "", timeout=timeout) or b"{}", type=_List)
+        page = msgspec.json.decode(body or b"{}", type=_List)
     except BAD_JSON:
         return ()
     names = (model.id or model.name for model in (*page.data, *page.models))

@@ -15,6 +15,7 @@ plan       how much is measured: counts and times
 measuring  everything that a plan names
 scenarios  which orders in which order; the targets take turns, so that a busy machine hits all alike
 team       requests beside a crowd (`crowd`: a process), and with the keys of very many clients
+panel      pages over a large database, and requests beside open dashboards (`dashboards`: a process)
 choosing   what it costs to choose one of very many keys, in this process
 translating how long a request and a chunk of another format take, in this process
 reports    how long reports over a million requests take, in this process

@@ -13,6 +13,7 @@ from .figures import (
     Choosing,
     Kills,
     Memory,
+    PanelFigures,
     Reporting,
     Requests,
     Results,
@@ -24,6 +25,7 @@ from .figures import (
     Translating,
     Web,
 )
+from .panel import CLOSED, OPEN
 from .scenarios import BARE, DIRECT, RELAY, WITH, WITHOUT
 from .team import ALONE, CROWDED, WITH_CLIENTS, WITHOUT_CLIENTS
 
@@ -43,6 +45,10 @@ CLIENTS = 50.0
 """Microseconds of processor time."""
 REPORT = 1.0
 """Seconds for any report over a million requests."""
+PAGE, PAGE_SIZE, FIGURES = 0.1, 100, 1.0
+"""Seconds for 95 of 100 visits of any page; KB of any page, compressed; seconds for figures over the whole ledger."""
+DASHBOARDS = 0.98
+"""Times the requests a second without open dashboards."""
 EXTRAS = 1.02
 """Times the processor time of a stream without them."""
 GROWTH = 0.02
@@ -72,6 +78,8 @@ def bars(results: Results) -> list[Bar]:
         found += web_bars(results.web)
     if results.team is not None:
         found += team_bars(results.team)
+    if results.panel is not None:
+        found += panel_bars(results.panel)
     found += choosing_bars(results.choosing)
     found += translating_bars(results.translating)
     found += report_bars(results.reports)
@@ -148,6 +156,24 @@ def team_bars(team: Team) -> Iterator[Bar]:
     what = f"processor time that {team.clients:,} clients with limits add to a request"
     yield Bar(
         what, f"≤ {CLIENTS:.0f} µs", f"{added.median:.0f} µs", round(added.median) <= CLIENTS, between(added, " µs")
+    )
+
+
+def panel_bars(panel: PanelFigures) -> Iterator[Bar]:
+    """The slowest page, the largest, the slowest figures, and what dashboards cost."""
+    slowest, largest = max(panel.pages, key=lambda one: one.p95), max(panel.pages, key=lambda one: one.size)
+    figures = max(panel.whole, key=lambda one: one.p95)
+    over = f"over {panel.requests:,} requests"
+    found, size, whole = round(1000 * slowest.p95), round(largest.size / 1024, 1), round(figures.p95, 2)
+    yield Bar(
+        f"p95 of pages {over}; slowest: {slowest.path}", f"≤ {1000 * PAGE:.0f} ms", f"{found} ms", found <= 1000 * PAGE
+    )
+    yield Bar(f"size of pages; largest: {largest.path}", f"≤ {PAGE_SIZE} KB", f"{size} KB", size <= PAGE_SIZE)
+    yield Bar(f"figures {over}; slowest: {figures.path}", f"≤ {FIGURES:.0f} s", f"{whole} s", whole <= FIGURES)
+    ratio = panel.compared.ratio(OPEN, CLOSED)
+    what = f"requests/s beside {panel.dashboards} open dashboards"
+    yield Bar(
+        what, f"≥ {DASHBOARDS}×", f"{ratio.median:.3f}×", round(ratio.median, 3) >= DASHBOARDS, between(ratio, "×")
     )
 
 

@@ -139,6 +139,32 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """A page or figures of the panel, fetched several times: seconds in ascending order, and the largest answer in bytes, compressed."""
+
+    path: str
+    seconds: Sequence[float]
+    size: int
+
+    @property
+    def p95(self) -> float:
+        """Seconds."""
+        return self.seconds[min(len(self.seconds) - 1, int(0.95 * len(self.seconds)))]
+
+
+@dataclass(frozen=True, slots=True)
+class PanelFigures:
+    """The panel over so many requests: its pages; figures over the whole ledger; what open dashboards cost, and how often they loaded."""
+
+    requests: int
+    pages: Sequence[Asking]
+    whole: Sequence[Asking]
+    dashboards: int
+    loaded: int
+    compared: Comparison
+
+
+@dataclass(frozen=True, slots=True)
 class Choosing:
     """A strategy among a thousand keys in some state: what a choice takes, over the rounds."""
 
@@ -216,6 +242,7 @@ class Results:
     kills: Kills | None = None
     web: Web | None = None
     team: Team | None = None
+    panel: PanelFigures | None = None
 
 
 def noise(results: Results, target: str) -> float | None:

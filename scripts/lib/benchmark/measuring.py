@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .choosing import measure_choosing
 from .figures import Results
+from .panel import measure_panel
 from .plan import Plan
 from .reports import measure_reports
 from .scenarios import Say, measure_memory, measure_requests, measure_streams, measure_web
@@ -35,4 +36,6 @@ async def measure(bench: Bench, plan: Plan, say: Say) -> Results:
         results.reports += measure_reports(bench.folder / "reports.db", plan.reports)
     if "team" in plan.parts:
         results.team = await measure_team(bench, plan, say)
+    if "panel" in plan.parts:
+        results.panel = await measure_panel(bench, plan, say)
     return results

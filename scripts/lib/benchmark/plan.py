@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["ALL", "FULL", "PARTS", "QUICK", "Plan", "replace"]
 
 PARTS: Final = ("requests", "streams", "memory", "choosing", "translating", "reports")
-ALL: Final = (*PARTS, "mitmweb", "team")
+ALL: Final = (*PARTS, "mitmweb", "team", "panel")
 """With what takes another half an hour."""
 
 
@@ -31,6 +31,9 @@ class Plan:
     idle, slow          connections of a crowd: that want nothing, and that read their stream as good as never
     clients             those that have keys of the relay's own, and limits of every kind
     team_rounds, team_seconds    with and without a crowd, with and without clients
+    panel_keys, panel_clients    in the database of the panel, beside the requests that `reports` says
+    panel_visits        of each page
+    dashboards          that are open; panel_rounds, panel_seconds: with and without them
     memory              marks: resident memory is read after so many requests; at least two
     """
 
@@ -57,6 +60,12 @@ class Plan:
     clients: int = 1_000
     team_rounds: int = 20
     team_seconds: float = 1.0
+    panel_keys: int = 1_000
+    panel_clients: int = 500
+    panel_visits: int = 40
+    dashboards: int = 10
+    panel_rounds: int = 14
+    panel_seconds: float = 5.0
 
     def slices(self, connections: int) -> tuple[int, float]:
         """How many there are of each target, and how many seconds each takes."""
@@ -77,4 +86,6 @@ QUICK: Final = Plan(
     slow=100,
     clients=200,
     team_rounds=6,
+    panel_visits=10,
+    panel_rounds=4,
 )

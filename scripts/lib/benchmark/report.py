@@ -17,6 +17,7 @@ from .figures import (
     Comparison,
     Kills,
     Memory,
+    PanelFigures,
     Reporting,
     Requests,
     Results,
@@ -45,6 +46,9 @@ def print_report(results: Results, console: Console) -> None:
         console.print(web_table(results.web))
     if results.team is not None:
         console.print(team_table(results.team))
+    if results.panel is not None:
+        console.print(panel_table(results.panel))
+        console.print(dashboard_table(results.panel))
     if results.choosing:
         console.print(choosing_table(results.choosing))
     if results.translating:
@@ -165,6 +169,29 @@ def team_table(team: Team) -> Table:
             rate = f"{compared.figure(name, lambda one: one.rate).median:,.0f}"
             table.add_row(compared.name if n == 0 else "", name, rate, *times(compared, name), cpu(compared, name))
         table.add_section()
+    return table
+
+
+def panel_table(panel: PanelFigures) -> Table:
+    """A row for each page, and for figures over the whole ledger."""
+    table = Table("page", title=f"The panel over {panel.requests:,} requests", title_justify="left")
+    for column in ("p50 ms", "p95 ms", "KB"):
+        table.add_column(column, justify="right")
+    for one in (*panel.pages, *panel.whole):
+        middle = one.seconds[len(one.seconds) // 2]
+        table.add_row(one.path, f"{1000 * middle:.0f}", f"{1000 * one.p95:.0f}", f"{one.size / 1024:.1f}")
+    return table
+
+
+def dashboard_table(panel: PanelFigures) -> Table:
+    """With dashboards and without."""
+    title = f"{panel.dashboards} open dashboards, loaded {panel.loaded:,} times"
+    table = Table("relay beside", title=title, title_justify="left")
+    for column in ("requests/s", "p50 ms", "p99 ms", "cpu ms each"):
+        table.add_column(column, justify="right")
+    for name in panel.compared.rounds:
+        rate = f"{panel.compared.figure(name, lambda one: one.rate).median:,.0f}"
+        table.add_row(name, rate, *times(panel.compared, name), cpu(panel.compared, name))
     return table
 
 

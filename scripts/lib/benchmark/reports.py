@@ -78,8 +78,9 @@ def seconds(report: Report, connection: sqlite3.Connection) -> float:
     return time.perf_counter() - began
 
 
-def make_ledger(path: Path, rows: int) -> None:
-    """A new file with so many requests, the same in every run."""
+def make_ledger(path: Path, rows: int, made: Iterator[Values] | None = None) -> None:
+    """A new file with so many requests, the same in every run. `made`: where they come from."""
+    made = made if made is not None else requests(Random(1))
     marks = ", ".join("?" * len(COLUMNS.split(",")))
     with closing(connect(path, patience=5.0)) as connection:
         migrate(connection)
@@ -88,20 +89,23 @@ def make_ledger(path: Path, rows: int) -> None:
         connection.execute("DROP TABLE rollups")
         for trigger in ("rollups_added", "rollups_changed", "rollups_taken"):
             connection.execute(f"DROP TRIGGER {trigger}")
-        connection.executemany(f"INSERT INTO requests ({COLUMNS}) VALUES ({marks})", islice(requests(Random(1)), rows))
+        connection.executemany(f"INSERT INTO requests ({COLUMNS}) VALUES ({marks})", islice(made, rows))
         rollups.create(Database(connection, execute_plugins=False))  # at once: several times as fast as by triggers
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def requests(random: Random) -> Iterator[Values]:
-    """Session after session, without end."""
+def requests(
+    random: Random, *, begin: datetime = BEGIN, days: float = DAYS, clients: int = 8, keys: int = 6
+) -> Iterator[Values]:
+    """Session after session, without end. `begin`, `days`: when they begin; a third of the keys are of the second provider."""
     number = 0
     while True:
-        at = BEGIN + timedelta(days=DAYS * random.random())
-        client, project, key = f"client-{random.randrange(8)}", f"project-{random.randrange(20)}", random.randrange(6)
+        at = begin + timedelta(days=days * random.random())
+        client, project = f"client-{random.randrange(clients)}", f"project-{random.randrange(20)}"
+        key = random.randrange(keys)
         session = f"{random.getrandbits(128):032x}"
-        provider = ("anthropic", "glm")[key > 3]
+        provider = ("anthropic", "glm")[key >= keys * 2 / 3]
         for _ in range(random.randrange(10, 70)):
             number += 1
             at += timedelta(seconds=random.expovariate(1 / 60))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,14 +91,17 @@ class Bench:
         web: bool = False,
         without_extras: bool = False,
         keys: Sequence[str] = KEYS,
+        fill: Callable[[Path], None] | None = None,
         **sections: Mapping[str, Any],
     ) -> Target:
         """The relay as people run it, with a relay.yaml of its own; `sections` go into that. `without_extras`: no pages of bodies in
-        mitmweb, and no look at what was missed of the prompt cache.
+        mitmweb, and no look at what was missed of the prompt cache. `fill`: makes its database.
         """
         port = free_port()
         folder = self.folder / f"relay{port}"
         folder.mkdir()
+        if fill is not None:
+            await asyncio.to_thread(fill, folder / "relay.db")
         config = folder / "relay.yaml"
         config.write_text(json.dumps(self.config(port, keys) | sections))
         before = EXTRAS_OFF.format(str(addon_script().parent)) if without_extras else ""

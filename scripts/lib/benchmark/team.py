@@ -9,7 +9,7 @@ thousand clients, each with limits of every kind, and one that knows no clients.
 from __future__ import annotations
 
 import resource
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -86,15 +86,21 @@ async def measure_clients(bench: Bench, plan: Plan, say: Say) -> Comparison:
 async def compared(
     bench: Bench, plan: Plan, targets: Mapping[str, Target], name: str, keys: Mapping[str, list[str]] | None = None
 ) -> Comparison:
-    """Targets take turns at four connections; `keys`: those that the requests to a target come with, one after the other."""
+    """Targets take turns at four connections; `keys`: those that the requests to a target come with, one after the other.
+
+    Each turn goes on with the keys where the one before ended, so that all of them are used.
+    """
     rounds: defaultdict[str, list[Slice]] = defaultdict(list)
+    rings = {target: deque((keys or {}).get(target, ())) for target in targets}
+    # Each client at least once: what its limits are at is read then, and that is not what is measured. Connections are not equally
+    # fast; and all targets get as many, for none is to be warmer than another.
+    count = max(100, 2 * max(map(len, rings.values())))
     for target, found in targets.items():
-        # Each client once: what its limits are at is read then, and that is not what is measured.
-        count = max(100, len((keys or {}).get(target, ())))
-        await hammer(bench.load, found, connections=4, size=2_048, count=count, keys=(keys or {}).get(target, ()))
+        await hammer(bench.load, found, connections=4, size=2_048, count=count, keys=rings[target])
     for target, found in turns(targets, plan.team_rounds):
         report = await hammer(
-            bench.load, found, connections=4, size=2_048, seconds=plan.team_seconds, keys=(keys or {}).get(target, ())
+            bench.load, found, connections=4, size=2_048, seconds=plan.team_seconds, keys=rings[target]
         )
+        rings[target].rotate(-len(report.latencies))
         rounds[target].append(Slice.of(report.latencies, report.seconds, report.cpu))
     return Comparison(name, rounds)

@@ -78,8 +78,8 @@ class Exchange:
         change = rate.report()
         if change is not None:
             self.tat = change.tat if self.tat is None else joined(self.tat, change)
-        if self.tat is not None:
-            rate.absorb(self.tat, change)
+        if self.tat is not None and (change is None or self.tat != change.tat):
+            rate.absorb(self.tat)
 
 
 @given(arrivals=arrivals, amount=st.integers(1, 50))

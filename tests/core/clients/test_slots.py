@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.limits import parse
-from claude_relay.core.clients.slots import IDLE, Slots, Want, share
+from claude_relay.core.clients.slots import IDLE, IDLE_ALONE, Slots, Want, share
 
 FOUR = Bound(parse("4 concurrent"), "client", "alice", "four")
 TWO = Bound(parse("2 concurrent"), "group", "team", "two")
@@ -47,8 +47,35 @@ def test_all_or_nothing() -> None:
 def test_what_is_idle_is_given_back() -> None:
     slots = Slots()
     slots.full([FOUR], 0.0)
-    assert slots.wants(IDLE - 1) == {"four": Want(4, 0, 0)}
-    assert slots.wants(IDLE) == {}
+    assert slots.wants(1.0) == {"four": Want(4, 0, 0)}
+    assert slots.wants(2.0) == {}  # nothing has changed
+    slots.full([TWO], 3.0)
+    assert slots.wants(IDLE) == {"two": Want(2, 0, 0)}
+    assert slots.wants(IDLE + 1.0) == {"four": None}
+    assert slots.wants(2 * IDLE) == {"two": None}
+    assert slots.held == {}
+
+
+def test_what_is_idle_is_held_for_longer_where_nobody_else_may_want_it() -> None:
+    slots = Slots()
+    slots.full([FOUR], 0.0)
+    slots.wants(0.0, IDLE_ALONE)
+    assert slots.wants(IDLE_ALONE - 1, IDLE_ALONE) == {}
+    assert slots.wants(IDLE_ALONE - 1, IDLE) == {"four": None}
+
+
+def test_what_runs_or_was_used_again_is_not_idle() -> None:
+    slots = Slots()
+    slots.full([FOUR, TWO], 0.0)
+    slots.leased({"four": 4, "two": 2}, until=99.0)
+    slots.take([FOUR], 0.0)
+    slots.wants(0.0)
+    slots.full([TWO], IDLE - 1)
+    assert slots.wants(IDLE) == {"two": Want(2, 0, 0)}
+    slots.give_back(["four"], IDLE + 1, 0.0)
+    assert slots.wants(IDLE + 1) == {"four": Want(4, 0, 0)}
+    assert slots.wants(2 * IDLE) == {"two": None}
+    assert slots.wants(2 * IDLE + 1) == {"four": None}
 
 
 wants = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=4)

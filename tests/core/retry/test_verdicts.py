@@ -448,8 +448,8 @@ def test_headroom_is_the_scarcest_share():
         | bucket("tokens", 5, 30)
         | {UNIFIED + "5h-utilization": "0.25", UNIFIED + "5h-reset": f"{NOW + 99}"}
     )
-    assert headroom(headers, NOW) == (0.1, NOW + 30, True)
-    assert headroom(headers | other("tokens", 2, "30s"), NOW) == (0.04, NOW + 30, True)
+    assert headroom(headers, NOW) == (0.1, NOW + 30, True, "tokens")
+    assert headroom(headers | other("tokens", 2, "30s"), NOW) == (0.04, NOW + 30, True, "tokens")
     assert headroom({}, NOW) is None
     assert headroom(bucket("requests", 5, 60, limit=0), NOW) is None
 

@@ -17,6 +17,7 @@ from claude_relay.core.config import parse
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Endpoint, Facts, Key, Target
 from claude_relay.proxy.flow.rights import KeyRights, permit, permitted
+from claude_relay.proxy.request.bodies import facts_of
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.runtime import Runtime
 
@@ -98,7 +99,7 @@ def test_a_client_that_is_stopped_and_its_name_for_routes() -> None:
         return SimpleNamespace(directory=Directory(stops=stops))
 
     asyncio.run(permit(tflow.tflow(), who, with_stops(Stop(1, "1", "s2", now + 60), Stop(2, "2", None, now + 60))))
-    assert who.facts.client == "alice"
+    assert asyncio.run(facts_of(who)).client == "alice"
     for session in ("s1", "s"):  # people type how it begins
         with pytest.raises(RelayError, match="was stopped in the session s") as caught:
             asyncio.run(permit(tflow.tflow(), who, with_stops(Stop(3, "1", session, now + 60))))

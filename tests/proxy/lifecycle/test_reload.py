@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core.config import Config, ConfigError
+from claude_relay.core.config import Config, ConfigError, default
 from claude_relay.proxy.lifecycle.reload import Version, Watcher, is_cut_off, is_special, read, read_anew, stamp
 
 TEXT = """providers:
@@ -121,6 +121,21 @@ def on(path: Path, do: Callable[[Watched], Awaitable[None]]) -> None:
         await do(Watched(path))
 
     asyncio.run(main())
+
+
+def test_a_file_that_comes_is_taken_over(path: Path, tmp_path: Path) -> None:
+    async def do(on: Watched) -> None:
+        later = tmp_path / "later.yaml"
+        on.watcher = Watcher(later, Version(), on.change, lambda: default({}))
+        for _ in range(3):
+            await on.watcher.look()
+        assert on.taken == []
+        later.write_text(TEXT)
+        for _ in range(2):
+            await on.watcher.look()
+        assert [config.sessions.ttl for config in on.taken] == [2 * 3600]
+
+    on(path, do)
 
 
 def test_a_changed_file_is_read_when_two_looks_have_found_the_same(path: Path) -> None:

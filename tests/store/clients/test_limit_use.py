@@ -45,7 +45,9 @@ def test_it_is_as_relays_wrote_it_down(tmp_path: Path) -> None:
         migrate(connection)
         for model, usd in (("claude-opus-4-5", 3.0), ("claude-haiku-4-5", 0.5)):
             connection.execute(
-                "INSERT INTO client_spending VALUES ('ann', ?, 's', '', ?, '', ?, 1)", [int(NOW // 300), model, usd]
+                "INSERT INTO client_spending (client, slot, session, agent_tree, model, client_group, usd) "
+                "VALUES ('ann', ?, 's', '', ?, '', ?)",
+                [int(NOW // 300), model, usd],
             )
     relay = Leases(path)
     relay.exchange(

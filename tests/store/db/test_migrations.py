@@ -331,6 +331,25 @@ def test_requests_of_an_earlier_version_are_their_clients(tmp_path: Path, monkey
             connection.execute(row.format(", origin", "other", ", 'mine'"))
 
 
+def test_what_clients_spent_before_stays_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("lighten_clients")]
+    row = (
+        "INSERT INTO requests (id, started_at, client, method, path, stream, attempts, finished, cost_usd) "
+        "VALUES (?, '2026-01-01T00:00:00.000Z', 'alice', '', '', 0, 1, 'complete', ?)"
+    )
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(migrations, "MIGRATIONS", before)
+            migrate(connection)
+        connection.execute(row, ["old", 1.0])
+        connection.commit()
+        migrate(connection)
+        connection.execute(row, ["new", 2.0])
+        assert connection.execute("SELECT client, usd FROM client_spending").fetchall() == [("alice", 3.0)]
+        connection.execute("UPDATE requests SET cost_usd = 0.5 WHERE id = 'old'")
+        assert connection.execute("SELECT client, usd FROM client_spending").fetchall() == [("alice", 2.5)]
+
+
 def test_the_vault_does_not_count_what_failed_on_purpose(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
         migrate(connection)

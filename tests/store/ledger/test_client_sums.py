@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.exchange import Origin
 from claude_relay.store.db.client_tables import SLOT
 from claude_relay.store.db.database import connect
-from claude_relay.store.ledger.client_sums import ClientSums, Wanted, concerned
+from claude_relay.store.ledger.client_sums import ClientSums, Spender, Wanted, concerned
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import STARTED, request
 
@@ -92,22 +93,80 @@ def test_prices_that_change_and_rows_that_go(tmp_path: Path) -> None:
     assert sums.changed() == set()
     with closing(connect(path, patience=1)) as connection:
         connection.execute("UPDATE requests SET cost_usd = 0.5 WHERE cost_usd = 2.0")
-        changed = sums.changed()
-        assert changed is not None
-        bounds = {
-            one.bound.key: one.bound
-            for one in (wanted() | {"a": wanted(tree="a")["client $9/month per agent"]}).values()
-        }
-        assert [str(bounds[key].limit) for key in concerned(changed, bounds)] == [
-            "$9/day",
-            "$9/total model *opus*",
-            "$9/5h per session",
-            "$9/day",
-            "$9/month per agent",
-        ]
-        assert concerned(None, bounds) == list(bounds)
+        assert sums.changed() is None  # prices are another matter than requests: everybody's may have changed
+        assert sums.changed() == set()
         assert read(sums)["client $9/day"] == 5.5
         connection.execute("UPDATE requests SET cost_usd = NULL WHERE cost_usd = 0.5")
         assert read(sums)["client $9/day"] == 5
         connection.execute("DELETE FROM requests")
     assert read(sums)["client $9/day"] == 5
+
+
+def test_who_has_spent_since(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    fill(path)
+    sums = ClientSums(path)
+    sums.changed()
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    spent = {"client": "alice", "client_group": "team", "session": "s", "cost_usd": 1.0}
+    ledger.put(request(**spent | {"agent_tree": "a"}), [])
+    ledger.put(request(**spent | {"client": "carol", "origin": Origin.FAULT.value}), [])
+    ledger.put(request(**spent | {"client": "dave", "cost_usd": None}), [])
+    ledger.close()
+    changed = sums.changed()
+    assert changed == {Spender("alice", "team", "s", "a")}
+    bounds = {one.bound.key: one.bound for one in (*wanted().values(), *wanted(tree="a").values())}
+    assert [(str(bounds[key].limit), bounds[key].tree) for key in concerned(changed, bounds)] == [
+        ("$9/day", None),
+        ("$9/total model *opus*", None),
+        ("$9/5h per session", None),
+        ("$9/day", None),
+        ("$9/month per agent", "a"),
+    ]
+    assert concerned(None, bounds) == list(bounds)
+    assert sums.changed() == set()
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        ("DELETE FROM requests WHERE rowid = (SELECT max(rowid) FROM requests)",),
+        ("DELETE FROM requests WHERE rowid < 4", "UPDATE requests SET rowid = rowid - 3"),
+    ],
+)
+def test_rows_with_other_numbers_leave_nobody_out(tmp_path: Path, done: tuple[str, ...]) -> None:
+    """A number is given again after the latest row is gone, and a VACUUM may give all of them anew."""
+    path = tmp_path / "relay.db"
+    fill(path)
+    sums = ClientSums(path)
+    sums.changed()
+    with closing(connect(path, patience=1)) as connection:
+        for statement in done:
+            connection.execute(statement)
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    for _ in range(9):
+        ledger.put(request(client="alice", cost_usd=1.0), [])
+    ledger.close()
+    assert sums.changed() is None
+    assert sums.changed() == set()
+
+
+def test_many_limits_and_many_spenders() -> None:
+    """Each is looked at once: together they would be a million looks on the event loop."""
+    clients = [Client(str(n), f"c{n}", ALICE.policy, ALICE.group) for n in range(500)]
+    bounds = {bound.key: bound for one in clients for bound in Demands().of(one, OPUS, "s", "a")}
+    looks = 0
+
+    class Counted(Spender):
+        def scopes(self) -> Iterator[tuple[str, str, str | None, str | None]]:
+            nonlocal looks
+            looks += 1
+            return super().scopes()
+
+    spenders: set[Spender] = {Counted(f"c{n}", "other", "s", "a") for n in range(0, 500, 2)}
+    found = concerned(spenders, bounds)
+    assert looks == len(spenders)
+    assert {bounds[key].owner for key in found} == {one.client for one in spenders}
+    assert len(found) == 4 * len(spenders)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.clients.demand import Bound
-from claude_relay.core.clients.gcra import Rate
+from claude_relay.core.clients.gcra import Change, Rate
 from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.slots import Slots, Want
 from claude_relay.store.db.database import StoreError, connect
@@ -44,7 +44,44 @@ def test_one_alone_gets_all_and_the_next_its_share(two: tuple[Leases, Leases]) -
     assert one.exchange(want(busy=1), {}, 101.0).leased == {"k": 5}
     assert other.exchange(want(waiting=9), {}, 101.1).leased == {"k": 0}
     assert one.exchange(want(busy=1), {}, 102.0).leased == {"k": 1}
-    assert other.exchange(want(waiting=9), {}, 102.1).leased == {"k": 4}
+    # Until it has heard that, requests may have begun on all five.
+    assert other.exchange(NONE, {}, 102.1).leased == {"k": 0}
+    assert one.exchange(NONE, {}, 102.2).leased == {"k": 1}
+    assert other.exchange(NONE, {}, 102.3).leased == {"k": 4}
+
+
+def test_what_began_before_a_smaller_lease_was_heard_of_has_its_place(two: tuple[Leases, Leases]) -> None:
+    one, other = two
+    one.exchange(want(waiting=1), {}, 100.0)
+    other.exchange(want(waiting=9), {}, 100.5)
+    assert one.exchange(want(busy=1), {}, 101.0).leased == {"k": 1}  # and meanwhile four more begin
+    assert other.exchange(NONE, {}, 101.1).leased == {"k": 0}
+    one.exchange(want(busy=5), {}, 101.2)
+    assert other.exchange(NONE, {}, 101.3).leased == {"k": 0}
+
+
+def test_what_is_as_it_was_is_renewed_and_not_named(two: tuple[Leases, Leases]) -> None:
+    one, other = two
+    one.exchange({f"k{n}": Want(LIMIT, 0, 0) for n in range(700)}, {}, 100.0)
+    assert one.exchange(NONE, {}, 104.0).leased == {}
+    assert one.exchange({"k1": Want(LIMIT, 1, 0), "k2": None}, {}, 108.0).leased == {"k1": LIMIT}
+    found = other.exchange({f"k{n}": Want(LIMIT, 0, 1) for n in range(700)}, {}, 108.0 + LEASE - 0.1).leased
+    assert {key for key, places in found.items() if places} == {"k2"}
+
+
+def test_what_was_said_in_vain_is_said_with_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    one, other = Leases(path, patience=0.01), Leases(path)
+    one.exchange({"k": Want(LIMIT, 2, 0), "l": Want(LIMIT, 0, 0)}, {}, 100.0)
+    with closing(connect(path, patience=1)) as third:
+        third.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError):
+            one.exchange({"k": Want(LIMIT, 5, 0), "l": None, "m": Want(LIMIT, 0, 1)}, {}, 101.0)
+    assert one.exchange(NONE, {}, 102.0).leased == {"k": LIMIT, "m": LIMIT}
+    wanted = {key: Want(LIMIT, 0, 1) for key in "klm"}
+    assert other.exchange(wanted, {}, 102.0).leased == {"k": 0, "l": LIMIT, "m": 0}
+    for leases in (one, other):
+        leases.close()
 
 
 def test_what_runs_keeps_its_place(two: tuple[Leases, Leases]) -> None:
@@ -58,10 +95,10 @@ def test_what_runs_keeps_its_place(two: tuple[Leases, Leases]) -> None:
     assert other.exchange(want(waiting=9), {}, 102.5).leased == {"k": 1}
 
 
-def test_what_is_not_named_any_more_is_free(two: tuple[Leases, Leases]) -> None:
+def test_what_is_not_wanted_any_more_is_free(two: tuple[Leases, Leases]) -> None:
     one, other = two
     one.exchange(want(waiting=1), {}, 100.0)
-    one.exchange(NONE, {}, 101.0)
+    one.exchange({"k": None}, {}, 101.0)
     assert other.exchange(want(waiting=1), {}, 101.0).leased == {"k": 5}
 
 
@@ -125,16 +162,54 @@ def test_rates_survive_and_are_heard_of(two: tuple[Leases, Leases]) -> None:
         here.charge(10, 1, 1_000.0)
     for _ in range(3):
         there.charge(10, 1, 1_000.0)
-    for leases, rate in ((one, here), (other, there), (one, here)):
+    for leases, rate, heard in ((one, here, False), (other, there, True), (one, here, True)):
         change = rate.report()
         news = leases.exchange(NONE, {} if change is None else {"r": change}, 100.0)
-        assert set(news.rates) == {"r"}
-        rate.absorb(news.rates["r"], change)
+        assert ("r" in news.rates) == heard  # what one has told itself is no news
+        if heard:
+            rate.absorb(news.rates["r"])
     assert here.used(10, 1_000.0) == there.used(10, 1_000.0) == pytest.approx(7)
     assert one.exchange(NONE, {}, 101.0).rates == {}
     assert other.rates(["r", "x"]) == {"r": here.tat}
     one.prune(1_000.0 + 9_999, 101.0)
     assert other.rates(["r"]) == {"r": here.tat}  # the latest keeps the count
+
+
+def test_rates_that_could_not_be_told_lose_no_news(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    one, other = Leases(path, patience=0.01), Leases(path)
+    here, there = Rate(), Rate()
+    one.exchange(NONE, {}, 100.0)
+    there.charge(10, 3, 1_000.0)
+    told = there.report()
+    assert told is not None
+    other.exchange(NONE, {"r": told}, 100.0)
+    here.charge(10, 4, 1_000.0)
+    change = here.report()
+    assert change is not None
+    with closing(connect(path, patience=1)) as third:
+        third.execute("CREATE TRIGGER no BEFORE INSERT ON client_rates BEGIN SELECT RAISE(ABORT, 'no'); END")
+        with pytest.raises(StoreError):
+            one.exchange(NONE, {"s": change}, 101.0)
+        third.execute("DROP TRIGGER no")
+    other.exchange(NONE, {"q": told}, 101.5)
+    here.unreported(change)
+    assert here.report() == change
+    found = one.exchange(NONE, {"s": change}, 102.0).rates
+    assert found == {"r": there.tat, "q": there.tat}
+    for leases in (one, other):
+        leases.close()
+
+
+def test_many_rates_at_once(two: tuple[Leases, Leases]) -> None:
+    one, other = two
+    told = {f"r{n}": Change(1_000.0 + n, 5.0, 0.0) for n in range(777)}
+    assert one.exchange(NONE, told, 100.0).rates == {}
+    assert other.rates([*told]) == {key: change.tat for key, change in told.items()}
+    assert other.exchange(NONE, {"r1": Change(990.0, 7.0, 0.0)}, 100.0).rates == {
+        key: change.tat for key, change in told.items() if key != "r1"
+    } | {"r1": 1_008.0}
+    assert one.exchange(NONE, {}, 101.0).rates == {"r1": 1_008.0}
 
 
 COUNTING = """

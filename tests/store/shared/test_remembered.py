@@ -103,7 +103,7 @@ def test_each_provider_counts_for_itself(path: Path) -> None:
     assert aliases(Aliases(path).name(both), both) == ["k3", "k1", "k4"]
 
 
-def test_short_secrets_are_told_apart_as_well(path: Path) -> None:
+def test_short_secrets_are_sorted_out_as_well(path: Path) -> None:
     assert name(path, "none", "a", "b") == ["k1", "k2", "k3"]
     assert name(path, "b", "none", "c") == ["k3", "k1", "k4"]
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from claude_relay.core.keys.check_results import CheckResult
 from claude_relay.store import audit
 from claude_relay.store.audit import Actor, Entry
 from claude_relay.store.vault import acts
-from claude_relay.store.vault.records import CheckResult, NewKey
+from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault, VaultError
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")

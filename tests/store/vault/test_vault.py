@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Key, KeyLimits
+from claude_relay.core.keys.check_results import CHECKS, CheckResult
 from claude_relay.store.db.database import connect
 from claude_relay.store.ledger.ledger import Ledger
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault import file as vaultfile
 from claude_relay.store.vault import lock as locking
-from claude_relay.store.vault.records import CHECKS, FIELDS, STATES, CheckResult, NewKey, StoredKey, mask
+from claude_relay.store.vault.records import FIELDS, STATES, NewKey, StoredKey, mask
 from claude_relay.store.vault.sealing import unlock
 from claude_relay.store.vault.secret import SecretFile
 from claude_relay.store.vault.vault import SecretMissing, Vault, VaultError, WrongSecret

@@ -16,6 +16,8 @@ from claude_relay.cli.console.terminal import Failure, echo
 from claude_relay.core.errors import clean
 from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.installation import command
+from claude_relay.store.vault.new_keys import planned
+from claude_relay.store.vault.reading import FORMS, Entry, read
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Imported
 
@@ -23,7 +25,6 @@ from . import options, showing
 from .foreign import entries_of
 from .keyring import Keyring
 from .options import given
-from .reading import FORMS, Entry, read
 
 COMPLAINTS = 20
 """As many problems of a file are shown."""
@@ -127,19 +128,11 @@ def import_(
 
 def _all_new(keyring: Keyring, entries: Sequence[Entry], provider: str | None, fields: dict[str, Any]) -> list[NewKey]:
     """The entries as keys. Ends with every problem when one cannot be."""
-    news: list[NewKey] = []
-    problems: list[str] = []
     usual = keyring.provider(provider) if provider or not all(entry.provider for entry in entries) else None
-    for entry in entries:
-        try:
-            name = keyring.provider(entry.provider or usual)
-            said = {name: value for name, value in entry.fields.items() if value not in (None, "")}
-            news.append(NewKey.of(name, entry.secret, fields | said))
-        except (ValueError, click.UsageError) as error:
-            problems.append(f"{entry.where}: {error.message if isinstance(error, click.UsageError) else error}")
-    if problems:
+    found = planned(entries, lambda name: keyring.provider_named(name or usual), fields)
+    if problems := [f"{one.entry.where}: {one.problem}" for one in found if one.new is None]:
         _refuse(problems)
-    return news
+    return [one.new for one in found if one.new is not None]
 
 
 def _refuse(problems: Sequence[str]) -> NoReturn:

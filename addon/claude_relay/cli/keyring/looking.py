@@ -39,7 +39,7 @@ def list_(
       scripts/keys list --status limited --json
     """
     keyring, now = Keyring.enter(config, database, to_look=True), time.time()
-    every = keyring.keys()
+    every = keyring.every()
     if keyring.relay.row is None:
         echo(keyring.relay.in_lines, err=True)
     objection = anything if with_removed or status == "removed" or words else not_removed

@@ -14,10 +14,12 @@ from claude_relay.cli.console.taking_back import original
 from claude_relay.cli.console.terminal import echo
 from claude_relay.core.config import led, way_out
 from claude_relay.core.installation import command
-from claude_relay.store.vault.records import LIMITED, REVOKED, VALID, CheckResult, StoredKey
+from claude_relay.core.keys.check_results import LIMITED, REVOKED, VALID, CheckResult
+from claude_relay.store.vault.records import StoredKey
 from claude_relay.store.vault.rows import moment
+from claude_relay.upstream import checking
 
-from . import checking, options, showing
+from . import options, showing
 from .changing import say
 from .keyring import Keyring
 from .selecting import in_hand, in_use, meant

@@ -19,9 +19,11 @@ import click
 from claude_relay.cli.console.terminal import echo
 from claude_relay.core.errors import clean
 from claude_relay.core.installation import command
+from claude_relay.store.shared.all_keys import CONFIGURED, RUNNING, VAULT
+from claude_relay.store.vault.filtering import Filter
 from claude_relay.store.vault.records import StoredKey
 
-from .keyring import CONFIGURED, RUNNING, VAULT, Keyring
+from .keyring import Keyring
 from .showing import names
 
 type Objection = Callable[[StoredKey], str]
@@ -100,7 +102,7 @@ def meant(said: dict[str, Any], objection: Objection) -> tuple[Keyring, tuple[St
     keyring, now = Keyring.enter(said["config"], said["database"]), time.time()
     choice, keys = (
         Choice(said["words"], said["everything"], said["provider"], said["status"], said["of_group"]),
-        keyring.keys(),
+        keyring.every(),
     )
     found = choose(keys, choice, objection, now=now)
     if objection is in_hand and choice.everything:
@@ -127,10 +129,7 @@ def _named(keys: Sequence[StoredKey], word: str, provider: str | None) -> list[S
 
 
 def _fits(key: StoredKey, choice: Choice, now: float) -> bool:
-    wanted = ((choice.provider, key.provider), (choice.group, key.group))
-    if any(word not in (None, own) for word, own in wanted):
-        return False
-    return choice.status is None or choice.status in key.states(now)
+    return Filter(choice.provider, choice.status, choice.group).fits(key, now)
 
 
 def _possible(keys: Sequence[StoredKey], objection: Objection) -> Sequence[StoredKey]:

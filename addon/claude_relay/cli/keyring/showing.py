@@ -14,8 +14,9 @@ from typing import Any
 from claude_relay.cli.console import grid
 from claude_relay.cli.console.terminal import echo, echo_json, write_csv
 from claude_relay.cli.console.width import columns, fitting, shares
+from claude_relay.core.keys.check_results import LIMITED, CheckResult
 from claude_relay.core.times import ago, seconds_of
-from claude_relay.store.vault.records import LIMITED, CheckResult, NewKey, StoredKey, mask
+from claude_relay.store.vault.records import NewKey, StoredKey, mask
 from claude_relay.store.vault.rows import moment
 
 WIDEST = 200
@@ -194,6 +195,7 @@ CELLS: dict[str, Callable[[StoredKey, float], str]] = {
     "key": lambda key, now: key.name,
     "label": lambda key, now: key.label,
     "mask": lambda key, now: key.mask,
+    "first": lambda key, now: "chosen" if key.chosen else "",
     "tier": lambda key, now: key.tier,
     "group": lambda key, now: key.group,
     "weight": lambda key, now: "" if key.weight == 1.0 else f"{key.weight:g}",

@@ -159,17 +159,25 @@ def limit_of(headers: Mapping[str, str], model: str, now: float, message: str = 
 
 
 class Left(NamedTuple):
-    """What is left of a limit: its share (0.0 to 1.0), when the limit is whole again, whether it fills up evenly until then."""
+    """What is left of a limit: its share (0.0 to 1.0), when the limit is whole again, whether it fills up evenly until then.
+
+    name  `requests`, `input-tokens`, …; of a window its length: `5h`
+    """
 
     share: float
     reset: float
     refills: bool
+    name: str = ""
 
 
 def headroom(headers: Mapping[str, str], now: float) -> Left | None:
     """What is left of the scarcest limit; None when nothing is said."""
-    shares = [*_bucket_shares(headers, now), *_window_shares(headers, now)]
-    return min(shares) if shares else None
+    return min(all_left(headers, now), default=None)
+
+
+def all_left(headers: Mapping[str, str], now: float) -> list[Left]:
+    """What is left of each limit of which something is said."""
+    return [*_bucket_shares(headers, now), *_window_shares(headers, now)]
 
 
 def family_of(model: str) -> str:
@@ -276,7 +284,7 @@ def _reset(kind: Buckets, text: str, now: float) -> float | None:
 def _bucket_shares(headers: Mapping[str, str], now: float) -> list[Left]:
     """Those are token buckets, https://docs.claude.com/en/api/rate-limits: their reset is when they are full."""
     return [
-        Left(min(1.0, bucket.left / bucket.limit), bucket.reset, refills=True)
+        Left(min(1.0, bucket.left / bucket.limit), bucket.reset, refills=True, name=bucket.name)
         for bucket in _buckets(headers, now)
         if bucket.limit and bucket.left is not None
     ]
@@ -286,7 +294,7 @@ def _window_shares(headers: Mapping[str, str], now: float) -> list[Left]:
     """Those begin anew all at once."""
     windows = (window for window in _windows(headers, now).values() if window.counts and window.shared())
     return [
-        Left(max(0.0, 1.0 - window.utilization), window.reset, refills=False)
+        Left(max(0.0, 1.0 - window.utilization), window.reset, refills=False, name=window.name[:20])
         for window in windows
         if window.utilization is not None and window.reset is not None
     ]

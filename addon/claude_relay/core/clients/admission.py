@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from claude_relay.core.times import HOUR, MINUTE
 
-from .demand import Bound, Demands, Owner, Weight
+from .demand import MOST, Bound, Demands, Owner, Weight
 from .directory import Client
 from .exceeded import ClientLimitError, of_concurrency, of_rate, unread
 from .gcra import Rate
@@ -36,7 +36,7 @@ FULL = "{} requests wait already"
 TOO_LONG = "{:g} s in the queue were not enough"
 
 
-type Charge = tuple[Rate, Limit, int]
+type Charge = tuple[Rate, Bound, int]
 """What a request costs of a rate."""
 
 
@@ -75,9 +75,10 @@ class Admission:
             return
         self.over = True
         if tokens is not None:
-            for rate, limit, cost in self.charged:
-                if limit.measure == "tokens":
-                    rate.correct(limit.amount, tokens - cost, now)
+            for rate, bound, cost in self.charged:
+                if bound.limit.measure == "tokens" and tokens != cost:
+                    rate.correct(bound.limit.amount, tokens - cost, now)
+                    self.limiter.moved.add(bound.key)
         self._leave(ticks)
 
     def cancel(self, now: float, ticks: float) -> None:
@@ -85,8 +86,9 @@ class Admission:
         if self.over:
             return
         self.over = True
-        for rate, limit, cost in self.charged:
-            rate.correct(limit.amount, -cost, now)
+        for rate, bound, cost in self.charged:
+            rate.correct(bound.limit.amount, -cost, now)
+            self.limiter.moved.add(bound.key)
         self._leave(ticks)
 
     def spent(self, at: float, usd: float | None) -> list[Spending]:
@@ -110,10 +112,14 @@ class Limiter:
         """`zone`: whose calendar days, weeks and months are of; None: this machine's."""
         self.demands = Demands()
         self.rates: dict[str, Rate] = {}
+        self.moved: set[str] = set()
+        """The keys of those that were used since others were told."""
         self.slots = Slots()
         self.spendings: dict[str, Spending] = {}
         self.queues: dict[str, FairQueue] = {}
         self.contact = ""
+        self._known: dict[int, tuple[Bound, ...]] = {}
+        """Limits of which nothing is missing; kept, so that no others have their ids."""
         self._zone = zone
 
     # -- what is known
@@ -123,16 +129,23 @@ class Limiter:
         """Whether there is nothing to keep up."""
         return not (self.rates or self.slots.held or self.spendings)
 
-    def missing(self, bounds: Iterable[Bound]) -> list[Bound]:
+    def missing(self, bounds: Sequence[Bound]) -> list[Bound]:
         """Rates and money of which it is not known how much was used."""
+        if self._known.get(id(bounds)) is bounds:  # as nearly always: `demands` gives the same ones for the same
+            return []
         rates, spendings = self.rates, self.spendings
-        return [
+        found = [
             bound
             for bound in bounds
             if bound.key not in rates
             and bound.limit.measure != "concurrent"
             and ((spending := spendings.get(bound.key)) is None or not spending.loaded)
         ]
+        if not found and isinstance(bounds, tuple):
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[id(bounds)] = bounds
+        return found
 
     def learned(self, key: str, tat: float) -> None:
         """Where a rate stands for all relays; what was used here meanwhile stays."""
@@ -151,6 +164,7 @@ class Limiter:
 
     def forget(self, now: float) -> None:
         """What is as if it had never been used, or can be read again."""
+        self._known.clear()
         old = [
             key for key, rate in self.rates.items() if rate.tat < now and not rate.moved and rate.used_at < now - MINUTE
         ]
@@ -184,8 +198,9 @@ class Limiter:
         except ClientLimitError:
             admission.cancel(now, ticks)
             raise
-        for rate, limit, cost in charged:
-            rate.charge(limit.amount, cost, now)
+        for rate, bound, cost in charged:
+            rate.charge(bound.limit.amount, cost, now)
+            self.moved.add(bound.key)
         admission.charged = charged
         return admission
 
@@ -203,7 +218,7 @@ class Limiter:
                 spending.used_at = now
             elif cost := weight.requests if measure == "requests" else weight.tokens if measure == "tokens" else 0:
                 rate = self._rate(bound)
-                charged.append((rate, limit, cost))
+                charged.append((rate, bound, cost))
                 wait = rate.wait(limit.amount, cost, now)
                 if wait > longest:
                     longest, last = wait, bound
@@ -308,7 +323,7 @@ class Limiter:
 
 def places_of(bounds: Iterable[Bound], weight: Weight) -> tuple[Bound, ...]:
     """The places that a request needs."""
-    return tuple(bound for bound in bounds if bound.limit.measure == "concurrent") if weight.runs else ()
+    return tuple([bound for bound in bounds if bound.limit.measure == "concurrent"]) if weight.runs else ()
 
 
 def domain_of(client: Client) -> str:

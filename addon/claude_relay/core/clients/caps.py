@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from claude_relay.core.times import iso
@@ -66,19 +68,24 @@ def tightest(caps: Iterable[Cap]) -> Cap | None:
     return max(caps, key=lambda cap: (cap.part, -cap.amount), default=None)
 
 
-def allowed(cap: Cap) -> dict[str, str]:
+def allowed(cap: Cap) -> Mapping[str, str]:
     """Fields of an answer that is let through."""
-    passed = _passed(cap)
+    return _allowed(_used(cap), _passed(cap), cap.resets_at)
+
+
+@lru_cache(maxsize=4096)
+def _allowed(used: float, passed: float | None, resets_at: float | None) -> Mapping[str, str]:
+    """The same for all whose caps are used as far and begin anew at the same time."""
     status = "allowed" if passed is None else "allowed_warning"
     fields = {
         "status": status,
         "representative-claim": "overage",
         "overage-status": status,
-        "overage-utilization": f"{_used(cap):.2f}",
+        "overage-utilization": f"{used:.2f}",
     }
     if passed is not None:
         fields["overage-surpassed-threshold"] = f"{passed}"
-    return _named(fields | _resets(cap))
+    return MappingProxyType(_named(fields | _resets(resets_at)))
 
 
 def rejected(cap: Cap) -> dict[str, str]:
@@ -93,7 +100,7 @@ def rejected(cap: Cap) -> dict[str, str]:
         fields["overage-period"] = period
     if cap.shared:
         fields["overage-scope"] = "group_pool"
-    return _named(fields | _resets(cap))
+    return _named(fields | _resets(cap.resets_at))
 
 
 def unreadable() -> dict[str, str]:
@@ -146,17 +153,21 @@ def _percent(cap: Cap) -> int:
 
 
 def _passed(cap: Cap) -> float | None:
-    return next((threshold for threshold in THRESHOLDS if cap.part >= threshold), None)
+    part = cap.part
+    for threshold in THRESHOLDS:
+        if part >= threshold:
+            return threshold
+    return None
 
 
 def _used(cap: Cap) -> float:
     return min(math.floor(100 * cap.part + 1e-9) / 100, BELOW_ALL)
 
 
-def _resets(cap: Cap) -> dict[str, str]:
-    if cap.resets_at is None:
+def _resets(resets_at: float | None) -> dict[str, str]:
+    if resets_at is None:
         return {}
-    at = str(math.ceil(cap.resets_at))
+    at = str(math.ceil(resets_at))
     return {"reset": at, "overage-reset": at}
 
 

@@ -118,10 +118,10 @@ class Directory:
 
     def stopped(self, client: Client, session: str | None, now: float) -> Stop | None:
         """The stop that holds for a request; None: none does."""
-        return next(
-            (stop for stop in self.stops if now < stop.until and stop.holds_for(client, session)),
-            None,
-        )
+        for stop in self.stops:
+            if now < stop.until and stop.holds_for(client, session):
+                return stop
+        return None
 
 
 NOBODY = Directory()

@@ -10,8 +10,8 @@ comes back evenly; in t seconds no more than `amount * (1 + t / 60)` is let thro
 when nothing is used, and is made good afterwards.
 https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
 
-Several relays: each reports what it used (`report`) and takes over what all have (`joined`, `absorb`); between two exchanges each
-knows its own only. It must not know clocks or where the state is kept. Times are seconds since the epoch.
+Several relays: each reports what it used (`report`), and takes over what all have where that is something else (`joined`, `absorb`);
+between two exchanges each knows its own only. It must not know clocks or where the state is kept. Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -76,25 +76,22 @@ class Rate:
         return max(0.0, self.tat - now) * amount / PERIOD
 
     def report(self) -> Change | None:
-        """What to tell others; None: nothing. From now on it counts as told: see `absorb`."""
+        """What to tell others; None: nothing. From now on it counts as told, and as all that there is: else it is `absorb`ed."""
         if not self.moved:
             return None
-        change, self.moved = Change(self.tat, self.moved, self.base), 0.0
+        change = Change(self.tat, self.moved, self.base)
+        self.moved, self.base = 0.0, self.tat
         return change
 
     def unreported(self, change: Change) -> None:
         """They could not be told."""
         self.moved += change.moved
+        self.base = change.base
 
-    def absorb(self, tat: float, change: Change | None = None) -> None:
-        """Where it stands for all relays now. `change`: what of this one is in it since the last time."""
-        here = self.tat if change is None or tat != change.tat else tat
-        if change is not None and tat == change.tat:
-            self.base = tat  # nobody else has used it; what was used here meanwhile is in `tat` already
-        elif self.moved:
-            self.tat, self.base = max(here, tat + self.moved), tat
-        else:
-            self.tat, self.base = tat, tat
+    def absorb(self, tat: float) -> None:
+        """Where it stands for all relays, all in it that was reported here: of a rate that others have used, too."""
+        self.tat = max(self.tat, tat + self.moved) if self.moved else tat
+        self.base = tat
 
 
 def joined(stored: float, change: Change) -> float:

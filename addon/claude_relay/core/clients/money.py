@@ -130,16 +130,20 @@ def slot_of(at: float) -> int:
 
 
 class Spending:
-    """One limit of money for one subject. `loaded`: whether what was spent before is known."""
+    """One limit of money for one subject.
 
-    __slots__ = ("account", "bound", "loaded", "near", "own", "reserved", "used_at", "zone")
+    loaded  whether what was spent before is known
+    counted, known  how many requests were counted here, and of how many of them it is known that the ledger has them
+    """
+
+    __slots__ = ("account", "bound", "counted", "known", "loaded", "near", "reserved", "used_at", "zone")
 
     def __init__(self, bound: Bound, zone: tzinfo | None = None) -> None:
         rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
         self.bound, self.zone = bound, zone
         self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
         self.reserved = Reserved()
-        self.own: list[tuple[int, float]] = []
+        self.counted = self.known = 0
         self.loaded = False
         self.near = False
         self.used_at = 0.0
@@ -163,13 +167,12 @@ class Spending:
 
     def spend(self, at: float, usd: float) -> None:
         """Count it. `at`: when its request began."""
-        slot = slot_of(at)
-        self.own.append((slot, usd))
-        self._add(slot, usd)
+        self.counted += 1
+        self._add(slot_of(at), usd)
 
     def mark(self) -> int:
         """What was counted here until now, for `restore`."""
-        return len(self.own)
+        return self.counted
 
     def restore(self, rows: Iterable[tuple[int, float]], now: float, mark: int | None) -> None:
         """Take what the ledger says: sums by SLOT.
@@ -179,7 +182,7 @@ class Spending:
         """
         before = self.spent(now)
         if mark is not None:
-            del self.own[:mark]
+            self.known = max(self.known, mark)
         sure = mark is not None and not self.own
         kept = dict(self.account.sums) if isinstance(self.account, Rolling) else {}
         if isinstance(self.account, Rolling):
@@ -230,6 +233,11 @@ class Spending:
         return Notice(Kind.BUDGET_WARN, f"{bound.key} {iso(self.account.now.start)[:10]}", text, at, until)
 
     @property
+    def own(self) -> int:
+        """How many requests were counted here of which it is not known that the ledger has them."""
+        return self.counted - self.known
+
+    @property
     def idle(self) -> bool:
         """Whether it may be forgotten: nothing is reserved, and the ledger has all that is spent."""
         return not len(self.reserved) and not self.own
@@ -257,7 +265,7 @@ class Purse:
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError or ClientLimitError."""
-        nano = sum(cost.nano for cost in costs)
+        nano = costs[0].nano if len(costs) == 1 else sum(cost.nano for cost in costs)
         for spending in self._spendings:
             spending.check(at, nano, self._contact)
         self._budgets().check(at, provider, costs)

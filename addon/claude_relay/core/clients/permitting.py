@@ -87,7 +87,12 @@ def permits_model(client: Client | None, model: str) -> bool:
 
 def permits_provider(client: Client | None, provider: str) -> bool:
     """Whether its requests may go there."""
-    return client is None or all(not policy.providers or provider in policy.providers for policy in client.policies)
+    if client is None:
+        return True
+    for policy in client.policies:  # noqa: SIM110 - `all` takes three times as long
+        if policy.providers and provider not in policy.providers:
+            return False
+    return True
 
 
 def restricts_lists(client: Client | None) -> bool:

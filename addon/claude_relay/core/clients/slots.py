@@ -3,7 +3,7 @@
     slots = Slots()
     slots.take(bounds, ticks)            None: taken, all of them; else the bound that has no place
     slots.free(bounds, ticks)
-    wants = slots.wants(ticks)           what to tell of each to who gives leases: once a second, and at once where some are `lacking`
+    wants = slots.wants(ticks)           what has changed, for who gives leases: once a second, and at once where some are `lacking`
     slots.leased({key: 4}, until)        what came of it
 
 A place counts as long as its lease, by a clock that all relays on the machine have. Who cannot renew lets nothing begin any more before
@@ -12,14 +12,15 @@ others may have its places. It must not know who waits, nor where leases are kep
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from .demand import Bound
 
-IDLE = 10.0
-"""Seconds for which places are held that nobody uses."""
+IDLE, IDLE_ALONE = 10.0, 60.0
+"""Seconds for which places are held that nobody uses; and where no other relay runs that may want them."""
 SOON, MOST = 2.0, 60.0
 """Seconds that a request runs while nothing is known of them, and that are said at most."""
 WEIGHT = 0.1
@@ -36,26 +37,26 @@ class Want(NamedTuple):
 
 @dataclass(slots=True)
 class Held:
-    """The places of one limit for one subject. Until `until` (ticks) `leased` of them are this relay's."""
+    """The places of one limit for one subject. `leased` of them are this relay's, as long as its leases last."""
 
     limit: int
     leased: int = 0
-    until: float = 0.0
     busy: int = 0
     waiting: int = 0
     used_at: float = 0.0
     lasts: float = SOON
 
-    def has_room(self, ticks: float) -> bool:
-        """Whether one more may run."""
-        return self.busy < min(self.leased, self.limit) and ticks < self.until
-
 
 class Slots:
-    """All places that this relay holds. `ticks`: seconds of a monotonic clock."""
+    """All places that this relay holds, until `until`. `ticks`: seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self.held: dict[str, Held] = {}
+        self.until = 0.0
+        self._touched: set[str] = set()
+        """Those of which there is something to tell."""
+        self._aging: deque[tuple[float, set[str]]] = deque()
+        """Those of which something was told, and when: whoever is in none of the later sets is idle in the end."""
 
     def full(self, bounds: Iterable[Bound], ticks: float) -> Bound | None:
         """The first that has no place; None: all have."""
@@ -63,17 +64,17 @@ class Slots:
         for bound in bounds:
             held = self._held(bound)
             held.used_at = ticks
-            if not held.has_room(ticks):
+            if ticks >= self.until or held.busy >= held.leased or held.busy >= held.limit:
                 found = found or bound
         return found
 
     def lacking(self, bounds: Iterable[Bound], ticks: float) -> bool:
         """Whether others, or nobody, hold places of these that may be free."""
-        return any((held := self._held(bound)).leased < held.limit or ticks >= held.until for bound in bounds)
+        return ticks >= self.until or any((held := self._held(bound)).leased < held.limit for bound in bounds)
 
     def unleased(self, bounds: Iterable[Bound], ticks: float) -> bool:
         """Whether this relay has no place of one of these."""
-        return any(not (held := self._held(bound)).leased or ticks >= held.until for bound in bounds)
+        return ticks >= self.until or any(not self._held(bound).leased for bound in bounds)
 
     def _held(self, bound: Bound) -> Held:
         limit = int(bound.limit.amount)
@@ -81,6 +82,7 @@ class Slots:
         if held is None:
             held = self.held[bound.key] = Held(limit)
         held.limit = limit
+        self._touched.add(bound.key)
         return held
 
     def take(self, bounds: Iterable[Bound], ticks: float) -> Bound | None:
@@ -100,6 +102,7 @@ class Slots:
             held.busy -= 1
             held.used_at = ticks
             held.lasts += WEIGHT * (max(0.0, ticks - since) - held.lasts)
+            self._touched.add(key)
 
     def waits(self, bounds: Iterable[Bound], more: int) -> None:
         """One waits for them now (1), or no longer (-1)."""
@@ -111,27 +114,36 @@ class Slots:
         held = self.held[bound.key]
         return min(MOST, max(1.0, held.lasts * (held.waiting + 1) / held.limit))
 
-    def want(self, key: str, ticks: float) -> Want | None:
-        """What to tell. None: nobody has used it for IDLE; it is forgotten, and its lease given back."""
-        held = self.held[key]
-        if held.busy or held.waiting or ticks < held.used_at + IDLE:
-            return Want(held.limit, held.busy, held.waiting)
-        del self.held[key]
-        return None
+    def wants(self, ticks: float, idle: float = IDLE) -> dict[str, Want | None]:
+        """What to tell of those that were used since this was asked last. None: nobody has used it for so many seconds; it is
+        forgotten, and its lease given back.
+        """
+        said: dict[str, Want | None] = {}
+        if self._touched:
+            touched, self._touched = self._touched, set()
+            self._aging.append((ticks, touched))
+            for key in touched:
+                if (held := self.held.get(key)) is not None:
+                    said[key] = Want(held.limit, held.busy, held.waiting)
+        while self._aging and ticks >= self._aging[0][0] + idle:
+            for key in self._aging.popleft()[1]:
+                held = self.held.get(key)
+                if held is not None and not (held.busy or held.waiting) and ticks >= held.used_at + idle:
+                    del self.held[key]
+                    said[key] = None
+        return said
 
-    def wants(self, ticks: float) -> dict[str, Want]:
-        """All of them."""
-        found = ((key, self.want(key, ticks)) for key in tuple(self.held))
-        return {key: want for key, want in found if want is not None}
-
-    def leased(self, given: Mapping[str, int], until: float) -> bool:
-        """So many are this relay's until then. Returns whether there are more of any than before."""
-        more = False
-        for key, held in self.held.items():
-            if key in given:
-                more = more or given[key] > held.leased
-                held.leased, held.until = given[key], until
-        return more
+    def leased(self, given: Mapping[str, int], until: float) -> tuple[bool, bool]:
+        """All leases last until then; so many places are this relay's of those in `given`. Returns whether there are more of any than
+        before, and whether there are fewer.
+        """
+        self.until = until
+        more = fewer = False
+        for key, places in given.items():
+            if (held := self.held.get(key)) is not None:
+                more, fewer = more or places > held.leased, fewer or places < held.leased
+                held.leased = places
+        return more, fewer
 
     def used(self, key: str) -> int:
         """How many run here."""

@@ -5,6 +5,8 @@
          ─► here     presets, defaults, what one section says about another
          ─► models   pydantic ─► Config | explain ─► ConfigError
 
+It is changed in place: `editing` (tree, layout, writing) splices a text, `masking` hides its secrets, `changes` says what differs.
+
 Pure: the text and the environment are given. It knows nothing of mitmproxy, of who reads the file or when.
 
 >>> config = parse("providers: {glm: {preset: zhipu, keys: ['${GLM_KEYS}']}}", environ={"GLM_KEYS": "a, b"})

@@ -58,6 +58,15 @@ def far(listen: Listen, address: Address) -> str:
     return f"{scheme}://{Address(listen.hosts[0], address.port) if listen.hosts else address}"
 
 
+def panel_url(listen: Listen, address: Address) -> str:
+    """The URL of the panel. It speaks nothing but TLS where there is a certificate, which hardly names a loopback address.
+
+    >>> panel_url(Listen(), Address("0.0.0.0", 8083))
+    'http://127.0.0.1:8083'
+    """
+    return far(listen, address.reachable) if listen.tls is not None else address.reachable.url
+
+
 def unencrypted(config: Config) -> Iterator[tuple[str, Address]]:
     """Name and address of each listener that other machines reach without TLS.
 

@@ -8,6 +8,7 @@ kinds       which limits and refusals concern a request
 load        what keys carry; headroom: how much of their limits is left
 sessions    which key a conversation is bound to; affinity: with which one of its requests goes
 aliases     what keys of relay.yaml are called, for people and in stored rows
+check_results  what a check of a key may find
 replication what relays over one database tell each other; status: how keys are, for people
 
 It must not know requests, verdicts' wordings or sockets.

@@ -5,6 +5,8 @@
     its key is only in use      (its limits, a failure on the way, no capacity for it) another key, the same one each time, until its
                                 own is well; the session stays where it is
     new                         the pool's choice
+    somebody has chosen a key   that one, while it is of use, whatever the session had: who chooses a key wants it to be used now. The
+                                session moves there, and goes home when it is cold and the choice is over
 
 It must not know verdicts. Requests that name no session and begin alike are bound together; one that caches nothing is not bound.
 """
@@ -48,6 +50,8 @@ class Affinity:
         self, target: Target, pool: Pool, useless: frozenset[str], now: float, random: Random, *, probe: bool
     ) -> Key | None:
         """The key to use: the session's own if it is of use, else the pool's choice. `useless`: ids; `probe` False: no half-open key."""
+        if chosen := pool.first_choice(target.kind, now, useless, probe=probe):
+            return chosen
         binding = self._binding(target, now)
         wanted = self._wanted(binding, pool, now) if binding else ()
         of_use = (key for key in wanted if key.id not in useless and pool.is_ready(key, target.kind, now, probe=probe))
@@ -74,7 +78,7 @@ class Affinity:
         """A warm session's key, and the seconds after which it is back, if that is known and soon enough. `left`: what may be waited."""
         binding = self._binding(target, now)
         own = pool.by_id(binding.key_id) if binding and binding.is_warm(now) else None
-        if own is None or own.id in useless:
+        if own is None or own.id in useless or pool.first_choice(target.kind, now, useless):
             return None, 0.0
         end, known = pool.opens(own, target.kind, now)
         soon = known and end - now <= min(left, self.short_wait - self.waited)
@@ -111,7 +115,7 @@ class Affinity:
 
     def _moves(self, binding: Binding, target: Target, pool: Pool, key: Key, now: float) -> bool:
         own = pool.by_id(binding.key_id)
-        if own is None or pool.is_in_cooldown(own, target.kind, now):
+        if own is None or key.id == pool.chosen or pool.is_in_cooldown(own, target.kind, now):
             return True
         return not binding.is_warm(now) and (key.id == binding.home or self._rises(binding, pool, key))
 

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from claude_relay.core.bodies.ratelimits import headroom
+from claude_relay.core.bodies.ratelimits import Left, all_left
 
 USUAL_COST = 0.05
 """What a request takes of a key that nothing is known of."""
@@ -32,6 +32,7 @@ class _Limit:
 
     cost     what an answer takes
     waiting  the latest headers, when nobody has read them yet; `answers` since the last reading
+    each     all limits of which they said something, as of `seen`
     """
 
     share: float = 1.0
@@ -40,6 +41,7 @@ class _Limit:
     gain: float = 0.0
     cost: float = USUAL_COST
     waiting: tuple[Mapping[str, str], float, float] | None = None
+    each: tuple[Left, ...] = ()
     answers: int = 0
 
     def left(self, now: float) -> float:
@@ -50,12 +52,14 @@ class _Limit:
         """Read the latest headers; what is missing against the refilled share is the cost of the answers since the last time."""
         assert self.waiting is not None
         (headers, seen, today), self.waiting = self.waiting, None
-        found = headroom(headers, today)
-        if found is None:
+        each = all_left(headers, today)
+        if not each:
             return
+        found = min(each)
         taken = (self.left(seen) - found.share) / self.answers
         if self.seen > -math.inf and taken > 0:
             self.cost += WEIGHT * (taken - self.cost)
+        self.each = tuple(one._replace(reset=one.reset + (seen - today)) for one in each)
         reset = found.reset + (seen - today)
         self.share, self.seen, self.reset, self.answers = found.share, seen, reset, 0
         self.gain = (1.0 - found.share) / (reset - seen) if found.refills and reset > seen else 0.0
@@ -95,6 +99,20 @@ class Headroom:
         left = 1.0 if now >= limit.reset else limit.share + limit.gain * (now - limit.seen)
         return left - limit.cost * self._under_way[key] if key in self._under_way else left
 
+    def each(self, key: str, now: float) -> dict[str, float]:
+        """Limit → the share that is left of it, requests under way not counted; empty when nothing was said."""
+        limit = self._headroom.get(key, UNSEEN)
+        if limit.waiting:
+            limit.read()
+        return {one.name: _grown(one, limit.seen, now) for one in limit.each}
+
     def prune(self, keys: Collection[str]) -> None:
         """Forget all keys but these."""
         self._headroom = {key: limit for key, limit in self._headroom.items() if key in keys}
+
+
+def _grown(one: Left, seen: float, now: float) -> float:
+    if now >= one.reset:
+        return 1.0
+    gain = (1.0 - one.share) / (one.reset - seen) if one.refills and one.reset > seen else 0.0
+    return one.share + gain * (now - seen)

@@ -9,6 +9,7 @@ and always given; so is randomness. `model` is the kind of a request (`kinds`): 
     pool.apply(verdict, key, "claude-opus-4-5", now, random, probe=probe)
     pool.finished(key)                                           one less
     pool.spent(key, 1200, now)                                   what it used, for its limit of tokens
+    pool.chosen = key.id                                         somebody wants this one first; the others stand behind it
 
 Every `started` is paired with exactly one `finished`; see `policy` for who calls which.
 """
@@ -58,6 +59,8 @@ class Pool:
         self.cooldowns = Cooldowns() if cooldowns is None else cooldowns
         self.cursor = -1
         self.load = Load()
+        self.chosen = ""
+        """Id of the key that goes before all others while it is ready; empty: none was chosen. Only a key of the pool counts."""
         self._position: dict[str, int] = {}
         self._outliers = Outliers()
         self._headroom = Headroom()
@@ -100,9 +103,20 @@ class Pool:
         `probe` False: a half-open key only when no sure one is left, so that a single request does not spend its tries on probes.
         """
         self._now = now
+        if chosen := self.first_choice(model, now, exclude, probe=probe):
+            return chosen
         ready = self._ready.of(model, now)
         found = self._pick(ready.every if probe else ready.sure, exclude, random)
         return found if found or probe else self._pick(ready.every, exclude, random)
+
+    def first_choice(
+        self, model: str, now: float, exclude: frozenset[str] = frozenset(), *, probe: bool = True
+    ) -> Key | None:
+        """The chosen key, whatever its tier, while it may be used for the model and is not excluded; else None."""
+        key = self.by_id(self.chosen) if self.chosen else None
+        if key is None or key.id in exclude or not self.is_ready(key, model, now, probe=probe):
+            return None
+        return key
 
     def choose_denied(
         self, model: str, now: float, random: Random = lambda: 0.0, exclude: frozenset[str] = frozenset()
@@ -322,11 +336,12 @@ class Pool:
             if key.id in in_cooldown or not load.takes(key.id, now):
                 yield self._key_state(key, now)
             elif used := load.used(key.id):
-                yield KeyState(key.alias, "ready", None, "", load.busy(key.id), used, headroom(key.id, now))
+                counts = load.busy(key.id), used, headroom(key.id, now), self._headroom.each(key.id, now)
+                yield KeyState(key.alias, "ready", None, "", *counts)
 
     def _key_state(self, key: Key, now: float) -> KeyState:
         load, why_full = self.load, self.load.why_full(key.id, now)
-        counts = load.busy(key.id), load.used(key.id), self.headroom(key)
+        counts = load.busy(key.id), load.used(key.id), self.headroom(key), self._headroom.each(key.id, now)
         return KeyState.of(key.alias, self.cooldowns.of(key.id), why_full, now, *counts)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .cooldown import Cooldown
 
@@ -14,6 +14,7 @@ from .cooldown import Cooldown
 class KeyState:
     """One key for a status report. `until` None: it has no cooldown, or nobody knows how long.
 
+    limits  what is left of each of the provider's limits, as a share
     status  ready | full (its own limits allow no more now) | cooldown | probing (its next request is a probe) | out
     """
 
@@ -24,6 +25,7 @@ class KeyState:
     in_flight: int
     used: int
     headroom: float
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -35,6 +37,7 @@ class KeyState:
         in_flight: int,
         used: int,
         headroom: float,
+        limits: Mapping[str, float],
     ) -> KeyState:
         """From a key's cooldowns by scope; only those that still matter are told. `why_full` empty: its limits allow more."""
         cooldowns = {
@@ -46,7 +49,7 @@ class KeyState:
         until = own.until if own and status == "cooldown" else None
         reasons = [f"{scope}: {cooldown.reason}" if scope else cooldown.reason for scope, cooldown in cooldowns.items()]
         reason = "; ".join([*reasons, why_full] if status == "full" else reasons)
-        return cls(alias, status, until, reason, in_flight, used, headroom)
+        return cls(alias, status, until, reason, in_flight, used, headroom, limits)
 
 
 @dataclass(frozen=True, slots=True)

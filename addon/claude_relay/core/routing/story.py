@@ -5,6 +5,9 @@
     route.described(["anthropic"])
     -> "route 2 (model claude-*): gemini, openai, anthropic; gemini over its budget; openai: none of its keys was free"
 
+    unmet(rule.match, facts)
+    -> ["model claude-haiku-*"]         what the rule asks for and the request is not
+
 It must not know why a provider is passed over; who does it says so.
 """
 
@@ -15,10 +18,23 @@ from dataclasses import dataclass, field
 
 from claude_relay.core.exchange import Facts, Target
 
-from .routes import MatchLike, RouteLike, matches
+from .routes import CHECKS, MatchLike, RouteLike, matches
 
 CONDITIONS = ("model", "client", "program", "stream", "tools", "thinking", "min_input_tokens", "background", "subagent")
 """Of a rule, besides headers."""
+CHECKED = (
+    "model",
+    "stream",
+    "tools",
+    "thinking",
+    "client",
+    "program",
+    "min_input_tokens",
+    "background",
+    "subagent",
+    "header",
+)
+"""What each of `routes.CHECKS` looks at."""
 BUSY = "none of its keys was free"
 """Of a provider that was not asked, though a later one was."""
 
@@ -72,8 +88,16 @@ _NAMES: dict[int, tuple[RouteLike, str]] = {}
 def words(match: MatchLike) -> list[str]:
     """What a rule asks for, a few words each."""
     found = [f"header {name}: {glob}" for name, glob in match.header.items()]
-    for name in CONDITIONS:
-        value = getattr(match, name)
-        if value is not None:
-            found.append(name if value is True else f"not {name}" if value is False else f"{name} {value}")
-    return found
+    return [*found, *(_word(match, name) for name in CONDITIONS if getattr(match, name) is not None)]
+
+
+def unmet(match: MatchLike, facts: Facts) -> list[str]:
+    """Of what a rule asks for, all that a request is not; nothing: it takes it."""
+    failed = [name for name, check in zip(CHECKED, CHECKS, strict=True) if not check(match, facts)]
+    header = [f"header {name}: {glob}" for name, glob in match.header.items()] if "header" in failed else []
+    return [*header, *(_word(match, name) for name in CONDITIONS if name in failed)]
+
+
+def _word(match: MatchLike, name: str) -> str:
+    value = getattr(match, name)
+    return name if value is True else f"not {name}" if value is False else f"{name} {value}"

@@ -4,7 +4,7 @@
 
     areas           how the router of an area begins
     sign_in         login, logout, oneself
-    profile         the second factor, tokens
+    profile         the second factor, sessions, tokens: one's own
     admins          who may use the panel
     documentation   what the API says of itself
     dashboard       figures at a glance
@@ -14,7 +14,13 @@
     usage           sums by any dimensions; cache misses
     keys            keys of providers, one by one
     key_batches     many at once: import, switching, checks, maintenance
-    providers       providers of relay.yaml, presets, tests
+    key_checks      checks of many, as a job
+    key_models      keys as the API says them
+    key_figures     keys joined with what relays say of them, and what they were used for
+    jobs            how far something is that goes on
+    providers       providers of relay.yaml, presets
+    provider_tests  one asks for its models with one of its keys
+    pools           how many keys are ready
     routes          routes, the default, models, which way a request would go
     budgets         budgets, prices
     settings        relay.yaml as a whole
@@ -25,6 +31,7 @@
     notices         what somebody should look at
     audit           who did what
     health          is all well?
+    alive           /healthz
     playground      a conversation through the pool
     duels           recorded requests once more, and at several targets
     search          what the command palette finds

@@ -38,8 +38,10 @@ class Creating(APIRoute):
             visitor = await run_in_threadpool(visitor_of, request, parts)
             if visitor is None:
                 return await usual(request)
-            requested = hashlib.sha256(f"{request.url.path}\n".encode() + await request.body()).digest()
-            once, who = request.app.state.once, visitor.admin.id
+            requested = hashlib.sha256(
+                f"{request.url.path}?{request.url.query}\n".encode() + await request.body()
+            ).digest()
+            once, who = request.app.state.once, visitor.identity
             known = once.begin(who, key, requested, parts.clock())
             if known is not None:
                 return Response(

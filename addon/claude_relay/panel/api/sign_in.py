@@ -5,17 +5,15 @@ from __future__ import annotations
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
-from claude_relay.core.times import iso
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.common.models import Strict
-from claude_relay.panel.common.parts import Own, Parts
-from claude_relay.panel.common.problems import FieldError, Problem, documented
+from claude_relay.panel.common.parts import Own
+from claude_relay.panel.common.problems import Problem, documented
 from claude_relay.panel.security import passwords
-from claude_relay.panel.security.delays import Delays
-from claude_relay.panel.security.visitors import OF_ROLE, Reader, Visitor, cookie_name, csrf_of, is_secure, place_of
+from claude_relay.panel.security.entering import check_code, entered, prove, remember, set_cookie, signed_in
+from claude_relay.panel.security.visitors import Reader, Visitor, cookie_name, place_of
 from claude_relay.store.audit import Actor
-from claude_relay.store.panel.admins import Admin, Role
-from claude_relay.store.panel.sessions import LONGEST
+from claude_relay.store.panel.admins import Role
 
 router = area("sign-in")
 
@@ -29,10 +27,11 @@ class Login(Strict):
 
 
 class Welcome(Strict):
-    """`link`: the secret of the one-time link."""
+    """`link`: the secret of the one-time link; `code`: of the second factor, where there is one."""
 
     link: str = Field(max_length=200)
     password: str = Field(max_length=2000)
+    code: str | None = Field(None, max_length=64)
 
 
 class Confirmation(Strict):
@@ -59,13 +58,14 @@ class Me(BaseModel):
     csrf: str
 
 
-@router.post("/login", responses=documented(429))
+@router.post("/login", responses=documented(409, 429))
 def login(said: Login, request: Request, response: Response, parts: Own) -> Me:
     """Begin a session: the answer sets its cookie."""
-    return entered(signed_in(said, request, parts), request, response, parts)
+    admin = signed_in(said.username, said.password, said.code, request, parts)
+    return of(entered(admin, request, response, parts))
 
 
-@router.post("/welcome", responses=documented(404, 409))
+@router.post("/welcome", responses=documented(404, 409, 429))
 def welcome(said: Welcome, request: Request, response: Response, parts: Own) -> Me:
     """Choose a password by a one-time link, and begin a session."""
     name = parts.admins.linked(said.link, parts.clock())
@@ -73,8 +73,11 @@ def welcome(said: Welcome, request: Request, response: Response, parts: Own) -> 
         raise Problem(404, "link", "This link was used already, or is over. A new one: panel reset-password.")
     passwords.check(said.password, name)
     actor = Actor(name, "panel", place_of(request, parts))
+    known = parts.admins.find(name)
+    if known is not None:  # a link that somebody found is not enough where an app is asked for, too
+        check_code(known, said.code, actor, parts)
     admin = parts.admins.redeem(actor, said.link, passwords.hashed(said.password), parts.clock())
-    return entered(admin, request, response, parts)
+    return of(entered(admin, request, response, parts))
 
 
 @router.post("/logout", status_code=204, responses=documented())
@@ -83,7 +86,7 @@ def logout(visitor: Reader, request: Request, parts: Own) -> Response:
     if visitor.session is not None:
         parts.sessions.end(visitor.session)
     response = Response(status_code=204)
-    response.delete_cookie(cookie_name(request), path="/", secure=is_secure(request), httponly=True, samesite="strict")
+    set_cookie(response, request, cookie_name(request), "", 0)
     return response
 
 
@@ -96,52 +99,23 @@ def me(visitor: Reader) -> Me:
 @router.post("/me/confirm", status_code=204, responses=documented(429))
 def confirm(said: Confirmation, visitor: Reader, parts: Own) -> Response:
     """Give the password once more, before what needs it."""
-    _prove(visitor, said.password, parts, "password")
+    prove(visitor, said.password, parts, "password")
     if visitor.session is not None:
         parts.sessions.confirm(visitor.session, parts.clock())
     return Response(status_code=204)
 
 
 @router.post("/me/password", status_code=204, responses=documented(409, 429))
-def change_password(said: NewPassword, visitor: Reader, parts: Own) -> Response:
+def change_password(said: NewPassword, visitor: Reader, request: Request, parts: Own) -> Response:
     """Another password; all other sessions end."""
-    _prove(visitor, said.current, parts, "current")
+    prove(visitor, said.current, parts, "current")
     passwords.check(said.password, visitor.admin.name)
     but = visitor.session.digest if visitor.session is not None else b""
-    parts.admins.set_password(visitor.actor, visitor.admin.name, passwords.hashed(said.password), but=but)
-    return Response(status_code=204)
-
-
-def signed_in(said: Login, request: Request, parts: Parts) -> Admin:
-    """Whose name, password and code these are. Raises Problem, one for all that is wrong but a missing code."""
-    now, place = parts.clock(), place_of(request, parts)
-    delays = Delays(parts.admins)
-    delays.before(said.username, place, now)
-    admin = parts.admins.find(said.username)
-    if not passwords.verify(admin.password if admin else None, said.password) or admin is None:
-        delays.failed(said.username, place, now)
-        raise Problem(401, "credentials", "Name or password is wrong.")
-    delays.passed(said.username, place)
-    parts.admins.logged_in(Actor(admin.name, "panel", place), admin.name, iso(now))
-    return admin
-
-
-def entered(admin: Admin, request: Request, response: Response, parts: Parts) -> Me:
-    """A session for them, in a cookie."""
-    place = place_of(request, parts)
-    secret = parts.sessions.begin(admin.id, parts.clock(), place, request.headers.get("user-agent", ""))
-    response.set_cookie(
-        cookie_name(request),
-        secret,
-        max_age=round(LONGEST),
-        path="/",
-        secure=is_secure(request),
-        httponly=True,
-        samesite="strict",
-    )
-    session = parts.sessions.find(secret, parts.clock())
-    assert session is not None
-    return of(Visitor(admin, OF_ROLE[admin.role], place, session, csrf=csrf_of(secret)))
+    admin = parts.admins.set_password(visitor.actor, visitor.admin.name, passwords.hashed(said.password), but=but)
+    response = Response(status_code=204)
+    if visitor.session is not None:  # the browser stays known
+        remember(response, request, admin)
+    return response
 
 
 def of(visitor: Visitor) -> Me:
@@ -155,13 +129,3 @@ def of(visitor: Visitor) -> Me:
         recovery_codes_left=len(admin.recovery),
         csrf=visitor.csrf,
     )
-
-
-def _prove(visitor: Visitor, password: str, parts: Parts, field: str) -> None:
-    delays, now = Delays(parts.admins), parts.clock()
-    delays.before(visitor.admin.name, visitor.place, now)
-    if not passwords.verify(visitor.admin.password, password):
-        delays.failed(visitor.admin.name, visitor.place, now)
-        text = "The password is wrong."
-        raise Problem(403, "password", text, errors=[FieldError(field=field, detail=text)])
-    delays.passed(visitor.admin.name, visitor.place)

@@ -6,6 +6,9 @@
     versions    ETags; a POST that is sent twice
     jobs        what takes longer than somebody waits
     paging      lists in pages
+    spans       spans of time, as pages and the API name them
+    recent      what was worked out a moment ago
+    relay_yaml  what the file says, without secrets; changed in place
     models      of pydantic
     texts       languages; numbers, money and times as people write them
 

@@ -20,11 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from claude_relay.core.config import ConfigError
+from claude_relay.core.errors import SECRET
 from claude_relay.store.clients.book import ClientError
 from claude_relay.store.db.database import MissingDatabase, StoreError
 from claude_relay.store.panel.admins import AdminError
 
 logger = logging.getLogger(__name__)
+LONGEST_PART = 60
+"""Characters of a field's name: whoever sends one that nobody knows may have sent anything, a key even."""
 MEDIA = "application/problem+json"
 URN = "urn:claude-relay:problem:"
 TITLES = {
@@ -127,22 +130,24 @@ def problem_of(error: Exception) -> Problem:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the API have this shape. (`pages.errors` has that of pages.)"""
+    """Let every error of the API have this shape. (`pages.errors` has that of pages.) What is none of these, `doors` answers."""
+    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError):
+        app.add_exception_handler(kind, answer_to)
 
-    async def answered(request: Request, error: Exception) -> Response:
-        problem = problem_of(error)
-        shown: Response | None = None
-        if not request.url.path.startswith("/api") and (page := getattr(app.state, "error_page", None)) is not None:
-            shown = await page(request, problem)
-        return shown if shown is not None else problem.answer()
 
-    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError, Exception):
-        app.add_exception_handler(kind, answered)
+async def answer_to(request: Request, error: Exception) -> Response:
+    """A page for people, else JSON."""
+    problem = problem_of(error)
+    shown: Response | None = None
+    page = getattr(request.app.state, "error_page", None)
+    if page is not None and not request.url.path.startswith("/api"):
+        shown = await page(request, problem)
+    return shown if shown is not None else problem.answer()
 
 
 def _place(loc: Sequence[object]) -> str:
     """`("body", "policy", 0)` -> `policy.0`."""
-    return ".".join(str(part) for part in loc[1:])
+    return ".".join(SECRET.sub("…", str(part))[:LONGEST_PART] for part in loc[1:])
 
 
 def _sentence(text: str) -> str:

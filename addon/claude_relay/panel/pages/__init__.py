@@ -4,9 +4,11 @@ A page reads; what it changes goes from its forms and buttons to /api (static/fo
 as the API.
 
     icons       pictures of 16 by 16
-    charts      SVG
+    charts      SVG; time_lines: of one request
+    addresses   this page with other parameters
     sign_in     login, the one-time link, preferences
-    profile     one's account, tokens, admins
+    profile     one's account, tokens
+    admins      who may use the panel
     overview    the first page; the first three steps
     requests    requests, one of them
     sessions    sessions, one of them

@@ -13,11 +13,12 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from claude_relay.core.visitors import is_meant, networks, speaks_for
 from claude_relay.panel.common.parts import Parts
-from claude_relay.panel.common.problems import Problem
+from claude_relay.panel.common.problems import Problem, answer_to
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -54,7 +55,13 @@ class Doors:
         if (problem := self._refused(scope, headers)) is not None:
             await problem.answer()(scope, receive, passed)
             return
-        await self._app(scope, _bounded(receive), passed)
+        try:
+            await self._app(scope, _bounded(receive), passed)
+        except Exception as error:  # Starlette answers outside of all middleware, so without these headers
+            if scope.get("relay.begun"):
+                raise
+            answer = await answer_to(Request(scope), error)
+            await answer(scope, receive, passed)
 
     def _refused(self, scope: Scope, headers: Headers) -> Problem | None:
         listen, said = self._parts.in_force().listen, headers.getlist("host")
@@ -62,7 +69,10 @@ class Doors:
         if len(said) != 1 or not is_meant(said[0], bound, listen.hosts):
             text = "The Host names another machine. Use localhost or the address, or add the name to listen.hosts in relay.yaml."
             return Problem(403, "host", text)
-        if int(headers.get("content-length", "0") or "0") > LARGEST:
+        length = headers.get("content-length", "0")
+        if not length.isascii() or not length.isdigit():
+            return Problem(400, "length", "The Content-Length is no number.")
+        if int(length) > LARGEST:
             return Problem(413, "too_large", f"A request has at most {LARGEST // 2**20} MiB.")
         if scope["method"] in READING:
             return None
@@ -79,6 +89,7 @@ class Doors:
     def _dressed(self, scope: Scope, send: Send) -> Send:
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
+                scope["relay.begun"] = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._of(scope, headers).items():
                     headers[name] = value

@@ -6,6 +6,10 @@ verify(stored, "correct horse battery")        True
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -14,6 +18,10 @@ from claude_relay.panel.common.problems import FieldError, Problem
 LEAST, MOST = 10, 1024
 """Characters (NIST SP 800-63B wants at least eight, and no rules on which)."""
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+AT_ONCE, WAITING, PATIENCE = 4, 12, 3.0
+"""How many are worked on at the same time, 19 MiB each, and how many may wait so many seconds: strangers must neither fill the memory nor
+take all threads."""
+_SLOTS, _ROOM = threading.BoundedSemaphore(AT_ONCE), threading.BoundedSemaphore(AT_ONCE + WAITING)
 _NOBODY = _HASHER.hash("nobody's")
 
 
@@ -23,11 +31,28 @@ def hashed(password: str) -> str:
 
 
 def verify(stored: str | None, password: str) -> bool:
-    """Whether it is the one. Takes as long for somebody who does not exist, or has none."""
+    """Whether it is the one. Takes as long for somebody who does not exist, or has none. Raises Problem where too many ask at once."""
+    with _slot():
+        try:
+            return _HASHER.verify(stored or _NOBODY, password[: MOST + 1]) and stored is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
+    busy = Problem(503, "busy", "Too many sign in at this moment. Try again.", headers={"Retry-After": "5"})
+    if not _ROOM.acquire(blocking=False):
+        raise busy
     try:
-        return _HASHER.verify(stored or _NOBODY, password[: MOST + 1]) and stored is not None
-    except (VerificationError, InvalidHashError):
-        return False
+        if not _SLOTS.acquire(timeout=PATIENCE):
+            raise busy
+        try:
+            yield
+        finally:
+            _SLOTS.release()
+    finally:
+        _ROOM.release()
 
 
 def check(password: str, name: str, field: str = "password") -> None:

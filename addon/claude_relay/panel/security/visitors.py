@@ -6,6 +6,8 @@
     def disable(id: str, visitor: Operator, parts: Own) -> …
     @router.post("/providers/{name}/keys")
     def add(visitor: Confirmed, …)                              an admin who gave the password a moment ago (a token needs none)
+    @router.post("/me/totp")
+    def begin(visitor: Oneself, …)                              anybody, in the same way; no token but one that may do everything
 
 A browser brings a cookie, and with every change `X-CSRF-Token`; a program brings `Authorization: Bearer rk-api-…`. A test walks all routes:
 each takes one of these, or stands in OPEN.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -32,6 +35,7 @@ from claude_relay.store.panel.api_tokens import Scope, Token
 from claude_relay.store.panel.sessions import Session
 
 COOKIE, SECURE_COOKIE = "relay-panel", "__Host-relay-panel"
+DEVICE, SECURE_DEVICE = "relay-device", "__Host-relay-device"
 CSRF: Final = "x-csrf-token"
 READING: Final = ("GET", "HEAD", "OPTIONS")
 FRESH: Final = 600.0
@@ -39,7 +43,7 @@ FRESH: Final = 600.0
 OPEN: Final = frozenset(
     {"/healthz", "/login", "/welcome", "/me", "/device", "/preferences", "/api/login", "/api/welcome", "/static"}
 )
-"""Paths without a sign-in."""
+"""Paths without a sign-in: that the panel lives, signing in, what holders of a client key see, files that pages load."""
 
 
 class Level(IntEnum):
@@ -71,6 +75,13 @@ class Visitor:
         if self.token is not None:
             return Actor(self.admin.name, "api", f"{self.place} by the token {self.token.name}")
         return Actor(self.admin.name, "panel", self.place)
+
+    @property
+    def identity(self) -> str:
+        """Of what they came with: what one of an admin's tokens was told, another one is not."""
+        if self.token is not None:
+            return f"{self.admin.id} token {self.token.id}"
+        return f"{self.admin.id} {self.session.digest.hex() if self.session is not None else ''}"
 
     def may(self, level: Level) -> bool:
         """Whether so much is allowed."""
@@ -104,8 +115,12 @@ def visitor_of(request: HTTPConnection, parts: Parts) -> Visitor | None:
     return Visitor(session.admin, OF_ROLE[session.admin.role], place, session, csrf=csrf_of(secret))
 
 
-def needs(level: Level, *, confirmed: bool = False) -> Callable[..., Visitor]:
-    """A dependency: somebody who may do so much. `confirmed`: with the password given a moment ago."""
+def needs(level: Level, *, confirmed: bool = False, oneself: bool = False) -> Callable[..., Visitor]:
+    """A dependency: somebody who may do so much.
+
+    confirmed  with the password given a moment ago
+    oneself    a token needs the scope `admin`: one that may only read must not make another one that may do more
+    """
 
     def visiting(request: Request, parts: Annotated[Parts, Depends(parts_of)]) -> Visitor:
         visitor = visitor_of(request, parts)
@@ -123,12 +138,18 @@ def needs(level: Level, *, confirmed: bool = False) -> Callable[..., Visitor]:
         if not visitor.may(level):
             names = {Level.OPERATE: "operator", Level.ADMIN: "admin"}
             raise Problem(403, "role", f"This needs the role {names[level]}, or a token with that scope.")
+        if oneself and visitor.token is not None and visitor.token.scope is not Scope.ADMIN:
+            raise Problem(403, "role", "This needs a token with the scope admin, or a sign-in with a password.")
         if confirmed:
             confirm(visitor, parts)
         request.state.visitor = visitor
         return visitor
 
-    visiting.__dict__["level"] = level  # for the test that walks all routes
+    visiting.__dict__ |= {
+        "level": level,
+        "confirmed": confirmed,
+        "oneself": oneself,
+    }  # for the test that walks all routes
     return visiting
 
 
@@ -142,11 +163,35 @@ Reader = Annotated[Visitor, Depends(needs(Level.READ))]
 Operator = Annotated[Visitor, Depends(needs(Level.OPERATE))]
 Administrator = Annotated[Visitor, Depends(needs(Level.ADMIN))]
 Confirmed = Annotated[Visitor, Depends(needs(Level.ADMIN, confirmed=True))]
+Oneself = Annotated[Visitor, Depends(needs(Level.READ, confirmed=True, oneself=True))]
 
 
 def csrf_of(secret: str) -> str:
     """What changes must bring beside a cookie: worked out from it, so that there is nothing to keep."""
     return hashlib.sha256(b"csrf " + secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def device_of(request: HTTPConnection, admin: Admin | None) -> str:
+    """Which browser this is, of those in which that admin has signed in with the password that counts now; empty: none of them."""
+    number, _, proof = request.cookies.get(device_cookie(request), "").partition(".")
+    known = admin is not None and hmac.compare_digest(proof.encode("utf-8", "replace"), _proof(admin, number).encode())
+    return number if known else ""
+
+
+def device(admin: Admin) -> str:
+    """The cookie of a browser in which somebody has signed in: it lets nobody in, but keeps others' failures away (`delays`)."""
+    number = secrets.token_hex(8)
+    return f"{number}.{_proof(admin, number)}"
+
+
+def _proof(admin: Admin, number: str) -> str:
+    key = (admin.password or secrets.token_hex(16)).encode()
+    return hmac.new(key, f"device {admin.id} {number}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+def device_cookie(request: HTTPConnection) -> str:
+    """Its name."""
+    return SECURE_DEVICE if is_secure(request) else DEVICE
 
 
 def is_secure(request: HTTPConnection) -> bool:

@@ -2,7 +2,7 @@
 //
 //   <form data-api="POST /api/clients" data-then="/clients/{name}">     fields by name, dotted names nest
 //   <button data-api="POST /api/keys/x/disable" data-body='{"…"}' data-confirm="Sure?" data-done="Disabled" data-undo="POST /api/keys/x/enable">
-//   fields: data-type="number|integer|list|json|optional"; an empty field is left out ("optional": sent as null)
+//   fields: data-type="number|integer|list|lines|json|map|mixed|optional"; an empty field is left out ("optional": sent as null)
 //   data-then: "reload" (the usual), "show" (what came, in the <output> of the form), "none", or a path with {fields} of what came
 //   data-undo-body: what is sent to undo it
 //   data-etag: what was seen; data-event: a CustomEvent of this name is sent from the element, with what came
@@ -15,6 +15,8 @@ const kinds = {
   list: (text) => text.split(/[\n,]/).map((part) => part.trim()).filter(Boolean),
   lines: (text) => text.split("\n").map((part) => part.trim()).filter(Boolean),
   json: JSON.parse,
+  map: (text) => Object.fromEntries(kinds.lines(text).map((line) => line.match(/^(.*?)\s*:\s+(.*)$|^(.*)$/).slice(1, 3).map((part) => part ?? ""))),
+  mixed: (text) => (text.startsWith("{") ? JSON.parse(text) : text),
   optional: (text) => text || null,
 };
 
@@ -78,7 +80,7 @@ function show(element, came) {
   }
 }
 
-function failed(element, problem) {
+export function failed(element, problem) {
   let shown = 0;
   for (const { field, detail } of problem.errors || []) {
     const note = element.querySelector?.(`[data-error="${CSS.escape(field)}"]`);

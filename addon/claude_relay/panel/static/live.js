@@ -4,7 +4,7 @@
 //
 // Several changes within GAP are one fetch, and nothing is fetched while nobody looks. A part in which somebody types or opens something stays.
 const GAP = 4000;
-let source, timer, waiting = new Set(), last = Date.now();
+let source, timer, waiting = new Set(), last = 0;
 
 const live = () => [...document.querySelectorAll("[data-live]")];
 const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea") || part.querySelector("details[open], dialog[open], :popover-open");
@@ -48,7 +48,7 @@ function soon(topic) {
 
 export function listen() {
   if (source || !live().length || !document.querySelector('meta[name="csrf"]')) return;
-  source = new EventSource("/api/events");
+  source = new EventSource("/api/events?brief=true");
   for (const topic of ["requests", "keys", "relays", "notices", "clients"]) source.addEventListener(topic, () => soon(topic));
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting.size) soon([...waiting][0]); });
   addEventListener("pagehide", () => source.close());

@@ -1,6 +1,6 @@
 """What an answer says of rate limits to a named client: not those of the pool's keys, which are none of its own, but its cap on spending.
 
-    headers.fields = with_own_limits(headers.fields, relayed, status)
+    fields = (*others, *own_limits(relayed, status))         `others` without UPSTREAMS
 
 Clients without a key of the relay's get what the upstream said. It must not know how a cap is counted.
 """
@@ -18,18 +18,15 @@ from claude_relay.proxy.messages.hop_by_hop import Fields
 from claude_relay.proxy.request.relayed import Relayed
 
 UPSTREAMS = rules.LIMITS.encode()
+"""What the header fields begin with, in lower case, that a named client does not get."""
 
 
-def with_own_limits(fields: Fields, relayed: Relayed, status: int) -> Fields:
-    """The fields of an answer as its client gets them."""
-    if relayed.client is None:
-        return fields
-    kept = tuple(field for field in fields if not field[0].lower().startswith(UPSTREAMS))
-    return kept + tuple((name.encode(), value.encode()) for name, value in own_limits(relayed, status).items())
-
-
-def own_limits(relayed: Relayed, status: int) -> Mapping[str, str]:
+def own_limits(relayed: Relayed, status: int) -> Fields:
     """What is said in their place."""
+    return tuple([(name.encode(), value.encode()) for name, value in _own_limits(relayed, status).items()])
+
+
+def _own_limits(relayed: Relayed, status: int) -> Mapping[str, str]:
     error = relayed.step.error if isinstance(relayed.step, Refused) else None
     if isinstance(error, ClientLimitError):
         return of_refusal(error)
@@ -37,13 +34,16 @@ def own_limits(relayed: Relayed, status: int) -> Mapping[str, str]:
         return {}
     now = time.time()
     # Of several the tightest, as `caps.tightest` has it: without asking all of them until when.
-    spending = max(
-        relayed.admission.spendings,
-        key=lambda one: (one.spent(now) / one.bound.limit.amount, -one.bound.limit.amount),
-    )
+    used = [(one.spent(now), one.bound.limit.amount, n) for n, one in enumerate(relayed.admission.spendings)]
+    spent, amount, n = used[0] if len(used) == 1 else max(used, key=_tightness)
+    spending = relayed.admission.spendings[n]
     bound = spending.bound
-    group = bound.kind == "group"
-    return rules.allowed(Cap(bound.limit.amount, spending.spent(now), bound.limit.per, spending.until(now), group))
+    return rules.allowed(Cap(amount, spent, bound.limit.per, spending.until(now), bound.kind == "group"))
+
+
+def _tightness(used: tuple[float, float, int]) -> tuple[float, float]:
+    spent, amount, _ = used
+    return spent / amount, -amount
 
 
 def of_refusal(error: ClientLimitError) -> Mapping[str, str]:

@@ -9,7 +9,6 @@ Requests without a client key pass at once; keys of groups are not for them. It 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 
@@ -40,12 +39,11 @@ async def permit(flow: http.HTTPFlow, relayed: Relayed, clients: KnownClients | 
     client = relayed.client
     if client is None:
         return
-    relayed.facts = dataclasses.replace(relayed.facts, client=client.name)
     config = relayed.runtime.config
     stop = clients.directory.stopped(client, relayed.facts.session, time.time()) if clients is not None else None
     if stop is not None:
         raise stopped(client, stop, config.clients.contact)
-    if any(_restricts(policy) for policy in client.policies):
+    if _restricts(client.policy) or (client.group is not None and _restricts(client.group.policy)):
         permitting.refuse(client, await _wanted(flow, relayed, client), config.clients.contact)
 
 

@@ -31,12 +31,14 @@ from claude_relay.proxy.watch.reporting import Reporting
 from claude_relay.store.ledger.ledger import AttemptRow, Finished, RequestRow
 
 from . import admitting, reserving
-from .own_limits import with_own_limits
+from .own_limits import UPSTREAMS, own_limits
 from .parts import Parts
 
 logger = logging.getLogger(__name__)
 FOR_THE_OPERATOR = frozenset({"unauthorized", "key_disabled", "no_credit"})
 """Verdicts after which a person has something to do."""
+OWN = b"x-relay-"
+"""What the header fields begin with in which only the relay speaks."""
 PLAIN = re.compile(r"[!-~]{1,128}")
 """Model names that may stand in a header; a client can send any text as one."""
 
@@ -75,9 +77,10 @@ class Bookkeeper:
         if remarks := relayed.remarks:
             says.append((b"x-relay-notes", relayed.redaction.text(in_a_header(remarks))))
         headers = flow.response.data.headers
-        upstreams = tuple([field for field in headers.fields if not field[0].lower().startswith(b"x-relay-")])
-        upstreams = with_own_limits(upstreams, relayed, flow.response.status_code)
-        headers.fields = (*upstreams, *[(name, value.encode()) for name, value in says])
+        left_out = OWN if relayed.client is None else (OWN, UPSTREAMS)
+        upstreams = [field for field in headers.fields if not field[0].lower().startswith(left_out)]
+        limits = own_limits(relayed, flow.response.status_code) if relayed.client is not None else ()
+        headers.fields = (*upstreams, *limits, *[(name, value.encode()) for name, value in says])
 
     def attempt_failed(
         self,

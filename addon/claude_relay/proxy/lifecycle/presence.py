@@ -85,6 +85,7 @@ class Presence:
     runtime  the relay as it is now
     path     the relay.yaml in force
     servers  what listens besides mitmproxy
+    panel    where the panel listens, while it runs
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class Presence:
         runtime: Callable[[], Runtime],
         path: Callable[[], Path | None],
         servers: Sequence[StatusServer] = (),
+        panel: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Nothing is touched before `start`."""
-        self.runtime, self.path, self.servers = runtime, path, servers
+        self.runtime, self.path, self.servers, self.panel = runtime, path, servers, panel
         self.relays = Relays(database, returning=True)
         self.id, self.started_at = secrets.token_hex(8), time.time()
         self.complaint = ""
@@ -132,9 +134,10 @@ class Presence:
             own = pool.passthrough and not pool.keys and name in reachable
             configured = provider.keys if provider is not None else ()
             pools[name] = PoolSight(own, pool.keys, configured, tuple(states))
-        return Sight(
-            self.path(), ctx.options.confdir, dict(listeners(runtime.config, self.servers)), pools, len(RELAYED)
-        )
+        found = dict(listeners(runtime.config, self.servers))
+        if (panel := self.panel()) is not None:
+            found["panel"] = panel
+        return Sight(self.path(), ctx.options.confdir, found, pools, len(RELAYED))
 
     def say(self, sight: Sight) -> None:
         """Write the row. In the thread. Raises StoreError."""
@@ -192,6 +195,8 @@ def listeners(config: Config, servers: Sequence[StatusServer]) -> Iterator[tuple
             host, port, *_ = server.listen_addrs[0]
             meant: Address | None = getattr(config.listen, name)
             yield name, str(meant if meant is not None and meant.port == port else Address(host, port))
+    if "web_port" in ctx.options:  # as only mitmweb has it
+        yield "mitmweb", str(Address(ctx.options.web_host, ctx.options.web_port))
     for served in servers:
         if served.port is not None:
             yield "status", str(Address(served.address.host, served.port))
@@ -221,6 +226,7 @@ def loads(pool: PoolSight) -> dict[str, object]:
             "in_flight": state.in_flight,
             "used": state.used,
             "headroom": round(state.headroom, 2),
+            "limits": {name: round(share, 2) for name, share in state.limits.items()},
         }
         for state in pool.notable
     }

@@ -26,6 +26,8 @@ from claude_relay.store.vault.secret import VARIABLE
 if TYPE_CHECKING:
     from claude_relay.proxy.running.runtime import Runtime
 
+OF_ADMIN: Final = "RELAY_ADMIN_PASSWORD"
+"""The variable with the password of the panel's first admin."""
 QUOTING: Final = "mitmproxy.proxy."
 """Loggers whose lines quote what came over a connection."""
 QUOTED: Final = re.compile(r"""(?:bytearray\()?\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)?""", re.DOTALL)
@@ -112,6 +114,7 @@ def secrets_of(runtime: Runtime, environ: Mapping[str, str]) -> Iterator[Secret]
         if setting is not None:
             yield setting.get_secret_value().encode(), b"relay:notices"
     yield environ.get(VARIABLE, "").encode("utf-8", "replace"), b"relay:vault"
+    yield environ.get(OF_ADMIN, "").encode("utf-8", "replace"), b"relay:panel"
     for variable in TELEMETRY_HEADERS:
         for pair in environ.get(variable, "").split(","):
             yield pair.partition("=")[2].strip().encode("utf-8", "replace"), b"relay:telemetry"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -64,18 +65,19 @@ async def uncompressed(request: http.Request, endpoint: Endpoint) -> bytes | Non
 async def facts_of(relayed: Relayed) -> Facts:
     """What the request is about."""
     endpoint, headers, body = relayed.facts.endpoint, relayed.facts.headers, relayed.body
+    client = relayed.client.name if relayed.client is not None else ""
     if body is None:
-        return read_facts(endpoint, headers, b"")
+        return read_facts(endpoint, headers, b"", client=client)
     if len(body) > LONG:
-        return await in_thread(_measured, endpoint, headers, body)
-    facts = read_facts(endpoint, headers, body, leniently=len(body) <= LONG_TO_CHANGE)
+        return await in_thread(_measured, endpoint, headers, body, client)
+    facts = read_facts(endpoint, headers, body, leniently=len(body) <= LONG_TO_CHANGE, client=client)
     if facts.unread and len(body) > LONG_TO_CHANGE:
-        return await in_thread(read_facts, endpoint, headers, body)
+        return await in_thread(partial(read_facts, client=client), endpoint, headers, body)
     return facts
 
 
-def _measured(endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> Facts:
-    facts = read_facts(endpoint, headers, body)
+def _measured(endpoint: Endpoint, headers: Mapping[str, str], body: bytes, client: str) -> Facts:
+    facts = read_facts(endpoint, headers, body, client=client)
     return replace(facts, tokens=facts.input_estimate)
 
 

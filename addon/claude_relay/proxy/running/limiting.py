@@ -7,9 +7,10 @@
     await limiting.standing(client, now)      how far each of a client's limits is used
     limiting.close()                        the last word
 
-Each second, and when somebody is in need of it, one exchange: leases are renewed, rates told and heard. Every LOOK what was spent is read
-as far as somebody has spent something, and other relays run. A database that cannot be used is said once; then nothing new runs under a
-limit of concurrent requests when its lease is over, and other limits hold by what this relay knows. It must not know requests.
+Each second, and when somebody is in need of it, one exchange: leases are renewed, what was used is told, what others used is heard.
+Every LOOK what was spent is read as far as somebody has spent something, and other relays run. A database that cannot be used is said
+once; then nothing new runs under a limit of concurrent requests when its lease is over, and other limits hold by what this relay
+knows. It must not know requests.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import batched
 from pathlib import Path
 
 from claude_relay.core.clients.admission import Limiter, Standing
@@ -28,6 +30,7 @@ from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.gcra import Change, believed
 from claude_relay.core.clients.money import Rolling, Spending
+from claude_relay.core.clients.slots import IDLE, IDLE_ALONE
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop
 from claude_relay.store.db.database import StoreError
@@ -74,6 +77,7 @@ class Limiting:
         self.thread = ThreadPoolExecutor(1, "relay-limits")
         self.look_at = self.look_alone_at = self.tidy_at = 0.0
         self.pause = APART
+        self.idle = IDLE
         self.closed = self.held = False
 
     def start(self) -> None:
@@ -133,7 +137,9 @@ class Limiting:
         now = time.monotonic()
         if now >= self.look_at:
             self.look_at = now + LOOK
-            if now >= self.look_alone_at or await self.has_company():
+            company = await self.has_company()
+            self.idle = IDLE if company else IDLE_ALONE
+            if company or now >= self.look_alone_at:
                 self.look_alone_at = now + ALONE
                 await self.look()
         if now >= self.tidy_at:
@@ -142,37 +148,46 @@ class Limiting:
             await self.attempt(partial(self.shared.prune, NOW.wall(), now))
 
     async def exchange(self) -> None:
-        """Tell and hear once."""
+        """Tell and hear once: of what was used since the last time, so that what others hold costs nothing."""
         limiter, ticks, ahead = self.limiter, time.monotonic(), NOW.ahead()
-        wants, changes = {}, {}
-        async for key in in_pieces(limiter.slots.held):
-            if (want := limiter.slots.want(key, ticks)) is not None:
-                wants[key] = want
-        self.held = bool(wants)
-        async for key in in_pieces(limiter.rates):
-            if (change := shifted(limiter.rates[key].report(), -ahead)) is not None:
-                changes[key] = change
+        wants = limiter.slots.wants(ticks, self.idle)
+        self.held = bool(limiter.slots.held or wants)
+        changes: dict[str, Change] = {}
+        async for piece in pieces(self.moved()):
+            changes |= self.changes(piece, ahead)
         try:
             news = await self.in_thread(self.shared.exchange, wants, changes, ticks)
         except StoreError as error:
             for key, change in changes.items():
                 if (rate := limiter.rates.get(key)) is not None:
-                    rate.unreported(change)
+                    rate.unreported(shifted(change, ahead))
+                    limiter.moved.add(key)
             self.complain(SHARED, str(error))
             return
         self.complain(SHARED, "")
-        async for key in in_pieces(news.rates):
-            tat = news.rates[key]
-            if (rate := limiter.rates.get(key)) is not None:
-                rate.absorb(believed(tat + ahead, NOW()), shifted(changes.get(key), ahead))
-        gained = limiter.slots.leased(news.leased, ticks + self.lease - MARGIN)
-        self.pause = APART if gained else IN_VAIN
+        async for piece in pieces(news.rates):
+            for key in piece:
+                if (rate := limiter.rates.get(key)) is not None:
+                    rate.absorb(believed(news.rates[key] + ahead, NOW()))
+        gained, lost = limiter.slots.leased(news.leased, ticks + self.lease - MARGIN)
+        self.pause = APART if gained or lost else IN_VAIN
+        if lost:  # others get these places once they hear that nothing begins on them here any more
+            self.urge()
         limiter.serve(time.monotonic())
 
-    def changes(self, ahead: float) -> dict[str, Change]:
-        """What was used here since the last time, in the terms of the system's clock."""
-        found = ((key, rate.report()) for key, rate in self.limiter.rates.items())
-        return {key: change for key, said in found if (change := shifted(said, -ahead)) is not None}
+    def moved(self) -> set[str]:
+        """The keys of the rates that were used since this was asked last."""
+        moved, self.limiter.moved = self.limiter.moved, set()
+        return moved
+
+    def changes(self, keys: Iterable[str], ahead: float) -> dict[str, Change]:
+        """What was used here of these since the last time, in the terms of the system's clock."""
+        found = {}
+        for key in keys:
+            rate = self.limiter.rates.get(key)
+            if rate is not None and (change := rate.report()) is not None:
+                found[key] = shifted(change, -ahead)
+        return found
 
     async def look(self) -> None:
         """Read what was spent where somebody has spent something: other relays do, too, and prices may have changed."""
@@ -238,7 +253,7 @@ class Limiting:
             return
         self.closed = True
         self.loop.stop()
-        said = self.thread.submit(self.last_word, self.changes(NOW.ahead()))
+        said = self.thread.submit(self.last_word, self.changes(self.moved(), NOW.ahead()))
         self.thread.shutdown(wait=False)
         try:
             said.result(CLOSING)
@@ -255,14 +270,14 @@ class Limiting:
             self.complain(SHARED, str(error))
 
 
-async def in_pieces(keys: Iterable[str]) -> AsyncIterator[str]:
+async def pieces(keys: Collection[str]) -> AsyncIterator[Sequence[str]]:
     """All that there are now, with pauses in which requests go on."""
-    for n, key in enumerate(tuple(keys)):
-        if n and not n % PIECE:
+    for n, piece in enumerate(batched(tuple(keys), PIECE)):
+        if n:
             await asyncio.sleep(0)
-        yield key
+        yield piece
 
 
-def shifted(change: Change | None, by: float) -> Change | None:
+def shifted(change: Change, by: float) -> Change:
     """The same by another clock."""
-    return None if change is None else Change(change.tat + by, change.moved, change.base + by)
+    return Change(change.tat + by, change.moved, change.base + by) if by else change

@@ -129,6 +129,17 @@ class Stored:
             self.anew = False
             self.state.forget_position()
         await self.trade()
+        await self.follow_choice()
+
+    async def follow_choice(self) -> None:
+        """Which keys go before the others; while the database cannot be read, which `trade` has said, those of before."""
+        try:
+            chosen = await self.in_thread(self.state.chosen)
+        except StoreError:
+            return
+        for provider, pool in self.runtime().pools.items():
+            stored_id = chosen.get(provider, "")
+            pool.chosen = self.ids.own.get(Place(provider, stored_id), stored_id)
 
     async def learn_names(self, own: OwnKeys) -> None:
         """Make sure that these keys go by their names; until they are remembered, each time anew."""

@@ -21,10 +21,16 @@ from claude_relay.core.times import iso, seconds_of
 GROUPS = "SELECT name, policy, enabled, settings, note, created_at, removed_at FROM client_groups ORDER BY name"
 CLIENTS = """
     SELECT id, name, client_group, note, tags, owner, priority, policy, enabled, expires_at, expires_after, created_at,
-        first_used_at, last_used_at, removed_at
+        first_used_at, {last_used}, removed_at
     FROM clients ORDER BY name"""
 PANEL = "panel"
 """The id of the panel's own client (`internal`); those of others are hexadecimal."""
+DIRECTORY = CLIENTS.format(last_used="last_used_at")
+# The column is written once a minute, so that a request costs less; the row of the latest request tells the rest.
+SHOWN = CLIENTS.format(
+    last_used="nullif(max(coalesce(last_used_at, ''), "
+    "coalesce((SELECT max(started_at) FROM requests WHERE client = clients.name), '')), '')"
+)
 KEYS = "SELECT digest, client, valid_until FROM client_keys"
 TOKENS = "SELECT digest, client, valid_until FROM client_tokens WHERE kind = 'access' AND valid_until > ?"
 STOPS = "SELECT id, client, session, until FROM client_stops WHERE until > ? ORDER BY id"
@@ -99,7 +105,7 @@ def stored_clients(connection: sqlite3.Connection) -> tuple[StoredClient, ...]:
         keys.setdefault(client, []).append(StoredKey(*key))
     return tuple(
         replace(_client(row), keys=tuple(keys.get(row[0], ())))
-        for row in connection.execute(CLIENTS).fetchall()
+        for row in connection.execute(SHOWN).fetchall()
         if row[0] != PANEL
     )
 
@@ -113,7 +119,7 @@ def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
         for policy, sound in (_policy(text),)
     }
     clients: dict[str, Client] = {}
-    for row in connection.execute(CLIENTS):
+    for row in connection.execute(DIRECTORY):
         stored, sound = _client(row), _policy(row[7])[1]
         if stored.removed_at is not None:
             continue

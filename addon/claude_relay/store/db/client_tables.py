@@ -6,7 +6,7 @@
     client_tokens   SHA-256 of a token of somebody who has signed in; `family`: of one sign-in
     device_codes    sign-ins under way
     client_stops    what is to end now
-    client_state    a number that is another one after any change of these: what relays look at
+    client_state    a number that is another one after any change of these that relays go by: what they look at
     audit           who did what, when, from where; rows are added only, whoever tries otherwise
 
 What relays on one database tell each other of limits (`create_leases`):
@@ -14,6 +14,10 @@ What relays on one database tell each other of limits (`create_leases`):
     client_leases    how many of a limit's concurrent requests a relay may let run, until when, and how many it has and wants
     client_rates     how far a limit per minute is used: `tat`, seconds since the epoch (core/clients/gcra)
     client_spending  what was spent, by five minutes: kept by triggers on `requests`, so that it stays when rows are deleted
+    client_spending_state  a number that is another one after requests were priced anew
+
+What triggers do for each request is done in the ledger's thread while its client waits for the commit: they touch as few pages as
+they can (`lighten_clients`).
 
 Times are UTC ISO 8601 text, except where a column is REAL: seconds since the epoch. `policy` is JSON (core/clients/permissions).
 What this module must not know: what rows mean.
@@ -212,4 +216,57 @@ def create_leases(db: Database | sqlite3.Connection) -> None:
     db.execute(
         f"CREATE TRIGGER client_repriced AFTER UPDATE OF cost_usd ON requests "
         f"WHEN {PAID} AND new.cost_usd IS NOT old.cost_usd BEGIN {SPEND.format(slot=SLOT, usd=repriced)} END"
+    )
+
+
+LIGHTER = (
+    # `last_used_at` is written once a minute: in between the ledger's own rows tell it (`requests_by_client`).
+    "DROP TRIGGER clients_used",
+    """
+    CREATE TRIGGER clients_used AFTER INSERT ON requests WHEN new.client IS NOT NULL BEGIN
+        UPDATE clients SET
+            last_used_at = max(coalesce(last_used_at, ''), new.started_at),
+            first_used_at = coalesce(first_used_at, new.started_at)
+        WHERE name = new.client
+            AND (first_used_at IS NULL OR substr(new.started_at, 1, 16) > substr(coalesce(last_used_at, ''), 1, 16));
+    END""",
+    # The first use changes what relays go by only where the life of a client begins with it.
+    "DROP TRIGGER clients_update",
+    """
+    CREATE TRIGGER clients_update AFTER UPDATE OF name, client_group, note, tags, owner, priority, policy, enabled, expires_at,
+        expires_after, removed_at ON clients BEGIN UPDATE client_state SET generation = random(); END""",
+    """
+    CREATE TRIGGER clients_begin AFTER UPDATE OF first_used_at ON clients
+        WHEN new.first_used_at IS NOT old.first_used_at AND new.expires_after IS NOT NULL
+        BEGIN UPDATE client_state SET generation = random(); END""",
+    # Who has spent something since when is read from `requests`: no number and no index need be kept for it.
+    "DROP TRIGGER client_spent",
+    "DROP TRIGGER client_repriced",
+    "DROP INDEX client_spending_by_change",
+    "ALTER TABLE client_spending DROP COLUMN changed",
+    "CREATE TABLE client_spending_state (row INTEGER NOT NULL PRIMARY KEY CHECK (row = 1), generation INTEGER NOT NULL)",
+    "INSERT INTO client_spending_state (row, generation) VALUES (1, random())",
+)
+ADD = """
+    INSERT INTO client_spending (client, slot, session, agent_tree, model, client_group, usd)
+    VALUES (
+        new.client, CAST(strftime('%s', new.started_at) AS INTEGER) / {slot}, coalesce(new.session, ''),
+        coalesce(new.agent_tree, ''), coalesce(new.requested_model, ''), coalesce(new.client_group, ''), {usd}
+    )
+    ON CONFLICT DO UPDATE SET usd = usd + excluded.usd;"""
+
+
+def lighten_clients(db: Database | sqlite3.Connection) -> None:
+    """A request of a client costs the ledger less, and a first use has relays read nothing anew that is as it was."""
+    for statement in LIGHTER:
+        db.execute(statement)
+    added, repriced = "new.cost_usd", "coalesce(new.cost_usd, 0) - coalesce(old.cost_usd, 0)"
+    db.execute(
+        f"CREATE TRIGGER client_spent AFTER INSERT ON requests WHEN {PAID} AND new.cost_usd > 0 "
+        f"BEGIN {ADD.format(slot=SLOT, usd=added)} END"
+    )
+    db.execute(
+        f"CREATE TRIGGER client_repriced AFTER UPDATE OF cost_usd ON requests "
+        f"WHEN {PAID} AND new.cost_usd IS NOT old.cost_usd "
+        f"BEGIN {ADD.format(slot=SLOT, usd=repriced)} UPDATE client_spending_state SET generation = random(); END"
     )

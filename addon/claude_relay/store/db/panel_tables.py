@@ -1,6 +1,7 @@
 """The tables of the panel: who may sign in, who is signed in, with which tokens programs come.
 
-    admins          one row an admin; `password` is argon2id's text, NULL before one is chosen; `recovery`: SHA-256 of codes, JSON
+    admins          one row an admin; `password` is argon2id's text, NULL before one is chosen; `totp`: sealed by the vault's lock;
+                    `recovery`: SHA-256 of codes, JSON
     panel_sessions  SHA-256 of a cookie → whose it is
     api_tokens      SHA-256 of a token → whose it is, and what it may do
     panel_links     SHA-256 of the secret in a one-time link → for whom a password may be chosen with it
@@ -24,7 +25,7 @@ TABLES = (
         name TEXT NOT NULL UNIQUE COLLATE NOCASE,
         role TEXT NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
         password TEXT,
-        totp TEXT,
+        totp BLOB,
         totp_step INTEGER NOT NULL DEFAULT 0,
         recovery TEXT NOT NULL DEFAULT '[]',
         created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ')),

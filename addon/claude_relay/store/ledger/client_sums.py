@@ -10,16 +10,20 @@ Meant for a thread. It must not know what is allowed.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.routing.routes import fits
+from claude_relay.store.db.client_tables import PAID
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
 
 OWNERS = {"client": "client", "group": "client_group"}
+SPENDERS = f"""
+    SELECT DISTINCT client, coalesce(client_group, ''), coalesce(session, ''), coalesce(agent_tree, '') FROM requests AS new
+    WHERE rowid > ? AND {PAID} AND cost_usd > 0"""
 
 
 class Wanted(NamedTuple):
@@ -38,15 +42,23 @@ class Spender(NamedTuple):
     session: str
     tree: str
 
-    def concerns(self, bound: Bound) -> bool:
-        """Whether it counts there."""
-        return (
-            bound.owner == (self.client if bound.kind == "client" else self.group)
-            and bound.session in (None, self.session)
-            and bound.tree in (None, self.tree)
-        )
+    def scopes(self) -> Iterator[_Scope]:
+        """All that it counts for."""
+        for kind, owner in (("client", self.client), ("group", self.group)):
+            for session, tree in ((None, None), (self.session, None), (self.session, self.tree)):
+                yield kind, owner, session, tree
 
 
+class _Seen(NamedTuple):
+    """The latest request at some moment: the number of its row (0: there was none), its id; and which prices held."""
+
+    row: int
+    id: str
+    generation: int
+
+
+type _Scope = tuple[str, str, str | None, str | None]
+"""Kind and name of an owner, session and agent's root: as of a `Bound`."""
 type Sums = dict[str, list[tuple[int, float]]]
 
 
@@ -56,7 +68,7 @@ class ClientSums:
     def __init__(self, path: Path, patience: float = 2.0) -> None:
         self.path = path
         self._patience = patience
-        self._seen: int | None = None
+        self._seen: _Seen | None = None
 
     def read(self, wanted: Iterable[Wanted]) -> Sums:
         """The sums of each. Raises StoreError; a database that has none yet says nothing."""
@@ -76,21 +88,33 @@ class ClientSums:
         try:
             with closing(read_only(self.path, patience=self._patience)) as connection:
                 connection.execute("BEGIN")
-                latest = int(connection.execute("SELECT coalesce(max(changed), 0) FROM client_spending").fetchone()[0])
-                seen, self._seen = self._seen, latest
-                if seen is None or latest < seen:  # another file is in its place
+                seen, self._seen = self._seen, _latest(connection)
+                if seen is None or not _follows(connection, seen, self._seen):
                     return None
-                rows = connection.execute(
-                    "SELECT DISTINCT client, client_group, session, agent_tree FROM client_spending WHERE changed > ?",
-                    [seen],
-                )
-                return {Spender(*row) for row in rows}
+                return {Spender(*row) for row in connection.execute(SPENDERS, [seen.row])}
         except MissingDatabase:
             return set()
         except sqlite3.Error as error:
             if "no such table" in str(error):
                 return set()
             raise StoreError(explain(self.path, error)) from error
+
+
+def _latest(connection: sqlite3.Connection) -> _Seen:
+    row = connection.execute("SELECT rowid, id FROM requests ORDER BY rowid DESC LIMIT 1").fetchone() or (0, "")
+    return _Seen(
+        int(row[0]), str(row[1]), connection.execute("SELECT generation FROM client_spending_state").fetchone()[0]
+    )
+
+
+def _follows(connection: sqlite3.Connection, seen: _Seen, now: _Seen) -> bool:
+    """Whether the rows after the one that was seen are all that is new. Not when that row is gone, or has another number, as in
+    another file or after a VACUUM; nor when requests were priced anew.
+    """
+    if seen.generation != now.generation or not seen.row:
+        return seen == now
+    found = connection.execute("SELECT id FROM requests WHERE rowid = ?", [seen.row]).fetchone()
+    return bool(found) and found[0] == seen.id
 
 
 def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, float]]:
@@ -112,7 +136,8 @@ def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, flo
 
 
 def concerned(spenders: set[Spender] | None, bounds: Mapping[str, Bound]) -> list[str]:
-    """The keys of those limits whose sums may have changed."""
+    """The keys of those limits whose sums may have changed. Each spender and each limit is looked at once."""
     if spenders is None:
         return list(bounds)
-    return [key for key, bound in bounds.items() if any(spender.concerns(bound) for spender in spenders)]
+    scopes = {scope for spender in spenders for scope in spender.scopes()}
+    return [key for key, bound in bounds.items() if (bound.kind, bound.owner, bound.session, bound.tree) in scopes]

@@ -84,15 +84,15 @@ def find(connection: sqlite3.Connection, name: str) -> Found:
 
 
 def _find(connection: sqlite3.Connection, name: str) -> Found:
-    like = "SELECT id FROM requests WHERE id = ? OR (id >= ? AND id < ?) OR (id >= ? AND id < ?) ORDER BY id LIMIT ?"
-    full = PREFIX + name
-    values = (name, name, name + LAST, full, full + LAST, SHOWN + 1)
-    ids = [found for (found,) in connection.execute(like, values)]
+    # One range at a time: of several joined by OR the whole index would be read.
+    like, full = "SELECT id FROM requests WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", PREFIX + name
+    both = (connection.execute(like, (begin, begin + LAST, SHOWN + 1)) for begin in (name, full))
+    ids = sorted({found for rows in both for (found,) in rows})[: SHOWN + 1]
     if name == NEWEST:
-        ids = [
-            found
-            for (found,) in connection.execute("SELECT id FROM requests ORDER BY started_at DESC, id DESC LIMIT 1")
-        ]
+        latest = (
+            "SELECT id FROM requests WHERE started_at = (SELECT max(started_at) FROM requests) ORDER BY id DESC LIMIT 1"
+        )
+        ids = [found for (found,) in connection.execute(latest)]
     elif not ids and name:
         theirs = "SELECT DISTINCT request FROM attempts WHERE upstream_request_id = ? LIMIT ?"
         ids = [found for (found,) in connection.execute(theirs, (name, SHOWN + 1))]

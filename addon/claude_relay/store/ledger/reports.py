@@ -102,9 +102,7 @@ MOVED: Final = """
         sum(coalesce(charges.cache_write_5m_tokens, charges.cache_write_1h_tokens)
             + iif(charges.cache_write_5m_tokens IS NULL, 0, coalesce(charges.cache_write_1h_tokens, 0))),
         sum(iif(requests.cost_usd IS NULL, NULL, charges.cost_usd))
-    FROM charges CROSS JOIN (
-        SELECT id, requested_model, served_model, requests.cost_usd FROM requests {where}
-    ) AS requests ON requests.id = charges.request
+    FROM charges CROSS JOIN (SELECT * FROM requests {where}) AS requests ON requests.id = charges.request
     WHERE charges.model NOT IN (SELECT value FROM json_each(json_array({own})) WHERE value IS NOT NULL)
     GROUP BY 1, 2"""
 """A cost that the request's own sum does not have, since some part of it has no price, moves nowhere."""
@@ -151,7 +149,7 @@ def explained(connection: sqlite3.Connection, error: sqlite3.OperationalError) -
 def _summarise(
     connection: sqlite3.Connection, by: str, since: datetime | None, until: datetime | None, only: Only
 ) -> Report:
-    exact = only.session is not None or _few(connection, since, until) or (by in TIMES and not _whole_hours())
+    exact = only.session is not None or is_few(connection, since, until) or (by in TIMES and not _whole_hours())
     parts = [span("requests", since, until, only)] if exact else list(parts_of(since, until, only))
     many, width = by in MANY and not exact, len(SUMS_ONLY if exact else NAMES)
     groups: dict[str | None, Group] = {}
@@ -173,7 +171,8 @@ def _summarise(
 # -- how they are read
 
 
-def _few(connection: sqlite3.Connection, since: datetime | None, until: datetime | None) -> bool:
+def is_few(connection: sqlite3.Connection, since: datetime | None, until: datetime | None) -> bool:
+    """Whether no more requests than EXACT are in a span."""
     part = span("requests", since, until, Only())
     found = connection.execute(
         f"SELECT count(*) FROM (SELECT 1 FROM requests {part.where} LIMIT {EXACT + 1})", part.values

@@ -1,6 +1,8 @@
-"""Who may use the panel: admins and their passwords, sessions, tokens of the API.
+"""Who may use the panel: admins and their passwords, second factors, sessions, tokens of the API.
 
-    admins      admins, one-time links, failed sign-ins
+    admins      admins, one-time links
+    second_factors  what an app shows, recovery codes
+    failures    tries to sign in that were not right
     sessions    cookies
     api_tokens  what programs come with
     panel_file  the database as these use it

@@ -3,6 +3,7 @@
     admins = Admins(Path("relay.db"))
     admins.add(actor, "ann", Role.OPERATOR)                     without a password yet
     secret = admins.link("ann", now + 3600)                     whoever has it chooses one, once
+    new_link(admins, url, "ann", now)                           the same as a URL, good for VALID seconds
     name = admins.redeem(actor, secret, encoded, now)
     admins.find("ann").password                                 what panel/security/passwords made of it
 
@@ -16,20 +17,24 @@ import json
 import re
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import StoreError
 
+from .failures import forget
 from .panel_file import PanelFile
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", re.ASCII)
 COLUMNS = "id, name, role, password, totp, totp_step, recovery, created_at, last_login_at"
-FORGIVEN = 24 * 3600.0
-"""Seconds after which failed sign-ins are forgotten."""
+FIRST: Final = "admin"
+"""The name of the one who is there first."""
+VALID: Final = 24 * 3600.0
+"""Seconds for which a one-time link is good."""
 
 
 class Role(StrEnum):
@@ -52,7 +57,7 @@ class Admin:
     name: str
     role: Role
     password: str | None = field(repr=False)
-    totp: str | None = field(repr=False)
+    totp: bytes | None = field(repr=False)
     totp_step: int
     recovery: tuple[str, ...] = field(repr=False)
     created_at: str
@@ -111,18 +116,6 @@ class Admins:
         with self._file.writing() as connection:
             return _set_password(connection, actor, name, password, but)
 
-    def set_totp(self, actor: Actor, name: str, totp: str | None, recovery: Sequence[str] = ()) -> Admin:
-        """A second factor, with the codes that replace it once each; None: none. Raises AdminError."""
-        with self._file.writing() as connection:
-            before = _named(connection, name)
-            codes = json.dumps([_code(code) for code in recovery])
-            connection.execute(
-                "UPDATE admins SET totp = ?, totp_step = 0, recovery = ? WHERE id = ?", [totp, codes, before.id]
-            )
-            act = Act("edit", "admin", before.name, {"totp": before.totp is not None}, {"totp": totp is not None})
-            write(connection, actor, act)
-            return _named(connection, name)
-
     def remove(self, actor: Actor, name: str) -> None:
         """With sessions and tokens. Raises AdminError."""
         with self._file.writing() as connection:
@@ -138,34 +131,24 @@ class Admins:
             connection.execute("UPDATE admins SET last_login_at = ? WHERE name = ?", [now, name])
             write(connection, actor, Act("sign-in", "admin", name))
 
-    # --- a second factor, each use counts once ---
-
-    def use_step(self, name: str, step: int) -> bool:
-        """Whether a code of this step of time, or of a later one, has not been used yet; from now on it has."""
-        with self._file.writing() as connection:
-            sql = "UPDATE admins SET totp_step = ? WHERE name = ? AND totp_step < ?"
-            return connection.execute(sql, [step, name, step]).rowcount > 0
-
-    def use_recovery(self, actor: Actor, name: str, code: str) -> bool:
-        """Whether it was one of the codes; from now on it is none."""
-        with self._file.writing() as connection:
-            before = _named(connection, name)
-            if (used := _code(code)) not in before.recovery:
-                return False
-            left = [known for known in before.recovery if known != used]
-            connection.execute("UPDATE admins SET recovery = ? WHERE id = ?", [json.dumps(left), before.id])
-            write(connection, actor, Act("use-recovery-code", "admin", before.name, None, {"left": len(left)}))
-            return True
-
     # --- one-time links ---
 
-    def link(self, name: str, until: float) -> str:
+    def link(self, name: str, until: float, actor: Actor | None = None) -> str:
         """The secret of a link by which that admin's password can be chosen, once; links of before end. The admin may not be there yet."""
         secret = secrets.token_urlsafe(32)
         with self._file.writing() as connection:
             connection.execute("DELETE FROM panel_links WHERE admin = ?", [name])
             connection.execute("INSERT INTO panel_links VALUES (?, ?, ?)", [_digest(secret), name, until])
+            if actor is not None:  # it is nobody's act that the first start prints one
+                write(connection, actor, Act("make-link", "admin", name))
         return secret
+
+    def invited(self, now: float) -> frozenset[str]:
+        """The names for which there is a link that works."""
+        with self._file.reading() as connection:
+            sql = "SELECT admin FROM panel_links WHERE valid_until > ?"
+            rows = [] if connection is None else connection.execute(sql, [now]).fetchall()
+        return frozenset(str(row[0]) for row in rows)
 
     def linked(self, secret: str, now: float) -> str | None:
         """For whom a link is; None: it is none, or over."""
@@ -182,33 +165,13 @@ class Admins:
                 sql = "INSERT INTO admins (id, name, role) VALUES (?, ?, ?)"
                 connection.execute(sql, [secrets.token_hex(8), name, Role.ADMIN])
             connection.execute("DELETE FROM panel_links WHERE admin = ?", [name])
-            connection.execute("DELETE FROM login_failures WHERE subject LIKE ? || ' %'", [name.lower()])
+            forget(connection, name)
             return _set_password(connection, actor, name, password, b"")
 
-    # --- failed sign-ins ---
 
-    def failures(self, subjects: Sequence[str], now: float) -> Mapping[str, tuple[int, float]]:
-        """How many in a row, and when the last one was; those that are forgotten are left out."""
-        with self._file.reading() as connection:
-            if connection is None:
-                return {}
-            sql = "SELECT subject, count, at FROM login_failures WHERE subject IN (SELECT value FROM json_each(?)) AND at > ?"
-            rows = connection.execute(sql, [json.dumps(list(subjects)), now - FORGIVEN]).fetchall()
-        return {subject: (count, at) for subject, count, at in rows}
-
-    def failed(self, subjects: Sequence[str], now: float) -> None:
-        """One more."""
-        with self._file.writing(durable=False) as connection:
-            connection.execute("DELETE FROM login_failures WHERE at <= ?", [now - FORGIVEN])
-            connection.executemany(
-                "INSERT INTO login_failures VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET count = count + 1, at = excluded.at",
-                [(subject, now) for subject in subjects],
-            )
-
-    def forgive(self, subjects: Sequence[str]) -> None:
-        """The right password came."""
-        with self._file.writing(durable=False) as connection:
-            connection.executemany("DELETE FROM login_failures WHERE subject = ?", [(subject,) for subject in subjects])
+def new_link(admins: Admins, url: str, name: str, now: float, actor: Actor | None = None) -> str:
+    """The URL of a one-time link, at the panel of that URL."""
+    return f"{url}/welcome?link={admins.link(name, now + VALID, actor)}"
 
 
 def _admin(row: Sequence[object]) -> Admin:
@@ -250,8 +213,3 @@ def _linked(connection: sqlite3.Connection, secret: str, now: float) -> str | No
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
-
-
-def _code(text: str) -> str:
-    """What is stored of a recovery code; people may type it with blanks, hyphens and capitals."""
-    return _digest(re.sub(r"[\s-]", "", text).lower()).hex()

@@ -2,13 +2,16 @@
 
     leases = Leases(Path("relay.db"))
     news = leases.exchange(wants, rates, ticks)          once a second, and when somebody finds no place
-    news.leased                                       {key: places}: this relay's until ticks + LEASE - MARGIN
+    news.leased                                       {key: places} that are others now; all are this relay's until ticks + LEASE - MARGIN
     leases.rates(keys)                                where these stand, for those that are asked for the first time
     leases.leave()                                    at the end: its places are free at once
 
-A relay says each time all that it holds; what it does not name any more is free. Whoever dies keeps its places until LEASE is over.
-All of an exchange is one transaction with the write lock, so that no two relays get the same place. `ticks` is the machine's
-monotonic clock (`time.monotonic`), which all relays on one database share.
+A relay says each time what has changed of what it holds, and renews the rest. Whoever dies keeps its places until LEASE is over. All of
+an exchange is one transaction with the write lock, so that no two relays get the same place; and places that a relay is to have no more
+are others' after its next exchange only, for until it hears of it requests may begin on them. `ticks` is the machine's monotonic clock
+(`time.monotonic`), which all relays on one database share.
+
+After each call into SQLite the thread has to get Python's lock back from a busy event loop: what is for many keys is one statement.
 
 `SharedLimits` is all that is wanted of such a place: another store than SQLite gives leases by its own clock. What this module must
 not know: what a limit is of. Every method waits for the disk, is for one thread at a time, and raises StoreError.
@@ -18,9 +21,10 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -37,11 +41,27 @@ MARGIN = 1.0
 TURN = 5.0
 """Seconds after which a place that cannot be divided goes round."""
 PATIENCE = 2.0
+MOST = 256
+"""Keys of one statement."""
+STAND = "SELECT key, tat FROM client_rates WHERE key IN ({})"
+# Of rates that stand elsewhere than this relay believes.
+DIFFERS = """
+    WITH said (key, base) AS (VALUES {})
+    SELECT key, tat FROM said JOIN client_rates USING (key) WHERE tat != base"""
+JOIN = """
+    INSERT INTO client_rates (key, tat, changed) VALUES {}
+    ON CONFLICT DO UPDATE SET tat = excluded.tat, changed = excluded.changed"""
+FREE = "DELETE FROM client_leases WHERE relay = ? AND key IN ({})"
+LEASE_THEM = """
+    INSERT INTO client_leases (key, relay, leased, busy, waiting, until) VALUES {}
+    ON CONFLICT DO UPDATE SET leased = excluded.leased, busy = excluded.busy, waiting = excluded.waiting, until = excluded.until"""
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What came of an exchange. `rates`: where those stand that anybody has used since the one before."""
+    """What came of an exchange. `leased`: of those that were named, and where it is another number than before; `rates`: where those
+    stand that others have used since the one before, with what was told here.
+    """
 
     leased: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -50,8 +70,11 @@ class News:
 class SharedLimits(Protocol):
     """Where several relays agree on the limits of clients."""
 
-    def exchange(self, wants: Mapping[str, Want], rates: Mapping[str, Change], ticks: float) -> News:
-        """Say what is wanted and used here, and hear what may be and was used."""
+    def exchange(self, wants: Mapping[str, Want | None], rates: Mapping[str, Change], ticks: float) -> News:
+        """Say what is wanted and used here that was not before, and hear what may be and was used.
+
+        wants  None: nothing is wanted any more. What was said counts as said, also when StoreError is raised; rates do not
+        """
 
     def rates(self, keys: Sequence[str]) -> Mapping[str, float]:
         """Where these rates stand."""
@@ -81,36 +104,44 @@ class Leases:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._seen = 0
-        self._had: dict[str, tuple[int, Want]] = {}
-        """What this relay was given last, and what it had said."""
+        self._wants: dict[str, Want] = {}
+        """All that this relay holds or wants, as it has said last."""
+        self._given: dict[str, int] = {}
+        """What it was given last, by which it goes."""
+        self._said: set[str] = set()
+        self._freed: set[str] = set()
+        """What was said since the last exchange that succeeded: wanted, and not wanted any more."""
+        self._short: set[str] = set()
+        """Those of which it was not given all, or is to give something back."""
         self._holds = False
         """Whether there may be rows of it."""
 
-    def exchange(self, wants: Mapping[str, Want], rates: Mapping[str, Change], ticks: float) -> News:
+    def exchange(self, wants: Mapping[str, Want | None], rates: Mapping[str, Change], ticks: float) -> News:
         """See the module's text. A relay that has nothing, and had nothing, only reads."""
+        self._hear(wants)
+        seen = self._seen
         try:
             connection = self._open()
-            if not wants and not rates and not self._holds:
+            if not rates and not self._wants and not self._holds:
                 return News(rates=self._news(connection))
             self._holds = True
             with transaction(connection):
-                leased = self._lease(connection, wants, ticks)
-                for key, change in rates.items():
-                    self._join(connection, key, change)
+                given = self._lease(connection, ticks)
                 news = self._news(connection)
+                differs = self._join(connection, rates)
         except (sqlite3.Error, OSError) as error:
+            self._seen = seen
             self.close()
             raise StoreError(explain(self.path, error)) from error
-        self._had = {key: (leased[key], wants[key]) for key in leased}
-        self._holds = bool(leased)
-        return News(leased, news)
+        self._settle(given)
+        return News(given, {key: tat for key, tat in news.items() if key not in rates} | differs)
 
     def rates(self, keys: Sequence[str]) -> Mapping[str, float]:
         """Where these stand, seconds since the epoch; those that nobody has used are left out."""
         try:
             connection = self._open()
-            found = (connection.execute("SELECT key, tat FROM client_rates WHERE key = ?", [key]) for key in keys)
-            return {key: tat for rows in found for key, tat in rows}
+            found = (connection.execute(STAND.format(marks(piece)), piece) for piece in in_powers(keys))
+            return dict(chain.from_iterable(found))
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise StoreError(explain(self.path, error)) from error
@@ -138,6 +169,7 @@ class Leases:
         except (sqlite3.Error, OSError) as error:
             raise StoreError(explain(self.path, error)) from error
         finally:
+            self._forget()
             self.close()
 
     def close(self) -> None:
@@ -149,25 +181,57 @@ class Leases:
 
     # -- inside
 
-    def _lease(self, connection: sqlite3.Connection, wants: Mapping[str, Want], ticks: float) -> dict[str, int]:
-        """Renew what is held, and find anew what has changed, or what others want, too."""
-        for key in self._had.keys() - wants.keys():
-            connection.execute("DELETE FROM client_leases WHERE key = ? AND relay = ?", [key, self.relay])
-            del self._had[key]
-        until = ticks + self.lease
-        renewed = connection.execute("UPDATE client_leases SET until = ? WHERE relay = ?", [until, self.relay])
-        if renewed.rowcount != len(self._had):  # after a failure, or a while in which this one did not run
-            connection.execute("DELETE FROM client_leases WHERE relay = ?", [self.relay])
-            self._had = {}
-        others = self._others(connection, ticks)
-        leased = {}
+    def _hear(self, wants: Mapping[str, Want | None]) -> None:
+        """Keep what is said, until an exchange succeeds."""
         for key, want in wants.items():
-            had, besides = self._had.get(key), others.get(key, {})
+            if want is not None:
+                self._wants[key] = want
+                self._said.add(key)
+            elif self._wants.pop(key, None) is not None:
+                self._said.discard(key)
+                self._freed.add(key)
+
+    def _settle(self, given: Mapping[str, int]) -> None:
+        """An exchange has succeeded."""
+        for key in self._freed:
+            if key not in self._wants:
+                self._given.pop(key, None)
+                self._short.discard(key)
+        self._freed.clear()
+        self._said.clear()
+        for key, places in given.items():
+            # What is less than before is said once more: then the row has it, too.
+            if places < self._wants[key].limit or places < self._given.get(key, 0):
+                self._short.add(key)
+            else:
+                self._short.discard(key)
+        self._given.update(given)
+        self._holds = bool(self._wants)
+
+    def _lease(self, connection: sqlite3.Connection, ticks: float) -> dict[str, int]:
+        """Renew what is held, and find anew what was said, is too little, or is wanted by others, too."""
+        until, had = ticks + self.lease, self._given
+        freed = self._freed & had.keys()
+        for piece in in_powers([*freed]):
+            connection.execute(FREE.format(marks(piece)), [self.relay, *piece])
+        renewed = connection.execute("UPDATE client_leases SET until = ? WHERE relay = ?", [until, self.relay])
+        if renewed.rowcount != len(had) - len(
+            freed
+        ):  # after a while in which this one did not run, or another file is there
+            connection.execute("DELETE FROM client_leases WHERE relay = ?", [self.relay])
+            had = {}
+        elif freed:
+            had = {key: places for key, places in had.items() if key not in freed}
+        others = self._others(connection, ticks)
+        found = self._said | self._short | (others.keys() & self._wants.keys()) if had else self._wants.keys()
+        given, rows = {}, []
+        for key in found & self._wants.keys():
+            want, besides, before = self._wants[key], others.get(key, {}), had.get(key)
             # Alone with it, and as it was: what was given stays right.
-            if had is not None and not besides and had[1].limit == want.limit and had[0] == want.limit:
-                leased[key] = had[0]
+            if before == want.limit and not besides and key not in self._short:
+                given[key] = before
                 continue
-            given = share(
+            given[key] = share(
                 want.limit,
                 want,
                 {relay: one for relay, (_, one) in besides.items()},
@@ -175,15 +239,12 @@ class Leases:
                 self.relay,
                 int(ticks // TURN),
             )
-            leased[key] = given
-            connection.execute(
-                "INSERT INTO client_leases (key, relay, leased, busy, waiting, until) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET leased = excluded.leased, busy = excluded.busy, waiting = excluded.waiting, "
-                "until = excluded.until",
-                # What runs has its place, whatever was given: nobody else may have it before it ends.
-                [key, self.relay, max(given, want.busy), want.busy, want.waiting, until],
-            )
-        return leased
+            # What runs has its place, and what may begin before this is heard: nobody else may have it before.
+            leased = max(given[key], want.busy, before or 0)
+            rows.append((key, self.relay, leased, want.busy, want.waiting, until))
+        for some in in_powers(rows):
+            connection.execute(LEASE_THEM.format(lines(some)), [*chain.from_iterable(some)])
+        return given
 
     def _others(self, connection: sqlite3.Connection, ticks: float) -> dict[str, dict[str, tuple[int, Want]]]:
         """What other relays hold and want, by key. A time far ahead is from before the machine began anew."""
@@ -195,16 +256,22 @@ class Leases:
             found.setdefault(key, {})[relay] = leased, Want(leased, busy, waiting)
         return found
 
-    def _join(self, connection: sqlite3.Connection, key: str, change: Change) -> None:
-        row = connection.execute("SELECT tat FROM client_rates WHERE key = ?", [key]).fetchone()
-        tat = change.tat if row is None else joined(row[0], change)
-        connection.execute(
-            "INSERT INTO client_rates (key, tat, changed) VALUES (?, ?, (SELECT coalesce(max(changed), 0) + 1 FROM client_rates)) "
-            "ON CONFLICT DO UPDATE SET tat = excluded.tat, changed = excluded.changed",
-            [key, tat],
-        )
+    def _join(self, connection: sqlite3.Connection, rates: Mapping[str, Change]) -> dict[str, float]:
+        """Tell where rates stand. Returns those where it is somewhere else, for others have used them."""
+        if not rates:
+            return {}
+        differs: dict[str, float] = {}
+        for piece in in_powers([(key, change.base) for key, change in rates.items()]):
+            rows = connection.execute(DIFFERS.format(lines(piece)), [*chain.from_iterable(piece)])
+            differs |= {key: joined(tat, rates[key]) for key, tat in rows}
+        self._seen += 1
+        stands = [(key, differs.get(key, change.tat), self._seen) for key, change in rates.items()]
+        for these in in_powers(stands):
+            connection.execute(JOIN.format(lines(these)), [*chain.from_iterable(these)])
+        return differs
 
     def _news(self, connection: sqlite3.Connection) -> dict[str, float]:
+        """What others have told since this was asked last, and what this relay has told meanwhile is no news."""
         latest = int(connection.execute("SELECT coalesce(max(changed), 0) FROM client_rates").fetchone()[0])
         if latest == self._seen:
             return {}
@@ -224,5 +291,27 @@ class Leases:
                 connection.close()
                 raise
             self._connection, self._identity = connection, identity(self.path)
-            self._had = {}
         return self._connection
+
+    def _forget(self) -> None:
+        for known in (self._wants, self._given, self._said, self._freed, self._short):
+            known.clear()
+
+
+def in_powers[T](items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """All of them, in as few pieces as have one of few sizes: so that statements stay prepared."""
+    start = 0
+    while left := len(items) - start:
+        size = min(MOST, 1 << (left.bit_length() - 1))
+        yield items[start : start + size]
+        start += size
+
+
+def marks(values: Sequence[object]) -> str:
+    """A mark for each."""
+    return ", ".join("?" * len(values))
+
+
+def lines(rows: Sequence[Sequence[object]]) -> str:
+    """The rows of VALUES."""
+    return ", ".join([f"({marks(rows[0])})"] * len(rows))

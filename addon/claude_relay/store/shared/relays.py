@@ -7,7 +7,7 @@
 
     pools   provider → {count, keys: [{alias, mask, source}], own}; no secret is in it, nor what lets a short one be guessed
             own: a client's own credential goes through to it, for it has no key, and routes lead there
-    load    provider → alias → {state, until, reason, in_flight, used, headroom}, of keys that are not just ready, idle and unused
+    load    provider → alias → {state, until, reason, in_flight, used, headroom, limits}, of keys that are not just ready, idle and unused
 
 Everything waits for the disk: call it in a thread. What this module must not know: how a relay finds these things out.
 """
@@ -80,7 +80,15 @@ class RelayRow:
         }
 
 
-IDLE: Mapping[str, Any] = {"state": "ready", "until": None, "reason": "", "in_flight": 0, "used": 0, "headroom": 1.0}
+IDLE: Mapping[str, Any] = {
+    "state": "ready",
+    "until": None,
+    "reason": "",
+    "in_flight": 0,
+    "used": 0,
+    "headroom": 1.0,
+    "limits": {},
+}
 COLUMNS = tuple(field.name for field in fields(RelayRow))
 _UPDATE = f"UPDATE relays SET {', '.join(f'{name} = :{name}' for name in COLUMNS[1:])} WHERE id = :id"
 _INSERT = f"INSERT INTO relays ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{name}' for name in COLUMNS)})"

@@ -112,6 +112,11 @@ class State:
         self._seen, self._carries = generation, carries
         return Shared(cooldowns, sessions, loads, mine.ttl, probes)
 
+    def chosen(self) -> dict[str, str]:
+        """Provider → the id of the key that goes before its others, where one was chosen."""
+        with self._reading() as connection:
+            return dict(connection.execute("SELECT provider, key_id FROM chosen_keys").fetchall())
+
     def forget_position(self) -> None:
         """The next exchange returns everything: for keys that came back and whose cooldowns were not asked for meanwhile."""
         self._seen = 0

@@ -2,6 +2,9 @@
 
 vault        what may be told of keys, and `issue`, the one way by which they come out
 records      what goes in and what is shown; rows, sealed_rows: as rows; file: the file
+reading      keys from texts: lines, CSV, JSON; new_keys: what comes of them, those of other gateways, too
+filtering    which keys are meant
+fellow_secrets  secrets that are no keys: second factors of the panel's admins
 acts         what is done to keys, in the audit log
 copying      the vault of one database into another
 lock         which secret opens it; secret: where that is kept; sealing: how texts are sealed

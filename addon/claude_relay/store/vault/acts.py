@@ -63,6 +63,12 @@ def note_reset(connection: sqlite3.Connection, actor: Actor | None, ids: Collect
             write(connection, actor, Act("reset", KIND, name))
 
 
+def note_choice(connection: sqlite3.Connection, actor: Actor | None, provider: str, name: str | None) -> None:
+    """A key was chosen, or (None) none is any more."""
+    if actor is not None:
+        write(connection, actor, Act("choose", "provider", provider, None, {"key": name}))
+
+
 def _given(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Without what is usual, and without the name, which is the subject."""
     if values is None:

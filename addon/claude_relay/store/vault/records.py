@@ -18,6 +18,7 @@ from typing import Any
 
 from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys, unquoted
 from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.keys.check_results import CHECKS, LIMITED, UNCHECKED, VALID
 from claude_relay.core.keys.selection import TIERS
 from claude_relay.core.times import seconds_of
 
@@ -33,17 +34,6 @@ PREFIXES = ("sk-ant-", "sk-or-", "sk-proj-", "sk-", "AIza", "gsk_", "xai-")
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _LIKE_A_KEY = re.compile(rf"(?:{'|'.join(map(re.escape, PREFIXES))})[\w-]{{12,}}", re.ASCII)
 
-VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR = (
-    "valid",
-    "limited",
-    "no-credit",
-    "revoked",
-    "unreachable",
-    "unclear",
-)
-UNCHECKED = "unchecked"
-CHECKS = (VALID, LIMITED, NO_CREDIT, REVOKED, UNREACHABLE, UNCLEAR)
-"""What a check may find. Unclear: the answer says nothing about the key."""
 STATES = ("enabled", "disabled", "removed", "cooldown", "out", UNCHECKED, *CHECKS)
 
 
@@ -92,15 +82,6 @@ class InCooldown:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
-    """What a check found: one of CHECKS. `until` in seconds since the epoch: the end of a limit, where it is known."""
-
-    status: str
-    until: float | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class StoredKey:
     """What may be told of a key. Times are UTC ISO 8601.
 
@@ -108,6 +89,7 @@ class StoredKey:
     group     keys that are kept for certain clients; empty: for all
     proxy     address of its own outbound proxy, without credential
     attempts  how often it was used, `failures` of them in vain
+    chosen    whether it goes before all others of its provider
     """
 
     id: str
@@ -134,6 +116,7 @@ class StoredKey:
     failures: int = 0
     cooldowns: tuple[InCooldown, ...] = ()
     source: str = "vault"
+    chosen: bool = False
 
     @property
     def name(self) -> str:

@@ -17,7 +17,10 @@ from .records import LIMITS, InCooldown, StoredKey
 
 GROUP = "key_group"
 """`group` is a word of SQL."""
-NAMES = (*(field.name for field in fields(StoredKey) if field.name not in ("limits", "cooldowns", "source")), *LIMITS)
+NAMES = (
+    *(field.name for field in fields(StoredKey) if field.name not in ("limits", "cooldowns", "source", "chosen")),
+    *LIMITS,
+)
 CALLED: Mapping[str, str] = {"proxy": "proxy_address", "group": GROUP}
 """Field → its column, where that has another name."""
 COLUMNS = tuple(CALLED.get(name, name) for name in NAMES)
@@ -29,8 +32,8 @@ type CooldownsByKey = Mapping[tuple[str, str], tuple[InCooldown, ...]]
 
 def stored_keys(connection: sqlite3.Connection) -> tuple[StoredKey, ...]:
     """All keys, removed ones too, by provider and age."""
-    cooldowns = cooldowns_by_key(connection)
-    return tuple(_key(row, cooldowns) for row in connection.execute(as_it_is(connection, SELECT)))
+    cooldowns, chosen = cooldowns_by_key(connection), chosen_keys(connection)
+    return tuple(_key(row, cooldowns, chosen) for row in connection.execute(as_it_is(connection, SELECT)))
 
 
 def cooldowns_by_key(connection: sqlite3.Connection) -> CooldownsByKey:
@@ -48,6 +51,13 @@ def cooldowns_by_key(connection: sqlite3.Connection) -> CooldownsByKey:
     for provider, key, *cooldown in connection.execute(sql):
         found[provider, key] = (*found.get((provider, key), ()), InCooldown(*cooldown))
     return found
+
+
+def chosen_keys(connection: sqlite3.Connection) -> dict[str, str]:
+    """Provider → the id of the key that goes before its others, where one was chosen."""
+    if not has_table(connection, "chosen_keys"):
+        return {}
+    return dict(connection.execute("SELECT provider, key_id FROM chosen_keys").fetchall())
 
 
 def as_it_is(connection: sqlite3.Connection, sql: str) -> str:
@@ -86,8 +96,11 @@ def moment(seconds: float | None) -> str | None:
     return None if seconds is None or not 0 <= seconds < LAST else iso(seconds)
 
 
-def _key(row: Sequence[Any], cooldowns: CooldownsByKey) -> StoredKey:
+def _key(row: Sequence[Any], cooldowns: CooldownsByKey, chosen: Mapping[str, str]) -> StoredKey:
     values = dict(zip(NAMES, row, strict=True))
     limits = KeyLimits(**{name: values.pop(name) for name in LIMITS})
     values["enabled"] = bool(values["enabled"])
-    return StoredKey(**values, limits=limits, cooldowns=cooldowns.get((values["provider"], values["id"]), ()))
+    place = values["provider"], values["id"]
+    return StoredKey(
+        **values, limits=limits, cooldowns=cooldowns.get(place, ()), chosen=chosen.get(place[0]) == place[1]
+    )

@@ -42,11 +42,15 @@ type Text = tuple[str, str, str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A key that is not new: `index` is its place among the new ones, `name` that of the one which is there."""
+    """A key that is not new: `index` is its place among the new ones, `name` that of the one which is there.
+
+    first  the place of the same key before it, when it comes twice
+    """
 
     index: int
     name: str
     removed: bool = False
+    first: int | None = None
 
 
 def opened(rows: Iterable[Row], box: Box) -> tuple[list[Key], tuple[str, ...]]:
@@ -65,6 +69,33 @@ def distinguished(
     connection: sqlite3.Connection, news: Sequence[NewKey], box: Box
 ) -> tuple[list[dict[str, object]], tuple[Duplicate, ...]]:
     """Rows for INSERT of those that are new, and what became of the others. Takes the next aliases."""
+    rows, duplicates, last = _sorted_out(connection, news, box)
+    connection.executemany(
+        "INSERT INTO aliases (provider, last) VALUES (?, ?) ON CONFLICT (provider) DO UPDATE SET last = excluded.last",
+        last.items(),
+    )
+    return [_row(new, alias, mark, box) for new, alias, mark in rows], duplicates
+
+
+def compared(
+    connection: sqlite3.Connection, news: Sequence[NewKey], box: Box
+) -> tuple[list[NewKey], tuple[Duplicate, ...]]:
+    """Those that are new, and what became of the others. Changes nothing."""
+    rows, duplicates, _ = _sorted_out(connection, news, box)
+    return [new for new, _, _ in rows], duplicates
+
+
+def repeated(news: Sequence[NewKey]) -> tuple[Duplicate, ...]:
+    """Those that come twice; nothing is there yet."""
+    seen: dict[tuple[str, str], int] = {}
+    numbers = ((index, seen.setdefault((new.provider, new.secret), index)) for index, new in enumerate(news))
+    return tuple(Duplicate(index, "", first=first) for index, first in numbers if first != index)
+
+
+def _sorted_out(
+    connection: sqlite3.Connection, news: Sequence[NewKey], box: Box
+) -> tuple[list[tuple[NewKey, str, bytes]], tuple[Duplicate, ...], dict[str, int]]:
+    """Each new one with its alias and mark, the others, and the last number given at each provider."""
     known = {
         (provider, mark): (f"{provider}/{alias}", removed is not None)
         for provider, mark, alias, removed in connection.execute(
@@ -72,22 +103,19 @@ def distinguished(
         )
     }
     last: dict[str, int] = dict(connection.execute("SELECT provider, last FROM aliases"))
-    rows: list[dict[str, object]] = []
+    rows: list[tuple[NewKey, str, bytes]] = []
     duplicates: list[Duplicate] = []
+    firsts: dict[tuple[str, bytes], int] = {}
     for index, new in enumerate(news):
         mark = new.provider, box.fingerprint(new.secret, provider=new.provider)
         if mark in known:
-            duplicates.append(Duplicate(index, *known[mark]))
+            duplicates.append(Duplicate(index, *known[mark], first=firsts.get(mark)))
             continue
         last[new.provider] = last.get(new.provider, 0) + 1
         alias = f"v{last[new.provider]}"
-        known[mark] = f"{new.provider}/{alias}", False
-        rows.append(_row(new, alias, mark[1], box))
-    connection.executemany(
-        "INSERT INTO aliases (provider, last) VALUES (?, ?) ON CONFLICT (provider) DO UPDATE SET last = excluded.last",
-        last.items(),
-    )
-    return rows, tuple(duplicates)
+        known[mark], firsts[mark] = (f"{new.provider}/{alias}", False), index
+        rows.append((new, alias, mark[1]))
+    return rows, tuple(duplicates), last
 
 
 def texts(rows: Iterable[Row], box: Box) -> list[Text]:

@@ -28,23 +28,27 @@ from pathlib import Path
 
 from claude_relay.core.exchange import Key
 from claude_relay.core.installation import command
+from claude_relay.core.keys.check_results import VALID, CheckResult
 from claude_relay.store.audit import Act, Actor, write
 from claude_relay.store.db.database import transaction
 from claude_relay.store.db.watch import Watch
 
-from .acts import note, note_reset, seen
+from . import fellow_secrets
+from .acts import note, note_choice, note_reset, seen
 from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
-from .records import FIELDS, VALID, CheckResult, NewKey, StoredKey
-from .rows import GROUP, CooldownsByKey, as_it_is, cooldowns_by_key, lift, moment, stored_keys
+from .records import FIELDS, NewKey, StoredKey
+from .rows import GROUP, CooldownsByKey, as_it_is, chosen_keys, cooldowns_by_key, lift, moment, stored_keys
 from .sealed_rows import (
     INSERT,
     ISSUED,
     RESEAL,
     Duplicate,
     address_of,
+    compared,
     distinguished,
     opened,
+    repeated,
     resealed,
     sealed_proxy,
     texts,
@@ -110,6 +114,11 @@ class Vault:
         with self._file.reading() as connection:
             return cooldowns_by_key(connection) if connection else {}
 
+    def chosen(self) -> dict[str, str]:
+        """Provider → the id of the key that goes before its others, where one was chosen."""
+        with self._file.reading() as connection:
+            return chosen_keys(connection) if connection else {}
+
     def changed(self) -> int:
         """A number that is another one after any process changed, added or removed a key. 0: there is no vault."""
         with explained(self.path):
@@ -131,6 +140,29 @@ class Vault:
     def usual_place(self) -> str:
         """Where a new secret would be kept: `environment`, `keyring` or `file`."""
         return self._keeper.usual_place()
+
+    def second_factor(self, admin: str) -> str | None:
+        """The secret of that admin's second factor; None: there is none. Raises VaultError."""
+        try:
+            return self._second_factor(admin)
+        except (SecretMissing, WrongSecret):  # perhaps somebody changed the secret between two looks
+            return self._second_factor(admin)
+
+    def _second_factor(self, admin: str) -> str | None:
+        with self._file.reading() as connection:
+            sealed = fellow_secrets.find(connection, admin) if connection else None
+            if connection is None or sealed is None:
+                return None
+            try:
+                return fellow_secrets.opened(self._keeper.box(connection), admin, sealed)
+            except Damaged as error:
+                raise VaultError(f"{self.path}: the second factor: {error}") from None
+
+    @contextmanager
+    def sealing(self) -> Iterator[tuple[sqlite3.Connection, Box]]:
+        """A transaction with the open box, for what is sealed beside the keys (`fellow_secrets`). A vault without a lock gets one."""
+        with self._ready_to_seal() as (connection, plan), transaction(connection):
+            yield connection, self._box_for_new(connection, plan)
 
     def close(self) -> None:
         """Let go of what `changed` keeps open."""
@@ -162,6 +194,13 @@ class Vault:
     def add(self, new: NewKey) -> Imported:
         """Add one key."""
         return self.import_many([new])
+
+    def known(self, news: Sequence[NewKey]) -> tuple[Duplicate, ...]:
+        """Those of new keys that are there already, or come twice. Changes nothing; needs the secret where there is a vault."""
+        with self._file.reading() as connection:
+            if connection is None or self._keeper.place(connection) is None:
+                return repeated(news)
+            return compared(connection, news, self._keeper.box(connection))[1]
 
     def import_many(self, news: Sequence[NewKey]) -> Imported:
         """Add keys, all in one transaction; those that are there, removed ones included, are told and left as they are."""
@@ -211,6 +250,7 @@ class Vault:
         with self._file.writing() as connection:
             with transaction(connection), self._noted(connection, "erase", ids) as meant:
                 gone = tuple(i for i in meant if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
+                connection.executemany("DELETE FROM chosen_keys WHERE key_id = ?", [(id,) for id in gone])
                 lift(connection, gone, time.time())
             shrink(connection)
         return gone
@@ -222,6 +262,23 @@ class Vault:
             count = lift(connection, meant, time.time())
             note_reset(connection, self._actor, meant, count)
             return count
+
+    def choose(self, provider: str, id: str | None, name: str = "") -> bool:
+        """Let a key go before the others of its provider, wherever it comes from; None: none. Whether that is new.
+
+        name  what it is called, for the audit log
+        """
+        with self._file.writing() as connection, transaction(connection):
+            before = chosen_keys(connection).get(provider)
+            if before == id:
+                return False
+            if id is None:
+                connection.execute("DELETE FROM chosen_keys WHERE provider = ?", [provider])
+            else:
+                sql = "INSERT OR REPLACE INTO chosen_keys (provider, key_id) VALUES (?, ?)"
+                connection.execute(sql, [provider, id])
+            note_choice(connection, self._actor, provider, name or id)
+            return True
 
     def record(self, results: Mapping[str, CheckResult]) -> None:
         """Write down what checks found, by id. A key found valid is no longer out."""
@@ -247,8 +304,10 @@ class Vault:
             with transaction(connection):
                 old = self._keeper.place(connection), self._keeper.secret_id(connection)
                 found = self._texts(connection)
+                others = self._beside(connection)
                 box = self._keeper.adopt(connection, plan, fall_back=place is None)
                 connection.executemany(RESEAL, [resealed(text, box) for text in found])
+                fellow_secrets.seal_all(connection, box, others)
                 if self._actor is not None:
                     write(
                         connection,
@@ -271,6 +330,14 @@ class Vault:
                 f"Damaged in {self.path}: {damaged} – bring the file back from a backup, or forget these keys with: "
                 f"{command('keys')} remove --forever KEY…"
             ) from None
+
+    def _beside(self, connection: sqlite3.Connection) -> Mapping[str, str]:
+        try:
+            return (
+                fellow_secrets.texts(connection, self._keeper.box(connection)) if fellow_secrets.any(connection) else {}
+            )
+        except VaultError:  # without a key a lost secret does not matter; admins have their recovery codes
+            return {}
 
     # --- within a connection ---
 

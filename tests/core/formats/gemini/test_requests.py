@@ -464,7 +464,7 @@ def test_errors_have_claudes_status_and_type(status: int, error: Any, expected: 
     assert problem_of(status, error) == expected
 
 
-def test_a_daily_quota_is_told_apart_with_its_delay():
+def test_a_daily_quota_is_sorted_out_with_its_delay():
     problem = gemini.error(429, {}, (TRANSCRIPTS / "quota.json").read_bytes())
     assert (problem.status, problem.code, problem.retry_after) == (429, "DAILY_QUOTA", 35640.5)
 

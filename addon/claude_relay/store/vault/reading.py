@@ -14,12 +14,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 
 from claude_relay.core.config.problems import shown
-from claude_relay.store.vault.records import FIELDS, StoredKey
+
+from .records import FIELDS, StoredKey
 
 SECRET_NAMES = ("key", "secret", "api_key", "token")
 PASSED_OVER = ({item.name for item in fields_of(StoredKey)} | {"name", "states"}) - FIELDS.keys() - {"provider"}
@@ -41,6 +42,11 @@ class Entry:
 def read(text: str, form: str | None = None) -> list[Entry]:
     """All entries. Raises ValueError with one problem a line; then nothing can be taken from it."""
     return list(FORMS[form or guess(text)](text))
+
+
+def read_rows(rows: Sequence[Mapping[str, object]]) -> list[Entry]:
+    """The same of objects that were read already. Raises ValueError."""
+    return [_json_item(row, f"entry {number}") for number, row in enumerate(rows, 1)]
 
 
 def guess(text: str) -> str:
@@ -98,7 +104,7 @@ def _json(text: str) -> Iterator[Entry]:
 def _json_item(item: object, where: str) -> Entry:
     if isinstance(item, str):
         return Entry(where, item)
-    if not isinstance(item, dict):
+    if not isinstance(item, Mapping):
         raise ValueError(f"{where}: neither a key nor an object with a key")
     return _entry(dict(zip(_names([str(name) for name in item], where), item.values(), strict=True)), where)
 

@@ -1,6 +1,6 @@
 """Asks many keys at once, and says what each answer means for its key.
 
-    results = check(keys, secrets, config.providers, parallel=8, timeout=15.0, clock=time.time, done=print)
+    results = check(keys, secrets, config.providers, parallel=PARALLEL, timeout=TIMEOUT, clock=time.time, done=print)
     results[key.id]         -> CheckResult("limited", until=1795341600.0, reason="429: requests per minute")
 
 The verdict table judges, as it judges the relay's own attempts; MEANING says in one word what its verdicts mean for a key.
@@ -10,21 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Protocol
 
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Endpoint, Facts, Key, Outcome
+from claude_relay.core.keys.check_results import LIMITED, NO_CREDIT, REVOKED, UNCLEAR, UNREACHABLE, VALID, CheckResult
 from claude_relay.core.retry.verdicts import judge
-from claude_relay.store.vault.records import (
-    LIMITED,
-    NO_CREDIT,
-    REVOKED,
-    UNCLEAR,
-    UNREACHABLE,
-    VALID,
-    CheckResult,
-    StoredKey,
-)
-from claude_relay.upstream.queries import query
+
+from .queries import query
 
 MEANING = {
     "ok": VALID,
@@ -48,22 +41,35 @@ MEANING = {
 
 FACTS = Facts(Endpoint.MESSAGES)  # the list of models by itself says nothing of a key; this look at it is meant to
 
-type Done = Callable[[StoredKey, CheckResult], object]
+PARALLEL, TIMEOUT = 8, 15.0
+"""So many are asked at once, and so many seconds each may take, as a rule."""
 
 
-def check(
-    keys: Sequence[StoredKey],
+class Named(Protocol):
+    """What is known of a key that is to be checked."""
+
+    @property
+    def id(self) -> str:
+        """By which its secret and its result are found."""
+
+    @property
+    def provider(self) -> str:
+        """By its name in relay.yaml."""
+
+
+def check[K: Named](
+    keys: Sequence[K],
     secrets: Mapping[str, Key],
     providers: Mapping[str, Provider],
     *,
     parallel: int,
     timeout: float,
     clock: Callable[[], float],
-    done: Done,
+    done: Callable[[K, CheckResult], object],
 ) -> None:
     """Ask every key once, `parallel` at a time, and tell `done` each result as it comes, in this thread."""
 
-    def one(key: StoredKey) -> CheckResult:
+    def one(key: K) -> CheckResult:
         return check_one(secrets.get(key.id), providers.get(key.provider), timeout=timeout, clock=clock)
 
     with ThreadPoolExecutor(parallel, thread_name_prefix="check") as threads:
