@@ -166,6 +166,7 @@ SAME_NAME = {
     "ledger": "the command; the ledger",
     "models": "of relay.yaml's sections, in pydantic's sense; of Gemini",
     "naming": "of commands; of what a provider takes",
+    "notices": "what is worth saying; those that are written down",
     "options": "of `keys`; of `clients`; of mitmproxy",
     "outbound": "the rules of the way out; the same with mitmproxy's connections",
     "reach": "a check of doctor; what a client's routes lead to",

@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 
 from claude_relay.cli import certificates
 from claude_relay.cli.console.common import mitm_option
-from claude_relay.cli.console.shells import lines
-from claude_relay.cli.console.taking_back import ADDING, PLACEHOLDER, RECORD, REPLACING
+from claude_relay.cli.console.taking_back import RECORD
 from claude_relay.cli.env import credential, env, no_proxy, with_lower_case
+from claude_relay.core.clients.credentials import PLACEHOLDER
 from claude_relay.core.config import default, parse
+from claude_relay.core.shells import ADDING, REPLACING, lines
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
 

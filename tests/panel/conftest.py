@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from wire.relay import make_confdir
 
 from .stage import PASSWORD, Panel, running
 
@@ -25,6 +28,12 @@ def panel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with running(tmp_path_factory.mktemp("panel"), getattr(request.module, "RELAY_YAML", "")) as found:
         assert found.sign_in().status == 200
         yield found
+
+
+@pytest.fixture(scope="session")
+def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """mitmproxy's CA, made once, for relays beside a panel."""
+    return make_confdir(tmp_path_factory.mktemp("mitmproxy"))
 
 
 @pytest.fixture(scope="package")

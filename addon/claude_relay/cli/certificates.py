@@ -13,10 +13,10 @@ from pathlib import Path
 import certifi
 
 from claude_relay.core.config import Intercept
+from claude_relay.core.shells import ADDING, REPLACING
 from claude_relay.store import authority
 from claude_relay.store.db.replacing import replacing
 
-from .console.taking_back import ADDING, REPLACING
 from .console.terminal import Failure
 
 CA = authority.CERTIFICATE

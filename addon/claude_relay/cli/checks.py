@@ -9,11 +9,9 @@ import json
 import os
 import platform
 import re
-import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -24,10 +22,9 @@ from claude_relay.core.config.listening import far, near
 from claude_relay.core.config.locate import overlooked, state_folder, usual_file
 from claude_relay.core.config.mistaken import mistaken
 from claude_relay.core.installation import ADDON, command
+from claude_relay.core.shells import ADDING, REPLACING
 from claude_relay.store import authority as ca
-from claude_relay.store.db import database as store
-from claude_relay.store.db.folders import refusal, shortage
-from claude_relay.store.db.migrations import MIGRATIONS
+from claude_relay.store.db.soundness import ELSEWHERE, Soundness, examine, room
 from claude_relay.store.vault.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
 from claude_relay.store.vault.vault import Vault, VaultError
 
@@ -36,7 +33,6 @@ from .console.common import Source, shown_path
 from .console.ports import listeners, why_not
 from .console.running import NONE, Found, is_relay
 from .console.running import health as running_health
-from .console.taking_back import ADDING, REPLACING
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 TESTED = ((3, 12), (3, 13), (3, 14))
@@ -260,36 +256,11 @@ def _trusts(environ: Mapping[str, str], name: str, confdir: Path) -> bool:
 
 def database(path: Path) -> Check:
     """Does it open, can it be written, are its tables this version's?"""
-    remedy = "set `database` in relay.yaml to a file in a folder that you may write to"
-    if not path.exists():
-        return _new_database(path, remedy)
-    room = _room(path)
-    if room and room.status == FAIL:
-        return room
-    try:
-        with closing(store.connect(path, patience=1.0)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-            applied = _migrations(connection)
-    except (store.StoreError, sqlite3.Error, OSError) as error:
-        return Check("database", FAIL, store.explain(path, error), remedy)
-    known = {step.__name__ for step in MIGRATIONS}
-    if applied - known:
-        return Check("database", FAIL, f"{path} was written by a newer version", "update Claude Relay")
-    if room:
-        return room
-    pending = f", {len(known - applied)} change(s) of tables at the next start" if known - applied else ""
-    return Check("database", OK, f"{path}, {path.stat().st_size / 1e6:.1f} MB{pending}")
+    return _sound(examine(path)) if path.exists() else _new_database(path)
 
 
-def _room(path: Path) -> Check | None:
-    """None: there is some."""
-    folder = path.parent
-    if why := refusal(folder):
-        return Check("database", FAIL, f"{path}: {why}; requests go on, but what they use may be lost", "make room")
-    if why := shortage(folder):
-        return Check("database", WARN, f"{path}: {why}", "make room")
-    return None
+def _sound(found: Soundness) -> Check:
+    return Check("database", found.level.value, found.text, found.remedy)
 
 
 def vault(path: Path, environ: Mapping[str, str]) -> Check:
@@ -318,16 +289,13 @@ def _secret_place(file: SecretFile, keys: str, place: str) -> Check:
     return Check("vault", OK, f"{found}; keep that file out of the database's backups, or set {VARIABLE}")
 
 
-def _new_database(path: Path, remedy: str) -> Check:
+def _new_database(path: Path) -> Check:
     folder = path.parent
     if folder == state_folder(os.environ):  # made at the first start, with what is missing above it
         folder = next(above for above in (folder, *folder.parents) if above.exists())
     if folder.is_dir() and os.access(folder, os.W_OK):
-        return _room(folder / path.name) or Check("database", OK, f"{path} will be made at the first start")
-    return Check("database", FAIL, f"{path} cannot be made: its folder is missing or may not be written to", remedy)
-
-
-def _migrations(connection: sqlite3.Connection) -> set[str]:
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = '_sqlite_migrations'").fetchone():
-        return set()
-    return {str(name) for (name,) in connection.execute("SELECT name FROM _sqlite_migrations")}
+        little = room(folder / path.name)
+        return (
+            _sound(little) if little is not None else Check("database", OK, f"{path} will be made at the first start")
+        )
+    return Check("database", FAIL, f"{path} cannot be made: its folder is missing or may not be written to", ELSEWHERE)

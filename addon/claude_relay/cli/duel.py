@@ -13,6 +13,7 @@ import click
 
 from claude_relay.core.duels.comparing import ASPECTS, USUAL, alike, differences
 from claude_relay.core.duels.documents import document
+from claude_relay.core.duels.fighting import fight
 from claude_relay.core.duels.outcomes import Duel, Outcome, Round
 from claude_relay.core.installation import command as called
 from claude_relay.core.recordings.recorded import Recorded
@@ -82,7 +83,7 @@ def duel(
         check(named, relay)
         sender = Sender(relay.base_url, relay.database, timeout)
         screen = Screen(highlight=False)
-        played = Duel(named, tuple(fight(found, named, times, sender, ending)))
+        played = Duel(named, tuple(fought(found, named, times, sender, ending)))
     if as_json:
         echo_json(document(played, decides))
     else:
@@ -98,20 +99,17 @@ def check(targets: Sequence[str], relay: Serving) -> None:
             raise click.UsageError(f"--to {target}: no provider of relay.yaml has that name; there are: {known}")
 
 
-def fight(found: Sequence[Recorded], targets: Sequence[str], times: int, sender: Sender, ending: Ending) -> list[Round]:
-    """Each request to each target; the targets take turns, so that all meet the same hour."""
-    rounds = []
+def fought(
+    found: Sequence[Recorded], targets: Sequence[str], times: int, sender: Sender, ending: Ending
+) -> list[Round]:
+    """Each request to each target, with something that moves."""
+
+    def send(recorded: Recorded, target: str) -> Outcome:
+        ending.check()
+        return sender.send(recorded, target)
+
     with progress() as say:
-        for number, recorded in enumerate(found, 1):
-            outcomes: dict[str, list[Outcome]] = {target: [] for target in targets}
-            for turn in range(times):
-                for target in targets:
-                    ending.check()
-                    again = f", {turn + 1} of {times}" if times > 1 else ""
-                    say(f"{number} of {len(found)}: {recorded.name} to {target}{again} …")
-                    outcomes[target].append(sender.send(recorded, target))
-            rounds.append(Round(recorded, outcomes))
-    return rounds
+        return list(fight(found, targets, times, send, say))
 
 
 @contextlib.contextmanager

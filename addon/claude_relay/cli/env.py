@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from claude_relay.core.clients.credentials import is_own
+from claude_relay.core.clients.credentials import PLACEHOLDER, is_own
 from claude_relay.core.config import Address, Config
 from claude_relay.core.config.listening import near
 from claude_relay.core.installation import command as called
+from claude_relay.core.shells import SAME, SHELLS, lines
 from claude_relay.store import authority
 from claude_relay.store.shared.relays import RelayRow
 
@@ -25,8 +26,7 @@ from . import certificates, pools
 from .console import running
 from .console.common import CONFIG_HELP, Source, become, confdir, give_up, load_source, mitm_option, read_for_clients
 from .console.running import Found
-from .console.shells import SAME, SHELLS, lines
-from .console.taking_back import PLACEHOLDER, Changes, applied, changes, original, taken_back
+from .console.taking_back import Changes, applied, changes, original, taken_back
 from .console.terminal import Failure, echo
 
 LOCAL = ("localhost", "127.0.0.1", "::1")

@@ -10,6 +10,7 @@ steady      a clock that never goes back; times: points in time and lengths of t
 notices     what an operator should hear of
 faults      which attempt fails on purpose, and how; disturbance: what then becomes of an answer's bytes
 installation  a checkout or a package: how commands are called here
+shells      how shells set variables
 secrets     finds secrets in whatever form they are repeated; printable: text of others, harmless for a terminal
 
 config      relay.yaml

@@ -7,6 +7,7 @@
     clients    who has a key of the relay's own
     panel      who may use the panel
     audit      who did what
+    notices    what somebody should look at
     authority  the certificate authority that clients trust, in mitmproxy's folder
     tls_pair   the certificate that the listeners show
     config_file  relay.yaml, found and read

@@ -1,6 +1,7 @@
 """Requests of the relay's own: to providers, and to the webhook of notices.
 
 queries      lists of models, and whether a key works
+base_url     through a relay on this machine
 checking     many keys, one request each
 connection   the client: the way there, also through an outbound proxy, in a given time
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from claude_relay.core.config import Notices
 from claude_relay.core.notices import Kind, Notice
 from claude_relay.proxy.watch.notifier import MOST, Notifier, PostError, post, run
+from claude_relay.store.db.database import StoreError
 from wire.certs import Authority
 
 SECRET = "hook-secret-value"
@@ -205,6 +206,28 @@ def test_where_nobody_is_to_be_told_there_is_no_thread() -> None:
         made.notify(notice())
         assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "relay-notices"]
     assert reports.empty()
+
+
+def test_what_the_webhook_does_not_take_is_written_down_once() -> None:
+    kept: list[str] = []
+    with (
+        hook(500, 500, 500) as server,
+        notifier({"webhook": server.url}, book=lambda notice, now: kept.append(notice.key)) as (made, reports),
+    ):
+        made.notify(notice("a"))
+        assert "answered 500" in reports.get(timeout=4)
+        assert server.posts.qsize() == 3
+    assert kept == ["a"]
+
+
+def test_a_database_that_refuses_keeps_nothing_from_the_webhook() -> None:
+    def refuse(notice: Notice, now: float) -> None:
+        raise StoreError("the disk is full")
+
+    with hook() as server, notifier({"webhook": server.url}, book=refuse) as (made, reports):
+        made.notify(notice("a"))
+        assert json.loads(server.posts.get(timeout=4)[2])["key"] == "a"
+        assert "the disk is full" in reports.get(timeout=4)
 
 
 def test_a_webhook_whose_certificate_nobody_vouches_for_gets_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from claude_relay.core.clients.credentials import PLACEHOLDER
 from claude_relay.core.config import Address, Config
 from claude_relay.core.config.locate import usual_file
 from claude_relay.core.installation import command
@@ -25,7 +26,6 @@ from claude_relay.store.shared.relays import RelayRow, running
 
 from .common import Source
 from .ports import listeners
-from .taking_back import PLACEHOLDER
 
 PROBE = "/api/relay-doctor"
 """A path outside the API: the relay answers it itself, at once, and sends a placeholder nowhere."""

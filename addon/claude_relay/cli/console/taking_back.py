@@ -13,12 +13,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from claude_relay.core.clients.credentials import PLACEHOLDER
+
 RECORD = "RELAY_ENV"
-ADDING = ("NODE_EXTRA_CA_CERTS",)
-REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables that name a file of CAs: to those that a program trusts, and in their place."""
-PLACEHOLDER = "sk-ant-placeholder-relay"
-"""Never leaves the relay, for it contains the word placeholder; the client merely needs something to send."""
 
 type Changes = dict[str, str | None]
 """Values to set; None: to be taken away."""

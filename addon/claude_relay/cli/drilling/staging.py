@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from claude_relay.cli.console.common import Source
-from claude_relay.cli.console.taking_back import PLACEHOLDER, original
+from claude_relay.cli.console.taking_back import original
 from claude_relay.cli.demonstration.cast import ROLES, Treatment
 from claude_relay.cli.demonstration.relaying import configuration
+from claude_relay.core.clients.credentials import PLACEHOLDER
 from claude_relay.core.config import Retry
 from claude_relay.core.config.values import is_module
 from claude_relay.core.config.yaml import read

@@ -14,13 +14,8 @@ from claude_relay.cli.spending.single import none_or_several
 from claude_relay.cli.spending.source import reading
 from claude_relay.core.recordings.files import read
 from claude_relay.core.recordings.recorded import Recorded, Unusable
-from claude_relay.store.ledger import bodies
-from claude_relay.store.ledger.lookups import NEWEST, PREFIX, NotOne, find
-
-NOT_KEPT = "The body of {} was not kept: that is so from when relay.yaml has `ledger: {{bodies: {{keep: 7d}}}}`."
-IN_PART = (
-    "Only the beginning of {}'s body was kept ({:,} of {:,} bytes): give `ledger.bodies.limit` in relay.yaml more."
-)
+from claude_relay.store.ledger.kept_requests import kept_request
+from claude_relay.store.ledger.lookups import NEWEST, PREFIX, NotOne
 
 
 def recorded_at(name: str, database: Path) -> Sequence[Recorded]:
@@ -45,14 +40,6 @@ def in_ledger(name: str, database: Path) -> Recorded:
         raise Failure(f"{name} is no file, and no request's id (those begin with {PREFIX}; `{NEWEST}` is the newest).")
     with reading(database) as connection:
         try:
-            request = find(connection, name).request
+            return kept_request(connection, name)
         except NotOne as error:
             raise none_or_several(error) from None
-        kept = next(
-            (body for body in bodies.read(connection, request["id"]) if (body.n, body.kind) == (0, "request")), None
-        )
-    if kept is None:
-        raise Failure(NOT_KEPT.format(request["id"]))
-    if kept.truncated:
-        raise Failure(IN_PART.format(request["id"], len(kept.body), kept.size))
-    return Recorded.of(str(request["id"]), request["method"], request["path"], (), kept.body)

@@ -11,13 +11,13 @@ from claude_relay.cli.console.terminal import echo_json, write_csv
 from claude_relay.cli.spending.cells import count, dollars
 from claude_relay.core.clients.limits import Limit
 from claude_relay.core.times import DAY, HOUR, MINUTE, ago, length, seconds_of
+from claude_relay.store.clients import consumption
+from claude_relay.store.clients.descriptions import DISABLED, ENABLED, EXPIRED, GROUP_OFF, REMOVED, group_state, state
 from claude_relay.store.clients.rows import StoredClient, StoredGroup
 from claude_relay.store.ledger.lines import Line
 
 from . import policies
 
-ENABLED, DISABLED, EXPIRED, REMOVED = "enabled", "disabled", "expired", "removed"
-GROUP_OFF = "group disabled"
 STYLES = {DISABLED: "dim", REMOVED: "dim", EXPIRED: "red", GROUP_OFF: "yellow"}
 SOON = 7 * DAY
 """From here on a table says when a client expires."""
@@ -25,21 +25,6 @@ NAMED = 5
 
 type Uses = Mapping[str, Line]
 """Name of a client → what it used."""
-
-
-def state(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) -> str:
-    """In one word, the weightiest."""
-    group = groups.get(client.group or "")
-    ends = client.ends_at
-    if client.removed_at is not None:
-        return REMOVED
-    if not client.enabled:
-        return DISABLED
-    if ends is not None and ends <= now:
-        return EXPIRED
-    if group is not None and (not group.enabled or group.removed_at is not None):
-        return GROUP_OFF
-    return ENABLED
 
 
 def table(clients: Sequence[StoredClient], groups: Mapping[str, StoredGroup], today: Uses, now: float) -> None:
@@ -76,7 +61,7 @@ def group_table(groups: Sequence[StoredGroup], clients: Sequence[StoredClient], 
     used = {name: [today[one.name] for one in found if one.name in today] for name, found in members.items()}
     cells = {
         "group": [group.name for group in groups],
-        "state": [_group_state(group) for group in groups],
+        "state": [group_state(group) for group in groups],
         "clients": [str(len(members[group.name])) for group in groups],
         "today": [_requests(used[group.name]) for group in groups],
         "cost": [_cost(used[group.name]) for group in groups],
@@ -97,7 +82,7 @@ def group_table(groups: Sequence[StoredGroup], clients: Sequence[StoredClient], 
 def stats(clients: Sequence[StoredClient], uses: Uses, now: float) -> None:
     """Print what clients used, with a total."""
     lines = [(client, uses[client.name]) for client in clients if client.name in uses]
-    sums = total([line for _, line in lines])
+    sums = consumption.total([line for _, line in lines])
     rows = [(client.name, client.group or "", line, _ago(client.last_used_at, now)) for client, line in lines]
     rows.append(("total", "", sums, ""))
     cells = {
@@ -118,25 +103,6 @@ def stats(clients: Sequence[StoredClient], uses: Uses, now: float) -> None:
         wraps={"client": 20, "group": 12},
         right=("requests", "errors", "input", "output", "cached", "cost"),
         style=lambda title, cell: "bold" if title == "client" and cell == "total" else "",
-    )
-
-
-def total(lines: Sequence[Line]) -> Line:
-    """The sums of lines; no percentiles, for they cannot be added."""
-
-    def added(name: str) -> Any:
-        known = [getattr(line, name) for line in lines if getattr(line, name) is not None]
-        return sum(known) if known else None
-
-    counted = {name: added(name) or 0 for name in ("requests", "errors", "retried", "estimated")}
-    known = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd")
-    return Line(
-        None,
-        **counted,
-        **{name: added(name) for name in known},
-        cache_hit_rate=None,
-        ttft_p50_ms=None,
-        ttft_p95_ms=None,
     )
 
 
@@ -169,63 +135,11 @@ def details(
 def group_details(group: StoredGroup, members: Sequence[StoredClient], of_limits: Mapping[Limit, float]) -> None:
     """Print all that is known of a group. `of_limits`: what is used of its limits, in USD."""
     names = [client.name for client in members if client.removed_at is None]
-    lines = [("group", group.name), ("state", _group_state(group))]
+    lines = [("group", group.name), ("state", group_state(group))]
     lines += _given(("note", group.note), ("settings", group.settings))
     lines += policies.lines(group.policy, of_limits)
     lines += [("clients", ", ".join(names) or "none"), ("made", when(group.created_at))]
     grid.details(lines)
-
-
-def plain(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) -> dict[str, Any]:
-    """A client as JSON has it."""
-    return {
-        "name": client.name,
-        "state": state(client, groups, now),
-        "group": client.group,
-        "note": client.note,
-        "tags": list(client.tags),
-        "owner": client.owner,
-        "priority": client.priority,
-        "enabled": client.enabled,
-        "expires_at": client.expires_at,
-        "expires_after": client.expires_after,
-        **policies.plain(client.policy),
-        "keys": [
-            {"mask": key.mask, "created_at": key.created_at, "valid_until": key.valid_until} for key in client.keys
-        ],
-        "created_at": client.created_at,
-        "first_used_at": client.first_used_at,
-        "last_used_at": client.last_used_at,
-        "removed_at": client.removed_at,
-    }
-
-
-def plain_group(group: StoredGroup, members: Sequence[StoredClient]) -> dict[str, Any]:
-    """A group as JSON has it."""
-    return {
-        "name": group.name,
-        "note": group.note,
-        "enabled": group.enabled,
-        "settings": group.settings,
-        **policies.plain(group.policy),
-        "clients": [client.name for client in members if client.removed_at is None],
-        "created_at": group.created_at,
-        "removed_at": group.removed_at,
-    }
-
-
-def use(line: Line | None) -> dict[str, Any]:
-    """What was used, as JSON has it."""
-    names = (
-        "requests",
-        "errors",
-        "input_tokens",
-        "output_tokens",
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "cost_usd",
-    )
-    return {name: getattr(line, name) if line else 0 for name in names}
 
 
 def as_json(document: object) -> None:
@@ -258,10 +172,6 @@ def _state(client: StoredClient, groups: Mapping[str, StoredGroup], now: float) 
         unit = DAY if left >= DAY else HOUR if left >= HOUR else MINUTE
         return f"expires in {length(max(round(left / unit), 1) * unit)}"
     return word
-
-
-def _group_state(group: StoredGroup) -> str:
-    return REMOVED if group.removed_at is not None else ENABLED if group.enabled else DISABLED
 
 
 def _style(title: str, cell: str) -> str:
@@ -300,7 +210,7 @@ def _requests(lines: Sequence[Line]) -> str:
 
 
 def _cost(lines: Sequence[Line]) -> str:
-    found = total(lines).cost_usd
+    found = consumption.total(lines).cost_usd
     return dollars(found) if found is not None else ""
 
 

@@ -11,12 +11,13 @@ import click
 from claude_relay.cli.console.terminal import echo
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.installation import command
+from claude_relay.store.clients import consumption, descriptions, managed_settings
 from claude_relay.store.clients.book import ClientBook, has_clients
 from claude_relay.store.clients.rows import StoredGroup
 
-from . import consumption, displaying, options, policies
+from . import displaying, options, policies
 from .adding import report
-from .options import HELP, Line, together
+from .options import HELP, LINE, Spelled, together
 from .roster import Roster
 from .switching import Kind, switches
 
@@ -36,31 +37,13 @@ def group() -> None:
     """
 
 
-class Settings(click.ParamType[str]):
-    """A file with managed settings for Claude Code."""
-
-    name = "FILE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Its absolute path, once it has been read as JSON."""
-        import json
-
-        path = Path(str(value)).expanduser().absolute()
-        try:
-            found = json.loads(path.read_bytes())
-        except OSError as error:
-            self.fail(f"{path}: {error.strerror}", param, ctx)
-        except ValueError:
-            self.fail(f"{path}: this is no JSON", param, ctx)
-        if not isinstance(found, dict):
-            self.fail(f'{path}: settings are an object, such as {{"model": "claude-sonnet-5"}}', param, ctx)
-        return str(path)
-
+SETTINGS = Spelled("FILE", managed_settings.checked)
+"""A file with managed settings for Claude Code."""
 
 fields = together(
-    click.option("--note", type=Line(), metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
+    click.option("--note", type=LINE, metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
     click.option(
-        "--settings", type=Settings(), metavar="FILE",
+        "--settings", type=SETTINGS, metavar="FILE",
         help="Managed settings for Claude Code of clients who sign in: a JSON file.",
     ),
 )  # fmt: skip
@@ -101,7 +84,9 @@ def list_(removed: bool, form: str | None, config: str | None, database: Path | 
     roster = Roster.enter(config, database)
     found, clients = roster.groups(removed=removed), roster.clients(removed=True)
     if form == "json":
-        displaying.as_json([displaying.plain_group(one, [c for c in clients if c.group == one.name]) for one in found])
+        displaying.as_json(
+            [descriptions.plain_group(one, [c for c in clients if c.group == one.name]) for one in found]
+        )
     elif found:
         displaying.group_table(found, clients, consumption.of_clients(roster.path, consumption.today()))
     else:
@@ -123,7 +108,7 @@ def show(names: tuple[str, ...], form: str | None, config: str | None, database:
     clients = roster.clients(removed=True)
     found = [(one, [client for client in clients if client.group == one.name]) for one in roster.groups(names)]
     if form == "json":
-        displaying.as_json([displaying.plain_group(one, members) for one, members in found])
+        displaying.as_json([descriptions.plain_group(one, members) for one, members in found])
         return
     for number, (one, members) in enumerate(found):
         if number:

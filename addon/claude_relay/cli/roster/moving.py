@@ -19,15 +19,17 @@ from claude_relay.cli.console import grid
 from claude_relay.cli.console.common import shown_path
 from claude_relay.cli.console.foreign_files import read_document
 from claude_relay.cli.console.terminal import Failure, echo
+from claude_relay.core.clients.spelling import USUAL
 from claude_relay.core.imports import own
 from claude_relay.core.imports.found import Found, NewClient, NewGroup
 from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.installation import command
 from claude_relay.core.times import length, seconds_of
+from claude_relay.store.clients import descriptions
 from claude_relay.store.clients.book import Made
 
 from . import displaying, options, policies
-from .options import HELP, USUAL
+from .options import HELP
 from .roster import Roster
 
 CLIENT_VALUES = ("group", "note", "tags", "owner", "priority", "policy", "enabled", "expires_at", "expires_after")
@@ -49,12 +51,14 @@ def export(names: tuple[str, ...], form: str | None, config: str | None, databas
     """
     roster, now = Roster.enter(config, database), time.time()
     groups = {one.name: one for one in roster.groups()}
-    clients = [_written(displaying.plain(one, groups, now), own.FIELDS) for one in roster.clients(names)]
+    clients = [_written(descriptions.plain(one, groups, now), own.FIELDS) for one in roster.clients(names)]
     if form == "csv":
         displaying.as_csv(clients, for_import=True)
         return
     used = {client["group"] for client in clients} if names else {*groups}
-    kept = [_written(displaying.plain_group(one, ()), own.GROUP_FIELDS) for one in groups.values() if one.name in used]
+    kept = [
+        _written(descriptions.plain_group(one, ()), own.GROUP_FIELDS) for one in groups.values() if one.name in used
+    ]
     displaying.as_json({"clients": clients, "groups": kept})
 
 
@@ -218,8 +222,8 @@ def _gets(one: NewClient | NewGroup) -> list[str]:
 def _state(one: NewClient | NewGroup) -> str:
     ends = seconds_of(one.expires_at) if isinstance(one, NewClient) and one.expires_at else None
     if not one.enabled:
-        return displaying.DISABLED
-    return displaying.EXPIRED if ends is not None and ends <= time.time() else displaying.ENABLED
+        return descriptions.DISABLED
+    return descriptions.EXPIRED if ends is not None and ends <= time.time() else descriptions.ENABLED
 
 
 def _expiry(one: NewClient | NewGroup) -> str:

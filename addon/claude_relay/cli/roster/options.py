@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from datetime import datetime
 from functools import reduce
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import click
 
 from claude_relay.cli.console.common import CONFIG_HELP
+from claude_relay.core.clients import spelling
 from claude_relay.core.clients.limits import Limit, parse
 from claude_relay.core.clients.permissions import ENDPOINTS
-from claude_relay.core.errors import SECRET
+from claude_relay.core.clients.spelling import USUAL
 from claude_relay.core.keys.selection import TIERS
-from claude_relay.core.times import duration, iso
+from claude_relay.core.times import duration
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 HELP = {"help_option_names": ["-h", "--help"]}
-USUAL = "usual"
-"""The tier of keys that have none."""
 NO = "none"
 """Takes a limit away that a shorthand names."""
 
@@ -67,29 +63,19 @@ class Shorthand(click.ParamType[Any]):
             self.fail(f"{value!r} is no number above 0 (such as 60 or 100k), nor {NO}", param, ctx)
 
 
-class Moment(click.ParamType[str]):
-    """A date or time of this machine's time zone that is to come, or a length of time from now; as UTC ISO 8601."""
+class Spelled(click.ParamType[str]):
+    """What `core.clients.spelling` reads."""
 
-    name = "DATE"
+    def __init__(self, name: str, read: Callable[[str], str]) -> None:
+        self.name = name
+        self._read = read
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The point in time."""
-        now = time.time()
+        """As it is kept."""
         try:
-            at = datetime.fromisoformat(str(value)).astimezone().timestamp()
-        except ValueError:
-            try:
-                at = now + duration(str(value))
-            except ValueError:
-                self.fail(
-                    f"{value!r} is neither a date (2026-12-31, 2026-12-31T18:00) nor a length of time (30d)", param, ctx
-                )
-        if at <= now:
-            self.fail(f"{value!r} is over already; to let a client do nothing, disable it", param, ctx)
-        try:
-            return iso(at)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is too far away", param, ctx)
+            return self._read(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Length(click.ParamType[float]):
@@ -111,56 +97,13 @@ class Length(click.ParamType[float]):
         return found
 
 
-class Network(click.ParamType[str]):
-    """An address or a network."""
-
-    name = "CIDR"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As CIDR."""
-        try:
-            return str(ip_network(str(value).strip(), strict=False))
-        except ValueError:
-            self.fail(f"{value!r} is no address or network such as 10.0.0.5 or 10.0.0.0/24", param, ctx)
-
-
-class Line(click.ParamType[str]):
-    """One line of text that everybody may read."""
-
-    name = "TEXT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Without what looks like a key."""
-        text = str(value).strip()
-        if not text.isprintable() or len(text) > 500:
-            self.fail("is one line of at most 500 printable characters", param, ctx)
-        if re.search(r"\brk-[0-9a-f]{8}", text) or (
-            re.search(r"\b(sk-|AIza|gsk_|xai-|eyJ)", text) and SECRET.search(text)
-        ):
-            self.fail("looks like a key, and everybody may read it", param, ctx)
-        return text
-
-
-class Word(Line):
-    """The same, not empty."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Without what looks like a key."""
-        return super().convert(value, param, ctx) or self.fail("must not be empty", param, ctx)
-
-
-class Tier(click.ParamType[str]):
-    """A tier of keys."""
-
-    name = "TIER"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """As the vault has it: empty for the usual one."""
-        word = str(value).strip().lower()
-        if word not in (*TIERS, USUAL, ""):
-            self.fail(f"{value!r} is none of {', '.join((*TIERS, USUAL))}", param, ctx)
-        return "" if word == USUAL else word
-
+LINE = Spelled("TEXT", spelling.line)
+"""One line of text that everybody may read."""
+WORD = Spelled("TEXT", spelling.word)
+"""The same, not empty."""
+NETWORK = Spelled("CIDR", spelling.network)
+TIER = Spelled("TIER", lambda text: spelling.tier(text, TIERS))
+MOMENT = Spelled("DATE", lambda text: spelling.moment(text, time.time()))
 
 place = together(
     click.option("--config", metavar="FILE", help=CONFIG_HELP),
@@ -184,13 +127,13 @@ SHORTHANDS = {
     "usd_total": ("${}/total", "Dollars in all."),
 }
 LISTS = {
-    "providers": ("provider", "NAME", Word(), "Requests go to this provider only."),
-    "models": ("model", "GLOB", Word(), "Models it may ask for: 'claude-haiku-*'."),
-    "key_tiers": ("key-tier", "TIER", Tier(), f"Keys of this tier only: {', '.join(TIERS)}, {USUAL}."),
-    "key_groups": ("key-group", "NAME", Word(), "Keys of this group only (keys --group)."),
+    "providers": ("provider", "NAME", WORD, "Requests go to this provider only."),
+    "models": ("model", "GLOB", WORD, "Models it may ask for: 'claude-haiku-*'."),
+    "key_tiers": ("key-tier", "TIER", TIER, f"Keys of this tier only: {', '.join(TIERS)}, {USUAL}."),
+    "key_groups": ("key-group", "NAME", WORD, "Keys of this group only (keys --group)."),
     "endpoints": ("endpoint", "NAME", click.Choice(ENDPOINTS), f"One of {', '.join(ENDPOINTS)}."),
-    "addresses": ("address", "CIDR", Network(), "Where it may come from: 10.0.0.0/24."),
-    "programs": ("program", "GLOB", Word(), "Client programs, by user agent; an aid against mistakes, no security."),
+    "addresses": ("address", "CIDR", NETWORK, "Where it may come from: 10.0.0.0/24."),
+    "programs": ("program", "GLOB", WORD, "Client programs, by user agent; an aid against mistakes, no security."),
 }
 """Field of a policy → its option; each may be given several times."""
 
@@ -213,11 +156,11 @@ policy = together(
 
 client_fields = together(
     click.option("--group", metavar="NAME", help="The group whose permissions and limits hold, too."),
-    click.option("--note", type=Line(), metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
-    click.option("--tag", "tags", type=Word(), metavar="WORD", multiple=True, help="A word to find it by."),
-    click.option("--owner", type=Line(), metavar="ID", help="The id that another system has for it."),
+    click.option("--note", type=LINE, metavar="TEXT", help="Whatever you want to remember; everybody may read it."),
+    click.option("--tag", "tags", type=WORD, metavar="WORD", multiple=True, help="A word to find it by."),
+    click.option("--owner", type=LINE, metavar="ID", help="The id that another system has for it."),
     click.option("--priority", type=click.IntRange(1, 100), help="Its weight where requests wait; usually 1."),
-    click.option("--expires", "expires_at", type=Moment(), help="2026-12-31, 2026-12-31T18:00, or from now: 30d."),
+    click.option("--expires", "expires_at", type=MOMENT, help="2026-12-31, 2026-12-31T18:00, or from now: 30d."),
     click.option("--expires-after", type=Length(), metavar="TIME", help="So long after its first use: 8h, 3d."),
 )
 """What is said about a client."""

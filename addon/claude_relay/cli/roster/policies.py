@@ -16,8 +16,9 @@ import click
 from claude_relay.cli.spending.cells import dollars
 from claude_relay.core.clients.limits import Limit
 from claude_relay.core.clients.permissions import Policy
+from claude_relay.core.clients.spelling import USUAL
 
-from .options import LISTS, SHORTHANDS, USUAL
+from .options import LISTS, SHORTHANDS
 
 NOTHING: Mapping[Limit, float] = MappingProxyType({})
 POLICY_OPTIONS = (*LISTS, *SHORTHANDS, "tunnel", "limits", "lifted")
@@ -42,25 +43,20 @@ def changed(policy: Policy, said: Mapping[str, Any], clear: tuple[str, ...] = ()
 
 
 def _limits(limits: tuple[Limit, ...], said: Mapping[str, Any]) -> tuple[Limit, ...]:
-    found = {_place(limit): limit for limit in limits}
+    found = {limit.place: limit for limit in limits}
     for limit in said.get("lifted", ()):
-        if found.get(_place(limit)) != limit:
+        if found.get(limit.place) != limit:
             there = ", ".join(f"'{one}'" for one in found.values()) or "none"
             raise click.UsageError(f"There is no limit '{limit}'; there are: {there}.")
-        del found[_place(limit)]
+        del found[limit.place]
     for wanted, limit in (said[name] for name in SHORTHANDS if said.get(name) is not None):
         if wanted:
-            found[_place(limit)] = limit
+            found[limit.place] = limit
         else:
-            found.pop(_place(limit), None)
+            found.pop(limit.place, None)
     for limit in said.get("limits", ()):
-        found[_place(limit)] = limit
+        found[limit.place] = limit
     return tuple(found.values())
-
-
-def _place(limit: Limit) -> tuple[object, ...]:
-    """What a limit is of: there is one of each."""
-    return limit.measure, limit.per, limit.model, limit.scope
 
 
 def lines(policy: Policy, used: Mapping[Limit, float] = NOTHING) -> list[tuple[str, str]]:
@@ -85,12 +81,3 @@ def grouped(policy: Policy, used: Mapping[Limit, float] = NOTHING) -> list[tuple
 
 def _limit(limit: Limit, used: Mapping[Limit, float]) -> str:
     return f"{limit} ({dollars(used[limit])} used)" if used.get(limit) else str(limit)
-
-
-def plain(policy: Policy) -> dict[str, Any]:
-    """As JSON has it; limits are text."""
-    return {
-        **{name: list(getattr(policy, name)) for name in LISTS},
-        "tunnel": policy.tunnel,
-        "limits": [str(limit) for limit in policy.limits],
-    }

@@ -115,9 +115,7 @@ CLIENTS = Kind(
 
 @click.command(context_settings=HELP, short_help="End what runs for a client, now.")
 @options.one_name
-@click.option(
-    "--session", type=options.Word(), metavar="ID", help="Only this session; the beginning of its id will do."
-)
+@click.option("--session", type=options.WORD, metavar="ID", help="Only this session; the beginning of its id will do.")
 @click.option(
     "--for",
     "lasts",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 import click
 
-from claude_relay.cli.console.shells import SAME, SHELLS
-from claude_relay.cli.console.terminal import echo
+from claude_relay.cli.console import running
+from claude_relay.cli.console.terminal import Failure, echo
 from claude_relay.cli.console.when import When
+from claude_relay.core.clients import setup
 from claude_relay.core.installation import command
+from claude_relay.core.shells import SAME, SHELLS
+from claude_relay.store.clients import consumption, descriptions
 
-from . import consumption, displaying, options, setup
+from . import displaying, options
 from .options import HELP
 from .roster import NONE, Roster
 
@@ -50,7 +56,9 @@ def list_(
     found = [one for one in every if group in (None, one.group) and (tag is None or tag in one.tags)]
     today = consumption.of_clients(roster.path, consumption.today())
     if form is not None:
-        rows = [displaying.plain(one, groups, now) | {"today": displaying.use(today.get(one.name))} for one in found]
+        rows = [
+            descriptions.plain(one, groups, now) | {"today": descriptions.use(today.get(one.name))} for one in found
+        ]
         if form == "json":
             displaying.as_json(rows)
         else:
@@ -108,9 +116,12 @@ def show(
     if not with_setup and (new_key or host):
         raise click.UsageError("--new-key and --host go with --setup.")
     if with_setup:
-        places = setup.places(roster.source, roster.path, host)
+        places = _places(roster, host)
         key = roster.book.rotate(roster.actor, name, setup.OVERLAP).key if new_key else None
-        setup.show(client, key, places, shell, as_json=form == "json")
+        if form == "json":
+            displaying.as_json(setup.document(name, key, places))
+        else:
+            _show_setup(setup.lines(name, client.policy.models, key, places, shell), places.hints)
         return
     groups = {one.name: one for one in roster.groups(removed=True)}
     uses = {
@@ -119,13 +130,34 @@ def show(
     }
     own = consumption.of_limits(roster.path, "client", name, client.policy, now)
     if form == "json":
-        used = {label.replace(" ", "_"): displaying.use(line) for label, line in uses.items()}
+        used = {label.replace(" ", "_"): descriptions.use(line) for label, line in uses.items()}
         of_limits = {"used_of_limits": {str(limit): usd for limit, usd in own.items()}}
-        displaying.as_json(displaying.plain(client, groups, now) | used | of_limits)
+        displaying.as_json(descriptions.plain(client, groups, now) | used | of_limits)
         return
     group = groups.get(client.group or "")
     shared = consumption.of_limits(roster.path, "group", group.name, group.policy, now) if group else {}
     displaying.details(client, groups, uses, (own, shared), now)
+
+
+def _places(roster: Roster, host: str | None) -> setup.Places:
+    """Raises Failure where there is no way in, UsageError for a host that is none."""
+    row = running.find(roster.source, roster.path).row
+    said = None if row is None else json.loads(row.listeners)
+    try:
+        setup.parse_host(host)
+    except ValueError as error:
+        raise click.UsageError(f"--host: {error}") from None
+    try:
+        return setup.places(roster.source.config.listen, said, host=host, own=socket.gethostname())
+    except ValueError as error:
+        raise Failure(str(error)) from None
+
+
+def _show_setup(lines: Iterable[str], hints: Iterable[str]) -> None:
+    for line in lines:
+        echo(line)
+    for number, hint in enumerate(hints):
+        echo(("" if number else "\n") + f"Note: {hint}.", err=True)
 
 
 @click.command(context_settings=HELP, short_help="Show what clients used and what it cost.")
@@ -157,7 +189,7 @@ def stats(
     uses = consumption.of_clients(roster.path, since)
     found = sorted((one for one in meant if one.name in uses), key=lambda one: -(uses[one.name].cost_usd or 0))
     if form is not None:
-        rows = [{"name": one.name, "group": one.group, **displaying.use(uses[one.name])} for one in found]
+        rows = [{"name": one.name, "group": one.group, **descriptions.use(uses[one.name])} for one in found]
         displaying.as_json(rows) if form == "json" else displaying.as_csv(rows)
         return
     if not meant and not names:

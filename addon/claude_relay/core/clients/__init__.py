@@ -7,6 +7,9 @@ limits       one limit as a value, and as people write it (`60 requests/minute`,
 permissions  what a client or a group may do, and its limits
 permitting   what a client may do, held against a request
 sign_in      device codes, and how long tokens are valid
+guesses      how often anybody may try
+setup        what a client's person needs
+spelling     single values, as people write them
 caps         what Claude Code is told of a cap: header fields, and what `/usage` shows
 directory    who there is: clients, groups, and the client behind a secret
 admission    lets a request through its limits, and counts what it uses

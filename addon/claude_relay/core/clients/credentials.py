@@ -19,6 +19,8 @@ from enum import StrEnum
 BYTES = 24
 """Random bytes of a secret: 192 bits."""
 PREFIX = "rk-"
+PLACEHOLDER = "sk-ant-placeholder-relay"
+"""Never leaves the relay, for it contains the word placeholder; a program merely needs something to send."""
 SECRET = re.compile(r"rk-(?:[ar]t-|api-)?[0-9a-f]{48}", re.ASCII)
 """A key or token of the relay's own, wherever it stands."""
 

@@ -13,7 +13,9 @@ It must not know what was used.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 type Measure = Literal["requests", "tokens", "concurrent", "usd"]
@@ -51,6 +53,11 @@ class Limit:
     model: str | None = None
     scope: Scope = "all"
 
+    @property
+    def place(self) -> tuple[Measure, Period, str | None, Scope]:
+        """What it is of: nobody has two limits of the same."""
+        return self.measure, self.per, self.model, self.scope
+
     def __str__(self) -> str:
         """As people write it."""
         number = f"{self.amount:.9f}".rstrip("0").rstrip(".")
@@ -63,6 +70,12 @@ class Limit:
             + ("" if self.scope == "all" else f" per {self.scope}")
             + ("" if self.model is None else f" model {self.model}")
         )
+
+
+def loosened(before: Iterable[Limit], after: Iterable[Limit]) -> tuple[Limit, ...]:
+    """Those of before that are higher afterwards, or not there any more."""
+    now = {limit.place: limit.amount for limit in after}
+    return tuple(limit for limit in before if now.get(limit.place, inf) > limit.amount)
 
 
 def parse(text: str) -> Limit:

@@ -9,11 +9,14 @@ A list that is empty forbids nothing. It must not know requests.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from .limits import Limit
 
+LISTS = ("providers", "models", "key_tiers", "key_groups", "endpoints", "addresses", "programs")
+"""Fields of a policy that are lists of texts."""
 ENDPOINTS = ("messages", "count_tokens", "models", "complete", "files", "batches", "other")
 """What an endpoint is called in a policy; `other`: what is none of these and goes with the pool's credential."""
 
@@ -42,6 +45,15 @@ class Policy:
     programs: tuple[str, ...] = ()
     tunnel: bool = False
     limits: tuple[Limit, ...] = ()
+
+
+def plain(policy: Policy) -> dict[str, Any]:
+    """As documents have it; limits are text."""
+    return {
+        **{name: list(getattr(policy, name)) for name in LISTS},
+        "tunnel": policy.tunnel,
+        "limits": [str(limit) for limit in policy.limits],
+    }
 
 
 _encoder = msgspec.json.Encoder()

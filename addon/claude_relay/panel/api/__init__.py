@@ -24,13 +24,16 @@
     routes          routes, the default, models, which way a request would go
     budgets         budgets, prices
     settings        relay.yaml as a whole
-    clients         client keys
+    jobs            what goes on behind an answer
+    client_models   what clients and groups look like
+    clients         client keys; who signs in
     groups          groups of clients
     notices         what somebody should look at
     audit           who did what
     health          is all well?
     alive           /healthz
-    playground      a conversation through the pool; duels
+    playground      a conversation through the pool
+    duels           recorded requests once more, and at several targets
     search          what the command palette finds
 
 A module holds the pydantic models of its area and its routes; what it does stands in core, store and upstream, so that commands do it by

@@ -8,6 +8,9 @@
     with parts.ledger() as db:      one connection for reading; raises MissingDatabase before the first relay ran
     parts.recent                    what was worked out a moment ago
     parts.relays()                  those that run, each with what it last said of itself
+    parts.notices                   what somebody should look at
+    parts.through                   the way to models, through a relay that runs
+    parts.guesses                   wrong codes and client keys, as relays count them
     parts.jobs                      what goes on behind answers
 
 The database is that of the configuration when the panel began. All of it waits for the disk.
@@ -28,11 +31,13 @@ from typing import Annotated, Any
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from claude_relay.core.clients.guesses import Attempts
 from claude_relay.core.config import Config, ConfigError
 from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.config_file import Source, read_for_clients
 from claude_relay.store.db.database import read_only
+from claude_relay.store.notices import NoticeBook
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Tokens
 from claude_relay.store.panel.failures import Failures
@@ -45,6 +50,7 @@ from claude_relay.store.vault.vault import Vault
 
 from .jobs import Jobs
 from .recent import Recent
+from .through_relay import ThroughRelay
 
 type Stamp = tuple[int, int] | None
 
@@ -75,12 +81,21 @@ class Parts:
         self.failures = Failures(self.database)
         self.second_factors = SecondFactors(self.database, self.environ)
         self.clients = ClientBook(self.database)
+        self.notices = NoticeBook(self.database)
+        self.through = ThroughRelay(self.config, self._file(), self.relays, self.clock)
+        self.guesses = Attempts(each=10, all=200, within=600.0)
         self.recent = Recent()
         self.jobs = Jobs()
         self.aliases = Aliases(self.database)
         self._naming = threading.Lock()
         self.last: dict[str, tuple[Any, Any]] = {}
         """What an area worked out last: its name → what it was worked out from, and the result."""
+
+    def _file(self) -> Path | None:
+        try:
+            return self.source().path
+        except ConfigError:
+            return None
 
     @property
     def database(self) -> Path:

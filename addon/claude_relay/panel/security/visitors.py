@@ -140,8 +140,8 @@ def needs(level: Level, *, confirmed: bool = False, oneself: bool = False) -> Ca
             raise Problem(403, "role", f"This needs the role {names[level]}, or a token with that scope.")
         if oneself and visitor.token is not None and visitor.token.scope is not Scope.ADMIN:
             raise Problem(403, "role", "This needs a token with the scope admin, or a sign-in with a password.")
-        if confirmed and visitor.session is not None and visitor.session.confirmed_at < parts.clock() - FRESH:
-            raise Problem(403, "confirm_password", "Give your password once more: POST /api/me/confirm.")
+        if confirmed:
+            confirm(visitor, parts)
         request.state.visitor = visitor
         return visitor
 
@@ -151,6 +151,12 @@ def needs(level: Level, *, confirmed: bool = False, oneself: bool = False) -> Ca
         "oneself": oneself,
     }  # for the test that walks all routes
     return visiting
+
+
+def confirm(visitor: Visitor, parts: Parts) -> None:
+    """For what turns out to need it only then. Raises Problem unless the password was given a moment ago (a token needs none)."""
+    if visitor.session is not None and visitor.session.confirmed_at < parts.clock() - FRESH:
+        raise Problem(403, "confirm_password", "Give your password once more: POST /api/me/confirm.")
 
 
 Reader = Annotated[Visitor, Depends(needs(Level.READ))]

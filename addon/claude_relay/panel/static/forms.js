@@ -4,6 +4,7 @@
 //   <button data-api="POST /api/keys/x/disable" data-body='{"…"}' data-confirm="Sure?" data-done="Disabled" data-undo="POST /api/keys/x/enable">
 //   fields: data-type="number|integer|list|lines|json|map|mixed|optional"; an empty field is left out ("optional": sent as null)
 //   data-then: "reload" (the usual), "show" (what came, in the <output> of the form), "none", or a path with {fields} of what came
+//   data-undo-body: what is sent to undo it
 //   data-etag: what was seen; data-event: a CustomEvent of this name is sent from the element, with what came
 import { api, ask, texts, toast } from "./api.js";
 import { refresh } from "./live.js";
@@ -47,13 +48,13 @@ function write(target, path, value) {
 }
 
 async function send(element, body) {
-  const { api: what, confirm, then = "reload", done, undo, etag, event } = element.dataset;
+  const { api: what, confirm, then = "reload", done, undo, undoBody, etag, event } = element.dataset;
   if (confirm && !(await ask(confirm, { danger: element.classList.contains("danger"), yes: element.dataset.yes || element.textContent.trim() || undefined }))) return;
   element.setAttribute("aria-busy", "true");
   try {
     const came = await api(what, body, { etag });
     if (event) element.dispatchEvent(new CustomEvent(event, { bubbles: true, detail: came }));
-    if (done || undo) toast(done || texts.saved, undo ? { action: [texts.undo, () => send(undoing(undo))] } : {});
+    if (done || undo) toast(done || texts.saved, undo ? { action: [texts.undo, () => send(undoing(undo), undoBody && JSON.parse(undoBody))] } : {});
     element.closest("dialog")?.close();
     if (then === "show") show(element, came);
     else if (then === "reload") await refresh({ all: true });

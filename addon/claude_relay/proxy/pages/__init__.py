@@ -2,7 +2,6 @@
 
 dispatch   which page is answered by what; what is off, and which methods a page has
 page_parts  what a page gets, and the forms of its answer
-attempts   how often anybody may try
 callers    who wants a page
 sign_in    where people sign in: metadata, device codes, tokens, revocation
 device     the page in which a person confirms a code

@@ -20,11 +20,11 @@ from mitmproxy import http
 
 from claude_relay.core.clients.admission import Standing
 from claude_relay.core.clients.directory import Client, Directory, Grant
+from claude_relay.core.clients.guesses import Attempts
 from claude_relay.core.errors import RelayError
 from claude_relay.proxy.messages.replies import JSON
 from claude_relay.proxy.request.relayed import Relayed
 
-from .attempts import Attempts
 from .forwarding import Forwarder
 from .settings_files import SettingsFiles
 

@@ -1,6 +1,6 @@
-"""Takes notices to a webhook and to a command, from a thread of its own.
+"""Takes notices to a webhook, to a command and into the database, from a thread of its own.
 
-    notifier = Notifier(config.notices, report=logging.warning)
+    notifier = Notifier(config.notices, report=logging.warning, book=NoticeBook(database).put)
     notifier.start()
     notifier.tell(notice)           # never waits, never raises
     notifier.close()                # what is still waiting has 2 s
@@ -8,7 +8,7 @@
 Posted is JSON (`core.notices.Notice.body`), signed in `x-relay-signature: sha256=…` with the HMAC-SHA256 of the body, as
 https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries does. Where that fails for now (no answer, 408, 429,
 5xx), it is tried again after 1, 3, 9, 27 and 60 s; any other answer is final, redirects too. The command gets the same JSON as its
-input, once. What goes wrong is reported without the address, which may be a credential.
+input, once, and `book` is given it once, before them. What goes wrong is reported without the address, which may be a credential.
 
 What this module must not know: flows, keys, and why something is worth telling.
 """
@@ -33,6 +33,7 @@ from pydantic import SecretStr
 
 from claude_relay.core.config import Notices, WayOut
 from claude_relay.core.notices import Notice, Throttle
+from claude_relay.store.db.database import StoreError
 from claude_relay.upstream.connection import FAILURES, Connection, ProxyRefused, said
 
 MOST = 100
@@ -65,7 +66,7 @@ class _Delivery:
 
 
 class Notifier:
-    """The way out of notices. `report` hears, from the thread, of what could not be told."""
+    """The way out of notices. `report` hears, from the thread, of what could not be told; `book` writes it down, or raises StoreError."""
 
     def __init__(
         self,
@@ -75,8 +76,10 @@ class Notifier:
         pauses: tuple[float, ...] = PAUSES,
         patience: float = PATIENCE,
         way: WayOut = DIRECTLY,
+        book: Callable[[Notice, float], object] | None = None,
     ) -> None:
         self._settings = settings
+        self._book = book
         self._report = report
         self._pauses = pauses
         self._patience = patience
@@ -89,15 +92,15 @@ class Notifier:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to deliver; without a webhook and a command there is nothing to do."""
-        if self._thread is None and (self._settings.webhook or self._settings.command):
+        """Begin to deliver; without anybody to tell there is nothing to do."""
+        if self._thread is None and self._is_heard:
             self._thread = threading.Thread(target=self._work, name="relay-notices", daemon=True)
             self._thread.start()
 
     def notify(self, notice: Notice) -> None:
         """Have it delivered, unless it is one too many or known already. Called from any thread."""
         with self._changed:
-            if not (self._settings.webhook or self._settings.command) or len(self._waiting) >= MOST:
+            if not self._is_heard or len(self._waiting) >= MOST:
                 return
             if self._throttle.admits(notice):
                 self._put(
@@ -118,6 +121,10 @@ class Notifier:
             self._changed.notify()
         if self._thread:
             self._thread.join(LAST_WORDS)
+
+    @property
+    def _is_heard(self) -> bool:
+        return bool(self._book or self._settings.webhook or self._settings.command)
 
     def _put(self, delivery: _Delivery) -> None:
         heapq.heappush(self._waiting, delivery)
@@ -143,6 +150,11 @@ class Notifier:
 
     def _deliver(self, delivery: _Delivery) -> None:
         settings, notice = self._settings, delivery.notice
+        if self._book is not None and not delivery.tries:
+            try:
+                self._book(notice, time.time())
+            except StoreError as error:
+                self._report(f"notice {notice.kind} is not written down: {error}")
         body = notice.body(time.time(), delivery.held_back)
         if settings.command and not delivery.tries and (trouble := run(settings.command, body, self._patience)):
             self._report(f"notice {notice.kind}: the command {trouble}")

@@ -39,6 +39,7 @@ from claude_relay.store.db.upkeep import Upkeep
 from claude_relay.store.ledger.bodies import Bodies, Kind
 from claude_relay.store.ledger.budget_sums import BudgetSums
 from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
+from claude_relay.store.notices import NoticeBook
 
 from .console import Console
 from .gauges import gauges
@@ -76,7 +77,7 @@ class Reporting:
         self.unwritten = False
         self.looking = asyncio.Lock()
         self.sums = BudgetSums(ledger.path)
-        self.notifier = Notifier(config.notices, say, way=runtime().way)
+        self.notifier = Notifier(config.notices, say, way=runtime().way, book=NoticeBook(ledger.path, patience=2.0).put)
         self.jsonlog = JsonLog()
         self.console = Console(lambda: self.config.log.requests, terminal.say)
         self._looked: dict[str, float] = {}

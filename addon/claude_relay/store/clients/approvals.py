@@ -21,6 +21,7 @@ from claude_relay.store.db.database import StoreError, connect, explain, transac
 from claude_relay.store.db.migrations import migrate
 
 from .book import ClientError
+from .rows import PANEL
 
 STATES = {
     "approved": "has been approved already",
@@ -39,7 +40,9 @@ def user_code(text: str) -> str:
 def approve(path: Path, actor: Actor, code: str, client: str) -> str:
     """Let the sign-in with this code become that of a client. Raises ClientError for what is not pending, StoreError."""
     with _pending(path, code) as (connection, found, peer):
-        row = connection.execute("SELECT id, removed_at, enabled FROM clients WHERE name = ?", [client]).fetchone()
+        row = connection.execute(
+            "SELECT id, removed_at, enabled FROM clients WHERE name = ? AND id != ?", [client, PANEL]
+        ).fetchone()
         if row is None or row[1] is not None:
             raise ClientError(f"there is no client '{client}'" if row is None else f"the client '{client}' is removed")
         if not row[2]:

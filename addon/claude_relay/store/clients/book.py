@@ -103,7 +103,7 @@ class ClientBook:
 
     def add(self, actor: Actor, name: str, values: Mapping[str, Any]) -> Made:
         """A new client, with its first key. `values`: of CLIENT_FIELDS."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             key = _add(connection, actor, name, values)
         return Made(self.client(name), key)
 
@@ -111,7 +111,7 @@ class ClientBook:
         self, actor: Actor, groups: Mapping[str, Mapping[str, Any]], clients: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Made]:
         """New groups and clients by name, all in one transaction, or none when one cannot be."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             for name, values in groups.items():
                 _add_group(connection, actor, name, values)
             keys = {name: _add(connection, actor, name, values) for name, values in clients.items()}
@@ -120,7 +120,7 @@ class ClientBook:
 
     def edit(self, actor: Actor, name: str, values: Mapping[str, Any], act: str = "edit") -> StoredClient:
         """Change what is named in `values`, of CLIENT_FIELDS, and nothing else. What is as it was already is no act."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             before = _present(_named(name, stored_clients(connection), "client"), "client")
             changes = {field: value for field, value in values.items() if getattr(before, field) != value}
             if changes:
@@ -132,7 +132,7 @@ class ClientBook:
     def rotate(self, actor: Actor, name: str, overlap: float) -> Made:
         """A new key. Those of before are valid for `overlap` seconds more at most."""
         key, until = new_key(os.urandom), iso(time.time() + overlap)
-        with self._writing() as connection:
+        with self.writing() as connection:
             before = _present(_named(name, stored_clients(connection), "client"), "client")
             connection.execute(
                 "UPDATE client_keys SET valid_until = min(coalesce(valid_until, ?), ?) WHERE client = ?",
@@ -151,7 +151,7 @@ class ClientBook:
 
     def remove(self, actor: Actor, name: str) -> StoredClient:
         """Its keys are refused from now on; its row, name and history stay, so that `restore` can bring it back."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             before = _present(_named(name, stored_clients(connection), "client"), "client")
             _update(connection, "clients", name, {"removed_at": iso(time.time())})
             connection.execute("DELETE FROM client_tokens WHERE client = ?", [before.id])
@@ -160,7 +160,7 @@ class ClientBook:
 
     def restore(self, actor: Actor, name: str) -> StoredClient:
         """Undo `remove`: with the keys that it had."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             before = _named(name, stored_clients(connection), "client")
             if before.removed_at is None:
                 raise ClientError(f"the client '{name}' is not removed")
@@ -173,7 +173,7 @@ class ClientBook:
     def stop(self, actor: Actor, name: str, session: str | None = None, lasts: float = STOPPED) -> None:
         """What runs for the client (in one of its sessions) ends within a second; nothing begins for `lasts` seconds."""
         now = time.time()
-        with self._writing() as connection:
+        with self.writing() as connection:
             client = _named(name, stored_clients(connection), "client")
             connection.execute("DELETE FROM client_stops WHERE until < ?", [now - STOPPED])
             connection.execute(
@@ -186,13 +186,13 @@ class ClientBook:
 
     def add_group(self, actor: Actor, name: str, values: Mapping[str, Any]) -> StoredGroup:
         """A new group. `values`: of GROUP_FIELDS."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             _add_group(connection, actor, name, values)
         return self.group(name)
 
     def edit_group(self, actor: Actor, name: str, values: Mapping[str, Any], act: str = "edit") -> StoredGroup:
         """Change what is named in `values`, of GROUP_FIELDS, and nothing else."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             before = _present(_named(name, stored_groups(connection), "group"), "group")
             changes = {field: value for field, value in values.items() if getattr(before, field) != value}
             if changes:
@@ -203,7 +203,7 @@ class ClientBook:
 
     def remove_group(self, actor: Actor, name: str) -> StoredGroup:
         """Only a group without clients: theirs would go on without its limits."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             _present(_named(name, stored_groups(connection), "group"), "group")
             members = [c.name for c in stored_clients(connection) if c.group == name and c.removed_at is None]
             if members:
@@ -214,7 +214,7 @@ class ClientBook:
 
     def restore_group(self, actor: Actor, name: str) -> StoredGroup:
         """Undo `remove_group`."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if _named(name, stored_groups(connection), "group").removed_at is None:
                 raise ClientError(f"the group '{name}' is not removed")
             _update(connection, "client_groups", name, {"removed_at": None})
@@ -231,7 +231,8 @@ class ClientBook:
             raise StoreError(explain(self.path, error)) from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, on the disk at its end."""
         with self._explained(), closing(connect(self.path, patience=self._patience)) as connection:
             connection.execute("PRAGMA synchronous = FULL")  # a key that was shown must be there after a power cut
             migrate(connection)

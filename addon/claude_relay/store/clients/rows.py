@@ -23,6 +23,8 @@ CLIENTS = """
     SELECT id, name, client_group, note, tags, owner, priority, policy, enabled, expires_at, expires_after, created_at,
         first_used_at, {last_used}, removed_at
     FROM clients ORDER BY name"""
+PANEL = "panel"
+"""The id of the panel's own client (`internal`); those of others are hexadecimal."""
 DIRECTORY = CLIENTS.format(last_used="last_used_at")
 # The column is written once a minute, so that a request costs less; the row of the latest request tells the rest.
 SHOWN = CLIENTS.format(
@@ -95,14 +97,16 @@ def stored_groups(connection: sqlite3.Connection) -> tuple[StoredGroup, ...]:
 
 
 def stored_clients(connection: sqlite3.Connection) -> tuple[StoredClient, ...]:
-    """All clients, removed ones too, by name, each with its keys."""
+    """All clients but the panel's own, removed ones too, by name, each with its keys."""
     keys: dict[str, list[StoredKey]] = {}
     for client, *key in connection.execute(
         "SELECT client, mask, created_at, valid_until FROM client_keys ORDER BY rowid"
     ):
         keys.setdefault(client, []).append(StoredKey(*key))
     return tuple(
-        replace(_client(row), keys=tuple(keys.get(row[0], ()))) for row in connection.execute(SHOWN).fetchall()
+        replace(_client(row), keys=tuple(keys.get(row[0], ())))
+        for row in connection.execute(SHOWN).fetchall()
+        if row[0] != PANEL
     )
 
 

@@ -1,10 +1,11 @@
 """The file.
 
 database       opens it, for writing (private, WAL) and for reading; folders: made for this user alone
-migrations     brings its tables up to date, whoever starts first (rollups, shared_tables, client_tables, panel_tables: tables with rules of
-               their own)
+migrations     brings its tables up to date, whoever starts first (rollups, shared_tables, client_tables, panel_tables, notice_tables:
+               tables with rules of their own)
 watch          whether anybody changed something
 sink           what the writers' sinks share
+soundness      whether a file can be used as it is
 upkeep         what is old leaves, and the room goes back
 backup         a copy of one moment; replacing: a file that takes another's place at once
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from . import rollups
 from .client_tables import create_clients, create_leases, lighten_clients
 from .database import NewerDatabase, file_of, transaction
+from .notice_tables import create_notices
 from .panel_tables import create_panel
 from .shared_tables import (
     create_batches,
@@ -317,6 +318,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     lighten_clients,
     add_listing_indexes,
     create_chosen_keys,
+    create_notices,
 )
 
 

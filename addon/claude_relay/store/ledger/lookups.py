@@ -165,3 +165,18 @@ def sessions(
         return [Session(*row) for row in connection.execute(SPENT.format(where=where, having=having), values)]
     except sqlite3.OperationalError as error:
         raise explained(connection, error) from error
+
+
+OF_CLIENT: Final = """
+    SELECT session, max(nullif(project, '')), max(client), min(started_at), max(started_at) AS last, count(*),
+        sum(finished IN ('error', 'upstream_closed')), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
+        sum(coalesce(cache_write_5m_tokens, 0) + coalesce(cache_write_1h_tokens, 0)), NULL, sum(cost_usd), sum(estimated)
+    FROM requests WHERE client = ? AND started_at >= ? AND session IS NOT NULL GROUP BY session ORDER BY last DESC LIMIT ?"""
+
+
+def sessions_of_client(connection: sqlite3.Connection, client: str, since: datetime, limit: int) -> list[Session]:
+    """The latest sessions of a client, with what they used since then; by an index. Raises StoreError."""
+    try:
+        return [Session(*row) for row in connection.execute(OF_CLIENT, [client, iso(since), limit])]
+    except sqlite3.OperationalError as error:
+        raise explained(connection, error) from error

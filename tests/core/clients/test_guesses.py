@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.proxy.pages.attempts import Attempts, whole
+from claude_relay.core.clients.guesses import Attempts, whole
 
 
 def test_so_many_at_once_and_then_evenly() -> None:

@@ -40,6 +40,9 @@ SHELLS = {
         "{command} --shell powershell | Out-String | Invoke-Expression",
     ),
 }
+ADDING = ("NODE_EXTRA_CA_CERTS",)
+REPLACING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables that name a file of CAs: to those that a program trusts, and in their place."""
 SAME = {"bash": "sh", "zsh": "sh", "dash": "sh", "ksh": "sh", "pwsh": "powershell"}
 
 

@@ -1,30 +1,28 @@
 """What a client's person needs: lines for a shell, lines of settings to sign in, a test request.
 
+    where = places(config.listen, {"base_url": "0.0.0.0:8082"}, host=None, own="relay-machine")
+    for line in lines("alice", (), "rk-…", where, "fish"): ...
+    document("alice", "rk-…", where)                             the same as JSON has it
+
 A client key goes into ANTHROPIC_AUTH_TOKEN: with a base URL Claude Code sends what is in ANTHROPIC_API_KEY to Anthropic, too. Keys are
-shown once, when they are made, so a placeholder stands in the lines unless a new one is made for them.
+shown once, when they are made, so a placeholder stands in the lines unless a new one is made for them. It must not know who prints them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import click
-
-from claude_relay.cli.console import running
-from claude_relay.cli.console.common import Source
-from claude_relay.cli.console.shells import SAME, lines
-from claude_relay.cli.console.taking_back import ADDING, PLACEHOLDER, REPLACING
-from claude_relay.cli.console.terminal import Failure, echo, echo_json
-from claude_relay.core.config import Address
+from claude_relay.core import shells
+from claude_relay.core.config import Address, Listen
 from claude_relay.core.installation import command
 from claude_relay.core.visitors import WILDCARDS, is_loopback
-from claude_relay.store.clients.rows import StoredClient
+
+from .credentials import PLACEHOLDER
 
 OVERLAP = 86_400.0
 """Seconds for which an old key is valid after `--new-key`."""
@@ -50,33 +48,35 @@ class Places:
     hints: tuple[str, ...] = ()
 
 
-def places(source: Source, database: Path, host: str | None) -> Places:
-    """By the running relay's listeners, else by those of relay.yaml. `host`: the name of this machine for others, or the URL of a reverse
-    proxy before the base URL.
+def places(listen: Listen, running: Mapping[str, str | None] | None, *, host: str | None, own: str) -> Places:
+    """`running`: where the running relay really listens, by name; None: none runs, and relay.yaml says it. `host`: the name of this
+    machine for others, or the URL of a reverse proxy before the base URL; `own`: the name that it has for itself. Raises ValueError where
+    there is no way in.
     """
-    before, host = _read(host)
-    row = running.find(source, database).row
-    listen = source.config.listen
-    tls = getattr(listen, "tls", None) is not None
+    before, host = parse_host(host)
+    tls = listen.tls is not None
     found: dict[str, str | None] = {}
     hints: list[str] = []
     for name in ("base_url", "proxy"):
-        said = row.listener(name) if row is not None else None
-        address: Address | None = Address.parse(said) if said else None if row is not None else getattr(listen, name)
-        found[name] = None if address is None else _url(address, host or _name(address, listen.hosts), tls)
+        said = running.get(name) if running is not None else None
+        address: Address | None = (
+            Address.parse(said) if said else None if running is not None else getattr(listen, name)
+        )
+        found[name] = None if address is None else _url(address, host or _name(address, listen.hosts, own), tls)
         if address is not None:
-            hints += _hints(name, address, host, listen.hosts, tls) if name == "proxy" or before is None else ()
+            called = host or _name(address, listen.hosts, own)
+            hints += _hints(name, address, called, listen.hosts, tls) if name == "proxy" or before is None else ()
     if not any(found.values()):
-        raise Failure("the running relay has neither a proxy nor a base URL; set listen.base_url in relay.yaml")
-    base_url, sign_in = before or found["base_url"], bool(getattr(listen, "sign_in", False))
+        raise ValueError("the running relay has neither a proxy nor a base URL; set listen.base_url in relay.yaml")
+    base_url, sign_in = before or found["base_url"], listen.sign_in
     if sign_in and base_url is not None and not _may_sign_in(base_url):
         sign_in = False
         hints.append("to sign in Claude Code wants https://, but for its own machine: set listen.tls")
     return Places(base_url, found["proxy"], sign_in, tuple(dict.fromkeys(hints)))
 
 
-def _read(host: str | None) -> tuple[str | None, str | None]:
-    """URL and name of what `--host` says. Raises UsageError."""
+def parse_host(host: str | None) -> tuple[str | None, str | None]:
+    """URL and name of what is said of a host. Raises ValueError."""
     if host is None or "://" not in host:
         return None, host
     try:
@@ -85,7 +85,7 @@ def _read(host: str | None) -> tuple[str | None, str | None]:
     except ValueError:
         name = None
     if name is None or parts.scheme not in ("http", "https"):
-        raise click.UsageError(f"--host: {host!r} is no name and no address such as https://relay.example.com")
+        raise ValueError(f"{host!r} is no name and no address such as https://relay.example.com")
     return host.rstrip("/"), name
 
 
@@ -95,60 +95,57 @@ def _may_sign_in(url: str) -> bool:
     return parts.scheme == "https" or parts.hostname == "localhost" or is_loopback(parts.hostname or "")
 
 
-def show(client: StoredClient, key: str | None, where: Places, shell: str, *, as_json: bool) -> None:
-    """Print it. `key` None: a placeholder stands for it."""
-    model = next((one for one in client.policy.models if not re.search(r"[*?\[]", one)), MODEL)
-    ways = {
-        "base_url": _base_url(where.base_url, key or KEY) if where.base_url else None,
-        "proxy": _proxy(where.proxy, client.name, key or KEY) if where.proxy else None,
+def document(client: str, key: str | None, where: Places) -> dict[str, Any]:
+    """As JSON. `key` None: a placeholder stands for it."""
+    filled = {
+        name: way and {n: f"~/{CA_FILE}" if v == CA else v for n, v in way.items()}
+        for name, way in _ways(client, key, where).items()
     }
-    settings = _settings(where)
-    if as_json:
-        filled = {
-            name: way and {n: f"~/{CA_FILE}" if v == CA else v for n, v in way.items()} for name, way in ways.items()
-        }
-        ca = f"{where.base_url}/relay/ca.pem" if where.base_url else None
-        echo_json(
-            {"client": client.name, "key": key, **filled, "ca": ca, "settings": settings, "hints": list(where.hints)}
-        )
-        return
-    for line in _lines(client, key, where, ways, settings, shell, model):
-        echo(line)
-    for number, hint in enumerate(where.hints):
-        echo(("" if number else "\n") + f"Note: {hint}.", err=True)
+    ca = f"{where.base_url}/relay/ca.pem" if where.base_url else None
+    return {
+        "client": client,
+        "key": key,
+        **filled,
+        "ca": ca,
+        "settings": _settings(where),
+        "hints": list(where.hints),
+    }
 
 
-def _lines(
-    client: StoredClient,
-    key: str | None,
-    where: Places,
-    ways: dict[str, dict[str, str] | None],
-    settings: dict[str, str] | None,
-    shell: str,
-    model: str,
-) -> Iterator[str]:
-    yield f"# For {client.name}: one of these ways, in the shell or in the file that it starts with."
+def lines(client: str, models: Sequence[str], key: str | None, where: Places, shell: str) -> Iterator[str]:
+    """For a shell. `models`: globs of those that the client may ask for."""
+    model = next((one for one in models if not re.search(r"[*?\[]", one)), MODEL)
+    ways, settings, number = _ways(client, key, where), _settings(where), 0
+    yield f"# For {client}: one of these ways, in the shell or in the file that it starts with."
     yield (
         "# The key is private."
         if key
         else f"# In place of {KEY} comes the client key, which was shown when it was made."
     )
-    number = 0
     if (way := ways["base_url"]) is not None:
         number += 1
         yield f"\n# {number}. The base URL: for Claude Code, SDKs and whatever else takes one"
-        yield from lines(dict(way), shell)
+        yield from shells.lines(dict(way), shell)
         yield "\n#    A test request"
         yield from _test(where.base_url or "", key or KEY, model, shell)
     if (way := ways["proxy"]) is not None:
         number += 1
         yield f"\n# {number}. The proxy: for programs that cannot be configured, with the relay's CA"
         yield from _fetch_ca(where.base_url, shell)
-        yield from (re.sub(f"'?{CA}'?", HOME_FILE.replace("\\", r"\\"), line) for line in lines(dict(way), shell))
+        yield from (
+            re.sub(f"'?{CA}'?", HOME_FILE.replace("\\", r"\\"), line) for line in shells.lines(dict(way), shell)
+        )
     if settings is not None:
         number += 1
         yield f"\n# {number}. Signing in: in ~/.claude/settings.json, then /login in Claude Code"
         yield json.dumps(settings, indent=2)
+
+
+def _ways(client: str, key: str | None, where: Places) -> dict[str, dict[str, str] | None]:
+    return {
+        "base_url": _base_url(where.base_url, key or KEY) if where.base_url else None,
+        "proxy": _proxy(where.proxy, client, key or KEY) if where.proxy else None,
+    }
 
 
 def _base_url(url: str, key: str) -> dict[str, str]:
@@ -160,7 +157,7 @@ def _proxy(url: str, name: str, key: str) -> dict[str, str]:
     scheme, _, place = url.partition("://")
     return {
         "HTTPS_PROXY": f"{scheme}://{name.replace('@', '%40')}:{key}@{place}",
-        **dict.fromkeys((*ADDING, *REPLACING), CA),
+        **dict.fromkeys((*shells.ADDING, *shells.REPLACING), CA),
         "ANTHROPIC_AUTH_TOKEN": PLACEHOLDER,
     }
 
@@ -172,7 +169,7 @@ def _settings(where: Places) -> dict[str, str] | None:
 
 
 def _fetch_ca(base_url: str | None, shell: str) -> Iterator[str]:
-    windows = SAME.get(shell, shell) == "powershell"
+    windows = shells.SAME.get(shell, shell) == "powershell"
     if base_url is None:
         yield f"#    Copy the relay's CA to ~/{CA_FILE} first: {command('env')} on its machine names the file."
     else:
@@ -183,7 +180,7 @@ def _fetch_ca(base_url: str | None, shell: str) -> Iterator[str]:
 
 
 def _test(url: str, key: str, model: str, shell: str) -> Iterator[str]:
-    if SAME.get(shell, shell) == "powershell":
+    if shells.SAME.get(shell, shell) == "powershell":
         yield "claude -p Hello"
         return
     yield f"curl -sS {url}/v1/messages \\"
@@ -192,22 +189,21 @@ def _test(url: str, key: str, model: str, shell: str) -> Iterator[str]:
     yield f"  -d '{BODY.format(model=model)}'"
 
 
-def _name(address: Address, hosts: tuple[str, ...]) -> str:
+def _name(address: Address, hosts: tuple[str, ...], own: str) -> str:
     """By which name others reach a listener."""
     if address.host not in WILDCARDS:
         return address.host
-    return next((host for host in hosts if "*" not in host), None) or socket.gethostname()
+    return next((host for host in hosts if "*" not in host), None) or own
 
 
 def _url(address: Address, host: str, tls: bool) -> str:
     return f"{'https' if tls else 'http'}://{Address(host, address.port)}"
 
 
-def _hints(name: str, address: Address, host: str | None, hosts: tuple[str, ...], tls: bool) -> Iterator[str]:
+def _hints(name: str, address: Address, called: str, hosts: tuple[str, ...], tls: bool) -> Iterator[str]:
     if is_loopback(address.host) or address.host == "localhost":
         yield f"listen.{name} is {address}, which only this machine reaches; for others set it to 0.0.0.0:{address.port}"
         return
-    called = host or _name(address, hosts)
     if not re.fullmatch(r"[\d.]+|[0-9a-f:]+", called) and called.lower() not in hosts:
         yield f"the relay answers to the name {called} only if it is in listen.hosts; or name an address: --host 10.0.0.5"
     if tls:
