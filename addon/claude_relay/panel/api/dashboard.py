@@ -23,11 +23,13 @@ from claude_relay.store.ledger.crosstab import Times, crossed, dearest
 from claude_relay.store.ledger.filters import HOUR
 from claude_relay.store.ledger.lines import Line
 from claude_relay.store.ledger.request_pages import Wanted, listed
+from claude_relay.store.notices import Which
 from claude_relay.store.vault.records import StoredKey
 
 router = area("overview")
 NEWEST: Final = 8
 SPENDERS: Final = 5
+NOTICES: Final = 6
 SPENT: Final = ("client", "model", "session")
 READY, BUSY, COOLDOWN, OUT, DISABLED = "ready", "busy", "cooldown", "out", "disabled"
 STATES: Final = (READY, BUSY, COOLDOWN, OUT, DISABLED)
@@ -61,7 +63,7 @@ class Pool(BaseModel):
 
 
 class Need(BaseModel):
-    """What somebody should look at. `kind`: `no_relay`, `configuration`, `no_keys`, `keys_out`, `notice`; `path`: where.
+    """What somebody should look at. `kind`: `no_relay`, `configuration`, `no_keys`, `notice`; `path`: where.
 
     subject  a provider, or the id of a notice
     """
@@ -238,8 +240,6 @@ def needs(parts: Parts, found: list[Pool]) -> list[Need]:
             listed.append(
                 Need(kind="no_keys", subject=pool.provider, text=text, path=f"/keys?provider={pool.provider}")
             )
-        elif pool.out:
-            text = f"{pool.out} of {pool.provider}'s keys are out."
-            path = f"/keys?provider={pool.provider}&state=out"
-            listed.append(Need(kind="keys_out", subject=pool.provider, count=pool.out, text=text, path=path))
+    notices = parts.notices.read(Which.OPEN, parts.clock(), limit=NOTICES)
+    listed += [Need(kind="notice", subject=one.id, text=one.text, path="/notices") for one in notices]
     return listed
