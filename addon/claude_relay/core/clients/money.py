@@ -168,10 +168,16 @@ class Spending:
             account.turn(at, self.zone)
         return account.usd
 
-    def spend(self, at: float, usd: float) -> None:
-        """Count it. `at`: when its request began."""
+    def spend(self, at: float, usd: float) -> bool:
+        """Count it. `at`: when its request began. Returns whether that has brought it near its end: once a period."""
         self.counted += 1
         self._add(int(at // SLOT), usd)
+        account, rule = self.account, self.account.rule
+        if at >= account.now.end:
+            account.turn(at, self.zone)
+        near = account.usd >= rule.warn * rule.usd
+        just, self.near = near and not self.near, near
+        return just
 
     def mark(self) -> int:
         """What was counted here until now, for `restore`."""
@@ -227,13 +233,6 @@ class Spending:
             return account.until()
         return None if account.now.end == inf else account.now.end
 
-    def is_near(self, at: float) -> bool:
-        """Whether it has just become near its end: once a period."""
-        rule = self.account.rule
-        near = self.spent(at) >= rule.warn * rule.usd
-        just, self.near = near and not self.near, near
-        return just
-
     def notice(self, at: float) -> Notice:
         """That it is near."""
         bound, until = self.bound, self.until(at)
@@ -272,12 +271,14 @@ class Purse:
         self, budgets: Callable[[], Allows], holds: Keeps, spendings: Sequence[Spending], contact: str
     ) -> None:
         self._budgets, self._holds, self._contact = budgets, holds, contact
-        self._spendings = tuple(spendings)
+        self._spendings = spendings
         self._live: list[Hold] = []
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError or ClientLimitError."""
-        nano = costs[0].nano if len(costs) == 1 else sum(cost.nano for cost in costs)
+        nano = 0
+        for cost in costs:
+            nano += cost.nano
         for spending in self._spendings:
             spending.check(at, nano, self._contact)
         self._budgets().check(at, provider, costs)
@@ -304,7 +305,7 @@ class Purse:
     def counted(self, now: float) -> None:
         """What the request cost is counted under the limits: nothing of it is reserved there any more."""
         spendings, self._spendings = self._spendings, ()
-        for hold in self._live:
+        live, self._live = self._live, []
+        for hold in live:
             for spending in spendings:
                 spending.reserved.drop(hold, now)
-        self._live.clear()
