@@ -84,6 +84,7 @@ class Reserve:
     budgets  those in force: other ones after an edit of relay.yaml
     at       when the request began, seconds since the epoch
     look_at  bytes of the answer from which `passed` wants to be asked again
+    over     nothing is reserved any more, now or later
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Reserve:
         self._running: Sequence[Hold] = ()
         self._spent: list[Hold] = []
         self._output = 0
-        self._released = self._kept = False
+        self.over = self._kept = False
 
     def costs(self, provider: str, model: str) -> tuple[Cost, ...]:
         """What it may cost at a provider where the model is called so."""
@@ -129,7 +130,7 @@ class Reserve:
 
         Raises BudgetError, or ClientLimitError, when what covers it has no room; then nothing but what was spent stays reserved.
         """
-        if self._released:
+        if self.over:
             return
         now = self._clock()
         if spent > 0 and self._place is not None:
@@ -171,14 +172,14 @@ class Reserve:
 
     def release(self) -> None:
         """The request is over, and what it cost is counted: nothing of it is reserved any more, now or later."""
-        if not (self._kept or self._released):
+        if not (self._kept or self.over):
             self.settle()
 
     def settle(self) -> None:
         """As `release`, for one that was kept."""
-        if self._released:
+        if self.over:
             return
-        self._released = True
+        self.over = True
         now = self._clock()
         self._stop(now)
         for hold in self._spent:

@@ -2,7 +2,7 @@
 
     await admit(relayed, limiting)          when it is known what the request is about; raises ClientLimitError
     counted(relayed, usd)                   its cost is known, before its row is written
-    settle(relayed, usage)                it is over; a second time does nothing
+    settle(relayed, usage, now)             it is over; a second time does nothing
 
 It must not know where the request goes, nor where limits are kept.
 """
@@ -141,20 +141,20 @@ def counted(relayed: Relayed, usd: float | None) -> list[Spending]:
     if admission is None or relayed.origin is Origin.FAULT:
         return []
     near = admission.spent(relayed.started_at, usd)
-    if relayed.purse is not None and not makes_batch(relayed):
+    if relayed.purse is not None and (relayed.facts.endpoint in PAID or not makes_batch(relayed)):
         relayed.purse.counted(time.time())
     return near
 
 
-def settle(relayed: Relayed, usage: Usage) -> None:
+def settle(relayed: Relayed, usage: Usage, now: float) -> None:
     """The request is over: its places are free, its tokens are those that it used. One that was refused for a limit has used nothing."""
     admission = relayed.admission
     if admission is None or admission.over:
         return
     if isinstance(relayed.step, Refused) and isinstance(relayed.step.error, ClientLimitError):
-        admission.cancel(NOW(), time.monotonic())
+        admission.cancel(now, time.monotonic())
     else:
-        admission.settle(_tokens(relayed, usage), NOW(), time.monotonic())
+        admission.settle(_tokens(relayed, usage), now, time.monotonic())
 
 
 def _tokens(relayed: Relayed, usage: Usage) -> int | None:

@@ -112,7 +112,12 @@ class Unfetched:
 
     def _made(self, relayed: Relayed) -> None:
         """If it has made a batch, what that may cost stays reserved."""
-        if relayed.reserve is None or not makes_batch(relayed) or not isinstance(relayed.step, Accepted):
+        if (
+            relayed.reserve is None
+            or relayed.facts.endpoint in PAID
+            or not makes_batch(relayed)
+            or not isinstance(relayed.step, Accepted)
+        ):
             return
         encoding = relayed.incoming.encoding
         for name in made(Decoder(encoding).feed(b"".join(relayed.outgoing.brought or ()))):

@@ -374,7 +374,7 @@ class Relayed:
 
     def let_go(self) -> None:
         """Nothing that it has taken or reserved is its any more."""
-        if self.reserve is not None:
+        if self.reserve is not None and not self.reserve.over:
             self.reserve.release()
         if self.admission is not None and not self.admission.over:
             self.admission.settle(None, NOW(), time.monotonic())
