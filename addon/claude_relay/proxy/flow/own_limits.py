@@ -29,8 +29,8 @@ def own_limits(relayed: Relayed, status: int) -> Fields:
         return ()
     now, tightest, most, smallest = time.time(), None, -1.0, 0.0
     for spending in relayed.admission.spendings:  # as `caps.tightest` has it, without asking all of them until when
-        amount = spending.bound.limit.amount
-        part = spending.spent(now) / amount
+        amount, account = spending.bound.limit.amount, spending.account
+        part = (account.usd if now < account.now.end else spending.spent(now)) / amount
         if part > most or (part == most and amount < smallest):
             tightest, most, smallest = spending, part, amount
     return () if tightest is None else rules.in_head(most, tightest.until(now))

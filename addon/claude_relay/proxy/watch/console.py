@@ -168,7 +168,7 @@ def cost_of(request: RequestRow) -> str:
     return "" if cost is None else f"${cost:.4f}" if cost < 10 else f"${cost:.2f}"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def cell(text: str, width: int) -> str:
     """A text of that width; where it is longer its end counts, which tells names apart. The same few names come again and again."""
     text = harmless(text, keep="")
