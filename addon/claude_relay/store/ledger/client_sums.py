@@ -3,22 +3,23 @@
     sums = ClientSums(Path("relay.db"))
     sums.read([(bound, since, by_slot), …])          -> {bound.key: [(slot, usd), …]}
     sums.changed()                                  who has spent since this was asked last; ALL the first time
+    sums.close()
 
-Meant for a thread. It must not know what is allowed.
+Meant for one thread: the file stays open between two questions. It must not know what is allowed.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.routing.routes import fits
 from claude_relay.store.db.client_tables import PAID
-from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
+from claude_relay.store.db.database import MissingDatabase, StoreError, explain, identity, read_only
 
 OWNERS = {"client": "client", "group": "client_group"}
 SPENDERS = f"""
@@ -69,12 +70,13 @@ class ClientSums:
         self.path = path
         self._patience = patience
         self._seen: _Seen | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
 
     def read(self, wanted: Iterable[Wanted]) -> Sums:
         """The sums of each. Raises StoreError; a database that has none yet says nothing."""
         try:
-            with closing(read_only(self.path, patience=self._patience)) as connection:
-                connection.execute("BEGIN")
+            with self._moment() as connection:
                 return {one.bound.key: _read(connection, one) for one in wanted}
         except MissingDatabase:
             return {one.bound.key: [] for one in wanted}
@@ -86,8 +88,7 @@ class ClientSums:
     def changed(self) -> set[Spender] | None:
         """Who has spent since this was asked last; None: everybody may have. Raises StoreError."""
         try:
-            with closing(read_only(self.path, patience=self._patience)) as connection:
-                connection.execute("BEGIN")
+            with self._moment() as connection:
                 seen, self._seen = self._seen, _latest(connection)
                 if seen is None or not _follows(connection, seen, self._seen):
                     return None
@@ -98,6 +99,28 @@ class ClientSums:
             if "no such table" in str(error):
                 return set()
             raise StoreError(explain(self.path, error)) from error
+
+    def close(self) -> None:
+        """Let go of the file; the next question opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def _moment(self) -> Iterator[sqlite3.Connection]:
+        """The database as it is at one moment; opened anew where another file has taken its place."""
+        if self._connection is None or identity(self.path) != self._identity:
+            self.close()
+            self._connection = read_only(self.path, patience=self._patience)
+            self._identity = identity(self.path)
+        try:
+            self._connection.execute("BEGIN")
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self.close()
+            raise
 
 
 def _latest(connection: sqlite3.Connection) -> _Seen:
