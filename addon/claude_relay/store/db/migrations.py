@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
-from .client_tables import create_clients, create_leases, lighten_clients
+from .client_tables import add_client_hours, create_clients, create_leases, lighten_clients
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
@@ -319,6 +319,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_listing_indexes,
     create_chosen_keys,
     create_notices,
+    add_client_hours,
 )
 
 
