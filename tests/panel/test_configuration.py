@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.wire.clients import RawClient, messages_body
 from tests.wire.relay import Relay, free_ports, make_confdir
 from tests.wire.upstream import FakeUpstream
 
+from .inside import Inside
 from .stage import Answer, Panel, running
 
 SECRET = "sk-ant-api03-abcdefghijklmnopqrst"
@@ -242,6 +244,26 @@ def test_budgets(panel: Panel) -> None:
     ]
     assert diff(change(panel, "DELETE", "/api/budgets/total%20per%20day")) == ["-  - {per: day, usd: 50}   # enough"]
     assert panel.get("/api/prices").json["data"][0]["input"] > 0
+
+
+def test_a_page_of_budgets_does_not_wait_until_all_is_added_up(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_text(RELAY_YAML.replace("${ANTHROPIC_API_KEYS}", "sk-a").replace("${GLM_KEYS}", "sk-g"))
+    inside = Inside(tmp_path)
+    inside.parts.named = str(file)
+    del inside.parts.source, inside.parts.in_force  # those that read the file
+    inside.add("admin")
+    browser = inside.signed_in("admin")
+    reading = inside.parts.kept["budgets guard"] = threading.Lock()
+    with reading:
+        page = inside.ask("GET", "/budgets", headers=browser).text
+        assert "Figures are worked out." in page
+        assert "total per day" in page
+        assert "$0.00" not in page
+    assert inside.ask("GET", "/api/budgets", headers=browser).json["data"][0]["spent"] == 0
+    page = inside.ask("GET", "/budgets", headers=browser).text
+    assert "Figures are worked out." not in page
+    assert "0.00" in page
 
 
 # --- the text ---

@@ -89,6 +89,28 @@ def test_sums_of_each_limit(tmp_path: Path, sums: ClientSums) -> None:
     ]
 
 
+@pytest.mark.parametrize("since", [int(STARTED // SLOT) + n for n in range(-14, 3)])
+def test_whole_hours_come_to_the_same_as_their_slots(tmp_path: Path, since: int) -> None:
+    """Wherever a day begins; also after prices have changed."""
+    path = tmp_path / "relay.db"
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    for n in range(40):
+        fields = {"client": ("alice", "bob")[n % 2], "client_group": ("team", None)[n % 5 == 0], "session": str(n % 3)}
+        ledger.put(request(cost_usd=0.1 * n, requested_model=OPUS, started_at=STARTED - SLOT * (n - 12), **fields), [])
+    ledger.close()
+    with closing(connect(path, patience=1)) as connection:
+        connection.execute("UPDATE requests SET cost_usd = cost_usd * 3 WHERE rowid % 7 = 0")
+    bounds = [one for one in Demands().of(ALICE, OPUS, "s", None) if str(one.limit) == "$9/day"]
+    assert {bound.kind for bound in bounds} == {"client", "group"}
+    at_once = ClientSums(path).read(Wanted(bound, since, by_slot=False) for bound in bounds)
+    by_slot = ClientSums(path).read(Wanted(bound, since, by_slot=True) for bound in bounds)
+    for bound in bounds:
+        assert sum(usd for _, usd in at_once[bound.key]) == pytest.approx(sum(usd for _, usd in by_slot[bound.key]))
+        assert sum(usd for _, usd in at_once[bound.key]) > 0
+        assert all(slot >= since for slot, _ in at_once[bound.key])
+
+
 def test_prices_that_change_and_rows_that_go(tmp_path: Path, sums: ClientSums) -> None:
     path = tmp_path / "relay.db"
     fill(path)

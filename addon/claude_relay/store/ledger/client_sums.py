@@ -18,13 +18,17 @@ from typing import NamedTuple
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.routing.routes import fits
-from claude_relay.store.db.client_tables import PAID
+from claude_relay.store.db.client_tables import PAID, SLOT
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, identity, read_only
 
 OWNERS = {"client": "client", "group": "client_group"}
 SPENDERS = f"""
     SELECT DISTINCT client, coalesce(client_group, ''), coalesce(session, ''), coalesce(agent_tree, '') FROM requests AS new
     WHERE rowid > ? AND {PAID} AND cost_usd > 0"""
+
+
+SLOTS = 3600 // SLOT
+"""Of one hour."""
 
 
 class Wanted(NamedTuple):
@@ -142,7 +146,30 @@ def _follows(connection: sqlite3.Connection, seen: _Seen, now: _Seen) -> bool:
 
 def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, float]]:
     bound = wanted.bound
-    conditions = {f"{OWNERS[bound.kind]} = ?": bound.owner, "slot >= ?": wanted.since}
+    of_all = bound.session is None and bound.tree is None and not wanted.by_slot
+    rows = _by_hours(connection, wanted) if of_all else _by_slots(connection, wanted)
+    return [(slot, usd) for slot, model, usd in rows if bound.limit.model is None or fits(bound.limit.model, model)]
+
+
+def _by_hours(connection: sqlite3.Connection, wanted: Wanted) -> Iterable[tuple[int, str, float]]:
+    """By model, from whole hours and the slots before the first of them: a zone may begin its days at any quarter of an hour."""
+    bound, first = wanted.bound, -(-wanted.since // SLOTS)
+    sql = (
+        f"SELECT max(hour) * {SLOTS}, model, total(usd) FROM client_spending_hours "
+        "WHERE kind = ? AND owner = ? AND hour >= ? GROUP BY model"
+    )
+    yield from connection.execute(sql, [bound.kind, bound.owner, first])
+    if first * SLOTS > wanted.since:
+        yield from _by_slots(connection, wanted, first * SLOTS)
+
+
+def _by_slots(
+    connection: sqlite3.Connection, wanted: Wanted, until: int | None = None
+) -> Iterable[tuple[int, str, float]]:
+    bound = wanted.bound
+    conditions: dict[str, object] = {f"{OWNERS[bound.kind]} = ?": bound.owner, "slot >= ?": wanted.since}
+    if until is not None:
+        conditions["slot < ?"] = until
     if bound.session is not None:
         conditions["session = ?"] = bound.session
     if bound.tree is not None:
@@ -150,12 +177,11 @@ def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, flo
     if bound.kind == "group":
         conditions["client_group != '' AND ?"] = 1
     slot = "slot" if wanted.by_slot else "max(slot)"
-    rows = connection.execute(
+    return connection.execute(
         f"SELECT {slot}, model, total(usd) FROM client_spending WHERE {' AND '.join(conditions)} "
         f"GROUP BY model{', slot' if wanted.by_slot else ''}",
         list(conditions.values()),
     )
-    return [(slot, usd) for slot, model, usd in rows if bound.limit.model is None or fits(bound.limit.model, model)]
 
 
 def concerned(spenders: set[Spender] | None, bounds: Mapping[str, Bound]) -> list[str]:
