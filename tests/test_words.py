@@ -155,10 +155,12 @@ def test_a_retired_word_is_found_in_longer_names_and_in_prose() -> None:
 # -- names of modules
 
 SAME_NAME = {
+    "accounts": "one budget and its period; OAuth accounts in the vault; the command",
     "authority": "the CA itself; the page that gives its certificate out",
     "answers": "of a format; of the made-up Claude",
     "audit": "the command; the audit log",
     "bodies": "in Claude's format; of a request under way; stored ones",
+    "capacity": "how long windows last; the command that shows it",
     "clients": "the command; those that a running relay knows",
     "common": "to commands; to OpenAI's two formats",
     "doors": "`listen` and `limits` of relay.yaml; who is let in by them",

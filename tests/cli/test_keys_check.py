@@ -120,7 +120,7 @@ def test_what_a_provider_repeats_of_a_key_is_not_told(room: Path, monkeypatch: p
 
 
 def test_a_damaged_key_is_told_and_the_others_are_checked(room: Path) -> None:
-    with closing(Vault(room / "relay.db", environ={})) as vault, vault._file.writing() as connection:
+    with closing(Vault(room / "relay.db", environ={})) as vault, vault.file.writing() as connection:
         connection.execute("UPDATE keys SET secret = zeroblob(60) WHERE provider = 'p' AND alias = 'v2'")
     result = run(room, "check", "v1", "v2", "--provider", "p", "--json")
     assert [row["status"] for row in json.loads(result.stdout)] == ["valid", "unclear"]

@@ -3,7 +3,7 @@
 import random as randomness
 from dataclasses import dataclass
 
-from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Key, Outcome, Target, Wait
+from claude_relay.core.exchange import Accepted, Endpoint, Facts, Failure, Key, Outcome, Renew, Target, Wait
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.core.retry.policy import attempts
@@ -53,6 +53,7 @@ class World:
         self.log = []
         self.waited = 0.0
         self.wall = None
+        self.renew = lambda key: None
 
     @staticmethod
     def keys(provider, number):
@@ -85,6 +86,10 @@ class World:
                     self.log.append(("wait", round(step.seconds, 3)))
                     self.waited += step.seconds
                     self.now += step.seconds
+                    outcome = None
+                elif isinstance(step, Renew):
+                    self.log.append(("renew", step.key.alias))
+                    self.renew(step.key)
                     outcome = None
                 else:
                     self.last = step

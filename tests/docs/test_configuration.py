@@ -22,6 +22,7 @@ from claude_relay.core.config.models import (
     Provider,
     Route,
 )
+from claude_relay.core.config.oauth import OAuth
 from claude_relay.core.config.values import AUTHS
 from claude_relay.core.config.yaml import read
 from claude_relay.core.formats import MODULES
@@ -41,6 +42,7 @@ NEEDS: dict[type[BaseModel], dict[str, Any]] = {
     Price: {"model": "x", "input": 1, "output": 1},
     Budget: {"per": "day", "usd": 1},
     FaultRule: {"fault": "stall"},
+    OAuth: {"token_url": "https://example.com/token", "authorize_url": "https://example.com/authorize"},
 }
 """What must be there besides."""
 LISTS: dict[str, type[BaseModel]] = {
@@ -62,6 +64,7 @@ IN_WORDS = {
     "cache_read",
     "cache_write_5m",
     "cache_write_1h",
+    "authorize_url",
 }
 """Defaults that follow from something else, or mean any; said in words."""
 
@@ -141,7 +144,7 @@ def test_relay_yaml_shows_every_setting_with_its_default() -> None:
     assert parse(text, environ={}, folder=ROOT) == default({}, folder=ROOT)
     data = read(text).data
     for section, key, model, name in SETTINGS:
-        if section in ("routes", "prices", "budgets", "faults") or model in (Bodies, Match, Tls):
+        if section in ("routes", "prices", "budgets", "faults") or model in (Bodies, Match, OAuth, Tls):
             assert re.search(rf"\b{name}\b", RELAY_YAML), name
         elif model is Provider:
             assert name in data["providers"]["anthropic"], name

@@ -23,6 +23,7 @@ from .console.width import columns
 from .encryption import encryption
 from .entrance import panel
 from .env import of_relay
+from .login_checks import logins
 
 MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
 
@@ -71,6 +72,7 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     yield checks.shell(source.config, folder, os.environ)
     yield checks.database(source.config.database)
     yield checks.vault(source.config.database, os.environ)
+    yield from logins(source.config)
     yield from reach.providers(source.config)
 
 

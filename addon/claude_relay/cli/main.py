@@ -24,6 +24,7 @@ from .console.terminal import echo
 COMMANDS = {
     "relay": "Run the relay.",
     "keys": "Keep keys in the vault: add, list, check, disable, remove.",
+    "accounts": "OAuth accounts of your own: log in, look at, renew, disable, remove.",
     "clients": "Clients: people and programs with a key of the relay's own, and their limits.",
     "audit": "Show who did what to keys, clients and the database.",
     "panel": "Run the panel alone; print a link to choose a password.",

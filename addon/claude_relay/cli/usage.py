@@ -1,6 +1,6 @@
 """`usage`: what was used, as a table, JSON or CSV, while the relay runs or not.
 
-Also `usage show`, `capsule`, `list`, `sessions`, `cache`, `reprice`.
+Also `usage show`, `capsule`, `list`, `sessions`, `cache`, `capacity`, `reprice`.
 """
 
 from __future__ import annotations
@@ -70,18 +70,21 @@ def filter_options(command: Function) -> Function:
     return command
 
 
+ON_DEMAND = ("capacity", "reprice")
+
+
 class Commands(click.Group):
-    """A group whose `reprice` is imported on demand, since it loads a price list."""
+    """A group of which some commands are modules of their own, imported on demand: `reprice` loads a price list."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The sub-commands."""
-        return [*super().list_commands(ctx), "reprice"]
+        return [*super().list_commands(ctx), *ON_DEMAND]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now; None for an unknown name."""
-        if cmd_name != "reprice":
+        if cmd_name not in ON_DEMAND:
             return super().get_command(ctx, cmd_name)
-        return reworded(importlib.import_module("claude_relay.cli.reprice").reprice)
+        return reworded(getattr(importlib.import_module(f"claude_relay.cli.{cmd_name}"), cmd_name))
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings=HELP)
@@ -124,6 +127,7 @@ def usage(
       scripts/usage --by hour --csv > usage.csv
       scripts/usage sessions --since 7d
       scripts/usage cache --since 7d
+      scripts/usage capacity
       scripts/usage show req_relay_01
     """
     if context.invoked_subcommand is not None:

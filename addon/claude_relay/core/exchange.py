@@ -94,6 +94,10 @@ class Facts:
         return estimate_tokens(self.body) if self.tokens is None else self.tokens
 
 
+API_KEY, OAUTH = "api_key", "oauth"
+"""Kinds of keys: as a provider's console gives them, or tokens of an account."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
     """What its owner lets a key take at most; None: as much as the provider allows."""
@@ -109,6 +113,8 @@ class Key:
 
     proxy  URL of the key's own outbound proxy; it may hold a password
     group  keys that are kept for certain clients; empty: for all
+    kind   API_KEY or OAUTH
+    renews its secret is a token that can be exchanged for the next one
     """
 
     provider: str
@@ -121,6 +127,8 @@ class Key:
     limits: KeyLimits | None = None
     proxy: str | None = field(default=None, repr=False)
     group: str = ""
+    kind: str = API_KEY
+    renews: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +291,14 @@ class Wait:
 
     seconds: float
     reason: str
+    because: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The token of this key was refused: exchange it for the next one, if that can be done; then ask again by sending None."""
+
+    key: Key
     because: Verdict | None = None
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from .errors import BudgetError, RelayError, clean
 from .exchange import Verdict
-from .times import HOUR, iso
+from .times import HOUR, MINUTE, iso
 
 MOST_KEYS = 1000
 """Notices that are remembered, so as not to be repeated."""
@@ -142,6 +142,13 @@ def refused(error: RelayError, providers: Iterable[str], now: float) -> tuple[No
 
 
 REFUSALS = {429: Kind.ALL_IN_COOLDOWN, 503: Kind.ALL_IN_COOLDOWN, 529: Kind.PROVIDER_DOWN}
+
+
+def login_at_risk(provider: str, alias: str, reason: str, left: float, now: float) -> tuple[Notice, ...]:
+    """A login that cannot be renewed, and ends by itself. `left`: seconds until then."""
+    key, minutes = f"{provider}/{alias}", max(0.0, left) / MINUTE
+    when = f"ends in {minutes:.0f} min" if minutes >= 1 else "ends now"
+    return (Notice(Kind.LOGIN, key, _sentence(f"The login {key} {when} and cannot be renewed", reason), now),)
 
 
 def login_needed(provider: str, alias: str, reason: str, now: float) -> tuple[Notice, ...]:

@@ -17,8 +17,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ from claude_relay.core.config import Config, ConfigError, WayOut, default, needs
 from claude_relay.core.config.listening import modes
 from claude_relay.core.config.locate import base, locate, usual_file
 from claude_relay.core.config.mistaken import mistaken
+from claude_relay.core.exchange import OAUTH, Key
 from claude_relay.core.installation import installing_panel, missing_for_panel
 from claude_relay.core.keys.aliases import NO_NAMES, Names
+from claude_relay.core.notices import Notice
 from claude_relay.store.ledger.ledger import Ledger
 
 from . import banner, confdir
@@ -67,9 +70,11 @@ from .request.relayed import RELAYED
 from .running import options
 from .running.clients import KnownClients
 from .running.limiting import Limiting
+from .running.renewals import Renewals
 from .running.rulings import REFUSED
 from .running.runtime import Draft, Runtime
 from .running.stored import Issued, Stored
+from .running.windows import Windows
 from .stream.client_connections import Connections
 from .stream.resending import Resending
 from .views import registry as views
@@ -207,6 +212,8 @@ class ClaudeRelay(RelayHooks):
             config.database, os.environ, self.running_runtime, self.issue, self.rename
         )
         self.parts.limiting = Limiting(config.database, lambda: ledger.whole)
+        self.parts.renewals = Renewals(self.stored, self.running_runtime, self.notify)
+        self.parts.windows = Windows(self.stored, self.running_runtime)
         health = Health(
             config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
         )
@@ -223,8 +230,9 @@ class ClaudeRelay(RelayHooks):
     ) -> None:
         """Load what is stored, then listen."""
         await load(ledger, stored, reporting, clients)
-        if self.parts.limiting is not None:
-            self.parts.limiting.start()
+        for part in (self.parts.limiting, self.parts.renewals, self.parts.windows):
+            if part is not None:
+                part.start()
         self.opening.finish()
         self.let_threads_write()
         if await self.default_listener.replace(modes(config)):
@@ -342,10 +350,16 @@ class ClaudeRelay(RelayHooks):
         """The vault's keys changed."""
         self.running_runtime().issue(issued, self.names)
         count, before = (sum(map(len, found.values())) for found in (issued, self.issued))
+        only_tokens = without_tokens(issued) == without_tokens(self.issued)
         self.issued = issued
         plainlog.learn(tuple(plainlog.secrets_of(self.running_runtime(), os.environ)))
-        if self.announced and (count or before):  # whoever keeps no key there need not hear of it
+        if self.announced and (count or before) and not only_tokens:  # whoever keeps no key there need not hear of it
             logger.log(ALERT, "keys that the vault issues: %d", count)
+
+    def notify(self, found: Iterable[Notice]) -> None:
+        """Something that an operator should hear of."""
+        if self.parts.reporting is not None:
+            self.parts.reporting.notify(found)
 
     def stop_clients(self, stops: Sequence[Stop]) -> None:
         """Clients were told to stop: what runs for them ends."""
@@ -414,6 +428,9 @@ class ClaudeRelay(RelayHooks):
                 stack.callback(self.parts.clients.close)
             if self.stored is not None:
                 stack.callback(self.stored.close)
+            for part in (self.parts.windows, self.parts.renewals):
+                if part is not None:
+                    stack.callback(part.close)
             if self.parts.limiting is not None:
                 stack.callback(self.parts.limiting.close)
             if self.parts.reporting is not None:
@@ -470,6 +487,13 @@ class ClaudeRelay(RelayHooks):
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""
         banner.explain_tls_failure(data, own=self.own_tls.shows(data.context))
+
+
+def without_tokens(issued: Issued) -> list[Key]:
+    """The keys, but for what changes when an account is renewed."""
+    return [
+        replace(key, secret="", renews=False) if key.kind == OAUTH else key for keys in issued.values() for key in keys
+    ]
 
 
 def write_warning(message: str) -> None:

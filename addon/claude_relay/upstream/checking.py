@@ -14,6 +14,7 @@ from typing import Protocol
 
 from claude_relay.core.config import Provider
 from claude_relay.core.exchange import Endpoint, Facts, Key, Outcome
+from claude_relay.core.installation import command
 from claude_relay.core.keys.check_results import LIMITED, NO_CREDIT, REVOKED, UNCLEAR, UNREACHABLE, VALID, CheckResult
 from claude_relay.core.retry.verdicts import judge
 
@@ -90,6 +91,10 @@ def check_one(key: Key | None, provider: Provider | None, *, timeout: float, clo
         return CheckResult(UNCLEAR, reason="relay.yaml has no provider of this name")
     outcome = query(provider, key, timeout=timeout)
     found = meaning(outcome, clock())
+    if found.status == REVOKED and key.renews:
+        return CheckResult(
+            UNCLEAR, reason=f"its token is not accepted by now; {command('accounts')} check renews it first"
+        )
     return CheckResult(found.status, found.until, found.reason.replace(key.secret, "…"))
 
 

@@ -61,9 +61,7 @@ def query(provider: Provider, key: Key, *, timeout: float) -> Outcome:
     try:
         proxy = _way(provider, key)
         with Connection(provider.base_url, proxy, timeout) as connection:
-            outcome = _without(
-                _outcome(connection.request("GET", *_request(provider, key.secret))), _credentials(key, proxy)
-            )
+            outcome = _without(_outcome(connection.request("GET", *_request(provider, key))), _credentials(key, proxy))
     except FAILURES as error:
         return Outcome(failure=failure(error), message=said(error, proxy))
     form = FORMATS.get(provider.format)
@@ -96,7 +94,7 @@ def fetched(provider: Provider, key: Key, path: str, *, timeout: float, own: Map
     timeout  seconds for all of it
     own      header fields of a client's with its own credential, by lower-case names, which go in the place of the key
     """
-    target, headers = _request(provider, key.secret, path)
+    target, headers = _request(provider, key, path)
     if own is not None:
         target, headers = _prefix(provider) + path, HEADERS | dict(own) | _own_fields(provider)
     try:
@@ -143,10 +141,13 @@ def _own_fields(provider: Provider) -> dict[str, str]:
     return {name.lower(): value for name, value in provider.headers.items()}
 
 
-def _request(provider: Provider, secret: str, path: str = "") -> tuple[str, dict[str, str]]:
+def _request(provider: Provider, key: Key, path: str = "") -> tuple[str, dict[str, str]]:
     """Target and headers, with the key where the provider wants it. `path`: after the base URL; default: its list of models."""
-    target, headers = _prefix(provider) + (path or PATHS.get(provider.format, OTHERS)), HEADERS | _own_fields(provider)
-    auth = provider.auth
+    target, headers = (
+        _prefix(provider) + (path or PATHS.get(provider.format, OTHERS)),
+        HEADERS | provider.headers_of(key),
+    )
+    auth, secret = provider.auth_of(key), key.secret
     match auth.kind:
         case "query":
             sign = "&" if "?" in target else "?"

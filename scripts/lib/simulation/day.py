@@ -15,7 +15,7 @@ from random import Random
 from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.config.models import Retry
 from claude_relay.core.config.models import Sessions as Settings
-from claude_relay.core.exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Outcome, Target, Wait
+from claude_relay.core.exchange import Accepted, Attempt, Conclusion, Endpoint, Facts, Outcome, Renew, Target, Wait
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.core.retry.policy import attempts
@@ -33,7 +33,7 @@ WRITES = 80.0
 SULK = 60.0
 """Seconds until a client that was refused goes on with its next turn."""
 
-type Steps = Generator[Attempt | Wait, Outcome | None, Conclusion]
+type Steps = Generator[Attempt | Wait | Renew, Outcome | None, Conclusion]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ class Relay:
                 if isinstance(step, Wait):
                     outcome = None
                     yield step.seconds
+                elif isinstance(step, Renew):
+                    outcome = None  # no key of this fleet is an account
                 else:
                     attempt, began = step, self.world.now
                     reply = self.send(attempt, turn, session)

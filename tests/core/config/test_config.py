@@ -432,7 +432,7 @@ providers:
     base_url: https://api.anthropic.com/v1
   gemini: {format: gemeni, base_url: "https://g"}
   x: {}
-  y: {preset: zipu, auth: oauth, strategy: hedroom, empty_pool: rejekt, models: []}
+  y: {preset: zipu, auth: outh, strategy: hedroom, empty_pool: rejekt, models: []}
 routes:
   - to: [antropic, gemini, gemini]
     match: {clients: a, modl: b, stream: maybe}
@@ -451,7 +451,7 @@ wat: 1
         "relay.yaml:7: providers.anthropic.base_url: must stop before '/v1': the relay appends /v1/messages itself",
         "relay.yaml:8: providers.gemini.format: unknown; did you mean 'gemini'?",
         f"relay.yaml:9: providers.x: base_url is missing; give it, or a preset ({', '.join(presets())})",
-        "relay.yaml:10: providers.y.auth: 'oauth' is not available in this version; use the keys of an API account",
+        "relay.yaml:10: providers.y.auth: unknown; did you mean 'oauth'?",
         "relay.yaml:10: providers.y.empty_pool: unknown; did you mean 'reject'?",
         "relay.yaml:10: providers.y.models: must be a mapping of names to values",
         "relay.yaml:10: providers.y.preset: unknown; did you mean 'zhipu'?",

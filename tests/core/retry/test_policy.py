@@ -17,9 +17,11 @@ from claude_relay.core.exchange import (
     Facts,
     Failure,
     Fault,
+    Key,
     Outcome,
     PassedOn,
     Refused,
+    Renew,
     Target,
     Wait,
 )
@@ -921,3 +923,130 @@ def test_a_client_that_leaves_within_a_fault_leaves_nothing_busy():
         next(steps)
         steps.close()
         assert world.busy == 0
+
+
+# -- tokens of accounts
+
+
+def accounts(number=1, **more):
+    return [
+        Key("a", f"v{n}", f"token-{n}", f"account-{n}", kind="oauth", renews=True, **more) for n in range(1, number + 1)
+    ]
+
+
+def renewing(world, done=None):
+    """The account's next token, as the relay puts it into the pool."""
+
+    def renew(key):
+        pool = world.pools["a"]
+        pool.replace([replace(one, secret=one.secret + "+") if one.id == key.id else one for one in pool.keys])
+        if done is not None:
+            done.append(key.secret)
+
+    world.renew = renew
+
+
+def test_a_refused_token_is_exchanged_and_tried_again_with_the_same_key():
+    world = World(a=accounts(2))
+    renewing(world)
+    secrets = []
+    answers = iter([DENIED, OK])
+    ends(world.ask(lambda step: (secrets.append(step.key.secret), next(answers))[1]), Accepted, "ok")
+    assert world.log == [("a", "v1"), ("renew", "v1"), ("a", "v1")]
+    assert secrets == ["token-1", "token-1+"]
+    assert world.pools["a"].cooldowns.of("account-1") == {}
+    assert world.busy == 0
+
+
+def test_what_the_first_refusal_is_called():
+    world = World(a=accounts())
+    renewing(world)
+    steps = world.begin()
+    next(steps)
+    renew = steps.send(DENIED)
+    assert (type(renew), renew.because.name) == (Renew, "token_refused")
+    world.renew(renew.key)
+    again = steps.send(None)
+    assert (again.n, again.because.name, again.key.secret) == (2, "token_refused", "token-1+")
+
+
+def test_a_second_refusal_is_the_keys():
+    world = World(a=accounts(2))
+    renewing(world)
+    ends(world.ask([DENIED, DENIED, OK]), Accepted, "ok")
+    assert world.log == [("a", "v1"), ("renew", "v1"), ("a", "v1"), ("a", "v2")]
+    assert world.pools["a"].cooldowns.of("account-1")
+
+
+def test_without_a_next_token_the_first_refusal_counts():
+    world = World(a=accounts(1), b=1)
+    ends(world.ask([DENIED, OK]), Accepted, "ok")
+    assert world.log == [("a", "v1"), ("renew", "v1"), ("b", "k1")]
+    assert world.pools["a"].cooldowns.of("account-1")
+    alone = World(a=accounts(1))
+    refused(alone.ask([DENIED]), 503, final=True)
+
+
+def test_a_renewal_costs_no_attempt():
+    world = World(retry=Retry(attempts=1), a=accounts(3))
+    renewing(world)
+    ends(world.ask([DENIED, DENIED, DENIED, DENIED, DENIED, OK]), Accepted, "ok")
+    assert [entry[0] for entry in world.log].count("renew") == 3
+
+
+def test_keys_and_tokens_that_nobody_renews_are_not_renewed():
+    world = World(a=[replace(accounts()[0], renews=False)], b=1)
+    ends(world.ask([DENIED, OK]), Accepted, "ok")
+    assert world.log == [("a", "v1"), ("b", "k1")]
+
+
+def test_an_account_that_left_the_pool_meanwhile_is_not_asked_again():
+    world = World(a=accounts(1), b=1)
+    world.renew = lambda key: world.pools["a"].replace([])
+    ends(world.ask([DENIED, OK]), Accepted, "ok")
+    assert world.log == [("a", "v1"), ("renew", "v1"), ("b", "k1")]
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.COUNT_TOKENS, Endpoint.MODELS, Endpoint.RESOURCE])
+def test_other_endpoints_renew_too(endpoint):
+    world = World(a=accounts(1))
+    renewing(world)
+    ends(world.ask([DENIED, OK], Facts(endpoint, model=OPUS)), Accepted, "ok")
+    assert world.log == [("a", "v1"), ("renew", "v1"), ("a", "v1")]
+
+
+def test_other_errors_renew_nothing():
+    for outcome in (Outcome(403), limited(60), DOWN, Outcome(400)):
+        world = World(a=accounts(1))
+        world.ask(lambda step, outcome=outcome: outcome)
+        assert "renew" not in [entry[0] for entry in world.log]
+
+
+def test_a_refusal_on_purpose_renews_nothing():
+    world = World(a=accounts(1))
+    world.faults = lambda facts, n: Fault("401") if n == 1 else None
+    done = []
+    renewing(world, done)
+    world.ask([DENIED])
+    assert done == []
+
+
+def test_who_leaves_during_a_renewal_leaves_nothing_busy():
+    world = World(a=accounts(1))
+    steps = world.begin()
+    next(steps)
+    assert isinstance(steps.send(DENIED), Renew)
+    steps.close()
+    assert world.busy == 0
+
+
+def test_a_next_token_is_not_out_because_the_one_before_was():
+    world = World(a=accounts(1), b=1)
+    ends(world.ask([DENIED, OK]), Accepted, "ok")
+    world.cool_down("a", 1, NO_MODEL)
+    assert set(world.pools["a"].cooldowns.of("account-1")) == {"", f"model:{OPUS}"}
+    (key,) = world.pools["a"].keys
+    world.pools["a"].replace([key])
+    assert "" in world.pools["a"].cooldowns.of("account-1"), "the same token"
+    world.pools["a"].replace([replace(key, secret="the-next")])
+    assert set(world.pools["a"].cooldowns.of("account-1")) == {f"model:{OPUS}"}

@@ -6,6 +6,7 @@ pricing  what that cost (price_lists: what prices there are; terms: at which ter
 budgets  how much may be spent, and what happens then (accounts: one budget and its period)
 reserve  what a request that runs may still cost, held under the budgets (needs: before its answer is known; holds: all of them)
 cache_misses  why a turn missed the prompt cache, and how many tokens
+capacity  how long windows of accounts last, and how many more agents fit
 metrics  counters of settled requests, for Prometheus
 
 It must not know where any of this is stored.

@@ -13,7 +13,7 @@ and https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -62,6 +62,8 @@ LONGEST = DATA.longest_cooldown_days * DAY
 LONGEST_BUCKET = DATA.longest_bucket_hours * HOUR
 HEADERS = DATA.headers
 
+UNIFIED_STATUS = HEADERS.unified + "status"
+"""With the unified windows comes always this one."""
 NUMBER = re.compile(r"\d{1,15}(\.\d{1,9})?", re.ASCII)
 WINDOW = re.compile(re.escape(HEADERS.unified) + r"(?P<window>.+)-(?P<part>status|reset|utilization)")
 LENGTH = re.compile(r"(\d{1,3})([hd])", re.ASCII)
@@ -180,6 +182,26 @@ def all_left(headers: Mapping[str, str], now: float) -> list[Left]:
     return [*_bucket_shares(headers, now), *_window_shares(headers, now)]
 
 
+def windows_in(headers: Mapping[str, str], now: float) -> tuple[Window, ...]:
+    """The unified windows that an answer tells of, by name; what is no window (overage) is left out."""
+    return tuple(window for _, window in sorted(_windows(headers, now).items()) if window.counts)
+
+
+def share_left(windows: Iterable[Window]) -> Left | None:
+    """What is left of the scarcest of those windows on which all models draw; None when none of them says it."""
+    shares = [_left_of(window) for window in windows if window.counts and window.shared() and _says_it(window)]
+    return min(shares) if shares else None
+
+
+def family_shares(windows: Iterable[Window]) -> dict[str, Left]:
+    """The same of those windows that count one family of models."""
+    return {
+        family: _left_of(window)
+        for window in windows
+        if window.counts and _says_it(window) and (family := window.name.partition("_")[2]) in DATA.families
+    }
+
+
 def family_of(model: str) -> str:
     """The family a model belongs to (`opus`, `sonnet`, …); a model of no known family is its own."""
     name = model.lower()
@@ -227,10 +249,16 @@ def _window(name: str, part: Mapping[str, str], now: float) -> Window:
     return Window(name, part.get("status", "").strip().lower(), reset, number(part.get("utilization", "")))
 
 
+def window_length(window: str) -> float | None:
+    """Seconds of a whole window by its name: `5h`, `7d_opus`; None: the name does not say it."""
+    found = LENGTH.match(window)
+    return int(found[1]) * UNITS[found[2]] if found else None
+
+
 def _longest(window: str) -> float:
     """A window cannot end later than its own length from now; an hour of slack for clocks that differ."""
-    found = LENGTH.match(window)
-    return int(found[1]) * UNITS[found[2]] + HOUR if found else LONGEST
+    length = window_length(window)
+    return LONGEST if length is None else length + HOUR
 
 
 def _names(windows: list[Window]) -> str:
@@ -293,8 +321,13 @@ def _bucket_shares(headers: Mapping[str, str], now: float) -> list[Left]:
 def _window_shares(headers: Mapping[str, str], now: float) -> list[Left]:
     """Those begin anew all at once."""
     windows = (window for window in _windows(headers, now).values() if window.counts and window.shared())
-    return [
-        Left(max(0.0, 1.0 - window.utilization), window.reset, refills=False, name=window.name[:20])
-        for window in windows
-        if window.utilization is not None and window.reset is not None
-    ]
+    return [_left_of(window) for window in windows if _says_it(window)]
+
+
+def _says_it(window: Window) -> bool:
+    return window.utilization is not None and window.reset is not None
+
+
+def _left_of(window: Window) -> Left:
+    share = max(0.0, 1.0 - (window.utilization or 0.0))
+    return Left(share, window.reset or 0.0, refills=False, name=window.name[:20])

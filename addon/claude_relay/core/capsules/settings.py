@@ -112,6 +112,20 @@ class Shown:
             for name, held in value.items()
         }
 
+    def oauth(self, value: Any) -> Any:
+        """Where accounts log in; not as which client, which is somebody's."""
+        if not isinstance(value, Mapping):
+            return None if value is None else HIDDEN
+        own = {"client_id", "client_secret"}
+        return {
+            self.clean(str(name)): HIDDEN
+            if name in own and held
+            else self.headers(held)
+            if name in HEADERS
+            else self.value(held)
+            for name, held in value.items()
+        }
+
     def address(self, value: Any) -> Any:
         """A URL without its user."""
         return _url(self.clean(DEFAULT.sub(r"\1:-redacted}", value))) if isinstance(value, str) else value
@@ -162,6 +176,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "keys": Shown.keys,
     "headers": Shown.headers,
     "auth": Shown.auth,
+    "oauth": Shown.oauth,
     "proxy": Shown.address,
     "base_url": Shown.address,
     "format": Shown.format,
@@ -195,6 +210,9 @@ def _of_providers(data: Any) -> Iterator[str]:
             for name in ("proxy", "base_url")
             if "@" in str(provider.get(name)) or "${" in str(provider.get(name))
         )
+        oauth = provider.get("oauth")
+        if isinstance(oauth, Mapping) and oauth.get("client_secret"):
+            yield str(oauth["client_secret"])
         headers = provider.get("headers")
         if isinstance(headers, Mapping):
             yield from (str(value) for name, value in headers.items() if not is_shown(str(name).lower()))

@@ -49,6 +49,7 @@ from .models import (
     Route,
     Sessions,
 )
+from .oauth import OAuth, with_client
 from .outbound import WayOut, leads_to, way_to
 from .problems import ConfigError, ConfigProblem, Place, dotted, shown, suggest
 from .spending import LOOPBACK, strangers
@@ -73,6 +74,7 @@ __all__ = [
     "Log",
     "Match",
     "Notices",
+    "OAuth",
     "OutboundProxy",
     "Price",
     "Provider",
@@ -187,9 +189,14 @@ def literals(text: str | bytes) -> tuple[Literal, ...]:
         for index, key in enumerate(_items(provider, "keys"))
     )
     secret = notices.get("secret") if isinstance(notices, dict) else None
+    of_clients: list[tuple[Place, str | None, object]] = [
+        (("providers", str(name), "oauth", "client_secret"), None, oauth.get("client_secret"))
+        for name, provider in (providers.items() if isinstance(providers, dict) else ())
+        if isinstance(oauth := provider.get("oauth") if isinstance(provider, dict) else None, dict)
+    ]
     return tuple(
         Literal(document.line(place), provider, dotted(place))
-        for place, provider, value in (*keys, (("notices", "secret"), None, secret))
+        for place, provider, value in [*keys, *of_clients, (("notices", "secret"), None, secret)]
         if is_literal(value)
     )
 
@@ -210,7 +217,7 @@ def _build(data: dict[str, object], environ: Mapping[str, str], found: dict[Plac
     """The model, or None; problems go into `found`, the first one of each place wins."""
     expanded = expand(_with_default_provider(data), environ, found.setdefault)
     assert isinstance(expanded, dict)
-    filled = {**expanded, "providers": _filled_providers(expanded, found)}
+    filled = {**expanded, "providers": _filled_providers(expanded, environ, found)}
     for place, what in _crosswise(filled):
         found.setdefault(place, what)
     try:
@@ -228,7 +235,7 @@ def _with_default_provider(data: dict[str, object]) -> dict[str, object]:
     return data if data.get("providers") else {**data, "providers": DEFAULT_PROVIDER}
 
 
-def _filled_providers(data: dict[str, object], found: dict[Place, str]) -> object:
+def _filled_providers(data: dict[str, object], environ: Mapping[str, str], found: dict[Place, str]) -> object:
     """The providers with what presets and the default of `empty_pool` fill in.
 
     A client's own credential goes by default only to the hosts it was meant for, or to a program on this machine: a key
@@ -239,8 +246,15 @@ def _filled_providers(data: dict[str, object], found: dict[Place, str]) -> objec
         return providers
     meant = {str(host).lower() for host in _items(data.get("intercept"), "hosts")} or set(Intercept().hosts)
     return {
-        name: _filled(provider, ("providers", name), meant | LOOPBACK, found) for name, provider in providers.items()
+        name: _with_client(_filled(provider, ("providers", name), meant | LOOPBACK, found), environ)
+        for name, provider in providers.items()
     }
+
+
+def _with_client(provider: object, environ: Mapping[str, str]) -> object:
+    if not isinstance(provider, dict) or not provider.get("oauth"):
+        return provider
+    return {**provider, "oauth": with_client(provider["oauth"], environ)}
 
 
 def _filled(provider: object, place: Place, trusted: Set[str], found: dict[Place, str]) -> object:

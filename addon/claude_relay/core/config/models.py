@@ -22,12 +22,13 @@ from pydantic import (
     model_validator,
 )
 
-from claude_relay.core.exchange import Key
+from claude_relay.core.exchange import API_KEY, OAUTH, Key
 from claude_relay.core.faults import KINDS
 from claude_relay.core.times import DAY, HOUR
 
 from . import fault_checks, spending, values
 from .doors import Bounds, Listen
+from .oauth import OAuth
 from .section import SIZE, Duration, Host, Period, Section, empty, number
 from .values import Auth, OutboundProxy
 
@@ -128,6 +129,7 @@ class Provider(Section):
         default=None,
         description="HTTP proxy on the way out: http://user:password@host:port, or direct; default: as the environment says",
     )
+    oauth: OAuth | None = Field(default=None, description="where accounts log in: scripts/accounts")
     preset: str | None = Field(default=None, description="fills in format, base_url, auth, options, headers and models")
 
     @property
@@ -135,14 +137,23 @@ class Provider(Section):
         """Whether it speaks Claude's own format, so that bodies pass as they are."""
         return self.format == NATIVE
 
+    def auth_of(self, key: Key) -> Auth:
+        """Where this key goes: a token of OAuth is a bearer, wherever other keys go."""
+        return values.AUTHS["oauth"] if key.kind == OAUTH else self.auth
+
+    def headers_of(self, key: Key) -> dict[str, str]:
+        """The further headers of requests with this key."""
+        return self.headers | self.oauth.headers if key.kind == OAUTH and self.oauth else self.headers
+
     def key_list(self, name: str) -> tuple[Key, ...]:
         """The pool's keys, called k1, k2, … by their place; `keys.naming` says what they are really called.
 
         `id` comes from the secret, so it survives a new order; never stored, for a short secret could be guessed from it.
         """
         secrets = (key.get_secret_value() for key in self.keys)
+        kind = OAUTH if self.auth == values.AUTHS["oauth"] else API_KEY
         return tuple(
-            Key(name, f"k{n}", secret, hashlib.sha256(secret.encode()).hexdigest()[:16])
+            Key(name, f"k{n}", secret, hashlib.sha256(secret.encode()).hexdigest()[:16], kind=kind)
             for n, secret in enumerate(secrets, 1)
         )
 

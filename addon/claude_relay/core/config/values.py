@@ -78,6 +78,8 @@ class Auth:
     kind: Literal["header", "cookie", "query"]
     name: str
     prefix: str = ""
+    oauth: bool = False
+    """Whether all keys are tokens of OAuth."""
 
 
 AUTHS = {
@@ -85,6 +87,7 @@ AUTHS = {
     "bearer": Auth("header", "authorization", "Bearer "),
     "api-key": Auth("header", "api-key"),
     "x-goog-api-key": Auth("header", "x-goog-api-key"),
+    "oauth": Auth("header", "authorization", "Bearer ", oauth=True),
 }
 _AUTH_FORMS = f"{', '.join(AUTHS)}, {{header: NAME, prefix: TEXT}}, {{cookie: NAME}} or {{query: NAME}}"
 
@@ -94,8 +97,6 @@ def auth(value: object) -> Auth:
     match value:
         case Auth():
             return value
-        case "oauth":
-            raise ValueError("'oauth' is not available in this version; use the keys of an API account")
         case str():
             return choice(AUTHS, value)
         case {"header": str(name), **others} if set(others) <= {"prefix"}:

@@ -1,6 +1,7 @@
 """How much of its scarcest limit each key has left: what the headers of its latest answer said, brought up to now.
 
     refilled      limits of a minute are token buckets: what was left grows evenly until the reset; a window of hours does not
+    families      a window of one family of models counts for requests for these
     under way     a request not answered yet has taken its part, which no header says: what answers took of this key on average
 
     rooms.started("key-id")
@@ -16,9 +17,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from claude_relay.core.bodies.ratelimits import Left, all_left
+from claude_relay.core.bodies.ratelimits import Left, all_left, family_of, family_shares, windows_in
 
 USUAL_COST = 0.05
 """What a request takes of a key that nothing is known of."""
@@ -31,6 +32,7 @@ class _Limit:
     """One key: `share` was left when it was `seen`, and grows by `gain` a second until `reset`, when all is there again.
 
     cost     what an answer takes
+    families what is left of windows of one family: share and reset
     waiting  the latest headers, when nobody has read them yet; `answers` since the last reading
     each     all limits of which they said something, as of `seen`
     """
@@ -40,6 +42,7 @@ class _Limit:
     reset: float = -math.inf
     gain: float = 0.0
     cost: float = USUAL_COST
+    families: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     waiting: tuple[Mapping[str, str], float, float] | None = None
     each: tuple[Left, ...] = ()
     answers: int = 0
@@ -56,6 +59,8 @@ class _Limit:
         if not each:
             return
         found = min(each)
+        shares = family_shares(windows_in(headers, today))
+        self.families = {family: (left.share, left.reset + (seen - today)) for family, left in shares.items()}
         taken = (self.left(seen) - found.share) / self.answers
         if self.seen > -math.inf and taken > 0:
             self.cost += WEIGHT * (taken - self.cost)
@@ -91,12 +96,21 @@ class Headroom:
         limit.waiting = headers, now, today
         limit.answers += 1
 
-    def of(self, key: str, now: float) -> float:
-        """The share (1.0: all) that is left; below 0.0 when more is under way than fits."""
+    def heard(self, key: str, left: Left, seen: float, ahead: float) -> None:
+        """What an answer said that somebody else got, if nothing newer is known here. Its reset is a date; `ahead`: of this clock."""
+        limit = self._headroom.setdefault(key, _Limit())
+        if seen > limit.seen and limit.waiting is None:
+            limit.share, limit.seen, limit.reset, limit.gain = left.share, seen, left.reset + ahead, 0.0
+
+    def of(self, key: str, now: float, kind: str = "") -> float:
+        """The share (1.0: all) that is left; below 0.0 when more is under way than fits. `kind`: of the request (`kinds`)."""
         limit = self._headroom.get(key, UNSEEN)
         if limit.waiting:
             limit.read()
         left = 1.0 if now >= limit.reset else limit.share + limit.gain * (now - limit.seen)
+        if limit.families and kind:
+            share, reset = limit.families.get(family_of(kind), (1.0, math.inf))
+            left = min(left, share if now < reset else 1.0)
         return left - limit.cost * self._under_way[key] if key in self._under_way else left
 
     def each(self, key: str, now: float) -> dict[str, float]:

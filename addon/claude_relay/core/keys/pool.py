@@ -20,7 +20,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress
 
-from claude_relay.core.exchange import Attempt, Cause, Key, Length, Verdict
+from claude_relay.core.bodies.ratelimits import Left
+from claude_relay.core.exchange import OAUTH, Attempt, Cause, Key, Length, Verdict
 from claude_relay.core.times import HOUR
 
 from .cooldown import Row
@@ -65,15 +66,25 @@ class Pool:
         self._outliers = Outliers()
         self._headroom = Headroom()
         self._now = 0.0
+        self._kind = ""
+        """Of the request that a key is chosen for."""
         self._among = b""
         self._set(keys, strategy, passthrough)
 
     def replace(self, keys: Sequence[Key], *, strategy: str | None = None, passthrough: bool | None = None) -> None:
-        """Take over new keys and settings. Keys with the same id keep their cooldowns and counters; the others are forgotten."""
+        """Take over new keys and settings. Keys with the same id keep their cooldowns and counters; the others are forgotten.
+
+        Only a next token of an account is not out because the one before was.
+        """
+        before = {key.id: key.secret for key in self.keys if key.kind == OAUTH}
         self._set(keys, strategy or self.strategy, self.passthrough if passthrough is None else passthrough)
         self.cooldowns.prune(self._position)
         self._outliers.prune(self._position)
         self._headroom.prune(self._position)
+        for key in self.keys:
+            out = self.cooldowns.of(key.id).get("")
+            if out is not None and out.until == math.inf and before.get(key.id, key.secret) != key.secret:
+                self.cooldowns.lift(key.id, "")
 
     def _set(self, keys: Sequence[Key], strategy: str, passthrough: bool) -> None:
         self._choose = STRATEGIES[strategy]
@@ -102,7 +113,7 @@ class Pool:
 
         `probe` False: a half-open key only when no sure one is left, so that a single request does not spend its tries on probes.
         """
-        self._now = now
+        self._now, self._kind = now, model
         if chosen := self.first_choice(model, now, exclude, probe=probe):
             return chosen
         ready = self._ready.of(model, now)
@@ -125,7 +136,7 @@ class Pool:
         own, denied, *others = scopes_of(model)
         blocked, unrelated = self.cooldowns.blocked, (own, *others)
         mask = bytes(blocked(key.id, (denied,), now) and not blocked(key.id, unrelated, now) for key in self.keys)
-        self._now = now
+        self._now, self._kind = now, model
         return self._pick((Tier(tuple(compress(self.keys, mask)), mask),), exclude, random)
 
     def count_ready(self, model: str, now: float, exclude: frozenset[str] = frozenset()) -> int:
@@ -315,7 +326,11 @@ class Pool:
 
     def headroom(self, key: Key) -> float:
         """The share that is left of its scarcest limit by now, requests under way counted in; 1.0 when never seen."""
-        return self._headroom.of(key.id, self._now)
+        return self._headroom.of(key.id, self._now, self._kind)
+
+    def heard(self, key_id: str, left: Left, seen: float, ahead: float) -> None:
+        """What somebody else was told of a key's windows. `ahead`: of this clock before that by which the reset is named."""
+        self._headroom.heard(key_id, left, seen, ahead)
 
     def sums(self) -> Sequence[float]:
         """The running sums of the weights of those that the latest choice is among."""

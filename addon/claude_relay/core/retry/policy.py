@@ -7,6 +7,9 @@
             if isinstance(step, Wait):
                 await sleep(step.seconds)
                 step = steps.send(None)
+            elif isinstance(step, Renew):
+                await renew(step.key)                  the pool has the key's next token then, or not
+                step = steps.send(None)
             else:                                      # an Attempt
                 step = steps.send(await send(step))    # its Outcome
     except StopIteration as end:
@@ -28,6 +31,7 @@ What happens after a verdict is a column of the verdict table (`then`), as is wh
     other_key       like next_key after a clear answer, like any_key otherwise; no cooldown
     next_route      the next provider, or a key that goes out another way; then passed on
     next_provider   nothing was sent, for this provider cannot be asked that: the next one
+    renew           once more with the same key and its next token, which does not count; without one: as `unauthorized`
     repair          once more with the same key, without the thoughts of earlier turns; then passed on
     pass_on         the client sees it as it is
 
@@ -56,6 +60,7 @@ from claude_relay.core.exchange import (
     Fault,
     Outcome,
     PassedOn,
+    Renew,
     Target,
     Verdict,
     Wait,
@@ -70,6 +75,7 @@ from .state import NOBODY, Candidate, Last, RetryLike, RetryState, add
 from .table import AtEnd, Then
 from .verdicts import MEANINGS, judge
 
+TOKEN_REFUSED = "token_refused"
 NONE_BARRED: Mapping[str, frozenset[str]] = {}
 INFERENCE = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 """Endpoints that say something about a key. The others cost nothing, or have rules of their own (an admin key, a scope): their success says
@@ -90,7 +96,7 @@ def attempts(
     barred: Mapping[str, frozenset[str]] = NONE_BARRED,
     wall: Callable[[], float] | None = None,
     faults: Callable[[Facts, int], Fault | None] | None = None,
-) -> Generator[Attempt | Wait, Outcome | None, Conclusion]:
+) -> Generator[Attempt | Wait | Renew, Outcome | None, Conclusion]:
     """The steps of one request; see the module's text.
 
     clock       seconds since the epoch; never goes back
@@ -108,6 +114,7 @@ def attempts(
     affinity = Affinity.of(sessions, facts, short_wait)
     state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity, faults)
     state.barred = barred
+    state.shared = pools
     pool = pools.get(owner.provider) if owner else None
     if owner and pool and pool.by_id(owner.key_id):
         target = next(
@@ -115,6 +122,10 @@ def attempts(
         )
         state.keep_to(target, pool, owner.key_id)
     while True:
+        if state.stale and state.stale.step.key:
+            yield Renew(state.stale.step.key, state.stale.verdict)
+            if conclusion := _renewed(state, state.stale):
+                return conclusion
         step = _next_step(state)
         if isinstance(step, Wait):
             state.waited += step.seconds
@@ -196,6 +207,8 @@ def _learn(state: RetryState, step: Candidate, attempt: Attempt, outcome: Outcom
     now = state.clock()
     today = state.today(now)
     verdict = _in_terms_of(now, today, judge(outcome, _facts_at(state, step), now=today))
+    if attempt.fault is None and state.may_renew(step, verdict, outcome):
+        verdict = Verdict(TOKEN_REFUSED, Cause.NOBODY, reason=verdict.reason)
     then = MEANINGS[verdict.name].then
     if step.key and then is Then.ACCEPT and state.facts.endpoint in INFERENCE:
         step.pool.succeeded(step.key, step.target.kind, outcome.headers, now, probe=attempt.probe, today=today)
@@ -300,6 +313,29 @@ def _next_provider(state: RetryState, last: Last) -> Conclusion | None:
     return None
 
 
+def _renew(state: RetryState, last: Last) -> Conclusion | None:
+    """Once a request for each key: a second refusal is what it says."""
+    state.stale = last
+    add(state.renewed, last.step)
+    return None
+
+
+def _renewed(state: RetryState, last: Last) -> Conclusion | None:
+    """Go on with the key's next token; when it has none by now, it was refused for good."""
+    step, state.stale = last.step, None
+    pool = state.shared[step.target.provider]
+    key = pool.by_id(step.key_id)
+    if step.key is None or key is None or key.secret != step.key.secret:
+        state.forced = replace(step, key=key) if key else None
+        return None
+    now = state.clock()
+    facts, today = _facts_at(state, step), state.today(now)
+    verdict = _in_terms_of(now, today, judge(last.outcome, facts, now=today))
+    step.pool.apply(verdict, step.key, step.target.kind, now, state.random)
+    state.last = replace(last, verdict=verdict)
+    return AFTER[MEANINGS[verdict.name].then](state, state.last)
+
+
 def _repair(state: RetryState, last: Last) -> Conclusion | None:
     """Thoughts are signed by whoever had them, and a conversation may have been with somebody else before."""
     if state.repaired:
@@ -318,5 +354,6 @@ AFTER: Mapping[Then, Callable[[RetryState, Last], Conclusion | None]] = {
     Then.NEXT_ROUTE: _next_route,
     Then.NEXT_PROVIDER: _next_provider,
     Then.REPAIR: _repair,
+    Then.RENEW: _renew,
     Then.PASS_ON: _pass_on,
 }

@@ -120,6 +120,12 @@ class RetryState:
     probed: bool = False
     repaired: bool = False
     """Whether the request goes on without the thoughts of earlier turns."""
+    shared: Mapping[str, Pool] = field(default_factory=dict)
+    """The pools of all requests, whatever this one has met."""
+    stale: Last | None = None
+    """The try whose token is to be exchanged for the next one."""
+    renewed: Table = field(default_factory=dict)
+    """Keys whose token was exchanged for this request, or should have been."""
     forced: Candidate | None = None
     """The try that was settled on, if its key still may be used."""
     last: Last | None = None
@@ -312,6 +318,13 @@ class RetryState:
         times, self.failed[key] = self.failed[key], self.failed[key] + 1
         longest = FIRST_PAUSE if self.count_fresh(step.target) else FIRST_PAUSE * 2.0 ** min(times, 10)
         return self.random() * min(self.short_wait, longest)
+
+    def may_renew(self, step: Candidate, verdict: Verdict, outcome: Outcome) -> bool:
+        """Whether a refusal may be that of an old token: one that is renewed, and was not for this request."""
+        refused = verdict.name == "unauthorized" or (verdict.name == "endpoint" and outcome.status == 401)
+        if not refused or step.key is None or not step.key.renews:
+            return False
+        return step.key_id not in self.renewed.get(step.target.provider, NOBODY)
 
     def exclude(self, step: Candidate) -> None:
         """Not this key again."""

@@ -31,6 +31,8 @@ class Then(StrEnum):
     NEXT_PROVIDER = "next_provider"
     REPAIR = "repair"
     """One more try on the same key, without what the provider took offence at."""
+    RENEW = "renew"
+    """The same key with its next token, if it gets one."""
     PASS_ON = "pass_on"
 
 
@@ -45,7 +47,7 @@ class AtEnd(StrEnum):
 
 
 class Meaning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row of the table of verdicts. `remedy`: what a person can do; in it `{keys}` and `{doctor}` stand for these commands."""
+    """One row of the table of verdicts. `remedy`: what a person can do; in it `{keys}`, `{accounts}`, `{doctor}` are commands."""
 
     name: str
     cause: Cause

@@ -27,10 +27,12 @@ from claude_relay.core.exchange import (
     Conclusion,
     Endpoint,
     Failure,
+    Key,
     Origin,
     Outcome,
     PassedOn,
     Refused,
+    Renew,
     Target,
     Verdict,
     Wait,
@@ -47,6 +49,7 @@ from claude_relay.proxy.pages.dispatch import answer_page, refusal
 from claude_relay.proxy.provider.adapting import Translated
 from claude_relay.proxy.request.bodies import facts_of, uncompressed
 from claude_relay.proxy.request.relayed import Relayed
+from claude_relay.proxy.running.renewals import PATIENCE
 
 from . import admitting, reserving, rights
 from .aiming import Aim, aim_of, source_of
@@ -247,9 +250,12 @@ class Decider:
         assert policy is not None
         try:
             step = policy.send(outcome)
-            while isinstance(step, Wait):
+            while isinstance(step, Wait | Renew):
                 began = time.monotonic()
-                await relayed.wait(step.seconds)
+                if isinstance(step, Renew):
+                    await self._renew(relayed, step.key)
+                else:
+                    await relayed.wait(step.seconds)
                 relayed.waited += time.monotonic() - began
                 if relayed.gone or relayed.ended is not None:
                     policy.close()
@@ -259,6 +265,15 @@ class Decider:
             conclusion: Conclusion = end.value
             return conclusion
         return step
+
+    async def _renew(self, relayed: Relayed, key: Key) -> None:
+        """Wait for the account's next token, which others may wait for as well."""
+        if self.parts.renewals is None:
+            return
+        renewal = self.parts.renewals.renew(key)
+        renewal.add_done_callback(lambda _: relayed.waker.set() if relayed.waker is not None else None)
+        if not renewal.done():
+            await relayed.wait(PATIENCE)
 
     def unless_unread(self, error: RelayError) -> RelayError:
         """A key that is missing because the vault cannot be read is missing for now only."""

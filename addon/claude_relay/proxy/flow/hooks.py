@@ -181,6 +181,7 @@ class RelayHooks(DoorHooks):
         record.ended_at = time.monotonic()  # what follows may be a wait, which belongs to no attempt
         outcome = relayed.redaction.outcome(outbound.with_proxy(relayed.outcome or Outcome(), relayed.proxy))
         if relayed.facts.endpoint is not Endpoint.SIDE and relayed.ended is None and relayed.turned_away is None:
+            self.heard(record.attempt, outcome)
             verdict = await self.decider.follow(flow, relayed, outcome)
             self.books.attempt_failed(flow, relayed, record, outcome, verdict, answer)
             return
@@ -195,6 +196,11 @@ class RelayHooks(DoorHooks):
             flow.response = relayed.refuse(RelayError(404, why))
         else:
             relayed.step = AS_IT_IS
+
+    def heard(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """What an answer says of its key's windows."""
+        if self.parts.windows is not None and outcome is not None and attempt.fault is None:
+            self.parts.windows.saw(attempt.key, outcome.headers)
 
     # -- the answer
 
@@ -212,6 +218,7 @@ class RelayHooks(DoorHooks):
             return
         if relayed.facts.endpoint is not Endpoint.SIDE:
             if relayed.policy is not None and isinstance(relayed.step, Attempt):
+                self.heard(relayed.step, relayed.outcome)
                 await self.decider.follow(flow, relayed, relayed.outcome)
             self.books.say_by_whom(flow, relayed)
         relayed.show_as_it_came(flow)

@@ -26,7 +26,9 @@ from claude_relay.proxy.request.translating import Translator
 from claude_relay.proxy.running.clients import KnownClients
 from claude_relay.proxy.running.discovery import Discovery
 from claude_relay.proxy.running.limiting import Limiting
+from claude_relay.proxy.running.renewals import Renewals
 from claude_relay.proxy.running.stored import Stored
+from claude_relay.proxy.running.windows import Windows
 from claude_relay.proxy.watch.inspection import View
 from claude_relay.proxy.watch.reporting import Reporting
 from claude_relay.store.ledger.ledger import Ledger, RequestRow
@@ -48,6 +50,10 @@ class Parts:
     conversations: Conversations = field(default_factory=Conversations)
     limiting: Limiting | None = None
     """The limits of clients."""
+    renewals: Renewals | None = None
+    """The next tokens of OAuth accounts."""
+    windows: Windows | None = None
+    """How far the windows of keys are used."""
 
     @property
     def stored(self) -> Stored | None:

@@ -11,7 +11,7 @@ from mitmproxy import http
 
 from claude_relay.core.config import WayOut, way_to
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Attempt, Endpoint
+from claude_relay.core.exchange import OAUTH, Attempt, Endpoint
 from claude_relay.proxy.messages.wire import address, issue_key, pass_through, write_anew
 from claude_relay.proxy.mitm import outbound
 from claude_relay.proxy.provider.adapting import Translated
@@ -59,4 +59,6 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
         relayed.signature = pass_through(flow.request, original)
     else:
         alias = f"relay:{attempt.provider}/{attempt.key.alias}"
-        relayed.signature = issue_key(flow.request, upstream, alias, attempt.key.secret)
+        relayed.signature = issue_key(
+            flow.request, upstream, alias, attempt.key.secret, is_token=attempt.key.kind == OAUTH
+        )

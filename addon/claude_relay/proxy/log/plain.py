@@ -110,6 +110,9 @@ def secrets_of(runtime: Runtime, environ: Mapping[str, str]) -> Iterator[Secret]
                 yield from _of_proxy(_parsed(key.proxy))
     for proxy in (*runtime.way.proxies, *(provider.proxy for provider in config.providers.values())):
         yield from _of_proxy(proxy)
+    for provider in config.providers.values():
+        if provider.oauth is not None and provider.oauth.client_secret is not None:
+            yield provider.oauth.client_secret.get_secret_value().encode(), b"relay:oauth"
     for setting in (config.notices.webhook, config.notices.secret):
         if setting is not None:
             yield setting.get_secret_value().encode(), b"relay:notices"

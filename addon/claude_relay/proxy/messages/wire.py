@@ -16,6 +16,7 @@ from mitmproxy import http
 
 from claude_relay.core.clients.offers import has_own, holds_own
 from claude_relay.core.config import Auth, OutboundProxy, Provider, WayOut, way_to
+from claude_relay.core.config.values import AUTHS
 from claude_relay.core.endpoints import normalise_path
 
 from .hop_by_hop import Fields, onward
@@ -33,6 +34,8 @@ CLIENT_ALIAS = b"relay:client"
 ALIAS = re.compile(rb"(?:^|[ =])relay:", re.IGNORECASE)
 """Where a recorded request had a key: a value with one is no credential, whoever sends it."""
 PLACEHOLDER = b"placeholder"
+JOINED = b"anthropic-beta"
+"""A list of flags, of which the client has some and a token needs others."""
 
 
 @dataclass(slots=True)
@@ -159,6 +162,7 @@ class Upstream:
     auth    which header, cookie or query parameter takes the key
     headers sent beside the client's own
     proxy   on the way there, where a key has none of its own
+    with_token  sent beside them with a token of OAuth
     """
 
     scheme: str
@@ -168,6 +172,7 @@ class Upstream:
     auth: Auth
     proxy: OutboundProxy | None = None
     headers: Fields = ()
+    with_token: Fields = ()
 
     @classmethod
     def of(cls, provider: Provider, way: WayOut) -> Upstream:
@@ -175,8 +180,12 @@ class Upstream:
         url = urllib.parse.urlsplit(provider.base_url)
         port = url.port or (443 if url.scheme == "https" else 80)
         headers = tuple((name.encode(), value.encode()) for name, value in provider.headers.items())
+        further = provider.oauth.headers if provider.oauth is not None else {}
+        with_token = tuple((name.encode(), value.encode()) for name, value in further.items())
         proxy = way_to(provider.base_url, way, provider.proxy)
-        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, proxy, headers)
+        return cls(
+            url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, proxy, headers, with_token
+        )
 
     @property
     def authority(self) -> str:
@@ -306,12 +315,16 @@ def pass_through(request: http.Request, original: Signature) -> Signature:
     return Signature(tuple((n, v) for n, v in kept if v is not None))  # an alias stays here
 
 
-def issue_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:
+def issue_key(
+    request: http.Request, upstream: Upstream, alias: str, secret: str, *, is_token: bool = False
+) -> Signature:
     """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature.
 
-    Other credentials go; order and everything else stay.
+    Other credentials go; order and everything else stay. `is_token`: it is one of OAuth, which is a bearer, and has headers of its own.
     """
-    auth, place = upstream.auth, None
+    auth, place = AUTHS["oauth"] if is_token else upstream.auth, None
+    if is_token and upstream.with_token:
+        request.data.headers.fields = with_further(request.data.headers.fields, upstream.with_token)
     kept = []
     for header in request.data.headers.fields:
         lower = header[0].lower()
@@ -326,6 +339,21 @@ def issue_key(request: http.Request, upstream: Upstream, alias: str, secret: str
     name, prefix = (auth.name, auth.prefix) if auth.kind == "header" else ("cookie", f"{auth.name}=")
     request.data.headers.fields = (*before, (name.encode(), (prefix + alias).encode()), *after)
     return Signature((*before, (name.encode(), (prefix + secret).encode()), *after))
+
+
+def with_further(fields: Fields, further: Fields) -> Fields:
+    """Header fields with these in them: each in the place of the client's, but for beta flags, which join those that are there."""
+    found = list(fields)
+    for name, value in further:
+        places = [place for place, field in enumerate(found) if field[0].lower() == name]
+        if name != JOINED or not places:
+            found = [field for field in found if field[0].lower() != name] + [(name, value)]
+            continue
+        known = {flag.strip() for place in places for flag in found[place][1].split(b",")}
+        flags = [flag for part in value.split(b",") if (flag := part.strip()) and flag not in known]
+        first = places[0]
+        found[first] = found[first][0], b",".join((found[first][1], *flags))
+    return tuple(found)
 
 
 def lower_headers(message: http.Message) -> dict[str, str]:

@@ -43,6 +43,7 @@ from claude_relay.core.exchange import (
     Origin,
     Outcome,
     Refused,
+    Renew,
     Step,
     Verdict,
     Wait,
@@ -149,7 +150,7 @@ class Relayed:
     """Where it comes from; what it is in the ledger is its `origin`."""
     counts: bool = False
     """Whether the ledger gets a row: from the moment that a route is looked for."""
-    policy: Generator[Attempt | Wait, Outcome | None, Conclusion] | None = None
+    policy: Generator[Attempt | Wait | Renew, Outcome | None, Conclusion] | None = None
     step: Step | None = None
     """What is decided: the attempt that runs or is about to, or how the request ends. None: nothing is."""
     attempts: list[AttemptRecord] = field(default_factory=list)

@@ -117,14 +117,18 @@ class Stored:
         """The relay has keys now that it had not: their cooldowns may have been stored long ago."""
         self.anew = True
 
-    async def look(self) -> None:
-        """Keys first, for cooldowns hang on them."""
+    async def take_keys(self) -> None:
+        """The vault's keys, if they changed."""
         found = await self.in_thread(self.changed_keys)
         if found is not None:
             generation, issued = found
             self.issue(issued)
             self.generation = generation  # only now: else keys that could not be issued would never be
             self.anew = True
+
+    async def look(self) -> None:
+        """Keys first, for cooldowns hang on them."""
+        await self.take_keys()
         if self.anew:
             self.anew = False
             self.state.forget_position()

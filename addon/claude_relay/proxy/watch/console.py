@@ -128,7 +128,9 @@ def why(request: RequestRow, attempts: Sequence[AttemptRow], reason: str) -> str
     """The reason of a failure, and what can be done about it."""
     # An error of the relay's own says what to do.
     meaning = None if reason or not attempts else TABLE.meanings.get(attempts[-1].verdict or "")
-    remedy = meaning.remedy.replace("{keys}", command("keys")).replace("{doctor}", command("doctor")) if meaning else ""
+    remedy = meaning.remedy if meaning else ""
+    for name in ("keys", "accounts", "doctor"):
+        remedy = remedy.replace(f"{{{name}}}", command(name))
     said = harmless(reason or last_error(attempts) or "no reason given", keep="")
     return " → ".join(part for part in (said, remedy, f"{command('usage')} show {request.id}") if part)
 

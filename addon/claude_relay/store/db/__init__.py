@@ -1,8 +1,8 @@
 """The file.
 
 database       opens it, for writing (private, WAL) and for reading; folders: made for this user alone
-migrations     brings its tables up to date, whoever starts first (rollups, shared_tables, client_tables, panel_tables, notice_tables:
-               tables with rules of their own)
+migrations     brings its tables up to date, whoever starts first (rollups and the modules of tables: what has rules of its
+               own: shared_tables, client_tables, panel_tables, notice_tables, account_tables)
 watch          whether anybody changed something
 sink           what the writers' sinks share
 soundness      whether a file can be used as it is

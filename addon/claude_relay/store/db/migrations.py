@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import rollups
+from .account_tables import create_accounts
 from .client_tables import create_clients, create_leases, lighten_clients
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
@@ -319,6 +320,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_listing_indexes,
     create_chosen_keys,
     create_notices,
+    create_accounts,
 )
 
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys, unquoted
-from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.exchange import API_KEY, KeyLimits
 from claude_relay.core.keys.check_results import CHECKS, LIMITED, UNCHECKED, VALID
 from claude_relay.core.keys.selection import TIERS
 from claude_relay.core.times import seconds_of
 
-API_KEY = "api_key"
 NO_LIMITS = KeyLimits()
 LONGEST_SECRET = 4096
 SHORTEST_SECRET = 8

@@ -66,6 +66,14 @@ def as_it_is(connection: sqlite3.Connection, sql: str) -> str:
     return sql if known else sql.replace(GROUP, f"'' AS {GROUP}")
 
 
+def renewable(connection: sqlite3.Connection) -> frozenset[str]:
+    """The ids of the keys whose token can be exchanged for the next one."""
+    if not has_table(connection, "accounts"):
+        return frozenset()
+    rows = connection.execute("SELECT key_id FROM accounts WHERE refresh IS NOT NULL AND revoked_at IS NULL")
+    return frozenset(id for (id,) in rows)
+
+
 def lift(connection: sqlite3.Connection, ids: Iterable[str], now: float, *, out_only: bool = False) -> int:
     """End the cooldowns of these keys for all relays; `out_only`: those of a whole key without an end. How many there were.
 

@@ -23,7 +23,7 @@ SECRET, PROXY = "secret", "proxy"
 """The sealed fields."""
 ISSUED = """
     SELECT id, provider, alias, secret, proxy, tier, weight, label, key_group, requests_per_minute,
-        tokens_per_minute, concurrent
+        tokens_per_minute, concurrent, kind
     FROM keys {where} ORDER BY provider, rowid"""
 INSERT = """
     INSERT INTO keys (
@@ -165,7 +165,7 @@ def _row(new: NewKey, alias: str, mark: bytes, box: Box) -> dict[str, object]:
 
 
 def _key(row: Row, box: Box) -> Key:
-    id, provider, alias, *sealed, tier, weight, label, group, requests, tokens, concurrent = row
+    id, provider, alias, *sealed, tier, weight, label, group, requests, tokens, concurrent, kind = row
     secret, proxy = _open(box, str(id), str(provider), *sealed)
     limits = KeyLimits(*(_whole(limit) for limit in (requests, tokens, concurrent)))
     return Key(
@@ -179,6 +179,7 @@ def _key(row: Row, box: Box) -> Key:
         group=str(group),
         limits=None if limits == NO_LIMITS else limits,
         proxy=proxy,
+        kind=str(kind),
     )
 
 

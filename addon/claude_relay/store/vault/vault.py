@@ -21,7 +21,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -34,16 +34,18 @@ from claude_relay.store.db.database import transaction
 from claude_relay.store.db.watch import Watch
 
 from . import fellow_secrets
+from .account_rows import RESEAL_REFRESH, RefreshToken, damaged_accounts, refresh_tokens, resealed_refresh
 from .acts import note, note_choice, note_reset, seen
 from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
 from .records import FIELDS, NewKey, StoredKey
-from .rows import GROUP, CooldownsByKey, as_it_is, chosen_keys, cooldowns_by_key, lift, moment, stored_keys
+from .rows import GROUP, CooldownsByKey, as_it_is, chosen_keys, cooldowns_by_key, lift, moment, renewable, stored_keys
 from .sealed_rows import (
     INSERT,
     ISSUED,
     RESEAL,
     Duplicate,
+    Text,
     address_of,
     compared,
     distinguished,
@@ -95,28 +97,28 @@ class Vault:
         actor: Actor | None = None,
     ) -> None:
         self.path = path
-        self._actor = actor
+        self.actor = actor
         self.damaged: tuple[str, ...] = ()
         """Names of the keys that the last `issue` had to leave out, for they were tampered with."""
-        self._file = VaultFile(path, patience)
-        self._keeper = Keeper(path, environ)
+        self.file = VaultFile(path, patience)
+        self.keeper = Keeper(path, environ)
         self._watch = Watch(path, "vault")
 
     # --- what may be told ---
 
     def list(self) -> tuple[StoredKey, ...]:
         """All keys, removed ones too, by provider and age."""
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             return stored_keys(connection) if connection else ()
 
     def cooldowns(self) -> CooldownsByKey:
         """The cooldowns that are written down, by provider and key id; those of keys of the configuration, too."""
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             return cooldowns_by_key(connection) if connection else {}
 
     def chosen(self) -> dict[str, str]:
         """Provider → the id of the key that goes before its others, where one was chosen."""
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             return chosen_keys(connection) if connection else {}
 
     def changed(self) -> int:
@@ -126,20 +128,21 @@ class Vault:
 
     def inspect(self) -> Inspection:
         """Whether every key can be opened. Raises VaultError only when the file cannot be read."""
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             rows = connection.execute(as_it_is(connection, ISSUED.format(where=""))).fetchall() if connection else []
             if connection is None or not rows:
                 return Inspection()
-            place = self._keeper.place(connection)
+            place = self.keeper.place(connection)
             try:
-                box = self._keeper.box(connection)
+                box = self.keeper.box(connection)
             except VaultError as error:
                 return Inspection(len(rows), place, str(error))
-        return Inspection(len(rows), place, damaged=opened(rows, box)[1])
+            damaged = dict.fromkeys((*opened(rows, box)[1], *damaged_accounts(connection, box)))
+        return Inspection(len(rows), place, damaged=tuple(damaged))
 
     def usual_place(self) -> str:
         """Where a new secret would be kept: `environment`, `keyring` or `file`."""
-        return self._keeper.usual_place()
+        return self.keeper.usual_place()
 
     def second_factor(self, admin: str) -> str | None:
         """The secret of that admin's second factor; None: there is none. Raises VaultError."""
@@ -149,20 +152,20 @@ class Vault:
             return self._second_factor(admin)
 
     def _second_factor(self, admin: str) -> str | None:
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             sealed = fellow_secrets.find(connection, admin) if connection else None
             if connection is None or sealed is None:
                 return None
             try:
-                return fellow_secrets.opened(self._keeper.box(connection), admin, sealed)
+                return fellow_secrets.opened(self.keeper.box(connection), admin, sealed)
             except Damaged as error:
                 raise VaultError(f"{self.path}: the second factor: {error}") from None
 
     @contextmanager
     def sealing(self) -> Iterator[tuple[sqlite3.Connection, Box]]:
         """A transaction with the open box, for what is sealed beside the keys (`fellow_secrets`). A vault without a lock gets one."""
-        with self._ready_to_seal() as (connection, plan), transaction(connection):
-            yield connection, self._box_for_new(connection, plan)
+        with self.ready_to_seal() as (connection, plan), transaction(connection):
+            yield connection, self.box_for_new(connection, plan)
 
     def close(self) -> None:
         """Let go of what `changed` keeps open."""
@@ -181,12 +184,14 @@ class Vault:
             return self._issue(only)
 
     def _issue(self, only: Collection[str] | None) -> dict[str, tuple[Key, ...]]:
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             sql = ISSUED.format(where=USABLE if only is None else "")
             found = connection.execute(as_it_is(connection, sql)).fetchall() if connection else []
+            renewing = renewable(connection) if connection else frozenset()
             rows = [row for row in found if only is None or row[0] in only]
             # A vault without keys has no lock, and needs no secret.
-            keys, self.damaged = opened(rows, self._keeper.box(connection)) if connection and rows else ([], ())
+            keys, self.damaged = opened(rows, self.keeper.box(connection)) if connection and rows else ([], ())
+        keys = [replace(key, renews=True) if key.id in renewing else key for key in keys]
         return {provider: tuple(group) for provider, group in groupby(keys, attrgetter("provider"))}
 
     # --- what goes in ---
@@ -197,26 +202,26 @@ class Vault:
 
     def known(self, news: Sequence[NewKey]) -> tuple[Duplicate, ...]:
         """Those of new keys that are there already, or come twice. Changes nothing; needs the secret where there is a vault."""
-        with self._file.reading() as connection:
-            if connection is None or self._keeper.place(connection) is None:
+        with self.file.reading() as connection:
+            if connection is None or self.keeper.place(connection) is None:
                 return repeated(news)
-            return compared(connection, news, self._keeper.box(connection))[1]
+            return compared(connection, news, self.keeper.box(connection))[1]
 
     def import_many(self, news: Sequence[NewKey]) -> Imported:
         """Add keys, all in one transaction; those that are there, removed ones included, are told and left as they are."""
-        with self._ready_to_seal() as (connection, plan):
+        with self.ready_to_seal() as (connection, plan):
             with transaction(connection):
-                rows, duplicates = distinguished(connection, news, self._box_for_new(connection, plan))
+                rows, duplicates = distinguished(connection, news, self.box_for_new(connection, plan))
                 connection.executemany(INSERT, rows)
                 added = {str(row["id"]) for row in rows}
-                note(connection, self._actor, "add", {}, seen(connection, added))
+                note(connection, self.actor, "add", {}, seen(connection, added))
             return Imported(tuple(key for key in stored_keys(connection) if key.id in added), duplicates)
 
     def edit(self, ids: Iterable[str], fields: Mapping[str, object]) -> tuple[str, ...]:
         """Change fields (names of FIELDS) of keys; the ids of those that exist. Raises ValueError for what a field cannot hold."""
         values = {name: FIELDS[name](value) for name, value in fields.items()}
-        with self._ready_to_seal() as (connection, _), transaction(connection):
-            box = self._keeper.box(connection) if values.get("proxy") else None
+        with self.ready_to_seal() as (connection, _), transaction(connection):
+            box = self.keeper.box(connection) if values.get("proxy") else None
             with self._noted(connection, "edit", ids) as meant:
                 return tuple(id for id in meant if _edit(connection, id, values, box))
 
@@ -247,7 +252,7 @@ class Vault:
 
     def erase(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Delete keys for good, and their cooldowns; needs no secret. Their aliases are never given again."""
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             with transaction(connection), self._noted(connection, "erase", ids) as meant:
                 gone = tuple(i for i in meant if connection.execute("DELETE FROM keys WHERE id = ?", [i]).rowcount)
                 connection.executemany("DELETE FROM chosen_keys WHERE key_id = ?", [(id,) for id in gone])
@@ -257,10 +262,10 @@ class Vault:
 
     def reset(self, ids: Iterable[str]) -> int:
         """Lift all cooldowns of keys, those of the configuration too; how many there were."""
-        with self._file.writing() as connection, transaction(connection):
+        with self.file.writing() as connection, transaction(connection):
             meant = tuple(ids)
             count = lift(connection, meant, time.time())
-            note_reset(connection, self._actor, meant, count)
+            note_reset(connection, self.actor, meant, count)
             return count
 
     def choose(self, provider: str, id: str | None, name: str = "") -> bool:
@@ -268,7 +273,7 @@ class Vault:
 
         name  what it is called, for the audit log
         """
-        with self._file.writing() as connection, transaction(connection):
+        with self.file.writing() as connection, transaction(connection):
             before = chosen_keys(connection).get(provider)
             if before == id:
                 return False
@@ -277,14 +282,14 @@ class Vault:
             else:
                 sql = "INSERT OR REPLACE INTO chosen_keys (provider, key_id) VALUES (?, ?)"
                 connection.execute(sql, [provider, id])
-            note_choice(connection, self._actor, provider, name or id)
+            note_choice(connection, self.actor, provider, name or id)
             return True
 
     def record(self, results: Mapping[str, CheckResult]) -> None:
         """Write down what checks found, by id. A key found valid is no longer out."""
         rows = [(it.status, moment(it.until), it.reason, id) for id, it in results.items()]
         sql = f"UPDATE keys SET checked_at = {NOW}, check_status = ?, check_until = ?, check_reason = ? WHERE id = ?"
-        with self._file.writing() as connection, transaction(connection):
+        with self.file.writing() as connection, transaction(connection):
             with self._noted(connection, "check", results):
                 connection.executemany(sql, rows)
             valid = [id for id, it in results.items() if it.status == VALID]
@@ -299,31 +304,35 @@ class Vault:
         secret  for `environment`: what RELAY_SECRET will be; default: what it is
         At every moment a secret that is kept opens all keys. Raises VaultError, also when a key is damaged.
         """
-        with self._ready_to_seal(plan=False) as (connection, _):
-            plan = self._keeper.plan(place, secret)
+        with self.ready_to_seal(plan=False) as (connection, _):
+            plan = self.keeper.plan(place, secret)
             with transaction(connection):
-                old = self._keeper.place(connection), self._keeper.secret_id(connection)
-                found = self._texts(connection)
+                old = self.keeper.place(connection), self.keeper.secret_id(connection)
+                found, tokens = self._texts(connection)
                 others = self._beside(connection)
-                box = self._keeper.adopt(connection, plan, fall_back=place is None)
+                box = self.keeper.adopt(connection, plan, fall_back=place is None)
                 connection.executemany(RESEAL, [resealed(text, box) for text in found])
+                connection.executemany(RESEAL_REFRESH, [resealed_refresh(token, box) for token in tokens])
                 fellow_secrets.seal_all(connection, box, others)
-                if self._actor is not None:
+                if self.actor is not None:
                     write(
                         connection,
-                        self._actor,
+                        self.actor,
                         Act("rotate-secret", "vault", self.path.name, None, {"keys": len(found)}),
                     )
             with transaction(connection):  # nobody else may be changing the secrets meanwhile
-                self._keeper.drop(connection, *old)
-                now = self._keeper.place(connection)
+                self.keeper.drop(connection, *old)
+                now = self.keeper.place(connection)
             shrink(connection)
         return str(now)
 
-    def _texts(self, connection: sqlite3.Connection) -> Sequence[tuple[str, str, str, str | None]]:
+    def _texts(self, connection: sqlite3.Connection) -> tuple[Sequence[Text], Sequence[RefreshToken]]:
         rows = connection.execute("SELECT id, provider, secret, proxy FROM keys").fetchall()
         try:
-            return texts(rows, self._keeper.box(connection)) if rows else ()
+            if not rows:
+                return (), ()
+            box = self.keeper.box(connection)
+            return texts(rows, box), refresh_tokens(connection, box)
         except Damaged:
             damaged = ", ".join(self.inspect().damaged)
             raise VaultError(
@@ -334,7 +343,7 @@ class Vault:
     def _beside(self, connection: sqlite3.Connection) -> Mapping[str, str]:
         try:
             return (
-                fellow_secrets.texts(connection, self._keeper.box(connection)) if fellow_secrets.any(connection) else {}
+                fellow_secrets.texts(connection, self.keeper.box(connection)) if fellow_secrets.any(connection) else {}
             )
         except VaultError:  # without a key a lost secret does not matter; admins have their recovery codes
             return {}
@@ -342,29 +351,29 @@ class Vault:
     # --- within a connection ---
 
     @contextmanager
-    def _ready_to_seal(self, *, plan: bool = True) -> Iterator[tuple[sqlite3.Connection, Plan | None]]:
+    def ready_to_seal(self, *, plan: bool = True) -> Iterator[tuple[sqlite3.Connection, Plan | None]]:
         """For writing, with the slow work on a lock done before the transaction, for which others would have to wait."""
-        with self._file.writing() as connection:
-            fresh = self._keeper.place(connection) is None
+        with self.file.writing() as connection:
+            fresh = self.keeper.place(connection) is None
             if not fresh:
                 with suppress(VaultError):  # whoever needs the box will hear it
-                    self._keeper.box(connection)
-            yield connection, self._keeper.plan() if fresh and plan else None
+                    self.keeper.box(connection)
+            yield connection, self.keeper.plan() if fresh and plan else None
 
-    def _box_for_new(self, connection: sqlite3.Connection, plan: Plan | None) -> Box:
+    def box_for_new(self, connection: sqlite3.Connection, plan: Plan | None) -> Box:
         """The vault's box. While there is no key at all it may have a new lock, so a lost secret does not matter then."""
-        if self._keeper.place(connection) is not None:
+        if self.keeper.place(connection) is not None:
             try:
-                return self._keeper.box(connection)
+                return self.keeper.box(connection)
             except VaultError:
                 if connection.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
                     raise
-        return self._keeper.adopt(connection, plan or self._keeper.plan(), fall_back=True)
+        return self.keeper.adopt(connection, plan or self.keeper.plan(), fall_back=True)
 
     def _set(self, act: str, ids: Iterable[str], what: str, where: str, *arguments: str) -> tuple[str, ...]:
         sql = f"UPDATE keys SET {what} WHERE id = ? AND {where}"
         with (
-            self._file.writing() as connection,
+            self.file.writing() as connection,
             transaction(connection),
             self._noted(connection, act, ids) as meant,
         ):
@@ -374,10 +383,10 @@ class Vault:
     def _noted(self, connection: sqlite3.Connection, act: str, ids: Iterable[str]) -> Iterator[tuple[str, ...]]:
         """Write down, within the transaction, what becomes of keys."""
         meant = tuple(ids)
-        before = seen(connection, meant) if self._actor is not None else {}
+        before = seen(connection, meant) if self.actor is not None else {}
         yield meant
-        if self._actor is not None:
-            note(connection, self._actor, act, before, seen(connection, meant))
+        if self.actor is not None:
+            note(connection, self.actor, act, before, seen(connection, meant))
 
 
 def _edit(connection: sqlite3.Connection, id: str, values: Mapping[str, object], box: Box | None) -> bool:

@@ -1,0 +1,143 @@
+"""`usage capacity`: how much of each window is left, when it ends, and how many more agents fit."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+
+from claude_relay.core.accounting.capacity import LOOKED_AT, Forecast, Row, forecast, row
+from claude_relay.core.bodies.ratelimits import window_length
+from claude_relay.core.times import iso
+from claude_relay.store.ledger.at_work import agents_since
+from claude_relay.store.shared.key_windows import KEPT, read_samples, read_windows
+from claude_relay.store.vault.rows import has_table, moment
+
+from .console import grid
+from .console.common import CONFIG_HELP, load_database
+from .console.terminal import echo, echo_json
+from .logins.figures import length, percent
+from .spending.source import reading
+
+NONE = (
+    "No requests of OAuth accounts have said yet how far their windows are used: providers say it with their answers, and the relay "
+    "writes it down."
+)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, short_help="Show how long windows last.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--config", help=CONFIG_HELP)
+@click.option(
+    "--database", type=click.Path(path_type=Path), help="The ledger. Default: the configuration's `database`."
+)
+@click.pass_context
+def capacity(context: click.Context, as_json: bool, config: str | None, database: Path | None) -> None:
+    """Show how much of each window (5 h, 7 d, one of a family of models) of accounts is left, when it ends at the pace of the last hour,
+    and how many more agents of the same pace fit.
+
+    \b
+    Examples:
+      scripts/usage capacity
+      scripts/usage capacity --json
+    """
+    outer_database, outer_config = context.obj or (None, None)
+    path = database or outer_database or load_database(config or outer_config)
+    now = time.time()
+    with reading(path) as connection:
+        rows = _rows(connection, now)
+        found = _forecasts(connection, rows, now)
+    if as_json:
+        echo_json(
+            {"at": iso(now), "forecasts": [_plain(one) for one in found], "windows": [_plain(one) for one in rows]}
+        )
+    elif not rows:
+        echo(NONE)
+    else:
+        _show(rows, found, now)
+
+
+def _rows(connection: sqlite3.Connection, now: float) -> list[Row]:
+    """The windows of all keys that are in use, by provider, window and key."""
+    names, samples = _names(connection, now), read_samples(connection, now - KEPT)
+    found = (
+        row(one.provider, names[place], one.window, samples.get((*place, one.window.name), ()), now)
+        for one in read_windows(connection)
+        if (place := (one.provider, one.key_id)) in names
+    )
+    known = [one for one in found if one is not None]
+    return sorted(known, key=lambda one: (one.provider, window_length(one.window) or 0.0, one.window, one.key))
+
+
+def _names(connection: sqlite3.Connection, now: float) -> dict[tuple[str, str], str]:
+    """The aliases of keys, by provider and id: of the vault's that can be used, and of relay.yaml's."""
+    found: dict[tuple[str, str], str] = {}
+    for table, where in (("key_aliases", ""), ("keys", "WHERE enabled = 1 AND removed_at IS NULL")):
+        if has_table(connection, table):
+            rows = connection.execute(f"SELECT provider, id, alias FROM {table} {where}")
+            found |= {(provider, id): alias for provider, id, alias in rows}
+    if has_table(connection, "accounts"):
+        over = connection.execute(
+            "SELECT keys.provider, keys.id FROM accounts JOIN keys ON keys.id = accounts.key_id "
+            "WHERE revoked_at IS NOT NULL AND ifnull(expires_at, revoked_at) <= ?",
+            [now],
+        )
+        for place in over:
+            found.pop((place[0], place[1]), None)
+    return found
+
+
+def _forecasts(connection: sqlite3.Connection, rows: Sequence[Row], now: float) -> list[Forecast]:
+    found = []
+    for (provider, _), group in groupby(rows, key=lambda one: (one.provider, one.window)):
+        known = list(group)
+        agents = agents_since(connection, now - LOOKED_AT, provider, [one.key for one in known])
+        if (one := forecast(known, agents, now)) is not None:
+            found.append(one)
+    return found
+
+
+def _plain(one: Row | Forecast) -> dict[str, Any]:
+    return {name: moment(value) if name.endswith("_at") else value for name, value in asdict(one).items()}
+
+
+def _show(rows: Sequence[Row], found: Sequence[Forecast], now: float) -> None:
+    grid.show(
+        {
+            "provider": [one.provider for one in found],
+            "window": [one.window for one in found],
+            "accounts": [str(one.accounts) for one in found],
+            "left": [percent(one.left / one.accounts) for one in found],
+            "an hour": [percent(one.pace / one.accounts) for one in found],
+            "lasts": [_lasts(one.ends_at, now) for one in found],
+            "agents": [str(one.agents) for one in found],
+            "more fit": ["?" if one.more_agents is None else str(one.more_agents) for one in found],
+        },
+        always=("provider", "window", "left", "lasts", "more fit"),
+        expendable=("accounts", "an hour"),
+        right=("accounts", "left", "an hour", "agents", "more fit"),
+    )
+    echo()
+    grid.show(
+        {
+            "key": [f"{one.provider}/{one.key}" for one in rows],
+            "window": [one.window for one in rows],
+            "left": [percent(one.left) for one in rows],
+            "an hour": [percent(one.pace) for one in rows],
+            "lasts": [_lasts(one.ends_at, now) for one in rows],
+            "new": [f"in {length(one.resets_at - now)}" if one.resets_at else "" for one in rows],
+        },
+        always=("key", "window", "left"),
+        expendable=("an hour",),
+        right=("left", "an hour"),
+    )
+
+
+def _lasts(ends_at: float | None, now: float) -> str:
+    return "to its reset" if ends_at is None else f"for {length(ends_at - now)}" if ends_at > now else "used up"

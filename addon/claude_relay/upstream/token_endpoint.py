@@ -1,0 +1,178 @@
+"""Requests to a provider's OAuth endpoints: a code, a refresh token or a device's code for tokens. Never raises.
+
+    tokens_for_code(provider, code, begun, way, timeout=15.0)       -> Granted | Refused | Failed
+    tokens_for_refresh(provider, token, way, timeout=15.0)    -> the same
+    device_code(provider, way, timeout=15.0)                        -> DeviceCode | Failed
+    tokens_for_device(provider, code, way, timeout=15.0)            -> Granted | Refused | Failed | Pending
+
+https://www.rfc-editor.org/rfc/rfc6749, https://www.rfc-editor.org/rfc/rfc7636, https://www.rfc-editor.org/rfc/rfc8628. They leave the
+machine as requests with the account do: through its own proxy, else the provider's, else the environment's. No redirect is followed. A
+client secret goes into the body (`client_secret_post`). It must not know where tokens are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from claude_relay.core.bodies.lenient import BAD_JSON
+from claude_relay.core.config import OAuth, OutboundProxy, Provider, WayOut, way_to
+from claude_relay.core.errors import clean
+from claude_relay.core.oauth.authorizing import Begun, DeviceCode
+from claude_relay.core.oauth.grants import Answer, Failed, Pending, answer_of, life
+from claude_relay.core.secrets import Matcher
+
+from .connection import FAILURES, Connection, ProxyRefused, said
+
+LONGEST_ANSWER = 1 << 16
+USUAL_INTERVAL = 5.0
+LONGEST_INTERVAL = 60.0
+USUAL_LIFE = 900.0
+"""Seconds a device's code is good for, where the server does not say."""
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "claude-relay"}
+NO_CLIENT = Failed(
+    "there is no client id: set CLAUDE_CLIENT_ID, or oauth.client_id in relay.yaml, to that of your own client",
+    undone=True,
+)
+NO_OAUTH = Failed("relay.yaml has no `oauth` for this provider: say there where its accounts log in", undone=True)
+
+
+class _Device(msgspec.Struct):
+    device_code: str
+    user_code: str
+    verification_uri: str | None = None
+    verification_url: str | None = None
+    verification_uri_complete: str | None = None
+    expires_in: object = None
+    interval: object = None
+
+
+def tokens_for_code(provider: Provider, code: str, begun: Begun, way: WayOut, *, timeout: float) -> Answer:
+    """The tokens of an authorisation that a person has given. `timeout`: seconds for all of it."""
+    fields = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": begun.redirect,
+        "code_verifier": begun.verifier,
+        "state": begun.state,  # a field too much by the standard, which every server passes over; some want it
+    }
+    return _answer(_posted(provider, None, fields, (code, begun.verifier), way, timeout), provider)
+
+
+def tokens_for_refresh(
+    provider: Provider, token: str, way: WayOut, *, timeout: float, proxy: str | None = None
+) -> Answer:
+    """The next tokens of an account. `proxy`: its own."""
+    fields = {"grant_type": "refresh_token", "refresh_token": token}
+    return _answer(_posted(provider, None, fields, (token,), way, timeout, proxy))
+
+
+def device_code(provider: Provider, way: WayOut, *, timeout: float) -> DeviceCode | Failed:
+    """What a person is to type in, and where."""
+    oauth = provider.oauth
+    if oauth is None or oauth.device_url is None:
+        return Failed("relay.yaml has no oauth.device_url for this provider: log in without --device", undone=True)
+    answer = _posted(provider, oauth.device_url, {"scope": " ".join(oauth.scopes)}, (), way, timeout)
+    if isinstance(answer, Failed):
+        return answer
+    status, headers, body = answer
+    if not 200 <= status < 300:
+        found = answer_of(status, headers, body)
+        return found if isinstance(found, Failed) else Failed(f"the device endpoint answered {status}")
+    try:
+        found_code = msgspec.json.decode(body, type=_Device)
+    except BAD_JSON:
+        return Failed("the device endpoint's answer holds no code")
+    url = found_code.verification_uri or found_code.verification_url or ""
+    if urlsplit(url).scheme not in ("http", "https"):
+        return Failed("the device endpoint's answer does not say where to type the code in")
+    interval = life(found_code.interval) or USUAL_INTERVAL
+    complete = found_code.verification_uri_complete or ""
+    return DeviceCode(
+        clean(found_code.user_code),
+        url,
+        complete if urlsplit(complete).scheme in ("http", "https") else "",
+        life(found_code.expires_in) or USUAL_LIFE,
+        min(interval, LONGEST_INTERVAL),
+        found_code.device_code,
+    )
+
+
+def tokens_for_device(provider: Provider, code: DeviceCode, way: WayOut, *, timeout: float) -> Answer | Pending:
+    """The tokens, once a person has confirmed the code."""
+    fields = {"grant_type": DEVICE_GRANT, "device_code": code.device_code}
+    answer = _posted(provider, None, fields, (code.device_code,), way, timeout)
+    return answer if isinstance(answer, Failed) else answer_of(*answer, provider.oauth.scopes if provider.oauth else ())
+
+
+type _Raw = tuple[int, Mapping[str, str], bytes]
+
+
+def _answer(answer: _Raw | Failed, provider: Provider | None = None) -> Answer:
+    """`provider`: whose scopes were asked for; a server that gives all of them need not repeat them."""
+    if isinstance(answer, Failed):
+        return answer
+    found = answer_of(*answer, provider.oauth.scopes if provider is not None and provider.oauth is not None else ())
+    return Failed("the token endpoint's answer makes no sense here") if isinstance(found, Pending) else found
+
+
+def _posted(
+    provider: Provider,
+    url: str | None,
+    fields: Mapping[str, str],
+    secrets: tuple[str, ...],
+    way: WayOut,
+    timeout: float,
+    own: str | None = None,
+) -> _Raw | Failed:
+    """The answer, in which nothing repeats what was sent, but for the tokens themselves."""
+    oauth = provider.oauth
+    if oauth is None:
+        return NO_OAUTH
+    if not oauth.client_id:
+        return NO_CLIENT
+    target, proxy = url or oauth.token_url, None
+    try:
+        proxy = _way(target, own, provider, way)
+        with Connection(target, proxy, timeout) as connection:
+            response = connection.request("POST", _path(target), *_written(oauth, fields))
+            body = response.read(LONGEST_ANSWER + 1)
+            headers = {name.lower(): value for name, value in response.getheaders()}
+    except FAILURES as error:
+        # Before a connection stands nothing was sent.
+        return Failed(
+            f"the token endpoint gave no answer: {said(error, proxy)}",
+            undone=isinstance(error, ProxyRefused | ConnectionRefusedError),
+        )
+    if len(body) > LONGEST_ANSWER:
+        return Failed("the token endpoint's answer is too long to be one")
+    return response.status, headers, body if 200 <= response.status < 300 else _cleaned(body, oauth, secrets)
+
+
+def _written(oauth: OAuth, fields: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+    """Headers and body."""
+    secret = {"client_secret": oauth.client_secret.get_secret_value()} if oauth.client_secret is not None else {}
+    values = {name: value for name, value in {**fields, "client_id": oauth.client_id, **secret}.items() if value}
+    if oauth.body == "json":
+        return HEADERS | {"content-type": "application/json"}, msgspec.json.encode(values)
+    return HEADERS | {"content-type": "application/x-www-form-urlencoded"}, urlencode(values).encode()
+
+
+def _cleaned(body: bytes, oauth: OAuth, secrets: tuple[str, ...]) -> bytes:
+    known = [*secrets, *([oauth.client_secret.get_secret_value()] if oauth.client_secret is not None else [])]
+    return Matcher([(secret.encode("utf-8", "replace"), "…".encode()) for secret in known]).clean(body)
+
+
+def _path(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+def _way(url: str, own: str | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
+    try:
+        return way_to(url, way, own, provider.proxy)
+    except ValueError:
+        raise ProxyRefused("the account's own proxy cannot be used") from None
