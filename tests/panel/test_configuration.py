@@ -389,7 +389,7 @@ def test_a_route_is_changed_in_a_browser(visit: Any, panel: Panel) -> None:
 def test_a_provider_is_tested_in_a_browser(visit: Any, panel: Panel) -> None:
     """What came of it is drawn by the server, without the rest of the page."""
     with FakeUpstream() as upstream:
-        here = {"name": "here.too", "base_url": upstream.url, "keys": ["${KEY}"]}
+        here = {"name": "here.too", "base_url": upstream.url, "keys": ["${HOME}"]}
         assert change(panel, "POST", "/api/providers", here | {"format": "anthropic"}).status == 201
         visit.goto("/providers")
         visit.get_by_role("button", name="Test here.too").click()

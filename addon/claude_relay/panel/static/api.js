@@ -90,12 +90,8 @@ export async function ask(text, { password = false, danger = false, yes = texts.
 
 async function confirmPassword() {
   const password = await ask(texts.again, { password: true });
-  if (!password) return false;
-  try {
-    await api("POST /api/me/confirm", { password });
-    return true;
-  } catch (problem) {
+  return password && api("POST /api/me/confirm", { password }).then(() => true, (problem) => {
     toast(problem.message, { bad: true });
     return confirmPassword();
-  }
+  });
 }

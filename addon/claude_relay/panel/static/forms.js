@@ -2,13 +2,7 @@
 //
 //   <form method="dialog" data-api="POST /api/clients" data-then="/clients/{name}">     fields by name, dotted names nest
 //   <button data-api="POST /api/keys/x/disable" data-body='{"…"}' data-confirm="Sure?" data-done="Disabled" data-undo="POST /api/keys/x/enable">
-//   fields: data-type="number|integer|list|lines|json|map|mixed|optional"; an empty field is left out ("optional": sent as null)
-//   data-then: "reload" (the usual), "none", a path with {fields} of what came, or with #id: this part of that page is drawn anew
-//   data-undo-body: what is sent to undo it;  data-etag: what was seen;  data-job: what came is a job, which is waited for
-//   data-review: a change of relay.yaml, shown before it is saved (config.js)
-//   data-once="id": a dialog that shows what came, this once (once.js)
-//
-//   <button data-dialog="id" data-fresh="?route=1">     opens a dialog, which is drawn anew by this page before
+// All attributes: templates/parts/ui.html.
 import { $, $$, api, ask, attempt, filled, job as over, texts, toast } from "./api.js";
 import { refresh } from "./live.js";
 

@@ -67,8 +67,8 @@ class Column {
     return { block: { ...start }, place };
   }
 
-  grow({ block, place }, { type, text = "", thinking = "", signature, partial_json = "" }) {
-    if (type === "signature_delta") block.signature = (block.signature || "") + signature;
+  grow({ block, place }, { text = "", thinking = "", signature, partial_json = "" }) {
+    if (signature) block.signature = (block.signature || "") + signature;
     if (text) block.text += text;
     if (thinking) block.thinking += thinking;
     place.append(text, thinking, partial_json);
@@ -102,10 +102,7 @@ export function begin(form) {
     }
   }
 
-  function busy(on) {
-    stop.hidden = !on;
-    $("[data-send]").disabled = on;
-  }
+  const busy = (on) => { stop.hidden = !on; $("[data-send]").disabled = on; };
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
