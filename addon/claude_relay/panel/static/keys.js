@@ -78,6 +78,7 @@ export function begin(element) {
     event.preventDefault();
     pick(box, !box.checked, true);
   });
+  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick); // before this was loaded
   draw();
 }
 document.addEventListener("drawn", draw);
