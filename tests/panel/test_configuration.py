@@ -114,6 +114,11 @@ def test_who_has_seen_another_version_is_told(panel: Panel) -> None:
         ("PUT /api/providers/glm", {"preset": "zhipu", "keys": ["short"]}, 422, ["keys"]),
         ("PUT /api/providers/glm", {"preset": "zhipu", "keys": ["‹literal 9›"]}, 422, None),
         ("PUT /api/routes", {"routes": [{"to": ["nobody"]}]}, 422, ["routes[0].to[0]"]),
+        ("POST /api/routes", {"to": ["nobody"]}, 422, ["to"]),
+        ("PUT /api/routes/2", {"to": ["nobody"]}, 422, ["to"]),
+        ("PUT /api/routes/4", {"to": ["glm"]}, 404, None),
+        ("DELETE /api/routes/4", None, 404, None),
+        ("DELETE /api/routes/0", None, 422, None),
         ("PUT /api/default", {"target": "nobody"}, 422, ["default"]),
         ("POST /api/budgets", {"per": "year", "usd": 1}, 422, ["per"]),
         ("POST /api/budgets", {"per": "day", "usd": 1}, 422, [""]),
@@ -194,6 +199,21 @@ def test_routes_keep_their_comments_in_another_order(panel: Panel) -> None:
         '  - match: {client: "${TEAM:-red}-*"}\n    to: [local]\n'
         '  # small ones\n  - match: {model: "claude-haiku-*"}\n    to: [glm, anthropic]\n'
     ) in text
+
+
+def test_one_route_is_added_changed_and_taken_away(panel: Panel) -> None:
+    assert diff(change(panel, "POST", "/api/routes", {"match": {"tools": True}, "to": ["glm"]})) == [
+        "+  - match: {tools: true}",
+        "+    to: [glm]",
+    ]
+    assert panel.get("/api/routes").json["data"][2]["match"] == {
+        "tools": True
+    }  # before the one that takes every request
+    assert change(panel, "POST", "/api/routes", {"to": ["local"]}).status == 201
+    assert change(panel, "PUT", "/api/routes/5", {"match": {"model": "x-*"}, "to": ["local"]}).status == 200
+    assert panel.get("/api/routes").json["data"][4]["match"] == {"model": "x-*"}
+    assert diff(change(panel, "DELETE", "/api/routes/3")) == ["-  - match: {tools: true}", "-    to: [glm]"]
+    assert "# small ones" in panel.config.read_text()
 
 
 def test_which_way_would_it_go(panel: Panel) -> None:
@@ -358,6 +378,44 @@ def test_the_order_of_routes_by_keyboard(visit: Any, panel: Panel) -> None:
     visit.get_by_text("Saved").wait_for()
     text = panel.config.read_text()
     assert text.index("# small ones") < text.index("# all others") < text.index("${TEAM:-red}-*")
+
+
+def test_a_route_is_changed_in_a_browser(visit: Any, panel: Panel) -> None:
+    """Its dialog shows what is there; what is wrong stands at its field."""
+    visit.goto("/providers?model=claude-opus-5")
+    visit.get_by_role("button", name="Edit route 1").click()
+    dialog = visit.get_by_role("dialog", name="Route")
+    assert dialog.get_by_label("Model").input_value() == "claude-haiku-*"
+    dialog.get_by_label("Goes to").fill("nobody")
+    dialog.get_by_label("Streams").select_option("yes")
+    dialog.get_by_role("button", name="Review").click()
+    dialog.locator("[data-error=to]:visible").wait_for()
+    dialog.get_by_label("Goes to").fill("local, glm")
+    dialog.get_by_role("button", name="Review").click()
+    visit.get_by_role("button", name="Save", exact=True).click()
+    visit.get_by_text("Saved").wait_for()
+    assert "match: {model: claude-haiku-*, stream: true}" in panel.config.read_text().replace('"', "")
+    visit.get_by_role("button", name="Undo").click()
+    visit.get_by_text("as it was before").wait_for()
+    visit.get_by_role("button", name="Remove route 3").click()
+    visit.get_by_role("button", name="Save", exact=True).click()
+    visit.get_by_role("button", name="Edit route 3").wait_for(state="detached")
+    visit.get_by_role("button", name="Add a route").click()
+    assert dialog.get_by_label("Goes to").input_value() == ""
+    dialog.get_by_label("Goes to").fill("anthropic")
+    dialog.get_by_role("button", name="Review").click()
+    visit.get_by_role("button", name="Save", exact=True).click()
+    visit.get_by_role("button", name="Edit route 3").wait_for()
+
+
+def test_a_provider_is_tested_in_a_browser(visit: Any, panel: Panel) -> None:
+    """What came of it is drawn by the server, without the rest of the page."""
+    with FakeUpstream() as upstream:
+        here = {"name": "here.too", "base_url": upstream.url, "keys": ["${HOME}"]}
+        assert change(panel, "POST", "/api/providers", here | {"format": "anthropic"}).status == 201
+        visit.goto("/providers")
+        visit.get_by_role("button", name="Test here.too").click()
+        visit.get_by_role("row", name="here.too").get_by_text(" ms · ").wait_for()
 
 
 def test_the_text_in_a_browser(visit: Any, panel: Panel) -> None:
