@@ -112,6 +112,17 @@ document.addEventListener("submit", (event) => {
   send(form, extra ? { ...body, ...JSON.parse(extra) } : body);
 });
 
+// Over plain HTTP from another machine there is no navigator.clipboard.
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const area = Object.assign(document.createElement("textarea"), { value: text, className: "visually-hidden" });
+  (document.querySelector("dialog[open]") || document.body).append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
 document.addEventListener("click", async (event) => {
   const element = event.target.closest?.("[data-api], [data-dialog], [data-close], [data-copy]");
   if (!element || element.matches("form")) return;
@@ -119,7 +130,7 @@ document.addEventListener("click", async (event) => {
   else if (element.dataset.dialog) document.getElementById(element.dataset.dialog)?.showModal();
   else if (element.dataset.copy !== undefined) {
     const text = element.dataset.copy || document.getElementById(element.dataset.from)?.textContent || "";
-    await navigator.clipboard?.writeText(text);
-    toast(texts.copied);
+    if (await copied(text)) toast(texts.copied);
+    else toast(texts.failed, { bad: true });
   } else element.closest("dialog")?.close();
 });

@@ -141,10 +141,15 @@ export function begin(form) {
     if (thinking) request.thinking = { type: "enabled", budget_tokens: budget };
     running = new AbortController();
     busy(true);
+    const sent = images;
     [prompt.value, images] = ["", []];
     draw();
     const done = await Promise.all(columns.filter(({ element }) => !element.hidden).map((column) => column.send(content, request, running.signal)));
-    if (!done.includes(true)) prompt.value ||= text;
+    if (!done.includes(true)) {
+      prompt.value ||= text;
+      if (!images.length) images = sent;
+      draw();
+    }
     running = undefined;
     busy(false);
     prompt.focus();

@@ -5,6 +5,7 @@ import { drawn, propose } from "./config.js";
 export function begin(form) {
   const area = form.elements.text;
   const found = document.getElementById("found");
+  if (!form.querySelector("[data-check]")) return; // it may only be read
 
   function go(line) {
     const before = area.value.split("\n").slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
@@ -29,6 +30,7 @@ export function begin(form) {
     state.className = problems.length ? "state bad" : "state good";
     state.append(document.createElement("i"), problems.length ? form.dataset.bad : diff.length ? form.dataset.good : form.dataset.same);
     found.replaceChildren(state, ...(problems.length ? [list] : []), ...(diff.length ? [drawn(diff)] : []));
+    found.scrollIntoView({ block: "nearest" });
   }
 
   async function check() {
@@ -42,6 +44,7 @@ export function begin(form) {
     }
   }
 
+  addEventListener("beforeunload", (event) => { if (area.isConnected && area.value !== area.defaultValue) event.preventDefault(); });
   form.querySelector("[data-check]").onclick = check;
   form.onsubmit = async (event) => {
     event.preventDefault();
