@@ -201,6 +201,8 @@ def test_the_panels_own_client_is_not_shown(panel: Panel) -> None:
     assert panel.post("/api/clients", {"name": "nobody's", "limits": []}).status == 422
     assert all(one["name"] != "panel" for one in panel.get("/api/clients?limit=500&removed=true").json["data"])
     assert panel.ask("DELETE", "/api/clients/panel").status == 404
+    answer = panel.page("/clients/panel")
+    assert (answer.status, answer.headers["location"]) == (303, "/requests?client=panel")
 
 
 def test_a_client_is_added_in_a_browser(visit: Any, panel: Panel) -> None:
