@@ -48,6 +48,7 @@ function write(target, path, value) {
 }
 
 async function send(element, body) {
+  if (element.ariaBusy) return; // a second click
   const { api: what, confirm, then = "reload", done, undo, undoBody, etag, event } = element.dataset;
   if (confirm && !(await ask(confirm, { danger: element.classList.contains("danger"), yes: element.dataset.yes || element.textContent.trim() || undefined }))) return;
   element.setAttribute("aria-busy", "true");
