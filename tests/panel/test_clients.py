@@ -215,7 +215,9 @@ def test_a_client_is_added_in_a_browser(visit: Any, panel: Panel) -> None:
     dialog.get_by_role("button", name="Add, and show its key").click()
     dialog.get_by_text("is no limit").first.wait_for()
     dialog.get_by_label("Limits").fill("$5/day")
-    visit.evaluate("() => { const form = document.querySelector('#add form'); form.requestSubmit(); form.requestSubmit(); }")
+    visit.evaluate(
+        "() => { const form = document.querySelector('#add form'); form.requestSubmit(); form.requestSubmit(); }"
+    )
     made = visit.get_by_role("dialog", name="The client key")
     made.get_by_text("What its person needs").wait_for()
     assert visit.get_by_text("is there already").count() == 0  # the second one was not sent

@@ -36,7 +36,7 @@ def upstream() -> Iterator[Upstream]:
 def panel(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     yaml = (
         f"providers:\n  own: {{base_url: '{upstream.url}', keys: ['{CONFIGURED}']}}\n  p: {{base_url: '{upstream.url}'}}\n"
-        f"  q: {{base_url: '{upstream.url}'}}\nroutes: [{{to: [p]}}]\n"
+        f"  q: {{base_url: '{upstream.url}'}}\n  r: {{base_url: '{upstream.url}'}}\nroutes: [{{to: [p]}}]\n"
     )
     with running(tmp_path_factory.mktemp("panel"), yaml) as found:
         assert found.sign_in().status == 200
@@ -158,15 +158,15 @@ def test_a_check_says_what_the_provider_says(panel: Panel) -> None:
 
 def test_a_key_that_a_check_refused_is_ready_nowhere(panel: Panel) -> None:
     """Also while a relay, which has not tried it since, says so."""
-    key = added(panel, "revoked", "q")
+    key = added(panel, "revoked", "r")
     assert panel.post(f"/api/keys/{key['id']}/check").json["status"] == "revoked"
-    [pool] = [pool for pool in panel.get("/api/dashboard").json["pools"] if pool["provider"] == "q"]
+    [pool] = [pool for pool in panel.get("/api/dashboard").json["pools"] if pool["provider"] == "r"]
     assert (pool["ready"], pool["out"]) == (0, 1)
     now, relays = moment(time.time()), Relays(panel.database)
-    pools = {"q": {"count": 1, "keys": [{"alias": key["alias"], "mask": "", "source": "vault"}], "own": False}}
+    pools = {"r": {"count": 1, "keys": [{"alias": key["alias"], "mask": "", "source": "vault"}], "own": False}}
     relays.say(RelayRow("r", 1, "h", "1", now, now, 0, None, "", "{}", json.dumps(pools), "{}"))
     try:
-        [provider] = [one for one in panel.get("/api/providers").json["data"] if one["name"] == "q"]
+        [provider] = [one for one in panel.get("/api/providers").json["data"] if one["name"] == "r"]
         assert (provider["keys"]["live"], provider["keys"]["ready"], provider["keys"]["out"]) == (True, 0, 1)
     finally:
         relays.leave("r")
