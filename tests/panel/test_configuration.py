@@ -434,6 +434,30 @@ def test_the_text_in_a_browser(visit: Any, panel: Panel) -> None:
     assert "usd: 60" in panel.config.read_text()
 
 
+def test_a_text_that_is_not_saved_is_not_lost_by_a_click(visit: Any) -> None:
+    visit.goto("/settings")
+    visit.get_by_label("Text").fill("budgets: []")
+    asked: list[str] = []
+    visit.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    visit.get_by_role("link", name="Overview").click(no_wait_after=True)
+    visit.get_by_role("button", name="Check").click()
+    visit.locator("#found .state").wait_for()
+    assert asked == ["beforeunload"]
+    assert visit.evaluate("document.getElementById('found').getBoundingClientRect().top < innerHeight")
+
+
+def test_a_viewer_reads_the_text(visit: Any, panel: Panel) -> None:
+    link = panel.post("/api/admins", {"name": "vera", "role": "viewer"}).json["link"]
+    visit.context.clear_cookies()
+    visit.goto(link)
+    visit.get_by_label("Password").fill("correct horse battery")
+    visit.get_by_role("button", name="Go on").click()
+    visit.wait_for_url(f"{panel.url}/")
+    visit.goto("/settings")
+    visit.get_by_text("To change it takes the role admin.").wait_for()
+    assert not visit.get_by_label("Text").is_editable()
+
+
 # --- a relay that follows ---
 
 

@@ -1,4 +1,4 @@
-// Requests to /api: JSON both ways, the CSRF token with changes, problems as errors, the password once more where it is asked for.
+// Requests to /api, with the CSRF token; problems are errors; the password is asked for once more where that is wanted.
 
 // The first element of a selector, and all.
 export const $ = (what, within = document) => within.querySelector(what);
@@ -22,14 +22,14 @@ export class Problem extends Error {
   }
 }
 
-// "/clients/{name}" with what the fields say, which are taken out of `values`.
+// "/clients/{name}" filled from `values`, which lose what is taken.
 export const filled = (path, values) => path.replace(/\{(\w+)\}/g, (_, name) => {
   const value = values?.[name] ?? "";
   delete values?.[name];
   return encodeURIComponent(value);
 });
 
-// `what`: "POST /api/keys", {fields} of it are taken from the body; `etag`: of the version that was seen. Resolves to what came, undefined for nothing.
+// `what`: "POST /api/keys", {fields} filled from the body; `etag`: of the version that was seen.
 export async function api(what, body, { etag, signal, raw } = {}) {
   const sent = body && { ...body };
   const [method, path] = filled(what, sent).split(" ");
@@ -60,7 +60,7 @@ export async function job(id, told) {
   }
 }
 
-// A short message at the corner; `action`: [text, function] for a button in it.
+// A short message; `action`: [text, function] for a button in it.
 export function toast(text, { bad = false, action } = {}) {
   const box = make("div", { className: bad ? "toast bad" : "toast" }, text);
   if (action) box.append(make("button", { type: "button", textContent: action[0], onclick: () => { box.remove(); action[1](); } }));

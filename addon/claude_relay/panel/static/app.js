@@ -3,14 +3,11 @@ import { $, $$ } from "./api.js";
 import "./forms.js";
 import { listen, refresh } from "./live.js";
 
-const root = document.documentElement;
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const cookie = (name, value) => { document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`; };
-
-if (zone && !document.cookie.includes(`relay-zone=${zone}`)) cookie("relay-zone", zone);
+if (zone && !document.cookie.includes(`relay-zone=${zone}`)) document.cookie = `relay-zone=${zone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
 
 // Times: "2 min ago" goes on, and "0:41" counts down; at its end what is live is drawn anew, whether or not a relay says so.
-const relative = new Intl.RelativeTimeFormat(root.lang, { numeric: "auto", style: "narrow" });
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "narrow" });
 const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 function ago(seconds) {
   const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) || units[3];
@@ -41,17 +38,9 @@ async function modules() {
 const palette = () => import("./palette.js").then(({ open }) => open());
 const menus = () => $$("details.menu[open]");
 
-// Theme at once, without a page.
-document.addEventListener("click", (event) => {
-  const choice = event.target.closest("[data-theme-choice]");
-  if (choice) {
-    event.preventDefault();
-    root.dataset.theme = choice.dataset.themeChoice;
-    cookie("relay-theme", choice.dataset.themeChoice);
-    for (const one of $$("[data-theme-choice]")) one.toggleAttribute("aria-current", one === choice);
-  }
-  for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
-  if (event.target.closest("[data-palette]")) palette();
+document.addEventListener("click", ({ target }) => {
+  for (const menu of menus()) if (!menu.contains(target)) menu.open = false;
+  if (target.closest("[data-palette]")) palette();
 });
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k" && $("[data-palette]")) {

@@ -1,8 +1,5 @@
 // Forms and buttons that change something: they say so in attributes, and this sends it.
-//
-//   <form method="dialog" data-api="POST /api/clients" data-then="/clients/{name}">     fields by name, dotted names nest
-//   <button data-api="POST /api/keys/x/disable" data-body='{"…"}' data-confirm="Sure?" data-done="Disabled" data-undo="POST /api/keys/x/enable">
-// All attributes: templates/parts/ui.html.
+// <form method="dialog" data-api="POST /api/clients" data-then="/clients/{name}">; all attributes: templates/parts/ui.html.
 import { $, $$, api, ask, attempt, filled, job as over, texts, toast } from "./api.js";
 import { refresh } from "./live.js";
 
@@ -34,6 +31,7 @@ export function collected(form) {
 
 // `said`: as the attributes of the element say it.
 async function send(element, body, said = element.dataset) {
+  if (element.ariaBusy) return; // a second click
   const { api: what, confirm, then = "reload", done, undo, undoBody, etag, job, review, once } = said;
   if (confirm && !(await ask(confirm, { danger: element.classList.contains("danger"), yes: said.yes || element.textContent.trim() || undefined }))) return;
   element.ariaBusy = "true";
@@ -86,8 +84,8 @@ document.addEventListener("click", async ({ target }) => {
     if (fresh) await refresh({ part: dialog, from: fresh });
     $(`#${dialog}`)?.showModal();
   } else if (copy !== undefined) {
-    await navigator.clipboard?.writeText(copy || $(`#${from}`)?.textContent || "");
-    toast(texts.copied);
+    // Over plain HTTP from another machine there is no clipboard.
+    attempt(async () => toast((await navigator.clipboard.writeText(copy || $(`#${from}`)?.textContent || ""), texts.copied)));
   } else element.closest("dialog")?.close();
 });
 

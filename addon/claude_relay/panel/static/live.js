@@ -1,12 +1,12 @@
-// What is live: parts of the page that are fetched anew when the relay says that something changed. The server draws; here it is only put in.
-//
-//   <div id="newest" data-live="requests">        anew when requests settled;  topics: requests, keys, relays, notices, clients (or none: all)
-//
-// Several changes within GAP are one fetch, and nothing is fetched while nobody looks. A part in which somebody types or opens something stays.
-import { $, $$, csrf } from "./api.js";
+// <div id="newest" data-live="requests keys">: fetched anew when something of these TOPICS changed (none: of any), once in GAP, not while
+// nobody looks. A part in which somebody types or opens something stays.
+import { $, $$, csrf, make, texts } from "./api.js";
 
 const GAP = 4000;
-let source, timer, waiting = new Set(), last = 0;
+const TOPICS = ["requests", "keys", "relays", "notices", "clients"];
+// Milliseconds: until a break is said; between tries where the browser makes none.
+const BREAK = 3000, AGAIN = 5000;
+let source, timer, waiting = new Set(), last = 0, missed = false, broken, note;
 
 const live = () => $$("[data-live]");
 const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea") || $("details[open], dialog[open], :popover-open", part);
@@ -46,10 +46,37 @@ function soon(topic) {
   }, Math.max(200, last + GAP - Date.now()));
 }
 
+// What stands here is old: the panel is away, or the session is over. Said until it is not so any more.
+function say(text, ...more) {
+  note?.remove();
+  note = text && make("div", { className: "toast bad" }, text, ...more);
+  if (note) $("#toasts").append(note);
+}
+
+function open() {
+  source = new EventSource("/api/events?brief=true");
+  for (const topic of TOPICS) source.addEventListener(topic, () => soon(topic));
+  source.onopen = () => {
+    clearTimeout(broken);
+    say();
+    if (missed) TOPICS.forEach(soon);
+    missed = broken = undefined;
+  };
+  source.onerror = async () => {
+    missed = true;
+    broken ??= setTimeout(say, BREAK, texts.offline);
+    if (source.readyState !== EventSource.CLOSED) return;
+    const answer = await fetch("/api/me").catch(() => null);
+    if (answer?.status !== 401) { setTimeout(open, AGAIN); return; }
+    clearTimeout(broken);
+    say(texts.signedout, make("a", { className: "button", href: `/login?next=${encodeURIComponent(location.pathname + location.search)}` }, texts.signin));
+  };
+}
+
 export function listen() {
   if (source || !live().length || !csrf()) return;
-  source = new EventSource("/api/events?brief=true");
-  for (const topic of ["requests", "keys", "relays", "notices", "clients"]) source.addEventListener(topic, () => soon(topic));
+  open();
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting.size) soon([...waiting][0]); });
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => { source.onerror = null; source.close(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) { missed = true; open(); } });
 }

@@ -1,6 +1,4 @@
-// What the server says once, in a dialog; when it is closed, the page shows what has changed, and what was told is gone.
-//
-//   <code data-value="token"></code>, <img data-value="qr">, <ul data-value="recovery_codes">, <pre data-value="setup.lines.sh">      by the names of what came
+// What the server says once, in a dialog: in elements with data-value="setup.lines.sh", by the names of what came. Closed, it is gone.
 import { $, $$, make } from "./api.js";
 import { refresh } from "./live.js";
 

@@ -1,4 +1,4 @@
-// The command palette: pages at once, and what /api/search finds of what is typed. Arrows choose, Enter goes there.
+// The command palette: pages, and what /api/search finds. Arrows choose, Enter goes there.
 import { $, $$, api, make, texts } from "./api.js";
 
 const box = $("#palette"), input = $("input", box), list = $("ul", box);

@@ -119,9 +119,13 @@ export function begin(form) {
     running = new AbortController();
     busy(true);
     prompt.value = "";
+    const shown = [...list.children];
     list.replaceChildren();
     const done = await Promise.all(columns.filter(({ element }) => !element.hidden).map((column) => column.send(content, images, request, running.signal)));
-    if (!done.includes(true)) prompt.value ||= text;
+    if (!done.includes(true)) {
+      prompt.value ||= text;
+      if (!list.children.length) list.replaceChildren(...shown);
+    }
     running = undefined;
     busy(false);
     prompt.focus();

@@ -1,9 +1,10 @@
-// The text of relay.yaml: checked before it is saved; each mistake leads to its line.
+// relay.yaml: checked before it is saved; each mistake leads to its line.
 import { $, api, attempt, make } from "./api.js";
 import { drawn } from "./config.js";
 
 export function begin(form) {
   const area = form.elements.text;
+  if (!$("[data-check]", form)) return; // it may only be read
 
   function go(line) {
     const lines = area.value.split("\n"), before = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
@@ -20,13 +21,15 @@ export function begin(form) {
       list.length ? make("ul", { className: "problems" }, ...list) : "",
       diff.length ? drawn(diff) : "",
     );
+    $("#found").scrollIntoView({ block: "nearest" });
     return !list.length;
   }
 
   const check = () => attempt(async () => show(await api("POST /api/settings/check", { text: area.value })));
   let checked = false;
 
-  $("[data-check]", form)?.addEventListener("click", check);
+  addEventListener("beforeunload", (event) => { if (area.isConnected && area.value !== area.defaultValue) event.preventDefault(); });
+  $("[data-check]", form).addEventListener("click", check);
   // Before forms.js sends it.
   form.addEventListener("submit", async (event) => {
     if (checked) return;
