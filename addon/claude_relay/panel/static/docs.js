@@ -1,4 +1,4 @@
-// Starts Swagger UI; what is tried from it brings the CSRF token, as any change does.
+// Starts Swagger UI; what is tried brings the CSRF token.
 import { csrf } from "./api.js";
 
 export function begin(element) {

@@ -40,13 +40,13 @@ async function send(element, body, said = element.dataset) {
     if (came === null) return;
     if (job !== undefined) await over(came.id);
     const back = review === undefined ? undo && { api: undo } : { api: "POST /api/settings/undo", etag: came.etag };
-    if (done || back) toast(done || texts.saved, back && { action: [texts.undo, () => send(element, undoBody && JSON.parse(undoBody), { ...back, done: texts.undone })] });
     const { pathname, search, hash } = new URL(filled(then, came), location);
-    if (hash) return await refresh({ part: hash.slice(1), from: pathname + (search || location.search) });
-    element.closest("dialog")?.close();
-    if (once) (await import("./once.js")).show($(`#${once}`), came);
+    if (!hash) element.closest("dialog")?.close();
+    if (hash) await refresh({ part: hash.slice(1), from: pathname + (search || location.search) });
+    else if (once) (await import("./once.js")).show($(`#${once}`), came);
     else if (then === "reload") await refresh({ all: true });
     else if (then !== "none") location.assign(pathname + search);
+    if (done || back) toast(done || texts.saved, back && { action: [texts.undo, () => send(element, undoBody && JSON.parse(undoBody), { ...back, done: texts.undone })] });
   } catch (problem) {
     failed(element, problem);
   } finally {

@@ -31,7 +31,7 @@ class Column {
 
   clear() { this.messages = []; this.said.replaceChildren(); }
 
-  // Resolves to whether there is a whole answer.
+  // Whether there is a whole answer.
   async send(content, images, request, signal) {
     const turn = { role: "user", content }, target = this.field("target"), model = this.field("model"), { said, texts } = this;
     this.add(texts.you, "mine", ...images.map((image) => image.cloneNode()), make("div", { className: "said-text" }, content.at(-1).text ?? ""));
