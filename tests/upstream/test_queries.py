@@ -160,7 +160,7 @@ def test_a_proxy_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     outcome = query(provider("https://h.example", proxy=address), issued(), timeout=4)
-    assert outcome.failure is Failure.CONNECT
+    assert outcome.failure is Failure.PROXY
     assert outcome.message == f"the proxy cannot be reached: Connection refused, through {address}"
 
 
@@ -171,14 +171,14 @@ def test_a_proxy_in_the_way_of_a_certificate(authority: Authority, tmp_path: Pat
     assert (outcome.failure, upstream.requests) == (Failure.TLS, [])
     with tunnelling(stranger) as (port, heard):
         outcome = query(provider("https://h.example", proxy=f"https://127.0.0.1:{port}"), issued(), timeout=4)
-    assert (outcome.failure, heard) == (Failure.TLS, [])
+    assert (outcome.failure, heard) == (Failure.PROXY, [])
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway", "nonsense"])
 def test_a_proxy_that_refuses(status: str) -> None:
     with tunnelling(status=status) as (port, _):
         outcome = query(provider("https://h.example", proxy=f"http://u:hunter2@127.0.0.1:{port}"), issued(), timeout=4)
-    assert outcome.failure is Failure.CONNECT
+    assert outcome.failure is Failure.PROXY
     what = f"the proxy answered {status[:3]}" if status[0].isdigit() else "no proxy is there"
     assert outcome.message == f"{what}, through http://127.0.0.1:{port}"
     with raw(answering()) as address:

@@ -41,7 +41,7 @@ def knock(provider: Provider, limit: float = LIMIT, way: WayOut | None = None) -
     """What keeps a connection from coming about; empty when it did. `way`: what the environment says, by default this process's."""
     try:
         proxy = _way(provider, way or WayOut.of(original(os.environ)))
-        with Connection(provider.base_url, proxy, limit) as connection:
+        with Connection(provider.base_url, proxy, limit, provider.trust) as connection:
             connection.open()
     except FAILURES as error:
         return said(error)

@@ -144,6 +144,8 @@ class Failure(StrEnum):
 
     CONNECT = "connect"
     """Refused, unreachable, DNS."""
+    PROXY = "proxy"
+    """There was no way through the outbound proxy."""
     TLS = "tls"
     RESET = "reset"
     """The connection broke before the answer was whole."""

@@ -21,7 +21,7 @@ from mitmproxy.flow import Error, Flow
 from mitmproxy.log import ALERT
 
 from claude_relay.core.config import ConfigError
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.core.installation import own_version
 from claude_relay.core.redacting.archive import har
 from claude_relay.core.redacting.redactor import Exchange, Redactor

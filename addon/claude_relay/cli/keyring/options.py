@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from claude_relay.cli.console.common import CONFIG_HELP
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.store.vault.records import FIELDS, STATES
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -24,6 +24,7 @@ What happens after a verdict is a column of the verdict table (`then`), as is wh
     any_key         jittered pause, a key not asked yet if there is one; after two failures the next provider; then again from the first
     same_key        once more with the same key after a jittered pause (or the retry-after, if there is time), which does not count;
                     then like any_key
+    other_way       like any_key, but keys that go out another way come first, then other providers, and these keys only after them
     fresh_key       a key not asked yet, at once; then passed on
     other_key       like next_key after a clear answer, like any_key otherwise; no cooldown
     next_route      the next provider, or a key that goes out another way; then passed on
@@ -272,6 +273,12 @@ def _any_key(state: RetryState, last: Last) -> Conclusion | None:
     return None
 
 
+def _other_way(state: RetryState, last: Last) -> Conclusion | None:
+    state.failures.append(last)
+    state.turn_from_way(last.step)
+    return None
+
+
 def _same_key(state: RetryState, last: Last) -> Conclusion | None:
     """No capacity for this key: its cache is warm, so it gets a second try, if its provider does not want a longer wait than there is."""
     step, seconds = last.step, requested_wait(state, last)
@@ -314,6 +321,7 @@ AFTER: Mapping[Then, Callable[[RetryState, Last], Conclusion | None]] = {
     Then.FRESH_KEY: _fresh_key,
     Then.OTHER_KEY: _other_key,
     Then.ANY_KEY: _any_key,
+    Then.OTHER_WAY: _other_way,
     Then.SAME_KEY: _same_key,
     Then.NEXT_ROUTE: _next_route,
     Then.NEXT_PROVIDER: _next_provider,

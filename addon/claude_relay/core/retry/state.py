@@ -317,10 +317,25 @@ class RetryState:
         """Not this key again."""
         add(self.tried, step)
 
+    def turn_from_way(self, step: Candidate) -> None:
+        """The way out that a key takes has failed: keys that take another, and other providers, have their turn before it has another."""
+        provider = step.target.provider
+        same = self.of_same_way(step)
+        self.attempted[provider] = self.attempted.get(provider, NOBODY) | same
+        self.avoided[provider] = self.avoided.get(provider, NOBODY) | same
+        self.uncertain(step)
+        if not self.count_fresh(step.target):
+            self.strikes[provider] = STRIKES
+
+    @staticmethod
+    def of_same_way(step: Candidate) -> frozenset[str]:
+        """Ids of the keys that go out as this one does."""
+        way = step.key.proxy if step.key else None
+        return frozenset(key.id for key in step.pool.keys if key.proxy == way)
+
     def leave_route(self, step: Candidate) -> None:
         """Something on the way stops the request: only keys that go out another way are of use at this provider."""
-        way = step.key.proxy if step.key else None
-        same = frozenset(key.id for key in step.pool.keys if key.proxy == way)
+        same = self.of_same_way(step)
         self.tried[step.target.provider] = self.tried.get(step.target.provider, NOBODY) | same
         if len(same) == len(step.pool.keys):
             self.gone.add(step.target.provider)

@@ -52,6 +52,7 @@ from . import admitting, reserving, rights
 from .aiming import Aim, aim_of, source_of
 from .models_page import models_answer
 from .parts import Parts
+from .pointing import NoWayError, has_way
 
 UNREAD = (
     "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
@@ -206,6 +207,9 @@ class Decider:
                 relayed.begin_attempt(step)
                 body = error.claude_body(relayed.id)
                 outcome = Outcome(error.status, body=body, failure=Failure.UNSUITED, message=error.message)
+                if isinstance(error, NoWayError):
+                    relayed.attempts[-1].proxy = error.name
+                    outcome = Outcome(failure=Failure.PROXY, message=error.message)
                 step = await self._next_step(relayed, outcome)
                 relayed.end_attempt(outcome, step.because)
                 relayed.attempts[-1].ended_at = time.monotonic()  # what the client is told is nobody's answer
@@ -220,9 +224,10 @@ class Decider:
     async def _adapt(self, relayed: Relayed, attempt: Attempt) -> None:
         """Reserve what the attempt may cost, and prepare its request where it is another one than the client's.
 
-        Raises RelayError when it cannot be made: `BudgetError`, `Unsuited`.
+        Raises RelayError when it cannot be made: `BudgetError`, `Unsuited`, `NoWayError`.
         """
         relayed.notes = ()
+        has_way(relayed, attempt)
         reserving.follow(relayed, attempt)
         relayed.adaptation = await self.parts.translator.adapt(relayed, attempt)
 

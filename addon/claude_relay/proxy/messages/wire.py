@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from claude_relay.core.clients.offers import has_own, holds_own
-from claude_relay.core.config import Auth, OutboundProxy, Provider, WayOut, way_to
+from claude_relay.core.config import Auth, OutboundProxy, Provider, Trust, WayOut, way_to
+from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.endpoints import normalise_path
 
 from .hop_by_hop import Fields, onward
@@ -159,6 +160,7 @@ class Upstream:
     auth    which header, cookie or query parameter takes the key
     headers sent beside the client's own
     proxy   on the way there, where a key has none of its own
+    trust   of TLS there
     """
 
     scheme: str
@@ -168,6 +170,7 @@ class Upstream:
     auth: Auth
     proxy: OutboundProxy | None = None
     headers: Fields = ()
+    trust: Trust = USUAL
 
     @classmethod
     def of(cls, provider: Provider, way: WayOut) -> Upstream:
@@ -176,7 +179,8 @@ class Upstream:
         port = url.port or (443 if url.scheme == "https" else 80)
         headers = tuple((name.encode(), value.encode()) for name, value in provider.headers.items())
         proxy = way_to(provider.base_url, way, provider.proxy)
-        return cls(url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, proxy, headers)
+        prefix = url.path.rstrip("/")
+        return cls(url.scheme, url.hostname or "", port, prefix, provider.auth, proxy, headers, provider.trust)
 
     @property
     def authority(self) -> str:

@@ -8,7 +8,7 @@ watched      the outermost layer of a connection: its share of the event loop, i
 accepting    listeners when the process is out of files; default_listener: mitmproxy's own, replaced
 marks        how mitmweb shows marks of flows
 own_tls      TLS with clients of the listeners themselves
-outbound     the way out through a company's proxy
+outbound     the way out through a company's proxy; tunnels: CONNECT and SOCKS5, as layers
 hook_index   which addon listens to which hook; shortcuts: what mitmproxy does for every message, done in less time
 
 It must not know what a request is about.
