@@ -123,7 +123,9 @@ def test_a_proxy_that_is_the_relay_itself_is_ignored(
     assert USERS["you"] not in relay.log_text()
 
 
-def test_a_socks_proxy_of_another_version_is_not_passed_by_in_silence(start: StartRelay, claude_host: FakeUpstream) -> None:
+def test_a_socks_proxy_of_another_version_is_not_passed_by_in_silence(
+    start: StartRelay, claude_host: FakeUpstream
+) -> None:
     environ = {"ALL_PROXY": "socks4://me:hunter2@proxy.example:1080"}
     relay = through(start, environ, hosts={CLAUDE: claude_host.port})
     said = relay.wait_for_log("SOCKS")

@@ -103,7 +103,16 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
         )
         used = dict(zip(USED, (11, 12, 13, 14, 15, 16, 17), strict=True))
         second = attempt(
-            row, 2, key=None, error="reset", started_at=STARTED + 1.5, model="m", cost_usd=0.5, waited_ms=1200.0, proxy="office", **used
+            row,
+            2,
+            key=None,
+            error="reset",
+            started_at=STARTED + 1.5,
+            model="m",
+            cost_usd=0.5,
+            waited_ms=1200.0,
+            proxy="office",
+            **used,
         )
         one = ChargeRow(
             request=row.id, attempt=2, n=1, kind="advisor", model="o", terms="inference_geo=us", cost_usd=0.25, **used

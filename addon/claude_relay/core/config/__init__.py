@@ -290,6 +290,11 @@ def _filled(provider: object, place: Place, trusted: Set[str], found: dict[Place
                 (*place, "empty_pool"),
                 "a client's Claude credential is of no use there and must not go there; say reject",
             )
+        if filled.get("own_credential") in ("first", "last"):
+            found.setdefault(
+                (*place, "own_credential"),
+                "a client's Claude credential is of no use there and must not go there; say never",
+            )
     return filled
 
 

@@ -39,6 +39,7 @@ NATIVE = "anthropic"
 FORMATS = (NATIVE, "openai-chat", "openai-responses", "gemini")
 STRATEGIES = ("headroom", "round-robin", "random", "weighted", "least-used", "least-busy", "priority")
 EMPTY_POOLS = ("passthrough", "reject")
+OWN_CREDENTIALS = ("never", "first", "last")
 LOGGED = ("all", "failures", "none")
 DURABILITIES = ("strict", "relaxed")
 PERIODS = ("day", "week", "month")
@@ -110,6 +111,10 @@ class Provider(Section):
     empty_pool: Annotated[Literal["passthrough", "reject"], *_word(EMPTY_POOLS)] = Field(
         default="reject",
         description="without a key: let the client's own through (anthropic only), or refuse; default: only to the host it meant",
+    )
+    own_credential: Annotated[Literal["never", "first", "last"], *_word(OWN_CREDENTIALS)] = Field(
+        default="never",
+        description="with keys: the client's own login or key is used first, last, or never (anthropic only)",
     )
     strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="headroom", description="which key is next")
     models: Annotated[dict[str, str], empty(dict)] = Field(

@@ -43,6 +43,7 @@ from claude_relay.core.routing.story import Route
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.messages.replies import claude_error, estimate_answer, preflight, recast
 from claude_relay.proxy.messages.welcome import welcome
+from claude_relay.proxy.messages.wire import mark_of
 from claude_relay.proxy.pages.dispatch import answer_page, refusal
 from claude_relay.proxy.provider.adapting import Translated
 from claude_relay.proxy.request.bodies import facts_of, uncompressed
@@ -125,6 +126,7 @@ class Decider:
             sessions=runtime.sessions if relayed.source is Origin.CLIENT else None,
             owner=owner,
             barred=barred,
+            own=runtime.own_credential(mark_of(relayed.client_signature)),
             faults=self.faults.choose if self.faults and not relayed.goes_through else None,
         )
         await self.follow(flow, relayed, None)
@@ -140,8 +142,10 @@ class Decider:
         if why is None or relayed.facts.endpoint is Endpoint.SIDE:
             return
         pools = relayed.runtime.pools.values()
-        if not any(pool.keys or (pool.passthrough and not relayed.placeholder_only) for pool in pools):
-            raise RelayError(503, UNREAD.format(why), retry_after=5.0)
+        takes_part = relayed.runtime.own_credentials and mark_of(relayed.client_signature) is not None
+        if takes_part or any(pool.keys or (pool.passthrough and not relayed.placeholder_only) for pool in pools):
+            return
+        raise RelayError(503, UNREAD.format(why), retry_after=5.0)
 
     async def _served(self, relayed: Relayed, aim: Aim | None) -> tuple[tuple[Target, ...], http.Response | None]:
         """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""

@@ -7,7 +7,9 @@ credential passes through.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 import urllib.parse
 from collections.abc import Set
 from dataclasses import dataclass, field
@@ -34,6 +36,9 @@ CLIENT_ALIAS = b"relay:client"
 ALIAS = re.compile(rb"(?:^|[ =])relay:", re.IGNORECASE)
 """Where a recorded request had a key: a value with one is no credential, whoever sends it."""
 PLACEHOLDER = b"placeholder"
+OF_LOGINS = b"oauth-"
+"""Begin flags of `anthropic-beta` that go with a login: a key has no use for them."""
+_SALT = secrets.token_bytes(16)
 
 
 @dataclass(slots=True)
@@ -226,6 +231,15 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     return Signature(tuple(real)), bool(placeholders) and not has_credential
 
 
+def mark_of(signature: Signature | None) -> str | None:
+    """Stands for a client's own credential; means nothing outside of this process. None: it has none."""
+    fields = () if signature is None else signature.fields
+    own = [(name.lower(), value) for name, value in fields if name.lower() in CREDENTIALS and value.strip()]
+    if not own:
+        return None
+    return hashlib.blake2b(repr(own).encode(), digest_size=12, key=_SALT).hexdigest()
+
+
 def stays_here(value: bytes) -> bool:
     """Whether a credential is none for any upstream: a placeholder, an alias, a key of the relay's own."""
     return PLACEHOLDER in value.lower() or is_alias(value) or holds_own(value)
@@ -313,13 +327,17 @@ def pass_through(request: http.Request, original: Signature) -> Signature:
 def issue_key(request: http.Request, upstream: Upstream, alias: str, secret: str) -> Signature:
     """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature.
 
-    Other credentials go; order and everything else stay.
+    Other credentials go, and with them, where an API key comes, the flags of a login; order and everything else stay.
     """
     auth, place = upstream.auth, None
+    api_key = auth.name != "authorization"
     kept = []
     for header in request.data.headers.fields:
         lower = header[0].lower()
-        if lower not in MASKED:
+        if api_key and lower == b"anthropic-beta" and OF_LOGINS in header[1]:
+            if flags := without_login(header[1]):
+                kept.append((header[0], flags))
+        elif lower not in MASKED:
             kept.append(header)
         elif lower in CREDENTIALS and place is None:
             place = len(kept)
@@ -330,6 +348,16 @@ def issue_key(request: http.Request, upstream: Upstream, alias: str, secret: str
     name, prefix = (auth.name, auth.prefix) if auth.kind == "header" else ("cookie", f"{auth.name}=")
     request.data.headers.fields = (*before, (name.encode(), (prefix + alias).encode()), *after)
     return Signature((*before, (name.encode(), (prefix + secret).encode()), *after))
+
+
+def without_login(flags: bytes) -> bytes:
+    """The flags of `anthropic-beta` that are not those of a login.
+
+    >>> without_login(b"oauth-2025-04-20,context-1m-2025-08-07")
+    b'context-1m-2025-08-07'
+    """
+    kept = [flag for flag in flags.split(b",") if not flag.strip().startswith(OF_LOGINS)]
+    return b",".join(kept).strip()
 
 
 def lower_headers(message: http.Message) -> dict[str, str]:
