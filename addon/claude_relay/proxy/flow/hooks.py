@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy import layer
+from mitmproxy.tls import TlsData
 
 from claude_relay.core.config import OutboundProxy
 from claude_relay.core.errors import RelayError
@@ -33,7 +34,7 @@ from claude_relay.proxy.lifecycle.ending import Ending, ending_error
 from claude_relay.proxy.lifecycle.opening import Opening
 from claude_relay.proxy.messages.hop_by_hop import led_on, onward
 from claude_relay.proxy.messages.replies import cors_headers, error_answer, new_request_id
-from claude_relay.proxy.mitm import backpressure, first_bytes, outbound
+from claude_relay.proxy.mitm import backpressure, far_tls, first_bytes, outbound
 from claude_relay.proxy.mitm.own_tls import OwnTls
 from claude_relay.proxy.mitm.tunnels import Way
 from claude_relay.proxy.provider.redaction import hide_refused
@@ -176,6 +177,11 @@ class RelayHooks(DoorHooks):
     def relay_way(self, way: Way) -> None:
         """A tunnel through a SOCKS proxy begins: its credential is asked for."""
         outbound.introduce(way, self.proxies)
+
+    def tls_start_server(self, data: TlsData) -> None:
+        """A handshake with an upstream or a proxy begins."""
+        if self.runtime is not None:
+            far_tls.start(data, self.runtime.contexts)
 
     @property
     def proxies(self) -> tuple[OutboundProxy | None, ...]:

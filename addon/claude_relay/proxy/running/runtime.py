@@ -21,6 +21,8 @@ from claude_relay.core.keys.own import OwnCredential, OwnCredentials
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.proxy.messages.wire import Upstream
+from claude_relay.proxy.mitm.far_tls import Contexts, usual_authorities
+from claude_relay.proxy.mitm.far_tls import read as read_contexts
 from claude_relay.proxy.provider.modules import format_of
 
 from .options import host_patterns
@@ -69,6 +71,8 @@ class Draft:
     """What the environment says of the way out."""
     own: OwnKeys
     """The keys that the configuration brings."""
+    contexts: Contexts
+    """Of TLS with those who are trusted in ways of their own."""
 
     @classmethod
     def of(cls, config: Config, environ: Mapping[str, str] = os.environ) -> Draft:
@@ -85,6 +89,7 @@ class Draft:
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
             way=way,
             own={name: provider.key_list(name) for name, provider in providers},
+            contexts=read_contexts(config, usual_authorities()),
         )
 
 
@@ -106,6 +111,8 @@ class Runtime:
     """What the environment says of the way out."""
     own: OwnKeys
     """The keys that the configuration brings, with aliases by their place."""
+    contexts: Contexts
+    """Of TLS with those who are trusted in ways of their own."""
     own_credentials: Mapping[str, OwnCredentials]
     """What is known of clients' own credentials, by the providers at which they take part beside the pool."""
 
@@ -154,6 +161,7 @@ class Runtime:
             hosts=draft.hosts,
             way=draft.way,
             own=draft.own,
+            contexts=draft.contexts,
             own_credentials={
                 name: (before and before.own_credentials.get(name)) or OwnCredentials(name)
                 for name, provider in config.providers.items()
