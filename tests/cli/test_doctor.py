@@ -449,7 +449,7 @@ def test_the_proxy_that_the_environment_names_is_tested() -> None:
     assert warned.remedy.startswith("set HTTP_PROXY to an http://, https:// or socks5:// proxy")
     way = f"https://h.example through http://127.0.0.1:{port} (HTTPS_PROXY)"
     assert (check.status, check.found) == (FAIL, f"{way}: the proxy answered 407")
-    assert check.remedy.startswith("check HTTPS_PROXY ")
+    assert check.remedy.endswith("(HTTPS_PROXY)")
     assert b"CONNECT h.example:443 HTTP/1.1" in heard[0]
     assert "through" not in near.found
     assert len(heard) == 1
