@@ -11,6 +11,7 @@ from . import steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
 from .relay import Relay, config, provider, rows
+from .team import Team
 from .upstream import FakeUpstream
 
 LOGIN = "sk-ant-oat01-the-clients-own-login"
@@ -116,7 +117,10 @@ def test_an_empty_pool(start: StartRelay, upstream: FakeUpstream) -> None:
 
 
 def test_a_key_of_the_relays_own_is_none(start: StartRelay, upstream: FakeUpstream) -> None:
+    """Whether it comes alone or beside a login, which is one."""
     relay = relay_with(start, upstream, "first")
-    answer = ask(relay, "rk-0123456789abcdef0123456789abcdef")
-    assert answer.status in (200, 401)
-    assert all(key == KEY for key in upstream.used_keys())
+    own = Team(relay).add("ann")
+    assert ask(relay, own).header("x-relay-key") == "k1"
+    assert ask(relay, **{"x-api-key": own}).header("x-relay-key") == "client"
+    assert upstream.used_keys() == [KEY, LOGIN]
+    assert all(own not in str(request.headers) for request in upstream.requests)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from claude_relay.core.config import Provider
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.core.imports.found import Credential
 
 from .reading import Entry
