@@ -14,7 +14,7 @@ import click
 
 from claude_relay.core.config import ConfigError
 
-from . import checks, reach, ways
+from . import checks, reach, ways_out
 from .checks import FAIL, OK, WARN, Check
 from .console import running
 from .console.common import CONFIG_HELP, confdir, read_config, read_for_clients
@@ -87,7 +87,7 @@ def _proxies(config: str | None, echo: str | None) -> Iterator[Check]:
     except ConfigError as error:
         yield from checks.broken(error)
         return
-    yield from ways.proxies(source.config, echo)
+    yield from ways_out.proxies(source.config, echo)
 
 
 def _running_anyway(config: str | None) -> Iterator[Check]:

@@ -4,7 +4,7 @@ import pytest
 
 from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.exchange import Accepted, Fault, Outcome, PassedOn, Refused
-from claude_relay.core.keys.own import MOST, OwnCredentials
+from claude_relay.core.keys.own_credentials import OwnCredentials
 from core.world import BUSY, DENIED, FACTS, OK, OPUS, World, limited
 
 FORBIDDEN = Outcome(403, body=b'{"type":"error","error":{"type":"permission_error","message":"no"}}')
@@ -142,13 +142,6 @@ def test_a_session_goes_over_to_the_pool_and_comes_back():
     here.now += 61
     here.ask([OK], facts)
     assert here.log == [("a", None)]
-
-
-def test_not_all_are_remembered():
-    known = OwnCredentials("a")
-    for n in range(3 * MOST):
-        known.of(str(n), first=True)
-    assert len(known) == MOST
 
 
 def test_one_that_left_is_looked_at_again():

@@ -63,7 +63,7 @@ from claude_relay.core.exchange import (
 )
 from claude_relay.core.keys.affinity import Affinity
 from claude_relay.core.keys.kinds import kind_of
-from claude_relay.core.keys.own import OwnCredential
+from claude_relay.core.keys.own_credentials import OwnCredential
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.sessions import Sessions
 

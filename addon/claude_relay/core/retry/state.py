@@ -24,7 +24,7 @@ from typing import Protocol
 
 from claude_relay.core.exchange import Facts, Fault, Key, Outcome, Target, Verdict, Wait
 from claude_relay.core.keys.affinity import Affinity
-from claude_relay.core.keys.own import OwnCredential
+from claude_relay.core.keys.own_credentials import OwnCredential
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.shadow import Shadow
 from claude_relay.core.steady import SLACK

@@ -17,7 +17,7 @@ from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
 from claude_relay.core.keys.aliases import Names, OwnKeys, named
-from claude_relay.core.keys.own import OwnCredential, OwnCredentials
+from claude_relay.core.keys.own_credentials import OwnCredential, OwnCredentials
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.proxy.messages.wire import Upstream

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from claude_relay.cli import ways
+from claude_relay.cli import ways_out
 from claude_relay.cli.checks import FAIL, OK, WARN, Check
 from claude_relay.cli.doctor import doctor
 from claude_relay.core.config import Config, parse
@@ -47,7 +47,7 @@ def configured(
 
 
 def tried(config: Config, echo: str | None = None, environ: dict[str, str] | None = None) -> list[Check]:
-    return [*ways.proxies(config, echo, environ or {})]
+    return [*ways_out.proxies(config, echo, environ or {})]
 
 
 def test_a_proxy_that_works(tmp_path: Path, upstream: FakeUpstream, stack: ExitStack) -> None:
