@@ -31,10 +31,11 @@ class Socks:
     port: int
     asked: list[bytes] = field(default_factory=list)
     connections: int = 0
+    kind: str = "socks5"
 
     @property
     def url(self) -> str:
-        return f"socks5://127.0.0.1:{self.port}"
+        return f"{self.kind}://127.0.0.1:{self.port}"
 
     def url_for(self, user: str, password: str, scheme: str = "socks5") -> str:
         return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@127.0.0.1:{self.port}"

@@ -17,6 +17,7 @@ from claude_relay.store.vault.vault import NewKey, Vault
 from . import claude, steps
 from .certs import Authority
 from .clients import H2Client, RawClient, connect, connect_through, messages_body
+from .company import CompanyProxy
 from .conftest import StartRelay
 from .relay import Relay, config, provider, rows
 from .socks import CONNECTED, GREETED, Socks, hostile, microsocks
@@ -345,15 +346,17 @@ def test_a_key_that_goes_out_another_way_is_next(
     assert upstream.used_keys() == ["sk-key-alive"]
 
 
-@pytest.mark.parametrize("kind", ["refusing", "silent", "says no"])
+@pytest.mark.parametrize("kind", ["refusing", "silent", "says no", "HTTP"])
 def test_directly_only_where_that_is_said(
     start: StartRelay, upstream: FakeUpstream, stack: ExitStack, tmp_path: Path, kind: str
 ) -> None:
     if kind == "refusing":
         proxy = Socks(stack.enter_context(refusing_port()))
+    elif kind == "HTTP":
+        proxy = Socks(stack.enter_context(CompanyProxy({}, users={"you": "other"})).port, kind="http")
     else:
         proxy = stack.enter_context(hostile(*(() if kind == "silent" else (b"\x05\xff",))))
-    named = {"office": {"url": proxy.url_for("me", PASSWORD), "direct": True, "timeout": "300ms"}}
+    named = {"office": {"url": proxy.url_for("me", PASSWORD, proxy.kind), "direct": True, "timeout": "300ms"}}
     relay = led(start, upstream.url, "office", top={"proxies": named})
     answer = ask(relay)
     assert (answer.status, answer.header("x-relay-attempts")) == (200, "1")

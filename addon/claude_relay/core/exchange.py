@@ -107,7 +107,7 @@ class KeyLimits:
 class Key:
     """One credential of a provider's pool. `id` is stable over restarts and edits and is what cooldowns hang on.
 
-    proxy  URL of the key's own outbound proxy; it may hold a password
+    proxy  URL of the key's own outbound proxy, which may hold a password; or the name of one of relay.yaml
     group  keys that are kept for certain clients; empty: for all
     """
 

@@ -262,8 +262,15 @@ def socks(wire: Wire, host: str, port: int, proxy: OutboundProxy) -> None:
 
 def context(trust: Trust = USUAL) -> ssl.SSLContext:
     """Whom to trust, and who we are. Raises OSError for files that cannot be used; they are read again once they have changed."""
+    if not trust:
+        return _context(trust, certifi.where(), ())
     files = (*trust.ca, *filter(None, (trust.cert, trust.key)))
-    return _context(trust, certifi.where(), tuple(file.stat().st_mtime_ns for file in files))
+    try:
+        return _context(trust, certifi.where(), tuple(file.stat().st_mtime_ns for file in files))
+    except OSError as error:
+        names = ", ".join(dict.fromkeys(file.name for file in files))
+        why = "it is not PEM, or does not fit" if isinstance(error, ssl.SSLError) else error.strerror
+        raise OSError(error.errno, f"of {names}, for TLS, one cannot be used: {why}") from None
 
 
 @lru_cache(maxsize=64)

@@ -150,6 +150,10 @@ class Provider(Section):
         """Whom TLS with it trusts, and who the relay is there."""
         return self._trust
 
+    def takes_own(self, *, has_keys: bool) -> bool:
+        """Whether a client's own credential may go there, so that nothing should hide it."""
+        return self.own_credential != "never" or (self.empty_pool == "passthrough" and not has_keys)
+
     @property
     def native(self) -> bool:
         """Whether it speaks Claude's own format, so that bodies pass as they are."""
