@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from claude_relay.core.config import WayOut, led, parse
 from claude_relay.core.exchange import Failure, Key
 from claude_relay.upstream.queries import LONGEST_LIST, fetched, listed, query
 from upstream.providers import Upstream, answering, issued, provider, raw, secret, serving, tunnelling
 from wire.certs import Authority
+from wire.socks import microsocks
 
 
 def test_the_request(tmp_path: Path) -> None:
@@ -162,6 +164,19 @@ def test_a_proxy_that_is_not_there() -> None:
     outcome = query(provider("https://h.example", proxy=address), issued(), timeout=4)
     assert outcome.failure is Failure.PROXY
     assert outcome.message == f"the proxy cannot be reached: Connection refused, through {address}"
+
+
+def test_proxies_with_a_name() -> None:
+    text = """
+        proxies: {office: {url: 'socks5://127.0.0.1:%d'}, dead: {url: 'socks5://127.0.0.1:9'}}
+        providers: {p: {base_url: 'http://localhost:%s', proxy: office}}"""
+    with serving(Upstream()) as upstream, microsocks() as proxy:
+        config = parse(text % (proxy.port, upstream.url.rpartition(":")[2]), environ={})
+        named = config.providers["p"]
+        assert listed(named, issued(), timeout=4) == ("claude-sonnet-5",)
+        assert listed(led(named, WayOut()), issued(proxy="office"), timeout=4) == ("claude-sonnet-5",)
+        assert "(dead)" in query(named, issued(proxy="dead"), timeout=4).message
+        assert query(named, issued(proxy="nowhere"), timeout=4).failure is Failure.PROXY
 
 
 def test_a_proxy_in_the_way_of_a_certificate(authority: Authority, tmp_path: Path) -> None:
