@@ -221,6 +221,7 @@ WITHOUT_A_FILE: Mapping[str, str] = {
     "proxy.pages.sign_in": "pages over real sockets: tests/wire/test_sign_in; tokens: tests/store/clients/test_sign_ins",
     "proxy.pages.standing": "pages over real sockets: tests/wire/test_client_spending",
     "proxy.pages.otlp": "a page over real sockets: tests/wire/test_own_pages",
+    "proxy.mitm.far_tls": "handshakes over real sockets: tests/wire/test_far_tls",
     "proxy.recordings": "its flows go through the relay: tests/wire/test_recordings",
     "proxy.stream.resending": "mitmproxy's own replay over real sockets: tests/wire/test_resending",
     "proxy.flow.hooks": "what the hooks decide is seen on the wire: tests/wire, by subject",

@@ -49,6 +49,8 @@ providers:
     auth: {{header: x-mine, prefix: "{0} "}}
     api_keys: {0}
   other: {{preset: openai, keys: ["${{KEYS}}"], options: {{token: "{0}"}}, body: {{note: "{0}"}}}}
+proxies: {{office: {{url: "socks5://me:{0}@o.test:1080", ca: /home/anna/ca.pem}}, x: {{url: "${{WAY:-http://u:{0}@h}}"}}}}
+upstream: {{ca: /home/anna/ca.pem}}
 notices: {{webhook: "https://hooks.test/{0}", secret: {0}, command: [post, "{0}"]}}
 routes: [{{match: {{header: {{x-team: "{0}*"}}}}, to: [anthropic, other]}}]
 secret: {0}
@@ -237,7 +239,7 @@ def test_an_answer_is_made_that_has_the_verdict(verdict: str, status: int) -> No
 
 
 def test_every_verdict_is_thought_of() -> None:
-    failures = {"broken", "timeout", "empty", "garbage", "unreachable"}
+    failures = {"broken", "timeout", "empty", "garbage", "unreachable", "proxy_failed"}
     assert {meaning.name for meaning in TABLE.verdicts} == {verdict for verdict, _ in CASES} | failures | {
         "ok",
         "unsuited",

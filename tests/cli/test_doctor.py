@@ -439,17 +439,17 @@ def test_the_proxy_that_the_environment_names_is_tested() -> None:
         connection.sendall(b"HTTP/1.1 407 Who are you?\r\n\r\n")
 
     with server(refuse) as port:
-        environ = {"HTTPS_PROXY": f"http://u:{SECRET}@127.0.0.1:{port}", "HTTP_PROXY": "socks5://h:1"}
+        environ = {"HTTPS_PROXY": f"http://u:{SECRET}@127.0.0.1:{port}", "HTTP_PROXY": "socks4://h:1"}
         warned, check, near = reach.providers(parse(text, environ={}), 2.0, environ)
     assert (warned.name, warned.status) == ("way out", WARN)
     assert (
         warned.found
-        == "HTTP_PROXY names a SOCKS proxy (socks5://h:1): connections to http:// hosts go past it, directly"
+        == "HTTP_PROXY names a SOCKS proxy that is not of version 5 (socks4://h:1): connections to http:// hosts go past it, directly"
     )
-    assert warned.remedy.startswith("set HTTP_PROXY to an http:// or https:// proxy")
+    assert warned.remedy.startswith("set HTTP_PROXY to an http://, https:// or socks5:// proxy")
     way = f"https://h.example through http://127.0.0.1:{port} (HTTPS_PROXY)"
     assert (check.status, check.found) == (FAIL, f"{way}: the proxy answered 407")
-    assert check.remedy.startswith("check HTTPS_PROXY ")
+    assert check.remedy.endswith("(HTTPS_PROXY)")
     assert b"CONNECT h.example:443 HTTP/1.1" in heard[0]
     assert "through" not in near.found
     assert len(heard) == 1

@@ -334,11 +334,17 @@ def test_without_a_relay_the_lines_are_printed_and_that_is_said(confdir: Path) -
     assert "export HTTPS_PROXY=http://127.0.0.1:9" in result.stdout
 
 
+@pytest.mark.parametrize("mode", ["first", "last", "never"])
+def test_a_login_that_takes_part_is_not_hidden(confdir: Path, mode: str) -> None:
+    text = f"providers: {{anthropic: {{preset: anthropic, keys: ['${{A}}'], own_credential: {mode}}}}}"
+    assert ("ANTHROPIC_AUTH_TOKEN" in run(confdir, config=text, A="k").stdout) is (mode == "never")
+
+
 def test_a_login_that_a_provider_without_key_needs_is_not_hidden(confdir: Path) -> None:
     text = "providers: {anthropic: {preset: anthropic, keys: ['${A}']}, local: {preset: ollama}}\nroutes: [{to: [%s]}]"
     result = run(confdir, config=text % "local, anthropic")
     assert "ANTHROPIC_AUTH_TOKEN" not in result.stdout
-    assert "anthropic has no key: a client's own login goes there" in result.stderr
+    assert "anthropic: a client's own login goes there" in result.stderr
     assert "ANTHROPIC_AUTH_TOKEN" in run(confdir, config=text % "local").stdout
     assert "ANTHROPIC_AUTH_TOKEN" in run(confdir, config=text % "local, anthropic", A="k").stdout
 

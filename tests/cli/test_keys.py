@@ -202,6 +202,17 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(run: Run, words: 
         assert "Think of the one you just gave as exposed" in result.stderr
 
 
+def test_a_proxy_has_a_name_of_relay_yaml(run: Run, config: Path) -> None:
+    config.write_text(config.read_text() + "\nproxies: {office: {url: 'socks5://h'}}\n")
+    assert run("add", "--provider", "glm", "--proxy", "office", stdin=ONE).exit_code == 0
+    assert vault(run, config).issue()["glm"][0].proxy == "office"
+    for words in (("add", "--provider", "glm"), ("edit", "v1"), ("import", "--provider", "glm")):
+        result = run(*words, "--proxy", "offce", stdin=TWO)
+        assert result.exit_code == 2
+        assert "did you mean 'office'?" in result.output
+    assert "office" in run("list").output
+
+
 def test_a_proxy_with_a_password_comes_from_a_variable(run: Run, config: Path) -> None:
     url = "http://user:hunter2@proxy.example:3128"
     result = run("add", "--provider", "glm", "--proxy", url, stdin=ONE)

@@ -84,7 +84,7 @@ def test_check_goes_out_as_the_relay_does(room: Path) -> None:
         led = applied(changes({"HTTPS_PROXY": "http://127.0.0.1:9"}, {"HTTPS_PROXY": url}), {"HTTPS_PROXY": url})
         [from_led_shell] = json.loads(run(room, "check", "p/k1", "--json", **led).stdout)
         [near] = json.loads(run(room, "check", "p/k1", "--json", HTTPS_PROXY="http://localhost:9").stdout)
-    assert found["reason"] == f"connect: the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
+    assert found["reason"] == f"proxy: the proxy answered 407, through http://127.0.0.1:{port} (HTTPS_PROXY)"
     assert from_led_shell["reason"] == found["reason"]
     assert near["reason"] == "connect: no such host"  # the proxy is the relay itself: the way was a direct one
     assert len(heard) == 2

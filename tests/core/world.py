@@ -50,6 +50,7 @@ class World:
         self.sessions = Sessions(ttl=3600.0)
         self.owner = None
         self.faults = None
+        self.own = {}
         self.log = []
         self.waited = 0.0
         self.wall = None
@@ -71,6 +72,7 @@ class World:
             owner=self.owner,
             wall=self.wall,
             faults=self.faults,
+            own=self.own,
         )
 
     def ask(self, answer, facts=FACTS):

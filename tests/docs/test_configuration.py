@@ -24,6 +24,7 @@ from claude_relay.core.config.models import (
 )
 from claude_relay.core.config.oauth import OAuth
 from claude_relay.core.config.values import AUTHS
+from claude_relay.core.config.ways import Proxy, UpstreamTls
 from claude_relay.core.config.yaml import read
 from claude_relay.core.formats import MODULES
 from claude_relay.core.formats.gemini import requests as gemini
@@ -43,10 +44,12 @@ NEEDS: dict[type[BaseModel], dict[str, Any]] = {
     Budget: {"per": "day", "usd": 1},
     FaultRule: {"fault": "stall"},
     OAuth: {"token_url": "https://example.com/token", "authorize_url": "https://example.com/authorize"},
+    Proxy: {"url": "http://h"},
 }
 """What must be there besides."""
 LISTS: dict[str, type[BaseModel]] = {
     "providers": Provider,
+    "proxies": Proxy,
     "routes": Route,
     "prices": Price,
     "budgets": Budget,
@@ -144,7 +147,13 @@ def test_relay_yaml_shows_every_setting_with_its_default() -> None:
     assert parse(text, environ={}, folder=ROOT) == default({}, folder=ROOT)
     data = read(text).data
     for section, key, model, name in SETTINGS:
-        if section in ("routes", "prices", "budgets", "faults") or model in (Bodies, Match, OAuth, Tls):
+        if section in ("proxies", "routes", "prices", "budgets", "faults") or model in (
+            Bodies,
+            Match,
+            OAuth,
+            Tls,
+            UpstreamTls,
+        ):
             assert re.search(rf"\b{name}\b", RELAY_YAML), name
         elif model is Provider:
             assert name in data["providers"]["anthropic"], name

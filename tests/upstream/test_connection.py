@@ -7,14 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
 
-from claude_relay.core.config import OutboundProxy
+from claude_relay.core.config import OutboundProxy, Trust
 from claude_relay.upstream.connection import FAILURES, Connection, ProxyRefused
 from upstream.providers import Upstream, answering, raw, serving, tunnelling
 from wire.certs import Authority
+from wire.socks import CONNECTED, GREETED, hostile, microsocks
 
 GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK"
 
@@ -157,3 +160,57 @@ def test_opened_without_a_request(authority: Authority) -> None:
         pytest.raises(FAILURES),
     ):
         connection.open()
+
+
+# -- through SOCKS5
+
+
+def through(url: str, proxy: OutboundProxy, seconds: float = 5.0) -> tuple[int, bytes]:
+    with Connection(url, proxy, seconds) as connection:
+        answer = connection.request("GET", "/", {})
+        return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("user", ["", "me"])
+def test_a_real_socks_proxy(user: str) -> None:
+    with raw(answering(GOOD)) as address, microsocks(user, "hunter2" if user else "") as proxy:
+        url = f"http://localhost:{address.rpartition(':')[2]}"  # which the proxy looks up
+        assert through(url, OutboundProxy.parse(proxy.url_for(user, "hunter2") if user else proxy.url)) == (200, b"OK")
+        if user:
+            with pytest.raises(ProxyRefused, match="refused the user or the password"):
+                through(url, OutboundProxy.parse(proxy.url_for(user, "wrong")))
+
+
+def test_what_comes_with_the_reply_is_the_far_ends() -> None:
+    with hostile(GREETED, CONNECTED + GOOD) as proxy:
+        assert through("http://h.example", OutboundProxy.parse(proxy.url)) == (200, b"OK")
+
+
+@pytest.mark.parametrize("size", range(len(CONNECTED)))
+def test_a_socks_proxy_that_hangs_up(size: int) -> None:
+    with hostile(GREETED, CONNECTED[:size], hangs_up=True) as proxy, pytest.raises(ProxyRefused, match="hung up"):
+        through("http://h.example", OutboundProxy.parse(proxy.url))
+
+
+def test_a_proxy_has_a_time_of_its_own() -> None:
+    with hostile(GREETED, b"") as proxy, pytest.raises(TimeoutError):
+        through("http://h.example", replace(OutboundProxy.parse(proxy.url), timeout=0.2), 60.0)
+
+
+def test_directly_only_where_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with raw(answering(GOOD)) as address, hostile(b"\x05\xff") as proxy:
+        way = OutboundProxy.parse(proxy.url_for("me", "hunter2"))
+        with pytest.raises(ProxyRefused):
+            through(f"http://{address}", way)
+        assert through(f"http://{address}", replace(way, or_direct=True)) == (200, b"OK")
+    assert "is reached directly" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_a_file_that_is_of_no_use(tmp_path: Path, authority: Authority) -> None:
+    (tmp_path / "text.pem").write_text("hello")
+    with serving(Upstream(authority.server_context())) as upstream:
+        for name in ("text.pem", "missing.pem"):
+            trust = Trust(ca=(tmp_path / name,))
+            with Connection(upstream.url, None, 5.0, trust) as connection, pytest.raises(OSError, match=name):
+                connection.open()

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from claude_relay.core.config import WayOut, led, parse
 from claude_relay.core.exchange import Failure, Key
 from claude_relay.upstream.queries import LONGEST_LIST, fetched, listed, query
 from upstream.providers import Upstream, answering, issued, provider, raw, secret, serving, tunnelling
 from wire.certs import Authority
+from wire.socks import microsocks
 
 
 def test_the_request(tmp_path: Path) -> None:
@@ -160,8 +162,21 @@ def test_a_proxy_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     outcome = query(provider("https://h.example", proxy=address), issued(), timeout=4)
-    assert outcome.failure is Failure.CONNECT
+    assert outcome.failure is Failure.PROXY
     assert outcome.message == f"the proxy cannot be reached: Connection refused, through {address}"
+
+
+def test_proxies_with_a_name() -> None:
+    text = """
+        proxies: {office: {url: 'socks5://127.0.0.1:%d'}, dead: {url: 'socks5://127.0.0.1:9'}}
+        providers: {p: {base_url: 'http://localhost:%s', proxy: office}}"""
+    with serving(Upstream()) as upstream, microsocks() as proxy:
+        config = parse(text % (proxy.port, upstream.url.rpartition(":")[2]), environ={})
+        named = config.providers["p"]
+        assert listed(named, issued(), timeout=4) == ("claude-sonnet-5",)
+        assert listed(led(named, WayOut()), issued(proxy="office"), timeout=4) == ("claude-sonnet-5",)
+        assert "(dead)" in query(named, issued(proxy="dead"), timeout=4).message
+        assert query(named, issued(proxy="nowhere"), timeout=4).failure is Failure.PROXY
 
 
 def test_a_proxy_in_the_way_of_a_certificate(authority: Authority, tmp_path: Path) -> None:
@@ -171,14 +186,14 @@ def test_a_proxy_in_the_way_of_a_certificate(authority: Authority, tmp_path: Pat
     assert (outcome.failure, upstream.requests) == (Failure.TLS, [])
     with tunnelling(stranger) as (port, heard):
         outcome = query(provider("https://h.example", proxy=f"https://127.0.0.1:{port}"), issued(), timeout=4)
-    assert (outcome.failure, heard) == (Failure.TLS, [])
+    assert (outcome.failure, heard) == (Failure.PROXY, [])
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway", "nonsense"])
 def test_a_proxy_that_refuses(status: str) -> None:
     with tunnelling(status=status) as (port, _):
         outcome = query(provider("https://h.example", proxy=f"http://u:hunter2@127.0.0.1:{port}"), issued(), timeout=4)
-    assert outcome.failure is Failure.CONNECT
+    assert outcome.failure is Failure.PROXY
     what = f"the proxy answered {status[:3]}" if status[0].isdigit() else "no proxy is there"
     assert outcome.message == f"{what}, through http://127.0.0.1:{port}"
     with raw(answering()) as address:

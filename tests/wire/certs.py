@@ -67,15 +67,16 @@ class Authority:
         return context
 
     def write_pair(
-        self, file: Path, *names: str, key_file: Path | None = None, expired: bool = False
+        self, file: Path, *names: str, key_file: Path | None = None, expired: bool = False, client: bool = False
     ) -> tuple[Path, int]:
-        """Key and certificate of a server called `names` into `file`, or the key into a file of its own. Also the serial number."""
+        """Key and certificate of a server or client called `names` into `file`, or the key into another. Also the serial number."""
         key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         leaf = (
             self._builder(subject, key.public_key(), expired=expired)
             .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         private = key.private_bytes(

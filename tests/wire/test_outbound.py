@@ -123,12 +123,14 @@ def test_a_proxy_that_is_the_relay_itself_is_ignored(
     assert USERS["you"] not in relay.log_text()
 
 
-def test_a_socks_proxy_is_not_passed_by_in_silence(start: StartRelay, claude_host: FakeUpstream) -> None:
-    environ = {"ALL_PROXY": "socks5h://me:hunter2@proxy.example:1080"}
+def test_a_socks_proxy_of_another_version_is_not_passed_by_in_silence(
+    start: StartRelay, claude_host: FakeUpstream
+) -> None:
+    environ = {"ALL_PROXY": "socks4://me:hunter2@proxy.example:1080"}
     relay = through(start, environ, hosts={CLAUDE: claude_host.port})
     said = relay.wait_for_log("SOCKS")
     assert "ALL_PROXY" in said
-    assert "socks5h://proxy.example:1080" in said
+    assert "socks4://proxy.example:1080" in said
     assert "hunter2" not in relay.log_text()
     assert ask(relay).status == 200
 

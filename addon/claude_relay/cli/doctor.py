@@ -14,7 +14,7 @@ import click
 
 from claude_relay.core.config import ConfigError
 
-from . import checks, reach
+from . import checks, reach, ways_out
 from .checks import FAIL, OK, WARN, Check
 from .console import running
 from .console.common import CONFIG_HELP, confdir, read_config, read_for_clients
@@ -30,9 +30,13 @@ MARKS = {OK: "[green]✔[/]", WARN: "[yellow]![/]", FAIL: "[red]✘[/]"}
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@click.option(
+    "--proxies", is_flag=True, help="Try every outbound proxy instead: is it there, how fast, what went through it."
+)
+@click.option("--echo", metavar="URL", help="With --proxies: a page that answers with the address it sees.")
 @click.option("--config", metavar="FILE", help=CONFIG_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="As for mitmdump, e.g. confdir=DIR.")
-def doctor(as_json: bool, config: str | None, settings: tuple[str, ...]) -> None:
+def doctor(as_json: bool, proxies: bool, echo: str | None, config: str | None, settings: tuple[str, ...]) -> None:
     """Check Python, packages, configuration, ports, CA, database and providers. Status 1 when something fails.
 
     \b
@@ -40,8 +44,11 @@ def doctor(as_json: bool, config: str | None, settings: tuple[str, ...]) -> None
       scripts/doctor
       scripts/env -- scripts/doctor   what a client's environment lacks
       scripts/doctor --json
+      scripts/doctor --proxies
     """
-    found = list(examine(config, settings))
+    if echo is not None and not proxies:
+        raise click.UsageError("--echo goes with --proxies.")
+    found = list(_proxies(config, echo) if proxies else examine(config, settings))
     if as_json:
         healthy = all(check.status != FAIL for check in found)
         echo_json({"healthy": healthy, "checks": [asdict(check) for check in found]})
@@ -74,6 +81,15 @@ def examine(config: str | None, settings: Sequence[str]) -> Iterator[Check]:
     yield checks.vault(source.config.database, os.environ)
     yield from logins(source.config)
     yield from reach.providers(source.config)
+
+
+def _proxies(config: str | None, echo: str | None) -> Iterator[Check]:
+    try:
+        source = read_config(config)
+    except ConfigError as error:
+        yield from checks.broken(error)
+        return
+    yield from ways_out.proxies(source.config, echo)
 
 
 def _running_anyway(config: str | None) -> Iterator[Check]:

@@ -163,7 +163,7 @@ def credential(config: Config, environ: Mapping[str, str], row: RelayRow | None 
         return {"ANTHROPIC_AUTH_TOKEN": PLACEHOLDER}
     if any(pools.counts(config, row).values()):
         names = ", ".join(pools.wants_own(config, row))
-        say(f"{names} has no key: a client's own login goes there, so no placeholder is set")
+        say(f"{names}: a client's own login goes there, so no placeholder is set")
     return {}
 
 

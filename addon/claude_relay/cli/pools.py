@@ -31,14 +31,14 @@ def needs_none(config: Config, row: RelayRow | None) -> bool:
 
 
 def wants_own(config: Config, row: RelayRow | None) -> list[str]:
-    """The providers without a key to which routes lead and a client's own credential goes through."""
+    """The providers to which routes lead and a client's own credential goes through: without a key, or where it takes part."""
     if row is not None:
         return [name for name, pool in json.loads(row.pools).items() if pool["own"]]
     found, reachable = counts(config, None), routed(config)
     return [
         name
         for name, provider in config.providers.items()
-        if name in reachable and provider.empty_pool == "passthrough" and not found[name]
+        if name in reachable and provider.takes_own(has_keys=found[name] > 0)
     ]
 
 

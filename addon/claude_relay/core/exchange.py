@@ -113,7 +113,7 @@ class KeyLimits:
 class Key:
     """One credential of a provider's pool. `id` is stable over restarts and edits and is what cooldowns hang on.
 
-    proxy  URL of the key's own outbound proxy; it may hold a password
+    proxy  URL of the key's own outbound proxy, which may hold a password; or the name of one of relay.yaml
     group  keys that are kept for certain clients; empty: for all
     kind   API_KEY or OAUTH
     renews its secret is a token that can be exchanged for the next one
@@ -154,6 +154,8 @@ class Failure(StrEnum):
 
     CONNECT = "connect"
     """Refused, unreachable, DNS."""
+    PROXY = "proxy"
+    """There was no way through the outbound proxy."""
     TLS = "tls"
     RESET = "reset"
     """The connection broke before the answer was whole."""

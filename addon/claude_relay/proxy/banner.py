@@ -53,7 +53,8 @@ def lines(runtime: Runtime | None, path: Path | None, faults: Faults, *, panel: 
         yield f"  way out   through {proxy}"
     for name, pool in runtime.pools.items():
         count = len(pool.keys)
-        yield f"  pool      {name}: {f'{count} key{"" if count == 1 else "s"}' if count else without_keys(pool.passthrough)}"
+        found = f"{count} key{'' if count == 1 else 's'}" if count else without_keys(pool.passthrough)
+        yield f"  pool      {name}: {found}{OWN_TAKES_PART[config.providers[name].own_credential]}"
     if not any(pool.keys for pool in runtime.pools.values()):
         yield f"            to add keys: {command('keys')} add, or {VARIABLE}"
     if faults:
@@ -97,6 +98,10 @@ def show_at_once(output: TextIO) -> None:
     """Each line of the log when it is written, also where it goes to a file or a service manager: Python would keep some pages back."""
     if isinstance(output, io.TextIOWrapper):
         output.reconfigure(line_buffering=True)
+
+
+OWN_TAKES_PART = {"never": "", "first": "; before that the client's own", "last": "; after that the client's own"}
+"""What `own_credential` adds to a line of a pool."""
 
 
 def without_keys(passthrough: bool) -> str:

@@ -20,8 +20,8 @@ from mitmproxy.connection import Client, Server
 from mitmproxy.flow import Error, Flow
 from mitmproxy.log import ALERT
 
-from claude_relay.core.config import ConfigError
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config import ConfigError, named_proxies
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.core.installation import own_version
 from claude_relay.core.redacting.archive import har
 from claude_relay.core.redacting.redactor import Exchange, Redactor
@@ -139,8 +139,9 @@ def secrets_of(runtime: Runtime | None) -> Iterator[Secret]:
                     yield from proxy_secrets(OutboundProxy.parse(key.proxy))
                 except (ValueError, ConfigError):
                     yield key.proxy.encode("utf-8", "replace"), b"redacted"
-    for provider in runtime.config.providers.values():
-        yield from proxy_secrets(provider.proxy)
+    ways = (provider.proxy for provider in runtime.config.providers.values())
+    for proxy in (*ways, *named_proxies(runtime.config).values(), *runtime.way.proxies):
+        yield from proxy_secrets(proxy)
     notices = runtime.config.notices
     for secret in (notices.webhook, notices.secret):
         if secret is not None:

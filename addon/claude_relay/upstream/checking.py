@@ -32,6 +32,7 @@ MEANING = {
     "overloaded": UNREACHABLE,
     "upstream_error": UNREACHABLE,
     "unreachable": UNREACHABLE,
+    "proxy_failed": UNREACHABLE,
     "broken": UNREACHABLE,
     "timeout": UNREACHABLE,
     "empty": UNREACHABLE,

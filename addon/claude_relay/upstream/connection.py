@@ -4,29 +4,34 @@
         answer = connection.ask("GET", "/v1/models", {})      http.client's answer; reading from it counts to the seconds
         with_body = answer.status, answer.read(4096)
 
-    Connection ─► Tcp, whose every wait ends when the time is over ─► Tls with the proxy ─► CONNECT ─► Tls with the far end
+    Connection ─► Tcp, whose every wait ends when the time is over ─► Tls with the proxy ─► CONNECT or SOCKS5 ─► Tls with the far end
 
-The far end is verified against certifi's authorities, and so is a proxy that speaks TLS. An outbound proxy is gone through by CONNECT,
-whatever the scheme behind it, as the relay does. No redirect is followed. For threads: everything waits.
+The far end is verified against certifi's authorities and those that `trust` adds, and so is a proxy that speaks TLS. An outbound proxy is
+gone through by CONNECT or SOCKS5, whatever the scheme behind it, as the relay does. No redirect is followed. For threads: everything waits.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import logging
 import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import certifi
 
-from claude_relay.core.config import Address, OutboundProxy
+from claude_relay.core.config import Address, OutboundProxy, Trust
+from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.exchange import Failure
+from claude_relay.core.socks5 import ENDED, Handshake, SocksError
+
+logger = logging.getLogger(__name__)
 
 PIECE = 65536
 
@@ -39,11 +44,12 @@ class Connection:
     """To where a URL leads, through `proxy` if there is one. Raises FAILURES, also while an answer is read.
 
     seconds   for all of it, from now; but nothing interrupts a name server, and each address of a host has them
+    trust     of TLS with the far end
     """
 
-    def __init__(self, url: str, proxy: OutboundProxy | None, seconds: float) -> None:
+    def __init__(self, url: str, proxy: OutboundProxy | None, seconds: float, trust: Trust = USUAL) -> None:
         parts = urlsplit(url)
-        self._proxy, self._tls = proxy, parts.scheme == "https"
+        self._proxy, self._tls, self._trust = proxy, parts.scheme == "https", trust
         self._default_port = 443 if self._tls else 80
         self._host, self._port = parts.hostname or "", parts.port or self._default_port
         self._until = monotonic() + seconds
@@ -60,8 +66,8 @@ class Connection:
 
     def open(self) -> Wire:
         """Dial, up to the far end's TLS if its URL says so."""
-        wire = self._dialled(self._host, self._port) if self._proxy is None else self._tunnelled(self._proxy)
-        return Tls(wire, self._host) if self._tls else wire
+        wire = self._dialled(self._host, self._port) if self._proxy is None else self._led(self._proxy)
+        return Tls(wire, self._host, self._trust) if self._tls else wire
 
     def request(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
@@ -77,17 +83,41 @@ class Connection:
         self._tcp = Tcp(socket.create_connection((host, port), left(self._until)), self._until)
         return self._tcp
 
-    def _tunnelled(self, proxy: OutboundProxy) -> Wire:
+    def _led(self, proxy: OutboundProxy) -> Wire:
+        """Through the proxy; directly where that fails and relay.yaml lets it go without."""
+        until = self._until
         try:
-            wire: Wire = self._dialled(proxy.host, proxy.port)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise ProxyRefused(f"the proxy cannot be reached: {said(error)}") from None
-        if proxy.scheme == "https":
-            wire = Tls(wire, proxy.host)
-        tunnel(wire, str(Address(self._host, self._port)), proxy)
+            self._until = min(until, monotonic() + proxy.timeout)
+            wire = self._tunnelled(proxy)
+        except (OSError, ProxyRefused) as error:
+            self._until = until
+            if not proxy.or_direct:
+                raise _proxys(error) from None
+            logger.warning("%s is reached directly: %s", self._host, said(_proxys(error), proxy))
+            if self._tcp is not None:
+                self._tcp.hang_up()
+            return self._dialled(self._host, self._port)
+        self._until = until
+        assert self._tcp is not None
+        self._tcp.until = until
         return wire
+
+    def _tunnelled(self, proxy: OutboundProxy) -> Wire:
+        wire: Wire = self._dialled(proxy.host, proxy.port)
+        if proxy.scheme == "https":
+            wire = Tls(wire, proxy.host, proxy.trust)
+        if proxy.scheme == "socks5":
+            socks(wire, self._host, self._port, proxy)
+        else:
+            tunnel(wire, str(Address(self._host, self._port)), proxy)
+        return wire
+
+
+def _proxys(error: OSError | ProxyRefused) -> OSError | ProxyRefused:
+    """What went wrong on the way to the proxy is the proxy's."""
+    if isinstance(error, ProxyRefused | TimeoutError):
+        return error
+    return ProxyRefused(f"the proxy cannot be reached: {said(error)}")
 
 
 def left(until: float) -> float:
@@ -120,16 +150,16 @@ class Tcp(Wire):
     """A socket whose waits all end at one point of the monotonic clock: an answer that comes in drops is none."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
-        self._sock, self._until = sock, until
+        self._sock, self.until = sock, until
 
     def sendall(self, data: bytes) -> None:
         """Send all of it."""
-        self._sock.settimeout(left(self._until))
+        self._sock.settimeout(left(self.until))
         self._sock.sendall(data)
 
     def receive(self, size: int) -> bytes:
         """What is there, or comes first; empty at the end."""
-        self._sock.settimeout(left(self._until))
+        self._sock.settimeout(left(self.until))
         return self._sock.recv(size)
 
     def hang_up(self) -> None:
@@ -140,10 +170,10 @@ class Tcp(Wire):
 class Tls(Wire):
     """TLS with a host over any wire, for `ssl` cannot wrap its own sockets once more."""
 
-    def __init__(self, below: Wire, host: str) -> None:
+    def __init__(self, below: Wire, host: str, trust: Trust = USUAL) -> None:
         self._below = below
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context().wrap_bio(self._in, self._out, server_hostname=host)
+        self._tls = context(trust).wrap_bio(self._in, self._out, server_hostname=host)
         self._run(self._tls.do_handshake)
 
     def sendall(self, data: bytes) -> None:
@@ -214,10 +244,48 @@ def tunnel(wire: Wire, target: str, proxy: OutboundProxy) -> None:
         raise ProxyRefused(f"the proxy answered {status[0].decode()[:3]}")
 
 
-@cache
-def context() -> ssl.SSLContext:
-    """Whom to trust."""
-    return ssl.create_default_context(cafile=certifi.where())
+def socks(wire: Wire, host: str, port: int, proxy: OutboundProxy) -> None:
+    """Ask a SOCKS5 proxy for a tunnel."""
+    try:
+        handshake = Handshake(host, port, proxy.username, proxy.password)
+        wire.sendall(handshake.begin())
+        while not handshake.done:
+            # One byte too many would be the far end's, and lost here.
+            piece = wire.receive(handshake.wanted)
+            if not piece:
+                raise SocksError(ENDED)
+            if answer := handshake.receive(piece):
+                wire.sendall(answer)
+    except SocksError as error:
+        raise ProxyRefused(str(error)) from None
+
+
+def context(trust: Trust = USUAL) -> ssl.SSLContext:
+    """Whom to trust, and who we are. Raises OSError for files that cannot be used; they are read again once they have changed."""
+    if not trust:
+        return _context(trust, certifi.where(), ())
+    files = (*trust.ca, *filter(None, (trust.cert, trust.key)))
+    try:
+        return _context(trust, certifi.where(), tuple(file.stat().st_mtime_ns for file in files))
+    except OSError as error:
+        names = ", ".join(dict.fromkeys(file.name for file in files))
+        why = "it is not PEM, or does not fit" if isinstance(error, ssl.SSLError) else error.strerror
+        raise OSError(error.errno, f"of {names}, for TLS, one cannot be used: {why}") from None
+
+
+@lru_cache(maxsize=64)
+def _context(trust: Trust, usual: str, _: tuple[int, ...]) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=usual)
+    for file in trust.ca:
+        made.load_verify_locations(file)
+    if trust.cert is not None:
+        made.load_cert_chain(trust.cert, trust.key, _no_password)
+    return made
+
+
+def _no_password() -> str:
+    """Without it OpenSSL would ask at the terminal."""
+    return ""
 
 
 FAILURES = (OSError, http.client.HTTPException, ProxyRefused, UnicodeError)
@@ -231,7 +299,9 @@ def failure(error: Exception) -> Failure:
             return Failure.TIMEOUT
         case ssl.SSLError():
             return Failure.TLS
-        case socket.gaierror() | ConnectionRefusedError() | ProxyRefused():
+        case ProxyRefused():
+            return Failure.PROXY
+        case socket.gaierror() | ConnectionRefusedError():
             return Failure.CONNECT
     return Failure.RESET
 

@@ -60,7 +60,7 @@ def query(provider: Provider, key: Key, *, timeout: float) -> Outcome:
     proxy = None
     try:
         proxy = _way(provider, key)
-        with Connection(provider.base_url, proxy, timeout) as connection:
+        with Connection(provider.base_url, proxy, timeout, provider.trust) as connection:
             outcome = _without(_outcome(connection.request("GET", *_request(provider, key))), _credentials(key, proxy))
     except FAILURES as error:
         return Outcome(failure=failure(error), message=said(error, proxy))
@@ -99,7 +99,7 @@ def fetched(provider: Provider, key: Key, path: str, *, timeout: float, own: Map
         target, headers = _prefix(provider) + path, HEADERS | dict(own) | _own_fields(provider)
     try:
         proxy = _way(provider, key)
-        with Connection(provider.base_url, proxy, timeout) as connection:
+        with Connection(provider.base_url, proxy, timeout, provider.trust) as connection:
             answer = connection.request("GET", target, headers)
             body = answer.read(LONGEST_LIST + 1) if answer.status == 200 else b""
     except (*FAILURES, ValueError):  # a client's header field may be none
@@ -128,7 +128,7 @@ def _without(outcome: Outcome, credentials: Matcher) -> Outcome:
 
 def _way(provider: Provider, key: Key) -> OutboundProxy | None:
     try:
-        return way_to(provider.base_url, WayOut.of(os.environ), key.proxy, provider.proxy)
+        return way_to(provider.base_url, WayOut.of(os.environ), key.proxy, provider.proxy, named=provider.ways)
     except ValueError:
         raise ProxyRefused("the key's own proxy cannot be used") from None
 

@@ -137,7 +137,7 @@ def _posted(
     target, proxy = url or oauth.token_url, None
     try:
         proxy = _way(target, own, provider, way)
-        with Connection(target, proxy, timeout) as connection:
+        with Connection(target, proxy, timeout, provider.trust) as connection:
             response = connection.request("POST", _path(target), *_written(oauth, fields))
             body = response.read(LONGEST_ANSWER + 1)
             headers = {name.lower(): value for name, value in response.getheaders()}
@@ -173,6 +173,6 @@ def _path(url: str) -> str:
 
 def _way(url: str, own: str | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
     try:
-        return way_to(url, way, own, provider.proxy)
+        return way_to(url, way, own, provider.proxy, named=provider.ways)
     except ValueError:
         raise ProxyRefused("the account's own proxy cannot be used") from None

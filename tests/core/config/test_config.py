@@ -470,8 +470,8 @@ wat: 1
         "relay.yaml:17: clients.contact: must be one line of text, of at most 200 characters",
         "relay.yaml:17: clients.required: must be true or false",
         "relay.yaml:18: ledger.durability: unknown; known: strict, relaxed",
-        "relay.yaml:19: wat: unknown key; known: listen, database, intercept, providers, default, routes, retry, "
-        "shutdown, sessions, clients, limits, ledger, prices, budgets, notices, log, faults",
+        "relay.yaml:19: wat: unknown key; known: listen, database, intercept, providers, proxies, upstream, "
+        "default, routes, retry, shutdown, sessions, clients, limits, ledger, prices, budgets, notices, log, faults",
     ]
 
 
@@ -517,7 +517,19 @@ wat: 1
         ("providers: {p: {base_url: 'ftp://h'}}", 1, "must be a URL"),
         ("providers: {p: {base_url: 'https://h/?a=b'}}", 1, "must hold no '?'"),
         ("providers: {p: {base_url: 'https://h:99999'}}", 1, "must be a URL"),
-        ("providers: {p: {preset: zhipu, proxy: 'socks5://h:1'}}", 1, "SOCKS proxy is not available"),
+        ("providers: {p: {preset: zhipu, proxy: 'socks4://h:1'}}", 1, "speaks version 5"),
+        ("providers: {p: {preset: zhipu, proxy: 'http://h/x.pac'}}", 1, "PAC files are not read"),
+        ("providers: {p: {preset: zhipu, proxy: office}}", 1, "no proxy has this name"),
+        (
+            "proxies: {office: {url: 'http://h'}}\nproviders: {p: {preset: zhipu, proxy: offce}}",
+            2,
+            "did you mean 'office'",
+        ),
+        ("proxies: {office: {url: other}}", 1, "must be a URL"),
+        ("proxies: {direct: {url: 'http://h'}}", 1, "is not 'direct'"),
+        ("proxies: {a: {url: 'socks5://h', ca: x.pem}}", 1, "only with an https:// proxy"),
+        ("proxies: {a: {url: 'http://127.0.0.1:8080'}}", 1, "round in a circle"),
+        ("providers: {p: {preset: zhipu, tls: {key: k.pem}}}", 1, "needs its certificate"),
         ("providers: {p: {preset: zhipu, proxy: 'http://h:1/x'}}", 1, "must end after the port"),
         ("providers: {p: {preset: zhipu, auth: {header: Host}}}", 1, "may carry a key"),
         ("providers: {p: {preset: zhipu, auth: {cookie: a, query: b}}}", 1, "must be x-api-key"),
@@ -615,7 +627,8 @@ def test_an_error_for_clients_is_short_and_final() -> None:
         "providers: {p: {preset: openai, headers: {x: S é}}}",
         "default: S",
         "providers: {p: {preset: zhipu, proxy: 'http://u:S@h:x'}}",
-        "providers: {p: {preset: zhipu, proxy: 'socks5://u:S@h:1'}}",
+        "providers: {p: {preset: zhipu, proxy: 'socks4://u:S@h:1'}}",
+        "proxies: {S: {url: 'socks4://u:S@h:1', ca: 1}, a.b: {url: S}}",
         "providers: {p: {base_url: 'https://u:S@h'}}",
         "providers: {p: {preset: zhipu, S: 1}}",
         "providers: {S: 1}",

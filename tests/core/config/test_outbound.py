@@ -129,13 +129,39 @@ def test_addresses_however_they_are_written():
 
 
 @pytest.mark.parametrize(
-    "text", ["socks5://h:1", "SOCKS5H://u:hunter2@h:1080", "socks4a://h", "socks://u:hunter2@h:1/"]
+    ("text", "port", "names"),
+    [
+        ("socks5://h:1", 1, ("", "")),
+        ("SOCKS5H://u:hunter2@h", 1080, ("u", "hunter2")),
+        ("https://h", 443, ("", "")),
+        ("h:3128", 3128, ("", "")),
+    ],
 )
-def test_a_socks_proxy_is_reported(text):
+def test_kinds_of_proxies(text, port, names):
+    way = WayOut.of({"ALL_PROXY": text})
+    assert (way.https.port, (way.https.username, way.https.password)) == (port, names)
+    assert way.warnings == ()
+    assert "hunter2" not in repr(way.https) + str(way.https) + way.https.label
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("HTTPS_PROXY", "http://h/proxy.pac"), ("ALL_PROXY", "pac+https://h/x"), ("https_proxy", "http://wpad/wpad.dat")],
+)
+def test_a_pac_file_is_reported(variable, text):
+    [warning] = WayOut.of({variable: text}).warnings
+    assert warning.startswith(f"{variable} names a PAC file")
+    assert "directly" in warning
+    [warning] = WayOut.of({"AUTO_PROXY": text}).warnings
+    assert warning.startswith("AUTO_PROXY names a PAC file")
+
+
+@pytest.mark.parametrize("text", ["socks4a://h", "socks://u:hunter2@h:1/"])
+def test_another_socks_proxy_is_reported(text):
     way = WayOut.of({"HTTPS_PROXY": text})
     assert way.https is None
     [warning] = way.warnings
-    assert warning.startswith("HTTPS_PROXY names a SOCKS proxy (socks")
+    assert warning.startswith("HTTPS_PROXY names a SOCKS proxy that is not of version 5 (socks")
     assert "directly" in warning
     assert SECRET not in warning
 
@@ -172,8 +198,15 @@ def test_whose_word_counts():
     assert str(way_to(url, way, "http://k:1", OutboundProxy.parse("http://p:1"))) == "http://k:1"
     assert way_to(url, way, "direct", OutboundProxy.parse("http://p:1")) is None
     assert way_to(url, way, None, OutboundProxy.parse(" Direct ")) is None
+    assert str(way_to(url, way, "socks5h://k")) == "socks5://k:1080"
     with pytest.raises(ValueError, match="SOCKS"):
-        way_to(url, way, "socks5://k:1")
+        way_to(url, way, "socks4://k:1")
+    office = OutboundProxy.parse("socks5://o:1")
+    assert way_to(url, way, "office", named={"office": office}) is office
+    with pytest.raises(ValueError, match="did you mean 'office'"):
+        way_to(url, way, "offise", named={"office": office})
+    with pytest.raises(ValueError, match="no proxy has this name"):
+        way_to(url, way, "office")
 
 
 def test_a_provider_with_the_environments_word_filled_in():

@@ -159,6 +159,7 @@ ROWS = [
     *((Outcome(status), "upstream_error", Cause.ROUTE, "none") for status in (408, 500, 502, 503, 504, 520)),
     (Outcome(None, failure=Failure.CONNECT), "unreachable", Cause.ROUTE, "none"),
     (Outcome(None, failure=Failure.TLS), "unreachable", Cause.ROUTE, "none"),
+    (Outcome(None, failure=Failure.PROXY), "proxy_failed", Cause.ROUTE, "none"),
     (Outcome(None, failure=Failure.RESET), "broken", Cause.ROUTE, "none"),
     (Outcome(200, failure=Failure.CUT), "broken", Cause.ROUTE, "none"),
     (Outcome(None, failure=Failure.TIMEOUT), "timeout", Cause.ROUTE, "none"),

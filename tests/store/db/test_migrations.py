@@ -86,6 +86,7 @@ ATTEMPTS = [
     "terms",
     "upstream_request_id",
     "waited_ms",
+    "proxy",
 ]
 CHARGES = [
     "request",

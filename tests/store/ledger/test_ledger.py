@@ -103,7 +103,16 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
         )
         used = dict(zip(USED, (11, 12, 13, 14, 15, 16, 17), strict=True))
         second = attempt(
-            row, 2, key=None, error="reset", started_at=STARTED + 1.5, model="m", cost_usd=0.5, waited_ms=1200.0, **used
+            row,
+            2,
+            key=None,
+            error="reset",
+            started_at=STARTED + 1.5,
+            model="m",
+            cost_usd=0.5,
+            waited_ms=1200.0,
+            proxy="office",
+            **used,
         )
         one = ChargeRow(
             request=row.id, attempt=2, n=1, kind="advisor", model="o", terms="inference_geo=us", cost_usd=0.25, **used
@@ -150,8 +159,8 @@ def test_every_column_arrives(path: Path, heard: Heard) -> None:
         None,
     )
     assert read(path, "SELECT * FROM attempts ORDER BY n") == [
-        (*first_told, *(None,) * (3 + len(USED)), "req_010", None),
-        (*second_told, "m", 11, 12, 13, 14, 15, 16, 17, 0.5, "speed=fast", None, 1200.0),
+        (*first_told, *(None,) * (3 + len(USED)), "req_010", None, None),
+        (*second_told, "m", 11, 12, 13, 14, 15, 16, 17, 0.5, "speed=fast", None, 1200.0, "office"),
     ]
     beside = (11, 12, 13, 14, 15, 16, 17, "inference_geo=us", 0.25)
     assert read(path, "SELECT * FROM charges ORDER BY n") == [

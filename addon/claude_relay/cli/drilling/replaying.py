@@ -35,13 +35,15 @@ ROUTE: Final = re.compile(r"(?:default [^;]*, then )?route (\d{1,4})\b")
 PATH: Final = re.compile(r"/p/(\d{1,3})(/.*)")
 NOWHERE: Final = frozenset({"unsuited"})
 """Verdicts of attempts that did not leave."""
+REFUSED: Final = frozenset({"unreachable", "proxy_failed"})
+"""Of those that found nobody."""
 UNIFIED: Final = "anthropic-ratelimit-unified-"
 ID: Final = "req_replayed"
 
 
 def reaches(attempt: Attempt) -> bool:
     """Whether an upstream gets to see it."""
-    return attempt.verdict not in NOWHERE and attempt.verdict != "unreachable"
+    return attempt.verdict not in NOWHERE and attempt.verdict not in REFUSED
 
 
 # -- the relay
@@ -61,9 +63,7 @@ def settings(capsule: Capsule, upstream: str) -> dict[str, Any]:
         "retry": _retry(capsule),
         "shutdown": "1s",
     }
-    refused = [
-        {"fault": "refuse", "attempt": attempt.n} for attempt in capsule.attempts if attempt.verdict == "unreachable"
-    ]
+    refused = [{"fault": "refuse", "attempt": attempt.n} for attempt in capsule.attempts if attempt.verdict in REFUSED]
     return data | ({"faults": refused} if refused else {})
 
 

@@ -12,7 +12,7 @@ from claude_relay.core.installation import command
 from claude_relay.store.vault.records import LIMITS, StoredKey
 
 from . import options, showing
-from .options import given
+from .options import given, led
 from .selecting import CHOICE, in_hand, in_use, in_vault, meant, removed
 
 
@@ -31,7 +31,7 @@ def edit(no_proxy: bool, no_limits: bool, **said: Any) -> None:
       scripts/keys edit v3 v4 --group research
     """
     keyring, found = meant(said, in_use)
-    fields = given({name: said[name] for name in said if name not in CHOICE})
+    fields = led(keyring, given({name: said[name] for name in said if name not in CHOICE}))
     if no_proxy:
         fields["proxy"] = None
     if no_limits:

@@ -24,7 +24,7 @@ from claude_relay.store.vault.vault import Imported
 from . import options, showing
 from .foreign import entries_of
 from .keyring import Keyring
-from .options import given
+from .options import given, led
 
 COMPLAINTS = 20
 """As many problems of a file are shown."""
@@ -57,7 +57,7 @@ def add(
     try:
         if not secret:
             raise ValueError("there is no key on standard input")
-        new = NewKey.of(name, secret, given(fields))
+        new = NewKey.of(name, secret, led(keyring, given(fields)))
     except ValueError as error:
         raise Failure(str(error)) from None
     done = keyring.vault.add(new)
@@ -115,7 +115,7 @@ def import_(
         raise Failure(f"Nothing was added: {error}") from None
     if not entries:
         raise Failure("Nothing was added: there is no key in it")
-    news = _all_new(keyring, entries, provider, given(fields))
+    news = _all_new(keyring, entries, provider, led(keyring, given(fields)))
     if dry_run:
         showing.planned(news)
         return

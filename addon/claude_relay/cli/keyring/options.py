@@ -12,8 +12,11 @@ from typing import Any
 import click
 
 from claude_relay.cli.console.common import CONFIG_HELP
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config import named_proxies
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.store.vault.records import FIELDS, STATES
+
+from .keyring import Keyring
 
 type Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -57,6 +60,16 @@ class Proxy(click.ParamType[str]):
                 "a password here is seen by others; put the URL into a variable: --proxy '${TEAM_PROXY}'", param, ctx
             )
         return text
+
+
+def led(keyring: Keyring, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields as they are, if the proxy in them is no name that relay.yaml does not know. Raises UsageError."""
+    if fields.get("proxy"):
+        try:
+            OutboundProxy.parse(fields["proxy"]).resolved(named_proxies(keyring.config))
+        except ValueError as error:
+            raise click.UsageError(f"--proxy: {error}") from None
+    return fields
 
 
 place = _together(

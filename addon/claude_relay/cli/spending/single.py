@@ -78,6 +78,8 @@ def _story(attempt: Row) -> Iterator[str]:
     """What an attempt waited for, met, and is called at the upstream."""
     if attempt["waited_ms"]:
         yield f"attempt {attempt['n']}: began after a wait of {duration(attempt['waited_ms'])}"
+    if attempt["proxy"]:
+        yield f"attempt {attempt['n']}: through {attempt['proxy']}"
     if attempt["error"]:
         theirs = f" ({attempt['upstream_request_id']})" if attempt["upstream_request_id"] else ""
         yield f"attempt {attempt['n']}: {attempt['error']}{theirs}"

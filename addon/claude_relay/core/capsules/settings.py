@@ -134,6 +134,26 @@ class Shown:
         """Of a file the name alone: folders have names of people."""
         return self.clean(PurePath(value).name) if isinstance(value, str) else value
 
+    def proxies(self, value: Any) -> Any:
+        """By their names: addresses without users, files without folders."""
+        if not isinstance(value, Mapping):
+            return None if value is None else HIDDEN
+        return {self.clean(str(name)): self._proxy(held) for name, held in value.items()}
+
+    def _proxy(self, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return None if value is None else HIDDEN
+        return {
+            self.clean(str(name)): self.address(held) if name == "url" else self.path(held)
+            for name, held in value.items()
+        }
+
+    def files(self, value: Any) -> Any:
+        """Files, without their folders."""
+        if not isinstance(value, Mapping):
+            return None if value is None else HIDDEN
+        return {self.clean(str(name)): self.path(held) for name, held in value.items()}
+
     def format(self, value: Any) -> Any:
         """A name, or a module's file."""
         return self.path(value)
@@ -167,6 +187,8 @@ type Part = Callable[[Shown, Any], Any]
 
 SECTIONS: Final[Mapping[str, Part]] = {
     "providers": Shown.providers,
+    "proxies": Shown.proxies,
+    "upstream": Shown.files,
     "notices": Shown.notices,
     "listen": Shown.listen,
     "clients": Shown.clients,
@@ -178,6 +200,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "auth": Shown.auth,
     "oauth": Shown.oauth,
     "proxy": Shown.address,
+    "tls": Shown.files,
     "base_url": Shown.address,
     "format": Shown.format,
 }
@@ -191,7 +214,7 @@ def shown(data: Mapping[str, Any], finder: Finder) -> dict[str, Any]:
 
 def secrets(data: Any, environ: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
     """What in the settings is a credential by its place, and what its variables hold, each with what stands in its place."""
-    found = [*_of_providers(data), *_of_notices(data)]
+    found = [*_of_providers(data), *_of_proxies(data), *_of_notices(data)]
     for text in found:
         for value in (text, *_expanded(text, environ)):
             for part in {value, *value.split(","), *_users(value)}:
@@ -216,6 +239,14 @@ def _of_providers(data: Any) -> Iterator[str]:
         headers = provider.get("headers")
         if isinstance(headers, Mapping):
             yield from (str(value) for name, value in headers.items() if not is_shown(str(name).lower()))
+
+
+def _of_proxies(data: Any) -> Iterator[str]:
+    proxies = data.get("proxies") if isinstance(data, Mapping) else None
+    for proxy in proxies.values() if isinstance(proxies, Mapping) else ():
+        url = str(proxy.get("url")) if isinstance(proxy, Mapping) else ""
+        if "@" in url or "${" in url:
+            yield url
 
 
 def _of_notices(data: Any) -> Iterator[str]:

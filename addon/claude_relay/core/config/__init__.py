@@ -17,8 +17,9 @@ Pure: the text and the environment are given. It knows nothing of mitmproxy, of 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Set
-from functools import cache
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from dataclasses import replace
+from functools import cache, partial
 from importlib.resources import files
 from os.path import normpath
 from pathlib import Path
@@ -52,8 +53,9 @@ from .models import (
 from .oauth import OAuth, with_client
 from .outbound import WayOut, leads_to, way_to
 from .problems import ConfigError, ConfigProblem, Place, dotted, shown, suggest
+from .proxies import DIRECT, USUAL, OutboundProxy, Trust
 from .spending import LOOPBACK, strangers
-from .values import DIRECT, Address, Auth, OutboundProxy, is_module, says_too_much, split_keys
+from .values import Address, Auth, is_module, says_too_much, split_keys
 from .yaml import Document, YamlError, read
 
 __all__ = [
@@ -81,11 +83,13 @@ __all__ = [
     "Retry",
     "Route",
     "Sessions",
+    "Trust",
     "WayOut",
     "default",
     "lacks_variables",
     "led",
     "literals",
+    "named_proxies",
     "needs_restart",
     "parse",
     "running",
@@ -163,7 +167,27 @@ def running(old: Config, new: Config) -> Config:
 
 def way_out(config: Config, environ: Mapping[str, str]) -> WayOut:
     """What the environment says of the way out; proxies that are this relay's own listeners do not count."""
-    return WayOut.of(environ, _listeners(config))
+    return WayOut.of(environ, _listeners(config), authorities(config))
+
+
+def authorities(config: Config) -> tuple[Path, ...]:
+    """Files of authorities that are trusted everywhere, beside the usual."""
+    return () if config.upstream.ca is None else (config.upstream.ca,)
+
+
+def named_proxies(config: Config) -> dict[str, OutboundProxy]:
+    """The proxies that have a name."""
+    ca = authorities(config)
+    return {
+        name: replace(
+            proxy.url,
+            name=name,
+            or_direct=proxy.direct,
+            timeout=proxy.timeout,
+            trust=Trust(() if proxy.ca is None else (proxy.ca,)).also(ca),
+        )
+        for name, proxy in config.proxies.items()
+    }
 
 
 def led(provider: Provider, way: WayOut) -> Provider:
@@ -280,6 +304,11 @@ def _filled(provider: object, place: Place, trusted: Set[str], found: dict[Place
                 (*place, "empty_pool"),
                 "a client's Claude credential is of no use there and must not go there; say reject",
             )
+        if filled.get("own_credential") in ("first", "last"):
+            found.setdefault(
+                (*place, "own_credential"),
+                "a client's Claude credential is of no use there and must not go there; say never",
+            )
     return filled
 
 
@@ -322,6 +351,7 @@ def _crosswise(data: dict[str, Any]) -> list[tuple[Place, str]]:
             problems.append((("default",), f"no provider has this name; {suggest(name, providers)}"))
         elif slash and not model:
             problems.append((("default",), "must be PROVIDER or PROVIDER/MODEL"))
+    problems += _unknown_proxies(providers, data.get("proxies"))
     if not data.get("routes"):
         data["routes"] = [{"to": list(providers)}]
     for at, route in enumerate(_list(data["routes"])):
@@ -332,6 +362,17 @@ def _crosswise(data: dict[str, Any]) -> list[tuple[Place, str]]:
             elif name in names[:index]:
                 problems.append((("routes", at, "to", index), "stands in this list twice; keep one"))
     return [*problems, *strangers(data, providers)]
+
+
+def _unknown_proxies(providers: Mapping[str, Any], proxies: object) -> Iterator[tuple[Place, str]]:
+    known = dict.fromkeys(proxies, DIRECT) if isinstance(proxies, dict) else {}
+    for name, provider in providers.items():
+        said = provider.get("proxy") if isinstance(provider, dict) else None
+        try:
+            OutboundProxy.parse(said).resolved(known)
+        except ValueError as error:
+            if isinstance(said, str):
+                yield ("providers", name, "proxy"), str(error)
 
 
 def _in_order(found: dict[Place, str], document: Document) -> list[tuple[Place, str]]:
@@ -348,6 +389,9 @@ def _circles(config: Config) -> Iterator[tuple[Place, str]]:
             yield ("providers", name, "base_url"), "is this relay's own address; requests would go round in a circle"
         if proxy and any(leads_to(address, proxy.host, proxy.port) for address in listeners):
             yield ("providers", name, "proxy"), "is this relay's own address; requests would go round in a circle"
+    for name, named in config.proxies.items():
+        if any(leads_to(address, named.url.host, named.url.port) for address in listeners):
+            yield ("proxies", name, "url"), "is this relay's own address; requests would go round in a circle"
 
 
 def _listeners(config: Config) -> list[Address]:
@@ -356,12 +400,15 @@ def _listeners(config: Config) -> list[Address]:
 
 def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
     """With the paths of the file where it means them."""
-    providers = {
-        name: provider.model_copy(update={"format": normpath(_path(Path(provider.format), folder, environ))})
-        if is_module(provider.format)
-        else provider
-        for name, provider in config.providers.items()
+    place = partial(_path, folder=folder, environ=environ)
+    upstream = config.upstream.model_copy(update={"ca": config.upstream.ca and place(config.upstream.ca)})
+    proxies = {
+        name: proxy.model_copy(update={"ca": place(proxy.ca)}) if proxy.ca else proxy
+        for name, proxy in config.proxies.items()
     }
+    config = config.model_copy(update={"upstream": upstream, "proxies": proxies})
+    ways = named_proxies(config)
+    providers = {name: _led_out(provider, config, ways, place) for name, provider in config.providers.items()}
     start = folder if "database" in config.model_fields_set else database_folder(folder, environ)
     listen = config.listen
     if (tls := listen.tls) is not None:
@@ -369,6 +416,24 @@ def _placed(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
         listen = listen.model_copy(update={"tls": placed})
     database = _path(config.database, start, environ)
     return config.model_copy(update={"database": database, "listen": listen, "providers": providers})
+
+
+def _led_out(
+    provider: Provider, config: Config, ways: Mapping[str, OutboundProxy], placed: Callable[[Path], Path]
+) -> Provider:
+    """A provider with its way out in place of the way's name, and its files where they are."""
+    update: dict[str, object] = {}
+    if is_module(provider.format):
+        update["format"] = normpath(placed(Path(provider.format)))
+    ca = authorities(config)
+    if provider.proxy is not None and provider.proxy.host:
+        update["proxy"] = replace(provider.proxy, trust=provider.proxy.trust.also(ca))
+    elif provider.proxy is not None:
+        update["proxy"] = provider.proxy.resolved(ways)
+    led = provider.model_copy(update=update)
+    led._ways = ways
+    led._trust = (USUAL if provider.tls is None else provider.tls.trust(placed)).also(ca)
+    return led
 
 
 def _path(path: Path, folder: Path, environ: Mapping[str, str]) -> Path:

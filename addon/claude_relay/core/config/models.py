@@ -7,6 +7,7 @@ or variables; `claude_relay.core.config.parse` does the whole way from text to `
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    PrivateAttr,
     SecretStr,
     WithJsonSchema,
     model_validator,
@@ -29,13 +31,16 @@ from claude_relay.core.times import DAY, HOUR
 from . import fault_checks, spending, values
 from .doors import Bounds, Listen
 from .oauth import OAuth
+from .proxies import USUAL, OutboundProxy, Trust
 from .section import SIZE, Duration, Host, Period, Section, empty, number
-from .values import Auth, OutboundProxy
+from .values import Auth
+from .ways import Outbound, Proxy, ProxyName, UpstreamSettings, UpstreamTls
 
 NATIVE = "anthropic"
 FORMATS = (NATIVE, "openai-chat", "openai-responses", "gemini")
 STRATEGIES = ("headroom", "round-robin", "random", "weighted", "least-used", "least-busy", "priority")
 EMPTY_POOLS = ("passthrough", "reject")
+OWN_CREDENTIALS = ("never", "first", "last")
 LOGGED = ("all", "failures", "none")
 DURABILITIES = ("strict", "relaxed")
 PERIODS = ("day", "week", "month")
@@ -76,9 +81,6 @@ _FAULT = {"enum": [int(kind) if kind.isdigit() else kind for kind in KINDS]}
 _PRICE = spending.amount("a price in USD such as 3 or 0.25")
 
 type KeyPlace = Annotated[Auth, PlainValidator(values.auth), PlainSerializer(asdict), WithJsonSchema(_AUTH)]
-type Outbound = Annotated[
-    OutboundProxy, PlainValidator(OutboundProxy.parse), PlainSerializer(str), WithJsonSchema({"type": "string"})
-]
 type FormatName = Annotated[str, PlainValidator(values.format_of(FORMATS)), WithJsonSchema(_FORMAT)]
 type Usd = Annotated[float, PlainValidator(_PRICE), WithJsonSchema({"type": "number", "minimum": 0})]
 type ProviderName = Annotated[str, PlainValidator(values.provider_name), WithJsonSchema({"type": "string"})]
@@ -111,6 +113,10 @@ class Provider(Section):
         default="reject",
         description="without a key: let the client's own through (anthropic only), or refuse; default: only to the host it meant",
     )
+    own_credential: Annotated[Literal["never", "first", "last"], *_word(OWN_CREDENTIALS)] = Field(
+        default="never",
+        description="with keys: the client's own login or key is used first, last, or never (anthropic only)",
+    )
     strategy: Annotated[str, *_word(STRATEGIES)] = Field(default="headroom", description="which key is next")
     models: Annotated[dict[str, str], empty(dict)] = Field(
         default={},
@@ -127,10 +133,28 @@ class Provider(Section):
     )
     proxy: Outbound | None = Field(
         default=None,
-        description="HTTP proxy on the way out: http://user:password@host:port, or direct; default: as the environment says",
+        description="on the way out: a URL (http://, https://, socks5://), a name under proxies, or direct; default: by environment",
     )
     oauth: OAuth | None = Field(default=None, description="where accounts log in: scripts/accounts")
+    tls: UpstreamTls | None = Field(default=None, description="whom TLS there trusts, and the relay's own certificate")
     preset: str | None = Field(default=None, description="fills in format, base_url, auth, options, headers and models")
+
+    _ways: Mapping[str, OutboundProxy] = PrivateAttr(default_factory=dict)
+    _trust: Trust = PrivateAttr(default=USUAL)
+
+    @property
+    def ways(self) -> Mapping[str, OutboundProxy]:
+        """The proxies that have a name, which its keys may refer to."""
+        return self._ways
+
+    @property
+    def trust(self) -> Trust:
+        """Whom TLS with it trusts, and who the relay is there."""
+        return self._trust
+
+    def takes_own(self, *, has_keys: bool) -> bool:
+        """Whether a client's own credential may go there, so that nothing should hide it."""
+        return self.own_credential != "never" or (self.empty_pool == "passthrough" and not has_keys)
 
     @property
     def native(self) -> bool:
@@ -365,6 +389,10 @@ class Config(Section):
     )
     intercept: Annotated[Intercept, empty(Intercept)] = Intercept()
     providers: dict[ProviderName, Annotated[Provider, empty(dict)]] = Field(default={}, description="name: provider")
+    proxies: Annotated[dict[ProxyName, Proxy], empty(dict)] = Field(
+        default={}, description="name: outbound proxy that providers and keys refer to"
+    )
+    upstream: Annotated[UpstreamSettings, empty(UpstreamSettings)] = UpstreamSettings()
     default: str | None = Field(
         default=None,
         description="PROVIDER or PROVIDER/MODEL that comes first for every request, whatever the routes say",

@@ -18,16 +18,21 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from claude_relay.core.addresses import ip_of
 
-from .values import Address, OutboundProxy
+from .proxies import DEFAULT_PORTS, USUAL, OutboundProxy, Trust
+from .values import Address
 
 type Scheme = Literal["http", "https"]
 
 PORTS: Mapping[str, int] = {"http": 80, "https": 443}
+NOBODY: Mapping[str, OutboundProxy] = {}
+PAC_VARIABLES = ("auto_proxy", "AUTO_PROXY", "proxy_auto_config_url", "PROXY_AUTO_CONFIG_URL")
+"""In which some systems name a PAC file."""
 _WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d+))?")
 _PLACE = re.compile(r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?", re.ASCII | re.IGNORECASE)
 
@@ -79,17 +84,24 @@ class WayOut:
     exempt: tuple[Exempt, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
     circles: tuple[str, ...] = field(default=(), compare=False)
+    trust: Trust = USUAL
 
     @classmethod
-    def of(cls, environ: Mapping[str, str], listeners: Iterable[Address] = ()) -> WayOut:
-        """Read the environment. `listeners`: where the relay listens; a proxy there would be a circle and does not count."""
-        places = tuple(listeners)
-        found = {scheme: _found(scheme, environ, places) for scheme in PORTS}
+    def of(
+        cls, environ: Mapping[str, str], listeners: Iterable[Address] = (), authorities: tuple[Path, ...] = ()
+    ) -> WayOut:
+        """Read the environment.
+
+        listeners    where the relay listens; a proxy there would be a circle and does not count
+        authorities  files of those that are trusted beside the usual
+        """
+        places, trust = tuple(listeners), USUAL.also(authorities)
+        found = {scheme: _found(scheme, environ, places, trust) for scheme in PORTS}
         names = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
         exempt = tuple(Exempt.parse(entry) for entry in re.split(r"[,\s]+", names.lower()) if entry)
         warnings, circles = ([getattr(of, name) for of in found.values()] for name in ("warning", "circle"))
-        said = (tuple(dict.fromkeys(filter(None, texts))) for texts in (warnings, circles))
-        return cls(found["https"].proxy, found["http"].proxy, exempt, *said)
+        said, passed = (tuple(dict.fromkeys(filter(None, texts))) for texts in ([*warnings, _pac(environ)], circles))
+        return cls(found["https"].proxy, found["http"].proxy, exempt, said, passed, trust)
 
     def to(self, scheme: str, host: str, port: int) -> OutboundProxy | None:
         """The proxy on the way to a place; None: it is reached directly, as everything on this machine is."""
@@ -109,14 +121,18 @@ class WayOut:
         return tuple(proxy for proxy in (self.https, self.http) if proxy is not None)
 
 
-def way_to(url: str, way: WayOut, *own: OutboundProxy | str | None) -> OutboundProxy | None:
+def way_to(
+    url: str, way: WayOut, *own: OutboundProxy | str | None, named: Mapping[str, OutboundProxy] = NOBODY
+) -> OutboundProxy | None:
     """The proxy on the way to a provider; None: directly. `own`: the key's and the provider's; the first that says something counts.
+
+    named  the proxies that have a name
 
     Raises ValueError for a text that names no proxy.
     """
     for said in own:
         if said:
-            proxy = OutboundProxy.parse(said)
+            proxy = OutboundProxy.parse(said).resolved(named)
             return proxy if proxy.host else None
     return way.to_url(url)
 
@@ -146,19 +162,35 @@ class _Found:
     circle: str = ""
 
 
-def _found(scheme: str, environ: Mapping[str, str], listeners: tuple[Address, ...]) -> _Found:
+def _pac(environ: Mapping[str, str]) -> str:
+    """What is to be said of a PAC file that the environment names."""
+    variable = next((name for name in PAC_VARIABLES if environ.get(name, "").strip()), "")
+    if not variable:
+        return ""
+    return f"{variable} names a PAC file, which the relay does not read; set HTTPS_PROXY to the proxy that it chooses"
+
+
+def _found(scheme: str, environ: Mapping[str, str], listeners: tuple[Address, ...], trust: Trust) -> _Found:
     variable, text = _said(scheme, environ)
     if not text:
         return _Found()
     kind = "other connections" if variable.lower() == "all_proxy" else f"connections to {scheme}:// hosts"
-    remedy = f"set {variable} to an http:// or https:// proxy, or unset it"
+    remedy = f"set {variable} to an http://, https:// or socks5:// proxy, or unset it"
     if "://" not in text:
         text = f"http://{text}"
-    elif (named := text.partition("://")[0].lower()) not in PORTS:
-        what = "a SOCKS proxy" if named.startswith("socks") else "a kind of proxy that the relay cannot use"
+    named = text.partition("://")[0].lower()
+    if named.startswith("pac+") or re.search(r"(?:\.pac|/wpad\.dat)$", text, re.IGNORECASE):
+        what = f"a PAC file ({_shown(text)}), which the relay does not read"
+        return _Found(warning=f"{variable} names {what}: {kind} go directly; set it to the proxy that the file chooses")
+    if named not in (*DEFAULT_PORTS, "socks5h"):
+        what = (
+            "a SOCKS proxy that is not of version 5"
+            if named.startswith("socks")
+            else "a kind of proxy that the relay cannot use"
+        )
         return _Found(warning=f"{variable} names {what} ({_shown(text)}): {kind} go past it, directly; {remedy}")
     try:
-        proxy = replace(OutboundProxy.parse(text), variable=variable)
+        proxy = replace(OutboundProxy.parse_url(text), variable=variable, trust=trust)
     except ValueError:
         return _Found(warning=f"{variable} is no URL of a proxy: {kind} go directly; {remedy}")
     if any(leads_to(address, proxy.host, proxy.port) for address in listeners):

@@ -1,17 +1,16 @@
-"""The small values of a configuration: addresses, places of keys, outbound proxies, and the checks of single fields.
+"""The small values of a configuration: addresses, places of keys, and the checks of single fields.
 
 Every check raises ValueError with a sentence that ends in the remedy and never repeats what it was given.
 """
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .problems import suggest
 
@@ -117,65 +116,6 @@ def _header_auth(name: str, prefix: object) -> Auth:
     return Auth("header", lower, prefix)
 
 
-@dataclass(frozen=True, slots=True)
-class OutboundProxy:
-    """The HTTP proxy on the way to a provider, or none at all (`DIRECT`). `str()` leaves the credential out.
-
-    variable  the variable of the environment that names it; empty: relay.yaml or the key does
-    """
-
-    scheme: Literal["http", "https", "direct"]
-    host: str
-    port: int
-    username: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-    variable: str = field(default="", compare=False)
-
-    @classmethod
-    def parse(cls, value: object) -> OutboundProxy:
-        """From `http://user:password@host:port`, or the word `direct`."""
-        if isinstance(value, OutboundProxy):
-            return value
-        text = value.strip().lower() if isinstance(value, str) else ""
-        if text == "direct":
-            return DIRECT
-        if text.startswith("socks"):
-            raise ValueError("a SOCKS proxy is not available in this version; use an http:// or https:// one")
-        parts = _url(value, "http://user:password@host:port, or the word direct")
-        if parts.path.strip("/") or parts.query or parts.fragment:
-            raise ValueError("must end after the port, as in http://user:password@host:port")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
-        return cls(scheme, parts.hostname or "", port, unquote(parts.username or ""), unquote(parts.password or ""))
-
-    @property
-    def authorization(self) -> str | None:
-        """The value of `proxy-authorization`, or None."""
-        if not self.username and not self.password:
-            return None
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What of the credential nobody may see: both parts together as they are sent, and the password, else the name."""
-        if not self.username and not self.password:
-            return ()
-        return (f"{self.username}:{self.password}", self.password or self.username)
-
-    @property
-    def label(self) -> str:
-        """`http://proxy:3128 (HTTPS_PROXY)`: the address, and which variable it comes from."""
-        return f"{self} ({self.variable})" if self.variable else str(self)
-
-    def __str__(self) -> str:
-        """The address alone, safe to show."""
-        return f"{self.scheme}://{Address(self.host, self.port)}" if self.host else self.scheme
-
-
-DIRECT = OutboundProxy("direct", "", 0)
-"""No proxy, whatever the environment says."""
-
-
 def choice[T](known: dict[str, T], value: object) -> T:
     """The entry of that name."""
     if isinstance(value, str) and value in known:
@@ -210,10 +150,11 @@ def is_module(value: object) -> bool:
     return isinstance(value, str) and value.endswith(".py")
 
 
-def _url(value: object, example: str) -> SplitResult:
+def url_parts(value: object, example: str, schemes: Collection[str] = ("http", "https")) -> SplitResult:
+    """A URL with a host and one of these schemes, cut into its parts."""
     try:
         parts = urlsplit(value.strip()) if isinstance(value, str) else urlsplit("")
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
     if not good or re.search(r"[\s\x00-\x1f\x7f\\]", parts.netloc + parts.path):
@@ -224,7 +165,7 @@ def _url(value: object, example: str) -> SplitResult:
 def base_url(value: object) -> str:
     """A provider's base URL without a slash at the end; the relay appends the path of the format."""
     example = "https://api.anthropic.com"
-    parts = _url(value, example)
+    parts = url_parts(value, example)
     if "@" in parts.netloc:
         raise ValueError("must hold no user name or password; credentials belong into 'keys' and 'auth'")
     if parts.query or parts.fragment:
@@ -268,7 +209,7 @@ def origin(value: object) -> str:
     example = "https://app.example.com or http://localhost:3000"
     if value == "*":
         raise ValueError(f"'*' would let every web page spend the keys; list each origin, such as {example}")
-    parts = _url(value, example)
+    parts = url_parts(value, example)
     if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"must be an origin such as {example}, without path and slash")
     return f"{parts.scheme}://{parts.netloc.lower()}"

@@ -7,6 +7,7 @@ cooldowns   which keys must not be used, why and until when (cooldown: one of th
 kinds       which limits and refusals concern a request
 load        what keys carry; headroom: how much of their limits is left
 sessions    which key a conversation is bound to; affinity: with which one of its requests goes
+own_credentials  of clients: which of them are of use, where they take part beside the pool
 aliases     what keys of relay.yaml are called, for people and in stored rows
 check_results  what a check of a key may find
 replication what relays over one database tell each other; status: how keys are, for people

@@ -159,6 +159,10 @@ class Pool:
         """Whether it is of no use for the model even if its limits allow more."""
         return key.id not in self._position or self.cooldowns.blocked(key.id, scopes_of(model), now)
 
+    def is_used_up(self, key: Key, now: float) -> bool:
+        """Whether its latest answer said that nothing is left of a limit, and that is not over."""
+        return self._headroom.of(key.id, now) <= 0.0
+
     def is_outranked(self, key: Key, model: str, now: float) -> bool:
         """Whether a key of an earlier tier is ready."""
         best = next((tier.keys[0] for tier in self._ready.of(model, now).sure), key)

@@ -23,6 +23,8 @@ def give_up(state: RetryState) -> Conclusion:
     """What the client gets."""
     if state.last is None:
         return Refused(_all_in_cooldown(state))
+    if state.last.step.own and state.last.status:  # what its own account says to it is the client's to know
+        return PassedOn(state.last.verdict)
     return AT_END[MEANINGS[state.last.verdict.name].at_end](state, state.last)
 
 

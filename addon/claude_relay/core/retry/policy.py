@@ -27,6 +27,7 @@ What happens after a verdict is a column of the verdict table (`then`), as is wh
     any_key         jittered pause, a key not asked yet if there is one; after two failures the next provider; then again from the first
     same_key        once more with the same key after a jittered pause (or the retry-after, if there is time), which does not count;
                     then like any_key
+    other_way       like any_key, but keys that go out another way come first, then other providers, and these keys only after them
     fresh_key       a key not asked yet, at once; then passed on
     other_key       like next_key after a clear answer, like any_key otherwise; no cooldown
     next_route      the next provider, or a key that goes out another way; then passed on
@@ -67,6 +68,7 @@ from claude_relay.core.exchange import (
 )
 from claude_relay.core.keys.affinity import Affinity
 from claude_relay.core.keys.kinds import kind_of
+from claude_relay.core.keys.own_credentials import OwnCredential
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.sessions import Sessions
 
@@ -77,6 +79,7 @@ from .verdicts import MEANINGS, judge
 
 TOKEN_REFUSED = "token_refused"
 NONE_BARRED: Mapping[str, frozenset[str]] = {}
+NONE_OF_ITS_OWN: Mapping[str, OwnCredential] = {}
 INFERENCE = frozenset({Endpoint.MESSAGES, Endpoint.COMPLETE})
 """Endpoints that say something about a key. The others cost nothing, or have rules of their own (an admin key, a scope): their success says
 as little about a key's work as their failure."""
@@ -94,6 +97,7 @@ def attempts(
     sessions: Sessions | None = None,
     owner: Owner | None = None,
     barred: Mapping[str, frozenset[str]] = NONE_BARRED,
+    own: Mapping[str, OwnCredential] = NONE_OF_ITS_OWN,
     wall: Callable[[], float] | None = None,
     faults: Callable[[Facts, int], Fault | None] | None = None,
 ) -> Generator[Attempt | Wait | Renew, Outcome | None, Conclusion]:
@@ -106,6 +110,7 @@ def attempts(
     sessions    which session is bound to which key; None: nobody has a binding
     owner       the key that made what the request is about; while the pool has it no other is asked
     barred      ids of keys that must not be used for this request, by provider
+    own         the client's own credential, by the providers at which it takes part beside the pool
     wall        seconds since the epoch as others have them, in whose terms providers name dates; None: as `clock`
     faults      whether the nth attempt of this request is to fail on purpose; from then on it goes by copies of pools and session, so
                 that nothing which is not real is remembered; None: none is
@@ -113,7 +118,7 @@ def attempts(
     targets = tuple(Target(target.provider, target.model, kind_of(facts, target.model)) for target in targets)
     affinity = Affinity.of(sessions, facts, short_wait)
     state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity, faults)
-    state.barred = barred
+    state.barred, state.own = barred, own
     state.shared = pools
     pool = pools.get(owner.provider) if owner else None
     if owner and pool and pool.by_id(owner.key_id):
@@ -187,12 +192,16 @@ def _attempt(state: RetryState, step: Candidate) -> Generator[Attempt, Outcome |
             step.pool.finished(step.key)
         if step.key and not learned:
             step.pool.abandoned(step.key, step.target.kind, probe=attempt.probe)
+        if step.own and not (learned and attempt.fault is None):
+            step.own.abandoned(step.target.kind, probe=attempt.probe)
     return conclusion
 
 
 def _begin(state: RetryState, step: Candidate, fault: Fault | None) -> Attempt:
     state.began(step)
     probe = step.pool.started(step.key, step.target.kind, state.clock()) if step.key else False
+    if step.own:
+        probe = step.own.started(step.target.kind, state.clock())
     if step.key and state.affinity:
         state.affinity.bind(step.target, step.pool, step.key, state.clock())
     state.probed = state.probed or probe
@@ -216,8 +225,23 @@ def _learn(state: RetryState, step: Candidate, attempt: Attempt, outcome: Outcom
             state.affinity.accepted(step.target, step.key, now)
     elif step.key:
         step.pool.apply(verdict, step.key, step.target.kind, now, state.random, probe=attempt.probe)
+    if step.own and attempt.fault is None:
+        _learn_of_own(state, step.own, step.target.kind, attempt, outcome, verdict)
     state.last = Last(step, outcome, verdict, attempt.fault is None)
     return AFTER[then](state, state.last)
+
+
+def _learn_of_own(
+    state: RetryState, own: OwnCredential, kind: str, attempt: Attempt, outcome: Outcome, verdict: Verdict
+) -> None:
+    """What an outcome says of the client's own credential."""
+    now = state.clock()
+    if MEANINGS[verdict.name].then is not Then.ACCEPT:
+        own.failed(verdict, kind, now, state.random, probe=attempt.probe)
+    elif state.facts.endpoint in INFERENCE:
+        own.succeeded(kind, outcome.headers, now, probe=attempt.probe, today=state.today(now))
+    else:
+        own.abandoned(kind, probe=attempt.probe)
 
 
 def _in_terms_of(now: float, today: float, verdict: Verdict) -> Verdict:
@@ -229,9 +253,9 @@ def _in_terms_of(now: float, today: float, verdict: Verdict) -> Verdict:
 
 
 def _facts_at(state: RetryState, step: Candidate) -> Facts:
-    """The request as this provider sees it. Without a key of ours there is no health to protect, so every endpoint speaks for itself."""
+    """The request as this provider sees it. Without a key whose health is to be protected every endpoint speaks for itself."""
     facts, model = state.facts, step.target.model
-    endpoint = facts.endpoint if step.key else Endpoint.MESSAGES
+    endpoint = facts.endpoint if step.key or step.own else Endpoint.MESSAGES
     return (
         facts if (model, endpoint) == (facts.model, facts.endpoint) else replace(facts, model=model, endpoint=endpoint)
     )
@@ -260,15 +284,15 @@ def _pass_on(state: RetryState, last: Last) -> Conclusion | None:
 
 
 def _next_key(state: RetryState, last: Last) -> Conclusion | None:
-    """The key has a cooldown, so it is not chosen again. The client's own credential has no next."""
+    """The key has a cooldown, so it is not chosen again. The client's own credential has no next, unless it takes part beside the pool."""
     state.found_out(last.step)
-    return None if last.step.key else PassedOn(last.verdict)
+    return None if last.step.key or last.step.own else PassedOn(last.verdict)
 
 
 def _fresh_key(state: RetryState, last: Last) -> Conclusion | None:
     state.exclude(last.step)
     state.uncertain(last.step, pause=False)
-    return None if last.step.key else PassedOn(last.verdict)
+    return None if last.step.key or last.step.own else PassedOn(last.verdict)
 
 
 def _other_key(state: RetryState, last: Last) -> Conclusion | None:
@@ -282,6 +306,12 @@ def _other_key(state: RetryState, last: Last) -> Conclusion | None:
 def _any_key(state: RetryState, last: Last) -> Conclusion | None:
     state.failures.append(last)
     state.uncertain(last.step)
+    return None
+
+
+def _other_way(state: RetryState, last: Last) -> Conclusion | None:
+    state.failures.append(last)
+    state.turn_from_way(last.step)
     return None
 
 
@@ -350,6 +380,7 @@ AFTER: Mapping[Then, Callable[[RetryState, Last], Conclusion | None]] = {
     Then.FRESH_KEY: _fresh_key,
     Then.OTHER_KEY: _other_key,
     Then.ANY_KEY: _any_key,
+    Then.OTHER_WAY: _other_way,
     Then.SAME_KEY: _same_key,
     Then.NEXT_ROUTE: _next_route,
     Then.NEXT_PROVIDER: _next_provider,

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from claude_relay.core.exchange import Facts, Fault, Key, Outcome, Target, Verdict, Wait
 from claude_relay.core.keys.affinity import Affinity
+from claude_relay.core.keys.own_credentials import OwnCredential
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.shadow import Shadow
 from claude_relay.core.steady import SLACK
@@ -62,6 +63,8 @@ class Candidate:
     target: Target
     pool: Pool
     key: Key | None
+    own: OwnCredential | None = None
+    """Of the client's own credential what is known of it, where it takes part beside the pool."""
 
     @property
     def key_id(self) -> str:
@@ -138,6 +141,8 @@ class RetryState:
     """The session's keys, which are asked once more after a short wait; that does not count either."""
     tried: Table = field(default_factory=dict)
     """Keys that are of no use for this request."""
+    own: Mapping[str, OwnCredential] = field(default_factory=dict)
+    """The client's own credential, by the providers at which it takes part beside the pool."""
     barred: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Keys that are not for this request, or know nothing of what it is about."""
     avoided: Table = field(default_factory=dict)
@@ -187,13 +192,24 @@ class RetryState:
         if pool is None:
             return None
         attempted = self.attempted.get(target.provider, NOBODY)
+        own = self.own_at(target, pool)
+        if own and own.own and own.own.first:
+            return own
         if not pool.keys:
-            return Candidate(target, pool, None) if pool.passthrough and CLIENTS_OWN not in attempted else None
+            passes = pool.passthrough and CLIENTS_OWN not in attempted
+            return own or (Candidate(target, pool, None) if passes else None)
         excluded = self.excluded(target)
         if wait := self.wait_for_binding(target, pool, excluded | self.avoided.get(target.provider, NOBODY)):
             return wait
         key = self.choose(target, pool, excluded | attempted)
-        return Candidate(target, pool, key) if key else None
+        return Candidate(target, pool, key) if key else own
+
+    def own_at(self, target: Target, pool: Pool) -> Candidate | None:
+        """A try with the client's own credential, where it takes part, is of use, and was not asked yet."""
+        own = self.own.get(target.provider)
+        if own is None or CLIENTS_OWN in self.attempted.get(target.provider, NOBODY):
+            return None
+        return Candidate(target, pool, None, own) if own.is_ready(target.kind, self.clock()) else None
 
     def again_at(self, target: Target) -> Candidate | None:
         """One more try at this provider, when no key of it is fresh; a key that others are preferred to only if there is no other."""
@@ -219,9 +235,10 @@ class RetryState:
         if pool is None or target.provider in self.gone:
             return 0
         attempted = self.attempted.get(target.provider, NOBODY)
+        own = int(self.own_at(target, pool) is not None)
         if not pool.keys:
-            return int(pool.passthrough and CLIENTS_OWN not in attempted)
-        return pool.count_ready(target.kind, self.clock(), self.excluded(target) | attempted)
+            return own or int(pool.passthrough and CLIENTS_OWN not in attempted)
+        return own + pool.count_ready(target.kind, self.clock(), self.excluded(target) | attempted)
 
     def choose(self, target: Target, pool: Pool, exclude: frozenset[str]) -> Key | None:
         """The session's key, or the pool's choice. One request spends no more than one try on a probe while there are sure keys."""
@@ -259,7 +276,7 @@ class RetryState:
 
     def keep_to(self, target: Target, pool: Pool, key_id: str) -> None:
         """Only this key will do: it made what the request is about."""
-        self.targets = (target,)
+        self.targets, self.own = (target,), {}
         before = self.barred.get(target.provider, NOBODY)
         self.barred = {target.provider: before | {key.id for key in pool.keys if key.id != key_id}}
 
@@ -330,10 +347,25 @@ class RetryState:
         """Not this key again."""
         add(self.tried, step)
 
+    def turn_from_way(self, step: Candidate) -> None:
+        """The way out that a key takes has failed: keys that take another, and other providers, have their turn before it has another."""
+        provider = step.target.provider
+        same = self.of_same_way(step)
+        self.attempted[provider] = self.attempted.get(provider, NOBODY) | same
+        self.avoided[provider] = self.avoided.get(provider, NOBODY) | same
+        self.uncertain(step)
+        if not self.count_fresh(step.target):
+            self.strikes[provider] = STRIKES
+
+    @staticmethod
+    def of_same_way(step: Candidate) -> frozenset[str]:
+        """Ids of the keys that go out as this one does."""
+        way = step.key.proxy if step.key else None
+        return frozenset(key.id for key in step.pool.keys if key.proxy == way)
+
     def leave_route(self, step: Candidate) -> None:
         """Something on the way stops the request: only keys that go out another way are of use at this provider."""
-        way = step.key.proxy if step.key else None
-        same = frozenset(key.id for key in step.pool.keys if key.proxy == way)
+        same = self.of_same_way(step)
         self.tried[step.target.provider] = self.tried.get(step.target.provider, NOBODY) | same
         if len(same) == len(step.pool.keys):
             self.gone.add(step.target.provider)

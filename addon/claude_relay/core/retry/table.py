@@ -27,6 +27,7 @@ class Then(StrEnum):
     OTHER_KEY = "other_key"
     SAME_KEY = "same_key"
     ANY_KEY = "any_key"
+    OTHER_WAY = "other_way"
     NEXT_ROUTE = "next_route"
     NEXT_PROVIDER = "next_provider"
     REPAIR = "repair"

@@ -45,6 +45,7 @@ from claude_relay.core.routing.story import Route
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.messages.replies import claude_error, estimate_answer, preflight, recast
 from claude_relay.proxy.messages.welcome import welcome
+from claude_relay.proxy.messages.wire import mark_of
 from claude_relay.proxy.pages.dispatch import answer_page, refusal
 from claude_relay.proxy.provider.adapting import Translated
 from claude_relay.proxy.request.bodies import facts_of, uncompressed
@@ -55,6 +56,7 @@ from . import admitting, reserving, rights
 from .aiming import Aim, aim_of, source_of
 from .models_page import models_answer
 from .parts import Parts
+from .pointing import NoWayError, has_way
 
 UNREAD = (
     "The relay cannot read its stored keys ({}) and has no other key for this request. Send it again in a moment; "
@@ -127,6 +129,7 @@ class Decider:
             sessions=runtime.sessions if relayed.source is Origin.CLIENT else None,
             owner=owner,
             barred=barred,
+            own=runtime.own_credential(mark_of(relayed.client_signature)),
             faults=self.faults.choose if self.faults and not relayed.goes_through else None,
         )
         await self.follow(flow, relayed, None)
@@ -142,8 +145,10 @@ class Decider:
         if why is None or relayed.facts.endpoint is Endpoint.SIDE:
             return
         pools = relayed.runtime.pools.values()
-        if not any(pool.keys or (pool.passthrough and not relayed.placeholder_only) for pool in pools):
-            raise RelayError(503, UNREAD.format(why), retry_after=5.0)
+        takes_part = relayed.runtime.own_credentials and mark_of(relayed.client_signature) is not None
+        if takes_part or any(pool.keys or (pool.passthrough and not relayed.placeholder_only) for pool in pools):
+            return
+        raise RelayError(503, UNREAD.format(why), retry_after=5.0)
 
     async def _served(self, relayed: Relayed, aim: Aim | None) -> tuple[tuple[Target, ...], http.Response | None]:
         """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""
@@ -211,6 +216,9 @@ class Decider:
                 relayed.begin_attempt(step)
                 body = error.claude_body(relayed.id)
                 outcome = Outcome(error.status, body=body, failure=Failure.UNSUITED, message=error.message)
+                if isinstance(error, NoWayError):
+                    relayed.attempts[-1].proxy = error.name
+                    outcome = Outcome(failure=Failure.PROXY, message=error.message)
                 step = await self._next_step(relayed, outcome)
                 relayed.end_attempt(outcome, step.because)
                 relayed.attempts[-1].ended_at = time.monotonic()  # what the client is told is nobody's answer
@@ -225,9 +233,10 @@ class Decider:
     async def _adapt(self, relayed: Relayed, attempt: Attempt) -> None:
         """Reserve what the attempt may cost, and prepare its request where it is another one than the client's.
 
-        Raises RelayError when it cannot be made: `BudgetError`, `Unsuited`.
+        Raises RelayError when it cannot be made: `BudgetError`, `Unsuited`, `NoWayError`.
         """
         relayed.notes = ()
+        has_way(relayed, attempt)
         reserving.follow(relayed, attempt)
         relayed.adaptation = await self.parts.translator.adapt(relayed, attempt)
 

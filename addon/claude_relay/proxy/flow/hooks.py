@@ -21,7 +21,9 @@ from collections.abc import Awaitable, Callable
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy import layer
+from mitmproxy.tls import TlsData
 
+from claude_relay.core.config import OutboundProxy
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Cause, Endpoint, Outcome, PassedOn, Verdict, is_own
 from claude_relay.proxy.access import trail
@@ -32,8 +34,9 @@ from claude_relay.proxy.lifecycle.ending import Ending, ending_error
 from claude_relay.proxy.lifecycle.opening import Opening
 from claude_relay.proxy.messages.hop_by_hop import led_on, onward
 from claude_relay.proxy.messages.replies import cors_headers, error_answer, new_request_id
-from claude_relay.proxy.mitm import backpressure, first_bytes, outbound
+from claude_relay.proxy.mitm import backpressure, far_tls, first_bytes, outbound
 from claude_relay.proxy.mitm.own_tls import OwnTls
+from claude_relay.proxy.mitm.tunnels import Way
 from claude_relay.proxy.provider.redaction import hide_refused
 from claude_relay.proxy.request.bodies import reworded
 from claude_relay.proxy.request.intake import consider
@@ -167,11 +170,24 @@ class RelayHooks(DoorHooks):
 
     def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
         """A connection through an outbound proxy: give the proxy its credential, and tell it the way if it is near."""
-        if self.runtime is not None:
-            under_way = (relayed.proxy for relayed in RELAYED.values())
-            outbound.authorize(flow, (*under_way, *self.runtime.way.proxies))
+        outbound.authorize(flow, self.proxies)
         fields = flow.request.data.headers
         fields.fields = trail.marked(fields.fields, flow.server_conn.peername, trail.heard(flow.client_conn, None))
+
+    def relay_way(self, way: Way) -> None:
+        """A tunnel through a SOCKS proxy begins: its credential is asked for."""
+        outbound.introduce(way, self.proxies)
+
+    def tls_start_server(self, data: TlsData) -> None:
+        """A handshake with an upstream or a proxy begins."""
+        if self.runtime is not None:
+            far_tls.start(data, self.runtime.contexts)
+
+    @property
+    def proxies(self) -> tuple[OutboundProxy | None, ...]:
+        """All through which something may be under way."""
+        under_way = [relayed.proxy for relayed in list(RELAYED.values())]
+        return (*under_way, *(() if self.runtime is None else self.runtime.way.proxies))
 
     @guarded
     async def relay_attempt(self, flow: http.HTTPFlow) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mitmproxy import http
 
-from claude_relay.core.config import WayOut, way_to
+from claude_relay.core.config import OutboundProxy, WayOut, way_to
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import OAUTH, Attempt, Endpoint
 from claude_relay.proxy.messages.wire import address, issue_key, pass_through, write_anew
@@ -26,6 +26,28 @@ NO_KEY = (
 NOT_SERVED = RelayError(403, "Nobody has said who asks.", final=True)
 
 
+class NoWayError(RelayError):
+    """The key's own proxy is not known: it is used through that one or not at all. `name`: what it calls it."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(502, f"{name}: {why}")
+        self.name = name
+
+
+def has_way(relayed: Relayed, attempt: Attempt) -> None:
+    """Raises NoWayError when nobody knows the way on which the attempt's key goes out."""
+    if attempt.key is not None and attempt.key.proxy:
+        try:
+            proxy_of(relayed, attempt.provider, attempt.key.proxy)
+        except ValueError as error:
+            raise NoWayError(str(OutboundProxy.parse(attempt.key.proxy)), str(error)) from None
+
+
+def proxy_of(relayed: Relayed, provider: str, own: str) -> OutboundProxy | None:
+    """A key's own proxy; None: it goes directly. Raises ValueError for a name that is none."""
+    return way_to("", WayOut(), own, named=relayed.runtime.config.providers[provider].ways)
+
+
 def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes | None = None) -> None:
     """Turn the flow's request into this attempt's. `body`: uncompressed, where it is another one than the client's."""
     original = relayed.client_signature
@@ -34,6 +56,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
         relayed.begin_attempt(attempt)
         relayed.signature = original
         relayed.proxy = outbound.lead_on(flow, relayed.runtime.way)
+        relayed.trust = relayed.runtime.way.trust
         relayed.redaction.issue(None, relayed.proxy)
         return
     upstream = relayed.runtime.upstreams[attempt.provider]
@@ -52,7 +75,10 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
         address(flow.request, upstream, identity=relayed.facts.may_stream or adaptation is not None)
     relayed.proxy = upstream.proxy
     if attempt.key is not None and attempt.key.proxy:
-        relayed.proxy = way_to("", WayOut(), attempt.key.proxy)
+        relayed.proxy = proxy_of(relayed, attempt.provider, attempt.key.proxy)
+    if relayed.proxy is not None:
+        relayed.attempts[-1].proxy = relayed.proxy.title
+    relayed.trust = upstream.trust
     relayed.redaction.issue(None, relayed.proxy)
     outbound.lead(flow, relayed.proxy)
     if attempt.key is None:

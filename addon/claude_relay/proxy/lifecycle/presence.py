@@ -131,7 +131,8 @@ class Presence:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + PIECE
             provider = runtime.config.providers.get(name)
-            own = pool.passthrough and not pool.keys and name in reachable
+            takes = provider is not None and provider.own_credential != "never"
+            own = (takes or (pool.passthrough and not pool.keys)) and name in reachable
             configured = provider.keys if provider is not None else ()
             pools[name] = PoolSight(own, pool.keys, configured, tuple(states))
         found = dict(listeners(runtime.config, self.servers))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mitmproxy.utils import strutils
 
 from claude_relay.core.clients.offers import without_own
-from claude_relay.core.config import OutboundProxy, WayOut, way_to
+from claude_relay.core.config import OutboundProxy, WayOut, named_proxies, way_to
 from claude_relay.core.printable import harmless
 from claude_relay.core.secrets import Matcher, Secret
 from claude_relay.store.vault.secret import VARIABLE
@@ -108,7 +108,8 @@ def secrets_of(runtime: Runtime, environ: Mapping[str, str]) -> Iterator[Secret]
             yield key.secret.encode("utf-8", "replace"), f"relay:{name}/{key.alias}".encode()
             if key.proxy:
                 yield from _of_proxy(_parsed(key.proxy))
-    for proxy in (*runtime.way.proxies, *(provider.proxy for provider in config.providers.values())):
+    ways = (provider.proxy for provider in config.providers.values())
+    for proxy in (*runtime.way.proxies, *named_proxies(config).values(), *ways):
         yield from _of_proxy(proxy)
     for provider in config.providers.values():
         if provider.oauth is not None and provider.oauth.client_secret is not None:

@@ -7,7 +7,9 @@ credential passes through.
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 import urllib.parse
 from collections.abc import Set
 from dataclasses import dataclass, field
@@ -15,7 +17,8 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from claude_relay.core.clients.offers import has_own, holds_own
-from claude_relay.core.config import Auth, OutboundProxy, Provider, WayOut, way_to
+from claude_relay.core.config import Auth, OutboundProxy, Provider, Trust, WayOut, way_to
+from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.config.values import AUTHS
 from claude_relay.core.endpoints import normalise_path
 
@@ -36,6 +39,9 @@ ALIAS = re.compile(rb"(?:^|[ =])relay:", re.IGNORECASE)
 PLACEHOLDER = b"placeholder"
 JOINED = b"anthropic-beta"
 """A list of flags, of which the client has some and a token needs others."""
+OF_LOGINS = b"oauth-"
+"""Begin flags of `anthropic-beta` that go with a login: a key has no use for them."""
+_SALT = secrets.token_bytes(16)
 
 
 @dataclass(slots=True)
@@ -162,6 +168,7 @@ class Upstream:
     auth    which header, cookie or query parameter takes the key
     headers sent beside the client's own
     proxy   on the way there, where a key has none of its own
+    trust   of TLS there
     with_token  sent beside them with a token of OAuth
     """
 
@@ -173,6 +180,7 @@ class Upstream:
     proxy: OutboundProxy | None = None
     headers: Fields = ()
     with_token: Fields = ()
+    trust: Trust = USUAL
 
     @classmethod
     def of(cls, provider: Provider, way: WayOut) -> Upstream:
@@ -183,8 +191,9 @@ class Upstream:
         further = provider.oauth.headers if provider.oauth is not None else {}
         with_token = tuple((name.encode(), value.encode()) for name, value in further.items())
         proxy = way_to(provider.base_url, way, provider.proxy)
+        prefix = url.path.rstrip("/")
         return cls(
-            url.scheme, url.hostname or "", port, url.path.rstrip("/"), provider.auth, proxy, headers, with_token
+            url.scheme, url.hostname or "", port, prefix, provider.auth, proxy, headers, with_token, provider.trust
         )
 
     @property
@@ -229,6 +238,15 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
             del shown[place]
     request.data.headers.fields = tuple(shown)
     return Signature(tuple(real)), bool(placeholders) and not has_credential
+
+
+def mark_of(signature: Signature | None) -> str | None:
+    """Stands for a client's own credential; means nothing outside of this process. None: it has none."""
+    fields = () if signature is None else signature.fields
+    own = [(name.lower(), value) for name, value in fields if name.lower() in CREDENTIALS and value.strip()]
+    if not own:
+        return None
+    return hashlib.blake2b(repr(own).encode(), digest_size=12, key=_SALT).hexdigest()
 
 
 def stays_here(value: bytes) -> bool:
@@ -320,15 +338,20 @@ def issue_key(
 ) -> Signature:
     """Put a pool's key in the place of the client's credentials: its alias into the flow, itself into the signature.
 
-    Other credentials go; order and everything else stay. `is_token`: it is one of OAuth, which is a bearer, and has headers of its own.
+    Other credentials go, and with them, where an API key comes, the flags of a login; order and everything else stay. `is_token`: it is one
+    of OAuth, which is a bearer, and has headers of its own.
     """
     auth, place = AUTHS["oauth"] if is_token else upstream.auth, None
+    api_key = auth.name != "authorization"
     if is_token and upstream.with_token:
         request.data.headers.fields = with_further(request.data.headers.fields, upstream.with_token)
     kept = []
     for header in request.data.headers.fields:
         lower = header[0].lower()
-        if lower not in MASKED:
+        if api_key and lower == b"anthropic-beta" and OF_LOGINS in header[1]:
+            if flags := without_login(header[1]):
+                kept.append((header[0], flags))
+        elif lower not in MASKED:
             kept.append(header)
         elif lower in CREDENTIALS and place is None:
             place = len(kept)
@@ -354,6 +377,16 @@ def with_further(fields: Fields, further: Fields) -> Fields:
         first = places[0]
         found[first] = found[first][0], b",".join((found[first][1], *flags))
     return tuple(found)
+
+
+def without_login(flags: bytes) -> bytes:
+    """The flags of `anthropic-beta` that are not those of a login.
+
+    >>> without_login(b"oauth-2025-04-20,context-1m-2025-08-07")
+    b'context-1m-2025-08-07'
+    """
+    kept = [flag for flag in flags.split(b",") if not flag.strip().startswith(OF_LOGINS)]
+    return b",".join(kept).strip()
 
 
 def lower_headers(message: http.Message) -> dict[str, str]:

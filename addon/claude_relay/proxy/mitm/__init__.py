@@ -7,8 +7,8 @@ flood        what a connection may cost that brings next to nothing; backpressur
 watched      the outermost layer of a connection: its share of the event loop, its end when a layer fails
 accepting    listeners when the process is out of files; default_listener: mitmproxy's own, replaced
 marks        how mitmweb shows marks of flows
-own_tls      TLS with clients of the listeners themselves
-outbound     the way out through a company's proxy
+own_tls      TLS with clients of the listeners themselves; far_tls: with providers and proxies that are trusted in ways of their own
+outbound     the way out through a company's proxy; tunnels: CONNECT and SOCKS5, as layers
 hook_index   which addon listens to which hook; shortcuts: what mitmproxy does for every message, done in less time
 
 It must not know what a request is about.

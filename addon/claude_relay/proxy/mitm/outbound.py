@@ -3,6 +3,7 @@
     lead(flow, proxy), lead_on(flow, way)     this flow's connection goes through it
     through(tunnel.layer, way)                so does one that is tunnelled, unread
     authorize(flow, proxies)                  hook http_connect_upstream: the CONNECT gets the credential of its proxy
+    introduce(way, proxies)                   hook relay_way: so does a SOCKS handshake
     told(outcome, proxy)                      what went wrong on that way, with the proxy's name in it
 
 mitmproxy keeps connections for further requests by the address of their proxy, and makes a new object for each connection to one. So the
@@ -22,12 +23,14 @@ from typing import Any, Final, Literal
 
 from mitmproxy import http
 from mitmproxy.connection import Server
-from mitmproxy.proxy import context, events, layer, layers
-from mitmproxy.proxy.layers.http import _upstream_proxy
+from mitmproxy.proxy import context, layer, layers
 from mitmproxy.proxy.mode_specs import RegularMode
 
-from claude_relay.core.config import OutboundProxy, WayOut
-from claude_relay.core.exchange import Outcome
+from claude_relay.core.config import OutboundProxy, Trust, WayOut
+from claude_relay.core.config.proxies import TIMEOUT, USUAL
+from claude_relay.core.exchange import Failure, Outcome
+
+from .tunnels import FAILED, Tunnel, Way, make
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +44,33 @@ _SALT: Final = secrets.token_bytes(16)
 
 
 class Place(tuple[str, int]):
-    """Host and port of an outbound proxy. With another credential it is another place: neither a connection nor a credential is shared."""
+    """Host and port of an outbound proxy, or of a provider that has TLS of its own. With another credential, or other TLS, it is another
+    place: neither a connection nor a credential is shared."""
 
     mark: bytes
-    """Stands for the credential; means nothing outside of this process."""
+    """Stands for credential and TLS; means nothing outside of this process."""
+    trust: Trust = USUAL
+    """Of TLS with whoever is there."""
+    speaks_socks: bool = False
+    """Whether a proxy does, which mitmproxy has no word for: flows say `http`."""
+    timeout: float = TIMEOUT
+    """Seconds until the way through a proxy stands."""
 
     @classmethod
     def of(cls, proxy: OutboundProxy) -> Place:
         """Where a proxy is."""
         place = cls((proxy.host, proxy.port))
-        place.mark = hashlib.blake2b((proxy.authorization or "").encode(), digest_size=8, key=_SALT).digest()
+        place.mark = _mark(f"{proxy.scheme} {proxy.authorization}", proxy.trust)
+        place.trust, place.timeout, place.speaks_socks = proxy.trust, proxy.timeout, proxy.scheme == "socks5"
+        return place
+
+    @classmethod
+    def far(cls, host: str, port: int, trust: Trust) -> tuple[str, int]:
+        """Where a provider is; a plain address where nothing is special about its TLS."""
+        if not trust:
+            return host, port
+        place = cls((host, port))
+        place.mark, place.trust = _mark("", trust), trust
         return place
 
     def __eq__(self, other: object) -> bool:
@@ -68,6 +88,11 @@ class Place(tuple[str, int]):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies that outlive the process are plain addresses."""
         return tuple, (tuple(self),)
+
+
+def _mark(credential: str, trust: Trust) -> bytes:
+    text = "\0".join((credential, *map(str, (*trust.ca, trust.cert, trust.key))))
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8, key=_SALT).digest()
 
 
 type Via = tuple[Literal["http", "https"], tuple[str, int]]
@@ -100,17 +125,27 @@ def authorize(flow: http.HTTPFlow, proxies: Iterable[OutboundProxy | None]) -> N
     host, port = flow.request.data.host, flow.request.data.port
     if ":" in host:
         flow.request.authority = flow.request.headers["Host"] = f"[{host}]:{port}"
-    place = flow.server_conn.address
-    proxy = next((proxy for proxy in proxies if proxy is not None and Place.of(proxy) == place), None)
+    proxy = at(flow.server_conn.address, proxies)
     if proxy is not None and proxy.authorization:
         flow.request.headers["proxy-authorization"] = proxy.authorization
+
+
+def introduce(way: Way, proxies: Iterable[OutboundProxy | None]) -> None:
+    """Say who a SOCKS proxy is, if it is one of these."""
+    way.proxy = at(way.address, proxies)
+
+
+def at(place: object, proxies: Iterable[OutboundProxy | None]) -> OutboundProxy | None:
+    """The proxy that is there."""
+    return next((proxy for proxy in proxies if proxy is not None and Place.of(proxy) == place), None)
 
 
 def with_proxy(outcome: Outcome, proxy: OutboundProxy | None) -> Outcome:
     """An outcome without an answer, told with the proxy through which none came."""
     if proxy is None or outcome.status is not None or not outcome.message:
         return outcome
-    return replace(outcome, message=in_words(outcome.message, proxy))
+    failure = Failure.PROXY if outcome.message.startswith(FAILED) else outcome.failure
+    return replace(outcome, message=in_words(outcome.message, proxy), failure=failure)
 
 
 def in_words(message: str, proxy: OutboundProxy) -> str:
@@ -119,6 +154,7 @@ def in_words(message: str, proxy: OutboundProxy) -> str:
     >>> in_words("Upstream proxy 10.0.0.1:80 refused HTTP CONNECT request: 407 Who?", OutboundProxy.parse("http://10.0.0.1"))
     'the proxy answered 407, through http://10.0.0.1:80'
     """
+    message = message.removeprefix(FAILED)
     if refused := _REFUSED.match(message):
         message = f"the proxy answered {refused[1]}"
     elif _NO_HTTP.match(message):
@@ -141,24 +177,12 @@ def through(built: layer.Layer, way: WayOut) -> layer.Layer:
         return built
     server.via = via(proxy)
     around.layers.remove(built)
-    stack = Tunnel.make(around, True)
+    stack = make(Tunnel, around, True)
     around.layers.append(built)
     tunnel = stack[-1]
     assert isinstance(tunnel, Tunnel)
-    tunnel.proxy = proxy
+    tunnel.complain = lambda why: complain(around, in_words(why, proxy))
     return (stack / built)[0]
-
-
-class Tunnel(_upstream_proxy.HttpUpstreamProxy):
-    """A tunnel within an outbound proxy's. Its client has been told that it is connected, so the log says why it is not."""
-
-    proxy: OutboundProxy
-
-    def event_to_child(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Say what went wrong on the way."""
-        if isinstance(event, events.OpenConnectionCompleted) and event.reply:
-            complain(self.context, in_words(event.reply, self.proxy))
-        yield from super().event_to_child(event)
 
 
 def complain(around: context.Context, reason: str) -> None:

@@ -32,6 +32,7 @@ from claude_relay.proxy.messages.wire import headers_of
 
 from .first_bytes import explicit_proxy, host_header
 from .heads import Buffer, receive_connect_answer
+from .tunnels import MAKE
 
 GET_ALL: Final = http.Headers.get_all
 PARSE: Final = url.parse_authority
@@ -180,6 +181,7 @@ BOUNDED: Final = tuple(
         (_http1, "ReceiveBuffer", Buffer),
         (_upstream_proxy, "ReceiveBuffer", Buffer),
         (_upstream_proxy.HttpUpstreamProxy, "receive_handshake_data", receive_connect_answer),
+        (_upstream_proxy.HttpUpstreamProxy, "make", MAKE),
     )
 )
 

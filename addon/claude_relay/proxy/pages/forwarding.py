@@ -100,7 +100,7 @@ class Forwarder:
         try:
             parts = urlsplit(url)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            with Connection(url, export.way.to_url(url), self._patience) as connection:
+            with Connection(url, export.way.to_url(url), self._patience, export.way.trust) as connection:
                 status = connection.request("POST", target, headers, export.body).status
         except FAILURES as error:
             return f"no answer ({type(error).__name__})"

@@ -46,15 +46,17 @@ class Patience:
         "_named",
         "_phase",
         "_quiet",
+        "_way",
         "due",
         "silent_since",
     )
 
-    def __init__(self, limits: Limits, *, whole: bool = False, named: bool = True) -> None:
-        """`whole`: the answer comes when the model is done. `named`: the limits are those of relay.yaml, not the relay's own."""
+    def __init__(self, limits: Limits, *, whole: bool = False, named: bool = True, way: float = math.inf) -> None:
+        """`whole`: the answer comes when the model is done. `named`: the limits are those of relay.yaml, not the relay's own. `way`: for
+        how long an outbound proxy is waited for."""
         self.due = math.inf
         self.silent_since: float | None = None
-        self._limits, self._named = limits, named
+        self._limits, self._named, self._way = limits, named, way
         self._first = (limits.whole, "whole") if whole else (limits.first_byte, "first_byte")
         self._phase = Phase.CONNECTING
         self._began = self._byte_at = self._moved_at = 0.0
@@ -65,7 +67,11 @@ class Patience:
     def connect(self, now: float) -> None:
         """A connection is being looked for, or made."""
         self._phase, self._began = Phase.CONNECTING, now
-        self.due = now + self._limits.first_byte
+        self.due = now + min(self._limits.first_byte, self._way)
+
+    def go_directly(self) -> None:
+        """No proxy is waited for any more."""
+        self._way = math.inf
 
     def handed_over(self, now: float) -> None:
         """The request was handed over; its body may still be leaving."""
@@ -117,6 +123,8 @@ class Patience:
     def _connecting(self, now: float, _: int) -> str | None:
         if now < self.due:
             return None
+        if self._way < self._limits.first_byte:
+            return f"no connection within {self._way:g} s"
         return self._over("no connection within", self._limits.first_byte, "first_byte", None)
 
     def _uploading(self, now: float, unsent: int) -> str | None:

@@ -44,6 +44,8 @@ class AttemptRecord:
     served_model: str | None = None
     terms: Terms = ORDINARY
     priced: Priced | None = None
+    proxy: str = ""
+    """The outbound proxy on its way, as tables call it; empty: none."""
     dispatched: bool = False
     """Whether its request has left."""
     unknown: Passed | None = None

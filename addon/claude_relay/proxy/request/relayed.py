@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 import sys
 import time
 import weakref
@@ -29,7 +30,8 @@ from claude_relay.core.clients.admission import Admission
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.money import Purse
 from claude_relay.core.clients.offers import Offer
-from claude_relay.core.config import OutboundProxy
+from claude_relay.core.config import OutboundProxy, Trust
+from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.endpoints import Page, normalise_path
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
@@ -68,6 +70,8 @@ from .records import AttemptRecord, Charged
 logger = logging.getLogger(__name__)
 BROKEN = frozenset({Failure.RESET, Failure.TIMEOUT, Failure.CUT})
 """Failures of an answer that had begun: the upstream has worked for it."""
+DIRECTLY = "direct, not "
+"""In the ledger before the name of a proxy that an attempt did without."""
 SMALL = 4096
 """Bytes of a body that may as well be kept with what else is known of a request that is over."""
 
@@ -114,6 +118,8 @@ class Relayed:
     """The agent from which the one that sent it came in the end."""
     proxy: OutboundProxy | None = None
     """The outbound proxy of the running attempt."""
+    trust: Trust = USUAL
+    """Of TLS with the running attempt's provider."""
     keep_body: bool = False
     is_shown: bool = False
     """Whether the flow is kept for somebody to look at, who lets go of its bodies in time."""
@@ -226,6 +232,17 @@ class Relayed:
         self.outcome = None
         self.attempts[-1].dispatched = True
 
+    @property
+    def may_go_directly(self) -> bool:
+        """Whether the attempt, whose proxy is down, may do without."""
+        return self.proxy is not None and self.proxy.or_direct and not self.gone and self.ended is None
+
+    def went_directly(self) -> None:
+        """The attempt does without its proxy."""
+        assert self.proxy is not None
+        self.attempts[-1].proxy = f"{DIRECTLY}{self.proxy.title}"
+        self.proxy = None
+
     # -- faults
 
     @property
@@ -265,7 +282,8 @@ class Relayed:
         """How long an attempt may take."""
         endpoint = self.facts.endpoint
         whole = endpoint in MESSAGE_STREAMS and not self.facts.may_stream
-        return Patience(self.limits, whole=whole, named=endpoint is not Endpoint.SIDE)
+        way = math.inf if self.proxy is None else self.proxy.timeout
+        return Patience(self.limits, whole=whole, named=endpoint is not Endpoint.SIDE, way=way)
 
     @property
     def turned_out_whole(self) -> bool:

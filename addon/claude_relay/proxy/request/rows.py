@@ -141,6 +141,7 @@ def attempt_rows(relayed: Relayed) -> list[AttemptRow]:
             error=record.with_fault(record.error) or None,
             upstream_request_id=record.upstream_id,
             waited_ms=1000 * record.waited or None,
+            proxy=record.proxy or None,
             started_at=record.started_at,
             first_byte_ms=milliseconds(record.began_at, record.first_byte_at),
             duration_ms=milliseconds(record.began_at, record.ended_at),

@@ -17,9 +17,12 @@ from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
 from claude_relay.core.keys.aliases import Names, OwnKeys, named
+from claude_relay.core.keys.own_credentials import OwnCredential, OwnCredentials
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.sessions import Sessions
 from claude_relay.proxy.messages.wire import Upstream
+from claude_relay.proxy.mitm.far_tls import Contexts, usual_authorities
+from claude_relay.proxy.mitm.far_tls import read as read_contexts
 from claude_relay.proxy.provider.modules import format_of
 
 from .options import host_patterns
@@ -68,6 +71,8 @@ class Draft:
     """What the environment says of the way out."""
     own: OwnKeys
     """The keys that the configuration brings."""
+    contexts: Contexts
+    """Of TLS with those who are trusted in ways of their own."""
 
     @classmethod
     def of(cls, config: Config, environ: Mapping[str, str] = os.environ) -> Draft:
@@ -84,6 +89,7 @@ class Draft:
             hosts=re.compile("|".join(host_patterns(config.intercept.hosts)), re.IGNORECASE),
             way=way,
             own={name: provider.key_list(name) for name, provider in providers},
+            contexts=read_contexts(config, usual_authorities()),
         )
 
 
@@ -105,6 +111,10 @@ class Runtime:
     """What the environment says of the way out."""
     own: OwnKeys
     """The keys that the configuration brings, with aliases by their place."""
+    contexts: Contexts
+    """Of TLS with those who are trusted in ways of their own."""
+    own_credentials: Mapping[str, OwnCredentials]
+    """What is known of clients' own credentials, by the providers at which they take part beside the pool."""
 
     @classmethod
     def of(
@@ -151,7 +161,23 @@ class Runtime:
             hosts=draft.hosts,
             way=draft.way,
             own=draft.own,
+            contexts=draft.contexts,
+            own_credentials={
+                name: (before and before.own_credentials.get(name)) or OwnCredentials(name)
+                for name, provider in config.providers.items()
+                if provider.own_credential != "never"
+            },
         )
+
+    def own_credential(self, mark: str | None) -> dict[str, OwnCredential]:
+        """The client's own credential with this mark, by the providers at which it takes part; None: it has none."""
+        if mark is None:
+            return {}
+        providers = self.config.providers
+        return {
+            name: known.of(mark, first=providers[name].own_credential == "first")
+            for name, known in self.own_credentials.items()
+        }
 
     def issue(self, issued: Mapping[str, tuple[Key, ...]], names: Names | None = None) -> None:
         """The vault's keys are other ones, or those of the configuration are called otherwise; nothing else changes. Cannot fail."""

@@ -52,7 +52,10 @@ from claude_relay.proxy.access import trail
 from claude_relay.proxy.common.rejections import Reason, rejected
 from claude_relay.proxy.log.plain import unquoted
 from claude_relay.proxy.messages.wire import FRAMING, own_response
+from claude_relay.proxy.mitm import outbound
 from claude_relay.proxy.mitm.connections import Commands, Garbled, GetConnection, Unanswered
+from claude_relay.proxy.mitm.outbound import Place
+from claude_relay.proxy.mitm.tunnels import FAILED
 from claude_relay.proxy.request.incoming import Incoming
 from claude_relay.proxy.request.intake import size_in_words, stalled
 from claude_relay.proxy.request.relayed import RELAYED, Relayed
@@ -164,19 +167,42 @@ class RelayStream(ReceivingStream):
 
     def get_connection(self, since: float) -> Commands[bool]:
         """As `make_server_connection`, but for connections that are known to be dead."""
-        request, server = self.flow.request, self.flow.server_conn
+        request, server, relayed = self.flow.request, self.flow.server_conn, self.relayed
+        assert relayed is not None
         wanted = GetConnection(
-            (request.host, request.port), request.scheme == "https", server.via, server.transport_protocol
+            Place.far(request.host, request.port, relayed.trust),
+            request.scheme == "https",
+            server.via,
+            server.transport_protocol,
         )
         wanted.reuse, wanted.since = self.http_layer, since
         connection, why = yield wanted
         if connection is None:
+            failed = why.startswith(FAILED) or (wanted.expired and relayed.proxy is not None)
+            if failed and relayed.may_go_directly:
+                self.go_directly(relayed, why)
+                yield from self.watch()
+                return (yield from self.get_connection(since))
+            if failed and not why.startswith(FAILED):
+                why = FAILED + why
             kind = ConnectExpired if wanted.expired else ResponseProtocolError
             yield from self.handle_protocol_error(kind(self.stream_id, why, ErrorCode.CONNECT_FAILED))
             return False
         self.fresh = wanted.fresh
         self.context.server = self.flow.server_conn = connection
         return True
+
+    def go_directly(self, relayed: Relayed, why: str) -> None:
+        """The proxy on the attempt's way is down, and relay.yaml lets it go without."""
+        assert relayed.proxy is not None
+        logger.warning(
+            "%s goes directly: %s", relayed.id, outbound.in_words(relayed.redaction.text(why), relayed.proxy)
+        )
+        relayed.went_directly()
+        self.http_layer.forget_attempt(self.stream_id, self.context.server)
+        outbound.lead(self.flow, None)
+        self.patience.go_directly()
+        self.patience.connect(time.monotonic())
 
     def send_request(self, relayed: Relayed) -> Commands[None]:
         """The flow keeps the alias; what goes on the wire is a signed copy."""

@@ -190,7 +190,7 @@ def post(
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     proxy = way.to_url(url.get_secret_value())
     try:
-        with Connection(url.get_secret_value(), proxy, patience) as connection:
+        with Connection(url.get_secret_value(), proxy, patience, way.trust) as connection:
             status = connection.request("POST", target, headers, body).status
     except ProxyRefused as error:
         raise PostError(f"gave no answer ({said(error, proxy)})") from None

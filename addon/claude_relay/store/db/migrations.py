@@ -262,6 +262,11 @@ def add_cache_misses(db: Database) -> None:
     db.execute("CREATE INDEX requests_by_cache_miss ON requests (started_at) WHERE cache_miss IS NOT NULL")
 
 
+def add_attempts_proxy(db: Database) -> None:
+    """Through which outbound proxy an attempt went, by its name or address; NULL: none."""
+    db.execute("ALTER TABLE attempts ADD COLUMN proxy TEXT")
+
+
 def add_key_groups(db: Database) -> None:
     """Keys that are kept for certain clients; empty: for all."""
     db.execute("ALTER TABLE keys ADD COLUMN key_group TEXT NOT NULL DEFAULT ''")
@@ -322,6 +327,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_notices,
     create_accounts,
     add_client_hours,
+    add_attempts_proxy,
 )
 
 

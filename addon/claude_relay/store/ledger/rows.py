@@ -152,6 +152,7 @@ class AttemptRow:
     terms: str | None = None
     upstream_request_id: str | None = None
     waited_ms: float | None = None
+    proxy: str | None = None
     charges: tuple[ChargeRow, ...] = ()
 
     @property

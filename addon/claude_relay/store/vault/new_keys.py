@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from claude_relay.core.config import Provider
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.core.imports.found import Credential
 
 from .reading import Entry
@@ -74,7 +74,7 @@ def _unusable(credential: Credential) -> str:
     """Why a key must not come along: without its own proxy it would be used from somewhere else."""
     try:
         if "proxy" in credential.fields:
-            OutboundProxy.parse(credential.fields["proxy"])
+            OutboundProxy.parse_url(credential.fields["proxy"])
     except ValueError as error:
         return f"its proxy: {error}"
     return ""

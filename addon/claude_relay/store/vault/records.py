@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from claude_relay.core.config.values import OutboundProxy, provider_name, split_keys, unquoted
+from claude_relay.core.config.proxies import OutboundProxy
+from claude_relay.core.config.values import provider_name, split_keys, unquoted
 from claude_relay.core.exchange import API_KEY, KeyLimits
 from claude_relay.core.keys.check_results import CHECKS, LIMITED, UNCHECKED, VALID
 from claude_relay.core.keys.selection import TIERS

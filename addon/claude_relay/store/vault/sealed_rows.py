@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from claude_relay.core.config.values import OutboundProxy
+from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.core.exchange import Key, KeyLimits
 
 from .records import NO_LIMITS, NewKey, mask
