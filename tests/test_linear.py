@@ -264,6 +264,7 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.oauth.grants._TOKEN": fullmatch,
     "panel.api.client_models.NAME": fullmatch,
     "panel.common.relay_yaml._VARIABLE": every,
+    "panel.common.said.PLACE": every,
     "panel.security.second_factor._DIGITS": fullmatch,
     "proxy.mitm.outbound._REFUSED": match,
     "proxy.mitm.outbound._NO_HTTP": match,

@@ -260,7 +260,7 @@ def test_masks(secret: str, shown: str) -> None:
         ({"weight": math.nan}, "weight"),
         ({"weight": math.inf}, "weight"),
         ({"limits": KeyLimits(concurrent=0)}, "concurrent"),
-        ({"proxy": "socks5://h:1"}, "SOCKS"),
+        ({"proxy": "socks4://h:1"}, "SOCKS"),
         ({"proxy": "h:1"}, "proxy must be a URL"),
     ],
 )
