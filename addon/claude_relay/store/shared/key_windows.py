@@ -3,6 +3,7 @@
     stored = StoredWindows(Path("relay.db"))
     stored.exchange([Seen("anthropic", "4f1c…", windows, at)])      writes these, and returns what others have written since
     read_windows(connection)                                        -> (KeyWindow(…), …), for people
+    windows_by_key(connection)                                      -> {"4f1c…": (KeyWindow(…), …)}
     read_samples(connection, since)                                 -> {("anthropic", "4f1c…", "5h"): ((at, utilization, reset), …)}
 
 A sample is kept for every SLOT, for KEPT. What this module must not know: what a window means for a key. Waits for the disk; for one thread
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from claude_relay.core.bodies.ratelimits import Window
-from claude_relay.core.times import HOUR
+from claude_relay.core.times import HOUR, iso
 from claude_relay.store.db.database import StoreError, connect, explain, identity, transaction
 from claude_relay.store.db.migrations import migrate
+from claude_relay.store.vault.rows import moment
 
 SLOT = 60.0
 KEPT = 26 * HOUR
@@ -58,6 +60,21 @@ class KeyWindow:
     key_id: str
     window: Window
     seen: float
+
+    def used(self, now: float) -> float | None:
+        """The share that is used by now: of one that began anew since, nothing. None: not said."""
+        began_anew = self.window.reset is not None and self.window.reset <= now
+        return 0.0 if began_anew else self.window.utilization
+
+    def plain(self, now: float) -> dict[str, object]:
+        """As JSON tells it; times in UTC."""
+        return {
+            "window": self.window.name,
+            "used": self.used(now),
+            "status": self.window.status,
+            "resets_at": moment(self.window.reset),
+            "seen_at": iso(self.seen),
+        }
 
 
 class StoredWindows:
@@ -147,6 +164,14 @@ def read_windows(connection: sqlite3.Connection, after: float = 0.0) -> tuple[Ke
         KeyWindow(provider, key_id, Window(name, status, reset, used), seen)
         for provider, key_id, name, status, reset, used, seen in rows
     )
+
+
+def windows_by_key(connection: sqlite3.Connection) -> dict[str, tuple[KeyWindow, ...]]:
+    """The windows of all keys, by the id of their key."""
+    found: dict[str, tuple[KeyWindow, ...]] = {}
+    for row in read_windows(connection):
+        found[row.key_id] = (*found.get(row.key_id, ()), row)
+    return found
 
 
 def read_samples(connection: sqlite3.Connection, since: float) -> Mapping[tuple[str, str, str], tuple[Sample, ...]]:
