@@ -187,6 +187,21 @@ def test_what_is_done_to_one(panel: Panel, server: OAuthServer) -> None:
     assert panel.get(path).status == 404
 
 
+def test_credentials_of_a_file(panel: Panel, server: OAuthServer) -> None:
+    first, second = server.login(), server.login()
+    for tokens, renew in ((first, False), (second, True)):
+        said = {"provider": "anthropic", "credentials": json.dumps(tokens), "renew": renew}
+        answer = panel.post("/api/accounts/import", said)
+        assert answer.status == 201, answer.text
+        [found] = answer.json["added"]
+        assert found["renews"] is renew
+        assert not TOKEN.search(answer.text)
+        assert panel.post("/api/accounts/import", said).status == 409
+    broken = panel.post("/api/accounts/import", {"provider": "anthropic", "credentials": first["access_token"]})
+    assert (broken.status, broken.json["errors"][0]["field"]) == (422, "credentials")
+    assert not TOKEN.search(broken.text)
+
+
 def test_pages_of_the_list(panel: Panel, server: OAuthServer) -> None:
     ids = [one["id"] for one in panel.get("/api/accounts").json["data"]]
     while len(ids) < 3:

@@ -58,6 +58,18 @@ class LoginIn(Strict):
     device: bool = False
 
 
+class ImportIn(Strict):
+    """Credentials of one's own: what Claude Code's .credentials.json holds, or JSON with access_token, refresh_token, expires_at.
+
+    `renew`: the refresh token, too. It is good for one program at a time: the one that wrote the file may be logged out then.
+    """
+
+    provider: str = Field(max_length=40)
+    credentials: SecretStr = Field(max_length=100_000)
+    label: str | None = Field(None, max_length=200)
+    renew: bool = False
+
+
 class AuthorizeIn(Strict):
     """`answer`: the code that the provider's page shows, or the whole address to which it led; without it a login begins."""
 
@@ -85,6 +97,13 @@ class Authorized(BaseModel):
 
     login: LoginOut | None = None
     account: AccountOut | None = None
+
+
+class Imported(BaseModel):
+    """`added`: new ones; `known`: names of those that were there already."""
+
+    added: list[AccountOut]
+    known: list[str]
 
 
 class AccountFields(Strict):

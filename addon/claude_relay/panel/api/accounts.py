@@ -13,11 +13,12 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from claude_relay.core.config import led, way_out
+from claude_relay.core.oauth.own_files import read_credentials
 from claude_relay.core.oauth.timing import ACTIVE
 from claude_relay.core.times import iso
 from claude_relay.panel.common.paging import Page, Paging
 from claude_relay.panel.common.parts import Own, Parts
-from claude_relay.panel.common.problems import Problem, documented
+from claude_relay.panel.common.problems import FieldError, Problem, documented
 from claude_relay.panel.common.relay_yaml import usable
 from claude_relay.panel.common.versions import IfMatch, etag, matched
 from claude_relay.panel.security.visitors import Administrator, Confirmed, Operator, Reader, Visitor, confirm
@@ -28,11 +29,22 @@ from claude_relay.store.vault.accounts import Accounts
 from claude_relay.store.vault.records import StoredKey
 from claude_relay.store.vault.renewing import Outcome, Renewal, renew_all
 from claude_relay.store.vault.rows import moment
+from claude_relay.store.vault.vault import Duplicate
 from claude_relay.upstream.checking import TIMEOUT, check_one
 from claude_relay.upstream.token_endpoint import fetching
 
 from . import logins
-from .account_models import AccountFields, AccountOut, Authorized, AuthorizeIn, LoginIn, LoginOut, RenewedOut
+from .account_models import (
+    AccountFields,
+    AccountOut,
+    Authorized,
+    AuthorizeIn,
+    Imported,
+    ImportIn,
+    LoginIn,
+    LoginOut,
+    RenewedOut,
+)
 from .areas import area
 from .key_models import CheckOut
 from .keys import checked
@@ -75,6 +87,30 @@ def login(said: LoginIn, visitor: Confirmed, parts: Own) -> LoginOut:
     """Begin a login with an account of one's own: a person opens `url` and says yes. /api/accounts/{id}/authorize finishes it."""
     label = checked({"label": said.label or ""})["label"]
     return login_out(logins.begin(parts, visitor, said.provider, None, label, device=said.device))
+
+
+@router.post("/accounts/import", status_code=201, responses=documented(404, 409))
+def import_(said: ImportIn, visitor: Confirmed, parts: Own) -> Imported:
+    """Take over credentials of one's own. They must be of the same client as `oauth.client_id`, else they cannot be renewed here."""
+    logins.provider_of(parts, said.provider)
+    label = checked({"label": said.label or ""})["label"]
+    try:
+        found = read_credentials(said.credentials.get_secret_value().encode("utf-8", "replace"), parts.clock())
+    except ValueError as error:
+        text = f"Nothing was added: {error}."
+        raise Problem(422, "invalid", text, errors=[FieldError(field="credentials", detail=text)]) from None
+    book, fields = Accounts(parts.vault(visitor.actor)), {"label": label} if label else {}
+    done = [
+        book.add(said.provider, one if said.renew else replace(one, refresh=None), parts.clock(), fields)
+        for one in found
+    ]
+    known = [one.name for one in done if isinstance(one, Duplicate)]
+    if len(known) == len(done):
+        text = f"Nothing was added: {', '.join(known)} is there already; restore it if it was removed."
+        raise Problem(409, "known", text)
+    added = {one.id for one in done if not isinstance(one, Duplicate)}
+    rows = [row for row in rows_of(parts) if row.account.id in added]
+    return Imported(added=[shown(row, parts.clock()) for row in rows], known=known)
 
 
 @router.get("/accounts/{id}", responses=documented(404))

@@ -108,7 +108,7 @@ def logins_of(parts: Parts) -> Waitings:
 
 def begin(parts: Parts, visitor: Visitor, name: str, account: str | None, label: str, *, device: bool) -> Waiting:
     """A new one."""
-    provider, way = _provider(parts, name)
+    provider, way = provider_of(parts, name)
     assert provider.oauth is not None
     now = parts.clock()
     one = Waiting(secrets.token_urlsafe(12), visitor.admin.id, name, account, label, now + PATIENCE)
@@ -146,7 +146,7 @@ def finish(parts: Parts, visitor: Visitor, one: Waiting, pasted: str) -> str:
     except ValueError as error:
         text = f"{str(error)[:1].upper()}{str(error)[1:]}."
         raise Problem(422, "answer", text, errors=[FieldError(field="answer", detail=text)]) from None
-    provider, way = _provider(parts, one.provider)
+    provider, way = provider_of(parts, one.provider)
     tokens = _granted(tokens_for_code(provider, code, one.begun, way, timeout=TIMEOUT))
     id = _kept(parts, visitor, one, tokens)
     logins_of(parts).end(one.id)
@@ -157,7 +157,7 @@ def _on_device(parts: Parts, visitor: Visitor, one: Waiting, report: Report) -> 
     """The job that waits."""
     assert one.code is not None
     try:
-        provider, way = _provider(parts, one.provider)
+        provider, way = provider_of(parts, one.provider)
         tokens = _granted(wait_for_device(provider, one.code, way, timeout=TIMEOUT))
         one.found = _kept(parts, visitor, one, tokens)
     except Problem as problem:
@@ -184,7 +184,7 @@ def _kept(parts: Parts, visitor: Visitor, one: Waiting, tokens: Tokens) -> str:
     return done.id
 
 
-def _provider(parts: Parts, name: str) -> tuple[Provider, WayOut]:
+def provider_of(parts: Parts, name: str) -> tuple[Provider, WayOut]:
     """The provider, and the way out that the environment says."""
     config = usable(parts)
     provider = config.providers.get(name)
