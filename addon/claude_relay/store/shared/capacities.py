@@ -18,7 +18,7 @@ from claude_relay.core.bodies.ratelimits import window_length
 from claude_relay.store.ledger.at_work import agents_since
 from claude_relay.store.vault.rows import has_table, moment
 
-from .key_windows import KEPT, read_samples, read_windows
+from .key_windows import read_samples, read_windows
 
 
 def capacity(connection: sqlite3.Connection, now: float) -> tuple[list[Row], list[Forecast]]:
@@ -34,9 +34,9 @@ def plain(one: Row | Forecast) -> dict[str, Any]:
 
 def _rows(connection: sqlite3.Connection, now: float) -> list[Row]:
     """The windows of all keys that are in use, by provider, window and key."""
-    names, samples = _names(connection, now), read_samples(connection, now - KEPT)
+    names = _names(connection, now)
     found = (
-        row(one.provider, names[place], one.window, samples.get((*place, one.window.name), ()), now)
+        row(one.provider, names[place], one.window, read_samples(connection, one, now - LOOKED_AT), now)
         for one in read_windows(connection)
         if (place := (one.provider, one.key_id)) in names
     )

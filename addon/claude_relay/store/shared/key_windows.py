@@ -4,7 +4,7 @@
     stored.exchange([Seen("anthropic", "4f1c…", windows, at)])      writes these, and returns what others have written since
     read_windows(connection)                                        -> (KeyWindow(…), …), for people
     windows_by_key(connection)                                      -> {"4f1c…": (KeyWindow(…), …)}
-    read_samples(connection, since)                                 -> {("anthropic", "4f1c…", "5h"): ((at, utilization, reset), …)}
+    read_samples(connection, row, since)                            -> ((at, utilization, reset), …), oldest first
 
 A sample is kept for every SLOT, for KEPT. What this module must not know: what a window means for a key. Waits for the disk; for one thread
 at a time.
@@ -13,7 +13,7 @@ at a time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,10 @@ SAMPLE = """
     INSERT INTO window_samples (provider, key_id, name, slot, at, utilization, reset) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET at = excluded.at, utilization = excluded.utilization, reset = excluded.reset
     WHERE excluded.at >= window_samples.at"""
+SAMPLES = """
+    SELECT at, utilization, reset FROM window_samples WHERE provider = ? AND key_id = ? AND name = ? AND slot >= ifnull(
+        (SELECT max(slot) FROM window_samples WHERE provider = ? AND key_id = ? AND name = ? AND slot < ? AND slot >= ?), ?)
+    ORDER BY slot"""
 
 type Sample = tuple[float, float, float | None]
 """When, the used share, and the reset that was said then."""
@@ -174,17 +178,12 @@ def windows_by_key(connection: sqlite3.Connection) -> dict[str, tuple[KeyWindow,
     return found
 
 
-def read_samples(connection: sqlite3.Connection, since: float) -> Mapping[tuple[str, str, str], tuple[Sample, ...]]:
-    """How far windows were used since then, oldest first, by provider, key and window."""
+def read_samples(connection: sqlite3.Connection, row: KeyWindow, since: float) -> tuple[Sample, ...]:
+    """How far a window was used since then, and once before, as far as that is kept; oldest first."""
+    place, slot = (row.provider, row.key_id, row.window.name), int(since // SLOT)
     if not _is_there(connection, "window_samples"):
-        return {}
-    found: dict[tuple[str, str, str], tuple[Sample, ...]] = {}
-    for provider, key_id, name, *sample in connection.execute(
-        "SELECT provider, key_id, name, at, utilization, reset FROM window_samples WHERE at >= ? ORDER BY at", [since]
-    ):
-        place = provider, key_id, name
-        found[place] = (*found.get(place, ()), (sample[0], sample[1], sample[2]))
-    return found
+        return ()
+    return tuple(connection.execute(SAMPLES, [*place, *place, slot, int((since - KEPT) // SLOT), slot]).fetchall())
 
 
 def _is_there(connection: sqlite3.Connection, table: str) -> bool:
