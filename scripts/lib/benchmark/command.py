@@ -25,7 +25,14 @@ TERMINATED = 128 + signal.SIGTERM
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="A short run: a minute and a half instead of eight.")
-@click.option("--only", "parts", type=click.Choice(ALL), multiple=True, help="Measure only this; may be repeated.")
+@click.option(
+    "--only",
+    "parts",
+    type=click.Choice(ALL),
+    metavar="PART",
+    multiple=True,
+    help=f"Measure only this; may be repeated: {', '.join(ALL)}.",
+)
 @click.option("--rounds", type=click.IntRange(1, 100), help="How often the targets take turns at each load.")
 @click.option("--seconds", type=click.FloatRange(0.05, 60), help="Length of each turn.")
 @click.option("--web", is_flag=True, help="Measure the memory in mitmweb too.")
