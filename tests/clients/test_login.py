@@ -6,12 +6,14 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
+from panel.stage import running
 from wire.team import ME, Team
 from wire.upstream import FakeUpstream
 
@@ -25,8 +27,16 @@ pytestmark = packages.needed()
 
 UP, DOWN, ENTER = "\x1b[A", "\x1b[B", "\r"
 CODE = re.compile(r"\b[B-Z]{4}-[B-Z]{4}\b")
+type Confirm = Callable[[Team, str, str], HasStatus]
 OUTPUT = 26_000
 """USD for a million tokens: an answer of 15 tokens costs 0.39 USD."""
+
+
+class HasStatus(Protocol):
+    """An answer."""
+
+    @property
+    def status(self) -> int: ...
 
 
 @pytest.fixture
@@ -85,24 +95,24 @@ def choose(terminal: Terminal, screen: str, key: str, chosen: str) -> None:
     terminal.type(ENTER)
 
 
-def connect(terminal: Terminal, team: Team, key: str) -> None:
-    """From the gateway's address to the word that it is connected."""
+def connect(terminal: Terminal, team: Team, key: str, confirm: Confirm = Team.confirm) -> None:
+    """From the gateway's address to the word that it is connected. `confirm`: what the person does in a browser."""
     press(terminal, f"Gateway:  {team.origin}", ENTER)
     choose(terminal, "❯ No, cancel login", UP, "Yes, trust this gateway")
     terminal.wait_for("Waiting for sign-in")
     assert "ops@example.com" in terminal.text()
     found = CODE.search(terminal.text())
     assert found
-    assert team.confirm(found[0], key).status == 200
+    assert confirm(team, found[0], key).status == 200
     terminal.wait_for("ann@example.com")
     choose(terminal, "❯ No, cancel login", UP, "Yes, continue")
     press(terminal, "Connected to", ENTER)
 
 
-def sign_in(terminal: Terminal, team: Team, key: str) -> None:
+def sign_in(terminal: Terminal, team: Team, key: str, confirm: Confirm = Team.confirm) -> None:
     """As a person does at a first start."""
     press(terminal, "Choose the text style", ENTER)
-    connect(terminal, team, key)
+    connect(terminal, team, key, confirm)
     press(terminal, "Security notes", ENTER)
     choose(terminal, "❯ No, exit", DOWN, "Yes, I trust this folder")
     terminal.wait_for(READY)
@@ -144,6 +154,24 @@ def test_from_login_to_logout(claude: Terminal, team: Team, upstream: FakeUpstre
     claude.wait_for("Successfully logged out")
     claude.process.wait(10)
     assert tokens(team) == 0
+
+
+def test_the_code_is_confirmed_in_the_panel(
+    claude: Terminal, team: Team, relay: Relay, tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    """By an admin, for the person who waits."""
+    with running(tmp_path, database=relay.database) as panel:
+        assert panel.sign_in().status == 200
+        key = team.add("ann", owner="ann@example.com")
+        sign_in(
+            claude,
+            team,
+            key,
+            lambda _team, code, _key: panel.post("/api/sign-ins/approve", {"code": code, "client": "ann"}),
+        )
+        ask(claude, "question #1", "● answer 1")
+        assert set(upstream.used_keys()) == {KEY}
+        assert tokens(team) == 2
 
 
 def test_a_client_that_is_disabled_has_to_sign_in_again(claude: Terminal, team: Team) -> None:

@@ -99,13 +99,22 @@ class Panel:
 
 @contextmanager
 def running(
-    folder: Path, text: str = "", *, password: str | None = PASSWORD, listen: str = "", **environ: str
+    folder: Path,
+    text: str = "",
+    *,
+    password: str | None = PASSWORD,
+    listen: str = "",
+    database: Path | None = None,
+    **environ: str,
 ) -> Iterator[Panel]:
-    """`text`: of relay.yaml, without `listen` and `database`. `password`: of the admin `admin`; None: nobody has one yet."""
+    """`text`: of relay.yaml, without `listen` and `database`. `password`: of the admin `admin`; None: nobody has one yet.
+
+    database  of a relay that runs already; None: one of its own
+    """
     port = free_port()
     config = folder / "relay.yaml"
     listeners = f"proxy: null, base_url: '127.0.0.1:{free_port()}', status: null, panel: '127.0.0.1:{port}'{listen}"
-    config.write_text(f"listen: {{{listeners}}}\ndatabase: relay.db\n{text}")
+    config.write_text(f"listen: {{{listeners}}}\ndatabase: '{database or 'relay.db'}'\n{text}")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "ANTHROPIC_"))}
     own |= {"PYTHONPATH": str(ADDON), "RELAY_CONFIG": str(config), "TZ": "UTC"} | environ
     own |= {"RELAY_ADMIN_PASSWORD": password} if password is not None else {}

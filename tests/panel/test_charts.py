@@ -33,6 +33,13 @@ def test_axes_have_round_numbers(most: float, top: float, count: int) -> None:
     assert (found, len(ticks)) == (pytest.approx(top), count)
 
 
+@pytest.mark.parametrize(
+    ("most", "ticks"), [(1, [0, 1]), (3, [0, 1, 2, 3]), (10, [0, 5, 10]), (90, [0, 25, 50, 75, 100])]
+)
+def test_what_is_counted_has_no_parts(most: float, ticks: list[float]) -> None:
+    assert charts.scale(most, whole=True)[1] == ticks
+
+
 def test_bars_are_as_high_as_their_values() -> None:
     found = picture([charts.Series("a", [1.0, 2.0] + [0.0] * 22), charts.Series("b", [0.0, 2.0] + [0.0] * 22)])
     root = ElementTree.fromstring(str(found.svg))

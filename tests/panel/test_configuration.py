@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.wire.clients import RawClient, messages_body
 from tests.wire.relay import Relay, free_ports, make_confdir
 from tests.wire.upstream import FakeUpstream
 
+from .inside import Inside
 from .stage import Answer, Panel, running
 
 SECRET = "sk-ant-api03-abcdefghijklmnopqrst"
@@ -112,6 +114,11 @@ def test_who_has_seen_another_version_is_told(panel: Panel) -> None:
         ("PUT /api/providers/glm", {"preset": "zhipu", "keys": ["short"]}, 422, ["keys"]),
         ("PUT /api/providers/glm", {"preset": "zhipu", "keys": ["‹literal 9›"]}, 422, None),
         ("PUT /api/routes", {"routes": [{"to": ["nobody"]}]}, 422, ["routes[0].to[0]"]),
+        ("POST /api/routes", {"to": ["nobody"]}, 422, ["to"]),
+        ("PUT /api/routes/2", {"to": ["nobody"]}, 422, ["to"]),
+        ("PUT /api/routes/4", {"to": ["glm"]}, 404, None),
+        ("DELETE /api/routes/4", None, 404, None),
+        ("DELETE /api/routes/0", None, 422, None),
         ("PUT /api/default", {"target": "nobody"}, 422, ["default"]),
         ("POST /api/budgets", {"per": "year", "usd": 1}, 422, ["per"]),
         ("POST /api/budgets", {"per": "day", "usd": 1}, 422, [""]),
@@ -194,6 +201,21 @@ def test_routes_keep_their_comments_in_another_order(panel: Panel) -> None:
     ) in text
 
 
+def test_one_route_is_added_changed_and_taken_away(panel: Panel) -> None:
+    assert diff(change(panel, "POST", "/api/routes", {"match": {"tools": True}, "to": ["glm"]})) == [
+        "+  - match: {tools: true}",
+        "+    to: [glm]",
+    ]
+    assert panel.get("/api/routes").json["data"][2]["match"] == {
+        "tools": True
+    }  # before the one that takes every request
+    assert change(panel, "POST", "/api/routes", {"to": ["local"]}).status == 201
+    assert change(panel, "PUT", "/api/routes/5", {"match": {"model": "x-*"}, "to": ["local"]}).status == 200
+    assert panel.get("/api/routes").json["data"][4]["match"] == {"model": "x-*"}
+    assert diff(change(panel, "DELETE", "/api/routes/3")) == ["-  - match: {tools: true}", "-    to: [glm]"]
+    assert "# small ones" in panel.config.read_text()
+
+
 def test_which_way_would_it_go(panel: Panel) -> None:
     found = panel.post("/api/routes/try", {"model": "claude-haiku-4-5"}).json
     assert [(target["provider"], target["model"]) for target in found["targets"]] == [
@@ -242,6 +264,26 @@ def test_budgets(panel: Panel) -> None:
     ]
     assert diff(change(panel, "DELETE", "/api/budgets/total%20per%20day")) == ["-  - {per: day, usd: 50}   # enough"]
     assert panel.get("/api/prices").json["data"][0]["input"] > 0
+
+
+def test_a_page_of_budgets_does_not_wait_until_all_is_added_up(tmp_path: Path) -> None:
+    file = tmp_path / "relay.yaml"
+    file.write_text(RELAY_YAML.replace("${ANTHROPIC_API_KEYS}", "sk-a").replace("${GLM_KEYS}", "sk-g"))
+    inside = Inside(tmp_path)
+    inside.parts.named = str(file)
+    del inside.parts.source, inside.parts.in_force  # those that read the file
+    inside.add("admin")
+    browser = inside.signed_in("admin")
+    reading = inside.parts.kept["budgets guard"] = threading.Lock()
+    with reading:
+        page = inside.ask("GET", "/budgets", headers=browser).text
+        assert "Figures are worked out." in page
+        assert "total per day" in page
+        assert "$0.00" not in page
+    assert inside.ask("GET", "/api/budgets", headers=browser).json["data"][0]["spent"] == 0
+    page = inside.ask("GET", "/budgets", headers=browser).text
+    assert "Figures are worked out." not in page
+    assert "0.00" in page
 
 
 # --- the text ---
@@ -338,6 +380,44 @@ def test_the_order_of_routes_by_keyboard(visit: Any, panel: Panel) -> None:
     assert text.index("# small ones") < text.index("# all others") < text.index("${TEAM:-red}-*")
 
 
+def test_a_route_is_changed_in_a_browser(visit: Any, panel: Panel) -> None:
+    """Its dialog shows what is there; what is wrong stands at its field."""
+    visit.goto("/providers?model=claude-opus-5")
+    visit.get_by_role("button", name="Edit route 1").click()
+    dialog = visit.get_by_role("dialog", name="Route")
+    assert dialog.get_by_label("Model").input_value() == "claude-haiku-*"
+    dialog.get_by_label("Goes to").fill("nobody")
+    dialog.get_by_label("Streams").select_option("yes")
+    dialog.get_by_role("button", name="Review").click()
+    dialog.locator("[data-error=to]:visible").wait_for()
+    dialog.get_by_label("Goes to").fill("local, glm")
+    dialog.get_by_role("button", name="Review").click()
+    visit.get_by_role("button", name="Save", exact=True).click()
+    visit.get_by_text("Saved").wait_for()
+    assert "match: {model: claude-haiku-*, stream: true}" in panel.config.read_text().replace('"', "")
+    visit.get_by_role("button", name="Undo").click()
+    visit.get_by_text("as it was before").wait_for()
+    visit.get_by_role("button", name="Remove route 3").click()
+    visit.get_by_role("button", name="Save", exact=True).click()
+    visit.get_by_role("button", name="Edit route 3").wait_for(state="detached")
+    visit.get_by_role("button", name="Add a route").click()
+    assert dialog.get_by_label("Goes to").input_value() == ""
+    dialog.get_by_label("Goes to").fill("anthropic")
+    dialog.get_by_role("button", name="Review").click()
+    visit.get_by_role("button", name="Save", exact=True).click()
+    visit.get_by_role("button", name="Edit route 3").wait_for()
+
+
+def test_a_provider_is_tested_in_a_browser(visit: Any, panel: Panel) -> None:
+    """What came of it is drawn by the server, without the rest of the page."""
+    with FakeUpstream() as upstream:
+        here = {"name": "here.too", "base_url": upstream.url, "keys": ["${HOME}"]}
+        assert change(panel, "POST", "/api/providers", here | {"format": "anthropic"}).status == 201
+        visit.goto("/providers")
+        visit.get_by_role("button", name="Test here.too").click()
+        visit.get_by_role("row", name="here.too").get_by_text(" ms · ").wait_for()
+
+
 def test_the_text_in_a_browser(visit: Any, panel: Panel) -> None:
     visit.goto("/settings")
     area = visit.get_by_label("Text")
@@ -352,6 +432,30 @@ def test_the_text_in_a_browser(visit: Any, panel: Panel) -> None:
     visit.get_by_text("Saved").wait_for()
     assert SECRET in panel.config.read_text()
     assert "usd: 60" in panel.config.read_text()
+
+
+def test_a_text_that_is_not_saved_is_not_lost_by_a_click(visit: Any) -> None:
+    visit.goto("/settings")
+    visit.get_by_label("Text").fill("budgets: []")
+    asked: list[str] = []
+    visit.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    visit.get_by_role("link", name="Overview").click(no_wait_after=True)
+    visit.get_by_role("button", name="Check").click()
+    visit.locator("#found .state").wait_for()
+    assert asked == ["beforeunload"]
+    assert visit.evaluate("document.getElementById('found').getBoundingClientRect().top < innerHeight")
+
+
+def test_a_viewer_reads_the_text(visit: Any, panel: Panel) -> None:
+    link = panel.post("/api/admins", {"name": "vera", "role": "viewer"}).json["link"]
+    visit.context.clear_cookies()
+    visit.goto(link)
+    visit.get_by_label("Password").fill("correct horse battery")
+    visit.get_by_role("button", name="Go on").click()
+    visit.wait_for_url(f"{panel.url}/")
+    visit.goto("/settings")
+    visit.get_by_text("To change it takes the role admin.").wait_for()
+    assert not visit.get_by_label("Text").is_editable()
 
 
 # --- a relay that follows ---

@@ -20,3 +20,4 @@ def test_three_steps_lead_to_the_first_request(visit: Any, panel: Panel) -> None
     assert visit.get_by_role("img", name="1 attempt: anthropic/k1").count() == 1
     visit.get_by_role("link", name="To the overview").click()
     visit.get_by_role("heading", name="Newest requests").wait_for()
+    assert visit.get_by_role("heading", name="It works.").count() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from claude_relay.core.keys.replication import Shared
 from claude_relay.store.audit import Actor
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Scope, Tokens
+from claude_relay.store.shared.relays import RelayRow, Relays
 from claude_relay.store.shared.state import State
+from claude_relay.store.vault.rows import moment
 from upstream.providers import Upstream, secret, serving
 
 from .stage import Panel, running
@@ -33,7 +36,7 @@ def upstream() -> Iterator[Upstream]:
 def panel(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     yaml = (
         f"providers:\n  own: {{base_url: '{upstream.url}', keys: ['{CONFIGURED}']}}\n  p: {{base_url: '{upstream.url}'}}\n"
-        f"  q: {{base_url: '{upstream.url}'}}\nroutes: [{{to: [p]}}]\n"
+        f"  q: {{base_url: '{upstream.url}'}}\n  r: {{base_url: '{upstream.url}'}}\nroutes: [{{to: [p]}}]\n"
     )
     with running(tmp_path_factory.mktemp("panel"), yaml) as found:
         assert found.sign_in().status == 200
@@ -151,6 +154,22 @@ def test_a_check_says_what_the_provider_says(panel: Panel) -> None:
     answer = panel.post(f"/api/keys/{id}/check")
     assert (answer.status, answer.json["status"]) == (200, "revoked")
     assert panel.get(f"/api/keys/{id}").json["state"] == "revoked"
+
+
+def test_a_key_that_a_check_refused_is_ready_nowhere(panel: Panel) -> None:
+    """Also while a relay, which has not tried it since, says so."""
+    key = added(panel, "revoked", "r")
+    assert panel.post(f"/api/keys/{key['id']}/check").json["status"] == "revoked"
+    [pool] = [pool for pool in panel.get("/api/dashboard").json["pools"] if pool["provider"] == "r"]
+    assert (pool["ready"], pool["out"]) == (0, 1)
+    now, relays = moment(time.time()), Relays(panel.database)
+    pools = {"r": {"count": 1, "keys": [{"alias": key["alias"], "mask": "", "source": "vault"}], "own": False}}
+    relays.say(RelayRow("r", 1, "h", "1", now, now, 0, None, "", "{}", json.dumps(pools), "{}"))
+    try:
+        [provider] = [one for one in panel.get("/api/providers").json["data"] if one["name"] == "r"]
+        assert (provider["keys"]["live"], provider["keys"]["ready"], provider["keys"]["out"]) == (True, 0, 1)
+    finally:
+        relays.leave("r")
 
 
 def test_a_key_of_the_configuration_is_there_and_changed_elsewhere(panel: Panel) -> None:

@@ -55,7 +55,7 @@ def keys_of(panel: Panel, provider: str, count: int, word: str) -> list[str]:
 def test_five_hundred_keys_are_pasted(visit: Any, panel: Panel) -> None:
     lines = [f"sk-ant-pasted-{n:04}-0123456789abcdef" for n in range(500)]
     visit.goto("/keys/import")
-    visit.locator("[data-provider]").select_option("many")
+    visit.locator("[name=provider]").select_option("many")
     visit.locator("textarea[name=text]").fill("\n".join([*lines, lines[3], "oops"]))
     visit.get_by_role("button", name="Preview").click()
     visit.get_by_text("500 new · 1 twice · 1 not a key").wait_for()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from .spans import find, holds
+from .spans import find
 
 PAYLOAD_TOKENS = 1_600
 """What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
@@ -29,7 +29,7 @@ def estimate_tokens(body: bytes) -> int:
     Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted. Costs half a millisecond a megabyte.
     """
     tokens = len(body) // BYTES_PER_TOKEN
-    name = find(body, _DATA) if holds(body, _BASE64) else -1
+    name = find(body, _DATA) if find(body, _BASE64) >= 0 else -1
     while name >= 0:
         start = end = name + len(_DATA)
         if opening := _OPENING_OF_TEXT.match(body, start):

@@ -91,7 +91,9 @@ class Facts:
     @property
     def input_estimate(self) -> int:
         """Tokens, estimated from the size of the body: right to about a third for text, no more than a hint for images and PDFs."""
-        return estimate_tokens(self.body) if self.tokens is None else self.tokens
+        if self.tokens is None:
+            object.__setattr__(self, "tokens", estimate_tokens(self.body))
+        return self.tokens or 0
 
 
 API_KEY, OAUTH = "api_key", "oauth"

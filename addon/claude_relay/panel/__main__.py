@@ -40,7 +40,7 @@ from claude_relay.panel.app import create
 from claude_relay.panel.common.parts import Parts
 from claude_relay.panel.first import first_link, use_password_of_environment
 from claude_relay.store.config_file import read_for_clients
-from claude_relay.store.db.database import StoreError
+from claude_relay.store.db.database import StoreError, keep_readers
 from claude_relay.store.tls_pair import BadPair, read, stamp
 
 logger = logging.getLogger("claude_relay.panel")
@@ -95,6 +95,7 @@ def run(said: argparse.Namespace, *, of_relay: bool) -> None:
     address, files = config.listen.panel, config.listen.tls
     if address is None:
         raise Unable("listen.panel is null in relay.yaml, so there is no panel; set it to 127.0.0.1:8083")
+    keep_readers()
     parts = Parts(said.config, config)
     pair = context(files) if files else None
     listener = listening(address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from mitmproxy.utils import human
 
 from claude_relay.core.config import Config
 from claude_relay.core.config.listening import far, panel_url, unencrypted
-from claude_relay.core.config.locate import overlooked, usual_file
+from claude_relay.core.config.locate import before_command, overlooked, usual_file
 from claude_relay.core.faults import Faults
 from claude_relay.core.installation import command
 from claude_relay.store.authority import CERTIFICATE
@@ -61,8 +60,8 @@ def lines(runtime: Runtime | None, path: Path | None, faults: Faults, *, panel: 
         yield f"  FAULTS    requests fail on purpose: {faults}"
     if (web := ctx.master.addons.get("webauth")) is not None:
         yield f"  mitmweb   {web.web_url}"
-    usual = path is None or path == usual_file(os.environ)
-    which, where = ("", "   (in another terminal)") if usual else (f"RELAY_CONFIG={shlex.quote(str(path))} ", "")
+    which = before_command(path, os.environ)
+    where = "" if which else "   (in another terminal)"
     if config.clients.required:
         yield f"  clients   need a key: {which}{command('clients')} add NAME"
     yield f"  next      {which}{command('env')} -- claude{where}"

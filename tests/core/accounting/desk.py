@@ -6,6 +6,7 @@ from claude_relay.core.accounting.accounts import NANO
 from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.needs import UNKNOWN, Need, Outputs, Part
+from claude_relay.core.accounting.pricing import Tariff
 from claude_relay.core.accounting.reserve import Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.config import Budget
@@ -24,6 +25,12 @@ def price(provider: str, model: str, usage: Usage, batch: bool) -> float | None:
     return None if model == "free" else tokens / 1000 * (0.5 if batch else 1)
 
 
+def quote(provider: str, model: str, batch: bool) -> Tariff | None:
+    """The same, in billionths for a token."""
+    rates = ((-1, NANO / 1000 * (0.5 if batch else 1)),)
+    return None if model == "free" else Tariff(rates, rates)
+
+
 class Desk:
     """Budgets, and requests that reserve under them."""
 
@@ -39,7 +46,7 @@ class Desk:
 
     def of(self, need: Need, at: float | None = None) -> Reserve:
         begun = self.now if at is None else at
-        terms = Terms(price, self.outputs)
+        terms = Terms(price, quote, self.outputs)
         return Reserve(lambda: self.budgets, self.holds, need, terms, at=begun, clock=lambda: self.now)
 
     def reserved(self, which: int = 0) -> float:

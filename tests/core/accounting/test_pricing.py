@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_relay.core.accounting.pricing import Priced, Prices, together
+from claude_relay.core.accounting.pricing import Priced, Prices, Tariff, together
 from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.tokens import Usage
 
@@ -356,6 +356,33 @@ def test_below_the_tiers_two_halves_cost_what_the_whole_does(usage: Usage) -> No
     rest = replace(usage, input_tokens=0, cache_read_tokens=0)
     taken = Usage(input_tokens=usage.input_tokens, cache_read_tokens=usage.cache_read_tokens)
     assert cost(usage) == pytest.approx(cost(rest) + cost(taken), abs=1e-12)
+
+
+HOSTS = {
+    "claude-sonnet-4-5": ANTHROPIC,
+    "claude-opus-5": ANTHROPIC,
+    "gemini-2.5-pro": "https://generativelanguage.googleapis.com",
+    "gpt-5": "https://api.openai.com/v1",
+    "own": "http://127.0.0.1:8080",
+    "nobodys": "http://127.0.0.1:8080",
+}
+
+
+@given(st.sampled_from(sorted(HOSTS)), st.integers(0, 500_000), st.integers(0, 100_000), st.booleans())
+@example("claude-sonnet-4-5", 200_000, 1, False)
+@example("claude-sonnet-4-5", 200_001, 1, True)
+def test_a_tariff_says_what_text_costs(model: str, fresh: int, output: int, batch: bool) -> None:
+    prices = Prices([Own("own", 0.123, 4.5)])
+    priced = prices.cost(model, "p", HOSTS[model], Usage(input_tokens=fresh, output_tokens=output), AT, batch=batch)
+    tariff = prices.tariff(model, "p", HOSTS[model], AT, batch=batch)
+    assert (tariff is None) == (priced is None)
+    if tariff is not None and priced is not None:
+        assert tariff.nano(fresh, output) == pytest.approx(priced.usd * 1e9, abs=1)
+
+
+def test_a_tariff_without_one_of_its_prices() -> None:
+    tariff = Tariff(((-1, 3000.0),), None, fixed=7.0)
+    assert (tariff.nano(2, 0), tariff.nano(2, 1), tariff.nano(0, 0)) == (6007, 0, 7)
 
 
 @pytest.mark.parametrize("model", ["claude-opus-4-6", "claude-haiku-5-5", "claude-sonnet-4-5", "claude-opus-5-5"])

@@ -11,7 +11,7 @@ import pytest
 from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.holds import LEAST, MOST, SOON, Hold, Holds
 from claude_relay.core.accounting.needs import Need, Outputs, Part
-from claude_relay.core.accounting.pricing import Prices
+from claude_relay.core.accounting.pricing import Prices, Tariff
 from claude_relay.core.accounting.reserve import LOOK, Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.errors import BudgetError
@@ -216,7 +216,10 @@ def test_admission_costs_microseconds() -> None:
         found = prices.cost(model, provider, "https://api.anthropic.com", usage, datetime.now(UTC), batch=batch)
         return None if found is None else found.usd
 
-    terms, need = Terms(cost, outputs), Need((Part("", 20_000, 32_000),))
+    def quote(provider: str, model: str, batch: bool) -> Tariff | None:
+        return prices.tariff(model, provider, "https://api.anthropic.com", datetime.now(UTC), batch=batch)
+
+    terms, need = Terms(cost, quote, outputs), Need((Part("", 20_000, 32_000),))
     targets = [Target("anthropic", OPUS)]
     for _ in range(200):
         outputs.learn("anthropic", OPUS, 700)

@@ -351,6 +351,48 @@ def test_what_is_as_never_used_is_forgotten(desk: Desk) -> None:
     assert desk.limiter.rates == desk.limiter.spendings == {}
 
 
+def test_what_was_forgotten_is_found_anew(desk: Desk) -> None:
+    who = client("10 requests/minute", "$1/day")
+    desk.enter(who)
+    next(iter(desk.limiter.rates.values())).report()
+    desk.now += 2 * HOUR
+    desk.limiter.forget(desk.now)
+    again = desk.enter(who)
+    assert again is not None
+    assert [rate.used(10, desk.now) for rate in desk.limiter.rates.values()] == [1.0]
+    assert again.spendings == tuple(desk.limiter.spendings.values())
+
+
+def test_requests_of_before_an_edit_have_the_limit_of_before(desk: Desk) -> None:
+    spend(desk, client("$1/day"), 2.0)
+    before, after = desk.bounds(client("$1/day")), desk.bounds(client("$5/day"))
+    for _ in range(2):
+        with pytest.raises(ClientLimitError, match=r"'\$1/day'"):
+            desk.limiter.enter(before, ONE, (), desk.now, desk.now)
+        assert desk.limiter.enter(after, ONE, (), desk.now, desk.now)
+
+
+def test_what_was_told_is_told_again_once_it_moves(desk: Desk) -> None:
+    who = client("10 requests/minute")
+    for _ in range(2):
+        desk.enter(who)
+        desk.enter(who)
+        (key,) = desk.limiter.moved
+        desk.limiter.moved = set()
+        change = desk.limiter.rates[key].report()
+        assert change is not None
+        assert change.moved == pytest.approx(12)
+
+
+def test_a_clock_that_was_ahead_for_a_while(desk: Desk) -> None:
+    who = client("$9/5h")
+    (bound,) = desk.bounds(who)
+    spending = desk.limiter.spending(bound, desk.now)
+    assert spending.spent(desk.now + 30 * DAY) == 0
+    spending.restore([(slot_of(desk.now - 4 * HOUR), 2.0)], desk.now, spending.mark())
+    assert [spending.spent(desk.now + hours * HOUR) for hours in (0, 2)] == [2.0, 0.0]
+
+
 def test_what_is_being_read_is_kept(desk: Desk) -> None:
     bounds = desk.limiter.demands.of(client("$1/day"), "m", "s", None)
     spending = desk.limiter.spending(bounds[0], desk.now)

@@ -20,6 +20,7 @@ from claude_relay.core.config import Config
 from claude_relay.core.endpoints import classify
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Facts, Fault, Refused
+from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.flow import admitting
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.limiting import Limiting
@@ -94,7 +95,7 @@ def test_a_place_is_given_back_once(tmp_path: Path) -> None:
         for one in (first, second):
             await admitting.admit(one, limiting)
         for _ in range(3):
-            admitting.settle(first, Usage())
+            admitting.settle(first, Usage(), NOW())
             first.forget()
         assert busy(limiting) == 1
 
@@ -126,7 +127,7 @@ def test_who_waits_is_taken_out(tmp_path: Path, how: str) -> None:
         assert busy(limiting) == 1
         later = asyncio.ensure_future(admitting.admit(third, limiting))
         await _until_it_waits(limiting)
-        admitting.settle(first, Usage())
+        admitting.settle(first, Usage(), NOW())
         await later
         assert third.admission is not None
         assert busy(limiting) == 1
@@ -140,7 +141,7 @@ def test_a_rate_that_is_over_is_not_waited_for(tmp_path: Path) -> None:
         await admitting.admit(first := relayed(*limits), limiting)
         with pytest.raises(ClientLimitError, match="requests/minute"):
             await admitting.admit(relayed(*limits), limiting)
-        admitting.settle(first, Usage())
+        admitting.settle(first, Usage(), NOW())
         assert busy(limiting) == 0
 
     run(tmp_path, work)
@@ -151,7 +152,7 @@ def test_tokens_as_they_were_used(tmp_path: Path) -> None:
         await admitting.admit(one := relayed("1k tokens/minute", size=400), limiting)
         estimate = one.facts.input_estimate
         assert used(limiting, 1000) == pytest.approx(estimate, abs=2)
-        admitting.settle(one, Usage(input_tokens=10, cache_read_tokens=200, output_tokens=300))
+        admitting.settle(one, Usage(input_tokens=10, cache_read_tokens=200, output_tokens=300), NOW())
         assert used(limiting, 1000) == pytest.approx(510, abs=5)
 
     run(tmp_path, work)
@@ -160,13 +161,13 @@ def test_tokens_as_they_were_used(tmp_path: Path) -> None:
 def test_what_nobody_was_given_used_no_tokens_and_a_refusal_nothing(tmp_path: Path) -> None:
     async def work(limiting: Limiting) -> None:
         await admitting.admit(one := relayed("1k tokens/minute"), limiting)
-        admitting.settle(one, Usage())
+        admitting.settle(one, Usage(), NOW())
         assert used(limiting, 1000) == pytest.approx(0, abs=1)
         limiting.limiter.rates.clear()
         await admitting.admit(one := relayed("10 requests/minute"), limiting)
         assert used(limiting, 10) == pytest.approx(1, abs=0.1)
         one.step = Refused(ClientLimitError(429, "no money"))
-        admitting.settle(one, Usage())
+        admitting.settle(one, Usage(), NOW())
         assert used(limiting, 10) == pytest.approx(0, abs=0.1)
 
     run(tmp_path, work)

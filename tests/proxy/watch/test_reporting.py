@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from claude_relay.core.accounting.needs import Need, Part
+from claude_relay.core.accounting.pricing import Prices
 from claude_relay.core.config import Config, parse
 from claude_relay.proxy.running.runtime import Runtime
 from claude_relay.proxy.watch import reporting as module
@@ -64,6 +66,23 @@ def test_who_hears_of_a_settled_request(tmp_path: Path, capfd: pytest.CaptureFix
     stage.on(do)
     (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines() if '"request"' in line]
     assert line["request"]["id"] == row.id
+
+
+def test_prices_hold_for_a_minute_or_until_the_configuration_changes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, prices=[{"model": "*", "input": 10, "output": 0}])
+    reporting, need = stage.reporting, Need((Part("", 1000, 0),))
+
+    def costs(at: float) -> int:
+        (cost,) = reporting.reserve(stage.runtime, need, at).costs("anthropic", "claude-opus-5-5")
+        return cost.nano
+
+    assert costs(1000.0) == 10_000_000
+    dearer = Prices(stage.parsed(prices=[{"model": "*", "input": 20, "output": 0}]).prices)
+    vars(stage.runtime.prices).update(vars(dearer))  # as at a date from which other prices hold
+    assert [costs(at) for at in (1059.0, 1060.0, 1061.0)] == [10_000_000, 20_000_000, 20_000_000]
+    stage.config = stage.parsed(prices=[{"model": "*", "input": 30, "output": 0}])
+    stage.runtime = Runtime.of(stage.config, stage.runtime, environ={})
+    assert costs(1061.0) == 30_000_000
 
 
 def test_a_changed_configuration(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

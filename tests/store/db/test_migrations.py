@@ -346,8 +346,39 @@ def test_what_clients_spent_before_stays_spent(tmp_path: Path, monkeypatch: pyte
         migrate(connection)
         connection.execute(row, ["new", 2.0])
         assert connection.execute("SELECT client, usd FROM client_spending").fetchall() == [("alice", 3.0)]
+        hours = "SELECT kind, owner, hour * 3600, usd FROM client_spending_hours"
+        assert connection.execute(hours).fetchall() == [("client", "alice", 1767225600, 3.0)]
         connection.execute("UPDATE requests SET cost_usd = 0.5 WHERE id = 'old'")
         assert connection.execute("SELECT client, usd FROM client_spending").fetchall() == [("alice", 2.5)]
+        assert connection.execute(hours).fetchall() == [("client", "alice", 1767225600, 2.5)]
+
+
+def test_hours_of_what_was_spent_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("add_client_hours")]
+    row = "INSERT INTO client_spending (client, slot, session, agent_tree, model, client_group, usd) VALUES (?, ?, ?, '', ?, ?, ?)"
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(migrations, "MIGRATIONS", before)
+            migrate(connection)
+        connection.executemany(
+            row,
+            [
+                ("alice", 12, "s", "opus", "team", 1.0),
+                ("alice", 23, "t", "opus", "team", 2.0),
+                ("bob", 23, "s", "opus", "team", 4.0),
+                ("bob", 24, "s", "opus", "", 8.0),
+            ],
+        )
+        connection.commit()
+        migrate(connection)
+        connection.execute(row, ("bob", 24, "u", "haiku", "", 16.0))
+        assert connection.execute("SELECT * FROM client_spending_hours ORDER BY 1, 2, 3, 4").fetchall() == [
+            ("client", "alice", 1, "opus", 3.0),
+            ("client", "bob", 1, "opus", 4.0),
+            ("client", "bob", 2, "haiku", 16.0),
+            ("client", "bob", 2, "opus", 8.0),
+            ("group", "team", 1, "opus", 7.0),
+        ]
 
 
 def test_the_vault_does_not_count_what_failed_on_purpose(tmp_path: Path) -> None:

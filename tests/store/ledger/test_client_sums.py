@@ -56,17 +56,21 @@ def read(sums: ClientSums, session: str = "s", tree: str | None = None) -> dict[
     return {name: sum(usd for _, usd in found[one.bound.key]) for name, one in asked.items()}
 
 
-def test_nobody_has_spent_without_a_file_or_tables(tmp_path: Path) -> None:
-    sums = ClientSums(tmp_path / "relay.db")
+@pytest.fixture
+def sums(tmp_path: Path) -> Iterator[ClientSums]:
+    with closing(ClientSums(tmp_path / "relay.db")) as found:
+        yield found
+
+
+def test_nobody_has_spent_without_a_file_or_tables(tmp_path: Path, sums: ClientSums) -> None:
     assert set(read(sums).values()) == {0}
     assert sums.changed() == set()
     with closing(connect(tmp_path / "relay.db", patience=1)):
         assert set(read(sums).values()) == {0}
 
 
-def test_sums_of_each_limit(tmp_path: Path) -> None:
+def test_sums_of_each_limit(tmp_path: Path, sums: ClientSums) -> None:
     fill(tmp_path / "relay.db")
-    sums = ClientSums(tmp_path / "relay.db")
     assert read(sums) == {
         "client $9/day": 7,
         "client $9/total model *opus*": 5,
@@ -85,10 +89,31 @@ def test_sums_of_each_limit(tmp_path: Path) -> None:
     ]
 
 
-def test_prices_that_change_and_rows_that_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize("since", [int(STARTED // SLOT) + n for n in range(-14, 3)])
+def test_whole_hours_come_to_the_same_as_their_slots(tmp_path: Path, since: int) -> None:
+    """Wherever a day begins; also after prices have changed."""
+    path = tmp_path / "relay.db"
+    ledger = Ledger(path, report=pytest.fail)
+    ledger.open()
+    for n in range(40):
+        fields = {"client": ("alice", "bob")[n % 2], "client_group": ("team", None)[n % 5 == 0], "session": str(n % 3)}
+        ledger.put(request(cost_usd=0.1 * n, requested_model=OPUS, started_at=STARTED - SLOT * (n - 12), **fields), [])
+    ledger.close()
+    with closing(connect(path, patience=1)) as connection:
+        connection.execute("UPDATE requests SET cost_usd = cost_usd * 3 WHERE rowid % 7 = 0")
+    bounds = [one for one in Demands().of(ALICE, OPUS, "s", None) if str(one.limit) == "$9/day"]
+    assert {bound.kind for bound in bounds} == {"client", "group"}
+    at_once = ClientSums(path).read(Wanted(bound, since, by_slot=False) for bound in bounds)
+    by_slot = ClientSums(path).read(Wanted(bound, since, by_slot=True) for bound in bounds)
+    for bound in bounds:
+        assert sum(usd for _, usd in at_once[bound.key]) == pytest.approx(sum(usd for _, usd in by_slot[bound.key]))
+        assert sum(usd for _, usd in at_once[bound.key]) > 0
+        assert all(slot >= since for slot, _ in at_once[bound.key])
+
+
+def test_prices_that_change_and_rows_that_go(tmp_path: Path, sums: ClientSums) -> None:
     path = tmp_path / "relay.db"
     fill(path)
-    sums = ClientSums(path)
     assert sums.changed() is None
     assert sums.changed() == set()
     with closing(connect(path, patience=1)) as connection:
@@ -102,10 +127,24 @@ def test_prices_that_change_and_rows_that_go(tmp_path: Path) -> None:
     assert read(sums)["client $9/day"] == 5
 
 
-def test_who_has_spent_since(tmp_path: Path) -> None:
+def test_another_file_in_its_place_is_read(tmp_path: Path, sums: ClientSums) -> None:
+    fill(tmp_path / "relay.db")
+    assert read(sums)["client $9/day"] == 7
+    fill(tmp_path / "other.db")
+    with closing(connect(tmp_path / "other.db", patience=1)) as connection:
+        connection.execute("UPDATE requests SET cost_usd = 0.5 WHERE cost_usd = 2.0")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (tmp_path / "other.db").replace(tmp_path / "relay.db")
+    for beside in ("relay.db-wal", "relay.db-shm"):
+        (tmp_path / beside).unlink(missing_ok=True)
+    assert read(sums)["client $9/day"] == 5.5
+    (tmp_path / "relay.db").unlink()
+    assert set(read(sums).values()) == {0}
+
+
+def test_who_has_spent_since(tmp_path: Path, sums: ClientSums) -> None:
     path = tmp_path / "relay.db"
     fill(path)
-    sums = ClientSums(path)
     sums.changed()
     ledger = Ledger(path, report=pytest.fail)
     ledger.open()
@@ -135,11 +174,10 @@ def test_who_has_spent_since(tmp_path: Path) -> None:
         ("DELETE FROM requests WHERE rowid < 4", "UPDATE requests SET rowid = rowid - 3"),
     ],
 )
-def test_rows_with_other_numbers_leave_nobody_out(tmp_path: Path, done: tuple[str, ...]) -> None:
+def test_rows_with_other_numbers_leave_nobody_out(tmp_path: Path, sums: ClientSums, done: tuple[str, ...]) -> None:
     """A number is given again after the latest row is gone, and a VACUUM may give all of them anew."""
     path = tmp_path / "relay.db"
     fill(path)
-    sums = ClientSums(path)
     sums.changed()
     with closing(connect(path, patience=1)) as connection:
         for statement in done:

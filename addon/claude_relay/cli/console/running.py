@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shlex
 import socket
 import time
 from contextlib import closing
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from claude_relay.core.clients.credentials import PLACEHOLDER
 from claude_relay.core.config import Address, Config
-from claude_relay.core.config.locate import usual_file
+from claude_relay.core.config.locate import before_command
 from claude_relay.core.installation import command
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.shared.relays import RelayRow, running
@@ -90,8 +89,7 @@ def none_runs(source: Source) -> str:
 
 def start(path: Path | None) -> str:
     """The command that starts a relay with this configuration."""
-    named = path is not None and path != usual_file(os.environ)
-    return (f"RELAY_CONFIG={shlex.quote(str(path))} " if named else "") + command("relay")
+    return before_command(path, os.environ) + command("relay")
 
 
 def is_relay(name: str, address: Address, host: str) -> bool:

@@ -150,7 +150,7 @@ class Budgets:
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError when a request that may cost this has no room at a provider."""
-        if (over := self._over(at, provider, costs)) is not None:
+        if self._accounts and (over := self._over(at, provider, costs)) is not None:
             raise self._error([over], at)
 
     def admitted(

@@ -56,7 +56,8 @@ class Holds:
     def add(self, hold: Hold, now: float) -> None:
         """Reserve. Once for each hold."""
         self._live[hold] = now
-        self._shift(hold, hold.nano)
+        if self._sums:
+            self._shift(hold, hold.nano)
 
     def change(self, hold: Hold, nano: int) -> None:
         """Reserve another amount in its place; nothing once it was dropped."""
@@ -68,8 +69,9 @@ class Holds:
         """Let go of it; a second time does nothing."""
         since = self._live.pop(hold, None)
         if since is not None:
-            self._shift(hold, -hold.nano)
-            lasted = max(0.0, now - since)
+            if self._sums:
+                self._shift(hold, -hold.nano)
+            lasted = now - since if now > since else 0.0
             self._lasts = lasted if self._lasts is None else self._lasts + WEIGHT * (lasted - self._lasts)
 
     def under(self, rule: RuleLike, start: float) -> int:

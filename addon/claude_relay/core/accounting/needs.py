@@ -66,8 +66,8 @@ def most_output(body: bytes) -> int | None:
     """The largest `max_tokens` in a body: its own is one of them. None when it has none."""
     most, at = None, find(body, _NAME)
     while at >= 0:
-        if found := _MOST.match(body, at):
-            most = max(int(found[1]), most or 0)
+        if (found := _MOST.match(body, at)) and (most is None or int(found[1]) > most):
+            most = int(found[1])
         at = find(body, _NAME, at + len(_NAME))
     return most
 
@@ -123,19 +123,19 @@ def _requests(body: bytes) -> Iterator[tuple[str, int, int | None]]:
 
 @dataclass(slots=True)
 class _History:
+    """The latest answers. `high`: the 95th percentile, by nearest rank; UNKNOWN as long as there are fewer than ENOUGH."""
+
     latest: deque[int] = field(default_factory=deque)
     sorted: list[int] = field(default_factory=list)
+    high: int = UNKNOWN
 
     def add(self, tokens: int) -> None:
         if len(self.latest) >= KEPT:
             self.sorted.remove(self.latest.popleft())
         self.latest.append(tokens)
         insort(self.sorted, tokens)
-
-    @property
-    def high(self) -> int:
-        """The 95th percentile, by nearest rank."""
-        return self.sorted[-(-95 * len(self.sorted) // 100) - 1]
+        if (many := len(self.sorted)) >= ENOUGH:
+            self.high = self.sorted[-(-95 * many // 100) - 1]
 
 
 class Outputs:
@@ -155,4 +155,4 @@ class Outputs:
     def expected(self, provider: str, model: str) -> int:
         """Tokens that 95 of 100 answers do not exceed; UNKNOWN as long as fewer than ENOUGH are known."""
         history = self._of.get((provider, model))
-        return UNKNOWN if history is None or len(history.sorted) < ENOUGH else history.high
+        return UNKNOWN if history is None else history.high

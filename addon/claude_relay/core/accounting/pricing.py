@@ -25,7 +25,7 @@ from .price_lists import Sheet, Steps, extra, library
 from .terms import ORDINARY, Terms
 from .tokens import Usage
 
-MILLION = Decimal(1_000_000)
+MILLION, NANO = Decimal(1_000_000), Decimal(1_000_000_000)
 DIGITS = 9
 """Decimal places of a cost in USD."""
 OWN = "relay.yaml"
@@ -37,6 +37,33 @@ class Priced:
 
     usd: float
     by: str
+
+
+type Rates = tuple[tuple[int, float], ...] | None
+"""Billionths of a USD per token, each for more tokens of input than its number, as `Steps`; None: there is no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What text costs of a model, none of it cached: to reckon with before anything was used. `fixed`: billionths of a USD per request."""
+
+    input: Rates
+    output: Rates
+    fixed: float = 0.0
+
+    def nano(self, fresh: int, output: int) -> int:
+        """Billionths of a USD for so many tokens; 0 where there is no price for some of them."""
+        total = self.fixed
+        for count, rates in ((fresh, self.input), (output, self.output)):
+            if not count:
+                continue
+            if rates is None:
+                return 0
+            for start, rate in rates:
+                if fresh > start:
+                    total += count * rate
+                    break
+        return round(total)
 
 
 class OwnPrice(Protocol):
@@ -126,6 +153,18 @@ class Prices:
         listed = library().price(model, base_url, at, batch, terms)
         return listed and _priced(listed.sheet, usage, listed.times, listed.by)
 
+    def tariff(
+        self, model: str, provider: str | None, base_url: str, at: datetime, *, batch: bool = False
+    ) -> Tariff | None:
+        """What text costs at `at`, at the usual terms; None when there is no price. Never raises; see `cost`."""
+        try:
+            if sheet := self._own_sheet(model, provider, at):
+                return _tariff(sheet, extra().batch.share if batch else None)
+            listed = library().price(model, base_url, at, batch)
+            return listed and _tariff(listed.sheet, listed.times)
+        except Exception:
+            return None
+
     def _own_sheet(self, model: str, provider: str | None, at: datetime) -> Sheet | None:
         if not self._own:
             return None
@@ -185,6 +224,17 @@ def _flat(price: float) -> Steps:
 def _exact(price: float) -> Decimal:
     """The number as it was written: 0.1 is a tenth."""
     return Decimal(str(price))
+
+
+def _tariff(sheet: Sheet, share: Decimal | None) -> Tariff | None:
+    if sheet.input is None and sheet.output is None:
+        return None
+    return Tariff(_rates(sheet.input, share), _rates(sheet.output, share), float(sheet.fixed * NANO))
+
+
+def _rates(steps: Steps | None, share: Decimal | None) -> Rates:
+    times = NANO / MILLION if share is None else NANO * share / MILLION
+    return None if steps is None else tuple((start, float(price * times)) for start, price in steps)
 
 
 # -- the sum

@@ -12,13 +12,14 @@ It belongs to one request. It must not know flows, keys or how prices are found.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from .accounts import NANO
 from .budgets import Cost
 from .holds import Hold
 from .needs import Need, Outputs, Part
+from .pricing import Tariff
 from .tokens import Usage
 
 LOOK = 16 * 1024
@@ -29,16 +30,32 @@ BYTES_PER_TOKEN = 4
 AHEAD = LOOK // BYTES_PER_TOKEN
 """Tokens that an answer may grow by until the next look."""
 
+MOST = 512
+"""Models whose prices are remembered; clients choose the names."""
+
 type Price = Callable[[str, str, Usage, bool], float | None]
 """USD for what is used of a model (the second) at a provider (the first), True: in a batch; None: there is no price."""
+type Quote = Callable[[str, str, bool], Tariff | None]
+"""What text costs of a model (the second) at a provider (the first), True: in a batch; None: there is no price."""
 
 
-@dataclass(frozen=True, slots=True)
 class Terms:
-    """What the worth of a need is found by."""
+    """What the worth of a need is found by. Prices are asked for once for each model: it is for a minute, and for many requests."""
 
-    price: Price
-    outputs: Outputs
+    __slots__ = ("_quotes", "outputs", "price", "quote")
+
+    def __init__(self, price: Price, quote: Quote, outputs: Outputs) -> None:
+        self.price, self.quote, self.outputs = price, quote, outputs
+        self._quotes: dict[tuple[str, str, bool], Tariff | None] = {}
+
+    def tariff(self, provider: str, model: str, batch: bool) -> Tariff | None:
+        """What its text costs."""
+        place = provider, model, batch
+        if place not in self._quotes:
+            if len(self._quotes) >= MOST:
+                self._quotes.clear()
+            self._quotes[place] = self.quote(provider, model, batch)
+        return self._quotes[place]
 
 
 class Allows(Protocol):
@@ -67,6 +84,7 @@ class Reserve:
     budgets  those in force: other ones after an edit of relay.yaml
     at       when the request began, seconds since the epoch
     look_at  bytes of the answer from which `passed` wants to be asked again
+    over     nothing is reserved any more, now or later
     """
 
     def __init__(
@@ -88,18 +106,21 @@ class Reserve:
         self._running: Sequence[Hold] = ()
         self._spent: list[Hold] = []
         self._output = 0
-        self._released = self._kept = False
+        self.over = self._kept = False
 
     def costs(self, provider: str, model: str) -> tuple[Cost, ...]:
-        """What it may cost at a provider where the model is called so. About 30 µs the first time."""
-        found = self._costs.get((provider, model))
-        if found is None:
-            cost_of: dict[str, int] = {}
-            for part in self._need.parts:
-                name = part.model or model
-                usage = Usage(input_tokens=part.input_tokens, output_tokens=self._expected(part, provider, name))
-                cost_of[name] = cost_of.get(name, 0) + part.count * self._nano(provider, name, usage)
-            found = self._costs[provider, model] = tuple(Cost(*cost) for cost in cost_of.items())
+        """What it may cost at a provider where the model is called so."""
+        place = provider, model
+        if place in self._costs:
+            return self._costs[place]
+        cost_of: dict[str, int] = {}
+        for part in self._need.parts:
+            name = part.model or model
+            nano = 0
+            if tariff := self._terms.tariff(provider, name, self._need.batch):
+                nano = part.count * tariff.nano(part.input_tokens, self._expected(part, provider, name))
+            cost_of[name] = cost_of[name] + nano if name in cost_of else nano
+        found = self._costs[place] = tuple([Cost(name, cost_of[name]) for name in cost_of])
         return found
 
     def move(self, provider: str, model: str, spent: float = 0.0) -> None:
@@ -109,23 +130,23 @@ class Reserve:
 
         Raises BudgetError, or ClientLimitError, when what covers it has no room; then nothing but what was spent stays reserved.
         """
-        if self._released:
+        if self.over:
             return
         now = self._clock()
         if spent > 0 and self._place is not None:
-            self._spent.append(self._hold(*self._place, round(spent * NANO)))
+            self._spent.append(Hold(*self._place, self._at, round(spent * NANO)))
             self._holds.add(self._spent[-1], now)
+        self.look_at, self._output = 0, 0
         if (provider, model) == self._place:
-            self._begin(provider, model)
             return
-        self._stop(now)
+        if self._place is not None:
+            self._stop(now)
         costs = self.costs(provider, model)
         self._budgets().check(now, provider, costs)
         self._place = provider, model
-        self._running = [self._hold(provider, cost.model, cost.nano) for cost in costs]
+        self._running = [Hold(provider, cost.model, self._at, cost.nano) for cost in costs]
         for hold in self._running:
             self._holds.add(hold, now)
-        self._begin(provider, model)
 
     def passed(self, size: int, events: int, usage: Usage) -> None:
         """So many bytes and events of the answer have passed, and `usage` is known: reserve more if that comes to more.
@@ -137,6 +158,7 @@ class Reserve:
             return
         part, hold = self._need.parts[0], self._running[0]
         so_far = max(usage.output_tokens or 0, (size - FRAME * events) // BYTES_PER_TOKEN)
+        self._output = self._output or self._expected(part, *self._place)
         if so_far > self._output:
             self._output = so_far + AHEAD if part.most is None else max(so_far, min(so_far + AHEAD, part.most))
         known = usage if _input(usage) else replace(usage, input_tokens=part.input_tokens)
@@ -150,33 +172,28 @@ class Reserve:
 
     def release(self) -> None:
         """The request is over, and what it cost is counted: nothing of it is reserved any more, now or later."""
-        if not self._kept:
+        if not (self._kept or self.over):
             self.settle()
 
     def settle(self) -> None:
         """As `release`, for one that was kept."""
-        self._released = True
+        if self.over:
+            return
+        self.over = True
         now = self._clock()
         self._stop(now)
         for hold in self._spent:
             self._holds.drop(hold, now)
-        self._spent.clear()
-
-    def _begin(self, provider: str, model: str) -> None:
-        self.look_at = 0
-        self._output = self._expected(self._need.parts[0], provider, model)
+        self._spent = []
 
     def _stop(self, now: float) -> None:
         running, self._running, self._place = self._running, (), None
         for hold in running:
             self._holds.drop(hold, now)
 
-    def _hold(self, provider: str, model: str, nano: int) -> Hold:
-        return Hold(provider, model, self._at, nano)
-
     def _expected(self, part: Part, provider: str, model: str) -> int:
         expected = self._terms.outputs.expected(provider, model)
-        return expected if part.most is None else min(expected, part.most)
+        return expected if part.most is None or expected < part.most else part.most
 
     def _nano(self, provider: str, model: str, usage: Usage) -> int:
         return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)

@@ -38,6 +38,7 @@ _ZEROS: dict[tuple[bool, ...], str] = {
     (False, True, True, True): "utf-32-le",
     (False, True, False, True): "utf-16-le",
 }
+_BYTE_ORDERS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _AS_IT_IS = "surrogatepass"
 
 # A string that never ends is taken to the end, so that nothing in it is looked at twice.
@@ -90,6 +91,9 @@ def legible(body: bytes) -> bytes:
 
 def utf8(body: bytes) -> bytes:
     """The body in UTF-8, which it nearly always is; see `written_as`."""
+    head = body[:4]
+    if b"\0" not in head and head[:2] not in _BYTE_ORDERS:  # as nearly always, and so without a call more
+        return body
     charset = _charset(body)
     if charset is None:
         return body
@@ -110,7 +114,7 @@ def written_as(body: bytes, text: bytes) -> bytes:
 def _charset(body: bytes) -> str | None:
     """None: UTF-8, as far as the first bytes tell."""
     head = body[:4]
-    if b"\0" not in head and head[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+    if b"\0" not in head and head[:2] not in _BYTE_ORDERS:
         return None
     for mark, charset in _MARKS:
         if head.startswith(mark):

@@ -58,6 +58,18 @@ class Waiting(NamedTuple):
     domain: str
 
 
+class Known(NamedTuple):
+    """Limits of which all is known, with what is known: so that a request looks nothing up.
+
+    rates   each with its limit, and whether it counts tokens, not requests
+    """
+
+    bounds: tuple[Bound, ...]
+    rates: tuple[tuple[Rate, Bound, bool], ...]
+    money: tuple[tuple[Spending, Bound], ...]
+    spendings: tuple[Spending, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Admission:
     """What one request has taken. `spendings`: whose money it is."""
@@ -95,14 +107,13 @@ class Admission:
         """What the request has cost is counted. `at`: when it began. Returns those limits that have just become near their end."""
         if not usd:
             return []
-        for spending in self.spendings:
-            spending.spend(at, usd)
-        return [spending for spending in self.spendings if spending.is_near(at)]
+        return [spending for spending in self.spendings if spending.spend(at, usd)]
 
     def _leave(self, ticks: float) -> None:
         if self.places:
             self.limiter.slots.give_back(self.places, ticks, self.ticks)
-            self.limiter.serve(ticks)
+            if self.limiter.queues:
+                self.limiter.serve(ticks)
 
 
 class Limiter:
@@ -118,8 +129,8 @@ class Limiter:
         self.spendings: dict[str, Spending] = {}
         self.queues: dict[str, FairQueue] = {}
         self.contact = ""
-        self._known: dict[int, tuple[Bound, ...]] = {}
-        """Limits of which nothing is missing; kept, so that no others have their ids."""
+        self._known: dict[int, Known] = {}
+        """By the ids of limits, which are kept in them, so that no others have the same."""
         self._zone = zone
 
     # -- what is known
@@ -131,21 +142,32 @@ class Limiter:
 
     def missing(self, bounds: Sequence[Bound]) -> list[Bound]:
         """Rates and money of which it is not known how much was used."""
-        if self._known.get(id(bounds)) is bounds:  # as nearly always: `demands` gives the same ones for the same
+        if id(bounds) in self._known:  # as nearly always: `demands` gives the same ones for the same
             return []
         rates, spendings = self.rates, self.spendings
-        found = [
+        return [
             bound
             for bound in bounds
             if bound.key not in rates
             and bound.limit.measure != "concurrent"
             and ((spending := spendings.get(bound.key)) is None or not spending.loaded)
         ]
-        if not found and isinstance(bounds, tuple):
+
+    def _all_of(self, bounds: Sequence[Bound], now: float) -> Known:
+        """What is known of these."""
+        bounds = tuple(bounds)
+        rates = [
+            (self._rate(bound), bound, bound.limit.measure == "tokens")
+            for bound in bounds
+            if bound.limit.measure in ("requests", "tokens")
+        ]
+        money = [(self.spending(bound, now), bound) for bound in bounds if bound.limit.measure == "usd"]
+        known = Known(bounds, tuple(rates), tuple(money), tuple([spending for spending, _ in money]))
+        if all(spending.loaded for spending in known.spendings):
             if len(self._known) >= MOST:
                 self._known.clear()
-            self._known[id(bounds)] = bounds
-        return found
+            self._known[id(bounds)] = known
+        return known
 
     def learned(self, key: str, tat: float) -> None:
         """Where a rate stands for all relays; what was used here meanwhile stays."""
@@ -164,7 +186,6 @@ class Limiter:
 
     def forget(self, now: float) -> None:
         """What is as if it had never been used, or can be read again."""
-        self._known.clear()
         old = [
             key for key, rate in self.rates.items() if rate.tat < now and not rate.moved and rate.used_at < now - MINUTE
         ]
@@ -173,10 +194,12 @@ class Limiter:
         idle = [key for key, one in self.spendings.items() if one.idle and one.used_at < now - KEPT]
         for key in idle:
             del self.spendings[key]
+        if old or idle:
+            self._known.clear()
 
     # -- may it go on?
 
-    def look(self, bounds: Iterable[Bound], weight: Weight, now: float) -> None:
+    def look(self, bounds: Sequence[Bound], weight: Weight, now: float) -> None:
         """Raises ClientLimitError when it may not go on now, whatever places there are. Takes nothing."""
         self._look(bounds, weight, now)
 
@@ -192,44 +215,46 @@ class Limiter:
         self, bounds: Sequence[Bound], weight: Weight, places: tuple[Bound, ...], now: float, ticks: float
     ) -> Admission:
         """With its places taken."""
-        admission = Admission(self, ticks, tuple([bound.key for bound in places]) if places else ())
+        keys = tuple([bound.key for bound in places]) if places else ()
         try:
-            charged, admission.spendings = self._look(bounds, weight, now)
+            known, charged = self._look(bounds, weight, now)
         except ClientLimitError:
-            admission.cancel(now, ticks)
+            Admission(self, ticks, keys).cancel(now, ticks)
             raise
         for rate, bound, cost in charged:
+            if not rate.moved:
+                self.moved.add(bound.key)
             rate.charge(bound.limit.amount, cost, now)
-            self.moved.add(bound.key)
-        admission.charged = charged
-        return admission
+        return Admission(self, ticks, keys, charged, known.spendings)
 
-    def _look(self, bounds: Iterable[Bound], weight: Weight, now: float) -> tuple[list[Charge], list[Spending]]:
-        """What it costs of which rates, and whose money it spends. The longest wait is the true one."""
-        charged, spendings, longest, last = [], [], 0.0, None
-        for bound in bounds:
-            limit = bound.limit
-            measure = limit.measure
-            if measure == "usd":
-                spending = self.spending(bound, now)
-                spendings.append(spending)
-                if weight.runs and (not spending.loaded or spending.spent(now) >= limit.amount):
-                    self._refuse(spending, now)
-                spending.used_at = now
-            elif cost := weight.requests if measure == "requests" else weight.tokens if measure == "tokens" else 0:
-                rate = self._rate(bound)
-                charged.append((rate, bound, cost))
-                wait = rate.wait(limit.amount, cost, now)
-                if wait > longest:
+    def _look(self, bounds: Sequence[Bound], weight: Weight, now: float) -> tuple[Known, list[Charge]]:
+        """What is known of its limits, and what it costs of which rates. The longest wait is the true one."""
+        known = self._known.get(id(bounds)) or self._all_of(bounds, now)
+        for spending, bound in known.money:
+            if bound.limit is not spending.bound.limit:
+                spending.follow(bound)
+            if weight.runs and (
+                not spending.loaded or now >= spending.account.now.end or spending.account.usd >= bound.limit.amount
+            ):
+                self._check(spending, now)
+            spending.used_at = now
+        charged: list[Charge] = []
+        longest, last = 0.0, None
+        for rate, bound, tokens in known.rates:
+            if cost := weight.tokens if tokens else weight.requests:
+                rate.used_at = now
+                charged += ((rate, bound, cost),)
+                if rate.tat > now and (wait := rate.wait(bound.limit.amount, cost, now)) > longest:
                     longest, last = wait, bound
         if last is not None:
             raise of_rate(last, now, longest, self.contact)
-        return charged, spendings
+        return known, charged
 
-    def _refuse(self, spending: Spending, now: float) -> None:
+    def _check(self, spending: Spending, now: float) -> None:
         if not spending.loaded:
             raise unread(spending.bound, self.contact)
-        spending.check(now, 0, self.contact)
+        if spending.spent(now) >= spending.bound.limit.amount:
+            spending.check(now, 0, self.contact)
 
     def _rate(self, bound: Bound) -> Rate:
         found = self.rates.get(bound.key)

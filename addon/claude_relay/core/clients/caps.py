@@ -2,6 +2,7 @@
 
     cap = tightest(caps)
     allowed(cap)                fields of a good answer; None of them where there is no cap
+    in_head(part, resets_at)    the same as they stand in its head
     rejected(cap, now)          fields of the 429 once the cap is reached
     usage(caps, spent)          what `GET /api/oauth/usage` answers
 
@@ -15,7 +16,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final
 
 from claude_relay.core.times import iso
@@ -29,8 +29,8 @@ THRESHOLDS: Final = (0.95, 0.75)
 """Parts of a cap from which on Claude Code warns; the highest first."""
 CALLED: Final[Mapping[Period, str]] = {"day": "daily", "week": "weekly", "month": "monthly"}
 """What the protocol calls a cap's period; it has no word for the others."""
-BELOW_ALL: Final = 0.99
-"""What is said of a cap that is used up but for the last cent, or has been passed by requests that ran already."""
+BELOW_ALL: Final = 99
+"""Hundredths: what is said of a cap that is used up but for the last cent, or has been passed by requests that ran already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +70,29 @@ def tightest(caps: Iterable[Cap]) -> Cap | None:
 
 def allowed(cap: Cap) -> Mapping[str, str]:
     """Fields of an answer that is let through."""
-    return _allowed(_used(cap), _passed(cap), cap.resets_at)
+    return {name.decode(): value.decode() for name, value in in_head(cap.part, cap.resets_at)}
+
+
+def in_head(part: float, resets_at: float | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The same as the head of the answer has them. `part`: how much of the cap is used, 1 is all."""
+    used = int(100 * part + 1e-9)
+    return _allowed(used if used < BELOW_ALL else BELOW_ALL, resets_at)
 
 
 @lru_cache(maxsize=4096)
-def _allowed(used: float, passed: float | None, resets_at: float | None) -> Mapping[str, str]:
-    """The same for all whose caps are used as far and begin anew at the same time."""
+def _allowed(used: int, resets_at: float | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The same for all whose caps are used as far, in hundredths, and begin anew at the same time."""
+    passed = _passed(used / 100)
     status = "allowed" if passed is None else "allowed_warning"
     fields = {
         "status": status,
         "representative-claim": "overage",
         "overage-status": status,
-        "overage-utilization": f"{used:.2f}",
+        "overage-utilization": f"{used / 100:.2f}",
     }
     if passed is not None:
         fields["overage-surpassed-threshold"] = f"{passed}"
-    return MappingProxyType(_named(fields | _resets(resets_at)))
+    return tuple((name.encode(), value.encode()) for name, value in _named(fields | _resets(resets_at)).items())
 
 
 def rejected(cap: Cap) -> dict[str, str]:
@@ -125,7 +132,7 @@ def usage(caps: Sequence[Cap], spent: Spent) -> dict[str, Any]:
                 "group": CALLED.get(one.per, one.per),
                 "percent": _percent(one),
                 "resets_at": None if one.resets_at is None else iso(math.ceil(one.resets_at)),
-                "severity": {0.95: "critical", 0.75: "warning"}.get(_passed(one) or 0.0, "normal"),
+                "severity": {0.95: "critical", 0.75: "warning"}.get(_passed(one.part) or 0.0, "normal"),
                 "is_active": one is cap,
             }
             for one in caps
@@ -152,16 +159,11 @@ def _percent(cap: Cap) -> int:
     return math.floor(100 * min(cap.part, 1.0) + 1e-9)
 
 
-def _passed(cap: Cap) -> float | None:
-    part = cap.part
+def _passed(part: float) -> float | None:
     for threshold in THRESHOLDS:
         if part >= threshold:
             return threshold
     return None
-
-
-def _used(cap: Cap) -> float:
-    return min(math.floor(100 * cap.part + 1e-9) / 100, BELOW_ALL)
 
 
 def _resets(resets_at: float | None) -> dict[str, str]:

@@ -59,7 +59,7 @@ class Rate:
     def charge(self, amount: float, cost: float, now: float) -> None:
         """So much is used."""
         seconds = cost * PERIOD / amount
-        self.tat = max(self.tat, now) + seconds
+        self.tat = (self.tat if self.tat > now else now) + seconds
         self.moved += seconds
 
     def correct(self, amount: float, more: float, now: float) -> None:

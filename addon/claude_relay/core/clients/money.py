@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from math import isinf
+from math import inf
 
-from claude_relay.core.accounting.accounts import EVER, NANO, Account
+from claude_relay.core.accounting.accounts import NANO, NEVER, Account, Span
 from claude_relay.core.accounting.budgets import Cost
 from claude_relay.core.accounting.holds import LEAST, MOST, SOON, WEIGHT, Hold
 from claude_relay.core.accounting.reserve import Allows, Keeps
@@ -30,6 +30,8 @@ from .exceeded import of_money, of_reservations
 SLOT = 300
 """Seconds that are one sum in the ledger; midnights everywhere are at the beginning of one."""
 ROLLING = 5 * HOUR
+CLEAR = 1e-6
+"""USD that have to be left beside all that is spent, reserved and wanted for it to be seen without rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,15 @@ class Rolling(Account):
     """An account of the latest five hours."""
 
     sums: dict[int, float] = field(default_factory=dict)
-    first: int = 0
 
     def turn(self, at: float, zone: tzinfo | None) -> None:
-        """Let go of what was spent longer ago."""
-        first = int((at - ROLLING) // SLOT)
-        if first == self.first:
+        """Let go of what was spent longer ago. Its period has no beginning, and ends where the next sum is too old."""
+        if at < self.now.end:
             return
-        self.first = first
+        first = int((at - ROLLING) // SLOT)
         self.sums = {slot: usd for slot, usd in self.sums.items() if slot > first}
         self.usd = sum(self.sums.values())
-        self.now = EVER
+        self.now = Span(0.0, (first + 1) * SLOT + ROLLING)
 
     def until(self) -> float | None:
         """When it has room again, or else when the first of it is given back; None: nothing is spent."""
@@ -79,11 +79,12 @@ class Reserved:
     A hold may be one of those, too: who changes its amount there says so here first.
     """
 
-    __slots__ = ("_lasts", "_live", "_nano", "_start")
+    __slots__ = ("_lasts", "_live", "nano", "start")
 
     def __init__(self) -> None:
         self._live: dict[Hold, float] = {}
-        self._start, self._nano = 0.0, 0
+        self.start, self.nano = 0.0, 0
+        """Billionths of a USD that are reserved by requests that began then or later."""
         self._lasts: float | None = None
 
     def __len__(self) -> int:
@@ -93,29 +94,29 @@ class Reserved:
     def add(self, hold: Hold, now: float) -> None:
         """Reserve. Once for each hold."""
         self._live[hold] = now
-        if hold.at >= self._start:
-            self._nano += hold.nano
+        if hold.at >= self.start:
+            self.nano += hold.nano
 
     def change(self, hold: Hold, nano: int) -> None:
         """It is about to have another amount; nothing once it was dropped."""
-        if hold in self._live and hold.at >= self._start:
-            self._nano += nano - hold.nano
+        if hold in self._live and hold.at >= self.start:
+            self.nano += nano - hold.nano
 
     def drop(self, hold: Hold, now: float) -> None:
         """Let go of it; a second time does nothing."""
         since = self._live.pop(hold, None)
         if since is None:
             return
-        if hold.at >= self._start:
-            self._nano -= hold.nano
-        lasted = max(0.0, now - since)
+        if hold.at >= self.start:
+            self.nano -= hold.nano
+        lasted = now - since if now > since else 0.0
         self._lasts = lasted if self._lasts is None else self._lasts + WEIGHT * (lasted - self._lasts)
 
     def since(self, start: float) -> int:
         """Billionths of a USD that are reserved by requests that began at `start` or later."""
-        if start != self._start:
-            self._start, self._nano = start, sum(hold.nano for hold in self._live if hold.at >= start)
-        return self._nano
+        if start != self.start:
+            self.start, self.nano = start, sum(hold.nano for hold in self._live if hold.at >= start)
+        return self.nano
 
     def wait(self) -> float:
         """Seconds until one of them ends, as far as the earlier ones tell."""
@@ -162,13 +163,21 @@ class Spending:
 
     def spent(self, at: float) -> float:
         """USD that count now."""
-        self.account.turn(at, self.zone)
-        return self.account.usd
+        account = self.account
+        if at >= account.now.end:
+            account.turn(at, self.zone)
+        return account.usd
 
-    def spend(self, at: float, usd: float) -> None:
-        """Count it. `at`: when its request began."""
+    def spend(self, at: float, usd: float) -> bool:
+        """Count it. `at`: when its request began. Returns whether that has brought it near its end: once a period."""
         self.counted += 1
-        self._add(slot_of(at), usd)
+        self._add(int(at // SLOT), usd)
+        account, rule = self.account, self.account.rule
+        if at >= account.now.end:
+            account.turn(at, self.zone)
+        near = account.usd >= rule.warn * rule.usd
+        just, self.near = near and not self.near, near
+        return just
 
     def mark(self) -> int:
         """What was counted here until now, for `restore`."""
@@ -180,6 +189,8 @@ class Spending:
         mark  all that was counted until then was in the ledger when it was read; None: nobody knows what was. Of what was counted
               since, some may have been in it and some not: then it is believed as far as it says more, so that nothing counts twice
         """
+        if isinstance(self.account, Rolling):
+            self.account.now = NEVER  # whatever the clock has shown meanwhile
         before = self.spent(now)
         if mark is not None:
             self.known = max(self.known, mark)
@@ -201,9 +212,12 @@ class Spending:
 
     def check(self, at: float, nano: int, contact: str) -> None:
         """Raises ClientLimitError when a request that may cost so many billionths of a USD has no room."""
-        self.account.turn(at, self.zone)
-        reserved = self.reserved.since(self.account.now.start)
-        if not self.account.is_full(nano, reserved):
+        account, reserves = self.account, self.reserved
+        if at >= account.now.end:
+            account.turn(at, self.zone)
+        start = account.now.start
+        reserved = reserves.nano if reserves.start == start else reserves.since(start)
+        if account.usd + (nano + reserved) / NANO < account.rule.usd - CLEAR or not account.is_full(nano, reserved):
             return
         usd = self.account.usd
         if self.account.ended:
@@ -212,17 +226,12 @@ class Spending:
 
     def until(self, at: float) -> float | None:
         """When what is spent does not count any more, as far as it has to; None: never, or nothing is."""
-        self.account.turn(at, self.zone)
-        if isinstance(self.account, Rolling):
-            return self.account.until()
-        end = self.account.now.end
-        return None if isinf(end) else end
-
-    def is_near(self, at: float) -> bool:
-        """Whether it has just become near its end: once a period."""
-        near = self.spent(at) >= self.account.rule.warn * self.account.rule.usd
-        just, self.near = near and not self.near, near
-        return just
+        account = self.account
+        if at >= account.now.end:
+            account.turn(at, self.zone)
+        if isinstance(account, Rolling):
+            return account.until()
+        return None if account.now.end == inf else account.now.end
 
     def notice(self, at: float) -> Notice:
         """That it is near."""
@@ -248,8 +257,10 @@ class Spending:
             account.sums[slot] = account.sums.get(slot, 0.0) + usd
             account.usd += usd
             return
-        account.turn(slot * SLOT, self.zone)
-        if slot * SLOT >= account.now.start:
+        at = slot * SLOT
+        if at >= account.now.end:
+            account.turn(at, self.zone)
+        if at >= account.now.start:
             account.usd += usd
 
 
@@ -260,12 +271,14 @@ class Purse:
         self, budgets: Callable[[], Allows], holds: Keeps, spendings: Sequence[Spending], contact: str
     ) -> None:
         self._budgets, self._holds, self._contact = budgets, holds, contact
-        self._spendings = tuple(spendings)
+        self._spendings = spendings
         self._live: list[Hold] = []
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError or ClientLimitError."""
-        nano = costs[0].nano if len(costs) == 1 else sum(cost.nano for cost in costs)
+        nano = 0
+        for cost in costs:
+            nano += cost.nano
         for spending in self._spendings:
             spending.check(at, nano, self._contact)
         self._budgets().check(at, provider, costs)
@@ -292,7 +305,7 @@ class Purse:
     def counted(self, now: float) -> None:
         """What the request cost is counted under the limits: nothing of it is reserved there any more."""
         spendings, self._spendings = self._spendings, ()
-        for hold in self._live:
+        live, self._live = self._live, []
+        for hold in live:
             for spending in spendings:
                 spending.reserved.drop(hold, now)
-        self._live.clear()

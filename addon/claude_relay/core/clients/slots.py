@@ -13,7 +13,7 @@ others may have its places. It must not know who waits, nor where leases are kep
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,14 +85,20 @@ class Slots:
         self._touched.add(bound.key)
         return held
 
-    def take(self, bounds: Iterable[Bound], ticks: float) -> Bound | None:
+    def take(self, bounds: Sequence[Bound], ticks: float) -> Bound | None:
         """A place of each, or of none. Returns the first that has none; None: taken."""
-        bounds = tuple(bounds)
-        if (full := self.full(bounds, ticks)) is not None:
-            return full
-        held = self.held
+        taken: list[Held] = []
         for bound in bounds:
-            held[bound.key].busy += 1
+            held = self.held.get(bound.key)
+            if held is None or held.limit != bound.limit.amount:
+                held = self._held(bound)
+            taken += (held,)
+            self._touched.add(bound.key)
+            held.used_at = ticks
+            if ticks >= self.until or held.busy >= held.leased or held.busy >= held.limit:
+                return self.full(bounds, ticks)
+        for held in taken:
+            held.busy += 1
         return None
 
     def give_back(self, keys: Iterable[str], ticks: float, since: float) -> None:
@@ -101,7 +107,7 @@ class Slots:
             held = self.held[key]
             held.busy -= 1
             held.used_at = ticks
-            held.lasts += WEIGHT * (max(0.0, ticks - since) - held.lasts)
+            held.lasts += WEIGHT * ((ticks - since if ticks > since else 0.0) - held.lasts)
             self._touched.add(key)
 
     def waits(self, bounds: Iterable[Bound], more: int) -> None:

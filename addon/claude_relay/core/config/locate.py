@@ -13,6 +13,7 @@ its own with the user's keys.
 from __future__ import annotations
 
 import os.path
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def locate(
 def usual_file(environ: Mapping[str, str], *, addon: Path = ADDON) -> Path:
     """The file that counts when nobody names one, whether it is there or not."""
     return (addon.parent if is_checkout(addon) else config_folder(environ)) / NAME
+
+
+def before_command(path: Path | None, environ: Mapping[str, str], *, addon: Path = ADDON) -> str:
+    """What stands before a command so that it reads this file too: `RELAY_CONFIG=/srv/relay.yaml `. Empty: it does so by itself."""
+    usual = path is None or path == usual_file(environ, addon=addon)
+    return "" if usual else f"{VARIABLE}={shlex.quote(str(path))} "
 
 
 def base(path: Path | None, environ: Mapping[str, str], *, addon: Path = ADDON) -> Path:

@@ -27,8 +27,6 @@ from claude_relay.panel.security.visitors import Administrator, Confirmed, Reade
 from claude_relay.store.ledger.budget_sums import BudgetSums
 
 router = area("budgets")
-FRESH = 2.0
-"""Seconds for which a reading of the ledger counts."""
 FEW, MILLION = 1_000, 1_000_000
 """Tokens: so few cost what the list begins with; many in one request may cost more each."""
 Name = Annotated[str, Path(max_length=500)]
@@ -146,15 +144,29 @@ def prices(visitor: Reader, parts: Own) -> Prices:
 # --- what pages use too ---
 
 
-def all_of(parts: Parts) -> list[Budget]:
-    """As the API shows them."""
+def all_of(parts: Parts, sums: list[Sum] | None = None) -> list[Budget]:
+    """As the API shows them. `sums`: what is spent, where it was read already."""
     config, now = usable(parts), parts.clock()
     written = [one for one in current(parts).data.get("budgets") or [] if isinstance(one, dict)]
-    spent = {one.rule: one for one in _sums(parts, config.budgets, now)}
+    spent = {one.rule: one for one in (spent_of(parts) or [] if sums is None else sums)}
     return [
         _shown(rule, span(rule.per, now), spent.get(rule.name), written[at] if at < len(written) else {})
         for at, rule in enumerate(config.budgets)
     ]
+
+
+def spent_of(parts: Parts, patience: float | None = None) -> list[Sum] | None:
+    """What is spent under each; None: a month is read, which takes longer than `patience` seconds (None: until it is there); ask again."""
+    rules = usable(parts).budgets
+    key = ("budgets", *((rule.name, rule.per, rule.provider, rule.model) for rule in rules))
+    return parts.recent.get(key, lambda: _read(parts, rules), patience)
+
+
+def _read(parts: Parts, rules: tuple[Rule, ...]) -> list[Sum]:
+    guard: threading.Lock = parts.kept.setdefault("budgets guard", threading.Lock())
+    with guard:
+        reader: BudgetSums = parts.kept.setdefault("budget sums", BudgetSums(parts.database))
+        return list(reader.read(rules, parts.clock()))
 
 
 def _shown(rule: Rule, period: Span, found: Sum | None, definition: dict[str, Any]) -> Budget:
@@ -170,19 +182,6 @@ def _shown(rule: Rule, period: Span, found: Sum | None, definition: dict[str, An
         state=state,
         definition=definition,
     )
-
-
-def _sums(parts: Parts, rules: tuple[Rule, ...], now: float) -> list[Sum]:
-    """Of the ledger, read at most every FRESH seconds."""
-    guard: threading.Lock = parts.kept.setdefault("budgets guard", threading.Lock())
-    with guard:
-        known = parts.kept.get("budgets")
-        if known is not None and known[0] == rules and now - FRESH < known[1] <= now:
-            return list(known[2])
-        reader: BudgetSums = parts.kept.setdefault("budget sums", BudgetSums(parts.database))
-        found = reader.read(rules, now)
-        parts.kept["budgets"] = rules, now, found
-        return found
 
 
 def _price(lists: PriceLists, provider: str, model: str, parts: Parts) -> Price | None:

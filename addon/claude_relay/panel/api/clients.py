@@ -266,6 +266,15 @@ def listed(
     return found
 
 
+def everybody(parts: Parts) -> tuple[StoredClient, ...]:
+    """All clients, removed ones too, read anew when any has changed: when they were used last may be later than it says."""
+    generation, kept = parts.clients.changed(), parts.last.get("clients")
+    if kept is None or kept[0] != generation:
+        kept = parts.last["clients"] = generation, parts.clients.clients()
+    found: tuple[StoredClient, ...] = kept[1]
+    return found
+
+
 def groups_of(parts: Parts) -> dict[str, StoredGroup]:
     """All of them by name, removed ones too."""
     return {one.name: one for one in parts.clients.groups()}

@@ -12,7 +12,9 @@ from typing import Final
 from pydantic import BaseModel
 
 from claude_relay.core.config import ConfigError
+from claude_relay.core.keys.check_results import NO_CREDIT, REVOKED
 from claude_relay.panel.api.areas import area
+from claude_relay.panel.api.pools import refused
 from claude_relay.panel.api.requests import RequestLine, line
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import documented
@@ -201,8 +203,11 @@ def _pools(parts: Parts) -> Iterator[Pool]:
     counts: dict[str, Counter[str]] = {}
     own: set[str] = set()
     if relays:
+        bad = refused(parts)
         for provider, keys in relays[0].keys().items():
-            states = Counter(OF_RELAY.get(key["state"], key["state"]) for key in keys)
+            states = Counter(
+                OUT if (provider, key["alias"]) in bad else OF_RELAY.get(key["state"], key["state"]) for key in keys
+            )
             counts[provider] = states
         own = {name for name, pool in json.loads(relays[0].pools).items() if pool.get("own")}
         for key in stored:
@@ -218,7 +223,8 @@ def _pools(parts: Parts) -> Iterator[Pool]:
 
 def _state(key: StoredKey, now: float) -> str:
     words = key.states(now)
-    return next((word for word in (DISABLED, OUT, COOLDOWN) if word in words), READY)
+    found = next((word for word in (DISABLED, OUT, REVOKED, NO_CREDIT, COOLDOWN) if word in words), READY)
+    return OUT if found in (REVOKED, NO_CREDIT) else found
 
 
 # --- what needs somebody

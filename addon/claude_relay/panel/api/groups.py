@@ -20,7 +20,7 @@ from claude_relay.store.clients.rows import StoredClient, StoredGroup
 
 from .areas import area
 from .client_models import Group, GroupFields, GroupLine, LimitState, Name, NewGroup, Use, limits_of
-from .clients import LONGEST_STOP, Stop, Stopped, aware, span_of
+from .clients import LONGEST_STOP, Stop, Stopped, aware, everybody, span_of
 
 router = area("groups")
 
@@ -124,7 +124,7 @@ def stats(name: Name, visitor: Reader, parts: Own, since: datetime | None = None
 
 def listed(parts: Parts, paging: Any, *, removed: bool = False) -> Page[GroupLine]:
     """A part of the groups by name."""
-    now, clients = parts.clock(), parts.clients.clients()
+    now, clients = parts.clock(), everybody(parts)
     fitting = [
         one
         for one in parts.clients.groups()
@@ -148,7 +148,7 @@ def listed(parts: Parts, paging: Any, *, removed: bool = False) -> Page[GroupLin
 
 def members(parts: Parts, name: str) -> list[StoredClient]:
     """The clients in it that are not removed, by name."""
-    return [one for one in parts.clients.clients() if one.group == name and one.removed_at is None]
+    return [one for one in everybody(parts) if one.group == name and one.removed_at is None]
 
 
 def described(parts: Parts, one: StoredGroup) -> Group:
@@ -164,7 +164,7 @@ def fields_of(one: StoredGroup) -> dict[str, Any]:
 
 def stats_of(parts: Parts, one: StoredGroup, since: datetime | None = None) -> GroupStats:
     """What a group used."""
-    names = [member.name for member in parts.clients.clients() if member.group == one.name]
+    names = [member.name for member in everybody(parts) if member.group == one.name]
     today = consumption.sums(parts.database, consumption.today())
 
     def together(at: datetime) -> Use:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Path, Response
 from pydantic import BaseModel, Field
 
 from claude_relay.core.bodies.facts import read_facts
@@ -23,14 +23,15 @@ from claude_relay.panel.api.pools import Pool, pools_of
 from claude_relay.panel.api.provider_tests import tests
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own, Parts
-from claude_relay.panel.common.problems import documented
+from claude_relay.panel.common.problems import Problem, documented
 from claude_relay.panel.common.relay_yaml import Change, DryRun, change, current, usable
 from claude_relay.panel.common.versions import IfMatch
-from claude_relay.panel.security.visitors import Administrator, Reader
+from claude_relay.panel.security.visitors import Administrator, Reader, Visitor
 
 router = area("routes")
 MOST = 1000
 type Short = Annotated[str, Field(max_length=200)] | None
+type Number = Annotated[int, Path(ge=1, le=MOST)]
 
 
 class Match(Strict):
@@ -155,15 +156,37 @@ def put(
     said: NewRoutes, visitor: Administrator, parts: Own, if_match: IfMatch = None, dry_run: DryRun = False
 ) -> Change:
     """Other routes, or another order; those that stay keep their lines and comments."""
-    values = [_written(one) for one in said.routes]
-    return change(
-        parts,
-        visitor.actor,
-        if_match,
-        lambda text: edited(text, ("routes",), values),
-        dry_run=dry_run,
-        about="routes",
-    )
+    return _changed(parts, visitor, if_match, dry_run, [_written(one) for one in said.routes])
+
+
+@router.post("/routes", status_code=201, responses=documented(409, 412, 428))
+def add(said: Route, visitor: Administrator, parts: Own, if_match: IfMatch = None, dry_run: DryRun = False) -> Change:
+    """One more, at the end; before the last where that takes every request, so that this one counts."""
+    values, new = _now(parts), _written(said)
+    last_takes_all = bool(values) and not values[-1].get("match") and "match" in new
+    place = len(values) - last_takes_all
+    values.insert(place, new)
+    return _changed(parts, visitor, if_match, dry_run, values, f"routes[{place}]")
+
+
+@router.put("/routes/{number}", responses=documented(404, 409, 412, 428))
+def put_one(
+    number: Number, said: Route, visitor: Administrator, parts: Own, if_match: IfMatch = None, dry_run: DryRun = False
+) -> Change:
+    """One, by its place from 1."""
+    values = _now(parts, number)
+    values[number - 1] = _written(said)
+    return _changed(parts, visitor, if_match, dry_run, values, f"routes[{number - 1}]")
+
+
+@router.delete("/routes/{number}", responses=documented(404, 409, 412, 428))
+def remove(
+    number: Number, visitor: Administrator, parts: Own, if_match: IfMatch = None, dry_run: DryRun = False
+) -> Change:
+    """One, by its place from 1."""
+    values = _now(parts, number)
+    del values[number - 1]
+    return _changed(parts, visitor, if_match, dry_run, values)
 
 
 @router.put("/default", responses=documented(409, 412, 428))
@@ -292,6 +315,29 @@ def _model(config: Config, name: str, display: str) -> Model:
 
 def _is_native(config: Config, name: str) -> bool:
     return name in config.providers and config.providers[name].native
+
+
+def _now(parts: Parts, number: int = 0) -> list[Any]:
+    """Those that stand there. Raises Problem where there is none with that number."""
+    found = current(parts).data.get("routes") or []
+    values = list(found) if isinstance(found, list) else []
+    if number > len(values):
+        raise Problem(404, "not_found", f"There is no route {number}: relay.yaml has {len(values)}.")
+    return values
+
+
+def _changed(
+    parts: Parts, visitor: Visitor, if_match: str | None, dry_run: bool, values: list[Any], within: str = ""
+) -> Change:
+    return change(
+        parts,
+        visitor.actor,
+        if_match,
+        lambda text: edited(text, ("routes",), values),
+        dry_run=dry_run,
+        about="routes",
+        within=within,
+    )
 
 
 def _written(said: Route) -> dict[str, Any]:

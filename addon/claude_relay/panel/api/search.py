@@ -14,6 +14,7 @@ from claude_relay.panel.security.visitors import Reader
 from claude_relay.store.db.database import MissingDatabase
 
 from .areas import area
+from .clients import everybody
 
 router = area("search")
 MOST = 20
@@ -55,7 +56,7 @@ def _found(parts: Parts, word: str) -> Iterator[Found]:
     near = [key for key in keys if word in f"{key.provider}/{key.alias} {key.label}".lower()]
     for key in near[:MOST]:
         yield Found(kind="key", name=f"{key.provider}/{key.alias}", note=key.label, path=f"/keys/{key.id}")
-    clients = [one for one in parts.clients.clients() if one.removed_at is None and word in one.name.lower()]
+    clients = [one for one in everybody(parts) if one.removed_at is None and word in one.name.lower()]
     for one in clients[:MOST]:
         yield Found(kind="client", name=one.name, note=one.group or "", path=f"/clients/{one.name}")
     groups = [one for one in parts.clients.groups() if one.removed_at is None and word in one.name.lower()]

@@ -3,6 +3,7 @@
     parts       what handlers work with: configuration, vault, clients, ledger, relays
     through_relay  the way to models, for what is sent from the panel
     problems    errors, in one shape
+    said        what the code says in English, in the visitor's language
     versions    ETags; a POST that is sent twice
     jobs        what takes longer than somebody waits
     paging      lists in pages

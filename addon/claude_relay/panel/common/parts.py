@@ -33,6 +33,8 @@ from starlette.requests import HTTPConnection
 
 from claude_relay.core.clients.guesses import Attempts
 from claude_relay.core.config import Config, ConfigError
+from claude_relay.core.config.locate import before_command
+from claude_relay.core.installation import command
 from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.config_file import Source, read_for_clients
@@ -96,6 +98,10 @@ class Parts:
             return self.source().path
         except ConfigError:
             return None
+
+    def command(self, name: str) -> str:
+        """How a command is called here, with this configuration."""
+        return before_command(self._file(), self.environ) + command(name)
 
     @property
     def database(self) -> Path:

@@ -26,26 +26,30 @@ from claude_relay.store.db.database import MissingDatabase, StoreError
 from claude_relay.store.panel.admins import AdminError
 from claude_relay.store.vault.lock import VaultError
 
+from . import texts
+from .said import shown
+from .texts import N_, Words
+
 logger = logging.getLogger(__name__)
 LONGEST_PART = 60
 """Characters of a field's name: whoever sends one that nobody knows may have sent anything, a key even."""
 MEDIA = "application/problem+json"
 URN = "urn:claude-relay:problem:"
 TITLES = {
-    400: "The request cannot be understood",
-    401: "Sign in first",
-    403: "Not allowed",
-    404: "Not found",
-    405: "This cannot be done here",
-    409: "It cannot be done as things are",
-    412: "Somebody else has changed it meanwhile",
-    413: "Too large",
-    422: "Something that was sent is wrong",
-    428: "Say which version you have seen",
-    429: "Too many tries",
-    500: "The panel has a fault",
-    502: "The other side did not answer",
-    503: "Not possible now",
+    400: N_("The request cannot be understood"),
+    401: N_("Sign in first"),
+    403: N_("Not allowed"),
+    404: N_("Not found"),
+    405: N_("This cannot be done here"),
+    409: N_("It cannot be done as things are"),
+    412: N_("Somebody else has changed it meanwhile"),
+    413: N_("Too large"),
+    422: N_("Something that was sent is wrong"),
+    428: N_("Say which version you have seen"),
+    429: N_("Too many tries"),
+    500: N_("The panel has a fault"),
+    502: N_("The other side did not answer"),
+    503: N_("Not possible now"),
 }
 
 
@@ -82,12 +86,13 @@ class Problem(Exception):
         self.status, self.code, self.detail = status, code, detail
         self.errors, self.headers = list(errors), headers or {}
 
-    def answer(self) -> Response:
-        """As JSON."""
-        title = TITLES.get(self.status) or HTTPStatus(self.status).phrase
-        content = {"type": URN + self.code, "title": title, "status": self.status, "detail": self.detail}
+    def answer(self, words: Words | None = None) -> Response:
+        """As JSON, in a language."""
+        words = words or texts.of("en")
+        title = words.gettext(TITLES.get(self.status) or HTTPStatus(self.status).phrase)
+        content = {"type": URN + self.code, "title": title, "status": self.status, "detail": shown(self.detail, words)}
         if self.errors:
-            content["errors"] = [error.model_dump() for error in self.errors]
+            content["errors"] = [{"field": one.field, "detail": shown(one.detail, words)} for one in self.errors]
         return JSONResponse(content, self.status, self.headers, MEDIA)
 
 
@@ -141,11 +146,11 @@ def install(app: FastAPI) -> None:
 async def answer_to(request: Request, error: Exception) -> Response:
     """A page for people, else JSON."""
     problem = problem_of(error)
-    shown: Response | None = None
+    answer: Response | None = None
     page = getattr(request.app.state, "error_page", None)
     if page is not None and not request.url.path.startswith("/api"):
-        shown = await page(request, problem)
-    return shown if shown is not None else problem.answer()
+        answer = await page(request, problem)
+    return answer if answer is not None else problem.answer(texts.of(texts.language(request)))
 
 
 def _place(loc: Sequence[object]) -> str:

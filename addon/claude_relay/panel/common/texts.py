@@ -31,6 +31,11 @@ CHOSEN, ZONE = "relay-language", "relay-zone"
 """Cookies."""
 
 
+def N_(text: str) -> str:
+    """Marks a text for the catalogues."""
+    return text
+
+
 class Words:
     """One language."""
 
@@ -72,16 +77,16 @@ class Words:
         return "–" if share is None else numbers.format_percent(share, "#,##0.0 %", locale=self.locale)
 
     def span(self, seconds: float | None) -> str:
-        """`850 ms`, `2.1 s`, `3 min`, `4 h`, `12 d`."""
+        """`850 ms`, `2.1 s`, `3 min`, `4 h`, `12 d`; the short ones so in every language."""
         if seconds is None:
             return "–"
         if seconds < 0.9995:
             return f"{seconds * 1000:.0f} ms"
         if seconds < 99.95:
             return f"{seconds:.1f} s"
-        for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        for unit, size in ((N_("d"), 86400), (N_("h"), 3600), (N_("min"), 60)):
             if seconds >= 2 * size or unit == "min":
-                return f"{seconds / size:.0f} {unit}"
+                return f"{seconds / size:.0f} {self.gettext(unit)}"
         return ""
 
     # --- times ---

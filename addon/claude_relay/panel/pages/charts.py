@@ -85,7 +85,7 @@ def stacked(
     shown = largest(series, words.gettext("others"))
     form: Callable[[float], str] = getattr(words, unit)
     sums = [math.fsum(one.values[n] for one in shown) for n in range(len(times))]
-    top, ticks = scale(max(sums, default=0.0))
+    top, ticks = scale(max(sums, default=0.0), whole=unit == "count")
     inner, width = HEIGHT - BOTTOM - TOP, (across - LEFT - RIGHT) / max(1, len(times))
 
     def y(value: float) -> float:
@@ -182,17 +182,18 @@ def svg(kind: str, text: str, inside: str, *, width: int = HALF, height: int = H
 # --- axes
 
 
-def scale(most: float) -> tuple[float, list[float]]:
-    """The top of an axis and its round numbers.
+def scale(most: float, *, whole: bool = False) -> tuple[float, list[float]]:
+    """The top of an axis and its round numbers. `whole`: of what is counted there are no parts.
 
     >>> scale(87.0), scale(0.0)
     ((100.0, [0.0, 25.0, 50.0, 75.0, 100.0]), (1.0, [0.0, 1.0]))
     """
     if most <= 0 or not math.isfinite(most):
         return 1.0, [0.0, 1.0]
-    rough = most / LINES
+    rough = max(most / LINES, 1.0) if whole else most / LINES
     size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if size * factor >= rough * (1 - 1e-9))
+    steps = (size * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0))
+    step = next(one for one in steps if one >= rough * (1 - 1e-9) and not (whole and one % 1))
     count = math.ceil(most / step - 1e-9)
     return step * count, [step * n for n in range(count + 1)]
 

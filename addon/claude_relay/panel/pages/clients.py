@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from claude_relay.core.clients.permissions import ENDPOINTS
 from claude_relay.core.keys.selection import TIERS
@@ -17,6 +17,8 @@ from claude_relay.panel.api.client_models import LimitState
 from claude_relay.panel.common.paging import Paging, Wanted
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.versions import etag
+from claude_relay.store.clients import internal
+from claude_relay.store.clients.book import ClientError
 
 from .shell import N_, PageReader, pages, render
 
@@ -78,8 +80,13 @@ def group(request: Request, visitor: PageReader, parts: Own, name: str) -> Respo
 
 @router.get("/clients/{name}")
 def client(request: Request, visitor: PageReader, parts: Own, name: str) -> Response:
-    """One client."""
-    stored = parts.clients.client(name)
+    """One client. Of that of the panel itself, which nobody changes: what it asked."""
+    try:
+        stored = parts.clients.client(name)
+    except ClientError:
+        if name not in internal.NAMES:
+            raise
+        return RedirectResponse(f"/requests?client={name}", 303)
     values: dict[str, Any] = {
         "one": api.described(parts, stored),
         "stats": api.stats_of(parts, stored),

@@ -31,7 +31,7 @@ KINDS = {
 }
 """Kind of notice → how it looks, and its name."""
 TABS = (
-    (Which.OPEN, N_("Open")),
+    (Which.OPEN, N_("Needs you")),
     (Which.SNOOZED, N_("Snoozed")),
     (Which.ENDED, N_("Over by itself")),
     (Which.DONE, N_("Done")),

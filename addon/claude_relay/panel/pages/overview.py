@@ -13,7 +13,6 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from claude_relay.core.config.listening import near
-from claude_relay.core.installation import command
 from claude_relay.core.times import DAY, iso
 from claude_relay.panel.api import dashboard
 from claude_relay.panel.api.dashboard import Figures, Pool
@@ -45,11 +44,15 @@ BEFORE: Final = {
 
 
 @router.get("/")
-def overview(request: Request, visitor: PageReader, parts: Own, span: Spanning) -> Response:
-    """The first page."""
+def overview(
+    request: Request, visitor: PageReader, parts: Own, span: Spanning, *, steps_done: bool = False
+) -> Response:
+    """The first page. `steps_done`: somebody has seen the first request, and goes on to what comes after it."""
     first, pools = dashboard.oldest(parts, FEW), dashboard.pools(parts)
     context: dict[str, Any] = {"span": span, **spans_of(request, span), "pools": pools}
-    context |= {"steps": steps(request, parts, first, pools) if len(first) < FEW else None}
+    context |= {"steps": None}
+    if len(first) < FEW and not (steps_done and first):
+        context["steps"] = steps(request, parts, first, pools)
     context |= {
         "pool_bar": lambda pool: pool_bar(request, pool),
         "compared": BEFORE[span.name],
@@ -201,8 +204,8 @@ def steps(request: Request, parts: Parts, first: list[str], pools: list[Pool]) -
         "own": any(pool.own for pool in pools),
         "running": bool(relays),
         "url": url,
-        "command": command("env"),
-        "relay": command("relay"),
+        "command": parts.command("env"),
+        "relay": parts.command("relay"),
         "first": found,
         "story": story(request, found) if found is not None else None,
     }

@@ -20,6 +20,7 @@ from claude_relay.core.clients.sign_in import LONGEST_CODE, read_user_code
 from claude_relay.panel.api.client_models import LimitState, limits_of
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import Problem
+from claude_relay.panel.common.said import shown
 from claude_relay.panel.security.visitors import Visitor, place_of, visitor_of
 from claude_relay.store.audit import Actor
 from claude_relay.store.clients.approvals import approve, deny
@@ -68,7 +69,7 @@ def me(request: Request, parts: Own, form: Form) -> Response:
 
 
 def _me(request: Request, refused: Refused | None = None, **values: Any) -> Response:
-    problem = words_of(request).gettext(str(refused)) if refused else ""
+    problem = shown(str(refused), words_of(request)) if refused else ""
     context = {"problem": problem, "client": None, "limits": [], "spent": None, "contact": ""} | values
     answer = render(
         request, None, "me.html", title=N_("Your use"), status=refused.status if refused else 200, **context
@@ -110,7 +111,7 @@ def _device(request: Request, parts: Parts, refused: Refused | None = None, **va
     clients = []
     if visitor is not None:
         clients = [one.name for one in parts.clients.clients() if one.enabled and one.removed_at is None]
-    problem = words_of(request).gettext(str(refused)) if refused else ""
+    problem = shown(str(refused), words_of(request)) if refused else ""
     context = {"problem": problem, "code": "", "done": "", "name": "", "clients": clients, "admin": visitor} | values
     status = refused.status if refused else 200
     return _waiting(

@@ -35,9 +35,11 @@ def providers(
     thinking: bool = False,
     stream: bool = False,
     subagent: bool = False,
+    route: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
-    """With a model: which way a request for it would go."""
+    """With a model: which way a request for it would go. `route`: the number of the one that is to be changed; 0: one more."""
     file = current(parts)
+    routes = of_routes.shown(parts)
     wanted = of_routes.Request(
         model=model,
         client=client,
@@ -57,7 +59,8 @@ def providers(
         providers=of_providers.all_of(parts, file),
         presets=of_providers.known_presets(visitor).data,
         tests=tests(parts),
-        routes=of_routes.shown(parts),
+        routes=routes,
+        edited=next((one for one in routes.data if one.number == route), None),
         wanted=wanted,
         user_agent=user_agent,
         way=of_routes.way_of(parts, wanted) if model else None,

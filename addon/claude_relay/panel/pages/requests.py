@@ -56,8 +56,8 @@ def requests(request: Request, visitor: PageReader, parts: Own, paging: Paging, 
 
 
 @router.get("/requests/{id}")
-def request_page(id: str, request: Request, visitor: PageReader, parts: Own) -> Response:
-    """One."""
+def request_page(id: str, request: Request, visitor: PageReader, parts: Own, duel: str = "") -> Response:
+    """One. `duel`: the job of a duel of it, whose outcome is shown."""
     found = api.one(parts, id)
     context: dict[str, Any] = {
         "found": found,
@@ -65,6 +65,7 @@ def request_page(id: str, request: Request, visitor: PageReader, parts: Own) -> 
         "line": story(request, found),
         "cache": cache(request, found),
         "web": web(parts, found.request.id),
+        "duels": parts.jobs.find(visitor, duel).results if duel else [],
         "totals": [n for n in found.attempts if n.cost_usd is not None],
     }
     return render(request, visitor, "request.html", title=found.request.id, **context)

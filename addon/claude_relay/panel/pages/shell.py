@@ -29,6 +29,7 @@ from starlette.staticfiles import StaticFiles
 from claude_relay.panel.common import texts
 from claude_relay.panel.common.parts import parts_of
 from claude_relay.panel.common.problems import TITLES, Problem
+from claude_relay.panel.common.said import shown
 from claude_relay.panel.security.visitors import Level, Visitor, needs, visitor_of
 
 from .icons import ICONS
@@ -46,9 +47,7 @@ class Place(NamedTuple):
     icon: str
 
 
-def N_(text: str) -> str:
-    """Marks a text for the catalogues."""
-    return text
+N_: Final = texts.N_
 
 
 RAIL: Final = (
@@ -146,6 +145,7 @@ def environment(language: str) -> Environment:
     )
     for name in ("count", "tokens", "money", "percent", "span"):
         found.filters[name] = getattr(words, name)
+    found.filters["said"] = partial(shown, words=words)
     found.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     found.filters["part"] = partial(quote, safe="")  # of a path
     return found
@@ -198,7 +198,7 @@ async def error_page(request: Request, problem: Problem) -> Response | None:
         visitor = await run_in_threadpool(visitor_of, request, parts_of(request))
     except Exception:  # what is wrong is shown already
         visitor = None
-    title = TITLES.get(problem.status, "Not possible")
+    title = TITLES.get(problem.status, N_("Not possible"))
     page = partial(render, request, visitor, "problem.html", title=title, status=problem.status, problem=problem)
     return await run_in_threadpool(page)
 

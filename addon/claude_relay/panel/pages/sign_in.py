@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from claude_relay.core.installation import command
 from claude_relay.panel.api.sign_in import Welcome, welcome
-from claude_relay.panel.common import texts
+from claude_relay.panel.common import said, texts
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import Problem
 from claude_relay.panel.security.entering import entered, signed_in
@@ -90,7 +90,7 @@ def shown(request: Request, problem: Problem | None) -> str:
     if problem.code == "slow_down":
         text = words.gettext(N_("Too many tries that were wrong. Try again in %(span)s."))
         return text % {"span": words.span(float(problem.headers["Retry-After"]))}
-    return words.gettext(problem.detail)
+    return said.shown(problem.detail, words)
 
 
 @router.get("/welcome")

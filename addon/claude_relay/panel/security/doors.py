@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from claude_relay.core.visitors import is_meant, networks, speaks_for
+from claude_relay.panel.common import texts
 from claude_relay.panel.common.parts import Parts
 from claude_relay.panel.common.problems import Problem, answer_to
 
@@ -53,7 +54,7 @@ class Doors:
         scope["relay.secure"] = self._tls or self._said_secure(scope, headers)
         passed = self._dressed(scope, send)
         if (problem := self._refused(scope, headers)) is not None:
-            await problem.answer()(scope, receive, passed)
+            await problem.answer(texts.of(texts.language(Request(scope))))(scope, receive, passed)
             return
         try:
             await self._app(scope, _bounded(receive), passed)

@@ -1,103 +1,97 @@
-// Requests to /api: JSON both ways, the CSRF token with changes, problems as errors, the password once more where it is asked for.
+// Requests to /api, with the CSRF token; problems are errors; the password is asked for once more where that is wanted.
 
-export const texts = document.getElementById("texts").dataset;
-const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
+// The first element of a selector, and all.
+export const $ = (what, within = document) => within.querySelector(what);
+export const $$ = (what, within = document) => [...within.querySelectorAll(what)];
+
+export const texts = $("#texts").dataset;
+export const csrf = () => $('meta[name="csrf"]')?.content ?? "";
+export const pause = (milliseconds) => new Promise((over) => setTimeout(over, milliseconds));
+
+// An element with properties, and what is in it.
+export function make(tag, properties, ...inside) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...inside);
+  return made;
+}
 
 export class Problem extends Error {
-  constructor(status, details) {
-    super(details.detail || texts.failed);
-    this.status = status;
-    this.code = String(details.type || "").split(":").pop();
-    this.errors = details.errors || [];
+  constructor(status, { detail = texts.failed, type = "", errors = [] }) {
+    super(detail);
+    Object.assign(this, { status, errors, code: type.split(":").pop() });
   }
 }
 
-// `what`: "POST /api/keys"; `etag`: of the version that was seen. Resolves to what came, undefined for nothing.
+// "/clients/{name}" filled from `values`, which lose what is taken.
+export const filled = (path, values) => path.replace(/\{(\w+)\}/g, (_, name) => {
+  const value = values?.[name] ?? "";
+  delete values?.[name];
+  return encodeURIComponent(value);
+});
+
+// `what`: "POST /api/keys", {fields} filled from the body; `etag`: of the version that was seen.
 export async function api(what, body, { etag, signal, raw } = {}) {
-  const [method, path] = what.split(" ");
+  const sent = body && { ...body };
+  const [method, path] = filled(what, sent).split(" ");
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf() };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (body) headers["Content-Type"] = "application/json";
   if (etag) headers["If-Match"] = etag;
-  let answer;
-  try {
-    answer = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: texts.offline });
-  }
-  if (answer.ok) {
-    if (raw) return answer;
-    return answer.status === 204 ? undefined : answer.json();
-  }
+  const answer = await fetch(path, { method, headers, signal, body: body && JSON.stringify(sent) }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Problem(0, { detail: texts.offline });
+  });
+  if (answer.ok) return raw ? answer : answer.status === 204 ? undefined : answer.json();
   const problem = new Problem(answer.status, await answer.json().catch(() => ({})));
   if (problem.code === "confirm_password" && (await confirmPassword())) return api(what, body, { etag, signal, raw });
-  if (problem.status === 401 && problem.code === "sign_in") location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  if (problem.code === "sign_in") location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   throw problem;
 }
 
-// A short message at the corner; `action`: [text, function] for a button in it.
-export function toast(text, { bad = false, action } = {}) {
-  const box = document.createElement("div");
-  box.className = bad ? "toast bad" : "toast";
-  box.append(text);
-  const away = setTimeout(() => box.remove(), bad || action ? 9000 : 4000);
-  if (action) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = action[0];
-    button.onclick = () => { clearTimeout(away); box.remove(); action[1](); };
-    box.append(button);
+// Work whose problem is shown.
+export const attempt = (work) => work().catch((problem) => toast(problem.message, { bad: true }));
+
+// Resolves to a job when it is over; `told` of it each time.
+export async function job(id, told) {
+  for (;;) {
+    const found = await api(`GET /api/jobs/${id}`);
+    told?.(found);
+    if (found.state === "failed") toast(found.detail, { bad: true });
+    if (found.state !== "running") return found;
+    await pause(400);
   }
-  document.getElementById("toasts").append(box);
 }
 
-// A dialog made here: its text, perhaps one field. Resolves to true or the field's value; null when it was closed.
-export function ask(text, { field, type = "text", danger = false, yes = texts.confirm } = {}) {
-  return new Promise((resolve) => {
-    const box = document.createElement("dialog");
-    const form = document.createElement("form");
-    form.method = "dialog";
-    form.className = "form";
-    const line = document.createElement("p");
-    line.textContent = text;
-    form.append(line);
-    let input;
-    if (field) {
-      const label = document.createElement("label");
-      label.className = "field";
-      input = document.createElement("input");
-      Object.assign(input, { type, required: true, autocomplete: type === "password" ? "current-password" : "off" });
-      const name = document.createElement("span");
-      name.textContent = field;
-      label.append(name, input);
-      form.append(label);
-    }
-    const end = document.createElement("div");
-    end.className = "form-end";
-    for (const [value, label, kind] of [["", texts.cancel, ""], ["yes", yes, danger ? "danger" : "primary"]]) {
-      const button = document.createElement("button");
-      Object.assign(button, { value, textContent: label, className: kind });
-      if (!value) Object.assign(button, { formNoValidate: true, type: "submit" });
-      end.append(button);
-    }
-    form.append(end);
-    box.append(form);
-    box.setAttribute("aria-label", text);
-    box.onclose = () => { box.remove(); resolve(box.returnValue === "yes" ? (input ? input.value : true) : null); };
-    document.body.append(box);
-    box.showModal();
-    (input || end.lastChild).focus();
-  });
+// A short message; `action`: [text, function] for a button in it.
+export function toast(text, { bad = false, action } = {}) {
+  const box = make("div", { className: bad ? "toast bad" : "toast" }, text);
+  if (action) box.append(make("button", { type: "button", textContent: action[0], onclick: () => { box.remove(); action[1](); } }));
+  setTimeout(() => box.remove(), bad || action ? 9000 : 4000);
+  $("#toasts").append(box);
+}
+
+// Resolves to whether a dialog was closed by its button "yes".
+export const agreed = (dialog) => new Promise((resolve) => {
+  dialog.returnValue = "";
+  dialog.onclose = () => resolve(dialog.returnValue === "yes");
+  dialog.showModal();
+});
+
+// Resolves to whether somebody agrees; with `password`: to what was typed.
+export async function ask(text, { password = false, danger = false, yes = texts.confirm } = {}) {
+  const box = $("#ask").content.firstElementChild.cloneNode(true);
+  const input = $("input", box), button = $("[value=yes]", box);
+  $("p", box).textContent = box.ariaLabel = text;
+  Object.assign(button, { textContent: yes, className: danger ? "danger" : "primary", autofocus: !password });
+  if (!password) input.parentElement.remove();
+  document.body.append(box);
+  const agrees = await agreed(box);
+  box.remove();
+  return agrees && (password ? input.value : true);
 }
 
 async function confirmPassword() {
-  const password = await ask(texts.again, { field: texts.password, type: "password" });
-  if (password === null) return false;
-  try {
-    await api("POST /api/me/confirm", { password });
-    return true;
-  } catch (problem) {
+  const password = await ask(texts.again, { password: true });
+  return password && api("POST /api/me/confirm", { password }).then(() => true, (problem) => {
     toast(problem.message, { bad: true });
     return confirmPassword();
-  }
+  });
 }

@@ -1,17 +1,16 @@
-// Starts Swagger UI; what is tried from it brings the CSRF token, as any change does.
+// Starts Swagger UI; what is tried brings the CSRF token.
+import { csrf } from "./api.js";
+
 export function begin(element) {
-  const csrf = document.querySelector('meta[name="csrf"]')?.content;
-  const start = () => window.SwaggerUIBundle({
+  window.SwaggerUIBundle({
     url: "/api/openapi.json",
     domNode: element,
     deepLinking: true,
     docExpansion: "none",
     defaultModelsExpandDepth: 0,
     requestInterceptor: (request) => {
-      if (csrf) request.headers["X-CSRF-Token"] = csrf;
+      request.headers["X-CSRF-Token"] = csrf();
       return request;
     },
   });
-  if (window.SwaggerUIBundle) start();
-  else document.querySelector('script[src$="swagger-ui-bundle.js"]').addEventListener("load", start);
 }

@@ -1,125 +1,97 @@
 // Forms and buttons that change something: they say so in attributes, and this sends it.
-//
-//   <form data-api="POST /api/clients" data-then="/clients/{name}">     fields by name, dotted names nest
-//   <button data-api="POST /api/keys/x/disable" data-body='{"…"}' data-confirm="Sure?" data-done="Disabled" data-undo="POST /api/keys/x/enable">
-//   fields: data-type="number|integer|list|lines|json|map|mixed|optional"; an empty field is left out ("optional": sent as null)
-//   data-then: "reload" (the usual), "show" (what came, in the <output> of the form), "none", or a path with {fields} of what came
-//   data-undo-body: what is sent to undo it
-//   data-etag: what was seen; data-event: a CustomEvent of this name is sent from the element, with what came
-import { api, ask, texts, toast } from "./api.js";
+// <form method="dialog" data-api="POST /api/clients" data-then="/clients/{name}">; all attributes: templates/parts/ui.html.
+import { $, $$, api, ask, attempt, filled, job as over, texts, toast } from "./api.js";
 import { refresh } from "./live.js";
 
+const lines = (text, by = "\n") => text.split(by).map((part) => part.trim()).filter(Boolean);
 const kinds = {
   number: Number,
   integer: (text) => Number.parseInt(text, 10),
-  list: (text) => text.split(/[\n,]/).map((part) => part.trim()).filter(Boolean),
-  lines: (text) => text.split("\n").map((part) => part.trim()).filter(Boolean),
+  list: (text) => lines(text, /[\n,]/),
+  lines: (text) => lines(text),
   json: JSON.parse,
-  map: (text) => Object.fromEntries(kinds.lines(text).map((line) => line.match(/^(.*?)\s*:\s+(.*)$|^(.*)$/).slice(1, 3).map((part) => part ?? ""))),
+  map: (text) => Object.fromEntries(lines(text).map((line) => line.match(/^(.*?)\s*:\s+(.*)$|^(.*)$/).slice(1, 3).map((part) => part ?? ""))),
   mixed: (text) => (text.startsWith("{") ? JSON.parse(text) : text),
   optional: (text) => text || null,
 };
+const EVEN_EMPTY = ["optional", "list", "lines"];
 
 export function collected(form) {
   const found = {};
-  for (const field of form.elements) {
-    if (!field.name || field.disabled || field.type === "submit" || field.type === "button") continue;
-    if (field.type === "radio" && !field.checked) continue;
-    let value;
-    if (field.type === "checkbox") {
-      if (field.dataset.many !== undefined) {
-        const list = read(found, field.name) || [];
-        if (field.checked) list.push(field.value);
-        value = list;
-      } else value = field.checked;
-    } else if (field.value === "" && field.dataset.type !== "optional" && field.dataset.type !== "list" && field.dataset.type !== "lines" && !("keep" in field.dataset)) continue;
-    else value = (kinds[field.dataset.type] || String)(field.value);
-    write(found, field.name, value);
+  for (const { name, type, value, checked, disabled, dataset } of form.elements) {
+    if (!name || disabled || type === "submit" || type === "button" || (type === "radio" && !checked)) continue;
+    if (!value && !("keep" in dataset || EVEN_EMPTY.includes(dataset.type))) continue;
+    const parts = name.split("."), last = parts.pop();
+    let target = found;
+    for (const part of parts) target = target[part] ??= {};
+    target[last] = type === "checkbox" ? checked : (kinds[dataset.type] || String)(value);
   }
   return found;
 }
 
-const read = (target, path) => path.split(".").reduce((one, part) => one?.[part], target);
-function write(target, path, value) {
-  const parts = path.split(".");
-  const last = parts.pop();
-  for (const part of parts) target = target[part] ??= {};
-  target[last] = value;
-}
-
-async function send(element, body) {
-  const { api: what, confirm, then = "reload", done, undo, undoBody, etag, event } = element.dataset;
-  if (confirm && !(await ask(confirm, { danger: element.classList.contains("danger"), yes: element.dataset.yes || element.textContent.trim() || undefined }))) return;
-  element.setAttribute("aria-busy", "true");
+// `said`: as the attributes of the element say it.
+async function send(element, body, said = element.dataset) {
+  if (element.ariaBusy) return; // a second click
+  const { api: what, confirm, then = "reload", done, undo, undoBody, etag, job, review, once } = said;
+  if (confirm && !(await ask(confirm, { danger: element.classList.contains("danger"), yes: said.yes || element.textContent.trim() || undefined }))) return;
+  element.ariaBusy = "true";
   try {
-    const came = await api(what, body, { etag });
-    if (event) element.dispatchEvent(new CustomEvent(event, { bubbles: true, detail: came }));
-    if (done || undo) toast(done || texts.saved, undo ? { action: [texts.undo, () => send(undoing(undo), undoBody && JSON.parse(undoBody))] } : {});
-    element.closest("dialog")?.close();
-    if (then === "show") show(element, came);
+    const came = await (review === undefined ? api(what, body, { etag }) : (await import("./config.js")).reviewed(what, body, etag));
+    if (came === null) return;
+    if (job !== undefined) await over(came.id);
+    const back = review === undefined ? undo && { api: undo } : { api: "POST /api/settings/undo", etag: came.etag };
+    const { pathname, search, hash } = new URL(filled(then, came), location);
+    if (!hash) element.closest("dialog")?.close();
+    if (hash) await refresh({ part: hash.slice(1), from: pathname + (search || location.search) });
+    else if (once) (await import("./once.js")).show($(`#${once}`), came);
     else if (then === "reload") await refresh({ all: true });
-    else if (then !== "none") location.assign(then.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(came?.[name] ?? "")));
+    else if (then !== "none") location.assign(pathname + search);
+    if (done || back) toast(done || texts.saved, back && { action: [texts.undo, () => send(element, undoBody && JSON.parse(undoBody), { ...back, done: texts.undone })] });
   } catch (problem) {
     failed(element, problem);
   } finally {
-    element.removeAttribute("aria-busy");
+    element.ariaBusy = null;
   }
 }
 
-function undoing(what) {
-  const button = document.createElement("button");
-  button.dataset.api = what;
-  return button;
-}
-
-function show(element, came) {
-  const output = element.querySelector("output") || document.getElementById(element.dataset.output);
-  if (output) {
-    output.hidden = false;
-    output.textContent = typeof came === "string" ? came : JSON.stringify(came, null, 2);
-  }
-}
-
-export function failed(element, problem) {
-  let shown = 0;
-  for (const { field, detail } of problem.errors || []) {
-    const note = element.querySelector?.(`[data-error="${CSS.escape(field)}"]`);
-    if (!note) continue;
-    shown += 1;
-    note.hidden = false;
-    note.textContent = detail;
-    const input = element.querySelector(`[name="${CSS.escape(field)}"]`);
-    input?.setAttribute("aria-invalid", "true");
-    if (shown === 1) input?.focus();
-  }
-  if (!shown || shown < (problem.errors || []).length) toast(problem.message, { bad: true });
+function failed(element, { message, status, errors = [] }) {
+  const shown = errors.filter(({ field, detail }) => {
+    const note = $(`[data-error="${CSS.escape(field)}"]`, element);
+    if (!note) return false;
+    Object.assign(note, { hidden: false, textContent: detail });
+    $(`[name="${CSS.escape(field)}"]`, element)?.setAttribute("aria-invalid", "true");
+    return true;
+  });
+  $("[aria-invalid]", element)?.focus();
+  if (!shown.length || shown.length < errors.length) toast(message, { bad: true, action: status === 412 && [texts.load, () => refresh({ all: true })] });
 }
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!form.dataset.api) return;
   event.preventDefault();
-  for (const note of form.querySelectorAll("[data-error]")) note.hidden = true;
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
-  let body;
-  try {
-    body = collected(form);
-  } catch (error) {
-    toast(error.message, { bad: true });
-    return;
-  }
-  const extra = event.submitter?.dataset.body;
-  send(form, extra ? { ...body, ...JSON.parse(extra) } : body);
+  for (const note of $$("[data-error]", form)) note.hidden = true;
+  for (const field of $$("[aria-invalid]", form)) field.removeAttribute("aria-invalid");
+  attempt(async () => send(form, collected(form)));
 });
 
-document.addEventListener("click", async (event) => {
-  const element = event.target.closest?.("[data-api], [data-dialog], [data-close], [data-copy]");
-  if (!element || element.matches("form")) return;
-  if (element.dataset.api) send(element, element.dataset.body ? JSON.parse(element.dataset.body) : undefined);
-  else if (element.dataset.dialog) document.getElementById(element.dataset.dialog)?.showModal();
-  else if (element.dataset.copy !== undefined) {
-    const text = element.dataset.copy || document.getElementById(element.dataset.from)?.textContent || "";
-    await navigator.clipboard?.writeText(text);
-    toast(texts.copied);
+document.addEventListener("click", async ({ target }) => {
+  const element = target.closest("button[data-api], [data-dialog], [data-close], [data-copy]");
+  if (!element) return;
+  const { api: what, body, dialog, fresh, copy, from } = element.dataset;
+  if (what) send(element, body && JSON.parse(body));
+  else if (dialog) {
+    if (fresh) await refresh({ part: dialog, from: fresh });
+    $(`#${dialog}`)?.showModal();
+  } else if (copy !== undefined) {
+    // Over plain HTTP from another machine there is no clipboard.
+    attempt(async () => toast((await navigator.clipboard.writeText(copy || $(`#${from}`)?.textContent || ""), texts.copied)));
   } else element.closest("dialog")?.close();
+});
+
+// A choice that sends its form, and one that gives another field its value until somebody types there.
+document.addEventListener("change", ({ target: { dataset, form, value } }) => {
+  if ("submit" in dataset) form.requestSubmit();
+  const name = dataset.names && form.elements[dataset.names];
+  if (name && (!name.value || name.dataset.given)) Object.assign(name, { value }).dataset.given = "1";
 });

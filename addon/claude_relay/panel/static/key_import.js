@@ -1,22 +1,21 @@
 // Import of keys: nothing is added before it was looked at.
-import { api } from "./api.js";
+import { $, api, attempt, make } from "./api.js";
 import { collected } from "./forms.js";
-import { attempt, follow } from "./keys.js";
+import { follow } from "./keys.js";
 
 export function begin(form, words) {
-  const part = (name) => form.querySelector(name);
+  const part = (name) => $(name, form);
   const box = part("[data-preview]"), take = part("[data-take]"), area = part("textarea");
   const send = (dry_run) => {
-    const { check, ...said } = collected(form);
-    return api(`POST /api/providers/${encodeURIComponent(part("[data-provider]").value)}/keys/batch`, { ...said, dry_run, check: check && !dry_run });
+    const said = collected(form);
+    return api("POST /api/providers/{provider}/keys/batch", { ...said, dry_run, check: said.check && !dry_run });
   };
   const show = (came) => {
-    const others = came.rows.filter((row) => row.status !== "new"), list = document.createElement("ul"), sum = document.createElement("p");
+    const others = came.rows.filter(({ status }) => status !== "new");
     const lines = others.slice(0, 12).map((row) => [`${row.where}:`, row.mask, row.detail || words[row.removed ? "gone" : row.status], row.name].filter(Boolean).join(" "));
-    for (const text of [...came.notes, ...lines, ...(others.length > 12 ? [`… ${others.length - 12}`] : [])]) list.appendChild(document.createElement("li")).textContent = text;
-    sum.className = "preview-sum";
-    sum.textContent = ["new", "known", "twice", "invalid"].filter((name) => came[name]).map((name) => `${came[name]} ${words[name]}`).join(" · ");
-    box.replaceChildren(sum, list);
+    if (others.length > 12) lines.push(`… ${others.length - 12}`);
+    const sum = ["new", "known", "twice", "invalid"].filter((name) => came[name]).map((name) => `${came[name]} ${words[name]}`).join(" · ");
+    box.replaceChildren(make("p", { className: "preview-sum" }, sum), make("ul", {}, ...[...came.notes, ...lines].map((text) => make("li", {}, text))));
     box.hidden = false;
     take.disabled = !came.new;
     take.textContent = `${words.add} ${came.new || ""}`.trim();

@@ -1,35 +1,35 @@
-// What is live: parts of the page that are fetched anew when the relay says that something changed. The server draws; here it is only put in.
-//
-//   <div id="newest" data-live="requests">        anew when requests settled;  topics: requests, keys, relays, notices, clients (or none: all)
-//
-// Several changes within GAP are one fetch, and nothing is fetched while nobody looks. A part in which somebody types or opens something stays.
+// <div id="newest" data-live="requests keys">: fetched anew when something of these TOPICS changed (none: of any), once in GAP, not while
+// nobody looks. A part in which somebody types or opens something stays.
+import { $, $$, csrf, make, texts } from "./api.js";
+
 const GAP = 4000;
-let source, timer, waiting = new Set(), last = 0;
+const TOPICS = ["requests", "keys", "relays", "notices", "clients"];
+// Milliseconds: until a break is said; between tries where the browser makes none.
+const BREAK = 3000, AGAIN = 5000;
+let source, timer, waiting = new Set(), last = 0, missed = false, broken, note;
 
-const live = () => [...document.querySelectorAll("[data-live]")];
-const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea") || part.querySelector("details[open], dialog[open], :popover-open");
+const live = () => $$("[data-live]");
+const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea") || $("details[open], dialog[open], :popover-open", part);
+const rows = (part) => $$("tr[id], li[id]", part);
 
-// `all`: also what is not live, after a change of one's own.
-export async function refresh({ all = false, topics } = {}) {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-  if (!answer || !answer.ok || new URL(answer.url).pathname !== location.pathname) {
-    if (all) location.reload();
-    return;
-  }
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (all) {
-    document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
-    document.dispatchEvent(new CustomEvent("drawn"));
-    return;
-  }
-  for (const part of live()) {
-    const wanted = part.dataset.live ? part.dataset.live.split(" ") : null;
-    if (topics && wanted && !wanted.some((topic) => topics.has(topic))) continue;
-    const next = part.id && fresh.getElementById(part.id);
-    if (!next || busy(part) || next.isEqualNode(part)) continue;
-    const known = new Set([...part.querySelectorAll("tr[id], li[id]")].map((row) => row.id));
-    part.replaceWith(next);
-    if (known.size) for (const row of next.querySelectorAll("tr[id], li[id]")) if (!known.has(row.id)) row.classList.add("changed");
+// A page of the panel's as a document; undefined where it does not come.
+export async function page(address) {
+  const answer = await fetch(address, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (answer?.ok && new URL(answer.url).pathname === new URL(address, location).pathname) return new DOMParser().parseFromString(await answer.text(), "text/html");
+}
+
+// `all`: also what is not live, after a change of one's own; `part`: the one of that id only, whatever it is, as the page `from` has it.
+export async function refresh({ all = false, part, from = location.href, topics } = {}) {
+  const fresh = await page(from);
+  if (!fresh && all) location.reload();
+  if (!fresh) return;
+  if (all) $("#main").replaceChildren(...$("#main", fresh).childNodes);
+  else for (const old of part ? [document.getElementById(part)] : live()) {
+    const next = old.id && fresh.getElementById(old.id), wanted = topics && old.dataset.live?.split(" ");
+    if (!next || (!part && (busy(old) || next.isEqualNode(old) || (wanted && !wanted.some((topic) => topics.has(topic)))))) continue;
+    const known = new Set(rows(old).map((row) => row.id));
+    old.replaceWith(next);
+    if (known.size) for (const row of rows(next)) if (!known.has(row.id)) row.classList.add("changed");
   }
   document.dispatchEvent(new CustomEvent("drawn"));
 }
@@ -46,10 +46,37 @@ function soon(topic) {
   }, Math.max(200, last + GAP - Date.now()));
 }
 
-export function listen() {
-  if (source || !live().length || !document.querySelector('meta[name="csrf"]')) return;
+// What stands here is old: the panel is away, or the session is over. Said until it is not so any more.
+function say(text, ...more) {
+  note?.remove();
+  note = text && make("div", { className: "toast bad" }, text, ...more);
+  if (note) $("#toasts").append(note);
+}
+
+function open() {
   source = new EventSource("/api/events?brief=true");
-  for (const topic of ["requests", "keys", "relays", "notices", "clients"]) source.addEventListener(topic, () => soon(topic));
+  for (const topic of TOPICS) source.addEventListener(topic, () => soon(topic));
+  source.onopen = () => {
+    clearTimeout(broken);
+    say();
+    if (missed) TOPICS.forEach(soon);
+    missed = broken = undefined;
+  };
+  source.onerror = async () => {
+    missed = true;
+    broken ??= setTimeout(say, BREAK, texts.offline);
+    if (source.readyState !== EventSource.CLOSED) return;
+    const answer = await fetch("/api/me").catch(() => null);
+    if (answer?.status !== 401) { setTimeout(open, AGAIN); return; }
+    clearTimeout(broken);
+    say(texts.signedout, make("a", { className: "button", href: `/login?next=${encodeURIComponent(location.pathname + location.search)}` }, texts.signin));
+  };
+}
+
+export function listen() {
+  if (source || !live().length || !csrf()) return;
+  open();
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting.size) soon([...waiting][0]); });
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => { source.onerror = null; source.close(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) { missed = true; open(); } });
 }

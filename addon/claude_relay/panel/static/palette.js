@@ -1,29 +1,21 @@
-// The command palette: pages at once, and what /api/search finds of what is typed. Arrows choose, Enter goes there.
-import { api, texts } from "./api.js";
+// The command palette: pages, and what /api/search finds. Arrows choose, Enter goes there.
+import { $, $$, api, make, texts } from "./api.js";
 
-let box, input, list, chosen = 0, timer, asked = 0;
-
-const pages = () => [...document.querySelectorAll(".rail li a, .menu-box a[href^='/']:not([data-theme-choice])")].map((link) => ({ name: link.textContent.trim(), path: link.getAttribute("href"), note: "" })).filter((page) => !page.path.startsWith("/preferences"));
+const box = $("#palette"), input = $("input", box), list = $("ul", box);
+const pages = $$(".rail li a, .menu-box a[href^='/']:not([href^='/preferences'])").map((link) => ({ name: link.textContent.trim(), path: link.getAttribute("href") }));
+let chosen = 0, timer;
 
 function draw(found) {
-  chosen = 0;
-  list.replaceChildren(...found.map((one, at) => {
-    const item = document.createElement("li");
-    item.id = `palette-${at}`;
-    item.role = "option";
-    item.dataset.path = one.path;
-    const name = document.createElement("span");
-    name.textContent = one.name;
-    const note = document.createElement("span");
-    note.className = "muted small";
-    note.textContent = [one.kind && texts[`kind${one.kind}`], one.note].filter(Boolean).join(" · ");
-    item.append(name, note);
+  list.replaceChildren(...found.map(({ name, path, kind, note }, at) => {
+    const item = make("li", { id: `palette-${at}`, role: "option" }, make("span", {}, name), make("span", { className: "muted small" }, [kind && texts[`kind${kind}`], note].filter(Boolean).join(" · ")));
+    item.dataset.path = path;
     return item;
   }));
-  mark();
+  choose(0);
 }
 
-function mark() {
+function choose(at) {
+  chosen = (at + list.children.length) % list.children.length || 0;
   [...list.children].forEach((item, at) => item.setAttribute("aria-selected", at === chosen));
   const item = list.children[chosen];
   input.setAttribute("aria-activedescendant", item?.id ?? "");
@@ -32,39 +24,28 @@ function mark() {
 
 function typed() {
   const word = input.value.trim().toLowerCase();
-  const own = pages().filter((page) => page.name.toLowerCase().includes(word));
+  const own = pages.filter((page) => page.name.toLowerCase().includes(word));
   draw(own);
   clearTimeout(timer);
   if (!word) return;
-  const mine = ++asked;
-  timer = setTimeout(async () => {
+  const mine = timer = setTimeout(async () => {
     const { data } = await api(`GET /api/search?q=${encodeURIComponent(word)}`).catch(() => ({ data: [] }));
-    if (mine === asked) draw([...own, ...data]);
+    if (mine === timer) draw([...own, ...data]);
   }, 120);
 }
 
+const go = (item) => item && location.assign(item.dataset.path);
+input.addEventListener("input", typed);
+box.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1, Enter: 0 }[event.key];
+  if (step === undefined) return;
+  event.preventDefault();
+  if (step) choose(chosen + step);
+  else go(list.children[chosen]);
+});
+box.addEventListener("click", ({ target }) => (target === box ? box.close() : go(target.closest("li"))));
+
 export function open() {
-  if (!box) {
-    box = document.getElementById("palette");
-    [input, list] = [box.querySelector("input"), box.querySelector("ul")];
-    input.addEventListener("input", typed);
-    box.addEventListener("keydown", (event) => {
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (step && list.children.length) {
-        event.preventDefault();
-        chosen = (chosen + step + list.children.length) % list.children.length;
-        mark();
-      } else if (event.key === "Enter" && list.children[chosen]) {
-        event.preventDefault();
-        location.assign(list.children[chosen].dataset.path);
-      }
-    });
-    list.addEventListener("click", (event) => {
-      const item = event.target.closest("li");
-      if (item) location.assign(item.dataset.path);
-    });
-    box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
-  }
   if (box.open) return;
   input.value = "";
   box.showModal();

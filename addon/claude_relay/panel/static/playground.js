@@ -1,8 +1,6 @@
 // A conversation through the pool, in one column or two, which lives here only.
-import { api } from "./api.js";
-
-const make = (tag, className = "", textContent = "", more = {}) => Object.assign(document.createElement(tag), { className, textContent, ...more });
-const image = (src, alt) => Object.assign(new Image(), { src, alt });
+import { $, $$, api, make, pause } from "./api.js";
+import { page } from "./live.js";
 
 // Events of a stream of server-sent events, as they come.
 async function* events(body) {
@@ -11,25 +9,21 @@ async function* events(body) {
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    const parts = (rest + value).split(/\r?\n\r?\n/);
-    rest = parts.pop();
-    for (const part of parts) {
-      const data = part.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n");
-      if (data.trim()) yield JSON.parse(data);
-    }
+    const lines = (rest + value).split(/\r?\n/);
+    rest = lines.pop();
+    for (const line of lines) if (line.startsWith("data:")) yield JSON.parse(line.slice(5));
   }
 }
 
 class Column {
   constructor(element, texts) {
-    Object.assign(this, { element, texts, messages: [], said: element.querySelector(".talk-said") });
+    Object.assign(this, { element, texts, messages: [], said: $(".talk-said", element) });
   }
 
-  field(name) { return this.element.querySelector(`[name="${name}"]`).value.trim(); }
+  field(name) { return $(`[name="${name}"]`, this.element).value.trim(); }
 
-  add(who, className) {
-    const box = make("article", `said ${className}`);
-    box.append(make("p", "said-who", who));
+  add(who, className, ...inside) {
+    const box = make("article", { className: `said ${className}` }, make("p", { className: "said-who" }, who), ...inside);
     this.said.append(box);
     this.said.scrollTop = this.said.scrollHeight;
     return box;
@@ -37,12 +31,11 @@ class Column {
 
   clear() { this.messages = []; this.said.replaceChildren(); }
 
-  // Resolves to whether there is a whole answer.
-  async send(content, request, signal) {
-    const turn = { role: "user", content }, target = this.field("target"), model = this.field("model");
-    const mine = this.add(this.texts.you, "mine"), box = this.add(target || model, "theirs");
-    for (const { text, source } of content) mine.append(source ? image(`data:${source.media_type};base64,${source.data}`, "") : make("div", "said-text", text));
-    const blocks = [], { said } = this;
+  // Whether there is a whole answer.
+  async send(content, images, request, signal) {
+    const turn = { role: "user", content }, target = this.field("target"), model = this.field("model"), { said, texts } = this;
+    this.add(texts.you, "mine", ...images.map((image) => image.cloneNode()), make("div", { className: "said-text" }, content.at(-1).text ?? ""));
+    const box = this.add(target || model, "theirs"), blocks = [];
     let answer, failure = "", reason = "";
     box.ariaBusy = "true";
     try {
@@ -56,109 +49,97 @@ class Column {
         if (follow) said.scrollTop = said.scrollHeight;
       }
     } catch (problem) {
-      failure = problem.name === "AbortError" ? this.texts.stopped : problem.message;
+      failure = problem.name === "AbortError" ? texts.stopped : problem.message;
     }
     box.ariaBusy = null;
     const kept = blocks.map(({ block }) => block).filter(({ type, text, signature }) => type === "text" ? text : type === "thinking" && signature);
     if (kept.some(({ type }) => type === "text")) this.messages.push(turn, { role: "assistant", content: kept });
-    if (failure) box.append(make("p", "alert", failure, { role: "alert" }));
-    else if (reason && reason !== "end_turn") box.append(make("p", "small muted", `${this.texts.ended} ${reason}`));
+    if (failure) box.append(make("p", { className: "alert", role: "alert" }, failure));
+    else if (reason && reason !== "end_turn") box.append(make("p", { className: "small muted" }, `${texts.ended} ${reason}`));
     if (answer) this.facts(box, answer.headers);
     said.scrollTop = said.scrollHeight;
     return !failure;
   }
 
   begun(box, start) {
-    const place = make("div", "said-text", start.type === "tool_use" ? `${this.texts.tool} ${start.name} ` : "");
-    if (start.type === "thinking") {
-      const folded = make("details", "thoughts");
-      folded.append(make("summary", "", this.texts.thinking), place);
-      box.append(folded);
-    } else box.append(place);
+    const place = make("div", { className: "said-text" }, start.type === "tool_use" ? `${this.texts.tool} ${start.name} ` : "");
+    box.append(start.type === "thinking" ? make("details", { className: "thoughts" }, make("summary", {}, this.texts.thinking), place) : place);
     return { block: { ...start }, place };
   }
 
-  grow({ block, place }, { type, text, thinking, signature, partial_json }) {
-    if (type === "signature_delta") block.signature = (block.signature || "") + signature;
+  grow({ block, place }, { text = "", thinking = "", signature, partial_json = "" }) {
+    if (signature) block.signature = (block.signature || "") + signature;
     if (text) block.text += text;
     if (thinking) block.thinking += thinking;
-    place.append(text || thinking || partial_json || "");
+    place.append(text, thinking, partial_json);
   }
 
+  // Who answered; and how it went, as the page of the request has it once it is written down.
   async facts(box, headers) {
-    const said = (name) => headers.get(`x-relay-${name}`), id = said("request"), line = make("p", "facts-line small muted");
-    const link = make("a", "", this.texts.request, { href: `/requests/${encodeURIComponent(id)}` });
-    const show = (...more) => line.replaceChildren([`${said("provider")}/${said("key")}`, said("model"), `${this.texts.tries} ${said("attempts")}`, ...more, ""].filter((part) => part !== null).join(" · "), link);
+    const said = (name) => headers.get(`x-relay-${name}`), href = `/requests/${encodeURIComponent(said("request"))}`;
+    const line = make("p", { className: "facts-line small muted" }, `${said("provider")}/${said("key")} · ${said("model") ?? ""} · `, make("a", { href }, this.texts.request));
     box.append(line);
-    show();
     for (let wait = 100; wait < 3000; wait *= 2) {
-      await new Promise((done) => setTimeout(done, wait));
-      const found = (await api(`GET /api/requests/${encodeURIComponent(id)}`).catch(() => null))?.request;
-      if (!found) continue;
-      const cost = found.cost_usd;
-      show(`${(found.input_tokens ?? 0) + (found.cache_read_tokens ?? 0)} → ${found.output_tokens ?? "–"} ${this.texts.tokens}`, cost == null ? `${this.texts.cost} –` : `$${cost.toFixed(cost < 0.01 ? 5 : 3)}`, `${((found.duration_ms ?? 0) / 1000).toFixed(1)} s`);
-      return;
+      await pause(wait);
+      const found = $("#outcome", (await page(href)) ?? line);
+      if (found) return line.lastChild.before(...found.childNodes, " · ");
     }
   }
 }
 
 export function begin(form) {
-  const at = (selector) => document.querySelector(selector), { elements } = form, { prompt } = elements;
-  const columns = [...form.querySelectorAll("[data-column]")].map((element) => new Column(element, form.dataset));
-  let images = [], running;
-
-  function draw() {
-    at("[data-images]").replaceChildren(...images.map((one) => {
-      const item = make("li"), button = make("button", "plain", "×", { type: "button", ariaLabel: form.dataset.remove.replace("{}", one.name) });
-      button.onclick = () => { images = images.filter((other) => other !== one); draw(); };
-      item.append(image(one.url, one.name), button);
-      return item;
-    }));
-  }
+  const list = $("[data-images]"), stop = $("[data-stop]"), { prompt, system, budget, thinking, max_tokens } = form.elements;
+  const columns = $$("[data-column]", form).map((element) => new Column(element, form.dataset));
+  let running;
 
   function take(files) {
     for (const file of files) {
       if (!file.type.startsWith("image/")) continue;
-      const reader = new FileReader();
-      reader.onload = () => { images.push({ name: file.name, url: reader.result }); draw(); };
+      const image = make("img", { alt: file.name }), reader = new FileReader();
+      const item = make("li", {}, image, make("button", { className: "plain", type: "button", ariaLabel: form.dataset.remove.replace("{}", file.name), onclick: () => item.remove() }, "×"));
+      reader.onload = () => { image.src = reader.result; list.append(item); };
       reader.readAsDataURL(file);
     }
   }
 
-  function busy(on) {
-    at("[data-stop]").hidden = !on;
-    at("[data-send]").disabled = on;
-  }
+  const busy = (on) => { stop.hidden = !on; $("[data-send]").disabled = on; };
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const text = prompt.value.trim(), system = elements.system.value.trim(), budget = Number(elements.budget.value), thinking = elements.thinking.checked;
-    const content = images.map(({ url }) => ({ type: "image", source: { type: "base64", media_type: url.slice(5, url.indexOf(";")), data: url.slice(url.indexOf(",") + 1) } }));
+    const text = prompt.value.trim(), rules = system.value.trim(), thoughts = thinking.checked && +budget.value;
+    const images = $$("img", list), content = images.map(({ src }) => {
+      const [, media_type, , data] = src.split(/[:;,]/);
+      return { type: "image", source: { type: "base64", media_type, data } };
+    });
     if (text) content.push({ type: "text", text });
     if (running || !content.length) return;
-    const request = { stream: true, max_tokens: Math.max(Number(elements.max_tokens.value), thinking ? budget + 1024 : 1) };
-    if (system) request.system = system;
-    if (thinking) request.thinking = { type: "enabled", budget_tokens: budget };
+    const request = { stream: true, max_tokens: Math.max(+max_tokens.value, thoughts ? thoughts + 1024 : 1) };
+    if (rules) request.system = rules;
+    if (thoughts) request.thinking = { type: "enabled", budget_tokens: thoughts };
     running = new AbortController();
     busy(true);
-    [prompt.value, images] = ["", []];
-    draw();
-    const done = await Promise.all(columns.filter(({ element }) => !element.hidden).map((column) => column.send(content, request, running.signal)));
-    if (!done.includes(true)) prompt.value ||= text;
+    prompt.value = "";
+    const shown = [...list.children];
+    list.replaceChildren();
+    const done = await Promise.all(columns.filter(({ element }) => !element.hidden).map((column) => column.send(content, images, request, running.signal)));
+    if (!done.includes(true)) {
+      prompt.value ||= text;
+      if (!list.children.length) list.replaceChildren(...shown);
+    }
     running = undefined;
     busy(false);
     prompt.focus();
   });
-  at("[data-stop]").onclick = () => running?.abort();
-  at("[data-files]").onchange = ({ target }) => { take(target.files); target.value = ""; };
+  stop.onclick = () => running?.abort();
+  $("[data-files]").onchange = ({ target }) => { take(target.files); target.value = ""; };
   prompt.addEventListener("paste", (event) => take(event.clipboardData.files));
   prompt.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); }
   });
-  at("[data-two]").onclick = ({ currentTarget }) => {
+  $("[data-two]").onclick = ({ currentTarget }) => {
     const { element } = columns[1];
     element.hidden = !element.hidden;
     currentTarget.ariaPressed = !element.hidden;
   };
-  at("[data-clear]").onclick = () => { running?.abort(); for (const column of columns) column.clear(); prompt.focus(); };
+  $("[data-clear]").onclick = () => { running?.abort(); for (const column of columns) column.clear(); prompt.focus(); };
 }

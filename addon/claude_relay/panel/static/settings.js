@@ -1,52 +1,45 @@
-// The text of relay.yaml: checked before it is saved; each mistake leads to its line.
-import { api, toast } from "./api.js";
-import { drawn, propose } from "./config.js";
+// relay.yaml: checked before it is saved; each mistake leads to its line.
+import { $, api, attempt, make } from "./api.js";
+import { drawn } from "./config.js";
 
 export function begin(form) {
   const area = form.elements.text;
-  const found = document.getElementById("found");
+  if (!$("[data-check]", form)) return; // it may only be read
 
   function go(line) {
-    const before = area.value.split("\n").slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+    const lines = area.value.split("\n"), before = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
     area.focus();
-    area.setSelectionRange(before, before + area.value.split("\n")[line - 1].length);
+    area.setSelectionRange(before, before + lines[line - 1].length);
     area.scrollTop = (line - 5) * parseFloat(getComputedStyle(area).lineHeight);
   }
 
   function show({ problems, diff }) {
-    const list = document.createElement("ul");
-    list.className = "problems";
-    for (const { line, path, detail } of problems) {
-      const item = document.createElement("li");
-      const button = document.createElement("button");
-      Object.assign(button, { type: "button", className: "plain", textContent: line ? `${form.dataset.line} ${line}` : "–", onclick: () => go(line || 1) });
-      const code = document.createElement("code");
-      code.textContent = path;
-      item.append(button, path ? code : "", ` ${detail}`);
-      list.append(item);
-    }
-    const state = document.createElement("p");
-    state.className = problems.length ? "state bad" : "state good";
-    state.append(document.createElement("i"), problems.length ? form.dataset.bad : diff.length ? form.dataset.good : form.dataset.same);
-    found.replaceChildren(state, ...(problems.length ? [list] : []), ...(diff.length ? [drawn(diff)] : []));
+    const { bad, good, same, line: word } = form.dataset;
+    const list = problems.map(({ line, path, detail }) => make("li", {}, make("button", { type: "button", className: "plain", textContent: line ? `${word} ${line}` : "–", onclick: () => go(line || 1) }), path && make("code", {}, path), ` ${detail}`));
+    $("#found").replaceChildren(
+      make("p", { className: list.length ? "state bad" : "state good" }, make("i"), list.length ? bad : diff.length ? good : same),
+      list.length ? make("ul", { className: "problems" }, ...list) : "",
+      diff.length ? drawn(diff) : "",
+    );
+    $("#found").scrollIntoView({ block: "nearest" });
+    return !list.length;
   }
 
-  async function check() {
-    try {
-      const came = await api("POST /api/settings/check", { text: area.value });
-      show(came);
-      return came;
-    } catch (problem) {
-      toast(problem.message, { bad: true });
-      return null;
-    }
-  }
+  const check = () => attempt(async () => show(await api("POST /api/settings/check", { text: area.value })));
+  let checked = false;
 
-  form.querySelector("[data-check]").onclick = check;
-  form.onsubmit = async (event) => {
+  addEventListener("beforeunload", (event) => { if (area.isConnected && area.value !== area.defaultValue) event.preventDefault(); });
+  $("[data-check]", form).addEventListener("click", check);
+  // Before forms.js sends it.
+  form.addEventListener("submit", async (event) => {
+    if (checked) return;
     event.preventDefault();
-    const came = await check();
-    if (came && !came.problems.length) propose(form, "PUT /api/settings", { text: area.value }, form.dataset.etag);
-  };
-  area.addEventListener("keydown", (event) => { if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); form.requestSubmit(); } });
+    event.stopPropagation();
+    checked = await check();
+    if (checked) form.requestSubmit();
+    checked = false;
+  });
+  area.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); form.requestSubmit(); }
+  });
 }

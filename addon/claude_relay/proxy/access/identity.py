@@ -21,7 +21,7 @@ from mitmproxy.proxy.mode_specs import RegularMode, ReverseMode, UpstreamMode
 
 from claude_relay.core.clients import denials
 from claude_relay.core.clients.credentials import is_own
-from claude_relay.core.clients.directory import Client
+from claude_relay.core.clients.directory import Client, Grant
 from claude_relay.core.clients.offers import Offer, of_proxy, of_request
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from claude_relay.proxy.request.relayed import Relayed
 
 PROXY_AUTHORIZATION = "proxy-authorization"
+PROXIES = frozenset({RegularMode, UpstreamMode})
+"""Modes in which a client knows that it talks to a proxy, and can so answer a 407."""
 
 _tunnels: MutableMapping[Connection, Offer | None] = weakref.WeakKeyDictionary()
 """What was said when a tunnel was asked for."""
@@ -65,7 +67,7 @@ async def identify(flow: http.HTTPFlow, relayed: Relayed, clients: KnownClients 
     if not relayed.offers and relayed.local and (flow.is_replay is not None or not config.required):
         relayed.served = True  # as nearly always, and so without a call more
         return
-    at_proxy = is_proxied(flow) and flow.client_conn not in _tunnels
+    at_proxy = type(flow.client_conn.proxy_mode) in PROXIES and flow.client_conn not in _tunnels
     try:
         relayed.client = await client_behind(relayed.offers, clients, config.contact, at_proxy=at_proxy)
         if relayed.client is None:
@@ -125,7 +127,8 @@ async def client_behind(
     """The client that has all of these keys; None: there is no key. Raises RelayError 401, 407 or 503."""
     found: Client | None = None
     for offer in offers:
-        why, client = await _look_up(offer, clients)
+        grant = clients.directory.find(offer.secret) if clients is not None else None
+        why, client = _refusal(offer, grant, clients) if grant and clients else await _look_up(offer, clients)
         if client is not None and found is not None and client.id != found.id:
             why, at_proxy = denials.SEVERAL, False
         if why:
@@ -144,14 +147,13 @@ async def _look_up(offer: Offer, clients: KnownClients | None) -> tuple[str | No
             raise denials.unread("the relay does not run yet" if clients is None else clients.unread or "")
         return denials.unknown(offer.secret), None
     assert clients is not None
+    return _refusal(offer, grant, clients)
+
+
+def _refusal(offer: Offer, grant: Grant, clients: KnownClients) -> tuple[str | None, Client | None]:
     if offer.name is not None and offer.name != grant.client.name:
         return denials.other_name(offer.name), None
     return clients.directory.refusal(grant, time.time()), grant.client
-
-
-def is_proxied(flow: http.HTTPFlow) -> bool:
-    """Whether its client knows that it talks to a proxy, and could so answer a 407."""
-    return isinstance(flow.client_conn.proxy_mode, RegularMode | UpstreamMode)
 
 
 def address_of(flow: http.HTTPFlow, config: Config) -> Ip | None:

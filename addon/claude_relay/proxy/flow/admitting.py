@@ -2,7 +2,7 @@
 
     await admit(relayed, limiting)          when it is known what the request is about; raises ClientLimitError
     counted(relayed, usd)                   its cost is known, before its row is written
-    settle(relayed, usage)                it is over; a second time does nothing
+    settle(relayed, usage, now)             it is over; a second time does nothing
 
 It must not know where the request goes, nor where limits are kept.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import time
-import weakref
 from collections.abc import Sequence
 
 from claude_relay.core.accounting.tokens import Usage
@@ -27,7 +26,7 @@ from claude_relay.proxy.log.terminal import CONSOLE
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.limiting import Limiting
 
-from .reserving import is_paid, makes_batch
+from .reserving import PAID, makes_batch
 
 logger = logging.getLogger(CONSOLE)
 LEASING = 1.0
@@ -52,18 +51,13 @@ async def admit(relayed: Relayed, limiting: Limiting | None) -> None:
     weight = weight_of(relayed)
     places = places_of(bounds, weight)
     admission = None
-    if not places or not limiter.waits_for(client):
+    if not (places and limiter.queues and limiter.waits_for(client)):
         admission = limiter.enter(bounds, weight, places, NOW(), time.monotonic())
     if admission is None:
         limiter.look(bounds, weight, NOW())  # nobody waits for a place that would be of no use
         admission = await _wait(relayed, client, bounds, weight, places, limiting)
     if admission is not None:
         relayed.admission = admission
-        weakref.finalize(relayed, _forgotten, admission).atexit = False  # should its end never be heard of
-
-
-def _forgotten(admission: Admission) -> None:
-    admission.settle(None, NOW(), time.monotonic())
 
 
 def tree_of(relayed: Relayed, client: Client, limiting: Limiting) -> str | None:
@@ -77,9 +71,9 @@ def tree_of(relayed: Relayed, client: Client, limiting: Limiting) -> str | None:
 
 def weight_of(relayed: Relayed) -> Weight:
     """What it weighs: what asks no model is a request, and nothing else."""
-    if not is_paid(relayed):
-        return Weight(runs=False)
-    return Weight(tokens=0 if makes_batch(relayed) else relayed.facts.input_estimate)
+    if relayed.facts.endpoint in PAID:
+        return Weight(1, relayed.facts.input_estimate, True)
+    return Weight(1, 0, makes_batch(relayed))
 
 
 async def _wait(
@@ -147,34 +141,28 @@ def counted(relayed: Relayed, usd: float | None) -> list[Spending]:
     if admission is None or relayed.origin is Origin.FAULT:
         return []
     near = admission.spent(relayed.started_at, usd)
-    if relayed.purse is not None and not makes_batch(relayed):
+    if relayed.purse is not None and (relayed.facts.endpoint in PAID or not makes_batch(relayed)):
         relayed.purse.counted(time.time())
     return near
 
 
-def settle(relayed: Relayed, usage: Usage) -> None:
+def settle(relayed: Relayed, usage: Usage, now: float) -> None:
     """The request is over: its places are free, its tokens are those that it used. One that was refused for a limit has used nothing."""
-    refused = relayed.step.error if isinstance(relayed.step, Refused) else None
     admission = relayed.admission
-    if admission is None:
+    if admission is None or admission.over:
         return
-    if isinstance(refused, ClientLimitError):
-        admission.cancel(NOW(), time.monotonic())
+    if isinstance(relayed.step, Refused) and isinstance(relayed.step.error, ClientLimitError):
+        admission.cancel(now, time.monotonic())
     else:
-        admission.settle(_tokens(relayed, usage), NOW(), time.monotonic())
+        admission.settle(_tokens(relayed, usage), now, time.monotonic())
 
 
 def _tokens(relayed: Relayed, usage: Usage) -> int | None:
     """All that were used, cached ones too; None: nobody knows."""
     if relayed.facts.endpoint not in (Endpoint.MESSAGES, Endpoint.COMPLETE):
         return None
-    known = (
-        usage.input_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_5m_tokens,
-        usage.cache_write_1h_tokens,
-        usage.output_tokens,
-    )
-    if all(number is None for number in known):
+    fresh, read, output = usage.input_tokens, usage.cache_read_tokens, usage.output_tokens
+    short, long = usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
+    if fresh is None and read is None and short is None and long is None and output is None:
         return None if any(record.dispatched for record in relayed.attempts) else 0
-    return sum(number or 0 for number in known)
+    return (fresh or 0) + (read or 0) + (short or 0) + (long or 0) + (output or 0)

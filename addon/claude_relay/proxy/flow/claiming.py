@@ -92,7 +92,7 @@ def claim(flow: http.HTTPFlow, runtime: Runtime, parts: Parts) -> Relayed:
     relayed.client_signature, relayed.placeholder_only = mask_client(request, host)
     secrets = own_secrets(relayed.client_signature.fields)
     if offers:
-        secrets += tuple((offer.secret.encode("utf-8", "replace"), CLIENT_ALIAS) for offer in offers)
+        secrets += tuple([(offer.secret.encode("utf-8", "replace"), CLIENT_ALIAS) for offer in offers])
     relayed.redaction = Redaction(secrets, side=side)
     learn_of_client(secrets)
     return relayed

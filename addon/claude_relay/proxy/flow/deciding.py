@@ -163,8 +163,10 @@ class Decider:
         way = relayed.route
         way.goes_to(targets)
         if relayed.client is not None:
-            targets = rights.permitted(relayed, targets)
-            way.goes_to(targets, NOT_PERMITTED)
+            permitted = rights.permitted(relayed, targets)
+            if permitted is not targets:
+                targets = permitted
+                way.goes_to(targets, NOT_PERMITTED)
         targets = await self.parts.discovery.named(runtime, targets)
         if facts.endpoint is Endpoint.MESSAGES:
             targets = await reserving.admitted(relayed, self.parts.reporting, targets)

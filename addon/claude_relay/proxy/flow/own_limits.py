@@ -23,27 +23,17 @@ UPSTREAMS = rules.LIMITS.encode()
 
 def own_limits(relayed: Relayed, status: int) -> Fields:
     """What is said in their place."""
-    return tuple([(name.encode(), value.encode()) for name, value in _own_limits(relayed, status).items()])
-
-
-def _own_limits(relayed: Relayed, status: int) -> Mapping[str, str]:
-    error = relayed.step.error if isinstance(relayed.step, Refused) else None
-    if isinstance(error, ClientLimitError):
-        return of_refusal(error)
-    if status >= 400 or relayed.admission is None or not relayed.admission.spendings:
-        return {}
-    now = time.time()
-    # Of several the tightest, as `caps.tightest` has it: without asking all of them until when.
-    used = [(one.spent(now), one.bound.limit.amount, n) for n, one in enumerate(relayed.admission.spendings)]
-    spent, amount, n = used[0] if len(used) == 1 else max(used, key=_tightness)
-    spending = relayed.admission.spendings[n]
-    bound = spending.bound
-    return rules.allowed(Cap(amount, spent, bound.limit.per, spending.until(now), bound.kind == "group"))
-
-
-def _tightness(used: tuple[float, float, int]) -> tuple[float, float]:
-    spent, amount, _ = used
-    return spent / amount, -amount
+    if isinstance(relayed.step, Refused) and isinstance(relayed.step.error, ClientLimitError):
+        return tuple([(name.encode(), value.encode()) for name, value in of_refusal(relayed.step.error).items()])
+    if status >= 400 or relayed.admission is None:
+        return ()
+    now, tightest, most, smallest = time.time(), None, -1.0, 0.0
+    for spending in relayed.admission.spendings:  # as `caps.tightest` has it, without asking all of them until when
+        amount, account = spending.bound.limit.amount, spending.account
+        part = (account.usd if now < account.now.end else spending.spent(now)) / amount
+        if part > most or (part == most and amount < smallest):
+            tightest, most, smallest = spending, part, amount
+    return () if tightest is None else rules.in_head(most, tightest.until(now))
 
 
 def of_refusal(error: ClientLimitError) -> Mapping[str, str]:

@@ -11,7 +11,6 @@ It must not know what budgets there are.
 from __future__ import annotations
 
 import time
-import weakref
 
 from claude_relay.core.accounting.batches import BatchMeter
 from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
@@ -56,7 +55,8 @@ async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple
     if relayed.admission is not None and spendings:
         relayed.purse = reporting.purse(spendings, relayed.admission.limiter.contact)
     relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, relayed.purse)
-    weakref.finalize(relayed, reserve.release).atexit = False  # should its end never be heard of
+    if not reporting.budgets.reserves:
+        return targets
     runtime, facts = relayed.runtime, relayed.facts
     providers, formats = runtime.config.providers, runtime.formats
     return reporting.budgets.admitted(
@@ -112,7 +112,12 @@ class Unfetched:
 
     def _made(self, relayed: Relayed) -> None:
         """If it has made a batch, what that may cost stays reserved."""
-        if relayed.reserve is None or not makes_batch(relayed) or not isinstance(relayed.step, Accepted):
+        if (
+            relayed.reserve is None
+            or relayed.facts.endpoint in PAID
+            or not makes_batch(relayed)
+            or not isinstance(relayed.step, Accepted)
+        ):
             return
         encoding = relayed.incoming.encoding
         for name in made(Decoder(encoding).feed(b"".join(relayed.outgoing.brought or ()))):

@@ -40,9 +40,10 @@ async def permit(flow: http.HTTPFlow, relayed: Relayed, clients: KnownClients | 
     if client is None:
         return
     config = relayed.runtime.config
-    stop = clients.directory.stopped(client, relayed.facts.session, time.time()) if clients is not None else None
-    if stop is not None:
-        raise stopped(client, stop, config.clients.contact)
+    if clients is not None and clients.directory.stops:
+        stop = clients.directory.stopped(client, relayed.facts.session, time.time())
+        if stop is not None:
+            raise stopped(client, stop, config.clients.contact)
     if _restricts(client.policy) or (client.group is not None and _restricts(client.group.policy)):
         permitting.refuse(client, await _wanted(flow, relayed, client), config.clients.contact)
 
@@ -50,7 +51,7 @@ async def permit(flow: http.HTTPFlow, relayed: Relayed, clients: KnownClients | 
 def permitted(relayed: Relayed, targets: tuple[Target, ...]) -> tuple[Target, ...]:
     """Those of the targets whose providers the client may use. Raises RelayError 403 when none is left."""
     client = relayed.client
-    if client is None:
+    if client is None or not (client.policy.providers or (client.group is not None and client.group.policy.providers)):
         return targets
     left = tuple(target for target in targets if permitting.permits_provider(client, target.provider))
     if targets and not left:

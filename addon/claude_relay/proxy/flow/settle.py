@@ -169,8 +169,9 @@ class Bookkeeper:
         estimate_now(relayed)
         price_all(relayed)
         self.parts.ledger.put(*self.rows(flow, relayed, billed(relayed), finished, ended))
-        admitting.settle(relayed, billed(relayed))
-        self.notify_pool(relayed)
+        now = NOW()
+        admitting.settle(relayed, billed(relayed), now)
+        self.notify_pool(relayed, now)
 
     async def usage_of(self, relayed: Relayed) -> Usage:
         """What all attempts have used, each of them priced; what an answer did not come to tell is estimated."""
@@ -207,14 +208,15 @@ class Bookkeeper:
         self, relayed: Relayed, rows: tuple[RequestRow, Sequence[AttemptRow]] | None, written: bool
     ) -> None:
         """The pool, and those who want to know what was written down; what the request has reserved is free when its cost is counted."""
+        now = NOW()
         try:
-            self.notify_pool(relayed)
+            self.notify_pool(relayed, now)
             if self.parts.reporting is not None and rows is not None:
                 self.notify_observers(self.parts.reporting, relayed, rows, written)
                 self.unfetched.settled(relayed)
         finally:
             relayed.release_reserve()
-            admitting.settle(relayed, billed(relayed))
+            admitting.settle(relayed, billed(relayed), now)
 
     def count_spending(self, relayed: Relayed, row: RequestRow) -> None:
         """Under the limits of its client; before the row is written, so that what the ledger says is never more than is counted here."""
@@ -274,11 +276,11 @@ class Bookkeeper:
             await self.parts.translator.remember(translation.memories)
 
     @staticmethod
-    def notify_pool(relayed: Relayed) -> None:
+    def notify_pool(relayed: Relayed, now: float) -> None:
         """The key of an accepted answer is free again."""
         if not isinstance(relayed.step, Accepted):
             return
-        attempt, now = relayed.attempts[-1].attempt, NOW()
+        attempt = relayed.attempts[-1].attempt
         pools = relayed.runtime.pools
         pools.finished(attempt)
         if attempt.key is None or attempt.provider not in pools:

@@ -9,7 +9,7 @@ from typing import Final
 from claude_relay.core.accounting.estimates import filled, output_tokens, roughly
 from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.accounting.passed import Passed
-from claude_relay.core.accounting.pricing import Priced, together
+from claude_relay.core.accounting.pricing import Priced, Tariff, together
 from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import is_own
@@ -99,6 +99,12 @@ def price_at(runtime: Runtime, provider: str, model: str, usage: Usage, batch: b
     url, at = runtime.config.providers[provider].base_url, datetime.now(UTC)
     priced = runtime.prices.cost(model, provider, url, usage, at, batch=batch)
     return None if priced is None else priced.usd
+
+
+def tariff_at(runtime: Runtime, provider: str, model: str, batch: bool) -> Tariff | None:
+    """What text costs there now."""
+    url = runtime.config.providers[provider].base_url
+    return runtime.prices.tariff(model, provider, url, datetime.now(UTC), batch=batch)
 
 
 def batch_price(relayed: Relayed, record: AttemptRecord, used: Iterable[Usage]) -> Priced | None:

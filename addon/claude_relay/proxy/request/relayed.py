@@ -370,9 +370,19 @@ class Relayed:
     def forget(self) -> None:
         """Nobody will ask for it any more: let go of its secrets, and of what it has reserved should its cost never be counted."""
         self.redaction.forget_own()
-        self.release_reserve()
-        if self.admission is not None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Nothing that it has taken or reserved is its any more."""
+        if self.reserve is not None and not self.reserve.over:
+            self.reserve.release()
+        if self.admission is not None and not self.admission.over:
             self.admission.settle(None, NOW(), time.monotonic())
+
+    def __del__(self) -> None:
+        """Should its end never be heard of."""
+        if not sys.is_finalizing():
+            self.let_go()
 
     def release(self, flow: http.HTTPFlow) -> None:
         """It is over and written down: let go of all that may be large, for what is left of it lives on in cycles of references."""

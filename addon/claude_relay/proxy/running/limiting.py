@@ -268,6 +268,8 @@ class Limiting:
             self.shared.leave()
         except StoreError as error:
             self.complain(SHARED, str(error))
+        finally:
+            self.sums.close()
 
 
 async def pieces(keys: Collection[str]) -> AsyncIterator[Sequence[str]]:

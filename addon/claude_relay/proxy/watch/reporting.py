@@ -32,7 +32,7 @@ from claude_relay.core.notices import Notice, cache_missed, notices_of_attempt, 
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop, errand
 from claude_relay.proxy.log import terminal
-from claude_relay.proxy.request.costs import price_at
+from claude_relay.proxy.request.costs import price_at, tariff_at
 from claude_relay.proxy.running.runtime import Runtime
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.db.upkeep import Upkeep
@@ -53,6 +53,8 @@ INTERVAL = 60.0
 """Seconds between two looks at what other relays have spent."""
 LOOK_AGAIN = 5.0
 """Seconds between two looks whether a key is near its limit, for which the headers of its latest answer are read."""
+PRICED = 60.0
+"""Seconds for which prices hold that reservations are reckoned by."""
 JUST_NOW = 0.5
 """Seconds: a cooldown that began within them belongs to the attempt that has just failed."""
 BUDGETS = frozenset({Subject.BUDGET_WARN, Subject.BUDGET_END})
@@ -74,6 +76,8 @@ class Reporting:
         self.holds = Holds()
         self.outputs = Outputs()
         self.budgets = Budgets(config.budgets, holds=self.holds)
+        self._priced, self._priced_at = runtime(), 0.0
+        self._prices = Terms(partial(price_at, self._priced), partial(tariff_at, self._priced), self.outputs)
         self.unwritten = False
         self.looking = asyncio.Lock()
         self.sums = BudgetSums(ledger.path)
@@ -231,10 +235,17 @@ class Reporting:
 
     def reserve(self, runtime: Runtime, need: Need, at: float, purse: Purse | None = None) -> Reserve:
         """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: in the place of the budgets alone."""
-        terms = Terms(partial(price_at, runtime), self.outputs)
+        terms = self._terms(runtime, at)
         if purse is not None:
             return Reserve(lambda: purse, purse, need, terms, at=at, clock=time.time)
         return Reserve(lambda: self.budgets, self.holds, need, terms, at=at, clock=time.time)
+
+    def _terms(self, runtime: Runtime, at: float) -> Terms:
+        """Prices are looked up anew each minute: they change at dates, a few by the hour."""
+        if self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED:
+            self._priced, self._priced_at = runtime, at
+            self._prices = Terms(partial(price_at, runtime), partial(tariff_at, runtime), self.outputs)
+        return self._prices
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""

@@ -79,7 +79,9 @@ class ClientBook:
 
     def client(self, name: str) -> StoredClient:
         """One of them. Raises ClientError when there is none of this name."""
-        return _named(name, self.clients(), "client")
+        with self._reading() as connection:
+            found = stored_clients(connection, name) if connection else ()
+        return _named(name, found or self.clients(), "client")
 
     def group(self, name: str) -> StoredGroup:
         """One of them. Raises ClientError when there is none of this name."""

@@ -9,13 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from claude_relay.core.clients.demand import Owner, bounds_of
+from claude_relay.core.clients.demand import Bound, Owner, bounds_of
 from claude_relay.core.clients.limits import Limit
 from claude_relay.core.clients.money import slot_of
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.times import iso
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
 from claude_relay.store.db.rollups import measured
+from claude_relay.store.ledger.client_sums import ClientSums, Wanted
 from claude_relay.store.ledger.filters import Only
 from claude_relay.store.ledger.lines import SUMS_ONLY, Group, Line, line_of
 from claude_relay.store.ledger.reports import summarise
@@ -54,17 +55,10 @@ def sums(path: Path, since: datetime, only: str | None = None) -> dict[str, Line
 
 
 def of_group_in_all(path: Path, group: str, since: datetime) -> float:
-    """USD that was spent by whoever was in the group then; by an index. Raises StoreError."""
-    sql = "SELECT total(usd) FROM client_spending WHERE client_group = ? AND client_group != '' AND slot >= ?"
-    try:
-        with closing(read_only(path)) as connection:
-            return float(connection.execute(sql, [group, slot_of(since.timestamp())]).fetchone()[0])
-    except MissingDatabase:
-        return 0.0
-    except sqlite3.Error as error:
-        if "no such table" in str(error):
-            return 0.0
-        raise StoreError(explain(path, error)) from error
+    """USD that was spent by whoever was in the group then. Raises StoreError."""
+    bound = Bound(Limit("usd", 1.0, "month"), "group", group, "all")
+    found = ClientSums(path).read([Wanted(bound, slot_of(since.timestamp()), by_slot=False)])
+    return sum(usd for _, usd in found[bound.key])
 
 
 def of_limits(path: Path, kind: Owner, name: str, policy: Policy, now: float) -> dict[Limit, float]:

@@ -60,7 +60,10 @@ class LimitUse:
 
     def _spent(self, spendings: Iterable[Spending], now: float) -> Sums:
         wanted = [Wanted(one.bound, one.since(now), isinstance(one.account, Rolling)) for one in spendings]
-        return ClientSums(self.path).read(wanted) if wanted else {}
+        if not wanted:
+            return {}
+        with closing(ClientSums(self.path)) as sums:
+            return sums.read(wanted)
 
     def _used(self, bounds: Sequence[Bound], now: float) -> dict[str, Used]:
         unused: dict[str, Used] = {bound.key: (0.0, None) for bound in bounds}

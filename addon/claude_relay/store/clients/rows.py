@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from claude_relay.core.clients.credentials import Kind
@@ -22,15 +22,17 @@ GROUPS = "SELECT name, policy, enabled, settings, note, created_at, removed_at F
 CLIENTS = """
     SELECT id, name, client_group, note, tags, owner, priority, policy, enabled, expires_at, expires_after, created_at,
         first_used_at, {last_used}, removed_at
-    FROM clients ORDER BY name"""
+    FROM clients {where} ORDER BY name"""
 PANEL = "panel"
 """The id of the panel's own client (`internal`); those of others are hexadecimal."""
-DIRECTORY = CLIENTS.format(last_used="last_used_at")
+DIRECTORY = CLIENTS.format(last_used="last_used_at", where="")
 # The column is written once a minute, so that a request costs less; the row of the latest request tells the rest.
-SHOWN = CLIENTS.format(
-    last_used="nullif(max(coalesce(last_used_at, ''), "
+LAST_USED = (
+    "nullif(max(coalesce(last_used_at, ''), "
     "coalesce((SELECT max(started_at) FROM requests WHERE client = clients.name), '')), '')"
 )
+SHOWN = CLIENTS.format(last_used=LAST_USED, where="")
+ONE = CLIENTS.format(last_used=LAST_USED, where="WHERE name = ?")
 KEYS = "SELECT digest, client, valid_until FROM client_keys"
 TOKENS = "SELECT digest, client, valid_until FROM client_tokens WHERE kind = 'access' AND valid_until > ?"
 STOPS = "SELECT id, client, session, until FROM client_stops WHERE until > ? ORDER BY id"
@@ -96,18 +98,15 @@ def stored_groups(connection: sqlite3.Connection) -> tuple[StoredGroup, ...]:
     )
 
 
-def stored_clients(connection: sqlite3.Connection) -> tuple[StoredClient, ...]:
-    """All clients but the panel's own, removed ones too, by name, each with its keys."""
+def stored_clients(connection: sqlite3.Connection, name: str | None = None) -> tuple[StoredClient, ...]:
+    """All clients but the panel's own, removed ones too, by name, each with its keys; or the one of that name."""
     keys: dict[str, list[StoredKey]] = {}
     for client, *key in connection.execute(
         "SELECT client, mask, created_at, valid_until FROM client_keys ORDER BY rowid"
     ):
         keys.setdefault(client, []).append(StoredKey(*key))
-    return tuple(
-        replace(_client(row), keys=tuple(keys.get(row[0], ())))
-        for row in connection.execute(SHOWN).fetchall()
-        if row[0] != PANEL
-    )
+    rows = connection.execute(SHOWN) if name is None else connection.execute(ONE, [name])
+    return tuple(_client(row, tuple(keys.get(row[0], ()))) for row in rows.fetchall() if row[0] != PANEL)
 
 
 def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
@@ -147,7 +146,7 @@ def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
     return Directory({client.name: client for client in clients.values()}, groups, grants, stops)
 
 
-def _client(row: tuple[Any, ...]) -> StoredClient:
+def _client(row: tuple[Any, ...], keys: tuple[StoredKey, ...] = ()) -> StoredClient:
     id, name, group, note, tags, owner, priority, policy, enabled, *others = row
     return StoredClient(
         id,
@@ -159,7 +158,7 @@ def _client(row: tuple[Any, ...]) -> StoredClient:
         priority,
         _policy(policy)[0],
         bool(enabled),
-        *others,
+        *(*others, keys),
     )
 
 
@@ -172,6 +171,8 @@ def _policy(text: object) -> tuple[Policy, bool]:
 
 
 def _tags(text: object) -> tuple[str, ...]:
+    if text == "[]":
+        return ()
     try:
         found = json.loads(str(text))
     except ValueError:

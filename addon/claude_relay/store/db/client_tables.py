@@ -14,6 +14,7 @@ What relays on one database tell each other of limits (`create_leases`):
     client_leases    how many of a limit's concurrent requests a relay may let run, until when, and how many it has and wants
     client_rates     how far a limit per minute is used: `tat`, seconds since the epoch (core/clients/gcra)
     client_spending  what was spent, by five minutes: kept by triggers on `requests`, so that it stays when rows are deleted
+    client_spending_hours  the same by the hour, of each client and of each group: kept by triggers on it
     client_spending_state  a number that is another one after requests were priced anew
 
 What triggers do for each request is done in the ledger's thread while its client waits for the commit: they touch as few pages as
@@ -270,3 +271,39 @@ def lighten_clients(db: Database | sqlite3.Connection) -> None:
         f"WHEN {PAID} AND new.cost_usd IS NOT old.cost_usd "
         f"BEGIN {ADD.format(slot=SLOT, usd=repriced)} UPDATE client_spending_state SET generation = random(); END"
     )
+
+
+HOURS = (
+    """
+    CREATE TABLE client_spending_hours (
+        kind TEXT NOT NULL CHECK (kind IN ('client', 'group')),
+        owner TEXT NOT NULL,
+        hour INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        usd REAL NOT NULL,
+        PRIMARY KEY (kind, owner, hour, model)
+    ) WITHOUT ROWID""",
+    """
+    INSERT INTO client_spending_hours (kind, owner, hour, model, usd)
+    SELECT 'client', client, slot / 12, model, sum(usd) FROM client_spending GROUP BY client, slot / 12, model
+    UNION ALL
+    SELECT 'group', client_group, slot / 12, model, sum(usd) FROM client_spending WHERE client_group != ''
+    GROUP BY client_group, slot / 12, model""",
+)
+ADD_HOUR = """
+    INSERT INTO client_spending_hours (kind, owner, hour, model, usd)
+    SELECT '{kind}', new.{owner}, new.slot / 12, new.model, {usd} WHERE new.{owner} != ''
+    ON CONFLICT DO UPDATE SET usd = usd + excluded.usd;"""
+
+
+def add_client_hours(db: Database | sqlite3.Connection) -> None:
+    """What a month came to is read from some hundreds of rows, whoever has spent how often."""
+    for statement in HOURS:
+        db.execute(statement)
+    for event, usd in (("INSERT", "new.usd"), ("UPDATE OF usd", "new.usd - old.usd")):
+        added = "".join(
+            ADD_HOUR.format(kind=kind, owner=owner, usd=usd)
+            for kind, owner in (("client", "client"), ("group", "client_group"))
+        )
+        name = f"client_hours_{event.partition(' ')[0].lower()}"
+        db.execute(f"CREATE TRIGGER {name} AFTER {event} ON client_spending BEGIN {added} END")

@@ -23,6 +23,7 @@ from pathlib import Path
 from claude_relay.core.installation import command
 
 from .folders import make_private
+from .kept import Shelf, address
 
 # WAL with NORMAL: a commit is in the system's hands before it returns, so it survives `kill -9`; a power cut may take
 # the last commits but never damages the file. https://www.sqlite.org/wal.html
@@ -68,6 +69,9 @@ GRACE = 3.0
 
 _away: dict[Path, float | None] = {}
 """The files that this process has used; for those that are not there, since when (monotonic)."""
+
+_shelf: Shelf | None = None
+"""Where readers of this process leave their connections; None: each closes its own."""
 
 
 class StoreError(Exception):
@@ -128,6 +132,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def keep_readers() -> None:
+    """From now on what `read_only` opened in this process goes from one reader to the next: for one that reads all the time."""
+    global _shelf
+    _shelf = _shelf or Shelf()
+
+
 def read_only(path: Path, *, patience: float = 5.0) -> sqlite3.Connection:
     """Open the file for reading only; works while the relay writes.
 
@@ -135,8 +145,12 @@ def read_only(path: Path, *, patience: float = 5.0) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise MissingDatabase(f"{path}: there is no such file")
+    file = identity(path)
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience)
+        if _shelf is not None and file is not None:
+            connection: sqlite3.Connection = _shelf.take(path, file, patience)
+        else:
+            connection = sqlite3.connect(address(path), uri=True, timeout=patience)
     except sqlite3.Error as error:
         raise StoreError(explain(path, error)) from error
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import rollups
 from .account_tables import create_accounts
-from .client_tables import create_clients, create_leases, lighten_clients
+from .client_tables import add_client_hours, create_clients, create_leases, lighten_clients
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
@@ -321,6 +321,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_chosen_keys,
     create_notices,
     create_accounts,
+    add_client_hours,
 )
 
 

@@ -3,27 +3,32 @@
     sums = ClientSums(Path("relay.db"))
     sums.read([(bound, since, by_slot), …])          -> {bound.key: [(slot, usd), …]}
     sums.changed()                                  who has spent since this was asked last; ALL the first time
+    sums.close()
 
-Meant for a thread. It must not know what is allowed.
+Meant for one thread: the file stays open between two questions. It must not know what is allowed.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.routing.routes import fits
-from claude_relay.store.db.client_tables import PAID
-from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
+from claude_relay.store.db.client_tables import PAID, SLOT
+from claude_relay.store.db.database import MissingDatabase, StoreError, explain, identity, read_only
 
 OWNERS = {"client": "client", "group": "client_group"}
 SPENDERS = f"""
     SELECT DISTINCT client, coalesce(client_group, ''), coalesce(session, ''), coalesce(agent_tree, '') FROM requests AS new
     WHERE rowid > ? AND {PAID} AND cost_usd > 0"""
+
+
+SLOTS = 3600 // SLOT
+"""Of one hour."""
 
 
 class Wanted(NamedTuple):
@@ -69,12 +74,13 @@ class ClientSums:
         self.path = path
         self._patience = patience
         self._seen: _Seen | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
 
     def read(self, wanted: Iterable[Wanted]) -> Sums:
         """The sums of each. Raises StoreError; a database that has none yet says nothing."""
         try:
-            with closing(read_only(self.path, patience=self._patience)) as connection:
-                connection.execute("BEGIN")
+            with self._moment() as connection:
                 return {one.bound.key: _read(connection, one) for one in wanted}
         except MissingDatabase:
             return {one.bound.key: [] for one in wanted}
@@ -86,8 +92,7 @@ class ClientSums:
     def changed(self) -> set[Spender] | None:
         """Who has spent since this was asked last; None: everybody may have. Raises StoreError."""
         try:
-            with closing(read_only(self.path, patience=self._patience)) as connection:
-                connection.execute("BEGIN")
+            with self._moment() as connection:
                 seen, self._seen = self._seen, _latest(connection)
                 if seen is None or not _follows(connection, seen, self._seen):
                     return None
@@ -98,6 +103,28 @@ class ClientSums:
             if "no such table" in str(error):
                 return set()
             raise StoreError(explain(self.path, error)) from error
+
+    def close(self) -> None:
+        """Let go of the file; the next question opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def _moment(self) -> Iterator[sqlite3.Connection]:
+        """The database as it is at one moment; opened anew where another file has taken its place."""
+        if self._connection is None or identity(self.path) != self._identity:
+            self.close()
+            self._connection = read_only(self.path, patience=self._patience)
+            self._identity = identity(self.path)
+        try:
+            self._connection.execute("BEGIN")
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self.close()
+            raise
 
 
 def _latest(connection: sqlite3.Connection) -> _Seen:
@@ -119,7 +146,30 @@ def _follows(connection: sqlite3.Connection, seen: _Seen, now: _Seen) -> bool:
 
 def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, float]]:
     bound = wanted.bound
-    conditions = {f"{OWNERS[bound.kind]} = ?": bound.owner, "slot >= ?": wanted.since}
+    of_all = bound.session is None and bound.tree is None and not wanted.by_slot
+    rows = _by_hours(connection, wanted) if of_all else _by_slots(connection, wanted)
+    return [(slot, usd) for slot, model, usd in rows if bound.limit.model is None or fits(bound.limit.model, model)]
+
+
+def _by_hours(connection: sqlite3.Connection, wanted: Wanted) -> Iterable[tuple[int, str, float]]:
+    """By model, from whole hours and the slots before the first of them: a zone may begin its days at any quarter of an hour."""
+    bound, first = wanted.bound, -(-wanted.since // SLOTS)
+    sql = (
+        f"SELECT max(hour) * {SLOTS}, model, total(usd) FROM client_spending_hours "
+        "WHERE kind = ? AND owner = ? AND hour >= ? GROUP BY model"
+    )
+    yield from connection.execute(sql, [bound.kind, bound.owner, first])
+    if first * SLOTS > wanted.since:
+        yield from _by_slots(connection, wanted, first * SLOTS)
+
+
+def _by_slots(
+    connection: sqlite3.Connection, wanted: Wanted, until: int | None = None
+) -> Iterable[tuple[int, str, float]]:
+    bound = wanted.bound
+    conditions: dict[str, object] = {f"{OWNERS[bound.kind]} = ?": bound.owner, "slot >= ?": wanted.since}
+    if until is not None:
+        conditions["slot < ?"] = until
     if bound.session is not None:
         conditions["session = ?"] = bound.session
     if bound.tree is not None:
@@ -127,12 +177,11 @@ def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, flo
     if bound.kind == "group":
         conditions["client_group != '' AND ?"] = 1
     slot = "slot" if wanted.by_slot else "max(slot)"
-    rows = connection.execute(
+    return connection.execute(
         f"SELECT {slot}, model, total(usd) FROM client_spending WHERE {' AND '.join(conditions)} "
         f"GROUP BY model{', slot' if wanted.by_slot else ''}",
         list(conditions.values()),
     )
-    return [(slot, usd) for slot, model, usd in rows if bound.limit.model is None or fits(bound.limit.model, model)]
 
 
 def concerned(spenders: set[Spender] | None, bounds: Mapping[str, Bound]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from claude_relay.core.exchange import KeyLimits
 from claude_relay.core.times import LAST, iso
 
-from .records import LIMITS, InCooldown, StoredKey
+from .records import LIMITS, NO_LIMITS, InCooldown, StoredKey
 
 GROUP = "key_group"
 """`group` is a word of SQL."""
@@ -21,6 +21,7 @@ NAMES = (
     *(field.name for field in fields(StoredKey) if field.name not in ("limits", "cooldowns", "source", "chosen")),
     *LIMITS,
 )
+ENABLED, END = NAMES.index("enabled"), len(NAMES) - len(LIMITS)
 CALLED: Mapping[str, str] = {"proxy": "proxy_address", "group": GROUP}
 """Field → its column, where that has another name."""
 COLUMNS = tuple(CALLED.get(name, name) for name in NAMES)
@@ -105,10 +106,15 @@ def moment(seconds: float | None) -> str | None:
 
 
 def _key(row: Sequence[Any], cooldowns: CooldownsByKey, chosen: Mapping[str, str]) -> StoredKey:
-    values = dict(zip(NAMES, row, strict=True))
-    limits = KeyLimits(**{name: values.pop(name) for name in LIMITS})
-    values["enabled"] = bool(values["enabled"])
-    place = values["provider"], values["id"]
-    return StoredKey(
-        **values, limits=limits, cooldowns=cooldowns.get(place, ()), chosen=chosen.get(place[0]) == place[1]
+    """Of a row of NAMES, by place, for there may be thousands of keys: their limits come where StoredKey has them."""
+    id, provider, limits = row[0], row[1], row[END:]
+    values = (
+        *row[:ENABLED],
+        KeyLimits(*limits) if any(limits) else NO_LIMITS,
+        bool(row[ENABLED]),
+        *row[ENABLED + 1 : END],
+        cooldowns.get((provider, id), ()),
+        "vault",
+        chosen.get(provider) == id,
     )
+    return StoredKey(*values)

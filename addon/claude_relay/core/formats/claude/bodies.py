@@ -22,7 +22,7 @@ from claude_relay.core.bodies.legible import read_leniently, utf8, written_as
 from claude_relay.core.bodies.lenient import BAD_JSON, parse_answer, text, value
 from claude_relay.core.bodies.sse import SseParser
 from claude_relay.core.formats.answer_blocks import FOREIGN, SEARCH_ID
-from claude_relay.core.spans import holds
+from claude_relay.core.spans import find, holds
 
 _FOREIGN = FOREIGN.encode()
 _THINKING = frozenset({"thinking", "redacted_thinking"})
@@ -69,7 +69,7 @@ def without_thinking(body: bytes) -> bytes:
 
 def has_tags(body: bytes) -> bool:
     """Whether a request may have labels for its gateway."""
-    return holds(utf8(body), _TAGS)
+    return find(utf8(body), _TAGS) >= 0
 
 
 def without_tags(body: bytes) -> bytes:
