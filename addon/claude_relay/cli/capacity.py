@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import click
 
-from claude_relay.core.accounting.capacity import LOOKED_AT, Forecast, Row, forecast, row
-from claude_relay.core.bodies.ratelimits import window_length
+from claude_relay.core.accounting.capacity import Forecast, Row
 from claude_relay.core.times import iso
-from claude_relay.store.ledger.at_work import agents_since
-from claude_relay.store.shared.key_windows import KEPT, read_samples, read_windows
-from claude_relay.store.vault.rows import has_table, moment
+from claude_relay.store.shared.capacities import capacity as known
+from claude_relay.store.shared.capacities import plain
 
 from .console import grid
 from .console.common import CONFIG_HELP, load_database
@@ -51,60 +45,13 @@ def capacity(context: click.Context, as_json: bool, config: str | None, database
     path = database or outer_database or load_database(config or outer_config)
     now = time.time()
     with reading(path) as connection:
-        rows = _rows(connection, now)
-        found = _forecasts(connection, rows, now)
+        rows, found = known(connection, now)
     if as_json:
-        echo_json(
-            {"at": iso(now), "forecasts": [_plain(one) for one in found], "windows": [_plain(one) for one in rows]}
-        )
+        echo_json({"at": iso(now), "forecasts": [plain(one) for one in found], "windows": [plain(one) for one in rows]})
     elif not rows:
         echo(NONE)
     else:
         _show(rows, found, now)
-
-
-def _rows(connection: sqlite3.Connection, now: float) -> list[Row]:
-    """The windows of all keys that are in use, by provider, window and key."""
-    names, samples = _names(connection, now), read_samples(connection, now - KEPT)
-    found = (
-        row(one.provider, names[place], one.window, samples.get((*place, one.window.name), ()), now)
-        for one in read_windows(connection)
-        if (place := (one.provider, one.key_id)) in names
-    )
-    known = [one for one in found if one is not None]
-    return sorted(known, key=lambda one: (one.provider, window_length(one.window) or 0.0, one.window, one.key))
-
-
-def _names(connection: sqlite3.Connection, now: float) -> dict[tuple[str, str], str]:
-    """The aliases of keys, by provider and id: of the vault's that can be used, and of relay.yaml's."""
-    found: dict[tuple[str, str], str] = {}
-    for table, where in (("key_aliases", ""), ("keys", "WHERE enabled = 1 AND removed_at IS NULL")):
-        if has_table(connection, table):
-            rows = connection.execute(f"SELECT provider, id, alias FROM {table} {where}")
-            found |= {(provider, id): alias for provider, id, alias in rows}
-    if has_table(connection, "accounts"):
-        over = connection.execute(
-            "SELECT keys.provider, keys.id FROM accounts JOIN keys ON keys.id = accounts.key_id "
-            "WHERE revoked_at IS NOT NULL AND ifnull(expires_at, revoked_at) <= ?",
-            [now],
-        )
-        for place in over:
-            found.pop((place[0], place[1]), None)
-    return found
-
-
-def _forecasts(connection: sqlite3.Connection, rows: Sequence[Row], now: float) -> list[Forecast]:
-    found = []
-    for (provider, _), group in groupby(rows, key=lambda one: (one.provider, one.window)):
-        known = list(group)
-        agents = agents_since(connection, now - LOOKED_AT, provider, [one.key for one in known])
-        if (one := forecast(known, agents, now)) is not None:
-            found.append(one)
-    return found
-
-
-def _plain(one: Row | Forecast) -> dict[str, Any]:
-    return {name: moment(value) if name.endswith("_at") else value for name, value in asdict(one).items()}
 
 
 def _show(rows: Sequence[Row], found: Sequence[Forecast], now: float) -> None:

@@ -4,6 +4,8 @@
     tokens_for_refresh(provider, token, way, timeout=15.0)    -> the same
     device_code(provider, way, timeout=15.0)                        -> DeviceCode | Failed
     tokens_for_device(provider, code, way, timeout=15.0)            -> Granted | Refused | Failed | Pending
+    wait_for_device(provider, code, way, timeout=15.0)              asks until a person has answered
+    fetching(providers, way, timeout=15.0)                          how `store.vault.renewing` asks
 
 https://www.rfc-editor.org/rfc/rfc6749, https://www.rfc-editor.org/rfc/rfc7636, https://www.rfc-editor.org/rfc/rfc8628. They leave the
 machine as requests with the account do: through its own proxy, else the provider's, else the environment's. No redirect is followed. A
@@ -12,7 +14,9 @@ client secret goes into the body (`client_secret_post`). It must not know where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -21,7 +25,7 @@ from claude_relay.core.bodies.lenient import BAD_JSON
 from claude_relay.core.config import OAuth, OutboundProxy, Provider, WayOut, way_to
 from claude_relay.core.errors import clean
 from claude_relay.core.oauth.authorizing import Begun, DeviceCode
-from claude_relay.core.oauth.grants import Answer, Failed, Pending, answer_of, life
+from claude_relay.core.oauth.grants import Answer, Failed, Pending, Refused, answer_of, life
 from claude_relay.core.secrets import Matcher
 
 from .connection import FAILURES, Connection, ProxyRefused, said
@@ -32,12 +36,38 @@ LONGEST_INTERVAL = 60.0
 USUAL_LIFE = 900.0
 """Seconds a device's code is good for, where the server does not say."""
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+SLOWER = 5.0
+"""Seconds more between two looks, when a server wants that: https://www.rfc-editor.org/rfc/rfc8628#section-3.5"""
 HEADERS = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "claude-relay"}
 NO_CLIENT = Failed(
     "there is no client id: set CLAUDE_CLIENT_ID, or oauth.client_id in relay.yaml, to that of your own client",
     undone=True,
 )
 NO_OAUTH = Failed("relay.yaml has no `oauth` for this provider: say there where its accounts log in", undone=True)
+
+
+class AccountLike(Protocol):
+    """As much of an account as this needs."""
+
+    @property
+    def provider(self) -> str:
+        """Its name in relay.yaml."""
+
+
+class TakenLike(Protocol):
+    """What is to be renewed."""
+
+    @property
+    def account(self) -> AccountLike:
+        """Whose."""
+
+    @property
+    def refresh(self) -> str:
+        """The refresh token."""
+
+    @property
+    def proxy(self) -> str | None:
+        """The account's own."""
 
 
 class _Device(msgspec.Struct):
@@ -106,6 +136,41 @@ def tokens_for_device(provider: Provider, code: DeviceCode, way: WayOut, *, time
     fields = {"grant_type": DEVICE_GRANT, "device_code": code.device_code}
     answer = _posted(provider, None, fields, (code.device_code,), way, timeout)
     return answer if isinstance(answer, Failed) else answer_of(*answer, provider.oauth.scopes if provider.oauth else ())
+
+
+def wait_for_device(
+    provider: Provider,
+    code: DeviceCode,
+    way: WayOut,
+    *,
+    timeout: float,
+    wait: Callable[[float], object] = time.sleep,
+    ticks: Callable[[], float] = time.monotonic,
+) -> Answer:
+    """The same, when a person has answered. Waits for as long as the code is good."""
+    until, pause, failures = ticks() + code.expires_in, code.interval, 0
+    while ticks() < until:
+        wait(pause)
+        answer = tokens_for_device(provider, code, way, timeout=timeout)
+        if isinstance(answer, Pending):
+            pause += SLOWER if answer.slower else 0.0
+        elif isinstance(answer, Failed) and not answer.undone and failures < 5:
+            failures, pause = failures + 1, pause * 2  # as the standard has it for a connection that timed out
+        else:
+            return answer
+    return Refused("nobody has confirmed the code in time; begin again")
+
+
+def fetching(providers: Mapping[str, Provider], way: WayOut, *, timeout: float) -> Callable[[TakenLike], Answer]:
+    """Asks for the next tokens of whichever account."""
+
+    def fetch(taken: TakenLike) -> Answer:
+        provider = providers.get(taken.account.provider)
+        if provider is None:
+            return Failed("relay.yaml has no provider of this name", undone=True)
+        return tokens_for_refresh(provider, taken.refresh, way, timeout=timeout, proxy=taken.proxy)
+
+    return fetch
 
 
 type _Raw = tuple[int, Mapping[str, str], bytes]

@@ -9,26 +9,21 @@ Both print what the person has to do, wait, and raise Failure with what to do wh
 from __future__ import annotations
 
 import os
-import secrets
 import sys
-import time
 from dataclasses import replace
 
 import click
 
 from claude_relay.cli.console.terminal import Failure, echo
 from claude_relay.core.config import OAuth, Provider, WayOut
-from claude_relay.core.oauth.authorizing import LISTENING, Begun, begin, code_of, place_of
-from claude_relay.core.oauth.grants import Answer, Failed, Granted, Pending, Refused, Tokens
-from claude_relay.upstream.token_endpoint import NO_CLIENT, device_code, tokens_for_code, tokens_for_device
+from claude_relay.core.oauth.authorizing import Begun, begin, begin_for_pasting, code_of, place_of
+from claude_relay.core.oauth.grants import Answer, Failed, Granted, Refused, Tokens
+from claude_relay.upstream.token_endpoint import NO_CLIENT, device_code, tokens_for_code, wait_for_device
 
 from .catching import Catcher
 
 PATIENCE = 600.0
 """Seconds in which a person may say yes."""
-SLOWER = 5.0
-"""Seconds more between two looks, when a server wants that: https://www.rfc-editor.org/rfc/rfc8628#section-3.5"""
-FREE_PORTS = range(49152, 65536)
 
 
 def in_browser(provider: Provider, way: WayOut, *, paste: bool, browser: bool, timeout: float) -> Tokens:
@@ -38,11 +33,7 @@ def in_browser(provider: Provider, way: WayOut, *, paste: bool, browser: bool, t
         raise Failure("relay.yaml has no oauth.authorize_url for this provider; log in with --device.")
     place = place_of(oauth.redirect)
     if place is None or paste:
-        # A port where nobody listens: the browser then shows the whole address, which is what is pasted.
-        redirect = oauth.redirect or LISTENING
-        if place is not None:
-            redirect = place.at(place.port or secrets.choice(FREE_PORTS))
-        begun = begin(oauth, redirect, os.urandom)
+        begun = begin_for_pasting(oauth, os.urandom)
         _show(begun, browser=browser)
         return _granted(tokens_for_code(provider, _pasted(begun), begun, way, timeout=timeout))
     try:
@@ -73,17 +64,7 @@ def on_device(provider: Provider, way: WayOut, *, timeout: float) -> Tokens:
     echo(f"Open {code.url} and type in: {code.user_code}")
     if code.complete_url:
         echo(f"Or open {code.complete_url}")
-    until, pause, failures = time.monotonic() + code.expires_in, code.interval, 0
-    while time.monotonic() < until:
-        time.sleep(pause)
-        answer = tokens_for_device(provider, code, way, timeout=timeout)
-        if isinstance(answer, Pending):
-            pause += SLOWER if answer.slower else 0.0
-        elif isinstance(answer, Failed) and not answer.undone and failures < 5:
-            failures, pause = failures + 1, pause * 2  # as the standard has it for a connection that timed out
-        else:
-            return _granted(answer)
-    raise Failure("Nobody has confirmed the code in time; begin again.")
+    return _granted(wait_for_device(provider, code, way, timeout=timeout))
 
 
 def _settings(provider: Provider) -> OAuth:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,23 +14,18 @@ from claude_relay.cli.console.terminal import echo, echo_json
 from claude_relay.core.config import led
 from claude_relay.core.installation import command
 from claude_relay.core.keys.check_results import LIMITED, VALID, CheckResult
-from claude_relay.core.oauth.grants import Answer, Failed
 from claude_relay.core.oauth.timing import ACTIVE
 from claude_relay.store.vault.account_rows import Account
-from claude_relay.store.vault.accounts import Taken
-from claude_relay.store.vault.renewing import Outcome, Renewal, Renewer
+from claude_relay.store.vault.renewing import AT_ONCE, Outcome, Renewal, renew_all
 from claude_relay.store.vault.rows import moment
 from claude_relay.upstream import checking
-from claude_relay.upstream.token_endpoint import tokens_for_refresh
+from claude_relay.upstream.token_endpoint import fetching
 
 from . import arguments
 from .arguments import HELP
 from .logins import Logins, in_use
 
-AT_ONCE = 4
 NONE = f"There is no account. Log in: {command('accounts')} login"
-WAIT = 60.0
-"""Seconds for which tokens that cannot be written down are tried again: they are nowhere else."""
 
 
 @click.command(context_settings=HELP, short_help="Exchange the tokens of accounts for the next ones, now.")
@@ -142,27 +136,5 @@ def _checked(logins: Logins, accounts: Sequence[Account], timeout: float) -> lis
 
 def renewed(logins: Logins, accounts: Sequence[Account], timeout: float) -> list[tuple[Account, Renewal]]:
     """What came of each."""
-    renewer, fetch = Renewer(logins.accounts), fetching(logins, timeout)
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="refresh") as threads:
-        found = list(threads.map(lambda one: renewer.renew(one.id, fetch, seen=one.generation), accounts))
-    until = time.monotonic() + WAIT
-    while renewer.holds_unkept:
-        try:
-            renewer.keep_unkept()
-        except Exception:
-            if time.monotonic() > until:
-                raise
-            time.sleep(1.0)
-    return list(zip(accounts, found, strict=True))
-
-
-def fetching(logins: Logins, timeout: float) -> Callable[[Taken], Answer]:
-    """How a provider is asked."""
-
-    def fetch(taken: Taken) -> Answer:
-        provider = logins.config.providers.get(taken.account.provider)
-        if provider is None:
-            return Failed("relay.yaml has no provider of this name", undone=True)
-        return tokens_for_refresh(provider, taken.refresh, logins.way, timeout=timeout, proxy=taken.proxy)
-
-    return fetch
+    fetch = fetching(logins.config.providers, logins.way, timeout=timeout)
+    return list(zip(accounts, renew_all(logins.accounts, accounts, fetch), strict=True))

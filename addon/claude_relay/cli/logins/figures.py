@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from claude_relay.cli.console import grid
 from claude_relay.cli.console.terminal import echo
-from claude_relay.core.bodies.ratelimits import Window
 from claude_relay.core.oauth.timing import ACTIVE, EXPIRED, EXPIRING, REVOKED
 from claude_relay.core.times import DAY, HOUR, MINUTE, ago, iso
 from claude_relay.store.shared.key_windows import KeyWindow
@@ -91,30 +90,14 @@ def length(seconds: float) -> str:
 
 def used(row: KeyWindow, now: float) -> str:
     """`5h 25%`; a window that began anew since is empty."""
-    return f"{row.window.name} {percent(current(row.window, now))}"
+    return f"{row.window.name} {percent(row.used(now))}"
 
 
 def scarcest(windows: Sequence[KeyWindow], now: float) -> str:
     """Of the window of which the most is used."""
-    return used(max(windows, key=lambda row: current(row.window, now) or 0.0), now) if windows else ""
-
-
-def current(window: Window, now: float) -> float | None:
-    """The share that is used by now; None: not said."""
-    return 0.0 if window.reset is not None and window.reset <= now else window.utilization
+    return used(max(windows, key=lambda row: row.used(now) or 0.0), now) if windows else ""
 
 
 def percent(share: float | None) -> str:
     """`25%`."""
     return "?" if share is None else f"{100 * share:.0f}%"
-
-
-def plain_window(row: KeyWindow, now: float) -> dict[str, object]:
-    """As JSON tells it."""
-    return {
-        "window": row.window.name,
-        "used": current(row.window, now),
-        "status": row.window.status,
-        "resets_at": moment(row.window.reset),
-        "seen_at": iso(row.seen),
-    }

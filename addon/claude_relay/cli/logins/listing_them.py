@@ -12,7 +12,7 @@ import click
 from claude_relay.cli.console.terminal import Failure, echo, echo_json
 from claude_relay.core.installation import command
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, read_only
-from claude_relay.store.shared.key_windows import KeyWindow, read_windows
+from claude_relay.store.shared.key_windows import windows_by_key
 
 from . import arguments, figures
 from .arguments import HELP
@@ -38,12 +38,7 @@ def list_(provider: str | None, with_removed: bool, as_json: bool, config: str |
     found = [one for one in every if with_removed or not one.removed_at]
     windows = windows_of(logins.vault.path)
     if as_json:
-        echo_json(
-            [
-                one.plain(now) | {"windows": [figures.plain_window(row, now) for row in windows.get(one.id, ())]}
-                for one in found
-            ]
-        )
+        echo_json([one.plain(now) | {"windows": [row.plain(now) for row in windows.get(one.id, ())]} for one in found])
         return
     if found:
         figures.table(found, windows, now)
@@ -68,7 +63,7 @@ def show(word: str, as_json: bool, config: str | None, database: Path | None) ->
     account = logins.one(word, objection=anything)
     windows = windows_of(logins.vault.path).get(account.id, ())
     if as_json:
-        echo_json(account.plain(now) | {"windows": [figures.plain_window(row, now) for row in windows]})
+        echo_json(account.plain(now) | {"windows": [row.plain(now) for row in windows]})
     else:
         figures.details(account, windows, now)
 
@@ -77,10 +72,7 @@ def windows_of(path: Path) -> ByAccount:
     """The windows of all keys, by key."""
     try:
         with closing(read_only(path)) as connection:
-            found: dict[str, tuple[KeyWindow, ...]] = {}
-            for row in read_windows(connection):
-                found[row.key_id] = (*found.get(row.key_id, ()), row)
-            return found
+            return windows_by_key(connection)
     except MissingDatabase:
         return {}
     except (sqlite3.Error, StoreError) as error:

@@ -2,6 +2,7 @@
 
     begun = begin(settings, "http://127.0.0.1:41025/callback", chance=os.urandom)
     begun.url                             for the person's browser
+    begin_for_pasting(settings, chance=os.urandom)        the same, where a person brings the answer
     code_of("http://127.0.0.1:41025/callback?code=…&state=…", begun)       -> the code, once the state is the same
     code_of("CODE#STATE", begun)            -> the same, as a page shows it for copying
 
@@ -29,6 +30,10 @@ LISTENING = "http://127.0.0.1/callback"
 """Where a browser on this machine is sent back to when relay.yaml says nothing: https://www.rfc-editor.org/rfc/rfc8252#section-7.3"""
 
 
+FIRST_FREE, FREE = 49152, 16384
+"""Ports that programs take as they come: https://www.rfc-editor.org/rfc/rfc6335#section-6"""
+
+
 class SettingsLike(Protocol):
     """As much of `oauth` in relay.yaml as this needs."""
 
@@ -39,6 +44,10 @@ class SettingsLike(Protocol):
     @property
     def client_id(self) -> str:
         """Who asks."""
+
+    @property
+    def redirect(self) -> str | None:
+        """Where a browser is sent back to; None: to this machine."""
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -100,6 +109,14 @@ def _parts(text: str) -> tuple[str, str, str]:
         return code, state, f"{error}: {described}" if error and described else error
     code, _, state = text.partition("#")
     return code, state, ""
+
+
+def begin_for_pasting(settings: SettingsLike, chance: Callable[[int], bytes]) -> Begun:
+    """One whose answer a person brings. It leads to a port where nobody listens: the browser then shows the whole address."""
+    place, redirect = place_of(settings.redirect), settings.redirect or LISTENING
+    if place is not None:
+        redirect = place.at(place.port or FIRST_FREE + int.from_bytes(chance(2)) % FREE)
+    return begin(settings, redirect, chance)
 
 
 def _text(data: bytes) -> str:

@@ -13,6 +13,9 @@
     sessions        conversations, with their agents
     usage           sums by any dimensions; cache misses
     keys            keys of providers, one by one
+    accounts        OAuth accounts; account_models: as the API says them
+    logins          those that wait for a person's yes
+    capacity        how long the windows of accounts last
     key_batches     many at once: import, switching, checks, maintenance
     key_checks      checks of many, as a job
     key_models      keys as the API says them

@@ -24,6 +24,7 @@ from claude_relay.core.errors import SECRET
 from claude_relay.store.clients.book import ClientError
 from claude_relay.store.db.database import MissingDatabase, StoreError
 from claude_relay.store.panel.admins import AdminError
+from claude_relay.store.vault.lock import VaultError
 
 from . import texts
 from .said import shown
@@ -128,6 +129,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(404 if missing else 409, "not_found" if missing else "conflict", _sentence(str(error)))
         case MissingDatabase():
             return Problem(503, "no_database", f"There is no database yet: no relay has run here. ({error})")
+        case VaultError():
+            return Problem(503, "vault", _sentence(str(error)))
         case StoreError():
             return Problem(503, "database", _sentence(str(error)))
     logger.error("the panel failed", exc_info=error)
@@ -136,7 +139,7 @@ def problem_of(error: Exception) -> Problem:
 
 def install(app: FastAPI) -> None:
     """Let every error of the API have this shape. (`pages.errors` has that of pages.) What is none of these, `doors` answers."""
-    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError):
+    for kind in (Problem, RequestValidationError, HTTPException, ConfigError, StoreError, VaultError):
         app.add_exception_handler(kind, answer_to)
 
 

@@ -3,7 +3,8 @@
     stored = StoredWindows(Path("relay.db"))
     stored.exchange([Seen("anthropic", "4f1c…", windows, at)])      writes these, and returns what others have written since
     read_windows(connection)                                        -> (KeyWindow(…), …), for people
-    read_samples(connection, since)                                 -> {("anthropic", "4f1c…", "5h"): ((at, utilization, reset), …)}
+    windows_by_key(connection)                                      -> {"4f1c…": (KeyWindow(…), …)}
+    read_samples(connection, row, since)                            -> ((at, utilization, reset), …), oldest first
 
 A sample is kept for every SLOT, for KEPT. What this module must not know: what a window means for a key. Waits for the disk; for one thread
 at a time.
@@ -12,15 +13,16 @@ at a time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from claude_relay.core.bodies.ratelimits import Window
-from claude_relay.core.times import HOUR
+from claude_relay.core.times import HOUR, iso
 from claude_relay.store.db.database import StoreError, connect, explain, identity, transaction
 from claude_relay.store.db.migrations import migrate
+from claude_relay.store.vault.rows import moment
 
 SLOT = 60.0
 KEPT = 26 * HOUR
@@ -35,6 +37,10 @@ SAMPLE = """
     INSERT INTO window_samples (provider, key_id, name, slot, at, utilization, reset) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET at = excluded.at, utilization = excluded.utilization, reset = excluded.reset
     WHERE excluded.at >= window_samples.at"""
+SAMPLES = """
+    SELECT at, utilization, reset FROM window_samples WHERE provider = ? AND key_id = ? AND name = ? AND slot >= ifnull(
+        (SELECT max(slot) FROM window_samples WHERE provider = ? AND key_id = ? AND name = ? AND slot < ? AND slot >= ?), ?)
+    ORDER BY slot"""
 
 type Sample = tuple[float, float, float | None]
 """When, the used share, and the reset that was said then."""
@@ -58,6 +64,21 @@ class KeyWindow:
     key_id: str
     window: Window
     seen: float
+
+    def used(self, now: float) -> float | None:
+        """The share that is used by now: of one that began anew since, nothing. None: not said."""
+        began_anew = self.window.reset is not None and self.window.reset <= now
+        return 0.0 if began_anew else self.window.utilization
+
+    def plain(self, now: float) -> dict[str, object]:
+        """As JSON tells it; times in UTC."""
+        return {
+            "window": self.window.name,
+            "used": self.used(now),
+            "status": self.window.status,
+            "resets_at": moment(self.window.reset),
+            "seen_at": iso(self.seen),
+        }
 
 
 class StoredWindows:
@@ -149,17 +170,20 @@ def read_windows(connection: sqlite3.Connection, after: float = 0.0) -> tuple[Ke
     )
 
 
-def read_samples(connection: sqlite3.Connection, since: float) -> Mapping[tuple[str, str, str], tuple[Sample, ...]]:
-    """How far windows were used since then, oldest first, by provider, key and window."""
-    if not _is_there(connection, "window_samples"):
-        return {}
-    found: dict[tuple[str, str, str], tuple[Sample, ...]] = {}
-    for provider, key_id, name, *sample in connection.execute(
-        "SELECT provider, key_id, name, at, utilization, reset FROM window_samples WHERE at >= ? ORDER BY at", [since]
-    ):
-        place = provider, key_id, name
-        found[place] = (*found.get(place, ()), (sample[0], sample[1], sample[2]))
+def windows_by_key(connection: sqlite3.Connection) -> dict[str, tuple[KeyWindow, ...]]:
+    """The windows of all keys, by the id of their key."""
+    found: dict[str, tuple[KeyWindow, ...]] = {}
+    for row in read_windows(connection):
+        found[row.key_id] = (*found.get(row.key_id, ()), row)
     return found
+
+
+def read_samples(connection: sqlite3.Connection, row: KeyWindow, since: float) -> tuple[Sample, ...]:
+    """How far a window was used since then, and once before, as far as that is kept; oldest first."""
+    place, slot = (row.provider, row.key_id, row.window.name), int(since // SLOT)
+    if not _is_there(connection, "window_samples"):
+        return ()
+    return tuple(connection.execute(SAMPLES, [*place, *place, slot, int((since - KEPT) // SLOT), slot]).fetchall())
 
 
 def _is_there(connection: sqlite3.Connection, table: str) -> bool:

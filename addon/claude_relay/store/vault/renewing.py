@@ -2,6 +2,7 @@
 
     renewer = Renewer(Accounts(vault), owner="…")
     renewer.renew(account.id, fetch, seen=account.generation)      -> Renewal(Outcome.RENEWED); for threads, waits
+    renew_all(Accounts(vault), found, fetch)                       the same for several, until all of it is written down
 
     1  take     the lock, and the tokens as they are now; that the refresh token is sent is on the disk before it is
     2  ask      the provider, in the time that the lock lasts
@@ -18,7 +19,8 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,6 +28,7 @@ from enum import StrEnum
 from claude_relay.core.oauth.grants import Answer, Failed, Granted, Refused, Tokens
 from claude_relay.core.oauth.timing import pause_after
 
+from .account_rows import Account
 from .accounts import Accounts, Taken, Why
 from .lock import VaultError
 
@@ -37,6 +40,10 @@ POLL_FIRST, POLL_LONGEST = 0.005, 0.2
 """Seconds between two looks whether somebody else is done."""
 KEEPING = 5.0
 """Seconds for which writing the next tokens down is tried again before it is left for later."""
+
+AT_ONCE = 4
+WAIT = 60.0
+"""Seconds for which whoever ends then tries to write down tokens that are nowhere else."""
 
 type Fetch = Callable[[Taken], Answer]
 
@@ -190,3 +197,19 @@ def _explained(reason: str, taken: Taken) -> str:
         f"{reason}; it was sent at {at:%Y-%m-%d %H:%M:%S} UTC too, and the process that did so ended, or lost its connection, before "
         "it had the answer: the provider has given the next token to nobody, and does not take the old one again"
     )
+
+
+def renew_all(accounts: Accounts, which: Sequence[Account], fetch: Fetch) -> list[Renewal]:
+    """What came of each, in their order. For whoever does not go on afterwards: waits until the next tokens are on the disk."""
+    renewer = Renewer(accounts)
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="refresh") as threads:
+        found = list(threads.map(lambda one: renewer.renew(one.id, fetch, seen=one.generation), which))
+    until = time.monotonic() + WAIT
+    while renewer.holds_unkept:
+        try:
+            renewer.keep_unkept()
+        except VaultError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1.0)
+    return found
