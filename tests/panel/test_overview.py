@@ -16,26 +16,26 @@ from .ledgers import attempt, request, write
 from .stage import Panel
 
 HOUR = 3600.0
-NOW = time.time()
 
 
 @pytest.fixture(scope="module")
 def panel(panel: Panel) -> Panel:
     """With thirty requests of the last half an hour, two of the day before, and one that took three tries."""
+    now = time.time()
     rows = [
         request(
-            f"{n:03}", NOW - 60 * n, session=f"s{n // 10}", client=("alice", "bob")[n % 2], agent=("a1", None)[n % 2]
+            f"{n:03}", now - 60 * n, session=f"s{n // 10}", client=("alice", "bob")[n % 2], agent=("a1", None)[n % 2]
         )
         for n in range(30)
     ]
-    rows += [request(f"old{n}", NOW - 30 * HOUR, session="old", provider="glm", key="g1") for n in range(2)]
+    rows += [request(f"old{n}", now - 30 * HOUR, session="old", provider="glm", key="g1") for n in range(2)]
     story = {"route": "route 2 (model claude-opus-*): anthropic, glm; gemini: cannot do tools", "attempts": 3}
     missed = {"cache_miss": "tools[3]", "cache_miss_tokens": 84_200, "cache_miss_usd": 0.25}
-    rows.append(request("story", NOW - 2 * HOUR, session="s1", client="<i>eve</i>", **story, **missed))
+    rows.append(request("story", now - 2 * HOUR, session="s1", client="<i>eve</i>", **story, **missed))
     rows.append(
         request(
             "failed",
-            NOW - HOUR,
+            now - HOUR,
             finished="error",
             status=429,
             error_type="rate_limit_error",
@@ -43,7 +43,7 @@ def panel(panel: Panel) -> Panel:
             input_tokens=None,
         )
     )
-    at = NOW - 2 * HOUR
+    at = now - 2 * HOUR
     tries = [
         attempt("story", 1, at, status=429, verdict="rate_limited", error="429 too many", duration_ms=300.0),
         attempt("story", 2, at + 0.7, key="k2", status=529, verdict="overloaded", waited_ms=400.0, duration_ms=100.0),
@@ -185,7 +185,7 @@ def test_events_tell_of_requests_as_they_settle(panel: Panel) -> None:
     connection, answer = listening(panel, "/api/events?topics=requests")
     assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
     assert answer.readline() == b"retry: 3000\n"
-    write(panel.database, [request("settled", NOW - 20 * 24 * HOUR)])
+    write(panel.database, [request("settled", time.time() - 20 * 24 * HOUR)])
     event = next_event(answer)
     assert event["event"] == "requests"
     assert [row["id"] for row in json.loads(event["data"])["requests"]] == ["req_relay_settled"]
@@ -234,7 +234,7 @@ def test_the_newest_request_appears_by_itself(visit: Any, panel: Panel) -> None:
     with visit.expect_response("**/api/events*"):
         visit.goto("/requests?client=dora")
     visit.get_by_text("No request is like that").wait_for()
-    write(panel.database, [request("dora", NOW - 40 * 24 * HOUR, client="dora")])
+    write(panel.database, [request("dora", time.time() - 40 * 24 * HOUR, client="dora")])
     visit.locator("#req_relay_dora").wait_for()
 
 

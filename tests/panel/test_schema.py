@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks as every
@@ -37,6 +40,13 @@ def token(panel: Panel) -> str:
     return secret
 
 
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    """Whose connections are let go of at the end."""
+    with requests.Session() as found:
+        yield found
+
+
 @schema.parametrize()
 @settings(
     max_examples=12,
@@ -45,11 +55,11 @@ def token(panel: Panel) -> str:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_an_operation(case: schemathesis.Case, panel: Panel, token: str) -> None:
+def test_an_operation(case: schemathesis.Case, panel: Panel, token: str, session: requests.Session) -> None:
     if case.path in ENDING:
         return
     headers = {"Authorization": f"Bearer {token}", "Host": f"127.0.0.1:{panel.port}"}
-    case.call_and_validate(base_url=panel.url, headers=headers, checks=CHECKS, timeout=60)
+    case.call_and_validate(base_url=panel.url, headers=headers, checks=CHECKS, timeout=60, session=session)
 
 
 def test_it_is_an_openapi_document(panel: Panel) -> None:

@@ -90,7 +90,7 @@ class Handshake:
 
     def _method(self) -> bytes | None:
         if self._buffer and self._buffer[0] != VERSION:
-            raise SocksError(SPEAKS_HTTP if self._buffer.startswith(b"HTTP"[: len(self._buffer)]) else NO_SOCKS)
+            raise SocksError(SPEAKS_HTTP if self._buffer[:1] == b"H" else NO_SOCKS)
         if len(self._buffer) < 2:
             return None
         chosen, self._buffer = self._buffer[1], self._buffer[2:]

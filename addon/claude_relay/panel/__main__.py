@@ -205,8 +205,8 @@ def context(pair: Tls) -> ssl.SSLContext:
 
 
 async def renew(pair: Tls, context: ssl.SSLContext) -> None:
-    """A context that has another pair shows it to whoever comes next."""
-    seen = await asyncio.to_thread(stamp, pair.cert, pair.key)
+    """A context that has another pair shows it to whoever comes next. One that cannot be used is looked at again, and said once."""
+    seen, complaint = await asyncio.to_thread(stamp, pair.cert, pair.key), ""
     while True:
         await asyncio.sleep(LOOK)
         now = await asyncio.to_thread(stamp, pair.cert, pair.key)
@@ -215,11 +215,12 @@ async def renew(pair: Tls, context: ssl.SSLContext) -> None:
         try:
             await asyncio.to_thread(read, pair.cert, pair.key)
             await asyncio.to_thread(context.load_cert_chain, pair.cert, pair.key)
-            seen = now
+            seen, complaint = now, ""
             logger.info("the renewed certificate of listen.tls is in use")
         except (BadPair, OSError, ssl.SSLError) as error:
-            logger.warning("the certificate of listen.tls changed, but cannot be used: %s", error)
-            seen = now
+            if str(error) != complaint:
+                logger.warning("the certificate of listen.tls changed, but cannot be used: %s", error)
+            complaint = str(error)
 
 
 def watch(lifeline: int, end: Callable[[], None] = lambda: signal.raise_signal(signal.SIGTERM)) -> None:

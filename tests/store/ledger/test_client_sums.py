@@ -103,8 +103,9 @@ def test_whole_hours_come_to_the_same_as_their_slots(tmp_path: Path, since: int)
         connection.execute("UPDATE requests SET cost_usd = cost_usd * 3 WHERE rowid % 7 = 0")
     bounds = [one for one in Demands().of(ALICE, OPUS, "s", None) if str(one.limit) == "$9/day"]
     assert {bound.kind for bound in bounds} == {"client", "group"}
-    at_once = ClientSums(path).read(Wanted(bound, since, by_slot=False) for bound in bounds)
-    by_slot = ClientSums(path).read(Wanted(bound, since, by_slot=True) for bound in bounds)
+    with closing(ClientSums(path)) as sums:
+        at_once = sums.read(Wanted(bound, since, by_slot=False) for bound in bounds)
+        by_slot = sums.read(Wanted(bound, since, by_slot=True) for bound in bounds)
     for bound in bounds:
         assert sum(usd for _, usd in at_once[bound.key]) == pytest.approx(sum(usd for _, usd in by_slot[bound.key]))
         assert sum(usd for _, usd in at_once[bound.key]) > 0

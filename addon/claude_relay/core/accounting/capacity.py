@@ -128,7 +128,9 @@ def forecast(rows: Iterable[Row], agents: int, now: float) -> Forecast | None:
 def _more(pace: float, sustainable: float, agents: int) -> int | None:
     if pace <= 0.0 or agents <= 0:
         return None
-    return max(0, math.floor(agents * (sustainable / pace) + 1e-9) - agents)
+    fit = agents * (sustainable / pace)
+    # So slow a pace says nothing of how many fit.
+    return max(0, math.floor(fit + 1e-9) - agents) if math.isfinite(fit) else None
 
 
 def _same(one: float | None, other: float | None) -> bool:
