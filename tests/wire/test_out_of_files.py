@@ -13,7 +13,7 @@ from .clients import RawClient, messages_body
 from .relay import PATIENCE, SCRIPT, RelayProcess, config, free_ports, rows
 from .upstream import FakeUpstream, Signal
 
-FILES = 80
+FILES = 120
 PROGRAM = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES}, {FILES}))
