@@ -61,6 +61,15 @@ def visit(chromium: Any, panel: Panel) -> Iterator[Any]:
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.complaints = complaints
+    goto = page.goto
+
+    def patient(path: str, **options: Any) -> Any:
+        """A page does nothing before its modules have begun, and a test is quicker than people are."""
+        answer = goto(path, **options)
+        page.locator("[data-module]:not([data-begun])").first.wait_for(state="detached")
+        return answer
+
+    page.goto = patient
     yield page
     context.close()
     assert [text for text in complaints if "status of 4" not in text] == []
