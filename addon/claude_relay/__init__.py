@@ -31,7 +31,8 @@ What a flow may show, and what of an answer the client may get: provider/redacti
 passes log/plain and log/folding. A request that comes before all is loaded waits in its first hook (lifecycle/opening); when the relay
 ends, those that run may end before it (lifecycle/ending). What mitmweb shows of a settled request: views; recorded ones are sent again
 by proxy/recordings; the relay's own pages at its base URL: pages; what fails on purpose: core/faults, stream/faulting.
-Through which proxy a request leaves: core/config/outbound, mitm/outbound.
+Through which proxy a request leaves: core/config/outbound, mitm/outbound, mitm/tunnels. Tokens of OAuth accounts are renewed by
+running/renewals; the panel is started, and started again, by lifecycle/panel_process.
 
 Floors, each importing only those to its left; docs/architecture.md has the rooms, tests/test_architecture.py draws the graph:
 
@@ -39,7 +40,7 @@ Floors, each importing only those to its left; docs/architecture.md has the room
 
     core      pure: values in, values out; no mitmproxy, no files, no clock or randomness of its own
     store     the SQLite file
-    upstream  requests of the relay's own to a provider, for its list of models; through an outbound proxy too
+    upstream  requests of the relay's own to a provider, for lists of models, checks, tokens; through an outbound proxy too
     proxy     the only importer of mitmproxy; proxy/script is what addon/relay.py loads
     panel     admin API and web panel, a process of its own
     cli       the commands behind scripts/; starts mitmproxy as a program. Benchmark, fuzzer and simulation are in scripts/lib
