@@ -12,8 +12,7 @@ method waits for the disk and raises StoreError; `change` raises LookupError for
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,8 +22,7 @@ from claude_relay.core.notices import Kind, Notice
 from claude_relay.core.times import DAY, HOUR, LAST, iso
 
 from .audit import Act, Actor, write
-from .db.database import MissingDatabase, StoreError, connect, explain, read_only, transaction
-from .db.migrations import migrate
+from .db.database_file import DatabaseFile
 
 KEPT: Final = 90 * DAY
 MOST: Final = 10_000
@@ -89,7 +87,7 @@ class NoticeBook:
 
     def __init__(self, path: Path, *, patience: float = 5.0) -> None:
         self.path = path
-        self._patience = patience
+        self._file = DatabaseFile(path, "notices", patience)
 
     def put(self, notice: Notice, now: float) -> None:
         """Write it down; where the same is not done yet, it is that one that is told again, snoozed or not."""
@@ -103,7 +101,7 @@ class NoticeBook:
             "ends": None if ends is None or ends > LAST else iso(ends),
             "now": iso(now),
         }
-        with self._writing() as connection:
+        with self._file.writing(durable=False) as connection:
             again = connection.execute(
                 "UPDATE notices SET text = :text, last_at = max(last_at, :at), times = times + 1, ends_at = :ends "
                 "WHERE kind = :kind AND key = :key AND done_at IS NULL AND (ends_at IS NULL OR ends_at > :now)",
@@ -139,12 +137,12 @@ class NoticeBook:
             terms.append("(last_at, id) < (:at, :id)")
             values |= {"at": after[0], "id": after[1]}
         sql = f"SELECT {', '.join(COLUMNS)} FROM notices WHERE {' AND '.join(terms)} ORDER BY last_at DESC, id DESC LIMIT :limit"
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return [] if connection is None else [StoredNotice(*row) for row in connection.execute(sql, values)]
 
     def count_open(self, now: float) -> int:
         """How many somebody should look at."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             if connection is None:
                 return 0
             return int(
@@ -153,12 +151,12 @@ class NoticeBook:
 
     def get(self, id: str) -> StoredNotice:
         """One of them. Raises LookupError."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return _get(connection, id)
 
     def change(self, actor: Actor, id: str, now: float, changes: Mapping[str, Any]) -> StoredNotice:
         """`snoozed_until`: UTC ISO 8601 or None; `done`: whether it is. What is not named stays."""
-        with self._writing() as connection:
+        with self._file.writing(durable=False) as connection:
             before = _get(connection, id)
             row: dict[str, Any] = {}
             if "snoozed_until" in changes:
@@ -174,33 +172,6 @@ class NoticeBook:
                 act = Act("edit", "notice", f"{before.kind} {before.key}", was, row)
                 write(connection, actor, act)
             return _get(connection, id)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._explained(), closing(connect(self.path, patience=self._patience)) as connection:
-            migrate(connection)
-            with transaction(connection):
-                yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """None where there is no such table yet."""
-        with self._explained():
-            try:
-                connection = read_only(self.path, patience=self._patience)
-            except MissingDatabase:
-                yield None
-                return
-            with closing(connection):
-                known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'notices'").fetchone()
-                yield connection if known else None
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(explain(self.path, error)) from error
 
 
 def _get(connection: sqlite3.Connection | None, id: str) -> StoredNotice:

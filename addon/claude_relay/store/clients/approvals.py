@@ -12,13 +12,12 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from claude_relay.core.times import iso
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import StoreError, connect, explain, transaction
-from claude_relay.store.db.migrations import migrate
+from claude_relay.store.db.database_file import DatabaseFile
 
 from .book import ClientError
 from .rows import PANEL
@@ -66,19 +65,14 @@ def deny(path: Path, actor: Actor, code: str) -> str:
 def _pending(path: Path, code: str) -> Iterator[tuple[sqlite3.Connection, str, str]]:
     """A transaction over a sign-in that waits: its code, and the address from where it was begun."""
     wanted = user_code(code)
-    try:
-        with closing(connect(path, patience=5.0)) as connection:
-            migrate(connection)
-            with transaction(connection):
-                row = connection.execute(
-                    "SELECT state, valid_until, peer FROM device_codes WHERE user_code = ?", [wanted]
-                ).fetchone()
-                if row is None:
-                    raise ClientError(f"no sign-in waits with the code {wanted!r}; compare it, or {AGAIN}")
-                if row[0] != "pending":
-                    raise ClientError(f"the code {wanted} {STATES[row[0]]}; {AGAIN}")
-                if row[1] <= iso(time.time()):
-                    raise ClientError(f"the code {wanted} has expired; {AGAIN}")
-                yield connection, wanted, row[2]
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(explain(path, error)) from error
+    with DatabaseFile(path, "client_state").writing(durable=False) as connection:
+        row = connection.execute(
+            "SELECT state, valid_until, peer FROM device_codes WHERE user_code = ?", [wanted]
+        ).fetchone()
+        if row is None:
+            raise ClientError(f"no sign-in waits with the code {wanted!r}; compare it, or {AGAIN}")
+        if row[0] != "pending":
+            raise ClientError(f"the code {wanted} {STATES[row[0]]}; {AGAIN}")
+        if row[1] <= iso(time.time()):
+            raise ClientError(f"the code {wanted} has expired; {AGAIN}")
+        yield connection, wanted, row[2]

@@ -19,8 +19,8 @@ import re
 import secrets as chance
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from claude_relay.core.clients.directory import NOBODY, Directory
 from claude_relay.core.clients.permissions import Policy, encode
 from claude_relay.core.times import DAY, iso
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import MissingDatabase, StoreError, connect, explain, read_only, transaction
-from claude_relay.store.db.migrations import migrate
+from claude_relay.store.db.database import StoreError
+from claude_relay.store.db.database_file import DatabaseFile
 from claude_relay.store.db.watch import Watch
 
 from .rows import StoredClient, StoredGroup, read_directory, stored_clients, stored_groups
@@ -62,24 +62,24 @@ class ClientBook:
 
     def __init__(self, path: Path, *, patience: float = 5.0) -> None:
         self.path = path
-        self._patience = patience
+        self._file = DatabaseFile(path, "client_state", patience)
         self._watch = Watch(path, "client_state")
 
     # --- what may be told ---
 
     def clients(self) -> tuple[StoredClient, ...]:
         """All clients by name, removed ones too."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return stored_clients(connection) if connection else ()
 
     def groups(self) -> tuple[StoredGroup, ...]:
         """All groups by name, removed ones too."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return stored_groups(connection) if connection else ()
 
     def client(self, name: str) -> StoredClient:
         """One of them. Raises ClientError when there is none of this name."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             found = stored_clients(connection, name) if connection else ()
         return _named(name, found or self.clients(), "client")
 
@@ -89,12 +89,12 @@ class ClientBook:
 
     def directory(self) -> Directory:
         """What relays go by."""
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return read_directory(connection, time.time()) if connection else NOBODY
 
     def changed(self) -> int:
         """A number that is another one after any process changed anything here. 0: there are no tables of clients."""
-        with self._explained():
+        with self._file.explained():
             return self._watch.look()
 
     def close(self) -> None:
@@ -225,36 +225,9 @@ class ClientBook:
 
     # --- the file ---
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(explain(self.path, error)) from error
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, on the disk at its end."""
-        with self._explained(), closing(connect(self.path, patience=self._patience)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")  # a key that was shown must be there after a power cut
-            migrate(connection)
-            with transaction(connection):
-                yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        """One moment of the file; None where there are no tables of clients yet."""
-        with self._explained():
-            try:
-                connection = read_only(self.path, patience=self._patience)
-            except MissingDatabase:
-                yield None
-                return
-            with closing(connection):
-                connection.isolation_level = None
-                connection.execute("BEGIN")
-                known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'client_state'").fetchone()
-                yield connection if known else None
+    def writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        """One transaction, on the disk at its end: a key that was shown must be there after a power cut."""
+        return self._file.writing()
 
 
 def has_clients(group: str, members: Sequence[str]) -> ClientError:

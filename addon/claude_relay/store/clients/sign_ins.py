@@ -17,8 +17,7 @@ import os
 import secrets as chance
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -29,8 +28,7 @@ from claude_relay.core.clients.credentials import Kind, digest, new_key
 from claude_relay.core.clients.directory import Client, Grant
 from claude_relay.core.times import DAY, iso, seconds_of
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import StoreError, connect, explain, transaction
-from claude_relay.store.db.migrations import migrate
+from claude_relay.store.db.database_file import DatabaseFile
 
 from .rows import read_directory
 
@@ -82,13 +80,13 @@ class SignIns:
 
     def __init__(self, path: Path, *, patience: float = 5.0, clock: Callable[[], float] = time.time) -> None:
         self.path = path
-        self._patience = patience
+        self._file = DatabaseFile(path, "client_state", patience)
         self._clock = clock
 
     def begin(self, peer: str) -> Begun | Refused:
         """A program wants to sign somebody in. `peer`: its address, which the audit log gets with the approval."""
         now, code = self._clock(), chance.token_urlsafe(36)
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             self._tidy(connection, now)
             waiting = connection.execute(
                 "SELECT count(*) FROM device_codes WHERE state = 'pending' AND valid_until > ?", [iso(now)]
@@ -107,7 +105,7 @@ class SignIns:
     def poll(self, device_code: str) -> Tokens | Refused:
         """Whether a code is approved; then its tokens, this once."""
         now = self._clock()
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             row = connection.execute(
                 "SELECT client, state, valid_until, interval, polled_at FROM device_codes WHERE digest = ?",
                 [digest(device_code)],
@@ -133,7 +131,7 @@ class SignIns:
     def refresh(self, token: str) -> Tokens | Refused:
         """The next pair of tokens for a refresh token."""
         now = self._clock()
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             row = connection.execute(
                 "SELECT client, family, valid_until, used_at FROM client_tokens WHERE digest = ? AND kind = 'refresh'",
                 [digest(token)],
@@ -155,7 +153,7 @@ class SignIns:
 
     def revoke(self, token: str) -> bool:
         """Sign out: no token of the same sign-in is valid any more. False: it was none."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             row = connection.execute(
                 "SELECT client, family FROM client_tokens WHERE digest = ?", [digest(token)]
             ).fetchone()
@@ -189,17 +187,6 @@ class SignIns:
         """Drop what is over. Where nothing is, nothing is written, and relays need not look."""
         connection.execute("DELETE FROM device_codes WHERE valid_until < ?", [iso(now - REMEMBERED)])
         connection.execute("DELETE FROM client_tokens WHERE valid_until <= ?", [iso(now)])
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(connect(self.path, patience=self._patience)) as connection:
-                connection.execute("PRAGMA synchronous = FULL")  # who is signed out stays so after a power cut
-                migrate(connection)
-                with transaction(connection):
-                    yield connection
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(explain(self.path, error)) from error
 
 
 def _served(connection: sqlite3.Connection, id: str, now: float) -> Client | None:
