@@ -34,7 +34,8 @@ from claude_relay.core.keys.replication import Shared  # noqa: E402
 from claude_relay.core.notices import Kind, Notice  # noqa: E402
 from claude_relay.store.audit import Actor  # noqa: E402
 from claude_relay.store.clients.book import ClientBook  # noqa: E402
-from claude_relay.store.ledger.rows import AttemptRow, RequestRow, Tables  # noqa: E402
+from claude_relay.store.ledger.rows import AttemptRow, RequestRow  # noqa: E402
+from claude_relay.store.ledger.tables import Tables  # noqa: E402
 from claude_relay.store.notices import NoticeBook  # noqa: E402
 from claude_relay.store.shared.relays import RelayRow, Relays  # noqa: E402
 from claude_relay.store.shared.state import State  # noqa: E402

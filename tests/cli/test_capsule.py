@@ -33,7 +33,7 @@ from claude_relay.store.db.migrations import migrate
 from claude_relay.store.ledger.bodies import INSERT
 from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
 from claude_relay.store.ledger.lookups import find
-from claude_relay.store.ledger.rows import Tables
+from claude_relay.store.ledger.tables import Tables
 from core.redacting.secrets_of_all_shapes import ANY, FORMS, UNMISTAKABLE, survives
 
 MODEL = "claude-opus-4-8"

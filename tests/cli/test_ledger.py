@@ -14,7 +14,7 @@ from claude_relay.cli.ledger import _bytes, ledger
 from claude_relay.store.db import upkeep
 from claude_relay.store.db.database import connect
 from claude_relay.store.ledger.bodies import Bodies
-from claude_relay.store.ledger.rows import Tables
+from claude_relay.store.ledger.tables import Tables
 from store.rows import attempt, ids, request
 
 DAY = 86400.0

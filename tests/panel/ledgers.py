@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from claude_relay.store.ledger.rows import AttemptRow, RequestRow, Tables
+from claude_relay.store.ledger.rows import AttemptRow, RequestRow
+from claude_relay.store.ledger.tables import Tables
 
 DAY = 86400.0
 

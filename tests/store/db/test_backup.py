@@ -10,7 +10,7 @@ import pytest
 from claude_relay.store.db import backup as module
 from claude_relay.store.db.backup import backup
 from claude_relay.store.db.database import MissingDatabase, StoreError, connect
-from claude_relay.store.ledger.rows import Tables
+from claude_relay.store.ledger.tables import Tables
 from store.rows import attempt, ids, read, request
 
 

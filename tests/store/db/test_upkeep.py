@@ -13,7 +13,7 @@ from claude_relay.store.db.database import MissingDatabase, connect
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.db.upkeep import GOAL, INCREMENTAL, InUse, Pruned, Upkeep, give_back, prune, vacuum
 from claude_relay.store.ledger.ledger import ChargeRow, Ledger
-from claude_relay.store.ledger.rows import Tables
+from claude_relay.store.ledger.tables import Tables
 from store.rows import STARTED, Heard, attempt, ids, read, request
 
 DAY = 86400.0

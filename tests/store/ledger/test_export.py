@@ -15,7 +15,8 @@ import pytest
 from claude_relay.store.db.database import MissingDatabase, StoreError
 from claude_relay.store.ledger import export as module
 from claude_relay.store.ledger.export import export, format_of
-from claude_relay.store.ledger.rows import ChargeRow, RequestRow, Tables
+from claude_relay.store.ledger.rows import ChargeRow, RequestRow
+from claude_relay.store.ledger.tables import Tables
 from store.rows import STARTED, attempt, read, request
 
 NOON = datetime.fromtimestamp(STARTED, UTC)

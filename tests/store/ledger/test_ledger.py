@@ -17,7 +17,7 @@ from claude_relay.store.db import database
 from claude_relay.store.db.database import connect
 from claude_relay.store.db.migrations import USAGE as USED
 from claude_relay.store.db.migrations import migrate
-from claude_relay.store.ledger import rows as tables
+from claude_relay.store.ledger import tables
 from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, Ledger, RequestRow, decode, encode
 from store.rows import STARTED, Heard, attempt, ids, read, request
 

@@ -22,7 +22,7 @@ from claude_relay.store.ledger.ledger import Ledger, RequestRow
 from claude_relay.store.ledger.lines import Line
 from claude_relay.store.ledger.lookups import NotOne, find, sessions
 from claude_relay.store.ledger.reports import GROUPS, Report, summarise
-from claude_relay.store.ledger.rows import Tables
+from claude_relay.store.ledger.tables import Tables
 from store.rows import STARTED, attempt, request
 
 BEGIN = datetime.fromtimestamp(STARTED, UTC)

@@ -1,6 +1,6 @@
 """What was asked, answered and paid.
 
-ledger       what the proxy writes to; rows: requests and attempts as rows
+ledger       what the proxy writes to; rows: requests and attempts as rows; tables: where they go
 writer       the thread that commits whatever queued up, keeps rows while the disk does not play along
 sinks        what it writes to
 spill        rows on the way through a file, while the database cannot be written

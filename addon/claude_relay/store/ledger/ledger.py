@@ -23,8 +23,9 @@ from typing import Any
 
 import msgspec
 
-from .rows import AttemptRow, ChargeRow, Finished, Record, RequestRow, Tables
+from .rows import AttemptRow, ChargeRow, Finished, Record, RequestRow
 from .spill import Journal
+from .tables import Tables
 from .writer import Entry, Writer, settle
 
 __all__ = ["AttemptRow", "ChargeRow", "Finished", "Ledger", "RequestRow"]
