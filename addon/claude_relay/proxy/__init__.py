@@ -14,7 +14,8 @@ views      bodies as people read them: contentviews
 lifecycle  start, reload, presence, end
 flow       the hooks of one request, from its first header to its settlement
 
-script     what mitmproxy loads: sets the relay up, refuses on a broken configuration
+script     what mitmproxy loads: sets the relay up and tears it down
+configuring relay.yaml: read, and put into force whole or not at all
 recordings recorded requests, sent again from mitmproxy's console
 exporting  flows as files for others to read, from mitmproxy's console
 banner     what the relay says to the person who started it; commands: the relay from mitmproxy's console

@@ -1,6 +1,6 @@
 """What mitmproxy loads: one addon that sets the relay up, tears it down, and carries the hooks of its requests.
 
-    load, configure   options; relay.yaml is read
+    load, configure   options; relay.yaml is read (`configuring`)
     running           the relay starts: what is stored is loaded, then requests are decided (`opening`), then the listeners are changed
     done, load, …     the script's file was touched: nothing is torn down, all goes on
     shutdown, done    somebody ends mitmproxy: requests may end (`ending`), then everything is written down and closed
@@ -19,11 +19,9 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from mitmproxy import addonmanager, ctx, exceptions
+from mitmproxy import addonmanager, ctx
 from mitmproxy.connection import Client
 from mitmproxy.log import ALERT
 from mitmproxy.proxy import layer
@@ -31,13 +29,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
 
 from claude_relay.core.clients.directory import Stop
-from claude_relay.core.config import Config, ConfigError, WayOut, default, needs_restart, running
+from claude_relay.core.config import Config
 from claude_relay.core.config.listening import modes
-from claude_relay.core.config.locate import base, locate, usual_file
-from claude_relay.core.config.mistaken import mistaken
-from claude_relay.core.exchange import OAUTH, Key
-from claude_relay.core.installation import installing_panel, missing_for_panel
-from claude_relay.core.keys.aliases import NO_NAMES, Names
 from claude_relay.core.notices import Notice
 from claude_relay.store.ledger.ledger import Ledger
 
@@ -45,23 +38,22 @@ from . import banner, confdir
 from .commands import RelayCommands
 from .common import process
 from .common.loops import errand
+from .configuring import Configuring
 from .exporting import Exporting
 from .flow.hooks import RelayHooks
 from .flow.parts import Parts
-from .lifecycle import reload
 from .lifecycle.ending import Ending
 from .lifecycle.opening import Opening, load
-from .lifecycle.panel_process import PanelProcess
+from .lifecycle.panel_process import PanelProcess, panel_of
 from .lifecycle.presence import Presence
 from .lifecycle.renewal import Renewal
 from .lifecycle.stopping import stop_requests
 from .log import plain as plainlog
-from .log.folding import EACH, Folding
+from .log.folding import Folding
 from .log.terminal import Terminal
 from .mitm import backpressure, marks, shortcuts
 from .mitm.accepting import accept_with_care
 from .mitm.default_listener import DefaultListenerFilter
-from .mitm.heads import BOUNDS
 from .mitm.hook_index import HookIndex
 from .mitm.watched import Watched, watch_over
 from .pages.page_parts import PageState
@@ -72,8 +64,7 @@ from .running.clients import KnownClients
 from .running.limiting import Limiting
 from .running.renewals import Renewals
 from .running.rulings import REFUSED
-from .running.runtime import Draft, Runtime
-from .running.stored import Issued, Stored
+from .running.stored import Stored
 from .running.windows import Windows
 from .stream.client_connections import Connections
 from .stream.resending import Resending
@@ -94,17 +85,9 @@ class ClaudeRelay(RelayHooks):
 
     def __init__(self) -> None:
         super().__init__(Parts(View(2000, 200)))
-        self.path: Path | None = None
-        self.version = reload.Version()
-        self.watcher: reload.Watcher | None = None
         self.renewal = Renewal(self.own_tls)
-        self.options = options.Options()
-        self.problem = ""
-        """Why it does not run, as it was said last."""
+        self.configuring = Configuring(self, self.renewal, self.config_changed)
         self.index: HookIndex | None = None
-        self.issued: Issued = {}
-        self.names: Names = NO_NAMES
-        self.announced = False
         self.stored: Stored | None = None
         self.presence: Presence | None = None
         self.panel_process: PanelProcess | None = None
@@ -121,7 +104,7 @@ class ClaudeRelay(RelayHooks):
         recordings = Recordings(lambda: self.runtime, self.resending, self.parts.replayed)
         commands = RelayCommands(
             lambda: self.runtime,
-            self.read_again,
+            self.configuring.read_again,
             self.set_default,
             self.decider.faults,
             recordings,
@@ -155,42 +138,22 @@ class ClaudeRelay(RelayHooks):
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration when its place is (newly) known. Raises OptionsError for what the relay cannot run with."""
-        if self.options.applying:
+        if self.configuring.options.applying:
             return
         if "relay_config" in updated or (self.runtime is None and updated & REFUSED):
             self.read_config()
         if self.runtime is not None:
-            self.options.check(updated)
+            self.configuring.options.check(updated)
         if updated & {"relay_keep_flows", "relay_keep_bodies"}:
             self.parts.view.keep_flows = max(1, ctx.options.relay_keep_flows)
             self.parts.view.keep_bodies = max(0, ctx.options.relay_keep_bodies)
 
     def read_config(self) -> None:
-        """Read relay.yaml, or do without. The file that is in force already is looked after by its watcher."""
-        path = locate(ctx.options.relay_config or None, os.environ, Path.cwd())
-        if self.runtime is not None and path == self.path:
+        """Another relay.yaml is followed, or the relay starts with its first."""
+        if not self.configuring.read():
             return
-        try:
-            if path is not None:
-                version, config = reload.read(path)
-            else:
-                version, config = reload.Version(), default(os.environ, folder=base(None, os.environ))
-            if self.runtime is not None:
-                config = running(self.runtime.config, config)
-            elif problem := confdir.settle(config.intercept.hosts) or self.renewal.settle(config.listen):
-                raise exceptions.OptionsError(problem)
-            self.put_into_force(Draft.of(config))
-        except (ConfigError, exceptions.OptionsError) as e:
-            if self.runtime is not None:
-                raise exceptions.OptionsError(str(e)) from None
-            # mitmproxy ends at an error during its start; loaded later, an addon without runtime refuses every request.
-            if str(e) != self.problem:
-                logger.error("The relay cannot start:\n%s", e)
-            self.problem = str(e)
-            return
-        self.path, self.version, self.problem = path, version, ""
         if self.starting is not None:
-            self.watch()
+            self.configuring.watch()
         elif self.mitmproxy_runs:
             self.running()
 
@@ -209,7 +172,7 @@ class ClaudeRelay(RelayHooks):
         ledger = Ledger(config.database, report=write_warning, durability=config.ledger.durability)
         self.parts.ledger = ledger
         self.parts.stored = self.stored = Stored(
-            config.database, os.environ, self.running_runtime, self.issue, self.rename
+            config.database, os.environ, self.running_runtime, self.configuring.issue, self.configuring.rename
         )
         self.parts.limiting = Limiting(config.database, lambda: ledger.whole)
         self.parts.renewals = Renewals(self.stored, self.running_runtime, self.notify)
@@ -222,7 +185,7 @@ class ClaudeRelay(RelayHooks):
         self.parts.pages = PageState()
         work = self.start(config, ledger, self.stored, self.parts.reporting, self.parts.clients)
         self.starting = asyncio.get_running_loop().create_task(work, name="relay start")
-        self.watch()
+        self.configuring.watch()
         self.renewal.start()
 
     async def start(
@@ -236,14 +199,14 @@ class ClaudeRelay(RelayHooks):
         self.opening.finish()
         self.let_threads_write()
         if await self.default_listener.replace(modes(config)):
-            self.panel_process = await self.panel_of(config)
+            self.panel_process = await panel_of(config, self.configuring.path, banner.say_how_to_enter)
             panel = lambda: self.panel_process.address if self.panel_process is not None else None  # noqa: E731
-            path = lambda: self.path  # noqa: E731
+            path = lambda: self.configuring.path  # noqa: E731
             self.presence = Presence(config.database, self.running_runtime, path, reporting.servers, panel)
             self.presence.start()
-            self.announced = True
+            self.configuring.announced = True
             for line in banner.lines(
-                self.runtime, self.path, self.decider.faults, panel=self.panel_process is not None
+                self.runtime, self.configuring.path, self.decider.faults, panel=self.panel_process is not None
             ):
                 logger.log(ALERT, line)
             banner.warn_of_plain(config)
@@ -257,104 +220,18 @@ class ClaudeRelay(RelayHooks):
             )
             raise SystemExit(1)
 
-    async def panel_of(self, config: Config) -> PanelProcess | None:
-        """The panel, not started yet; None where there is none, or mitmproxy is a part of another program."""
-        if config.listen.panel is None or threading.current_thread() is not threading.main_thread():
-            return None
-        if name := await asyncio.to_thread(missing_for_panel):
-            logger.log(ALERT, "no panel: the package %s is missing; this installs it: %s", name, installing_panel())
-            return None
-        loop = asyncio.get_running_loop()
-
-        def show(url: str, link: str | None) -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(banner.say_how_to_enter, url, link)
-
-        return PanelProcess(self.path, os.environ, show)
-
     def let_threads_write(self) -> None:
         """From the first request on no output of the log is waited for. What went wrong before is told before mitmproxy ends for it."""
         loop = asyncio.get_running_loop()
         self.terminal = Terminal(ctx.master, lambda: loop.call_soon_threadsafe(sys.exit, 1))  # as mitmproxy does
         self.terminal.install()
 
-    # -- changes
+    # -- meanwhile
 
-    def watch(self) -> None:
-        """Look at the file that counts now, and at no other; where there is none, for one that comes."""
-        if self.watcher is not None:
-            self.watcher.stop()
-        path = self.path or usual_file(os.environ)
-        self.watcher = reload.Watcher(path, self.version, self.reconfigure, lambda: self.running_runtime().config)
-        self.watcher.start()
-
-    async def reconfigure(self, config: Config) -> None:
-        """An edit of relay.yaml applies to the requests that come from now on. Raises ConfigError, OptionsError: nothing has changed."""
-        before = self.running_runtime().config
-        draft = await asyncio.to_thread(Draft.of, running(before, config))
-        for what in needs_restart(before, config):
-            logger.warning("%s changes when the relay is started again", what, extra=EACH)
-        if self.stored is not None:
-            self.names = await self.stored.name(draft.own)
-        self.put_into_force(draft)
-        if self.watcher is not None:
-            self.path = self.watcher.path  # perhaps there was none before
+    def config_changed(self) -> None:
+        """An edit of relay.yaml applies: the panel reads it, too."""
         if self.panel_process is not None:
             self.panel_process.changed()
-
-    def put_into_force(self, draft: Draft) -> None:
-        """All of a configuration or nothing: what can be refused comes first, then what cannot."""
-        before, reporting = self.runtime, self.parts.reporting
-        self.options.apply(draft.config)
-        if before is not None and reporting is not None:
-            try:
-                reporting.change(draft.config)
-            except Exception:
-                self.options.apply(before.config)
-                with suppress(Exception):
-                    reporting.change(before.config)
-                raise
-        self.warn(draft)
-        self.runtime = Runtime.from_draft(draft, before, self.issued, self.names)
-        if draft.config.faults != (() if before is None else before.config.faults):
-            self.decider.faults.arm(draft.config.faults)
-            banner.say_what_fails(self.decider.faults)
-        plainlog.learn(tuple(plainlog.secrets_of(self.runtime, os.environ)))
-        BOUNDS.set(draft.config.limits)
-        if self.stored is not None:
-            self.stored.refresh_all()
-        if self.decider.default is not None and self.decider.default.partition("/")[0] not in draft.config.providers:
-            logger.warning(
-                "relay.default %s: there is no such provider any more; relay.yaml says what comes first",
-                self.decider.default,
-            )
-            self.decider.default = None
-
-    def warn(self, draft: Draft) -> None:
-        """What is hardly meant so, what is not followed of what the environment says of the way out, and hosts that the CA is not for; each
-        once.
-        """
-        hosts = draft.config.intercept.hosts
-        if (self.runtime is None or self.runtime.config.intercept.hosts != hosts) and (why := confdir.misfit(hosts)):
-            logger.warning("%s", why)
-        known = () if self.runtime is None else tuple(mistaken(self.runtime.config))
-        for mistake in mistaken(draft.config):
-            if mistake not in known:
-                logger.warning("%s: %s", mistake.found, mistake.remedy)
-        way, before = draft.way, WayOut() if self.runtime is None else self.runtime.way
-        for warning in (*way.warnings, *way.circles):
-            if warning not in (*before.warnings, *before.circles):
-                logger.warning("%s", warning)
-
-    def issue(self, issued: Issued) -> None:
-        """The vault's keys changed."""
-        self.running_runtime().issue(issued, self.names)
-        count, before = (sum(map(len, found.values())) for found in (issued, self.issued))
-        only_tokens = without_tokens(issued) == without_tokens(self.issued)
-        self.issued = issued
-        plainlog.learn(tuple(plainlog.secrets_of(self.running_runtime(), os.environ)))
-        if self.announced and (count or before) and not only_tokens:  # whoever keeps no key there need not hear of it
-            logger.log(ALERT, "keys that the vault issues: %d", count)
 
     def notify(self, found: Iterable[Notice]) -> None:
         """Something that an operator should hear of."""
@@ -365,21 +242,6 @@ class ClaudeRelay(RelayHooks):
         """Clients were told to stop: what runs for them ends."""
         contact = self.running_runtime().config.clients.contact
         errand(lambda: stop_requests(self.connections, stops, contact), "stopping a client")
-
-    def rename(self, names: Names) -> None:
-        """It is known what the configuration's keys are called."""
-        self.running_runtime().issue(self.issued, names)
-        self.names = names
-
-    def running_runtime(self) -> Runtime:
-        """The relay as it is now."""
-        assert self.runtime is not None
-        return self.runtime
-
-    def read_again(self) -> None:
-        """The command `relay.reload`."""
-        if self.watcher is not None and self.path is not None:
-            errand(self.watcher.reload, "relay.reload")
 
     def set_default(self, target: str | None) -> None:
         """The command `relay.default`."""
@@ -444,14 +306,12 @@ class ClaudeRelay(RelayHooks):
 
     def let_go_of_mitmproxy(self) -> None:
         """Nothing begins any more."""
-        starting, self.starting, self.announced = self.starting, None, False
+        starting, self.starting, self.configuring.announced = self.starting, None, False
         if starting is not None:
             starting.cancel()  # a relay that is ended while it starts
         self.opening.finish()
         self.renewal.stop()
-        if self.watcher is not None:
-            self.watcher.stop()
-            self.watcher = None
+        self.configuring.stop()
         if self.ending is not None:
             self.ending.remove()
             self.ending = None
@@ -487,13 +347,6 @@ class ClaudeRelay(RelayHooks):
     def tls_failed_client(self, data: TlsData) -> None:
         """A client does not trust the relay's certificate: say what it needs."""
         banner.explain_tls_failure(data, own=self.own_tls.shows(data.context))
-
-
-def without_tokens(issued: Issued) -> list[Key]:
-    """The keys, but for what changes when an account is renewed."""
-    return [
-        replace(key, secret="", renews=False) if key.kind == OAUTH else key for keys in issued.values() for key in keys
-    ]
 
 
 def write_warning(message: str) -> None:

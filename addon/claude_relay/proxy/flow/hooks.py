@@ -104,6 +104,11 @@ class RelayHooks(DoorHooks):
         self.ending: Ending | None = None
         self.own_tls = OwnTls()
 
+    def running_runtime(self) -> Runtime:
+        """The relay as it is now."""
+        assert self.runtime is not None
+        return self.runtime
+
     # -- claiming
 
     @property

@@ -1,6 +1,6 @@
 """The panel beside the relay, a process of its own: started when the relay runs, again when it dies, and ended with it.
 
-    panel = PanelProcess(config.path, os.environ, show)
+    panel = await panel_of(config, path, show)          None: there is to be none; otherwise PanelProcess(path, os.environ, show)
     panel.start()           a thread looks after it; no request waits for anything here
     panel.address           where it listens; None: it does not run
     panel.changed()         relay.yaml is another one: what was unable may be able now
@@ -13,8 +13,10 @@ module must not know what the panel does.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +29,15 @@ from typing import IO, Final
 
 from mitmproxy.log import ALERT
 
-from claude_relay.core.installation import PANEL_TAKEN, PANEL_UNABLE, finding_package, panel_program
+from claude_relay.core.config import Config
+from claude_relay.core.installation import (
+    PANEL_TAKEN,
+    PANEL_UNABLE,
+    finding_package,
+    installing_panel,
+    missing_for_panel,
+    panel_program,
+)
 
 logger = logging.getLogger(__name__)
 SHORTEST, LONGEST = 1.0, 30.0
@@ -183,3 +193,19 @@ def environment(environ: Mapping[str, str], config: Path | None) -> dict[str, st
         with suppress(OSError):
             named = set(_NAMED.findall(config.read_text("utf-8", "replace")))
     return finding_package({name: it for name, it in environ.items() if name in named or not WITHHELD.fullmatch(name)})
+
+
+async def panel_of(config: Config, path: Path | None, show: Show) -> PanelProcess | None:
+    """The panel, not started yet; None where there is none, or mitmproxy is a part of another program. `show`: called in the loop."""
+    if config.listen.panel is None or threading.current_thread() is not threading.main_thread():
+        return None
+    if name := await asyncio.to_thread(missing_for_panel):
+        logger.log(ALERT, "no panel: the package %s is missing; this installs it: %s", name, installing_panel())
+        return None
+    loop = asyncio.get_running_loop()
+
+    def show_in_loop(url: str, link: str | None) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(show, url, link)
+
+    return PanelProcess(path, os.environ, show_in_loop)
