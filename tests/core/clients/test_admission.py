@@ -384,15 +384,6 @@ def test_what_was_told_is_told_again_once_it_moves(desk: Desk) -> None:
         assert change.moved == pytest.approx(12)
 
 
-def test_a_clock_that_was_ahead_for_a_while(desk: Desk) -> None:
-    who = client("$9/5h")
-    (bound,) = desk.bounds(who)
-    spending = desk.limiter.spending(bound, desk.now)
-    assert spending.spent(desk.now + 30 * DAY) == 0
-    spending.restore([(slot_of(desk.now - 4 * HOUR), 2.0)], desk.now, spending.mark())
-    assert [spending.spent(desk.now + hours * HOUR) for hours in (0, 2)] == [2.0, 0.0]
-
-
 def test_what_is_being_read_is_kept(desk: Desk) -> None:
     bounds = desk.limiter.demands.of(client("$1/day"), "m", "s", None)
     spending = desk.limiter.spending(bounds[0], desk.now)

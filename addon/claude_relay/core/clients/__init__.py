@@ -13,6 +13,7 @@ spelling     single values, as people write them
 caps         what Claude Code is told of a cap: header fields, and what `/usage` shows
 directory    who there is: clients, groups, and the client behind a secret
 admission    lets a request through its limits, and counts what it uses
+known        how far limits are used, as far as is known here
 demand       which limits hold for a request; agents: which agents belong together
 gcra         requests and tokens a minute
 slots        concurrent requests; queue: those that wait for a place

@@ -2,7 +2,7 @@
 
     limiter = Limiter()
     bounds = limiter.demands.of(client, model, session, tree)
-    limiter.missing(bounds)                     those of which nothing is known here: `learned` them first
+    limiter.missing(bounds)                     those of which nothing is known here: `learned` them first (`known`)
     limiter.look(bounds, weight, now)           raises ClientLimitError: over a rate, or nothing is left of the money
     admission = limiter.enter(bounds, weight, places, now, ticks)      its places and rates; None: no place is free
     waiter = limiter.queue(…)                   then it waits; `limiter.serve(ticks)` wakes who has one
@@ -19,19 +19,16 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple
 
-from claude_relay.core.times import HOUR, MINUTE
-
-from .demand import MOST, Bound, Demands, Owner, Weight
+from .demand import Bound, Demands, Owner, Weight
 from .directory import Client
 from .exceeded import ClientLimitError, of_concurrency, of_rate, unread
 from .gcra import Rate
+from .known import Knowledge, Known
 from .limits import Limit, Scope
 from .money import Spending
 from .queue import FairQueue, Waiter
 from .slots import Slots
 
-KEPT = HOUR
-"""Seconds for which what is known of money is kept without a request; then it is read again."""
 FULL = "{} requests wait already"
 TOO_LONG = "{:g} s in the queue were not enough"
 
@@ -56,18 +53,6 @@ class Waiting(NamedTuple):
 
     waiter: Waiter
     domain: str
-
-
-class Known(NamedTuple):
-    """Limits of which all is known, with what is known: so that a request looks nothing up.
-
-    rates   each with its limit, and whether it counts tokens, not requests
-    """
-
-    bounds: tuple[Bound, ...]
-    rates: tuple[tuple[Rate, Bound, bool], ...]
-    money: tuple[tuple[Spending, Bound], ...]
-    spendings: tuple[Spending, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -116,86 +101,21 @@ class Admission:
                 self.limiter.serve(ticks)
 
 
-class Limiter:
+class Limiter(Knowledge):
     """The limits of all clients of one relay."""
 
     def __init__(self, zone: tzinfo | None = None) -> None:
-        """`zone`: whose calendar days, weeks and months are of; None: this machine's."""
+        """`zone`: as for Knowledge."""
+        super().__init__(zone)
         self.demands = Demands()
-        self.rates: dict[str, Rate] = {}
-        self.moved: set[str] = set()
-        """The keys of those that were used since others were told."""
         self.slots = Slots()
-        self.spendings: dict[str, Spending] = {}
         self.queues: dict[str, FairQueue] = {}
         self.contact = ""
-        self._known: dict[int, Known] = {}
-        """By the ids of limits, which are kept in them, so that no others have the same."""
-        self._zone = zone
-
-    # -- what is known
 
     @property
     def is_unused(self) -> bool:
         """Whether there is nothing to keep up."""
         return not (self.rates or self.slots.held or self.spendings)
-
-    def missing(self, bounds: Sequence[Bound]) -> list[Bound]:
-        """Rates and money of which it is not known how much was used."""
-        if id(bounds) in self._known:  # as nearly always: `demands` gives the same ones for the same
-            return []
-        rates, spendings = self.rates, self.spendings
-        return [
-            bound
-            for bound in bounds
-            if bound.key not in rates
-            and bound.limit.measure != "concurrent"
-            and ((spending := spendings.get(bound.key)) is None or not spending.loaded)
-        ]
-
-    def _all_of(self, bounds: Sequence[Bound], now: float) -> Known:
-        """What is known of these."""
-        bounds = tuple(bounds)
-        rates = [
-            (self._rate(bound), bound, bound.limit.measure == "tokens")
-            for bound in bounds
-            if bound.limit.measure in ("requests", "tokens")
-        ]
-        money = [(self.spending(bound, now), bound) for bound in bounds if bound.limit.measure == "usd"]
-        known = Known(bounds, tuple(rates), tuple(money), tuple([spending for spending, _ in money]))
-        if all(spending.loaded for spending in known.spendings):
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[id(bounds)] = known
-        return known
-
-    def learned(self, key: str, tat: float) -> None:
-        """Where a rate stands for all relays; what was used here meanwhile stays."""
-        if key not in self.rates:
-            self.rates[key] = Rate(tat, 0.0, tat)
-
-    def spending(self, bound: Bound, now: float) -> Spending:
-        """The money of a subject, whether it is known or not."""
-        found = self.spendings.get(bound.key)
-        if found is None:
-            found = self.spendings[bound.key] = Spending(bound, self._zone)
-            found.used_at = now  # it is kept while it is being read, and while who wants it waits for a place
-        elif bound.limit is not found.bound.limit:
-            found.follow(bound)
-        return found
-
-    def forget(self, now: float) -> None:
-        """What is as if it had never been used, or can be read again."""
-        old = [
-            key for key, rate in self.rates.items() if rate.tat < now and not rate.moved and rate.used_at < now - MINUTE
-        ]
-        for key in old:
-            del self.rates[key]
-        idle = [key for key, one in self.spendings.items() if one.idle and one.used_at < now - KEPT]
-        for key in idle:
-            del self.spendings[key]
-        if old or idle:
-            self._known.clear()
 
     # -- may it go on?
 
@@ -255,12 +175,6 @@ class Limiter:
             raise unread(spending.bound, self.contact)
         if spending.spent(now) >= spending.bound.limit.amount:
             spending.check(now, 0, self.contact)
-
-    def _rate(self, bound: Bound) -> Rate:
-        found = self.rates.get(bound.key)
-        if found is None:
-            found = self.rates[bound.key] = Rate()
-        return found
 
     # -- waiting
 
