@@ -230,6 +230,7 @@ WITHOUT_A_FILE: Mapping[str, str] = {
     "proxy.stream.answering": "bytes through mitmproxy's own stream: tests/wire/test_streams, test_replay, test_whole_or_not",
     "proxy.stream.layer": "it only stands within mitmproxy: tests/proxy/test_contract, tests/wire/test_replay",
     "proxy.stream.faulting": "faults through mitmproxy's own stream, from every way in: tests/wire/test_faults",
+    "proxy.stream.dispatching": "attempts to real sockets: tests/wire/test_dead_connections, test_outbound, test_one_good_key",
     "proxy.stream.receiving": "uploads from real sockets: tests/wire/test_bounds, test_limits, test_floods",
     "proxy.stream.client_connections": "mitmproxy's live connections: tests/wire/test_ending",
     "proxy.lifecycle.stopping": "mitmproxy's live connections: tests/wire/test_stops",

@@ -7,14 +7,14 @@ One request, through the rooms of `proxy`, in the order in which it happens:
                                                             whose client key is it? (access/identity, running/clients)
                                                             the client's credential leaves the flow (messages/wire)
            ──► its body          stream/receiving           how much of it is taken (request/intake)
-           ──► request           flow/deciding              what is it about? (request/bodies) where may it go? (core/routing)
-                                                            with which key? (core/retry/policy asks core/keys/pool)
-                                                            within its client's limits? (flow/admitting, core/clients/admission)
+           ──► request           flow/deciding              what is it about? (request/bodies)
                                                             may its client do that? (flow/rights, core/clients/permitting)
                                                             within its limits? (flow/admitting, core/clients/admission)
+                                                            where may it go? (core/routing)
+                                                            with which key? (core/retry/policy asks core/keys/pool)
                                                             may it be paid for? (flow/reserving, core/accounting/budgets)
                                                             in which format? (request/translating, core/formats/base)
-           ~~► wire              stream/replay              a COPY is signed with the real key (flow/pointing, messages/wire)
+           ~~► wire              stream/dispatching         a COPY is signed with the real key (flow/pointing, messages/wire)
                                                             and sent (mitm/connections); how long it may take: request/patience
            ◄~~ the answer        provider/adapting          from a provider of another format: brought into Claude's form first
                                  core/bodies/gate           its start is held until it is known to be good

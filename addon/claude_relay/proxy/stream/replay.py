@@ -2,7 +2,7 @@
 
 One relayed request walks through `RelayStream` like this:
 
-    state_consume_request_body   the body is whole: the `request` hook chooses an upstream, a signed copy of the head goes out
+    state_consume_request_body   the body is whole: the `request` hook chooses an upstream, and the attempt leaves (`dispatching`)
     state_wait_for_response_headers ─► state_gate     a `Gate` holds the answer's start until it is known to be good
         the connection had died unseen ─► resend()   the same attempt on a fresh one, once
         FAIL  ─► failed()   the `relay_attempt` hook decides ─┬─► replay()    back to the top, nothing has reached the client
@@ -29,17 +29,13 @@ from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     ErrorCode,
-    RequestData,
     RequestEndOfMessage,
-    RequestHeaders,
     RequestProtocolError,
-    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
     ResponseTrailers,
-    SendHttp,
 )
 from mitmproxy.proxy.layers.http._hooks import (
     HttpRequestHook,
@@ -48,21 +44,18 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from claude_relay.core.bodies.gate import Decision
 from claude_relay.core.exchange import Attempt, Failure, Outcome, is_own
-from claude_relay.proxy.access import trail
 from claude_relay.proxy.common.rejections import Reason, rejected
 from claude_relay.proxy.log.plain import unquoted
-from claude_relay.proxy.messages.wire import FRAMING, own_response
-from claude_relay.proxy.mitm import outbound
+from claude_relay.proxy.messages.wire import own_response
 from claude_relay.proxy.mitm.connections import Commands, Garbled, GetConnection, Unanswered
-from claude_relay.proxy.mitm.outbound import Place
-from claude_relay.proxy.mitm.tunnels import FAILED
 from claude_relay.proxy.request.incoming import Incoming
 from claude_relay.proxy.request.intake import size_in_words, stalled
 from claude_relay.proxy.request.relayed import RELAYED, Relayed
 from claude_relay.proxy.request.room import crowded
 
 from .answering import Ended, Expired, HeldEnough, RelaySettleHook
-from .receiving import ReceivingStream, Stalled
+from .dispatching import ConnectExpired, DispatchingStream
+from .receiving import Stalled
 
 logger = logging.getLogger(__name__)
 
@@ -78,17 +71,9 @@ class RelayAttemptHook(commands.StartHook):
     flow: http.HTTPFlow
 
 
-@dataclass
-class ConnectExpired(ResponseProtocolError):
-    """There was no connection in time."""
-
-
-class RelayStream(ReceivingStream):
+class RelayStream(DispatchingStream):
     """One request and its answer, through as many attempts as it takes."""
 
-    handed_over_at: float = 0.0
-    fresh: bool = True
-    """Whether the attempt's connection was opened for it."""
     replaced: bool = False
     """Whether the attempt has had a dead connection replaced."""
 
@@ -149,97 +134,6 @@ class RelayStream(ReceivingStream):
         if self.relayed.fault is not None:
             self.http_layer.disturb(self)
         yield from self.connect_and_send(self.relayed)
-
-    def connect_and_send(self, relayed: Relayed, *, since: float = 0.0) -> Commands[None]:
-        """`since`: on a connection that was opened after this monotonic time."""
-        self.hold_until, self.moves = math.inf, 0
-        self.patience.connect(time.monotonic())
-        yield from self.watch()
-        if not (yield from self.get_connection(since)) or (yield from self.client_is_gone()):
-            return
-        yield from self.send_request(relayed)
-        self.handed_over_at = time.monotonic()
-        if self.receives:  # a file that goes on as it comes
-            yield from self.watch_upload(relayed)
-        else:
-            self.patience.handed_over(self.handed_over_at)
-            yield from self.watch()
-
-    def get_connection(self, since: float) -> Commands[bool]:
-        """As `make_server_connection`, but for connections that are known to be dead."""
-        request, server, relayed = self.flow.request, self.flow.server_conn, self.relayed
-        assert relayed is not None
-        wanted = GetConnection(
-            Place.far(request.host, request.port, relayed.trust),
-            request.scheme == "https",
-            server.via,
-            server.transport_protocol,
-        )
-        wanted.reuse, wanted.since = self.http_layer, since
-        connection, why = yield wanted
-        if connection is None:
-            failed = why.startswith(FAILED) or (wanted.expired and relayed.proxy is not None)
-            if failed and relayed.may_go_directly:
-                self.go_directly(relayed, why)
-                yield from self.watch()
-                return (yield from self.get_connection(since))
-            if failed and not why.startswith(FAILED):
-                why = FAILED + why
-            kind = ConnectExpired if wanted.expired else ResponseProtocolError
-            yield from self.handle_protocol_error(kind(self.stream_id, why, ErrorCode.CONNECT_FAILED))
-            return False
-        self.fresh = wanted.fresh
-        self.context.server = self.flow.server_conn = connection
-        return True
-
-    def go_directly(self, relayed: Relayed, why: str) -> None:
-        """The proxy on the attempt's way is down, and relay.yaml lets it go without."""
-        assert relayed.proxy is not None
-        logger.warning(
-            "%s goes directly: %s", relayed.id, outbound.in_words(relayed.redaction.text(why), relayed.proxy)
-        )
-        relayed.went_directly()
-        self.http_layer.forget_attempt(self.stream_id, self.context.server)
-        outbound.lead(self.flow, None)
-        self.patience.go_directly()
-        self.patience.connect(time.monotonic())
-
-    def send_request(self, relayed: Relayed) -> Commands[None]:
-        """The flow keeps the alias; what goes on the wire is a signed copy."""
-        request, server = self.flow.request, self.context.server
-        trailers = request.trailers if server.alpn == b"h2" else None  # mitmproxy cannot write them to HTTP/1
-        relayed.attempt_dispatched()
-        head, content = relayed.sign(request)
-        way = trail.heard(self.context.client, relayed.facts.headers.get(trail.NAME))
-        head.data.headers.fields = trail.marked(head.data.headers.fields, server.peername, way)
-        if relayed.goes_through:
-            yield from self.begin_upload(head)
-            return
-        yield SendHttp(RequestHeaders(self.stream_id, head, not (content or trailers)), server)
-        if content:
-            yield SendHttp(RequestData(self.stream_id, content), server)
-        if trailers:
-            yield SendHttp(RequestTrailers(self.stream_id, trailers), server)
-        yield SendHttp(RequestEndOfMessage(self.stream_id), server)
-
-    def make_server_connection(self) -> Commands[bool]:
-        """For requests that the relay has not claimed."""
-        ok = yield from super().make_server_connection()
-        if ok:
-            fields, client = self.flow.request.data.headers, self.context.client
-            way = trail.heard(client, fields.get(trail.NAME))
-            fields.fields = trail.marked(fields.fields, self.context.server.peername, way)
-        return ok
-
-    def begin_upload(self, head: http.Request) -> Commands[None]:
-        """The head of a file, with what of it is there; the rest follows as it comes."""
-        server = self.context.server
-        if server.alpn != b"h2" and FRAMING.isdisjoint([name.lower() for name, _ in head.headers.fields]):
-            head.headers["transfer-encoding"] = "chunked"
-        yield SendHttp(RequestHeaders(self.stream_id, head, False), server)
-        chunks, self.chunks = self.chunks, []
-        for chunk in chunks:
-            yield SendHttp(RequestData(self.stream_id, chunk), server)
 
     # -- the start of the answer
 
