@@ -225,6 +225,7 @@ WITHOUT_A_FILE: Mapping[str, str] = {
     "proxy.recordings": "its flows go through the relay: tests/wire/test_recordings",
     "proxy.stream.resending": "mitmproxy's own replay over real sockets: tests/wire/test_resending",
     "proxy.flow.hooks": "what the hooks decide is seen on the wire: tests/wire, by subject",
+    "proxy.request.requested": "a record of what others put into it; tests of those use it",
     "proxy.request.relayed": "a record of what others put into it; tests of those use it",
     "proxy.request.records": "what its names say, and nothing else: test_rows, test_costs",
     "proxy.stream.answering": "bytes through mitmproxy's own stream: tests/wire/test_streams, test_replay, test_whole_or_not",

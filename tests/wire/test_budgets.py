@@ -10,6 +10,7 @@ from typing import Any
 import anthropic
 import pytest
 
+from claude_relay.proxy.request.records import AttemptRecord
 from claude_relay.proxy.request.relayed import Relayed
 
 from . import claude, steps
@@ -251,12 +252,15 @@ def test_a_client_that_leaves(start: StartRelay, upstream: FakeUpstream, base_cl
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("slip", ["begin_attempt", "open_meter", "count", "end_attempt"])
+@pytest.mark.parametrize(
+    ("whose", "slip"), [(Relayed, "begin_attempt"), (Relayed, "open_meter"), (Relayed, "count"), (AttemptRecord, "end")]
+)
 def test_a_hook_that_fails(
     start: StartRelay,
     upstream: FakeUpstream,
     base_client: Base,
     monkeypatch: pytest.MonkeyPatch,
+    whose: type,
     slip: str,
     stream: bool,
 ) -> None:
@@ -266,7 +270,7 @@ def test_a_hook_that_fails(
     def fail(*_: object) -> None:
         raise RuntimeError("a slip")
 
-    monkeypatch.setattr(Relayed, slip, fail)
+    monkeypatch.setattr(whose, slip, fail)
     client = base_client(relay)
     assert ask(client, body(stream=stream)).status
     client.close()

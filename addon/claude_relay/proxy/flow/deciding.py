@@ -207,7 +207,7 @@ class Decider:
         step = await self._next_step(relayed, outcome)
         verdict, unpaid = step.because, None
         if outcome is not None and relayed.attempts:
-            relayed.end_attempt(outcome, verdict)
+            relayed.attempts[-1].end(outcome, verdict)
         while isinstance(step, Attempt):
             try:
                 await self._adapt(relayed, step)
@@ -220,7 +220,7 @@ class Decider:
                     relayed.attempts[-1].proxy = error.name
                     outcome = Outcome(failure=Failure.PROXY, message=error.message)
                 step = await self._next_step(relayed, outcome)
-                relayed.end_attempt(outcome, step.because)
+                relayed.attempts[-1].end(outcome, step.because)
                 relayed.attempts[-1].ended_at = time.monotonic()  # what the client is told is nobody's answer
             else:
                 relayed.step = step

@@ -206,7 +206,7 @@ class RelayHooks(DoorHooks):
             verdict = await self.decider.follow(flow, relayed, outcome)
             self.books.attempt_failed(flow, relayed, record, outcome, verdict, answer)
             return
-        relayed.end_attempt(outcome, None)
+        record.end(outcome, None)
         if relayed.ended is not None:
             record.verdict = relayed.end.name
             flow.response = relayed.refuse(relayed.ended)

@@ -1,6 +1,6 @@
 """What is known of one relayed request.
 
-relayed      its state, from its first header to its settlement
+relayed      its state, from its first header to its settlement; requested: what of it its client makes
 incoming     an upstream's answer as it comes, to one attempt; outgoing: an answer as the client gets it
 records      what is written down of each attempt
 intake       how much of its body is taken; bodies: what it is about

@@ -9,7 +9,10 @@ from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.accounting.passed import Passed
 from claude_relay.core.accounting.pricing import Priced
 from claude_relay.core.accounting.terms import ORDINARY, Terms
-from claude_relay.core.exchange import Attempt
+from claude_relay.core.exchange import Attempt, Outcome, Verdict
+
+IDS = ("request-id", "x-request-id", "x-goog-request-id")
+"""Header fields in which upstreams say by which id they know a request."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,15 @@ class AttemptRecord:
     """Whether the output, or more, was not told but estimated."""
     charges: list[Charged] = field(default_factory=list)
     """What is billed beside the answer's own model."""
+
+    def end(self, outcome: Outcome, verdict: Verdict | None) -> None:
+        """It is over, or accepted."""
+        self.status = outcome.status
+        self.upstream_id = next((outcome.headers[name] for name in IDS if outcome.headers.get(name)), None)
+        # What it was, and why in the provider's words: the verdict's reason is one line of them, without what could be a credential.
+        words = verdict.reason.partition(": ")[2] if verdict is not None else ""
+        self.error = f"{outcome.message}: {words}" if words and words not in outcome.message else outcome.message
+        self.verdict = verdict.name if verdict is not None else ""
 
     def with_fault(self, error: object) -> str:
         """What went wrong, and before it what was meant to."""

@@ -2,12 +2,11 @@
 
 `RELAYED` maps each flow that the addon claimed to its `Relayed`; a flow that is not in it is none of ours. The layer in `replay`
 reads limits and reports bytes here, the addon puts its decisions here. The entry goes when the request is settled, and with it
-every secret.
+every secret. What is so whatever becomes of the request: `requested`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 import math
@@ -20,26 +19,21 @@ from typing import NamedTuple
 
 from mitmproxy import http
 
-from claude_relay.core.accounting.batches import batch_of
 from claude_relay.core.accounting.cache_misses import Miss
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.gate import Gate
 from claude_relay.core.bodies.sniff import is_stream
 from claude_relay.core.clients.admission import Admission
-from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.money import Purse
-from claude_relay.core.clients.offers import Offer
 from claude_relay.core.config import OutboundProxy, Trust
 from claude_relay.core.config.proxies import USUAL
-from claude_relay.core.endpoints import Page, normalise_path
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import (
     Accepted,
     Attempt,
     Conclusion,
     Endpoint,
-    Facts,
     Failure,
     Fault,
     Origin,
@@ -47,25 +41,22 @@ from claude_relay.core.exchange import (
     Refused,
     Renew,
     Step,
-    Verdict,
     Wait,
     is_own,
 )
-from claude_relay.core.formats.conversation import Conversation
 from claude_relay.core.formats.translation import Translation
 from claude_relay.core.routing.story import Route
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.process import large_went
 from claude_relay.proxy.messages.replies import error_answer
-from claude_relay.proxy.messages.wire import Pristine, Signature, duplicate, lower_headers, mask_trailers
+from claude_relay.proxy.messages.wire import Signature, duplicate, lower_headers
 from claude_relay.proxy.provider.adapting import Adaptation
-from claude_relay.proxy.provider.redaction import Redaction
-from claude_relay.proxy.running.runtime import ANY_SIZE, Limits, Runtime, Sizes
 
 from .incoming import MESSAGE_STREAMS, Incoming
 from .outgoing import Outgoing
 from .patience import Patience
 from .records import AttemptRecord, Charged
+from .requested import Requested
 
 logger = logging.getLogger(__name__)
 BROKEN = frozenset({Failure.RESET, Failure.TIMEOUT, Failure.CUT})
@@ -88,72 +79,25 @@ STOPPED = End("client_stopped", "its client was stopped")
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
-class Relayed:
-    """The state of one relayed flow."""
+class Relayed(Requested):
+    """The state of one relayed flow: what was asked, its attempts, its answer."""
 
-    id: str
-    facts: Facts
-    runtime: Runtime
-    limits: Limits
-    started_at: float
-    """Unix seconds."""
-    began_at: float = field(default_factory=time.monotonic)
-    """The same moment by the monotonic clock, by which everything is measured."""
-    method: str = "POST"
-    base: str | None = None
-    """The relay's own address, for a client that uses it as its base URL."""
-    page: Page | None = None
-    """The page of the relay's own that it asks for."""
-    local: bool = False
-    """Whether the client is a program on this machine."""
-    offers: tuple[Offer, ...] = field(default=(), repr=False)
-    """The keys of the relay's own that it came with."""
-    served: bool = False
-    """Whether the pool's keys may be issued to its client."""
-    unserved: RelayError | None = None
-    """Why they may not."""
-    client: Client | None = None
-    """Whose key of the relay's own it came with."""
-    agent_tree: str | None = None
-    """The agent from which the one that sent it came in the end."""
+    # the running attempt
     proxy: OutboundProxy | None = None
-    """The outbound proxy of the running attempt."""
+    """The outbound proxy on its way."""
     trust: Trust = USUAL
-    """Of TLS with the running attempt's provider."""
-    keep_body: bool = False
-    is_shown: bool = False
-    """Whether the flow is kept for somebody to look at, who lets go of its bodies in time."""
-    turned_away: RelayError | None = None
-    """Why it gets nothing at all, and its body is not read."""
-    sizes: Sizes = ANY_SIZE
-    goes_through: bool = False
-    """Its body is not kept, but goes on as it comes: there is one attempt."""
-
-    # the request
-    pristine: Pristine | None = None
-    client_signature: Signature | None = None
-    redaction: Redaction = field(default_factory=Redaction, repr=False)
-    placeholder_only: bool = False
+    """Of TLS with its provider."""
     signature: Signature | None = None
-    request_bytes: int = 0
-    body: bytes | None = b""
-    """The request's body uncompressed, as all who read it have it; None: it cannot be uncompressed."""
-    conversation: Conversation | None = None
-    """What the client asked, once a provider of another format is to be asked."""
     notes: tuple[str, ...] = ()
+    """What was left out or changed for its provider."""
+
+    # the attempts
     shown_attempts: list[str] = field(default_factory=list)
     """Ids of the flows that show its failed attempts, where somebody looks."""
     route: Route | None = None
     """Which way it takes, and why."""
     waited: float = 0.0
     """Seconds for which it has been held back since its last attempt."""
-    """What was left out or changed for the provider of the running attempt."""
-    side_body: bytes | None = None
-    """The body of a side call, which no flow shows."""
-
-    # the attempts
-    source: Origin = Origin.CLIENT
-    """Where it comes from; what it is in the ledger is its `origin`."""
     counts: bool = False
     """Whether the ledger gets a row: from the moment that a route is looked for."""
     policy: Generator[Attempt | Wait | Renew, Outcome | None, Conclusion] | None = None
@@ -189,26 +133,7 @@ class Relayed:
     missed_usd: float | None = None
     """What that cost."""
 
-    # the client
-    gone: bool = False
-    waker: asyncio.Event | None = None
-
-    # -- the request
-
-    def keep_request(self, request: http.Request, body: bytes) -> None:
-        """The request is whole: remember it as the client sent it."""
-        request.timestamp_end = time.time()
-        request.data.content = b"" if self.facts.endpoint is Endpoint.SIDE else body
-        self.side_body = body if self.facts.endpoint is Endpoint.SIDE else None
-        mask_trailers(request)
-        self.request_bytes = len(body)
-        self.body = body
-        self.pristine = Pristine.of(request)
-
-    def restore_request(self, flow: http.HTTPFlow) -> None:
-        """Undo what an attempt changed in the flow's request."""
-        assert self.pristine is not None
-        self.pristine.restore(flow.request)
+    # -- the running attempt
 
     def show_as_it_came(self, flow: http.HTTPFlow) -> None:
         """The last attempt's request has left: the flow shows the client's again. What was sent is kept, where its body is another one."""
@@ -217,10 +142,6 @@ class Relayed:
         if self.is_shown and self.rewrites(flow.request) and isinstance(self.step, Accepted):
             self.dispatched = duplicate(flow.request)
         self.pristine.restore(flow.request)
-
-    def rewrites(self, request: http.Request) -> bool:
-        """Whether the flow's request has another body than the client's: another format, or another name of the model."""
-        return self.pristine is not None and request.data.content is not self.pristine.content
 
     def sign(self, request: http.Request) -> tuple[http.Request, bytes | None]:
         """Head and body as they go on the wire: a copy with the real credential, never kept."""
@@ -335,16 +256,6 @@ class Relayed:
         self.outgoing = Outgoing.of(status, headers, self.facts.endpoint, self.method, batch=batch, keep=self.keep_body)
 
     @property
-    def batch(self) -> str | None:
-        """The batch whose results the request asks for."""
-        return batch_of(self.path) if self.facts.endpoint is Endpoint.RESOURCE else None
-
-    @property
-    def path(self) -> str:
-        """What the client asked for, normalised; with its query."""
-        return normalise_path(self.pristine.path.decode("utf-8", "replace")) if self.pristine is not None else ""
-
-    @property
     def is_last_chunk(self) -> bool:
         """Whether the announced length is reached, and the request not settled yet."""
         return self.outgoing.is_at_its_length and not self.settled
@@ -418,32 +329,6 @@ class Relayed:
             if flow.response is not None:
                 flow.response.data.content = None
 
-    # -- the client
-
-    def client_left(self) -> None:
-        """The client closed its connection or reset its stream: end every wait."""
-        self.gone = True
-        if self.waker is not None:
-            self.waker.set()
-
-    def wake(self) -> None:
-        """What it waits for has come."""
-        if self.waker is not None:
-            self.waker.set()
-
-    async def wait(self, seconds: float) -> None:
-        """Wait so long, or until the client leaves, or somebody wakes it."""
-        self.waker = asyncio.Event()
-        if self.gone:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self.waker.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self.waker = None
-
     # -- the attempts
 
     def begin_attempt(self, attempt: Attempt) -> None:
@@ -499,17 +384,5 @@ class Relayed:
         self.step = Refused(error)
         return error_answer(error, self.id)
 
-    def end_attempt(self, outcome: Outcome, verdict: Verdict | None) -> None:
-        """The running attempt is over, or accepted."""
-        now = self.attempts[-1]
-        now.status = outcome.status
-        now.upstream_id = next((outcome.headers[name] for name in IDS if outcome.headers.get(name)), None)
-        # What it was, and why in the provider's words: the verdict's reason is one line of them, without what could be a credential.
-        words = verdict.reason.partition(": ")[2] if verdict is not None else ""
-        now.error = f"{outcome.message}: {words}" if words and words not in outcome.message else outcome.message
-        now.verdict = verdict.name if verdict is not None else ""
 
-
-IDS = ("request-id", "x-request-id", "x-goog-request-id")
-"""Header fields in which upstreams say by which id they know a request."""
 RELAYED: weakref.WeakKeyDictionary[http.HTTPFlow, Relayed] = weakref.WeakKeyDictionary()
