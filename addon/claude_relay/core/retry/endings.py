@@ -14,8 +14,9 @@ from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Conclusion, Failure, PassedOn, Refused
 
 from .refusals import all_in_cooldown, no_answer, overloaded, silent
-from .state import Candidate, Last, RetryState
+from .state import RetryState
 from .table import AtEnd
+from .tries import Candidate, Last
 from .verdicts import MEANINGS
 
 

@@ -72,9 +72,11 @@ from claude_relay.core.keys.own_credentials import OwnCredential
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.sessions import Sessions
 
+from .candidates import RetryLike
 from .endings import give_up, requested_wait
-from .state import NOBODY, Candidate, Last, RetryLike, RetryState, add
+from .state import RetryState
 from .table import AtEnd, Then
+from .tries import NOBODY, Candidate, Last, add
 from .verdicts import MEANINGS, judge
 
 TOKEN_REFUSED = "token_refused"
@@ -117,7 +119,7 @@ def attempts(
     """
     targets = tuple(Target(target.provider, target.model, kind_of(facts, target.model)) for target in targets)
     affinity = Affinity.of(sessions, facts, short_wait)
-    state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity, faults)
+    state = RetryState(facts, targets, pools, retry, clock, wall or clock, random, short_wait, affinity, faults=faults)
     state.barred, state.own = barred, own
     state.shared = pools
     pool = pools.get(owner.provider) if owner else None

@@ -16,7 +16,7 @@ from claude_relay.core.installation import command
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.status import KeyState
 
-from .state import Last
+from .tries import Last
 
 SHOWN = 3
 SOON = 1.0
