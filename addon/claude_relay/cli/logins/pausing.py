@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -13,38 +13,32 @@ from claude_relay.store.vault.account_rows import Account
 
 from . import arguments
 from .arguments import HELP
-from .logins import Logins, anything, in_use, removed
+from .logins import Logins, Objection, anything, in_use, removed
 
 
 @click.command(context_settings=HELP)
 @arguments.selection
-def enable(
-    words: tuple[str, ...], everything: bool, provider: str | None, config: str | None, database: Path | None
-) -> None:
+def enable(**said: Any) -> None:
     """Let accounts be used again.
 
     \b
     Example:
       scripts/accounts enable anthropic/v3
     """
-    logins = Logins.enter(config, database, to_look=True)
-    found = logins.meant(words, everything=everything, provider=provider, objection=in_use)
+    logins, found = meant(said, in_use)
     say("enabled", found, logins.vault.enable([one.id for one in found]))
 
 
 @click.command(context_settings=HELP, short_help="Let no new request use accounts; they are renewed all the same.")
 @arguments.selection
-def disable(
-    words: tuple[str, ...], everything: bool, provider: str | None, config: str | None, database: Path | None
-) -> None:
+def disable(**said: Any) -> None:
     """Let no new request use accounts; those under way go on, and the accounts stay logged in.
 
     \b
     Example:
       scripts/accounts disable anthropic/v3
     """
-    logins = Logins.enter(config, database, to_look=True)
-    found = logins.meant(words, everything=everything, provider=provider, objection=in_use)
+    logins, found = meant(said, in_use)
     say("disabled", found, logins.vault.disable([one.id for one in found]))
 
 
@@ -52,15 +46,7 @@ def disable(
 @arguments.selection
 @click.option("--forever", is_flag=True, help="Delete them with their tokens, so that nothing brings them back.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def remove(
-    words: tuple[str, ...],
-    everything: bool,
-    provider: str | None,
-    forever: bool,
-    yes: bool,
-    config: str | None,
-    database: Path | None,
-) -> None:
+def remove(forever: bool, yes: bool, **said: Any) -> None:
     """Take accounts away; `restore` brings them back, as long as their tokens last, for they are not renewed meanwhile.
 
     \b
@@ -68,11 +54,9 @@ def remove(
       scripts/accounts remove anthropic/v3
       scripts/accounts remove me@example.com --forever
     """
-    logins = Logins.enter(config, database, to_look=True)
-    objection = anything if forever else in_use
-    found = logins.meant(words, everything=everything, provider=provider, objection=objection)
+    logins, found = meant(said, anything if forever else in_use)
     ids = [one.id for one in found]
-    if found and (forever or everything) and not yes:
+    if found and (forever or said["everything"]) and not yes:
         what, how = ("Delete", " for good") if forever else ("Remove", "")
         confirm(f"{what} {', '.join(one.name for one in found)}{how}?")
     if forever:
@@ -83,18 +67,23 @@ def remove(
 
 @click.command(context_settings=HELP)
 @arguments.selection
-def restore(
-    words: tuple[str, ...], everything: bool, provider: str | None, config: str | None, database: Path | None
-) -> None:
+def restore(**said: Any) -> None:
     """Bring removed accounts back.
 
     \b
     Example:
       scripts/accounts restore anthropic/v3
     """
-    logins = Logins.enter(config, database, to_look=True)
-    found = logins.meant(words, everything=everything, provider=provider, objection=removed)
+    logins, found = meant(said, removed)
     say("restored", found, logins.vault.restore([one.id for one in found]))
+
+
+def meant(said: Mapping[str, Any], objection: Objection) -> tuple[Logins, tuple[Account, ...]]:
+    """The accounts that the options of `arguments.selection` mean."""
+    logins = Logins.enter(said["config"], said["database"], to_look=True)
+    return logins, logins.meant(
+        said["words"], everything=said["everything"], provider=said["provider"], objection=objection
+    )
 
 
 def say(done: str, accounts: Sequence[Account], ids: Sequence[str]) -> None:
