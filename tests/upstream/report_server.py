@@ -64,7 +64,7 @@ class _Answering(BaseHTTPRequestHandler):
         self.server.requests.append((parts.path, query, headers))
         if self.server.plan:
             self.planned(self.server.plan.popleft())
-        elif ADMIN != headers.get("x-api-key") and f"Bearer {OPENAI_ADMIN}" != headers.get("authorization"):
+        elif headers.get("x-api-key") != ADMIN and f"Bearer {OPENAI_ADMIN}" != headers.get("authorization"):
             said = {"error": {"type": "authentication_error", "message": f"invalid {headers.get('x-api-key')}"}}
             self.answer(401, json.dumps(said).encode())
         else:

@@ -33,7 +33,7 @@ def fetched(
 ) -> Fetched | NotFetched:
     base_url = more.pop("base_url", server.url)
     of = provider(str(base_url), **more)
-    return fetch(of, secret, FIRST, LAST, WayOut(), secrets=secrets, timeout=timeout)
+    return fetch(of, secret, FIRST, LAST, secrets, way=WayOut(), timeout=timeout)
 
 
 def by_side(found: Fetched | NotFetched) -> dict[tuple[str, str, Side], Used]:

@@ -19,7 +19,7 @@ import msgspec
 
 from .errors import BudgetError, RelayError, clean
 from .exchange import Verdict
-from .times import HOUR, MINUTE, iso
+from .times import DAY, HOUR, MINUTE, iso
 
 MOST_KEYS = 1000
 """Notices that are remembered, so as not to be repeated."""
@@ -35,6 +35,7 @@ class Kind(StrEnum):
     PROVIDER_DOWN = "provider_down"
     LOGIN = "login"
     CACHE_MISS = "cache_miss"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,20 @@ def cache_missed(session: str, why: str, tokens: int, usd: float | None, now: fl
         f"Session {session} missed the prompt cache: {why}. {tokens:,} tokens anew{cost}.",
         now,
     )
+
+
+def report_missing(provider: str, reason: str, now: float) -> Notice:
+    """A provider's own report of usage could not be fetched."""
+    text = _sentence(f"The usage report of {provider} cannot be fetched", reason)
+    return Notice(Kind.REPORT, f"{provider} report", text, now, again=now + DAY)
+
+
+def usage_differs(provider: str, usd: float, share: float | None, days: int, now: float) -> Notice:
+    """What a provider reports, and what the ledger says. `usd`: theirs less ours; `share`: of theirs."""
+    side = "more" if usd > 0 else "less"
+    part = "" if share is None else f" ({100 * abs(share):.0f} %)"
+    text = f"{provider} reports ${abs(usd):,.2f}{part} {side} than the ledger has for the last {days} days."
+    return Notice(Kind.REPORT, provider, text, now, again=now + DAY)
 
 
 def _sentence(what: str, reason: str) -> str:

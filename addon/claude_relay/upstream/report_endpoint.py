@@ -1,6 +1,6 @@
 """A provider's own report of usage and cost, fetched with an admin key of the owner's. Never raises.
 
-    found = fetch(provider, "sk-ant-admin01-…", date(2026, 11, 20), date(2026, 11, 26), way, secrets=secrets, timeout=30.0)
+    found = fetch(provider, "sk-ant-admin01-…", date(2026, 11, 20), date(2026, 11, 26), secrets, way=way, timeout=TIMEOUT)
     found.entries                  one for each day, model and side; or it is a NotFetched: why, and when to try again
     NotFetched("the provider refuses the admin key (401)", final=True)
 
@@ -37,6 +37,8 @@ from claude_relay.core.secrets import Matcher
 
 from .connection import FAILURES, Connection, ProxyRefused, said
 
+TIMEOUT: Final = 30.0
+"""Seconds for one page, as a rule."""
 LONGEST: Final = 16 << 20
 """Bytes of a page."""
 MOST_PAGES: Final = 200
@@ -142,9 +144,9 @@ def fetch(
     secret: str,
     first: date,
     last: date,
-    way: WayOut,
-    *,
     secrets: Collection[str] = (),
+    *,
+    way: WayOut,
     timeout: float,
 ) -> Fetched | NotFetched:
     """What the provider says of the days from `first` to `last`, both included. `timeout`: seconds for one page."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from claude_relay.core.times import DAY
 
@@ -29,6 +29,10 @@ CENT: Final = 0.01
 """Or so much, which is nothing to look into."""
 SETTLED: Final = DAY
 """Seconds after the end of a day until its report is taken as final."""
+SHOWN: Final = (
+    "input_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "searches", "cost_usd"
+)  # fmt: skip
+"""What both sides say of a row."""
 WARN: Final = 0.05
 WARN_USD: Final = 1.0
 """A notice is made of so large a share, if it is at least so many dollars."""
@@ -141,6 +145,33 @@ def drift(rows: Sequence[Row]) -> Row | None:
     return found
 
 
+def plain(row: Row) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "day": row.day or None,
+        "model": row.model or None,
+        "verdict": row.verdict.value,
+        "ours": _plain_side(row.ours),
+        "theirs": _plain_side(row.theirs),
+        "tokens": row.tokens,
+        "usd": _rounded(row.usd),
+        "share": _rounded(row.share),
+        "causes": [
+            {"cause": one.why.value, "text": explained(one), "tokens": one.tokens, "share": one.share}
+            for one in row.causes
+        ],
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    """Sums of binary fractions end in digits that nobody has paid."""
+    return None if number is None else round(number, 6) + 0.0
+
+
+def _plain_side(used: Used) -> dict[str, Any]:
+    return {"tokens": used.tokens, **{name: getattr(used, name) for name in SHOWN}, "cost_usd": _rounded(used.cost_usd)}
+
+
 def explained(cause: Cause) -> str:
     """A sentence."""
     return SENTENCES[cause.why].format(
@@ -154,7 +185,7 @@ def explained(cause: Cause) -> str:
 
 SENTENCES: Final[Mapping[Why, str]] = {
     Why.LATE: "The report was fetched less than a day after the day's end; it may still grow.",
-    Why.ELSEWHERE: "Keys that no pool here has used {tokens} tokens ({share} % of the difference).",
+    Why.ELSEWHERE: "Keys that are not in this relay's pool used {tokens} tokens ({share} % of the difference).",
     Why.OWN: "Clients' own credentials used {tokens} tokens through the relay ({share} % of the difference).",
     Why.ACCOUNTS: "OAuth accounts used {tokens} tokens through the relay ({share} % of the difference).",
     Why.ESTIMATED: "{number} requests broke off; their {tokens} output tokens are estimated.",
