@@ -121,7 +121,7 @@ def test_openai(server: ReportServer) -> None:
     [
         (401, "refuses the admin key (401)", True),
         (403, "may not read reports (403)", True),
-        (404, "has the account an organisation", True),
+        (404, "has to be one of an organisation", True),
         (500, "gave no report (500): as it was planned", False),
         (b"<html>", "cannot be read: the answer is no report", False),
         (b'{"data": [{"starting_at": "soon", "results": [{}]}]}', "a day that is none", False),

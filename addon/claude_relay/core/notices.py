@@ -177,9 +177,10 @@ def report_missing(provider: str, reason: str, now: float) -> Notice:
 
 def usage_differs(provider: str, usd: float, share: float | None, days: int, now: float) -> Notice:
     """What a provider reports, and what the ledger says. `usd`: theirs less ours; `share`: of theirs."""
-    side = "more" if usd > 0 else "less"
-    part = "" if share is None else f" ({100 * abs(share):.0f} %)"
-    text = f"{provider} reports ${abs(usd):,.2f}{part} {side} than the ledger has for the last {days} days."
+    money = f"${abs(usd):,.2f}" + ("" if share is None else f" ({100 * abs(share):.0f} %)")
+    text = f"{provider} reports {money} more than the ledger has for the last {days} days."
+    if usd < 0:
+        text = f"{provider} reports {money} less than the ledger has for the last {days} days."
     return Notice(Kind.REPORT, provider, text, now, again=now + DAY)
 
 

@@ -56,7 +56,7 @@ NO_REPORT: Final = (
 REFUSED: Final = {
     401: "the provider refuses the admin key (401): it is wrong, or was taken back; enter another one",
     403: "the key may not read reports (403): it has to be an admin key of the organisation",
-    404: "there is no such report at the provider's address (404); has the account an organisation?",
+    404: "there is no such report at the provider's address (404): the account has to be one of an organisation",
 }
 
 

@@ -176,7 +176,7 @@ def explained(cause: Cause) -> str:
     """A sentence."""
     return SENTENCES[cause.why].format(
         tokens=f"{cause.tokens or 0:,}",
-        share=f"{100 * (cause.share or 0):.0f}",
+        share=f"{100 * (cause.share or 0):.0f} %",
         number=f"{cause.number or 0:,.0f}",
         factor=f"{cause.number or 0:.2f}",
         usd=f"{abs(cause.usd or 0):,.2f}",
@@ -185,15 +185,15 @@ def explained(cause: Cause) -> str:
 
 SENTENCES: Final[Mapping[Why, str]] = {
     Why.LATE: "The report was fetched less than a day after the day's end; it may still grow.",
-    Why.ELSEWHERE: "Keys that are not in this relay's pool used {tokens} tokens ({share} % of the difference).",
-    Why.OWN: "Clients' own credentials used {tokens} tokens through the relay ({share} % of the difference).",
-    Why.ACCOUNTS: "OAuth accounts used {tokens} tokens through the relay ({share} % of the difference).",
+    Why.ELSEWHERE: "Keys that are not in this relay's pool used {tokens} tokens ({share} of the difference).",
+    Why.OWN: "Clients' own credentials used {tokens} tokens through the relay ({share} of the difference).",
+    Why.ACCOUNTS: "OAuth accounts used {tokens} tokens through the relay ({share} of the difference).",
     Why.ESTIMATED: "{number} requests broke off; their {tokens} output tokens are estimated.",
     Why.BATCHES: "{tokens} tokens are of batches, which the provider counts on the day they ran.",
     Why.PRIORITY: "${usd} is of the priority tier, which the cost report leaves out.",
     Why.UNPRICED: "{number} requests have no price here; give one under prices, then run usage reprice.",
     Why.PRICE: "Tokens agree, prices do not: the provider's is {factor} times ours; update the relay, or set prices.",
-    Why.NOT_RELAYED: "{tokens} tokens did not pass this relay ({share} % of the difference).",
+    Why.NOT_RELAYED: "{tokens} tokens did not pass this relay ({share} of the difference).",
     Why.NO_REPORT: "The provider reports nothing at all for this day: are the pool's keys of another organisation?",
     Why.OTHER_ORGANISATION: "{tokens} tokens are not in the report: some keys may be of another organisation.",
     Why.UNASSIGNED: "Billed under a name that no usage has.",

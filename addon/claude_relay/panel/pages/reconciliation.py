@@ -1,0 +1,56 @@
+"""/usage/reconcile: the ledger beside providers' own reports, by day and model, with likely causes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from claude_relay.panel.api import reconciliation as api
+from claude_relay.panel.api.reconciliation import Compared, Reconciled
+from claude_relay.panel.common.parts import Own
+from claude_relay.panel.common.relay_yaml import usable
+from claude_relay.store.shared.daily_reports import DAYS, MOST_DAYS
+
+from .addresses import address
+from .shell import N_, PageReader, pages, render
+
+router = pages()
+SPANS: Final = ((7, N_("7 days")), (30, N_("30 days")), (90, N_("90 days")))
+ROWS: Final = 300
+"""Rows of a provider; the API has all."""
+
+
+@router.get("/usage/reconcile")
+def reconcile(
+    request: Request,
+    visitor: PageReader,
+    parts: Own,
+    days: Annotated[int, Query(ge=1, le=MOST_DAYS)] = DAYS,
+    differing: bool = False,
+) -> Response:
+    """The page. `differing`: without the rows that agree."""
+    first, last = api.span(parts, days, None)
+    found = api.every(parts, usable(parts).providers, first, last)
+    shown = {one.provider: [row for row in one.rows if not differing or row.verdict != "agrees"] for one in found}
+    context: dict[str, Any] = {
+        "found": found,
+        "rows": {name: rows[:ROWS] for name, rows in shown.items()},
+        "left_out": {name: max(0, len(rows) - ROWS) for name, rows in shown.items()},
+        "figures": {one.provider: figures(one) for one in found},
+        "days": days,
+        "first": first,
+        "last": last,
+        "differing": differing,
+        "command": parts.command("usage"),
+        "spans": [(n, text, address(request, days=str(n))) for n, text in SPANS],
+        "other": address(request, differing=None if differing else "true"),
+    }
+    return render(request, visitor, "reconcile.html", title=N_("Reconciliation"), **context)
+
+
+def figures(one: Reconciled) -> dict[str, Any]:
+    """What stands above the table."""
+    differ: list[Compared] = [row for row in one.rows if row.verdict != "agrees"]
+    return {"differ": len(differ), "agree": len(one.rows) - len(differ)}
