@@ -19,6 +19,8 @@ from claude_relay.core.config import Config, Provider, way_out
 from claude_relay.core.config.problems import shown, suggest
 from claude_relay.core.installation import command
 from claude_relay.core.times import iso
+from claude_relay.store import audit
+from claude_relay.store.audit import Act
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.shared.daily_reports import DAYS, Reconciliation, Status
 from claude_relay.store.vault.lock import VaultError
@@ -166,6 +168,8 @@ class _Work:
         """Fetch a report now; what is wrong, or nothing."""
         get = partial(fetch_report, way=way_out(self.config, original(os.environ)), timeout=TIMEOUT)
         first, last = days
+        span = {"days": (last - first).days + 1}
+        audit.record(self.reconciliation.vault.path, acting(), Act("fetch", "report", name, None, span))
         return self.reconciliation.run(
             name, self.providers, get, time.time(), first=first, last=last, forced=True
         ).problem

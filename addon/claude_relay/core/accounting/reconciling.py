@@ -118,7 +118,7 @@ def compare(entries: Iterable[Entry], fetched: Mapping[str, float]) -> list[Row]
         _row(day, model, of, _is_late(day, fetched[day]), nothing=not reported[day])
         for (day, model), of in sides.items()
     ]
-    known = [row for row in rows if row.ours.requests or row.theirs != NOTHING]
+    known = [row for row in rows if row.ours != NOTHING or row.theirs != NOTHING]
     return sorted(
         known,
         key=lambda row: (

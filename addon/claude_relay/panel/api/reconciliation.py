@@ -113,11 +113,11 @@ def reconciliation(
     until: Annotated[date | None, Query(description="Only days before this one.")] = None,
 ) -> Reconciliations:
     """By day and model, with likely causes, as of the last time that reports were fetched."""
-    providers = usable(parts).providers
     if provider is not None:
-        providers = {provider: known(providers, provider)}
+        known(usable(parts).providers, provider)
     first, last = span(parts, days, until)
-    return Reconciliations(first=first, last=last, data=every(parts, providers, first, last))
+    found = [one for one in every(parts, first, last) if provider in (None, one.provider)]
+    return Reconciliations(first=first, last=last, data=found)
 
 
 @router.post("/reconciliation/{provider}/fetch", status_code=202, responses=documented(404, 409))
@@ -167,19 +167,19 @@ def reconciling(parts: Parts) -> Reconciliation:
     return Reconciliation(parts.vault(None), parts.environ)
 
 
-def every(parts: Parts, providers: Mapping[str, Provider], first: date, last: date) -> list[Reconciled]:
+def every(parts: Parts, first: date, last: date) -> list[Reconciled]:
     """Those that have a report, as they are known."""
-    work, found = reconciling(parts), []
+    work, found, providers = reconciling(parts), [], usable(parts).providers
     for name, provider in providers.items():
         form = form_of(provider)
         if form is None:
             continue
         rows = work.rows(name, first.isoformat(), last.isoformat())
-        state = work.status(name, usable(parts).providers)
+        state = work.status(name, providers)
         found.append(
             Reconciled(
                 **_state(state),
-                variable=takes_variable(usable(parts).providers, name),
+                variable=takes_variable(providers, name),
                 origin=origin_of(provider),
                 make_key_at=WHERE[form],
                 begins_with=PREFIXES[form],

@@ -183,7 +183,9 @@ OURS: Final = (
     N_("the key may not read reports (403): it has to be an admin key of the organisation"),
     N_("the key may not read reports (403): it has to be an admin key of the organisation: %(why)s"),
     N_("there is no such report at the provider's address (404): the account has to be one of an organisation"),
-    N_("there is no such report at the provider's address (404): the account has to be one of an organisation: %(why)s"),
+    N_(
+        "there is no such report at the provider's address (404): the account has to be one of an organisation: %(why)s"
+    ),
     N_("the provider wants to be asked more slowly (429)"),
     N_("the provider gave no report: %(why)s"),
     N_("the provider gave no report (%(status)s)"),

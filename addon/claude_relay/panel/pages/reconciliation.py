@@ -10,7 +10,6 @@ from starlette.responses import Response
 from claude_relay.panel.api import reconciliation as api
 from claude_relay.panel.api.reconciliation import Compared, Reconciled
 from claude_relay.panel.common.parts import Own
-from claude_relay.panel.common.relay_yaml import usable
 from claude_relay.store.shared.daily_reports import DAYS, MOST_DAYS
 
 from .addresses import address
@@ -32,7 +31,7 @@ def reconcile(
 ) -> Response:
     """The page. `differing`: without the rows that agree."""
     first, last = api.span(parts, days, None)
-    found = api.every(parts, usable(parts).providers, first, last)
+    found = api.every(parts, first, last)
     shown = {one.provider: [row for row in one.rows if not differing or row.verdict != "agrees"] for one in found}
     context: dict[str, Any] = {
         "found": found,
