@@ -93,9 +93,8 @@ class Row:
     @property
     def usd(self) -> float | None:
         """By how many dollars; None: one side does not know its cost."""
-        if self.theirs.cost_usd is None or self.ours.cost_usd is None:
-            return None
-        return self.theirs.cost_usd - self.ours.cost_usd
+        theirs, ours = _cost(self.theirs), _cost(self.ours)
+        return None if theirs is None or ours is None else theirs - ours
 
     @property
     def share(self) -> float | None:
@@ -103,6 +102,11 @@ class Row:
         if self.usd is not None and self.theirs.cost_usd:
             return self.usd / self.theirs.cost_usd
         return self.tokens / self.theirs.tokens if self.theirs.tokens else None
+
+
+def _cost(used: Used) -> float | None:
+    """Who has used nothing has nothing to pay."""
+    return 0.0 if used.cost_usd is None and not used.tokens else used.cost_usd
 
 
 def compare(entries: Iterable[Entry], fetched: Mapping[str, float]) -> list[Row]:

@@ -22,7 +22,7 @@ from claude_relay.core.accounting.reconciling import drift
 from claude_relay.core.notices import Notice, report_missing, usage_differs
 from claude_relay.proxy.common.loops import Complaints
 from claude_relay.store.db.database import StoreError
-from claude_relay.store.shared.daily_reports import Reconciliation
+from claude_relay.store.shared.daily_reports import DAYS, Reconciliation
 from claude_relay.store.vault.vault import Vault, VaultError
 from claude_relay.upstream.report_endpoint import TIMEOUT, fetch
 
@@ -91,8 +91,7 @@ class Reports:
             if not ran.problem:
                 logger.info("the usage report of %s was fetched", name)
             if (found := drift(ran.rows)) is not None and found.usd is not None:
-                days = len({row.day for row in ran.rows})
-                self.notify([usage_differs(name, found.usd, found.share, days, now)])
+                self.notify([usage_differs(name, found.usd, found.share, DAYS, now)])
 
     def complain(self, text: str) -> None:
         """Say what is wrong once."""
