@@ -239,7 +239,7 @@ def _table(found: Sequence[Found]) -> None:
             if status.fetched_at is None
             else f"{datetime.fromtimestamp(status.fetched_at, UTC):%Y-%m-%d %H:%M} UTC"
         )
-        echo(f"{status.provider}: fetched {at}; differences are the report's figure less the ledger's.", bold=True)
+        echo(f"{status.provider}: fetched {at}; tokens, USD and % are theirs less ours.", bold=True)
         if status.problem:
             echo(f"The last try failed: {status.problem}.", fg="yellow")
         if not rows:
