@@ -212,7 +212,7 @@ def _json(found: Sequence[Found]) -> None:
         known = {
             "provider": status.provider,
             **times,
-            "keys_told_apart": status.by_key,
+            "by_key": status.by_key,
             "problem": status.problem or None,
         }
         documents.append(known | {"rows": [plain(row) for row in rows], "total": plain(total(rows))})

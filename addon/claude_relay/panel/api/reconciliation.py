@@ -72,7 +72,7 @@ class Compared(BaseModel):
 class Reconciled(BaseModel):
     """A provider. `key`: what may be seen of its admin key; `source`: `vault`, or the variable that it comes from; null: there is none.
 
-    `make_key_at`: where the organisation's owner makes one; `keys_told_apart`: whether the report says what other keys used.
+    `make_key_at`: where the organisation's owner makes one; `by_key`: whether the report says what other keys used.
     """
 
     provider: str
@@ -85,7 +85,7 @@ class Reconciled(BaseModel):
     fetched_at: str | None
     due_at: str | None
     problem: str | None
-    keys_told_apart: bool
+    by_key: bool
     rows: list[Compared]
     total: Compared
 
@@ -214,5 +214,5 @@ def _state(state: Status) -> dict[str, Any]:
         "fetched_at": None if state.fetched_at is None else iso(state.fetched_at),
         "due_at": None if not state.due_at else iso(state.due_at),
         "problem": state.problem or None,
-        "keys_told_apart": state.by_key,
+        "by_key": state.by_key,
     }
