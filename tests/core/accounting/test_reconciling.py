@@ -86,6 +86,10 @@ def test_a_day_that_has_just_ended_may_still_grow() -> None:
     assert drift([compared(ours(), theirs(400_000, 4.0))]) is not None
 
 
+def test_what_is_above_the_ledger_already_does_not_come_down() -> None:
+    assert whys(compared(ours(), theirs(3_000_000, 30.0), at=SOON)) == [Why.NOT_RELAYED]
+
+
 def test_prices_differ() -> None:
     row = compared(ours(), theirs(usd=11.0))
     assert whys(row) == [Why.PRICE]

@@ -209,7 +209,7 @@ def _row(day: str, model: str, of: Mapping[Side, Used], late: bool, *, nothing: 
     if _agrees(row):
         return row
     causes: list[Cause] = []
-    if late:
+    if late and (row.tokens <= 0 or _tokens_agree(row)):  # what is above the ledger already does not come down
         causes.append(Cause(Why.LATE))
     if not _tokens_agree(row):
         causes += _more_there(row, of) if row.tokens > 0 else _more_here(row, late, nothing=nothing)
