@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from claude_relay.store.audit import Actor, read
 from claude_relay.store.panel.admins import Admins
@@ -19,6 +20,7 @@ from upstream.report_server import ADMIN, ReportServer
 
 from . import ledgers
 from .stage import Panel, running
+from .test_every_page import TAGS
 
 OPUS = "claude-opus-4-8"
 DAY = 86400.0
@@ -98,6 +100,8 @@ def test_a_key_is_entered_and_the_report_fetched(panel: Panel, server: ReportSer
     assert "250,000 tokens did not pass this relay (100 % of the difference)." in shown
     assert "agrees" in shown
     assert ADMIN not in visit.content()
+    violations = Axe().run(visit, options={"runOnly": {"type": "tag", "values": TAGS}}).response["violations"]
+    assert [violation["id"] for violation in violations] == []
     found = one(panel)
     assert (found["source"], found["key"], found["origin"]) == ("vault", "sk-ant-…cdef", server.url)
     assert [(row["day"], row["verdict"]) for row in found["rows"]] == [(day(3), "agrees"), (day(4), "differs")]

@@ -148,20 +148,23 @@ class _Work:
         if name is not None or not any(form_of(one) for one in self.providers.values()):
             name = self.named(name)
         names = [name] if name is not None else [one for one, of in self.providers.items() if form_of(of)]
-        found = []
+        found, failed = [], []
         for one in names:
             status = self.reconciliation.status(one, self.providers)
             if not status.source and status.fetched_at is None:
                 continue
             problem = self.fetched(one, days) if status.source and (fetch or status.fetched_at is None) else ""
-            if problem and (fetch or name is not None) and status.fetched_at is None:
-                raise Failure(f"{one}: {problem}.")
+            if problem and status.fetched_at is None:
+                failed.append(f"{one}: {problem}.")
+                continue
             if problem:
                 echo(f"{one}: {problem}. What follows is from before.", err=True)
             rows = self.reconciliation.rows(one, days[0].isoformat(), days[1].isoformat())
             found.append((self.reconciliation.status(one, self.providers), rows))
         if not found:
-            raise Failure(_no_key(names, self.providers))
+            raise Failure("\n".join(failed) or _no_key(names, self.providers))
+        for line in failed:
+            echo(line, err=True)
         return found
 
     def fetched(self, name: str, days: tuple[date, date]) -> str:
