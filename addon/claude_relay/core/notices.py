@@ -19,10 +19,14 @@ import msgspec
 
 from .errors import BudgetError, RelayError, clean
 from .exchange import Verdict
-from .times import DAY, HOUR, MINUTE, iso
+from .times import HOUR, MINUTE, iso
 
 MOST_KEYS = 1000
 """Notices that are remembered, so as not to be repeated."""
+
+
+REPORT_AGAIN = 20 * HOUR
+"""Seconds until a report is worth another notice: one day's comes a little earlier or later than that of the day before."""
 
 
 class Kind(StrEnum):
@@ -172,7 +176,7 @@ def cache_missed(session: str, why: str, tokens: int, usd: float | None, now: fl
 def report_missing(provider: str, reason: str, now: float) -> Notice:
     """A provider's own report of usage could not be fetched."""
     text = _sentence(f"The usage report of {provider} cannot be fetched", reason)
-    return Notice(Kind.REPORT, f"{provider} report", text, now, again=now + DAY)
+    return Notice(Kind.REPORT, f"{provider} report", text, now, again=now + REPORT_AGAIN)
 
 
 def usage_differs(provider: str, usd: float, share: float | None, days: int, now: float) -> Notice:
@@ -181,7 +185,7 @@ def usage_differs(provider: str, usd: float, share: float | None, days: int, now
     text = f"{provider} reports {money} more than the ledger has for the last {days} days."
     if usd < 0:
         text = f"{provider} reports {money} less than the ledger has for the last {days} days."
-    return Notice(Kind.REPORT, provider, text, now, again=now + DAY)
+    return Notice(Kind.REPORT, provider, text, now, again=now + REPORT_AGAIN)
 
 
 def _sentence(what: str, reason: str) -> str:

@@ -55,6 +55,8 @@ class Reports:
         self.reconciliation = Reconciliation(Vault(database, environ=environ), environ)
         self.first, self.every = first, every
         self.complaint = ""
+        self.said: dict[str, str] = {}
+        """What is wrong with a provider's report, by provider, as the log has it."""
         self.complaints = Complaints("fetching a provider's report")
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.work, name="relay-reports", daemon=True)
@@ -86,10 +88,13 @@ class Reports:
                 return
             ran = self.reconciliation.run(name, providers, partial(fetch, way=runtime.way, timeout=TIMEOUT), now)
             if ran.problem and ran.notable:
-                logger.warning("the usage report of %s cannot be fetched: %s", name, ran.problem)
                 self.notify([report_missing(name, ran.problem, now)])
+                if ran.problem != self.said.get(name):
+                    logger.warning("the usage report of %s cannot be fetched: %s", name, ran.problem)
+                self.said[name] = ran.problem
             if not ran.problem:
                 logger.info("the usage report of %s was fetched", name)
+                self.said.pop(name, None)
             if (found := drift(ran.rows)) is not None and found.usd is not None:
                 self.notify([usage_differs(name, found.usd, found.share, DAYS, now)])
 
