@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from claude_relay.core.accounting.reconciling import plain, total
+from claude_relay.core.accounting.reconciling import Verdict, plain, total
 from claude_relay.core.accounting.report_access import PREFIXES, WHERE, form_of, origin_of, takes_variable
 from claude_relay.core.config import Provider, way_out
 from claude_relay.core.times import iso
@@ -73,6 +73,7 @@ class Reconciled(BaseModel):
     """A provider. `key`: what may be seen of its admin key; `source`: `vault`, or the variable that it comes from; null: there is none.
 
     `make_key_at`: where the organisation's owner makes one; `by_key`: whether the report says what other keys used.
+    `agree`, `differ`: how many rows.
     """
 
     provider: str
@@ -86,6 +87,8 @@ class Reconciled(BaseModel):
     due_at: str | None
     problem: str | None
     by_key: bool
+    agree: int
+    differ: int
     rows: list[Compared]
     total: Compared
 
@@ -167,14 +170,17 @@ def reconciling(parts: Parts) -> Reconciliation:
     return Reconciliation(parts.vault(None), parts.environ)
 
 
-def every(parts: Parts, first: date, last: date) -> list[Reconciled]:
-    """Those that have a report, as they are known."""
+def every(
+    parts: Parts, first: date, last: date, *, differing: bool = False, most: int | None = None
+) -> list[Reconciled]:
+    """Those that have a report, as they are known. `differing`: without the rows that agree; `most`: of the rows, the newest."""
     work, found, providers = reconciling(parts), [], usable(parts).providers
     for name, provider in providers.items():
         form = form_of(provider)
         if form is None:
             continue
         rows = work.rows(name, first.isoformat(), last.isoformat())
+        differ = [row for row in rows if row.verdict is Verdict.DIFFERS]
         state = work.status(name, providers)
         found.append(
             Reconciled(
@@ -183,7 +189,9 @@ def every(parts: Parts, first: date, last: date) -> list[Reconciled]:
                 origin=origin_of(provider),
                 make_key_at=WHERE[form],
                 begins_with=PREFIXES[form],
-                rows=[Compared(**plain(row)) for row in rows],
+                agree=len(rows) - len(differ),
+                differ=len(differ),
+                rows=[Compared(**plain(row)) for row in (differ if differing else rows)[:most]],
                 total=Compared(**plain(total(rows))),
             )
         )

@@ -8,7 +8,6 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from claude_relay.panel.api import reconciliation as api
-from claude_relay.panel.api.reconciliation import Compared, Reconciled
 from claude_relay.panel.common.parts import Own
 from claude_relay.store.shared.daily_reports import DAYS, MOST_DAYS
 
@@ -17,7 +16,7 @@ from .shell import N_, PageReader, pages, render
 
 router = pages()
 SPANS: Final = ((7, N_("7 days")), (30, N_("30 days")), (90, N_("90 days")))
-ROWS: Final = 300
+ROWS: Final = 150
 """Rows of a provider; the API has all."""
 
 
@@ -31,13 +30,10 @@ def reconcile(
 ) -> Response:
     """The page. `differing`: without the rows that agree."""
     first, last = api.span(parts, days, None)
-    found = api.every(parts, first, last)
-    shown = {one.provider: [row for row in one.rows if not differing or row.verdict != "agrees"] for one in found}
+    found = api.every(parts, first, last, differing=differing, most=ROWS)
     context: dict[str, Any] = {
         "found": found,
-        "rows": {name: rows[:ROWS] for name, rows in shown.items()},
-        "left_out": {name: max(0, len(rows) - ROWS) for name, rows in shown.items()},
-        "figures": {one.provider: figures(one) for one in found},
+        "left_out": {one.provider: one.differ + (0 if differing else one.agree) - len(one.rows) for one in found},
         "days": days,
         "first": first,
         "last": last,
@@ -47,9 +43,3 @@ def reconcile(
         "other": address(request, differing=None if differing else "true"),
     }
     return render(request, visitor, "reconcile.html", title=N_("Reconciliation"), **context)
-
-
-def figures(one: Reconciled) -> dict[str, Any]:
-    """What stands above the table."""
-    differ: list[Compared] = [row for row in one.rows if row.verdict != "agrees"]
-    return {"differ": len(differ), "agree": len(one.rows) - len(differ)}
