@@ -122,7 +122,7 @@ class WayOut:
 
 
 def way_to(
-    url: str, way: WayOut, *own: OutboundProxy | str | None, named: Mapping[str, OutboundProxy] = NOBODY
+    url: str, way: WayOut, *own: object, named: Mapping[str, OutboundProxy] = NOBODY
 ) -> OutboundProxy | None:
     """The proxy on the way to a provider; None: directly. `own`: the key's and the provider's; the first that says something counts.
 
