@@ -238,6 +238,6 @@ def _path(url: str) -> str:
 
 def _way(url: str, own: object | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
     try:
-        return way_to(url, way, own, provider.proxy, named=provider.ways)
+        return way_to(url, way, own, provider.proxy, named=provider.ways, authorities=provider.trust.ca)
     except ValueError:
         raise ProxyRefused("the account's own proxy cannot be used") from None

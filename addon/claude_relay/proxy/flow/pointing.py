@@ -45,7 +45,8 @@ def has_way(relayed: Relayed, attempt: Attempt) -> None:
 
 def proxy_of(relayed: Relayed, provider: str, own: object) -> OutboundProxy | None:
     """A key's own proxy; None: it goes directly. Raises ValueError for a name that is none."""
-    return way_to("", WayOut(), own, named=relayed.runtime.config.providers[provider].ways)
+    named, ca = relayed.runtime.config.providers[provider].ways, relayed.runtime.way.trust.ca
+    return way_to("", WayOut(), own, named=named, authorities=ca)
 
 
 def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes | None = None) -> None:

@@ -31,7 +31,8 @@ FIRST_DIMENSIONS: Final = (
     "error_type",
 )
 DIMENSIONS: Final = (*FIRST_DIMENSIONS, "proxy")
-"""Columns of `requests`, those that the table began with and what came later; in `rollups` an unknown one is an empty text, so that it can be part of the primary key."""
+"""Columns of `requests`, those that the table began with and what came later.
+In `rollups` an unknown one is an empty text, so that it can be part of the primary key."""
 
 SLOT: Final = "substr({row}started_at, 1, 13)"
 """The hour: 2026-11-01T08."""
@@ -135,7 +136,9 @@ def create(db: Database, names: Iterable[str] = MEASURES, dimensions: Sequence[s
     _create_table(db, "rollups", names, dimensions)
     groups = ", ".join(str(n) for n in range(1, len(dimensions) + 2))
     totals = ", ".join(value for name, value in measured("requests").items() if name in names)
-    db.execute(f"INSERT INTO rollups SELECT {', '.join(_key('', dimensions))}, {totals} FROM requests GROUP BY {groups}")
+    db.execute(
+        f"INSERT INTO rollups SELECT {', '.join(_key('', dimensions))}, {totals} FROM requests GROUP BY {groups}"
+    )
     _create_triggers(db, names, dimensions)
 
 

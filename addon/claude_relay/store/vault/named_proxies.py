@@ -21,7 +21,19 @@ from claude_relay.core.times import duration
 from claude_relay.store.audit import Act, write
 from claude_relay.store.db.database import transaction
 
-from .proxy_rows import LONGEST_TIMEOUT, TOLD, NewProxy, StoredProxy, any_in, one, opened, sealed, stored, told, users
+from .proxy_rows import (
+    LONGEST_TIMEOUT,
+    SHOWN,
+    NewProxy,
+    StoredProxy,
+    any_in,
+    one,
+    opened,
+    sealed,
+    stored,
+    users,
+    values_of,
+)
 from .vault import Vault
 
 KIND = "proxy"
@@ -55,11 +67,6 @@ class Proxies:
                 return {}, ()
             return opened(connection, self.vault.keeper.box(connection))
 
-    def users(self, name: str) -> tuple[str, ...]:
-        """The keys that refer to it."""
-        with self.vault.file.reading() as connection:
-            return users(connection, name) if connection else ()
-
     def add(self, new: NewProxy) -> StoredProxy:
         """One more. Raises ValueError when the name is taken."""
         with self.vault.sealing() as (connection, box):
@@ -67,7 +74,7 @@ class Proxies:
                 raise ValueError(f"there is a proxy of the name {new.name} in the vault already")
             connection.execute(
                 "INSERT INTO proxies (name, address, signed_in, direct, timeout, notes, url) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [new.name, *told(new), sealed(new.url, box, new.name)],
+                [new.name, *values_of(new), sealed(new.url, box, new.name)],
             )
             return self._noted(connection, "add", new.name, None)
 
@@ -75,15 +82,15 @@ class Proxies:
         """Change fields of NewProxy but the name; None: there is none. Raises ValueError. Only for another `url` the vault is opened."""
         with self.vault.ready_to_seal(plan=False) as (connection, _), transaction(connection):
             before = one(connection, name)
-            if before is None:
-                return None
+            if before is None or not fields:
+                return before
             given = dict(fields)
             url = given.pop("url", None)
             known: dict[str, Any] = {"direct": before.direct, "timeout": before.timeout, "notes": before.notes}
             new = NewProxy(name, before.address if url is None else url, **(known | given))
-            values = dict(zip(TOLD, told(new), strict=True))
+            values = dict(zip(SHOWN, values_of(new), strict=True))
             if url is None:
-                values = {field: values[field] for field in known}
+                values = {field: values[field] for field in given}
             else:
                 values["url"] = sealed(url, self.vault.keeper.box(connection), name)
             sets = ", ".join(f"{field} = ?" for field in values)
@@ -113,7 +120,7 @@ class Proxies:
         if self.vault.actor is not None:
             old, new = None if before is None else _shown(before), _shown(after)
             if old is not None:
-                changed = [field for field in TOLD if old[field] != new[field]]
+                changed = [field for field in SHOWN if old[field] != new[field]]
                 old, new = {field: old[field] for field in changed}, {field: new[field] for field in changed}
                 new |= {"url": "another one"} if sealed and not changed else {}
             write(connection, self.vault.actor, Act(act, KIND, name, old, new))
@@ -121,7 +128,7 @@ class Proxies:
 
 
 def _shown(one: StoredProxy) -> dict[str, Any]:
-    return {field: getattr(one, field) for field in TOLD}
+    return {field: getattr(one, field) for field in SHOWN}
 
 
 def timeout_of(value: object) -> float:

@@ -62,7 +62,7 @@ class NewProxy:
 
 @dataclass(frozen=True, slots=True)
 class StoredProxy:
-    """What may be told of one. `address`: without credential; `signed_in`: there is one. Times are UTC ISO 8601, `timeout` is in seconds."""
+    """What may be told of one. `address`: without credential; `signed_in`: there is one. Times: UTC ISO 8601; `timeout`: seconds."""
 
     name: str
     address: str
@@ -74,7 +74,7 @@ class StoredProxy:
     changed_at: str
 
 
-TOLD = ("address", "signed_in", "direct", "timeout", "notes")
+SHOWN = ("address", "signed_in", "direct", "timeout", "notes")
 """What may be shown, and so stands in the audit log."""
 
 
@@ -99,9 +99,7 @@ def opened(connection: sqlite3.Connection, box: Box) -> tuple[dict[str, Outbound
 
 def urls(connection: sqlite3.Connection, box: Box) -> Urls:
     """All URLs. Raises Damaged."""
-    return {
-        name: box.open(url, URL, id=name, provider=PLACE) for name, url in _rows(connection, "name, url")
-    }
+    return {name: box.open(url, URL, id=name, provider=PLACE) for name, url in _rows(connection, "name, url")}
 
 
 def seal_all(connection: sqlite3.Connection, box: Box, urls: Urls) -> None:
@@ -135,8 +133,8 @@ def users(connection: sqlite3.Connection, name: str) -> tuple[str, ...]:
     return tuple(key for (key,) in connection.execute(sql, [name]))
 
 
-def told(new: NewProxy) -> tuple[object, ...]:
-    """What may be shown of it, in the order of TOLD."""
+def values_of(new: NewProxy) -> tuple[object, ...]:
+    """What may be shown of it, in the order of SHOWN."""
     proxy = new.proxy
     return str(proxy), int(proxy.authorization is not None), int(new.direct), new.timeout, new.notes
 
