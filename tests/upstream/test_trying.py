@@ -34,7 +34,9 @@ def test_the_address_that_is_seen() -> None:
 
 def test_silence_ends() -> None:
     with silent_port() as port:
-        [found] = tried([Trying(OutboundProxy.parse(f"http://127.0.0.1:{port}"), "http://h.example", NOBODY)], limit=0.2)
+        [found] = tried(
+            [Trying(OutboundProxy.parse(f"http://127.0.0.1:{port}"), "http://h.example", NOBODY)], limit=0.2
+        )
     assert "no answer in time" in found.reason
 
 

@@ -161,7 +161,9 @@ def test_one_that_was_tampered_with_is_left_out(vault: Vault, path: Path) -> Non
     proxies.add(NewProxy("spare", URL))
     vault.add(NewKey("p", "sk-key-1", proxy="office"))
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE proxies SET url = (SELECT url FROM proxies WHERE name = 'spare') WHERE name = 'office'")
+        connection.execute(
+            "UPDATE proxies SET url = (SELECT url FROM proxies WHERE name = 'spare') WHERE name = 'office'"
+        )
     assert key(vault) == "office"
     assert vault.damaged == vault.inspect().damaged == ("proxy office",)
     with pytest.raises(VaultError, match="proxies remove"):

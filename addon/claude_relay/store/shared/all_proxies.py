@@ -85,15 +85,24 @@ class AllProxies:
         return {said: [*found.keys, *found.accounts] for said, found in self._of_keys.items() if said not in known}
 
     def opened(self) -> dict[str, OutboundProxy]:
-        """Those that count, with their credentials. Raises VaultError."""
-        stored, trust = Proxies(self.vault).opened()[0] if self._rows else {}, USUAL.also(authorities(self.config))
-        return {name: replace(one, trust=trust) for name, one in stored.items()} | named_proxies(self.config)
+        """Those that count, with their credentials; without those that were tampered with. Raises VaultError."""
+        return self._opened() | named_proxies(self.config)
+
+    def opened_of(self, one: KnownProxy) -> OutboundProxy | None:
+        """One, with its credential; None: it was tampered with. Raises VaultError."""
+        return (self._opened() if one.source == VAULT else named_proxies(self.config)).get(one.name)
 
     def target(self, one: KnownProxy) -> Provider:
         """The provider to which the way is tried: the first that is reached through it, else the first."""
         reached = {*one.providers, *(user.partition("/")[0] for user in (*one.keys, *one.accounts))}
         providers = self.config.providers
         return next((found for name, found in providers.items() if name in reached), next(iter(providers.values())))
+
+    def _opened(self) -> dict[str, OutboundProxy]:
+        if not self._rows:
+            return {}
+        trust = USUAL.also(authorities(self.config))
+        return {name: replace(one, trust=trust) for name, one in Proxies(self.vault).opened()[0].items()}
 
     def _configured(self) -> Iterator[KnownProxy]:
         for name, one in named_proxies(self.config).items():

@@ -40,6 +40,10 @@ KIND = "proxy"
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ')"
 
 
+class Taken(ValueError):
+    """The vault has one of this name."""
+
+
 class InUse(ValueError):
     """Keys refer to it; `keys`: their names."""
 
@@ -71,7 +75,7 @@ class Proxies:
         """One more. Raises ValueError when the name is taken."""
         with self.vault.sealing() as (connection, box):
             if one(connection, new.name) is not None:
-                raise ValueError(f"there is a proxy of the name {new.name} in the vault already")
+                raise Taken(f"there is a proxy of the name {new.name} in the vault already")
             connection.execute(
                 "INSERT INTO proxies (name, address, signed_in, direct, timeout, notes, url) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [new.name, *values_of(new), sealed(new.url, box, new.name)],
