@@ -74,12 +74,13 @@ def add(
         return _written(parts, visitor, if_match, said.name, said, {}, dry_run=dry_run)
     fields = _fields(said)
     try:
-        new = NewProxy(said.name, fields.pop("url"), **fields)
+        new = NewProxy(said.name, fields.pop("url", ""), **fields)
     except ValueError as error:
         raise _wrong(_field_of(error), error) from None
     if not dry_run:
         try:
             _book(parts, visitor).add(new)
+            _forget(parts, said.name)
         except Taken:
             raise _taken(said.name) from None
         return _answered(parts, said.name, VAULT, response)
@@ -116,6 +117,7 @@ def put(
     try:
         if not dry_run:
             _book(parts, visitor).edit(name, fields)
+            _forget(parts, name)
     except ValueError as error:
         raise _wrong(_field_of(error), error) from None
     return _answered(parts, name, VAULT, response)
@@ -263,6 +265,11 @@ def _book(parts: Parts, visitor: Visitor) -> named_proxies.Proxies:
     return named_proxies.Proxies(parts.vault(visitor.actor))
 
 
+def _forget(parts: Parts, name: str) -> None:
+    """Its last test was of another one."""
+    parts.kept.get(TESTS, {}).pop((name, VAULT), None)
+
+
 def _fields(said: ProxyFields) -> dict[str, Any]:
     """What was said, as the vault takes it. Raises Problem."""
     if said.ca:
@@ -296,7 +303,7 @@ def _written(
     if url and MARK.fullmatch(url) is None and is_secret(("proxies", name, "url"), url):
         text = "A password does not belong into relay.yaml: keep the proxy in the vault, or name a variable such as ${PROXY_PASSWORD}."
         raise Problem(422, "literal_password", text, errors=[FieldError(field="url", detail=text)])
-    definition = before | given | ({"url": url} if url else {})
+    definition = ({"url": url} if url else {}) | before | given | ({"url": url} if url else {})
     if definition.get("direct") is False:
         del definition["direct"]
     definition = {field: value for field, value in definition.items() if value != ""}
