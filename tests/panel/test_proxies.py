@@ -1,4 +1,4 @@
-"""Ways out by the panel: proxies of the vault and of relay.yaml, tried for real; no password in any answer, in the audit log or in a diff."""
+"""Ways out by the panel: proxies of the vault and of relay.yaml, tried for real; no password in any answer, the audit log or a diff."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def test_one_is_added_used_changed_and_taken_away(panel: Panel) -> None:
 
 def test_what_is_sent_twice_is_done_once(panel: Panel) -> None:
     once = {"Idempotency-Key": "one"}
-    assert [ask(panel, "POST", "/api/proxies", {"name": "home", "url": URL}, **once).status for _ in range(2)] == [201] * 2
+    assert [ask(panel, "POST", "/api/proxies", {"name": "home", "url": URL}, **once).status for _ in range(2)] == [
+        201
+    ] * 2
     assert add(panel).status == 409
 
 
@@ -164,7 +166,9 @@ def test_one_of_relay_yaml_is_changed_in_place_and_shown_first(panel: Panel) -> 
     assert diff(shown) == ["+  new: {url: socks5://new.example, direct: true}"]
     assert ask(panel, "POST", "/api/proxies", new, tag).json["saved"]
     assert ask(panel, "POST", "/api/proxies", new | {"name": "newer"}, tag).status == 412
-    changed = ask(panel, "PUT", "/api/proxies/office", {"timeout": "7s"}, panel.get("/api/proxies/office").headers["etag"])
+    changed = ask(
+        panel, "PUT", "/api/proxies/office", {"timeout": "7s"}, panel.get("/api/proxies/office").headers["etag"]
+    )
     assert [line[0] for line in diff(changed)] == ["-", "+"]
     assert HIDDEN in panel.config.read_text()  # which the mark in the diff stands for
     assert "# of the company" in panel.config.read_text()
@@ -222,7 +226,7 @@ def test_an_operator_tries_and_asks_nobody_else(panel: Panel) -> None:
     assert operator.post("/api/proxies/home/test", {"echo": "http://127.0.0.1/"}).status == 403
     assert ask(operator, "DELETE", "/api/proxies/home").status == 403
     assert operator.page("/proxies").status == 200
-    assert "data-api=\"DELETE" not in operator.page("/proxies").text
+    assert 'data-api="DELETE' not in operator.page("/proxies").text
 
 
 def test_what_went_through_it(panel: Panel) -> None:

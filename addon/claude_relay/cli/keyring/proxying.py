@@ -274,8 +274,8 @@ def _table(found: tuple[KnownProxy, ...], figures: Mapping[str, Passage]) -> Non
         "user": ["yes" if one.signed_in else "" for one in found],
         "if it fails": ["directly" if one.direct else "" for one in found],
         "used by": [", ".join(one.users) or "nobody" for one in found],
-        "requests": [str(one.requests or "") for one in passed],
-        "failures": [str(one.failures or "") for one in passed],
+        "requests, 24 h": [str(one.requests or "") for one in passed],
+        "without a way": [str(one.failures or "") for one in passed],
         "notes": [one.notes for one in found],
     }
     grid.show(
@@ -283,7 +283,7 @@ def _table(found: tuple[KnownProxy, ...], figures: Mapping[str, Passage]) -> Non
         always=("name", "from", "address"),
         expendable=("notes", "user", "from"),
         wraps={"used by": 20, "notes": 20},
-        right=("requests", "failures"),
+        right=("requests, 24 h", "without a way"),
     )
     for one in found:
         if one.shadowed:

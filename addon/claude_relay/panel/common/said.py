@@ -62,6 +62,23 @@ OURS: Final = (
         "change the text itself."
     ),
     N_("There is no budget %(name)s in relay.yaml."),
+    N_("There is no proxy %(name)s."),
+    N_("There is a proxy of the name %(name)s already."),
+    N_("%(name)s is the way out of %(users)s; give them another one first."),
+    N_("Somebody has changed the proxy %(name)s in the file; give it its URL again."),
+    N_("the proxy cannot be reached: %(why)s"),
+    N_("the proxy refused the user or the password"),
+    N_("the proxy answered %(status)s"),
+    N_("no answer in time"),
+    N_("no such host"),
+    N_("no proxy is there"),
+    N_("put both into the proxy's URL: scheme://user:password@host:port"),
+    N_("put a user and a password that it knows into the proxy's URL"),
+    N_("check its URL and this machine's network"),
+    N_("have the proxy's owner allow this host"),
+    N_(
+        "A password does not belong into relay.yaml: keep the proxy in the vault, or name a variable such as ${PROXY_PASSWORD}."
+    ),
     N_("There is no provider %(name)s in relay.yaml."),
     N_("There is a provider of the name %(name)s already."),
     N_("relay.yaml names no provider, so this one is implied; add another one first."),
