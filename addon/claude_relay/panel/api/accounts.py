@@ -127,7 +127,7 @@ def account(id: str, visitor: Reader, parts: Own, response: Response) -> Account
 def edit(
     id: str, said: AccountFields, visitor: Administrator, parts: Own, response: Response, seen: IfMatch = None
 ) -> AccountOut:
-    """Change its label or its way out (null: as its provider), or switch it off and on. All else is set as of a key: PATCH /api/keys/{id}."""
+    """Change its label or its way out (null: as its provider), or switch it off and on. All else is that of a key: PATCH /api/keys/{id}."""
     row = in_use(row_of(parts, id))
     matched(seen, row.version)
     fields = {name: v for name, v in said.model_dump(exclude_unset=True).items() if v is not None or name == "proxy"}
