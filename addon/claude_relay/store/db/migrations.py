@@ -20,6 +20,7 @@ from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
 from .proxy_tables import add_requests_proxy, create_proxies
+from .reconciliation_tables import create_reconciliation
 from .shared_tables import (
     create_batches,
     create_key_aliases,
@@ -329,6 +330,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_accounts,
     add_client_hours,
     add_attempts_proxy,
+    create_reconciliation,
     create_proxies,
     add_requests_proxy,
 )
