@@ -151,6 +151,17 @@ def test_a_definition_changes_where_it_differs_and_secrets_stay(panel: Panel) ->
         assert panel.page(f"/providers/{provider['name']}").status == 200
 
 
+def test_what_has_no_field_here_stays(panel: Panel) -> None:
+    """Such as a client's own login; the form knows nothing of it."""
+    text = panel.config.read_text()
+    panel.config.write_text(
+        text.replace("    preset: anthropic\n", "    preset: anthropic\n    own_credential: first\n")
+    )
+    answer = change(panel, "PUT", "/api/providers/anthropic", {"preset": "anthropic", "keys": ["${OTHER}"]})
+    assert answer.status == 200
+    assert "own_credential: first" in panel.config.read_text()
+
+
 def test_taking_a_provider_away_takes_it_out_of_the_routes_and_can_be_undone(panel: Panel) -> None:
     before = panel.config.read_bytes()
     answer = change(panel, "DELETE", "/api/providers/glm")

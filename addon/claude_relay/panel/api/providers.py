@@ -161,12 +161,13 @@ def put(
     """Define it anew; lines that stay the same are left alone."""
     now = current(parts)
     definition = one(parts, now, name).definition
-    empty = {field: value for field, value in definition.items() if value in EMPTY}  # stays, if only for its comment
+    # What is empty stays, if only for its comment; what has no field here, such as `tls` and `oauth`, does so, too.
+    kept = {name: value for name, value in definition.items() if value in EMPTY or name not in Definition.model_fields}
 
     def edit(text: str) -> str:
         if not now.data.get("providers"):
             text = edited(text, ("providers",), DEFAULT_PROVIDER)
-        return edited(text, ("providers", name), empty | _written(said))
+        return edited(text, ("providers", name), kept | _written(said))
 
     return _change(parts, visitor.actor, if_match, edit, dry_run, name)
 
