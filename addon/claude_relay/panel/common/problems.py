@@ -128,11 +128,12 @@ def problem_of(error: Exception) -> Problem:
             missing = str(error).startswith("there is no ")
             return Problem(404 if missing else 409, "not_found" if missing else "conflict", _sentence(str(error)))
         case MissingDatabase():
-            return Problem(503, "no_database", f"There is no database yet: no relay has run here. ({error})")
+            return Problem(503, "no_database", "There is no database yet: no relay has run here.")
         case VaultError():
             return Problem(503, "vault", _sentence(str(error)))
-        case StoreError():
-            return Problem(503, "database", _sentence(str(error)))
+        case StoreError():  # which names the file, and who asks may be anybody
+            logger.error("%s", error)
+            return Problem(503, "database", "The database cannot be used; the log of the panel says why.")
     logger.error("the panel failed", exc_info=error)
     return Problem(500, "fault", "The panel has a fault; its log says more.")
 

@@ -13,6 +13,7 @@ from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.keys.check_results import CHECKS, LIMITED, NO_CREDIT, REVOKED, UNCHECKED, VALID
 from claude_relay.core.times import DAY, iso
 from claude_relay.panel.api import keys as api
+from claude_relay.panel.api.dashboard import takes_own
 from claude_relay.panel.api.key_figures import SORTS, STATUSES, Row, Sight, in_order, look
 from claude_relay.panel.api.key_figures import after as behind
 from claude_relay.panel.common.paging import cursor, wanted
@@ -77,7 +78,7 @@ HEADS: Final = (
     ("state", N_("State"), ""),
     ("headroom", N_("Left of its limits"), ""),
     ("-used", N_("Requests today"), "num"),
-    ("-cost", N_("Cost today, $"), "num"),
+    ("-cost", N_("Cost today"), "num"),
     ("-last", N_("Last used"), ""),
 )
 """Columns of the table: what its head sorts by, its text, its class."""
@@ -124,6 +125,7 @@ def keys(
         "next": address(request, after=cursor(placed[SHOWN - 1][0])) if len(placed) > SHOWN else None,
         "count": len(rows),
         "any": bool(sight.rows),
+        "takes_own": takes_own(parts),
         "removed": sum(row.key.removed_at is not None and provider in ("", row.key.provider) for row in sight.rows),
         "tabs": tabs(request, sight),
         "names": sight.providers,

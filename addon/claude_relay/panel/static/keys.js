@@ -78,7 +78,11 @@ export function begin(element) {
     event.preventDefault();
     pick(box, !box.checked, true);
   });
-  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick); // before this was loaded
+  // Before this was loaded:
+  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick);
+  const at = document.activeElement.dataset;
+  if (at.rowMenu) fill(at);
+  else $("#row-menu")?.hidePopover();
   draw();
 }
 document.addEventListener("drawn", draw);
