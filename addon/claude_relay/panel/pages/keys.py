@@ -220,8 +220,8 @@ def chart(request: Request, hours: Sequence[HourOfKey], now: float, zone: Any) -
     each = [found.get(f"{at:%Y-%m-%dT%H}") for at in times]
     good = [float(hour.requests - hour.errors) if hour else 0.0 for hour in each]
     bad = [float(hour.errors) if hour else 0.0 for hour in each]
-    series = [charts.Series(words.gettext("answered"), good)]
-    series += [charts.Series(words.gettext("failed"), bad)] if any(bad) else []
+    series = [charts.Series(words.gettext("answered"), good, "c1")]
+    series += [charts.Series(words.gettext("failed"), bad, "c6")] if any(bad) else []
     label = words.gettext("Requests in the last 24 hours")
     return charts.stacked(
         times, timedelta(hours=1), series, words, zone, label=label, name=words.gettext("Hour"), across=charts.WHOLE
