@@ -128,6 +128,27 @@ def test_several_are_picked_switched_off_and_on_again(visit: Any, panel: Panel) 
     assert panel.get(f"/api/keys/{ids[3]}").json["chosen"]
 
 
+def test_the_menu_of_a_row_before_and_while_things_change(visit: Any, panel: Panel) -> None:
+    panel.post("/api/providers/few/keys", {"key": "sk-ant-api03-menu-of-a-row-0123456789"})
+    held: list[Any] = []
+    visit.route("**/keys.js", lambda route: held.append(route))
+    visit.goto("/settings")
+    visit.evaluate("location.assign('/keys?provider=few')")
+    visit.get_by_role("button", name="Actions for few/v1").click()
+    menu = visit.locator("#row-menu")
+    menu.wait_for()
+    while not held:
+        visit.wait_for_timeout(20)
+    for route in held:
+        route.continue_()
+    menu.locator("a[href^='/keys/']").wait_for()
+    assert menu.get_by_role("button", name="Enable").count() == 0
+    before = menu.bounding_box()
+    panel.post("/api/providers/few/keys", {"key": "sk-ant-api03-another-one-0123456789"})
+    visit.evaluate("import(document.querySelector('script').src.replace('app.js', 'live.js')).then((live) => live.refresh())")
+    assert menu.bounding_box() == before
+
+
 def test_removed_keys_are_seen_and_brought_back(visit: Any, panel: Panel) -> None:
     [id] = keys_of(panel, "few", 1, "removed")
     visit.goto(f"/keys/{id}")
