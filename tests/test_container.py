@@ -98,7 +98,9 @@ def test_only_this_machine_reaches_it_unless_somebody_says_otherwise() -> None:
     published = [port.split(":") for port in service["ports"]]
     assert {host for host, _, _ in published} == {"127.0.0.1"}
     listen = relay_yaml()["listen"]
-    assert {inside for _, _, inside in published} == {listen[name].rpartition(":")[2] for name in ("proxy", "base_url", "panel")}
+    assert {inside for _, _, inside in published} == {
+        listen[name].rpartition(":")[2] for name in ("proxy", "base_url", "panel")
+    }
     assert set(" ".join(of("EXPOSE")).split()) == {inside for _, _, inside in published}
 
 

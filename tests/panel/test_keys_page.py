@@ -145,7 +145,9 @@ def test_the_menu_of_a_row_before_and_while_things_change(visit: Any, panel: Pan
     assert menu.get_by_role("button", name="Enable").count() == 0
     before = menu.bounding_box()
     panel.post("/api/providers/few/keys", {"key": "sk-ant-api03-another-one-0123456789"})
-    visit.evaluate("import(document.querySelector('script').src.replace('app.js', 'live.js')).then((live) => live.refresh())")
+    visit.evaluate(
+        "import(document.querySelector('script').src.replace('app.js', 'live.js')).then((live) => live.refresh())"
+    )
     assert menu.bounding_box() == before
 
 

@@ -168,7 +168,7 @@ def bars(
             f'<text class="value" x="{names + width + 8:.1f}" y="{y + 18}">{escape(form(value))}</text></g>'
         )
     text = f"{label}: {', '.join(f'{name} {form(value)}' for name, value in rows[:3])}"
-    picture = svg("chart", text, "".join(parts), width=across, height=max(1, len(rows)) * height)
+    picture = svg("chart named-bars", text, "".join(parts), width=across, height=max(1, len(rows)) * height)
     return Picture(picture, (), (), tuple((name, form(value)) for name, value in rows))
 
 
