@@ -117,7 +117,7 @@ def test_several_are_picked_switched_off_and_on_again(visit: Any, panel: Panel) 
     visit.keyboard.press("Shift+Space")
     visit.get_by_text("Selected: 3").wait_for()
     visit.get_by_role("button", name="Disable").click()
-    visit.get_by_text("Changed: 3").wait_for()
+    visit.get_by_text("Disabled: 3").wait_for()
     for id in ids[:3]:
         visit.locator(f"#key-{id}").get_by_text("disabled").wait_for()
     visit.get_by_role("button", name="Undo").click()

@@ -42,7 +42,7 @@ const operate = (operation, which, provider = "*") => attempt(async () => {
   const { changed, left_out, job } = await api("POST /api/providers/{provider}/keys/batch-operation", { provider, operation, ...which });
   const said = left_out.slice(0, 3).map((one) => `${one.name}: ${one.detail}`), count = changed.length;
   if (job) said.unshift(`${words.done} ${await follow(job)}`);
-  else if (count || !said.length) said.unshift(`${words.changed} ${count}`);
+  else if (count || !said.length) said.unshift(`${words[operation]} ${count}`);
   toast(said.join(" "), BACK[operation] && count ? { action: [texts.undo, () => operate(BACK[operation], { ids: changed })] } : {});
   picked.clear();
   await refresh({ all: true });
