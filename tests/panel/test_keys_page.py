@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +18,7 @@ from wire.clients import RawClient, messages_body
 from wire.relay import Relay, config, make_confdir, provider
 from wire.upstream import FakeUpstream
 
-from .stage import Panel, running
+from .stage import PASSWORD, Panel, running
 
 PROVIDERS = ("anthropic", "many", "few")
 
@@ -149,6 +150,19 @@ def test_the_menu_of_a_row_before_and_while_things_change(visit: Any, panel: Pan
         "import(document.querySelector('script').src.replace('app.js', 'live.js')).then((live) => live.refresh())"
     )
     assert menu.bounding_box() == before
+
+
+def test_a_password_that_is_asked_for_is_given_with_enter(visit: Any, panel: Panel) -> None:
+    visit.goto("/keys?provider=few")
+    with closing(sqlite3.connect(panel.database)) as connection, connection:
+        connection.execute("UPDATE panel_sessions SET confirmed_at = 0")
+    visit.get_by_role("button", name="Add key").click()
+    dialog = visit.locator("#add-key")
+    dialog.locator("[name=key]").fill("sk-ant-api03-asked-for-a-password-012345")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    visit.get_by_label("Your password").fill(PASSWORD)
+    visit.get_by_label("Your password").press("Enter")
+    visit.get_by_text("Added").wait_for()
 
 
 def test_removed_keys_are_seen_and_brought_back(visit: Any, panel: Panel) -> None:

@@ -21,7 +21,6 @@ OURS: Final = (
     N_("This change did not come from a page of the panel. Load the page again."),
     N_("This needs the role %(role)s, or a token with that scope."),
     N_("This needs a token with the scope admin, or a sign-in with a password."),
-    N_("Give your password once more: POST /api/me/confirm."),
     N_("The password is wrong."),
     N_("Codes cannot be checked, for the vault's secret is missing. Take a recovery code, or run: %(command)s"),
     N_("Too many tries that were wrong. Try again in %(seconds)s s."),
