@@ -160,8 +160,8 @@ def test_a_password_that_is_asked_for_is_given_with_enter(visit: Any, panel: Pan
     dialog = visit.locator("#add-key")
     dialog.locator("[name=key]").fill("sk-ant-api03-asked-for-a-password-012345")
     dialog.get_by_role("button", name="Add", exact=True).click()
-    visit.get_by_label("Your password").fill(PASSWORD)
-    visit.get_by_label("Your password").press("Enter")
+    visit.get_by_role("textbox", name="Your password").fill(PASSWORD)
+    visit.get_by_role("textbox", name="Your password").press("Enter")
     visit.get_by_text("Added").wait_for()
 
 
