@@ -468,7 +468,7 @@ def test_doctor_names_accounts_that_nobody_can_renew(run: Run, config: Path, ser
 def test_doctor_says_which_provider_has_no_client(tmp_path: Path) -> None:
     oauth = {"authorize_url": "https://a.example/authorize", "token_url": "https://a.example/token"}
     text = json.dumps(
-        {"database": str(tmp_path / "none.db"), "providers": {"anthropic": {"auth": "oauth", "oauth": oauth}}}
+        {"database": str(tmp_path / "none.db"), "providers": {"anthropic": {"preset": "anthropic", "oauth": oauth}}}
     )
     (found,) = logins(parse(text, environ={}))
     assert (found.status, found.found) == (
