@@ -280,7 +280,10 @@ def test_the_pauses_grow(path: Path, server: OAuthServer, account: Account) -> N
         after, _ = stored(path)
         assert after.retry_at is not None
         pauses.append(after.retry_at - wall[0])
-        assert own.renew(account.id, asking(server), hurry=False).reason == "it failed a moment ago"
+        assert (
+            own.renew(account.id, asking(server), hurry=False).reason
+            == "it failed a moment ago; try again in some seconds"
+        )
         wall[0] = after.retry_at + 1
     assert pauses[0] * 4 < pauses[3]
     assert not server.plan
