@@ -28,11 +28,11 @@ from urllib.parse import urlsplit
 
 import certifi
 
-from claude_relay.core.alerts import meaning
 from claude_relay.core.config import Address, OutboundProxy, Trust
 from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.exchange import Failure
 from claude_relay.core.socks5 import ENDED, Handshake, SocksError
+from claude_relay.core.tls_alerts import meaning
 
 logger = logging.getLogger(__name__)
 

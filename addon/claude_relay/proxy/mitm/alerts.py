@@ -14,7 +14,7 @@ from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.tls import ServerTLSLayer, TLSLayer
 
-from claude_relay.core.alerts import meaning
+from claude_relay.core.tls_alerts import meaning
 
 from .connections import Commands
 

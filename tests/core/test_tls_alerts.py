@@ -2,7 +2,7 @@
 
 import pytest
 
-from claude_relay.core.alerts import FAILED, NOT_TAKEN, WANTED, meaning
+from claude_relay.core.tls_alerts import FAILED, NOT_TAKEN, WANTED, meaning
 
 
 @pytest.mark.parametrize(
