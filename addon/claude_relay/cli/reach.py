@@ -10,13 +10,17 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from claude_relay.core.config import Config, OutboundProxy, Provider, WayOut, way_out, way_to
-from claude_relay.upstream.connection import FAILURES, Connection, said
+from claude_relay.upstream.connection import FAILURES, FOR_TLS, Connection, said
 
 from .checks import FAIL, OK, WARN, Check
 from .console.taking_back import original
 
 LIMIT = 3.0
 """Seconds for all of them together."""
+
+
+SETTLING = 0.3
+"""Seconds for a far end that wants another certificate to say so."""
 
 
 def providers(config: Config, limit: float = LIMIT, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
@@ -42,7 +46,7 @@ def knock(provider: Provider, limit: float = LIMIT, way: WayOut | None = None) -
     try:
         proxy = _way(provider, way or WayOut.of(original(os.environ)))
         with Connection(provider.base_url, proxy, limit, provider.trust) as connection:
-            connection.open()
+            connection.settle(SETTLING)
     except FAILURES as error:
         return said(error)
     return ""
@@ -92,6 +96,12 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "somebody on the way opens TLS, as companies do: name the authority, `upstream: {ca: FILE}` in relay.yaml; "
         "ask whoever runs the network for the file",
     ),
+    ("wants a certificate", "name one that the provider knows: `tls: {cert: FILE, key: FILE}` of it in relay.yaml"),
+    (
+        "not take the relay's certificate",
+        "name another one: `tls: {cert: FILE, key: FILE}` of the provider in relay.yaml",
+    ),
+    (FOR_TLS, "give PEM files that the relay may read: `upstream: {ca}` or `tls: {ca, cert, key}` in relay.yaml"),
     ("no such host", "this machine's name server does not know the name: check its spelling, or the network's DNS"),
     ("no answer in time", "a firewall may swallow what is sent there: try from another network, or through its proxy"),
 )
