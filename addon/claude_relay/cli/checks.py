@@ -122,6 +122,8 @@ def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
     for name, provider in config.providers.items():
         if not keys[name] and provider.empty_pool == "reject":
             remedy = f"set the variable that its keys name, or: {command('keys')} add --provider {name}"
+            if provider.auth.oauth:
+                remedy = f"log in with an account: {command('accounts')} login --provider {name}"
             yield Check("keys", WARN, f"{name} has no key and refuses its requests", remedy)
         if provider.base_url.startswith("http://") and not _is_local(provider.base_url):
             yield Check("keys", WARN, f"{name} gets its keys unencrypted", "use https:// in its base_url")

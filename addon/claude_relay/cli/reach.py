@@ -20,6 +20,10 @@ LIMIT = 3.0
 """Seconds for all of them together."""
 
 
+SETTLING = 0.3
+"""Seconds for a far end that wants another certificate to say so."""
+
+
 def providers(config: Config, limit: float = LIMIT, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
     """What cannot be followed of what the environment says of proxies; then one check a provider, in the file's order.
 
@@ -43,7 +47,7 @@ def knock(provider: Provider, limit: float = LIMIT, way: WayOut | None = None) -
     try:
         proxy = _way(provider, way or WayOut.of(original(os.environ)))
         with Connection(provider.base_url, proxy, limit, provider.trust) as connection:
-            connection.open()
+            connection.settle(SETTLING)
     except FAILURES as error:
         return said(error)
     return ""

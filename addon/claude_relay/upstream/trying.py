@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from claude_relay.core.config import OutboundProxy, Trust
 from claude_relay.core.printable import harmless
 
-from .connection import FAILURES, Connection, said
+from .connection import FAILURES, FOR_TLS, Connection, said
 
 LIMIT = 10.0
 """Seconds for a proxy, whatever its own timeout."""
@@ -108,6 +108,12 @@ REMEDIES: tuple[tuple[str, str], ...] = (
         "somebody on the way opens TLS, as companies do: name the authority, `upstream: {ca: FILE}` in relay.yaml; "
         "ask whoever runs the network for the file",
     ),
+    ("wants a certificate", "name one that the provider knows: `tls: {cert: FILE, key: FILE}` of it in relay.yaml"),
+    (
+        "not take the relay's certificate",
+        "name another one: `tls: {cert: FILE, key: FILE}` of the provider in relay.yaml",
+    ),
+    (FOR_TLS, "give PEM files that the relay may read: `upstream: {ca}` or `tls: {ca, cert, key}` in relay.yaml"),
     ("no such host", "this machine's name server does not know the name: check its spelling, or the network's DNS"),
     ("no answer in time", "a firewall may swallow what is sent there: try from another network, or through its proxy"),
 )

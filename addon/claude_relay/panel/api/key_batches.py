@@ -23,7 +23,7 @@ from claude_relay.panel.common.jobs import Begun, Report
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own
 from claude_relay.panel.common.problems import Problem, documented
-from claude_relay.panel.security.visitors import Administrator, Confirmed, Level, Operator, Reader
+from claude_relay.panel.security.visitors import Administrator, Level, Operator, Reader, confirm
 from claude_relay.store.shared.all_keys import VAULT, Keyring
 from claude_relay.store.vault.filtering import Filter
 from claude_relay.store.vault.new_keys import Planned, foreign, planned
@@ -134,8 +134,10 @@ class KeyStats(BaseModel):
 
 
 @router.post("/providers/{name}/keys/batch", responses=documented(404, 409))
-def batch(name: str, said: BatchIn, visitor: Confirmed, parts: Own) -> Batch:
-    """Add many: those that are new and are keys; each entry is answered for. With `dry_run` nothing is done."""
+def batch(name: str, said: BatchIn, visitor: Administrator, parts: Own) -> Batch:
+    """Add many: those that are new and are keys; each entry is answered for. With `dry_run` nothing is done, and no password asked for."""
+    if not said.dry_run:
+        confirm(visitor, parts)
     keyring = parts.keyring(visitor.actor)
     provider = known_provider(keyring, name)
     entries, notes = _entries(said, keyring, provider)

@@ -109,7 +109,7 @@ def problem_of(error: Exception) -> Problem:
         case Problem():
             return error
         case RequestValidationError():
-            found = [FieldError(field=_place(one["loc"]), detail=_sentence(str(one["msg"]))) for one in error.errors()]
+            found = [FieldError(field=_place(one["loc"]), detail=sentence(str(one["msg"]))) for one in error.errors()]
             where = ", ".join(one.field for one in found if one.field)
             return Problem(
                 422, "invalid", f"What was sent cannot be used{f': {where}' if where else ''}.", errors=found
@@ -126,13 +126,14 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "configuration", "relay.yaml cannot be used as it is.", errors=found)
         case ClientError() | AdminError():
             missing = str(error).startswith("there is no ")
-            return Problem(404 if missing else 409, "not_found" if missing else "conflict", _sentence(str(error)))
+            return Problem(404 if missing else 409, "not_found" if missing else "conflict", sentence(str(error)))
         case MissingDatabase():
-            return Problem(503, "no_database", f"There is no database yet: no relay has run here. ({error})")
+            return Problem(503, "no_database", "There is no database yet: no relay has run here.")
         case VaultError():
-            return Problem(503, "vault", _sentence(str(error)))
-        case StoreError():
-            return Problem(503, "database", _sentence(str(error)))
+            return Problem(503, "vault", sentence(str(error)))
+        case StoreError():  # which names the file, and who asks may be anybody
+            logger.error("%s", error)
+            return Problem(503, "database", "The database cannot be used; the log of the panel says why.")
     logger.error("the panel failed", exc_info=error)
     return Problem(500, "fault", "The panel has a fault; its log says more.")
 
@@ -158,6 +159,8 @@ def _place(loc: Sequence[object]) -> str:
     return ".".join(SECRET.sub("…", str(part))[:LONGEST_PART] for part in loc[1:])
 
 
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+def sentence(text: str) -> str:
+    """With a full stop, and a capital but where it begins with a name such as `listen.hosts`."""
+    if not set("._/") & set(text.partition(" ")[0].rstrip(".:,")):
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

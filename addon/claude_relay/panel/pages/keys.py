@@ -13,6 +13,7 @@ from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.keys.check_results import CHECKS, LIMITED, NO_CREDIT, REVOKED, UNCHECKED, VALID
 from claude_relay.core.times import DAY, iso
 from claude_relay.panel.api import keys as api
+from claude_relay.panel.api.dashboard import takes_own
 from claude_relay.panel.api.key_figures import SORTS, STATUSES, Row, Sight, in_order, look
 from claude_relay.panel.api.key_figures import after as behind
 from claude_relay.panel.api.proxies import choices
@@ -78,7 +79,7 @@ HEADS: Final = (
     ("state", N_("State"), ""),
     ("headroom", N_("Left of its limits"), ""),
     ("-used", N_("Requests today"), "num"),
-    ("-cost", N_("Cost today, $"), "num"),
+    ("-cost", N_("Cost today"), "num"),
     ("-last", N_("Last used"), ""),
 )
 """Columns of the table: what its head sorts by, its text, its class."""
@@ -125,6 +126,7 @@ def keys(
         "next": address(request, after=cursor(placed[SHOWN - 1][0])) if len(placed) > SHOWN else None,
         "count": len(rows),
         "any": bool(sight.rows),
+        "takes_own": takes_own(parts),
         "removed": sum(row.key.removed_at is not None and provider in ("", row.key.provider) for row in sight.rows),
         "tabs": tabs(request, sight),
         "names": sight.providers,
@@ -222,8 +224,8 @@ def chart(request: Request, hours: Sequence[HourOfKey], now: float, zone: Any) -
     each = [found.get(f"{at:%Y-%m-%dT%H}") for at in times]
     good = [float(hour.requests - hour.errors) if hour else 0.0 for hour in each]
     bad = [float(hour.errors) if hour else 0.0 for hour in each]
-    series = [charts.Series(words.gettext("answered"), good)]
-    series += [charts.Series(words.gettext("failed"), bad)] if any(bad) else []
+    series = [charts.Series(words.gettext("answered"), good, "c1")]
+    series += [charts.Series(words.gettext("failed"), bad, "c6")] if any(bad) else []
     label = words.gettext("Requests in the last 24 hours")
     return charts.stacked(
         times, timedelta(hours=1), series, words, zone, label=label, name=words.gettext("Hour"), across=charts.WHOLE

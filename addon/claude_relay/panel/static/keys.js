@@ -42,7 +42,7 @@ const operate = (operation, which, provider = "*") => attempt(async () => {
   const { changed, left_out, job } = await api("POST /api/providers/{provider}/keys/batch-operation", { provider, operation, ...which });
   const said = left_out.slice(0, 3).map((one) => `${one.name}: ${one.detail}`), count = changed.length;
   if (job) said.unshift(`${words.done} ${await follow(job)}`);
-  else if (count || !said.length) said.unshift(`${words.changed} ${count}`);
+  else if (count || !said.length) said.unshift(`${words[operation]} ${count}`);
   toast(said.join(" "), BACK[operation] && count ? { action: [texts.undo, () => operate(BACK[operation], { ids: changed })] } : {});
   picked.clear();
   await refresh({ all: true });
@@ -78,7 +78,11 @@ export function begin(element) {
     event.preventDefault();
     pick(box, !box.checked, true);
   });
-  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick); // before this was loaded
+  // Before this was loaded:
+  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick);
+  const at = document.activeElement.dataset;
+  if (at.rowMenu) fill(at);
+  else $("#row-menu")?.hidePopover();
   draw();
 }
 document.addEventListener("drawn", draw);

@@ -204,7 +204,11 @@ class Accounts:
     def renewed(self, taken: Taken, tokens: Tokens, now: float) -> bool:
         """Keep the next tokens and let go of the lock; False: the stored ones are other ones than those that were sent, and stay."""
         with self.vault.ready_to_seal() as (connection, _), transaction(connection):
-            return self._store(connection, taken.account.id, tokens.after(taken.refresh), now, taken.account.generation)
+            id, was = taken.account.id, taken.account.generation
+            done = self._store(connection, id, tokens.after(taken.refresh), now, was)
+            if done and self.vault.actor is not None:
+                write(connection, self.vault.actor, Act("refresh", KIND, taken.account.name))
+            return done
 
     def revoked(self, taken: Taken, reason: str, now: float) -> bool:
         """The refresh token is no good any more; False: it is not the stored one any more, so that says nothing."""

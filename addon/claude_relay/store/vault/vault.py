@@ -36,11 +36,22 @@ from claude_relay.store.db.watch import Watch
 
 from . import fellow_secrets, proxy_rows
 from .account_rows import RESEAL_REFRESH, RefreshToken, damaged_accounts, refresh_tokens, resealed_refresh
-from .acts import note, note_choice, note_reset, seen
+from .acts import KIND, note, note_choice, note_reset, seen
 from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
 from .records import FIELDS, NewKey, StoredKey
-from .rows import GROUP, CooldownsByKey, as_it_is, chosen_keys, cooldowns_by_key, lift, moment, renewable, stored_keys
+from .rows import (
+    GROUP,
+    CooldownsByKey,
+    as_it_is,
+    chosen_keys,
+    cooldowns_by_key,
+    lift,
+    lift_own,
+    moment,
+    renewable,
+    stored_keys,
+)
 from .sealed_rows import (
     INSERT,
     ISSUED,
@@ -279,6 +290,14 @@ class Vault:
             meant = tuple(ids)
             count = lift(connection, meant, time.time())
             note_reset(connection, self.actor, meant, count)
+            return count
+
+    def reset_own(self, provider: str | None) -> int:
+        """The same for clients' own credentials, at one provider or (None) at all."""
+        with self.file.writing() as connection, transaction(connection):
+            count = lift_own(connection, time.time(), provider)
+            if count and self.actor is not None:
+                write(connection, self.actor, Act("reset", KIND, "clients' own credentials"))
             return count
 
     def choose(self, provider: str, id: str | None, name: str = "") -> bool:
