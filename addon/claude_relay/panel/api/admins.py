@@ -89,7 +89,7 @@ def change_admin(
     if said.second_factor:
         raise Problem(422, "second_factor", "A second factor can be taken from others; only they can add one.")
     if said.role is not None:
-        parts.admins.set_role(visitor.actor, before.name, said.role)
+        parts.admins.set_role(visitor.actor, before.name, said.role, seen=before.role)
     if said.second_factor is False and before.second_factor:
         parts.second_factors.disable(visitor.actor, before.name)
     after = _one(name, parts)

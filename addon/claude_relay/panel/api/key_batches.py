@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, SecretStr
 from claude_relay.core.errors import clean
 from claude_relay.core.imports.decoding import document
 from claude_relay.core.imports.gateways import SOURCES
+from claude_relay.core.keys.selection import TIERS
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.api.key_checks import begin_check, checking
 from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, look
@@ -79,7 +80,7 @@ class FilterIn(Strict):
     """As the list has it."""
 
     status: Literal[STATUSES] | None = None  # type: ignore[valid-type]
-    tier: str | None = Field(default=None, max_length=20)
+    tier: Literal[(*TIERS, "")] | None = None  # type: ignore[valid-type]
     group: str | None = Field(default=None, max_length=64)
     search: str | None = Field(default=None, max_length=200)
 
@@ -201,6 +202,7 @@ def maintenance(name: str, said: MaintenanceIn, visitor: Administrator, parts: O
     def maintain(report: Report) -> None:
         found = work(report)
         invalid = [id for id, result in found.items() if result.status in said.statuses]
+        report(len(keys))  # the last moment to think better of it
         if invalid and not said.dry_run:
             removed = vault.prune(invalid, said.statuses)
             report(len(keys), *({"id": id, "removed": True} for id in removed))

@@ -20,7 +20,7 @@ from claude_relay.core.keys.check_results import NO_CREDIT, REVOKED
 from claude_relay.core.times import seconds_of
 from claude_relay.panel.api.key_models import CheckOut, CooldownOut, KeyOut, Limits, LiveOut, UseOut
 from claude_relay.panel.common.parts import Parts
-from claude_relay.panel.common.problems import Problem
+from claude_relay.panel.common.problems import FieldError, Problem
 from claude_relay.store.audit import Actor
 from claude_relay.store.ledger.key_sums import KeyUse, used
 from claude_relay.store.shared.all_keys import VAULT, Keyring
@@ -70,6 +70,7 @@ SORTS: Final[Mapping[str, Callable[[Row], str | float]]] = {
     "last": lambda row: seconds_of(row.key.last_used_at) or 0.0,
 }
 """What `sort` may be; with a `-` before it the greatest first."""
+ORDERS: Final = (*SORTS, *(f"-{name}" for name in SORTS))
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,8 @@ def in_order(rows: Sequence[Row], sort: str) -> list[tuple[list[Any], Row]]:
     """Rows with their places, by which a list goes on. Raises Problem."""
     name, backwards = sort.removeprefix("-"), sort.startswith("-")
     if name not in SORTS:
-        raise Problem(422, "sort", f"sort is one of {', '.join(SORTS)}, with - before it for the greatest first.")
+        text = f"sort is one of {', '.join(SORTS)}, with - before it for the greatest first."
+        raise Problem(422, "sort", text, errors=[FieldError(field="sort", detail=text)])
     value = SORTS[name]
     placed = sorted(([value(row), *row.place], row.id, row) for row in rows)
     return [(place, row) for place, _, row in (reversed(placed) if backwards else placed)]
