@@ -139,9 +139,9 @@ def midnight(now: float, zone: tzinfo) -> str:
     return day.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
-def joined(rows: Sequence[RelayRow]) -> dict[tuple[str, str], dict[str, Any]]:
+def joined(rows: Sequence[RelayRow]) -> dict[tuple[str, str], Mapping[str, Any]]:
     """What relays say of their keys: what is under way and was used together, of the others the worst."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for row in rows:
         for provider, keys in row.keys().items():
             for key in keys:
@@ -150,7 +150,7 @@ def joined(rows: Sequence[RelayRow]) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
     worse = max(one, other, key=lambda said: LIVE.index(said["state"]) if said["state"] in LIVE else 0)
     limits = {
         name: min(each["limits"].get(name, 1.0) for each in (one, other)) for name in one["limits"] | other["limits"]
