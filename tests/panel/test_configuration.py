@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from tests.wire.clients import RawClient, messages_body
-from tests.wire.relay import Relay, free_ports, make_confdir
+from tests.wire.relay import Relay, free_ports
 from tests.wire.upstream import FakeUpstream
 
+from .browsing import visiting
 from .inside import Inside
 from .stage import Answer, Panel, running
 
@@ -461,9 +462,8 @@ def test_a_viewer_reads_the_text(visit: Any, panel: Panel) -> None:
 # --- a relay that follows ---
 
 
-def test_a_relay_follows(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A provider is added and put before the other; the next request goes there."""
-    confdir = make_confdir(tmp_path_factory.mktemp("mitmproxy"))
+def test_a_provider_is_added_and_requests_go_there(chromium: Any, tmp_path: Path, confdir: Path) -> None:
+    """In a browser, while a relay runs: the next request goes where the new route leads."""
     with FakeUpstream() as one, FakeUpstream() as two:
         text = f"providers:\n  one: {{base_url: '{one.url}', keys: [sk-ant-api03-first-of-all]}}   # ours\n"
         with running(tmp_path, text) as panel:
@@ -472,12 +472,26 @@ def test_a_relay_follows(tmp_path: Path, tmp_path_factory: pytest.TempPathFactor
             [proxy] = free_ports(1)
             panel.config.write_text(panel.config.read_text().replace("proxy: null", f"proxy: '127.0.0.1:{proxy}'"))
             environ = {"SECOND": "sk-ant-api03-second-of-all"}
-            with Relay(tmp_path, confdir, None, environ=environ, ports=(proxy, base)) as relay:
+            with (
+                Relay(tmp_path, confdir, None, environ=environ, ports=(proxy, base)) as relay,
+                visiting(chromium, panel, "a provider is added") as page,
+            ):
                 assert ask(base) == 200
-                body = {"name": "two", "base_url": two.url, "keys": ["${SECOND}"]}
-                assert change(panel, "POST", "/api/providers", body).status == 201
-                relay.wait_for_log("was read again and applies from now on", 1)
-                assert change(panel, "PUT", "/api/routes", {"routes": [{"to": ["two", "one"]}]}).status == 200
+                page.goto("/providers")
+                page.get_by_role("button", name="Add a provider").click()
+                dialog = page.get_by_role("dialog", name="Add a provider")
+                dialog.locator("[name=name]").fill("two")
+                dialog.locator("[name=base_url]").fill(two.url)
+                dialog.locator("[name=keys]").fill("${SECOND}")
+                dialog.get_by_role("button", name="Review").click()
+                page.get_by_role("button", name="Save", exact=True).click()
+                page.get_by_role("row", name="two").get_by_text("1 of 1").wait_for()
+                page.get_by_role("button", name="Add a route").click()
+                dialog = page.get_by_role("dialog", name="Route", exact=True)
+                dialog.get_by_label("Goes to").fill("two, one")
+                dialog.get_by_role("button", name="Review").click()
+                page.get_by_role("button", name="Save", exact=True).click()
+                page.get_by_text("two, one").first.wait_for()
                 relay.wait_for_log("was read again and applies from now on", 2)
                 assert ask(base) == 200
                 assert (len(one.requests), len(two.requests)) == (1, 1)
