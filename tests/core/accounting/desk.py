@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from claude_relay.core.accounting.accounts import NANO
-from claude_relay.core.accounting.budgets import Budgets
+from claude_relay.core.accounting.budgets import Budgets, Cost
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.needs import UNKNOWN, Need, Outputs, Part
 from claude_relay.core.accounting.pricing import Tariff
@@ -47,7 +49,10 @@ class Desk:
     def of(self, need: Need, at: float | None = None) -> Reserve:
         begun = self.now if at is None else at
         terms = Terms(price, quote, self.outputs)
-        return Reserve(lambda: self.budgets, self.holds, need, terms, at=begun, clock=lambda: self.now)
+        return Reserve(self, self.holds, need, terms, at=begun, clock=lambda: self.now)
+
+    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
+        self.budgets.check(at, provider, costs)
 
     def reserved(self, which: int = 0) -> float:
         rule, _, span = self.budgets.state(self.now)[which]

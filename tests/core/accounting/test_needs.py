@@ -118,5 +118,5 @@ def test_a_large_batch_is_read_in_milliseconds() -> None:
     one = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "word " * 200}]}
     body = json.dumps({"requests": [{"custom_id": str(n), "params": one} for n in range(2000)]}).encode()
     begun = time.thread_time()
-    assert need_of_batch(body).parts[0].count == 2000
+    assert need_of_batch(body).parts[0].requests == 2000
     assert time.thread_time() - begun < 0.5

@@ -226,7 +226,7 @@ def test_admission_costs_microseconds() -> None:
     took = []
     for _ in range(600):
         begun = time.thread_time()
-        request = Reserve(lambda: budgets, holds, need, terms, at=NOON, clock=lambda: NOON)
+        request = Reserve(budgets, holds, need, terms, at=NOON, clock=lambda: NOON)
         budgets.admitted(targets, NOON, lambda name: OPUS, request.costs)
         request.move("anthropic", OPUS)
         took.append(time.thread_time() - begun)

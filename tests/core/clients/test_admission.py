@@ -284,7 +284,7 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     admission = desk.enter(who)
     assert admission is not None
     budgets, holds = Budgets(), Holds()
-    purses = [Purse(lambda: budgets, holds, admission.spendings, "") for _ in range(2)]
+    purses = [Purse(budgets, holds, admission.spendings, "") for _ in range(2)]
     cost = [Cost("m", round(0.6 * NANO))]
     first, second = (Hold("p", "m", desk.now, cost[0].nano) for _ in range(2))
     purses[0].check(desk.now, "p", cost)

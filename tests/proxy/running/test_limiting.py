@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.running.limiting import Limiting
+from claude_relay.store.db.database import connect
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import request
 
@@ -118,6 +119,36 @@ def test_rates_are_heard_of_and_survive(tmp_path: Path) -> None:
             assert enter(one, here)
         async with relays(tmp_path / "relay.db") as (later,):
             assert [round(standing.used) for standing in await later.standing(who, NOW())] == [8]
+
+    run(work)
+
+
+def test_a_relay_alone_tells_of_rates_from_time_to_time_and_at_once_when_another_comes(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+
+    def told() -> int:
+        with closing(connect(path, patience=1)) as connection:
+            tats = connection.execute("SELECT tat FROM client_rates").fetchall()
+        return sum(round((tat - time.time()) / 6) for (tat,) in tats)
+
+    async def work() -> None:
+        who = client("10 requests/minute", "9 concurrent")
+        async with relays(path, 2) as (one, other):
+            bounds = await known(one, who)
+            assert enter(one, bounds) is None
+            await one.exchange()
+            for _ in range(3):
+                assert enter(one, bounds)
+            await one.exchange()
+            assert (one.company, told()) == (False, 0)
+            assert enter(other, await known(other, who)) is None
+            await other.exchange()
+            assert other.company
+            await one.exchange()
+            assert one.company
+            assert one.urged.is_set()
+            await one.exchange()
+            assert told() == 3
 
     run(work)
 

@@ -1,7 +1,7 @@
 """What a request may use, before anything of its answer is known.
 
     need_of(facts)                  -> Need((Part("", input_tokens=1200, most=64),))
-    need_of_batch(body)             -> Need((Part("claude-opus-4-5", input_tokens=900, most=1024, count=3), …), batch=True)
+    need_of_batch(body)             -> Need((Part("claude-opus-4-5", input_tokens=900, most=1024, requests=3), …), batch=True)
     outputs = Outputs()
     outputs.learn("anthropic", "claude-opus-4-5", 812)
     outputs.expected("anthropic", "claude-opus-4-5")     -> tokens of output: more than 95 of 100 answers have had
@@ -16,6 +16,7 @@ from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -39,18 +40,16 @@ _MOST = re.compile(rb'"max_tokens(?:_to_sample)?"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,9
 _NAME = b'"max_tokens'
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Requests that are alike. `model` empty: as the route says; `most`: tokens of output at most, None: not known."""
 
     model: str
     input_tokens: int
     most: int | None
-    count: int = 1
+    requests: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What is to be paid for: one part, or the parts of a batch."""
 
     parts: tuple[Part, ...]

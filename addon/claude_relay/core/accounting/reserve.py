@@ -1,6 +1,6 @@
 """What one request has reserved under the budgets, from its first attempt to its end.
 
-    reserve = Reserve(lambda: budgets, holds, need, terms, at=started_at, clock=time.time)
+    reserve = Reserve(budgets, holds, need, terms, at=started_at, clock=time.time)
     reserve.asks("anthropic", "claude-opus-4-5")            # what it may cost there, model by model
     reserve.move("anthropic", "claude-opus-4-5")            # an attempt begins there; raises BudgetError when there is no room any more
     reserve.passed(size, events, usage)                     # its answer runs: topped up when it turns out longer or dearer than expected
@@ -59,7 +59,7 @@ class Terms:
 
 
 class Allows(Protocol):
-    """Who may let a request cost something: `Budgets`, and the limits of clients."""
+    """Who may let a request cost something: the budgets in force, and the limits of clients."""
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises RelayError when a request that may cost this has no room at a provider."""
@@ -81,7 +81,7 @@ class Keeps(Protocol):
 class Reserve:
     """The reservation of one request.
 
-    budgets  those in force: other ones after an edit of relay.yaml
+    budgets  who lets it cost something
     at       when the request began, seconds since the epoch
     look_at  bytes of the answer from which `passed` wants to be asked again
     over     nothing is reserved any more, now or later
@@ -89,7 +89,7 @@ class Reserve:
 
     def __init__(
         self,
-        budgets: Callable[[], Allows],
+        budgets: Allows,
         holds: Keeps,
         need: Need,
         terms: Terms,
@@ -118,7 +118,7 @@ class Reserve:
             name = part.model or model
             nano = 0
             if tariff := self._terms.tariff(provider, name, self._need.batch):
-                nano = part.count * tariff.nano(part.input_tokens, self._expected(part, provider, name))
+                nano = part.requests * tariff.nano(part.input_tokens, self._expected(part, provider, name))
             cost_of[name] = cost_of[name] + nano if name in cost_of else nano
         found = self._costs[place] = tuple([Cost(name, cost_of[name]) for name in cost_of])
         return found
@@ -142,7 +142,7 @@ class Reserve:
         if self._place is not None:
             self._stop(now)
         costs = self.costs(provider, model)
-        self._budgets().check(now, provider, costs)
+        self._budgets.check(now, provider, costs)
         self._place = provider, model
         self._running = [Hold(provider, cost.model, self._at, cost.nano) for cost in costs]
         for hold in self._running:

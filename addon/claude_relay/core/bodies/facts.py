@@ -97,6 +97,7 @@ class _Fields(msgspec.Struct):
     container: Raw = _ABSENT
     speed: Raw = _ABSENT
     service_tier: Raw = _ABSENT
+    tags: Raw = _ABSENT
 
 
 class _Listed(_Fields):
@@ -169,6 +170,7 @@ def read_facts(
         speed=_other_than(STANDARD_SPEED, fields.speed),
         tier=_other_than(USUAL_TIER, fields.service_tier),
         long=LONG_CONTEXT in headers.get("anthropic-beta", ""),
+        tagged=fields.tags is not _ABSENT,
         body=body,
         messages=NOTHING if fields.listed is _ABSENT else memoryview(fields.listed),
     )

@@ -12,7 +12,7 @@ machine's calendar (`zone`), as for budgets; `5h` is rolling, in steps of SLOT. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from math import inf
@@ -267,9 +267,7 @@ class Spending:
 class Purse:
     """The limits of money that hold for one request, and the budgets: as `Reserve` wants them."""
 
-    def __init__(
-        self, budgets: Callable[[], Allows], holds: Keeps, spendings: Sequence[Spending], contact: str
-    ) -> None:
+    def __init__(self, budgets: Allows, holds: Keeps, spendings: Sequence[Spending], contact: str) -> None:
         self._budgets, self._holds, self._contact = budgets, holds, contact
         self._spendings = spendings
         self._live: list[Hold] = []
@@ -281,7 +279,7 @@ class Purse:
             nano += cost.nano
         for spending in self._spendings:
             spending.check(at, nano, self._contact)
-        self._budgets().check(at, provider, costs)
+        self._budgets.check(at, provider, costs)
 
     def add(self, hold: Hold, now: float) -> None:
         """Reserve everywhere."""

@@ -53,6 +53,8 @@ class Slots:
     def __init__(self) -> None:
         self.held: dict[str, Held] = {}
         self.until = 0.0
+        self.urgent = False
+        """Whether one was touched of which this relay has not all places."""
         self._touched: set[str] = set()
         """Those of which there is something to tell."""
         self._aging: deque[tuple[float, set[str]]] = deque()
@@ -82,6 +84,7 @@ class Slots:
         if held is None:
             held = self.held[bound.key] = Held(limit)
         held.limit = limit
+        self.urgent = self.urgent or held.leased != limit
         self._touched.add(bound.key)
         return held
 
@@ -125,6 +128,7 @@ class Slots:
         forgotten, and its lease given back.
         """
         said: dict[str, Want | None] = {}
+        self.urgent = False
         if self._touched:
             touched, self._touched = self._touched, set()
             self._aging.append((ticks, touched))

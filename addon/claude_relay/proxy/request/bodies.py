@@ -24,7 +24,6 @@ from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Endpoint, Facts
 from claude_relay.core.formats.claude.bodies import (
     has_foreign_thinking,
-    has_tags,
     without_foreign_thinking,
     without_tags,
     without_thinking,
@@ -97,7 +96,7 @@ async def reworded(relayed: Relayed, attempt: Attempt) -> bytes | None:
         elif relayed.runtime.formats:  # else no other model has answered, or not lately
             foreign = await at_leisure(body, has_foreign_thinking)
             changes += [without_foreign_thinking] * foreign
-    if relayed.client is not None and await at_leisure(body, has_tags):
+    if relayed.client is not None and facts.tagged:
         changes.append(without_tags)
     if attempt.model != facts.model:
         changes.append(lambda text: rename_model(text, attempt.model))

@@ -8,7 +8,8 @@
     limiting.close()                        the last word
 
 Each second, and when somebody is in need of it, one exchange: leases are renewed, what was used is told, what others used is heard.
-Every LOOK what was spent is read as far as somebody has spent something, and other relays run. A database that cannot be used is said
+A relay alone tells of it every LOOK only, as nobody waits for it but its next start. Every LOOK what was spent is read as far as
+somebody has spent something, and other relays run. A database that cannot be used is said
 once; then nothing new runs under a limit of concurrent requests when its lease is over, and other limits hold by what this relay
 knows. It must not know requests.
 """
@@ -30,13 +31,12 @@ from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.gcra import Change, believed
 from claude_relay.core.clients.money import Rolling, Spending
-from claude_relay.core.clients.slots import IDLE, IDLE_ALONE
+from claude_relay.core.clients.slots import IDLE, IDLE_ALONE, Want
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.common.loops import Loop
 from claude_relay.store.db.database import StoreError
 from claude_relay.store.ledger.client_sums import ClientSums, Wanted, concerned
 from claude_relay.store.shared.leases import LEASE, MARGIN, Leases, SharedLimits
-from claude_relay.store.shared.relays import running
 
 logger = logging.getLogger(__name__)
 INTERVAL = 1.0
@@ -67,7 +67,6 @@ class Limiting:
         self.limiter = Limiter()
         self.trees = Trees()
         self.shared: SharedLimits = shared or Leases(database, lease=lease)
-        self.database = database
         self.sums = ClientSums(database)
         self.lease = lease
         self.whole = whole
@@ -75,9 +74,10 @@ class Limiting:
         self.urged = asyncio.Event()
         self.loop = Loop("keeping up the limits of clients", self.turn, lambda: self.pause)
         self.thread = ThreadPoolExecutor(1, "relay-limits")
-        self.look_at = self.look_alone_at = self.tidy_at = 0.0
+        self.tell_at = self.look_at = self.look_alone_at = self.tidy_at = 0.0
         self.pause = APART
-        self.idle = IDLE
+        self.company = True
+        """Whether other relays run over this database, as far as is known: what only this one uses, it knows."""
         self.closed = self.held = False
 
     def start(self) -> None:
@@ -137,9 +137,7 @@ class Limiting:
         now = time.monotonic()
         if now >= self.look_at:
             self.look_at = now + LOOK
-            company = await self.has_company()
-            self.idle = IDLE if company else IDLE_ALONE
-            if company or now >= self.look_alone_at:
+            if self.company or now >= self.look_alone_at:
                 self.look_alone_at = now + ALONE
                 await self.look()
         if now >= self.tidy_at:
@@ -150,11 +148,16 @@ class Limiting:
     async def exchange(self) -> None:
         """Tell and hear once: of what was used since the last time, so that what others hold costs nothing."""
         limiter, ticks, ahead = self.limiter, time.monotonic(), NOW.ahead()
-        wants = limiter.slots.wants(ticks, self.idle)
+        tells = self.company or ticks >= self.tell_at
+        wants: dict[str, Want | None] = {}
+        if tells or limiter.slots.urgent:
+            wants = limiter.slots.wants(ticks, IDLE if self.company else IDLE_ALONE)
         self.held = bool(limiter.slots.held or wants)
         changes: dict[str, Change] = {}
-        async for piece in pieces(self.moved()):
-            changes |= self.changes(piece, ahead)
+        if tells:
+            self.tell_at = ticks + LOOK
+            async for piece in pieces(self.moved()):
+                changes |= self.changes(piece, ahead)
         try:
             news = await self.in_thread(self.shared.exchange, wants, changes, ticks)
         except StoreError as error:
@@ -162,9 +165,13 @@ class Limiting:
                 if (rate := limiter.rates.get(key)) is not None:
                     rate.unreported(shifted(change, ahead))
                     limiter.moved.add(key)
+            self.company = True
             self.complain(SHARED, str(error))
             return
         self.complain(SHARED, "")
+        if news.company and not self.company:  # it is to hear at once how far all is used
+            self.urge()
+        self.company = news.company
         async for piece in pieces(news.rates):
             for key in piece:
                 if (rate := limiter.rates.get(key)) is not None:
@@ -200,13 +207,6 @@ class Limiting:
             self.complain(SUMS, str(error))
         else:
             self.complain(SUMS, "")
-
-    async def has_company(self) -> bool:
-        """Whether other relays run over this database: what only this one spends, it knows."""
-        try:
-            return len(await self.in_thread(running, self.database, time.time())) > 1
-        except StoreError:
-            return True  # the look says why
 
     def settled(self, key: str) -> bool:
         """Whether all that was spent under a limit here is known to be in the ledger."""

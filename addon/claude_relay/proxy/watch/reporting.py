@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from claude_relay.core.accounting.budgets import Budgets
+from claude_relay.core.accounting.budgets import Budgets, Cost
 from claude_relay.core.accounting.cache_misses import explained
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
@@ -231,14 +231,18 @@ class Reporting:
 
     def purse(self, spendings: Sequence[Spending], contact: str) -> Purse:
         """The budgets, and beside them these limits of a client. `contact`: whom a refusal names."""
-        return Purse(lambda: self.budgets, self.holds, spendings, contact)
+        return Purse(self, self.holds, spendings, contact)
+
+    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
+        """Raises BudgetError when a request that may cost this has no room at a provider, under the budgets of now."""
+        self.budgets.check(at, provider, costs)
 
     def reserve(self, runtime: Runtime, need: Need, at: float, purse: Purse | None = None) -> Reserve:
         """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: in the place of the budgets alone."""
         terms = self._terms(runtime, at)
         if purse is not None:
-            return Reserve(lambda: purse, purse, need, terms, at=at, clock=time.time)
-        return Reserve(lambda: self.budgets, self.holds, need, terms, at=at, clock=time.time)
+            return Reserve(purse, purse, need, terms, at=at, clock=time.time)
+        return Reserve(self, self.holds, need, terms, at=at, clock=time.time)
 
     def _terms(self, runtime: Runtime, at: float) -> Terms:
         """Prices are looked up anew each minute: they change at dates, a few by the hour."""

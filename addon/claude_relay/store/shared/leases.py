@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ from claude_relay.core.clients.slots import Want, share
 from claude_relay.core.times import HOUR
 from claude_relay.store.db.database import StoreError, connect, explain, identity, transaction
 from claude_relay.store.db.migrations import migrate
+from claude_relay.store.vault.rows import moment
+
+from .relays import FRESH
 
 LEASE = 6.0
 """Seconds for which places are a relay's. It renews them each second."""
@@ -51,20 +55,26 @@ DIFFERS = """
 JOIN = """
     INSERT INTO client_rates (key, tat, changed) VALUES {}
     ON CONFLICT DO UPDATE SET tat = excluded.tat, changed = excluded.changed"""
+RUNNING = "SELECT count(*) > 1 FROM relays WHERE seen_at > ?"
 FREE = "DELETE FROM client_leases WHERE relay = ? AND key IN ({})"
 LEASE_THEM = """
     INSERT INTO client_leases (key, relay, leased, busy, waiting, until) VALUES {}
     ON CONFLICT DO UPDATE SET leased = excluded.leased, busy = excluded.busy, waiting = excluded.waiting, until = excluded.until"""
 
 
+type Others = dict[str, dict[str, tuple[int, Want]]]
+"""By key and relay: places that it has, and what it wants."""
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """What came of an exchange. `leased`: of those that were named, and where it is another number than before; `rates`: where those
-    stand that others have used since the one before, with what was told here.
+    stand that others have used since the one before, with what was told here; `company`: whether other relays run.
     """
 
     leased: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    company: bool = True
 
 
 class SharedLimits(Protocol):
@@ -123,18 +133,21 @@ class Leases:
         try:
             connection = self._open()
             if not rates and not self._wants and not self._holds:
-                return News(rates=self._news(connection))
+                news = self._news(connection)
+                return News({}, news, bool(news) or self._company(connection))
             self._holds = True
             with transaction(connection):
-                given = self._lease(connection, ticks)
+                others = self._others(connection, ticks)
+                given = self._lease(connection, ticks, others)
                 news = self._news(connection)
                 differs = self._join(connection, rates)
+                company = bool(others or news) or self._company(connection)
         except (sqlite3.Error, OSError) as error:
             self._seen = seen
             self.close()
             raise StoreError(explain(self.path, error)) from error
         self._settle(given)
-        return News(given, {key: tat for key, tat in news.items() if key not in rates} | differs)
+        return News(given, {key: tat for key, tat in news.items() if key not in rates} | differs, company)
 
     def rates(self, keys: Sequence[str]) -> Mapping[str, float]:
         """Where these stand, seconds since the epoch; those that nobody has used are left out."""
@@ -208,7 +221,7 @@ class Leases:
         self._given.update(given)
         self._holds = bool(self._wants)
 
-    def _lease(self, connection: sqlite3.Connection, ticks: float) -> dict[str, int]:
+    def _lease(self, connection: sqlite3.Connection, ticks: float, others: Others) -> dict[str, int]:
         """Renew what is held, and find anew what was said, is too little, or is wanted by others, too."""
         until, had = ticks + self.lease, self._given
         freed = self._freed & had.keys()
@@ -222,7 +235,6 @@ class Leases:
             had = {}
         elif freed:
             had = {key: places for key, places in had.items() if key not in freed}
-        others = self._others(connection, ticks)
         found = self._said | self._short | (others.keys() & self._wants.keys()) if had else self._wants.keys()
         given, rows = {}, []
         for key in found & self._wants.keys():
@@ -246,9 +258,9 @@ class Leases:
             connection.execute(LEASE_THEM.format(lines(some)), [*chain.from_iterable(some)])
         return given
 
-    def _others(self, connection: sqlite3.Connection, ticks: float) -> dict[str, dict[str, tuple[int, Want]]]:
+    def _others(self, connection: sqlite3.Connection, ticks: float) -> Others:
         """What other relays hold and want, by key. A time far ahead is from before the machine began anew."""
-        found: dict[str, dict[str, tuple[int, Want]]] = {}
+        found: Others = {}
         for key, relay, leased, busy, waiting in connection.execute(
             "SELECT key, relay, leased, busy, waiting FROM client_leases WHERE relay != ? AND until > ? AND until <= ?",
             [self.relay, ticks, ticks + HOUR],
@@ -279,6 +291,11 @@ class Leases:
         rows = connection.execute("SELECT key, tat FROM client_rates WHERE changed > ?", [after]).fetchall()
         self._seen = latest
         return dict(rows)
+
+    @staticmethod
+    def _company(connection: sqlite3.Connection) -> bool:
+        """Whether more than one relay has said lately that it runs."""
+        return bool(connection.execute(RUNNING, [moment(time.time() - FRESH)]).fetchone()[0])
 
     def _open(self) -> sqlite3.Connection:
         """The connection, a new one where another file has taken the database's place."""

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_relay.core.bodies.facts import read_facts
+from claude_relay.core.exchange import Endpoint
 from claude_relay.core.formats.answer_blocks import FOREIGN, SEARCH_ID
 from claude_relay.core.formats.claude import bodies as anthropic
 from claude_relay.core.formats.claude.bodies import (
     ModelBack,
-    has_tags,
     without_foreign_thinking,
     without_tags,
     without_thinking,
@@ -215,7 +216,7 @@ def test_labels_are_cut_out(body: bytes, left: bytes | None) -> None:
     found = without_tags(body)
     assert found == (body if left is None else left)
     if left is not None:
-        assert has_tags(body)
+        assert read_facts(Endpoint.MESSAGES, {}, body).tagged
 
 
 @given(

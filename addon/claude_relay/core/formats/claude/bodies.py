@@ -22,12 +22,11 @@ from claude_relay.core.bodies.legible import read_leniently, utf8, written_as
 from claude_relay.core.bodies.lenient import BAD_JSON, parse_answer, text, value
 from claude_relay.core.bodies.sse import SseParser
 from claude_relay.core.formats.answer_blocks import FOREIGN, SEARCH_ID
-from claude_relay.core.spans import find, holds
+from claude_relay.core.spans import holds
 
 _FOREIGN = FOREIGN.encode()
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 _BLANKS = b" \t\r\n"
-_TAGS = b'"tags"'
 
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 
@@ -65,11 +64,6 @@ def without_thinking(body: bytes) -> bytes:
     https://docs.claude.com/en/docs/build-with-claude/extended-thinking#preserving-thinking-blocks
     """
     return _without(body, _is_thinking)
-
-
-def has_tags(body: bytes) -> bool:
-    """Whether a request may have labels for its gateway."""
-    return find(utf8(body), _TAGS) >= 0
 
 
 def without_tags(body: bytes) -> bytes:
