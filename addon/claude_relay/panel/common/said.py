@@ -36,6 +36,8 @@ OURS: Final = (
     N_("What was sent cannot be used."),
     N_("What was sent cannot be used: %(fields)s."),
     N_("There is nothing at this address."),
+    N_("A parameter of the address is unknown; there are %(names)s."),
+    N_("A parameter of the address is unknown; there are none here."),
     N_("There is no database yet: no relay has run here. (%(error)s)"),
     N_("The panel has a fault; its log says more."),
     N_("Somebody has changed it since you looked. Load it again, then make your change."),

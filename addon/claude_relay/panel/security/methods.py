@@ -45,29 +45,29 @@ def allowed(scope: Scope) -> tuple[str, ...]:
 
 
 def _takes(scope: Scope, method: str) -> bool:
-    asked = dict(scope, method=method)
+    request = dict(scope, method=method)
     for route in scope["app"].routes:
-        if route.matches(asked)[0] is Match.FULL:
+        if route.matches(request)[0] is Match.FULL:
             return method == "GET" or not isinstance(route, Mount)  # of files
     return False
 
 
 def _allowing(scope: Scope, send: Send) -> Send:
-    async def sent(message: Message) -> None:
+    async def passed(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] == NOT_ALLOWED:
             MutableHeaders(scope=message)["allow"] = ", ".join(allowed(scope))
         await send(message)
 
-    return sent
+    return passed
 
 
 def _headless(scope: Scope, send: Send) -> Send:
     """The head, and the end of it at once: what goes on without end (events) ends, too."""
     allowing = _allowing(scope, send)
 
-    async def sent(message: Message) -> None:
+    async def passed(message: Message) -> None:
         if message["type"] == "http.response.start":
             await allowing(message)
             await send({"type": "http.response.body", "body": b""})
 
-    return sent
+    return passed
