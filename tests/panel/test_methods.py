@@ -34,6 +34,7 @@ def test_a_filter_that_is_spelt_wrongly_is_not_left_out(panel: Panel, query: str
     answer = panel.get(f"/api/requests?{query}")
     assert (answer.status, answer.headers["content-type"]) == (422, "application/problem+json")
     assert [one["field"] for one in answer.json["errors"]] == [query.rpartition("&")[2].partition("=")[0]]
+    assert panel.get(f"/api/requests?{query}", Cookie="").status == 401
     assert panel.get("/healthz?t=1").status == 200
 
 

@@ -35,15 +35,16 @@ class Creating(APIRoute):
         known = _parameters(self.dependant)
 
         async def handled(request: Request) -> Response:
-            if self.path_format.startswith("/api/") and (unknown := sorted({*request.query_params} - known)):
-                raise _no_such(unknown, known)
-            key = request.headers.get(CREATING)
-            if key is None or request.method != "POST":
+            key = request.headers.get(CREATING) if request.method == "POST" else None
+            unknown = sorted({*request.query_params} - known) if self.path_format.startswith("/api/") else []
+            if key is None and not unknown:
                 return await usual(request)
             parts: Parts = request.app.state.parts
             visitor = await run_in_threadpool(visitor_of, request, parts)
-            if visitor is None:
+            if visitor is None:  # who is told to sign in, and no more
                 return await usual(request)
+            if unknown or key is None:
+                raise _no_such(unknown, known)
             requested = hashlib.sha256(
                 f"{request.url.path}?{request.url.query}\n".encode() + await request.body()
             ).digest()

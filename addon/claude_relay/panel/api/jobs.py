@@ -1,4 +1,4 @@
-"""How far something is that goes on behind an answer: `/api/jobs/{id}`."""
+"""How far something is that goes on behind an answer, and an end to it: `/api/jobs/{id}`."""
 
 from __future__ import annotations
 
