@@ -25,6 +25,7 @@ import claude_relay
 from claude_relay.core import endpoints, estimate, printable, secrets, visitors
 from claude_relay.core.accounting import batches, needs, passed
 from claude_relay.core.accounting.meter import Meter
+from claude_relay.core.accounting.usage_reports import canonical
 from claude_relay.core.bodies import facts as body
 from claude_relay.core.bodies import legible, lenient, resources, sniff
 from claude_relay.core.bodies import ratelimits as limits
@@ -107,6 +108,7 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.accounting.passed._TEXTS": every,
     "core.accounting.terms._VALUE": fullmatch,
     "core.accounting.tokens._KIND": fullmatch,
+    "core.accounting.usage_reports._DATED": every,
     "core.bodies.deltas.SAID": every,
     "core.clients.credentials.SECRET": every,
     "core.clients.sign_in._EMAIL": fullmatch,
@@ -742,6 +744,7 @@ CASES: dict[str, tuple[Callable[[Any], object], tuple[Make, ...]]] = {
     "authority": (authority, (*STRINGS, repeated("a.", "", "b"), repeated(":", "["), repeated("a", "[", "]"))),
     "path": (lambda path: endpoints.classify("/" + path), STRINGS),
     "page": (lambda path: endpoints.own_page("/" + path), STRINGS),
+    "model in a report": (canonical, (*STRINGS, repeated("-latest"), repeated("-20260101"))),
     "hop-by-hop": (lambda value: targets.onward(((b"connection", value),)), BYTES),
     "own secrets": (lambda value: redaction.own_secrets(((b"authorization", value), (b"cookie", value))), BYTES),
     "secrets of a client": (of_client, (lambda size: cookies(size // 16),)),

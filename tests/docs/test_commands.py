@@ -178,7 +178,7 @@ def test_reports_run(config: Path) -> None:
     shown = [
         words
         for name, words in invocations()
-        if name == "usage" and not {"show", "capsule", "--watch", "reprice"} & {*words}
+        if name == "usage" and not {"show", "capsule", "--watch", "reprice", "reconcile"} & {*words}
     ]
     for words in shown:
         result = CliRunner().invoke(load("usage"), words)

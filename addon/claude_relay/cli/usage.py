@@ -1,6 +1,6 @@
 """`usage`: what was used, as a table, JSON or CSV, while the relay runs or not.
 
-Also `usage show`, `capsule`, `list`, `sessions`, `cache`, `capacity`, `reprice`.
+Also `usage show`, `capsule`, `list`, `sessions`, `cache`, `capacity`, `reconcile`, `reprice`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def filter_options(command: Function) -> Function:
     return command
 
 
-ON_DEMAND = ("capacity", "reprice")
+ON_DEMAND = ("capacity", "reconcile", "reprice")
 
 
 class Commands(click.Group):
@@ -128,6 +128,7 @@ def usage(
       scripts/usage sessions --since 7d
       scripts/usage cache --since 7d
       scripts/usage capacity
+      scripts/usage reconcile
       scripts/usage show req_relay_01
     """
     if context.invoked_subcommand is not None:

@@ -25,6 +25,10 @@ MOST_KEYS = 1000
 """Notices that are remembered, so as not to be repeated."""
 
 
+REPORT_AGAIN = 20 * HOUR
+"""Seconds until a report is worth another notice: one day's comes a little earlier or later than that of the day before."""
+
+
 class Kind(StrEnum):
     """What a notice is about."""
 
@@ -35,6 +39,7 @@ class Kind(StrEnum):
     PROVIDER_DOWN = "provider_down"
     LOGIN = "login"
     CACHE_MISS = "cache_miss"
+    REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,21 @@ def cache_missed(session: str, why: str, tokens: int, usd: float | None, now: fl
         f"Session {session} missed the prompt cache: {why}. {tokens:,} tokens anew{cost}.",
         now,
     )
+
+
+def report_missing(provider: str, reason: str, now: float) -> Notice:
+    """A provider's own report of usage could not be fetched."""
+    text = _sentence(f"The usage report of {provider} cannot be fetched", reason)
+    return Notice(Kind.REPORT, f"{provider} report", text, now, again=now + REPORT_AGAIN)
+
+
+def usage_differs(provider: str, usd: float, share: float | None, days: int, now: float) -> Notice:
+    """What a provider reports, and what the ledger says. `usd`: theirs less ours; `share`: of theirs."""
+    money = f"${abs(usd):,.2f}" + ("" if share is None else f" ({100 * abs(share):.0f} %)")
+    text = f"{provider} reports {money} more than the ledger has for the last {days} days."
+    if usd < 0:
+        text = f"{provider} reports {money} less than the ledger has for the last {days} days."
+    return Notice(Kind.REPORT, provider, text, now, again=now + REPORT_AGAIN)
 
 
 def _sentence(what: str, reason: str) -> str:

@@ -70,6 +70,7 @@ from .request.relayed import RELAYED
 from .running import options
 from .running.clients import KnownClients
 from .running.limiting import Limiting
+from .running.provider_reports import Reports
 from .running.renewals import Renewals
 from .running.rulings import REFUSED
 from .running.runtime import Draft, Runtime
@@ -213,6 +214,7 @@ class ClaudeRelay(RelayHooks):
         )
         self.parts.limiting = Limiting(config.database, lambda: ledger.whole)
         self.parts.renewals = Renewals(self.stored, self.running_runtime, self.notify)
+        self.parts.reports = Reports(config.database, os.environ, self.running_runtime, self.notify)
         self.parts.windows = Windows(self.stored, self.running_runtime)
         health = Health(
             config.database, ledger, lambda: self.stored, lambda: self.ending is not None and self.ending.begun
@@ -230,7 +232,7 @@ class ClaudeRelay(RelayHooks):
     ) -> None:
         """Load what is stored, then listen."""
         await load(ledger, stored, reporting, clients)
-        for part in (self.parts.limiting, self.parts.renewals, self.parts.windows):
+        for part in (self.parts.limiting, self.parts.renewals, self.parts.windows, self.parts.reports):
             if part is not None:
                 part.start()
         self.opening.finish()
@@ -428,7 +430,7 @@ class ClaudeRelay(RelayHooks):
                 stack.callback(self.parts.clients.close)
             if self.stored is not None:
                 stack.callback(self.stored.close)
-            for part in (self.parts.windows, self.parts.renewals):
+            for part in (self.parts.windows, self.parts.renewals, self.parts.reports):
                 if part is not None:
                     stack.callback(part.close)
             if self.parts.limiting is not None:

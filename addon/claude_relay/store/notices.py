@@ -28,7 +28,12 @@ from .db.migrations import migrate
 
 KEPT: Final = 90 * DAY
 MOST: Final = 10_000
-PASSING: Final[Mapping[Kind, float]] = {Kind.ALL_IN_COOLDOWN: HOUR, Kind.PROVIDER_DOWN: HOUR, Kind.CACHE_MISS: DAY}
+PASSING: Final[Mapping[Kind, float]] = {
+    Kind.ALL_IN_COOLDOWN: HOUR,
+    Kind.PROVIDER_DOWN: HOUR,
+    Kind.CACHE_MISS: DAY,
+    Kind.REPORT: 2 * DAY,
+}
 """What is over by itself, and after how many seconds; of other kinds somebody has to say so."""
 OPEN: Final = (
     "done_at IS NULL AND (snoozed_until IS NULL OR snoozed_until <= :now) AND (ends_at IS NULL OR ends_at > :now)"

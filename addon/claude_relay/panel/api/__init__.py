@@ -12,6 +12,7 @@
     requests        what was asked; one with its attempts; again
     sessions        conversations, with their agents
     usage           sums by any dimensions; cache misses
+    reconciliation  the ledger beside providers' own reports; admin keys
     keys            keys of providers, one by one
     accounts        OAuth accounts; account_models: as the API says them
     logins          those that wait for a person's yes

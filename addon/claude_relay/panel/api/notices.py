@@ -23,7 +23,8 @@ router = area("notices")
 class Notice(BaseModel):
     """Something that somebody should look at. Times are UTC ISO 8601.
 
-    kind      `key_out`, `budget_warn`, `budget_end`, `all_in_cooldown`, `provider_down`, `login`, `cache_miss`
+    kind      `key_out`, `budget_warn`, `budget_end`, `all_in_cooldown`, `provider_down`, `login`, `cache_miss`,
+              `report`
     key       what it is about
     times     how often it was found
     ends_at   it is over by itself then; null: somebody has to say so

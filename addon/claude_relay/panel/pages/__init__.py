@@ -13,6 +13,7 @@ as the API.
     requests    requests, one of them
     sessions    sessions, one of them
     usage       sums and charts, cache misses
+    reconciliation  beside providers' own reports
     keys        keys, their import
     providers   providers, routes, the tester
     clients     clients and groups, one of them

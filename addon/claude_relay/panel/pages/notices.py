@@ -28,6 +28,7 @@ KINDS = {
     "budget_warn": ("wait", N_("Near a limit")),
     "all_in_cooldown": ("wait", N_("All in cooldown")),
     "cache_miss": ("info", N_("Cache missed")),
+    "report": ("wait", N_("Provider's report")),
 }
 """Kind of notice → how it looks, and its name."""
 TABS = (

@@ -26,6 +26,7 @@ from claude_relay.proxy.request.translating import Translator
 from claude_relay.proxy.running.clients import KnownClients
 from claude_relay.proxy.running.discovery import Discovery
 from claude_relay.proxy.running.limiting import Limiting
+from claude_relay.proxy.running.provider_reports import Reports
 from claude_relay.proxy.running.renewals import Renewals
 from claude_relay.proxy.running.stored import Stored
 from claude_relay.proxy.running.windows import Windows
@@ -51,6 +52,7 @@ class Parts:
     limiting: Limiting | None = None
     """The limits of clients."""
     renewals: Renewals | None = None
+    reports: Reports | None = None
     """The next tokens of OAuth accounts."""
     windows: Windows | None = None
     """How far the windows of keys are used."""

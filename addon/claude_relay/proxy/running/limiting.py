@@ -8,7 +8,7 @@
     limiting.close()                        the last word
 
 Each second, and when somebody is in need of it, one exchange: leases are renewed, what was used is told, what others used is heard.
-A relay alone tells of it every LOOK only, as nobody waits for it but its next start. Every LOOK what was spent is read as far as
+A relay alone reports it every LOOK only, as nobody waits for it but its next start. Every LOOK what was spent is read as far as
 somebody has spent something, and other relays run. A database that cannot be used is said
 once; then nothing new runs under a limit of concurrent requests when its lease is over, and other limits hold by what this relay
 knows. It must not know requests.
@@ -74,7 +74,7 @@ class Limiting:
         self.urged = asyncio.Event()
         self.loop = Loop("keeping up the limits of clients", self.turn, lambda: self.pause)
         self.thread = ThreadPoolExecutor(1, "relay-limits")
-        self.tell_at = self.look_at = self.look_alone_at = self.tidy_at = 0.0
+        self.report_at = self.look_at = self.look_alone_at = self.tidy_at = 0.0
         self.pause = APART
         self.company = True
         """Whether other relays run over this database, as far as is known: what only this one uses, it knows."""
@@ -148,14 +148,14 @@ class Limiting:
     async def exchange(self) -> None:
         """Tell and hear once: of what was used since the last time, so that what others hold costs nothing."""
         limiter, ticks, ahead = self.limiter, time.monotonic(), NOW.ahead()
-        tells = self.company or ticks >= self.tell_at
+        reports = self.company or ticks >= self.report_at
         wants: dict[str, Want | None] = {}
-        if tells or limiter.slots.urgent:
+        if reports or limiter.slots.urgent:
             wants = limiter.slots.wants(ticks, IDLE if self.company else IDLE_ALONE)
         self.held = bool(limiter.slots.held or wants)
         changes: dict[str, Change] = {}
-        if tells:
-            self.tell_at = ticks + LOOK
+        if reports:
+            self.report_at = ticks + LOOK
             async for piece in pieces(self.moved()):
                 changes |= self.changes(piece, ahead)
         try:

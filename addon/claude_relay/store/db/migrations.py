@@ -19,6 +19,7 @@ from .client_tables import add_client_hours, create_clients, create_leases, ligh
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
+from .reconciliation_tables import create_reconciliation
 from .shared_tables import (
     create_batches,
     create_key_aliases,
@@ -328,6 +329,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_accounts,
     add_client_hours,
     add_attempts_proxy,
+    create_reconciliation,
 )
 
 

@@ -347,7 +347,7 @@ class Vault:
                 f"{command('keys')} remove --forever KEY…"
             ) from None
 
-    def _beside(self, connection: sqlite3.Connection) -> Mapping[str, str]:
+    def _beside(self, connection: sqlite3.Connection) -> fellow_secrets.Texts:
         try:
             return (
                 fellow_secrets.texts(connection, self.keeper.box(connection)) if fellow_secrets.any(connection) else {}
