@@ -127,7 +127,7 @@ def edit(
     row = in_use(row_of(parts, id))
     matched(seen, row.version)
     fields = {name: value for name, value in said.model_dump(exclude_unset=True).items() if value is not None}
-    parts.vault(visitor.actor).edit([row.account.id], checked(fields))
+    parts.vault(visitor.actor).edit([row.account.id], checked(fields), as_seen=row.key)
     return _answered(parts, id, response)
 
 

@@ -35,6 +35,8 @@ OURS: Final = (
     N_("What was sent cannot be used."),
     N_("What was sent cannot be used: %(fields)s."),
     N_("There is nothing at this address."),
+    N_("A parameter of the address is unknown; there are %(names)s."),
+    N_("A parameter of the address is unknown; there are none here."),
     N_("There is no database yet: no relay has run here."),
     N_("The database cannot be used; the log of the panel says why."),
     N_("The panel has a fault; its log says more."),
