@@ -158,9 +158,11 @@ OURS: Final = (
     N_("ends in %(minutes)s min"),
     N_("ends now"),
     N_("Every key is out: %(reasons)s. Replace or mend them, then start the relay again."),
+    N_("Every key is out: %(reasons)s. Log in again with accounts; replace or mend other keys."),
     N_("No key can take this request now: %(reasons)s. Try again in %(seconds)s s, or add keys."),
     N_(
-        "No key for %(names)s: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml."
+        "No key for %(names)s: set ANTHROPIC_API_KEYS and start the relay again, add one under `keys` in relay.yaml, or log in with an "
+        "account."
     ),
     N_("%(names)s overloaded after %(tries)s: %(reason)s. Try again in %(seconds)s s."),
     N_("Session %(session)s missed the prompt cache: %(why)s. %(tokens)s tokens anew for $%(usd)s more."),
