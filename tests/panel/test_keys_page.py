@@ -14,13 +14,14 @@ from axe_playwright_python.sync_playwright import Axe
 from claude_relay.core.keys.cooldown import begin, to_row
 from claude_relay.core.keys.replication import Shared
 from claude_relay.store.shared.state import State
+from wire import steps
 from wire.clients import RawClient, messages_body
 from wire.relay import Relay, config, make_confdir, provider
-from wire.upstream import FakeUpstream
+from wire.upstream import FakeUpstream, Signal
 
 from .stage import PASSWORD, Panel, running
 
-PROVIDERS = ("anthropic", "many", "few")
+PROVIDERS = ("anthropic", "many", "few", "slow")
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +176,16 @@ def test_removed_keys_are_seen_and_brought_back(visit: Any, panel: Panel) -> Non
     visit.get_by_role("button", name="Restore").click()
     visit.get_by_text("No key is like that").wait_for()
     assert panel.get(f"/api/keys/{id}").json["state"] == "ready"
+
+
+def test_a_check_is_stopped(visit: Any, panel: Panel, upstream: FakeUpstream) -> None:
+    keys_of(panel, "slow", 9, "stopped")
+    answers, before = Signal("answers"), len(upstream.requests)
+    upstream.script(*[steps.stream([answers])] * 8)
+    visit.goto("/keys?provider=slow")
+    visit.get_by_role("button", name="Check all").click()
+    visit.get_by_role("button", name="Stop", exact=True).click()
+    visit.get_by_text("Stopped: 0 / 9").first.wait_for()
+    upstream.wait_for_requests(before + 8)  # what has begun may end
+    answers.set()
+    upstream.wait_until_idle()

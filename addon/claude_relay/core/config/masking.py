@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -78,7 +79,8 @@ def mark(number: int) -> str:
 def secrets(text: str) -> list[Found]:
     """Each of them, in the order of the text; none within another."""
     found = sorted(_found(text), key=lambda one: (one.start, -one.end, not one.place))
-    return [one for at, one in enumerate(found) if all(one.start >= other.end for other in found[:at])]
+    ends = accumulate((one.end for one in found), max, initial=0)
+    return [one for one, end in zip(found, ends, strict=False) if one.start >= end]
 
 
 def new_literals(before: str, after: str) -> list[str]:

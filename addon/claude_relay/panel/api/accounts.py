@@ -133,7 +133,7 @@ def edit(
     fields = {name: v for name, v in said.model_dump(exclude_unset=True).items() if v is not None or name == "proxy"}
     fields |= {"proxy": fields["proxy"] or None} if "proxy" in fields else {}
     named(parts, fields)
-    parts.vault(visitor.actor).edit([row.account.id], checked(fields))
+    parts.vault(visitor.actor).edit([row.account.id], checked(fields), as_seen=row.key)
     return _answered(parts, id, response)
 
 

@@ -161,7 +161,7 @@ def edit(
     values = said.values(parts, before.expires_at)
     if loosened(before.policy.limits, values["policy"].limits) or _leaves_limits(parts, before.group, values["group"]):
         confirm(visitor, parts)
-    after = parts.clients.edit(visitor.actor, name, values)
+    after = parts.clients.edit(visitor.actor, name, values, seen=before)
     response.headers["ETag"] = etag(fields_of(after))
     return described(parts, after)
 

@@ -14,9 +14,10 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import Field, SecretStr
 
 from claude_relay.core.config import Provider, led, way_out
+from claude_relay.core.keys.selection import TIERS
 from claude_relay.core.times import iso
 from claude_relay.panel.api.areas import area
-from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, after, in_order, look, shown
+from claude_relay.panel.api.key_figures import ORDERS, STATUSES, Row, Sight, after, in_order, look, shown
 from claude_relay.panel.api.key_models import CheckOut, KeyOut
 from claude_relay.panel.api.proxies import named
 from claude_relay.panel.common.models import Strict
@@ -33,8 +34,6 @@ from claude_relay.store.vault.rows import moment
 from claude_relay.upstream.checking import TIMEOUT, check_one
 
 router = area("keys")
-EDITABLE = (*FIELDS, "removed_at")
-"""What the ETag of a key is of: not what relays write."""
 ELSEWHERE = "It comes from relay.yaml; change it there, in the settings."
 
 Zone = Annotated[tzinfo, Depends(zone)]
@@ -81,10 +80,10 @@ class Sought:
     def __init__(
         self,
         status: Annotated[Literal[STATUSES] | None, Query(description="A state, or what the last check found.")] = None,  # type: ignore[valid-type]
-        tier: Annotated[str | None, Query(max_length=20)] = None,
+        tier: Annotated[Literal[(*TIERS, "")] | None, Query(description="Empty: those without one.")] = None,  # type: ignore[valid-type]
         group: Annotated[str | None, Query(max_length=64, description="Empty: those without one.")] = None,
         search: Annotated[str | None, Query(max_length=200, description="In name, label, mask, group, notes.")] = None,
-        sort: Annotated[str, Query(max_length=20)] = "name",
+        sort: Annotated[Literal[ORDERS], Query(description="With `-` the greatest first.")] = "name",  # type: ignore[valid-type]
     ) -> None:
         """From the query."""
         self.status, self.tier, self.group, self.search, self.sort = status, tier, group, search, sort
@@ -175,7 +174,7 @@ def edit(
     checked(fields)
     if fields.get("proxy") != row.key.proxy:
         named(parts, fields)
-    sight.keyring.vault.edit([row.key.id], fields)
+    sight.keyring.vault.edit([row.key.id], fields, as_seen=row.key)
     return _answered(look(parts, zone), id, response)
 
 
@@ -268,8 +267,7 @@ def checked(fields: dict[str, Any]) -> dict[str, Any]:
 
 def version(row: Row) -> str:
     """The ETag of what people may change."""
-    key = row.key
-    return etag([getattr(key.limits if name in LIMITS else key, name) for name in EDITABLE])
+    return etag(row.key.said)
 
 
 def in_vault(row: Row) -> Row:

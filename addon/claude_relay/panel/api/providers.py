@@ -15,7 +15,7 @@ from claude_relay.core.config.values import Auth, provider_name
 from claude_relay.core.config.yaml import read
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.api.pools import Pool, pools_of
-from claude_relay.panel.common.models import Strict
+from claude_relay.panel.common.models import Plain, Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import FieldError, Problem, documented
 from claude_relay.panel.common.relay_yaml import Change, DryRun, RelayYaml, change, current
@@ -42,8 +42,8 @@ class Definition(Strict):
     strategy: str | None = Field(None, max_length=40)
     models: dict[str, str] | None = None
     headers: dict[str, str] | None = None
-    body: dict[str, Any] | None = None
-    options: dict[str, Any] | None = None
+    body: Plain | None = None
+    options: Plain | None = None
     proxy: str | None = Field(None, max_length=2000)
 
 

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from claude_relay.core.config import ConfigError
 from claude_relay.core.errors import SECRET
 from claude_relay.store.clients.book import ClientError
-from claude_relay.store.db.database import MissingDatabase, StoreError
+from claude_relay.store.db.database import ChangedMeanwhile, MissingDatabase, StoreError
 from claude_relay.store.panel.admins import AdminError
 from claude_relay.store.vault.lock import VaultError
 
@@ -96,6 +96,12 @@ class Problem(Exception):
         return JSONResponse(content, self.status, self.headers, MEDIA)
 
 
+def changed() -> Problem:
+    """What somebody changes is not what they have seen."""
+    text = "Somebody has changed it since you looked. Load it again, then make your change."
+    return Problem(412, "changed", text)
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of errors: these, and those that every route may answer."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
@@ -118,12 +124,13 @@ def problem_of(error: Exception) -> Problem:
             detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
             missing = error.status_code == 404
             text = detail or ("There is nothing at this address." if missing else HTTPStatus(error.status_code).phrase)
-            return Problem(
-                error.status_code, "not_found" if missing else "http", text, headers=dict(error.headers or {})
-            )
+            code = {404: "not_found", 405: "method", 413: "too_large"}.get(error.status_code, "http")
+            return Problem(error.status_code, code, text, headers=dict(error.headers or {}))
         case ConfigError():
             found = [FieldError(field=one.path, detail=f"{one}") for one in error.problems]
             return Problem(422, "configuration", "relay.yaml cannot be used as it is.", errors=found)
+        case ChangedMeanwhile():
+            return changed()
         case ClientError() | AdminError():
             missing = str(error).startswith("there is no ")
             return Problem(404 if missing else 409, "not_found" if missing else "conflict", sentence(str(error)))

@@ -35,6 +35,8 @@ OURS: Final = (
     N_("What was sent cannot be used."),
     N_("What was sent cannot be used: %(fields)s."),
     N_("There is nothing at this address."),
+    N_("A parameter of the address is unknown; there are %(names)s."),
+    N_("A parameter of the address is unknown; there are none here."),
     N_("There is no database yet: no relay has run here."),
     N_("The database cannot be used; the log of the panel says why."),
     N_("The panel has a fault; its log says more."),
@@ -173,9 +175,11 @@ OURS: Final = (
     N_("ends in %(minutes)s min"),
     N_("ends now"),
     N_("Every key is out: %(reasons)s. Replace or mend them, then start the relay again."),
+    N_("Every key is out: %(reasons)s. Log in again with accounts; replace or mend other keys."),
     N_("No key can take this request now: %(reasons)s. Try again in %(seconds)s s, or add keys."),
     N_(
-        "No key for %(names)s: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml."
+        "No key for %(names)s: set ANTHROPIC_API_KEYS and start the relay again, add one under `keys` in relay.yaml, or log in with an "
+        "account."
     ),
     N_("%(names)s overloaded after %(tries)s: %(reason)s. Try again in %(seconds)s s."),
     N_("Session %(session)s missed the prompt cache: %(why)s. %(tokens)s tokens anew for $%(usd)s more."),

@@ -15,7 +15,7 @@ import gettext
 import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,6 +25,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from starlette.requests import HTTPConnection
 
+MANY: Final = 4096
+"""Numbers of each kind whose text is kept."""
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "zh": "中文"}
 """By the name that the people who speak them have for them."""
 LEAST: Final = 0.0001
@@ -48,11 +50,15 @@ class Words:
         self.gettext = self._catalogue.gettext
         self.ngettext = self._catalogue.ngettext
         self.pgettext = self._catalogue.pgettext
+        # A page has hundreds of numbers, most of them seen before, and Babel takes its time.
+        self.count = lru_cache(MANY)(self._count)
+        self.money = lru_cache(MANY)(self._money)
+        self.percent = lru_cache(MANY)(self._percent)
         self.npgettext = self._catalogue.npgettext
 
     # --- numbers: None is a dash ---
 
-    def count(self, number: float | None) -> str:
+    def _count(self, number: float | None) -> str:
         """`12,481`."""
         return "–" if number is None else numbers.format_decimal(round(number), locale=self.locale)
 
@@ -65,7 +71,7 @@ class Words:
                 return f"{number / size:.{1 if abs(number) < 100 * size else 0}f}{unit}"
         return f"{number:.0f}"
 
-    def money(self, usd: float | None) -> str:
+    def _money(self, usd: float | None) -> str:
         """`$4.10`; under a cent as many digits as say something."""
         if usd is None:
             return "–"
@@ -82,7 +88,7 @@ class Words:
             return self.money(usd)
         return f"{'-' if usd < 0 else ''}${self.tokens(abs(usd))}"
 
-    def percent(self, share: float | None) -> str:
+    def _percent(self, share: float | None) -> str:
         """`93.4 %` of 0.934."""
         return "–" if share is None else numbers.format_percent(share, "#,##0.0 %", locale=self.locale)
 

@@ -167,6 +167,8 @@ Operator = Annotated[Visitor, Depends(needs(Level.OPERATE))]
 Administrator = Annotated[Visitor, Depends(needs(Level.ADMIN))]
 Confirmed = Annotated[Visitor, Depends(needs(Level.ADMIN, confirmed=True))]
 Oneself = Annotated[Visitor, Depends(needs(Level.READ, confirmed=True, oneself=True))]
+Owner = Annotated[Visitor, Depends(needs(Level.READ, oneself=True))]
+"""Where the password comes with the request itself."""
 
 
 def csrf_of(secret: str) -> str:

@@ -31,7 +31,7 @@ from claude_relay.core.exchange import Key
 from claude_relay.core.installation import command
 from claude_relay.core.keys.check_results import VALID, CheckResult
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import transaction
+from claude_relay.store.db.database import ChangedMeanwhile, transaction
 from claude_relay.store.db.watch import Watch
 
 from . import fellow_secrets, proxy_rows
@@ -241,10 +241,17 @@ class Vault:
                 note(connection, self.actor, "add", {}, seen(connection, added))
             return Imported(tuple(key for key in stored_keys(connection) if key.id in added), duplicates)
 
-    def edit(self, ids: Iterable[str], fields: Mapping[str, object]) -> tuple[str, ...]:
-        """Change fields (names of FIELDS) of keys; the ids of those that exist. Raises ValueError for what a field cannot hold."""
+    def edit(
+        self, ids: Iterable[str], fields: Mapping[str, object], *, as_seen: StoredKey | None = None
+    ) -> tuple[str, ...]:
+        """Change fields (names of FIELDS) of keys; the ids of those that exist. Raises ValueError for what a field cannot hold.
+
+        as_seen  how the one key must be still. Raises ChangedMeanwhile.
+        """
         values = {name: FIELDS[name](value) for name, value in fields.items()}
         with self.ready_to_seal() as (connection, _), transaction(connection):
+            if as_seen is not None and as_seen.said not in (key.said for key in stored_keys(connection)):
+                raise ChangedMeanwhile(f"somebody has changed {as_seen.name} since you looked")
             box = self.keeper.box(connection) if values.get("proxy") else None
             with self._noted(connection, "edit", ids) as meant:
                 return tuple(id for id in meant if _edit(connection, id, values, box))
