@@ -10,6 +10,7 @@ import pytest
 
 from claude_relay.core.config import OutboundProxy
 from claude_relay.store.audit import Actor, read
+from claude_relay.store.db.database import ChangedMeanwhile
 from claude_relay.store.vault.copying import copy_vault
 from claude_relay.store.vault.lock import SecretMissing
 from claude_relay.store.vault.named_proxies import InUse, Proxies
@@ -81,6 +82,8 @@ def test_an_edit_leaves_what_is_not_said(vault: Vault) -> None:
     assert (changed.signed_in, changed.direct, changed.timeout) == (True, True, 2.0)
     assert proxies.opened()[0]["office"].password == "hunter2"
     assert proxies.edit("lost", {"timeout": 2.0}) is None
+    with pytest.raises(ChangedMeanwhile):
+        proxies.edit("office", {"timeout": 3.0}, seen="2026-01-01T00:00:00.000Z")
 
 
 def test_the_audit_log_has_no_password(vault: Vault, path: Path) -> None:

@@ -116,7 +116,7 @@ def put(
         confirm(visitor, parts)
     try:
         if not dry_run:
-            _book(parts, visitor).edit(name, fields)
+            _book(parts, visitor).edit(name, fields, seen=one.changed_at)
             _forget(parts, name)
     except ValueError as error:
         raise _wrong(_field_of(error), error) from None

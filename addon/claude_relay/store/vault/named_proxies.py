@@ -19,7 +19,7 @@ from typing import Any
 from claude_relay.core.config.proxies import OutboundProxy
 from claude_relay.core.times import duration
 from claude_relay.store.audit import Act, write
-from claude_relay.store.db.database import transaction
+from claude_relay.store.db.database import ChangedMeanwhile, transaction
 
 from .proxy_rows import (
     LONGEST_TIMEOUT,
@@ -82,12 +82,17 @@ class Proxies:
             )
             return self._noted(connection, "add", new.name, None)
 
-    def edit(self, name: str, fields: Mapping[str, Any]) -> StoredProxy | None:
-        """Change fields of NewProxy but the name; None: there is none. Raises ValueError. Only for another `url` the vault is opened."""
+    def edit(self, name: str, fields: Mapping[str, Any], *, seen: str | None = None) -> StoredProxy | None:
+        """Change fields of NewProxy but the name; None: there is none. Only for another `url` the vault is opened.
+
+        seen  when it must have been changed last. Raises ValueError, ChangedMeanwhile.
+        """
         with self.vault.ready_to_seal(plan=False) as (connection, _), transaction(connection):
             before = one(connection, name)
             if before is None or not fields:
                 return before
+            if seen not in (None, before.changed_at):
+                raise ChangedMeanwhile(f"somebody has changed {name} since you looked")
             given = dict(fields)
             url = given.pop("url", None)
             known: dict[str, Any] = {"direct": before.direct, "timeout": before.timeout, "notes": before.notes}
