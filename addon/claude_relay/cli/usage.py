@@ -57,6 +57,7 @@ def form_options(command: Function) -> Function:
 def filter_options(command: Function) -> Function:
     """Which requests; the command gets the fields of Only."""
     texts = {
+        "proxy": ("NAME", "Only what went through this outbound proxy: its name or address, or direct."),
         "project": ("NAME", "Only this project."),
         "session": ("ID", "Only this session; the beginning of its id will do."),
         "client-group": ("NAME", "Only clients of this group, as they are in it now."),

@@ -66,7 +66,7 @@ class TakenLike(Protocol):
         """The refresh token."""
 
     @property
-    def proxy(self) -> str | None:
+    def proxy(self) -> object | None:
         """The account's own."""
 
 
@@ -93,7 +93,7 @@ def tokens_for_code(provider: Provider, code: str, begun: Begun, way: WayOut, *,
 
 
 def tokens_for_refresh(
-    provider: Provider, token: str, way: WayOut, *, timeout: float, proxy: str | None = None
+    provider: Provider, token: str, way: WayOut, *, timeout: float, proxy: object | None = None
 ) -> Answer:
     """The next tokens of an account. `proxy`: its own."""
     fields = {"grant_type": "refresh_token", "refresh_token": token}
@@ -191,7 +191,7 @@ def _posted(
     secrets: tuple[str, ...],
     way: WayOut,
     timeout: float,
-    own: str | None = None,
+    own: object | None = None,
 ) -> _Raw | Failed:
     """The answer, in which nothing repeats what was sent, but for the tokens themselves."""
     oauth = provider.oauth
@@ -236,8 +236,8 @@ def _path(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _way(url: str, own: str | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
+def _way(url: str, own: object | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
     try:
-        return way_to(url, way, own, provider.proxy, named=provider.ways)
+        return way_to(url, way, own, provider.proxy, named=provider.ways, authorities=provider.trust.ca)
     except ValueError:
         raise ProxyRefused("the account's own proxy cannot be used") from None

@@ -62,6 +62,7 @@ REQUESTS = [
     "cache_miss_usd",
     "client_group",
     "agent_tree",
+    "proxy",
 ]
 ATTEMPTS = [
     "request",

@@ -18,6 +18,7 @@ from claude_relay.core.times import iso
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, after, in_order, look, shown
 from claude_relay.panel.api.key_models import CheckOut, KeyOut
+from claude_relay.panel.api.proxies import named
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.paging import Page, Paging, Wanted
 from claude_relay.panel.common.parts import Own, Parts
@@ -51,7 +52,9 @@ class KeyFields(Strict):
     tokens_per_minute: int | None = Field(None, ge=1, le=999_999_999_999)
     concurrent: int | None = Field(None, ge=1, le=999_999_999_999)
     enabled: bool | None = None
-    proxy: str | None = Field(None, max_length=2000, description="URL of its own outbound proxy, or `direct`.")
+    proxy: str | None = Field(
+        None, max_length=2000, description="Its own outbound proxy: URL, the name of one, or `direct`."
+    )
     notes: str | None = Field(None, max_length=2000)
 
     def given(self) -> dict[str, Any]:
@@ -118,6 +121,7 @@ def add(name: str, said: NewKeyIn, visitor: Confirmed, parts: Own, zone: Zone, r
     keyring = parts.keyring(visitor.actor)
     provider = known_provider(keyring, name)
     fields = said.given()
+    named(parts, fields)
     new = made(provider, said.key.get_secret_value(), fields)
     done = keyring.vault.add(new)
     if done.duplicates:
@@ -168,7 +172,10 @@ def edit(
     fields = said.given()
     if any(name in LIMITS and fields[name] is None and getattr(row.key.limits, name) is not None for name in fields):
         needs(Level.ADMIN, confirmed=True)(request, parts)
-    sight.keyring.vault.edit([row.key.id], checked(fields))
+    checked(fields)
+    if fields.get("proxy") != row.key.proxy:
+        named(parts, fields)
+    sight.keyring.vault.edit([row.key.id], fields)
     return _answered(look(parts, zone), id, response)
 
 

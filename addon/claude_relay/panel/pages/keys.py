@@ -15,6 +15,7 @@ from claude_relay.core.times import DAY, iso
 from claude_relay.panel.api import keys as api
 from claude_relay.panel.api.key_figures import SORTS, STATUSES, Row, Sight, in_order, look
 from claude_relay.panel.api.key_figures import after as behind
+from claude_relay.panel.api.proxies import choices
 from claude_relay.panel.common.paging import cursor, wanted
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.store.ledger.key_sums import FailedTry, HourOfKey, by_hour, failures
@@ -142,6 +143,7 @@ def keys(
         "heads": [(text, kind, *_sorting(request, by, sort)) for by, text, kind in HEADS],
         "checks": (*CHECKS, UNCHECKED),
         "tiers": TIERS,
+        "ways": choices(parts),
     }
     return render(request, visitor, "keys.html", title=N_("Keys"), **VIEWS, **context)
 
@@ -155,6 +157,7 @@ def import_keys(request: Request, visitor: PageAdministrator, parts: Own, provid
         "provider": provider if provider in names else "",
         "gateways": GATEWAYS,
         "tiers": TIERS,
+        "ways": choices(parts),
     }
     return render(request, visitor, "keys_import.html", title=N_("Import keys"), **VIEWS, **context)
 
@@ -175,6 +178,7 @@ def key(id: str, request: Request, visitor: PageReader, parts: Own, zone: api.Zo
         "cost": sum(hour.cost_usd for hour in hours),
         "failed": failed,
         "tiers": TIERS,
+        "ways": choices(parts),
         "own": row.key.source == VAULT,
         "at_hand": row.key.source != RUNNING,
         "now_on": [cooldown for cooldown in row.key.cooldowns if cooldown.until > sight.now],

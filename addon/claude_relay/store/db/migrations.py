@@ -19,6 +19,7 @@ from .client_tables import add_client_hours, create_clients, create_leases, ligh
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
+from .proxy_tables import add_requests_proxy, create_proxies
 from .shared_tables import (
     create_batches,
     create_key_aliases,
@@ -210,7 +211,7 @@ def remember_aliases(db: Database) -> None:
 
 def add_rollups(db: Database) -> None:
     """`rollups`: sums of `requests` by the hour, kept true by triggers."""
-    rollups.create(db, rollups.FIRST)
+    rollups.create(db, rollups.FIRST, rollups.FIRST_DIMENSIONS)
 
 
 def add_charges(db: Database) -> None:
@@ -328,6 +329,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_accounts,
     add_client_hours,
     add_attempts_proxy,
+    create_proxies,
+    add_requests_proxy,
 )
 
 

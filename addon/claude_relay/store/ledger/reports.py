@@ -1,4 +1,4 @@
-"""Sums over the ledger: by model, served model, provider, key, client, group of clients, session, project, error, hour, day, week or month.
+"""Sums over the ledger: by model, served model, provider, key, client, group of clients, session, project, error, way out, or time.
 
     with closing(read_only(path)) as connection:
         report = summarise(connection, by="model", since=datetime(2026, 11, 1, tzinfo=UTC), only=Only(client="alice"))
@@ -37,6 +37,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "session": "nullif(session, '')",
     "project": "nullif(project, '')",
     "error": "nullif(error_type, '')",
+    "proxy": "nullif(proxy, '')",
     "hour": "",
     "day": "",
     "week": "",
