@@ -33,7 +33,14 @@ def test_no_secret_is_shown_and_all_come_back() -> None:
         masked.restored("default: ‹literal 99›")
 
 
-@pytest.mark.parametrize("broken", [f"providers: {{a: {{keys: [{SECRET}]", "notices:\n  secret: hush\n : [", "proxies: {o: {url: 'http://me:hush@h:1'}"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        f"providers: {{a: {{keys: [{SECRET}]",
+        "notices:\n  secret: hush\n : [",
+        "proxies: {o: {url: 'http://me:hush@h:1'}",
+    ],
+)
 def test_a_broken_text_shows_none_either(broken: str) -> None:
     masked = Masked.of(broken)
     assert SECRET not in masked.text
