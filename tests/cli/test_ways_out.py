@@ -158,6 +158,17 @@ def test_proxies_of_the_environment_and_of_providers(tmp_path: Path, stack: Exit
     assert f"{around.url} (ALL_PROXY)" in checks[2].found
 
 
+def test_each_user_of_a_proxy_is_tried_by_itself(tmp_path: Path, stack: ExitStack, upstream: FakeUpstream) -> None:
+    server = stack.enter_context(microsocks("me", SECRET))
+    urls = {"a": server.url_for("me", SECRET), "b": server.url_for("me", "wrong"), "c": server.url_for("me", SECRET)}
+    providers = {name: {"base_url": upstream.url, "proxy": url} for name, url in urls.items()}
+    works, fails = tried(parse(json.dumps({"providers": providers}), environ={}, folder=tmp_path))
+    assert (works.status, fails.status) == (OK, FAIL)
+    assert "for a, c" in works.found
+    assert "refused the user or the password" in fails.found
+    assert fails.found.endswith("for b")
+
+
 def test_proxies_that_only_keys_have(tmp_path: Path) -> None:
     config = configured(tmp_path, {})
     vault = Vault(config.database, environ={"RELAY_SECRET": "a secret for tests"})

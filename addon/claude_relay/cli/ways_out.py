@@ -59,29 +59,29 @@ def proxies(config: Config, echo: str | None = None, environ: Mapping[str, str] 
         yield _check(one, trial, figures)
 
 
-def _ways(config: Config, way: WayOut) -> dict[str, Way]:
-    """Those of relay.yaml with a name, then those that a provider or the environment names by their URL."""
+def _ways(config: Config, way: WayOut) -> dict[OutboundProxy, Way]:
+    """Those of relay.yaml with a name, then those that a provider or the environment names by their URL: each user of one by itself."""
     first = next(iter(config.providers.values()))
-    found = {proxy.title: Way(proxy, first) for proxy in named_proxies(config).values()}
+    found = {proxy: Way(proxy, first) for proxy in named_proxies(config).values()}
     for name, provider in config.providers.items():
         proxy = way_to(provider.base_url, way, provider.proxy)
         if proxy is None:
             continue
-        one = found.setdefault(proxy.title, Way(proxy, provider))
+        one = found.setdefault(proxy, Way(proxy, provider))
         if not one.users:
             one.provider = provider
         one.users.append(name)
     for proxy in way.proxies:
-        found.setdefault(proxy.title, Way(proxy, first))
+        found.setdefault(proxy, Way(proxy, first))
     return found
 
 
-def _of_vault(known: AllProxies, ways: dict[str, Way]) -> None:
+def _of_vault(known: AllProxies, ways: dict[OutboundProxy, Way]) -> None:
     """Add those of the vault, and the keys that go through any of them. Raises VaultError."""
     proxies = known.opened()
     for one in known.every():
         if one.name in proxies and not one.shadowed:
-            way = ways.setdefault(one.name, Way(proxies[one.name], known.target(one)))
+            way = ways.setdefault(proxies[one.name], Way(proxies[one.name], known.target(one)))
             way.users += [f"key {alias}" for alias in one.keys] + [f"account {alias}" for alias in one.accounts]
 
 

@@ -12,8 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_relay.store.audit import Actor
-from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.db import rollups
 from claude_relay.store.db.database import StoreError, connect, read_only
 from claude_relay.store.ledger import reports
@@ -235,16 +233,12 @@ def test_filters(path: Path, only: Only, ids: str, exact: int, monkeypatch: pyte
 
 @pytest.mark.parametrize("exact", [0, 100])
 def test_groups_of_clients(path: Path, exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they are now: clients move from one to another."""
+    """As they were then: clients move from one to another, and the bill stays."""
     monkeypatch.setattr(reports, "EXACT", exact)
-    book, me = ClientBook(path), Actor("me", "cli", "here")
-    book.add_group(me, "team", {})
-    for name, group in (("alice", "team"), ("bob", "team"), ("carol", None)):
-        book.add(me, name, {"group": group})
-    book.remove(me, "bob")
-    fill(path, [request(client=name, output_tokens=n) for n, name in enumerate(("alice", "bob", "carol", None), 1)])
+    groups = (("alice", "team"), ("bob", "team"), ("alice", "other"), ("carol", None), (None, None))
+    fill(path, [request(client=name, client_group=group, output_tokens=n) for n, (name, group) in enumerate(groups, 1)])
     lines = report(path, by="client-group").lines
-    assert {line.name: line.output_tokens for line in lines} == {"team": 3, None: 7}
+    assert {line.name: line.output_tokens for line in lines} == {"team": 3, "other": 3, None: 9}
     of_team = report(path, by="client", only=Only(client_group="team"))
     assert [line.name for line in of_team.lines] == ["alice", "bob"]
     assert str(of_team.only) == "--client-group team"

@@ -69,7 +69,7 @@ def filtered(
     client: Annotated[str | None, Query(max_length=200)] = None,
     session: Annotated[str | None, Query(max_length=255)] = None,
     project: Annotated[str | None, Query(max_length=255)] = None,
-    client_group: Annotated[str | None, Query(max_length=200, description="Of clients that are in it now.")] = None,
+    client_group: Annotated[str | None, Query(max_length=200, description="In which the client was then.")] = None,
     proxy: Annotated[str | None, Query(max_length=200, description="An outbound proxy, or `direct`.")] = None,
 ) -> Only:
     """From the query."""

@@ -42,8 +42,10 @@ def create_proxies(db: Database) -> None:
 
 
 def add_requests_proxy(db: Database) -> None:
-    """`requests.proxy`, a dimension of the sums; what attempts say already is taken over. An index of those that found no way."""
+    """`requests.proxy`, a dimension of the sums, as their client's group is from now on; what attempts say already is taken over. An index
+    of those that found no way.
+    """
     db.execute("ALTER TABLE requests ADD COLUMN proxy TEXT")
     db.execute("CREATE INDEX attempts_without_way ON attempts (started_at) WHERE verdict = 'proxy_failed'")
-    rollups.add_proxy(db)
     db.execute(LAST)
+    rollups.create_anew(db)

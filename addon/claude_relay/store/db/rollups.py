@@ -30,7 +30,7 @@ FIRST_DIMENSIONS: Final = (
     "project",
     "error_type",
 )
-DIMENSIONS: Final = (*FIRST_DIMENSIONS, "proxy")
+DIMENSIONS: Final = (*FIRST_DIMENSIONS, "proxy", "client_group")
 """Columns of `requests`, those that the table began with and what came later.
 In `rollups` an unknown one is an empty text, so that it can be part of the primary key."""
 
@@ -132,9 +132,13 @@ def create(db: Database, names: Iterable[str] = MEASURES, dimensions: Sequence[s
 
     names, dimensions  columns that the table has; what is left out is a later migration's
     """
-    names = tuple(names)
-    _create_table(db, "rollups", names, dimensions)
-    groups = ", ".join(str(n) for n in range(1, len(dimensions) + 2))
+    names, key = tuple(names), ("hour", *dimensions)
+    sums = ", ".join(f"{name} {'REAL' if name == 'cost_usd' else 'INTEGER'} NOT NULL" for name in names)
+    db.execute(
+        f"CREATE TABLE rollups ({', '.join(f'{name} TEXT NOT NULL' for name in key)}, {sums}, "
+        f"PRIMARY KEY ({', '.join(key)})) WITHOUT ROWID"
+    )
+    groups = ", ".join(str(n) for n in range(1, len(key) + 1))
     totals = ", ".join(value for name, value in measured("requests").items() if name in names)
     db.execute(
         f"INSERT INTO rollups SELECT {', '.join(_key('', dimensions))}, {totals} FROM requests GROUP BY {groups}"
@@ -149,24 +153,11 @@ def add_estimated(db: Database) -> None:
     _create_triggers(db, tuple(MEASURES), FIRST_DIMENSIONS)
 
 
-def add_proxy(db: Database) -> None:
-    """The dimension of ways out; of none of the requests that are there it is known yet. Part of the key, so the table is built anew."""
+def create_anew(db: Database) -> None:
+    """With further dimensions: they are part of the key, so all is summed anew."""
     _drop_triggers(db)
-    _create_table(db, "rollups_with_proxy", tuple(MEASURES), DIMENSIONS)
-    there = ", ".join(("hour", *FIRST_DIMENSIONS, *MEASURES))
-    db.execute(f"INSERT INTO rollups_with_proxy ({there}, proxy) SELECT {there}, '' FROM rollups")
     db.execute("DROP TABLE rollups")
-    db.execute("ALTER TABLE rollups_with_proxy RENAME TO rollups")
-    _create_triggers(db, tuple(MEASURES), DIMENSIONS)
-
-
-def _create_table(db: Database, table: str, names: Sequence[str], dimensions: Sequence[str]) -> None:
-    key = ("hour", *dimensions)
-    sums = ", ".join(f"{name} {'REAL' if name == 'cost_usd' else 'INTEGER'} NOT NULL" for name in names)
-    db.execute(
-        f"CREATE TABLE {table} ({', '.join(f'{name} TEXT NOT NULL' for name in key)}, {sums}, "
-        f"PRIMARY KEY ({', '.join(key)})) WITHOUT ROWID"
-    )
+    create(db)
 
 
 def _drop_triggers(db: Database) -> None:

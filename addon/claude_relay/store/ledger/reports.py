@@ -33,7 +33,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "provider": "nullif(provider, '')",
     "key": "nullif(provider, '') || '/' || nullif(key, '')",
     "client": "nullif(client, '')",
-    "client-group": "(SELECT client_group FROM clients WHERE name = client)",
+    "client-group": "nullif(client_group, '')",
     "session": "nullif(session, '')",
     "project": "nullif(project, '')",
     "error": "nullif(error_type, '')",
