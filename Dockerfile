@@ -26,7 +26,7 @@ COPY docker/relay.yaml /etc/claude-relay/
 
 USER 10001:10001
 VOLUME /data
-EXPOSE 8080 8082
+EXPOSE 8080 8082 8083
 
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["/opt/claude-relay/.venv/bin/python", "-I", "/opt/claude-relay/scripts/lib/healthy.py"]

@@ -98,7 +98,9 @@ def test_only_this_machine_reaches_it_unless_somebody_says_otherwise() -> None:
     published = [port.split(":") for port in service["ports"]]
     assert {host for host, _, _ in published} == {"127.0.0.1"}
     listen = relay_yaml()["listen"]
-    assert {inside for _, _, inside in published} == {listen[name].rpartition(":")[2] for name in ("proxy", "base_url")}
+    assert {inside for _, _, inside in published} == {
+        listen[name].rpartition(":")[2] for name in ("proxy", "base_url", "panel")
+    }
     assert set(" ".join(of("EXPOSE")).split()) == {inside for _, _, inside in published}
 
 
@@ -116,7 +118,7 @@ def test_its_configuration_is_one() -> None:
     assert text.pop("clients") == {"required": True}  # peers of a bridge are not loopback
     config = parse(json.dumps(text), environ={}, folder=Path("/etc/claude-relay"))
     assert config.database == Path("/data/relay.db")
-    for address in (config.listen.proxy, config.listen.base_url):
+    for address in (config.listen.proxy, config.listen.base_url, config.listen.panel):
         assert address is not None
         assert address.host == "0.0.0.0"
     assert config.listen.status is not None

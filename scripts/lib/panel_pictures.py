@@ -32,6 +32,7 @@ from claude_relay.cli.demonstration.relaying import free_ports  # noqa: E402
 from claude_relay.core.keys.cooldown import begin, to_row  # noqa: E402
 from claude_relay.core.keys.replication import Shared  # noqa: E402
 from claude_relay.core.notices import Kind, Notice  # noqa: E402
+from claude_relay.core.times import iso  # noqa: E402
 from claude_relay.store.audit import Actor  # noqa: E402
 from claude_relay.store.clients.book import ClientBook  # noqa: E402
 from claude_relay.store.ledger.rows import AttemptRow, RequestRow  # noqa: E402
@@ -169,8 +170,16 @@ def filled(database: Path, config: Path) -> dict[str, Any]:
         state.exchange(Shared((rest(keys[2], now + 161, "429: input tokens per minute", now),)), now)
         state.exchange(Shared((rest(keys[6], math.inf, "no credit left", now),)), now)
     notices = NoticeBook(database)
-    notices.put(Notice(Kind.KEY_OUT, "anthropic/v7", "anthropic/v7 has no credit left.", now - 7200), now)
-    notices.put(Notice(Kind.BUDGET_WARN, "opus", "82 % of the budget “opus” are spent.", now - 900), now)
+    notices.put(Notice(Kind.KEY_OUT, "anthropic/v7", "The key anthropic/v7 has no credit left.", now - 7200), now)
+    notices.put(
+        Notice(
+            Kind.BUDGET_WARN,
+            "opus",
+            f"The budget 'opus': $41.00 of $50.00 spent. It lasts until {iso(now + DAY)[:10]} 00:00.",
+            now - 900,
+        ),
+        now,
+    )
     return relay(config, now, chance, [key for key in keys if key.enabled])
 
 
@@ -258,7 +267,7 @@ def story(at: float) -> Written:
         client="alice", session="6f0d2c4e-5a1c-4d0e-9b7f-0a1b2c3d4e5f", project="website", client_program="claude-cli",
         user_agent="claude-cli/2.1.330 (external, cli)", requested_model="claude-opus-4-8", served_model="claude-opus-4-8",
         provider="anthropic", key="v5", status=200, ttft_ms=2640.0, duration_ms=4900.0, priced_by="genai-prices",
-        route="route 2 (every request): anthropic, zhipu", upstream_request_id="req_011CSHoEeqs5C35K2UUqR7Fy",
+        route="route 2: anthropic, zhipu", upstream_request_id="req_011CSHoEeqs5C35K2UUqR7Fy",
         request_bytes=48_210, response_bytes=9_120, cache_miss="messages[12]", cache_miss_tokens=9100, cache_miss_usd=0.041,
         **spent,
     )  # fmt: skip

@@ -171,7 +171,7 @@ def test_the_browser_brings_the_code(talk: Callable[..., Child], config: Path, s
     assert (status, "close this page" in page) == (200, True)
     code, rest = child.end()
     assert (code, rest.splitlines()[-1]) == (
-        0, "Added anthropic/v1 (me@example.com), its token lasts in 8h; renewed by the relay",
+        0, "Added anthropic/v1 (me@example.com), its token ends in 8h; renewed by the relay",
     )  # fmt: skip
     assert server.knows(secrets(config)[0])
     assert not TOKEN.search(rest)
@@ -463,3 +463,16 @@ def test_doctor_names_accounts_that_nobody_can_renew(run: Run, config: Path, ser
     assert "could not be renewed" in says()[1][1]
     config.write_text(json.dumps({"database": "relay.db", "providers": {"anthropic": {"preset": "anthropic"}}}))
     assert "has no `oauth`" in says()[1][1]
+
+
+def test_doctor_says_which_provider_has_no_client(tmp_path: Path) -> None:
+    oauth = {"authorize_url": "https://a.example/authorize", "token_url": "https://a.example/token"}
+    text = json.dumps(
+        {"database": str(tmp_path / "none.db"), "providers": {"anthropic": {"preset": "anthropic", "oauth": oauth}}}
+    )
+    (found,) = logins(parse(text, environ={}))
+    assert (found.status, found.found) == (
+        "warn",
+        "accounts of anthropic can neither log in nor be renewed: no client id",
+    )
+    assert not list(logins(parse(text, environ={"CLAUDE_CLIENT_ID": "mine"})))

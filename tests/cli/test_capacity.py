@@ -112,3 +112,19 @@ def test_what_others_saw_is_heard_once(path: Path) -> None:
         theirs.exchange([older])
         (found,) = later.exchange([])
         assert found.windows[0].utilization == 0.5
+
+
+def test_what_was_seen_before_the_clock_was_set_back_holds_up_nothing(path: Path) -> None:
+    now = time.time()
+    ahead, *later = (
+        Seen("anthropic", "id", (Window("5h", "allowed", at + HOUR, used),), at)
+        for at, used in ((now + 5 * HOUR, 0.9), (now, 0.2), (now + 1, 0.3))
+    )
+    with closing(connect(path, patience=1)):
+        pass
+    with closing(StoredWindows(path)) as mine, closing(StoredWindows(path)) as theirs:
+        mine.exchange([ahead])
+        assert theirs.exchange([]) == (), "it is of a time that is yet to come"
+        for seen in later:
+            mine.exchange([seen])
+            assert theirs.exchange([]) == (seen,)

@@ -518,6 +518,23 @@ def test_reset_lifts_cooldowns_of_both_kinds_of_keys(filled: Run, config: Path) 
     assert listed(filled, "--status", "out", **environ) == listed(filled, "--status", "cooldown", **environ) == []
 
 
+def test_reset_lifts_cooldowns_of_clients_own_credentials(filled: Run, config: Path) -> None:
+    plain = {"scope": "", "since": 1.0, "opens": None, "careful": 1, "stated": 0, "streak": 0, "lifted": -1.0}
+    with closing(State(config.with_name("relay.db"))) as state:
+        state.save_cooldowns(
+            [
+                {"provider": name, "key_id": id, "until": None, "reason": "401: no", **plain}
+                for name, id in (("anthropic", "own:0"), ("glm", "own:0"), ("anthropic", "another"))
+            ]
+        )
+    assert filled("reset", "--own", "--provider", "glm").stdout == "1 cooldown lifted of clients' own credentials\n"
+    assert filled("reset", "--own").stdout == "1 cooldown lifted of clients' own credentials\n"
+    assert filled("reset", "--own").stdout == "No cooldown to lift of clients' own credentials\n"
+    with closing(State(config.with_name("relay.db"))) as state:
+        assert [row["key_id"] for row in state.load_cooldowns() if row["since"] > row["lifted"]] == ["another"]
+    assert "--provider alone" in filled("reset", "--own", "--all").stderr
+
+
 # -- the secret
 
 

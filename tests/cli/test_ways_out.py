@@ -73,13 +73,13 @@ def test_what_went_through_it(tmp_path: Path, upstream: FakeUpstream, stack: Exi
         migrate(connection)
         _fill(connection)
     [check] = tried(config)
-    assert "3 attempts in 7 days, 1 without a way" in check.found
+    assert "1 request in 7 days, 1 attempt without a way" in check.found
 
 
 def _fill(connection: sqlite3.Connection) -> None:
     now = connection.execute("SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')").fetchone()[0]
     columns = [row[1:4:2] for row in connection.execute("PRAGMA table_info(requests)")]
-    needed = {name: 0 for name, required in columns if required} | {"id": "r", "started_at": now}
+    needed = {name: 0 for name, required in columns if required} | {"id": "r", "started_at": now, "proxy": "office"}
     needed |= {"method": "POST", "path": "/", "finished": "complete", "origin": "client"}
     names = ", ".join(needed)
     with connection:
@@ -156,6 +156,17 @@ def test_proxies_of_the_environment_and_of_providers(tmp_path: Path, stack: Exit
     assert [check.status for check in checks] == [WARN, OK, OK]
     assert "PAC" in checks[0].found
     assert f"{around.url} (ALL_PROXY)" in checks[2].found
+
+
+def test_each_user_of_a_proxy_is_tried_by_itself(tmp_path: Path, stack: ExitStack, upstream: FakeUpstream) -> None:
+    server = stack.enter_context(microsocks("me", SECRET))
+    urls = {"a": server.url_for("me", SECRET), "b": server.url_for("me", "wrong"), "c": server.url_for("me", SECRET)}
+    providers = {name: {"base_url": upstream.url, "proxy": url} for name, url in urls.items()}
+    works, fails = tried(parse(json.dumps({"providers": providers}), environ={}, folder=tmp_path))
+    assert (works.status, fails.status) == (OK, FAIL)
+    assert "for a, c" in works.found
+    assert "refused the user or the password" in fails.found
+    assert fails.found.endswith("for b")
 
 
 def test_proxies_that_only_keys_have(tmp_path: Path) -> None:

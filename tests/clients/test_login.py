@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pytest
 
+from panel.browsing import chromium_or_skip, visiting
 from panel.stage import running
 from wire.team import ME, Team
 from wire.upstream import FakeUpstream
@@ -159,16 +160,19 @@ def test_from_login_to_logout(claude: Terminal, team: Team, upstream: FakeUpstre
 def test_the_code_is_confirmed_in_the_panel(
     claude: Terminal, team: Team, relay: Relay, tmp_path: Path, upstream: FakeUpstream
 ) -> None:
-    """By an admin, for the person who waits."""
-    with running(tmp_path, database=relay.database) as panel:
+    """By an admin in a browser, for the person who waits."""
+    with running(tmp_path, database=relay.database) as panel, chromium_or_skip() as browser:
         assert panel.sign_in().status == 200
-        key = team.add("ann", owner="ann@example.com")
-        sign_in(
-            claude,
-            team,
-            key,
-            lambda _team, code, _key: panel.post("/api/sign-ins/approve", {"code": code, "client": "ann"}),
-        )
+
+        def confirm(_team: Team, code: str, _key: str) -> HasStatus:
+            with visiting(browser, panel, "sign-in of Claude Code") as page:
+                page.goto(f"/device?user_code={code}")
+                page.get_by_label("Who it is").select_option("ann")
+                page.get_by_role("button", name="Approve").click()
+                page.get_by_text("Signed in", exact=True).wait_for()
+            return panel.get("/healthz")
+
+        sign_in(claude, team, team.add("ann", owner="ann@example.com"), confirm)
         ask(claude, "question #1", "● answer 1")
         assert set(upstream.used_keys()) == {KEY}
         assert tokens(team) == 2

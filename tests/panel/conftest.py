@@ -5,8 +5,6 @@ A module says in PROVIDERS, a text of relay.yaml, what its panel has. Without Ch
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,8 @@ import pytest
 
 from wire.relay import make_confdir
 
+from .browsing import chromium_or_skip, visiting
 from .stage import PASSWORD, Panel, running
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 15_000
-"""Milliseconds that a browser waits for something to appear."""
 
 
 @pytest.fixture(scope="module")
@@ -38,41 +33,16 @@ def confdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """Not for longer: while it is there, nothing else in this thread can run an event loop."""
-    if CHROMIUM is None and os.environ.get("CI", "").lower() not in ("true", "1"):
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    """Not for longer than these tests."""
+    with chromium_or_skip() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
-def visit(chromium: Any, panel: Panel) -> Iterator[Any]:
+def visit(chromium: Any, panel: Panel, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A page of the browser, where the admin is signed in; what a page complains of in its console fails the test."""
-    context = chromium.new_context(base_url=panel.url, locale="en-US", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE)
-    name, _, value = panel.cookie.partition("=")
-    context.add_cookies([{"name": name, "value": value, "url": panel.url}])
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.complaints = complaints
-    goto = page.goto
-
-    def patient(path: str, **options: Any) -> Any:
-        """A page does nothing before its modules have begun, and a test is quicker than people are."""
-        answer = goto(path, **options)
-        page.locator("[data-module]:not([data-begun])").first.wait_for(state="detached")
-        return answer
-
-    page.goto = patient
-    yield page
-    context.close()
-    assert [text for text in complaints if "status of 4" not in text] == []
+    with visiting(chromium, panel, request.node.name) as page:
+        yield page
 
 
 __all__ = ["PASSWORD"]

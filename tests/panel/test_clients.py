@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -259,3 +260,18 @@ def test_a_notice_is_done_in_a_browser(visit: Any, panel: Panel) -> None:
     visit.goto("/audit?kind=notice")
     visit.get_by_text("snoozed_until").first.click()
     assert visit.locator("ins").first.is_visible()
+
+
+@pytest.mark.parametrize("kind", ["clients", "groups", "keys"])
+def test_of_many_who_change_it_at_once_one_has_seen_it(panel: Panel, kind: str) -> None:
+    """Also where all of them were let pass before the first has written."""
+    if kind == "keys":
+        added = panel.post("/api/providers/anthropic/keys", {"key": "sk-ant-at-once-0123456789abcdef"})
+        method, path, field = "PATCH", f"/api/keys/{added.json['id']}", "label"
+    else:
+        assert panel.post(f"/api/{kind}", {"name": "at-once"}).status == 201
+        method, path, field = "PUT", f"/api/{kind}/at-once", "note"
+    seen = panel.get(path).headers["etag"]
+    with ThreadPoolExecutor(8) as pool:
+        work = lambda n: panel.ask(method, path, {field: f"by {n}"}, {"If-Match": seen}).status  # noqa: E731
+        assert sorted(pool.map(work, range(8))) == [200] + [412] * 7

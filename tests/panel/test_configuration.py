@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from tests.wire.clients import RawClient, messages_body
-from tests.wire.relay import Relay, free_ports, make_confdir
+from tests.wire.relay import Relay, free_ports
 from tests.wire.upstream import FakeUpstream
 
+from .browsing import visiting
 from .inside import Inside
+from .relayed import wait_until
 from .stage import Answer, Panel, running
 
 SECRET = "sk-ant-api03-abcdefghijklmnopqrst"
@@ -149,6 +151,17 @@ def test_a_definition_changes_where_it_differs_and_secrets_stay(panel: Panel) ->
     for provider in panel.get("/api/providers").json["data"]:
         assert diff(change(panel, "PUT", f"/api/providers/{provider['name']}", provider["definition"])) == []
         assert panel.page(f"/providers/{provider['name']}").status == 200
+
+
+def test_what_has_no_field_here_stays(panel: Panel) -> None:
+    """Such as a client's own login; the form knows nothing of it."""
+    text = panel.config.read_text()
+    panel.config.write_text(
+        text.replace("    preset: anthropic\n", "    preset: anthropic\n    own_credential: first\n")
+    )
+    answer = change(panel, "PUT", "/api/providers/anthropic", {"preset": "anthropic", "keys": ["${OTHER}"]})
+    assert answer.status == 200
+    assert "own_credential: first" in panel.config.read_text()
 
 
 def test_taking_a_provider_away_takes_it_out_of_the_routes_and_can_be_undone(panel: Panel) -> None:
@@ -330,6 +343,25 @@ def test_any_text_can_be_looked_at(panel: Panel, text: str) -> None:
     assert change(panel, "PUT", "/api/routes", {"routes": [{"to": ["glm"]}]}, "*").status == 409
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/budgets", '{"per": "day", "usd": 1e999}', "usd"),
+        ("/api/budgets", '{"per": "day", "usd": 5, "warn": NaN}', "warn"),
+        ("/api/budgets", '{"per": "day", "usd": 5, "name": "two\\nlines"}', "name"),
+        ("/api/providers", '{"name": "x", "preset": "zhipu", "body": {"a": [NaN]}}', "body"),
+        (
+            "/api/providers",
+            '{"name": "x", "preset": "zhipu", "options": ' + '{"a":' * 3000 + "1" + "}" * 3001,
+            "options",
+        ),
+    ],
+)
+def test_what_no_file_could_hold(panel: Panel, path: str, body: str, field: str) -> None:
+    answer = panel.ask("POST", path, body.encode(), {"If-Match": "*"})
+    assert (answer.status, [one["field"] for one in answer.json["errors"]]) == (422, [field])
+
+
 # --- people ---
 
 
@@ -461,9 +493,8 @@ def test_a_viewer_reads_the_text(visit: Any, panel: Panel) -> None:
 # --- a relay that follows ---
 
 
-def test_a_relay_follows(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A provider is added and put before the other; the next request goes there."""
-    confdir = make_confdir(tmp_path_factory.mktemp("mitmproxy"))
+def test_a_provider_is_added_and_requests_go_there(chromium: Any, tmp_path: Path, confdir: Path) -> None:
+    """In a browser, while a relay runs: the next request goes where the new route leads."""
     with FakeUpstream() as one, FakeUpstream() as two:
         text = f"providers:\n  one: {{base_url: '{one.url}', keys: [sk-ant-api03-first-of-all]}}   # ours\n"
         with running(tmp_path, text) as panel:
@@ -472,16 +503,29 @@ def test_a_relay_follows(tmp_path: Path, tmp_path_factory: pytest.TempPathFactor
             [proxy] = free_ports(1)
             panel.config.write_text(panel.config.read_text().replace("proxy: null", f"proxy: '127.0.0.1:{proxy}'"))
             environ = {"SECOND": "sk-ant-api03-second-of-all"}
-            with Relay(tmp_path, confdir, None, environ=environ, ports=(proxy, base)) as relay:
+            with (
+                Relay(tmp_path, confdir, None, environ=environ, ports=(proxy, base)) as relay,
+                visiting(chromium, panel, "a provider is added") as page,
+            ):
                 assert ask(base) == 200
-                body = {"name": "two", "base_url": two.url, "keys": ["${SECOND}"]}
-                assert change(panel, "POST", "/api/providers", body).status == 201
-                relay.wait_for_log("was read again and applies from now on", 1)
-                assert change(panel, "PUT", "/api/routes", {"routes": [{"to": ["two", "one"]}]}).status == 200
-                relay.wait_for_log("was read again and applies from now on", 2)
-                assert ask(base) == 200
-                assert (len(one.requests), len(two.requests)) == (1, 1)
+                page.goto("/providers")
+                page.get_by_role("button", name="Add a provider").click()
+                dialog = page.get_by_role("dialog", name="Add a provider")
+                dialog.locator("[name=name]").fill("two")
+                dialog.locator("[name=base_url]").fill(two.url)
+                dialog.locator("[name=keys]").fill("${SECOND}")
+                dialog.get_by_role("button", name="Review").click()
+                page.get_by_role("button", name="Save", exact=True).click()
+                page.get_by_role("row", name="two").wait_for()
+                page.get_by_role("button", name="Add a route").click()
+                dialog = page.get_by_role("dialog", name="Route", exact=True)
+                dialog.get_by_label("Goes to").fill("two, one")
+                dialog.get_by_role("button", name="Review").click()
+                page.get_by_role("button", name="Save", exact=True).click()
+                wait_until(lambda: ask(base) == 200 and two.requests)  # within a second
+                assert len(one.requests) >= 1
                 assert "# ours" in panel.config.read_text()
+                assert relay.config_file == panel.config
 
 
 def ask(port: int) -> int:

@@ -73,3 +73,42 @@ def test_a_job_is_its_owners_and_forgotten_an_hour_after_its_end() -> None:
     clock.now = jobs.KEPT + 1
     with pytest.raises(Problem):
         known.find(alice, id)
+
+
+def test_a_job_that_is_cancelled_goes_no_further() -> None:
+    known, alice, go, first, seen = Jobs(), somebody("alice"), threading.Event(), threading.Event(), []
+
+    def work(report: Report) -> None:
+        for number in range(1, 4):
+            report(number, f"k{number}")
+            seen.append(number)
+            first.set()
+            go.wait(20)
+
+    id = known.begin(alice, 3, work)
+    assert first.wait(20)
+    with pytest.raises(Problem):
+        known.cancel(somebody("bob"), id)
+    known.cancel(alice, id)
+    job = known.find(alice, id)
+    assert (job.state, job.results) == ("cancelled", ["k1"])
+    go.set()
+    [thread] = [one for one in threading.enumerate() if one.name == f"job {id}"] or [None]
+    if thread is not None:
+        thread.join(20)
+    assert seen == [1]
+    assert known.find(alice, id) == job
+    known.cancel(alice, id)  # it is over
+
+
+def test_one_that_is_cancelled_before_its_turn_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MOST", 1)
+    known, alice, go, began = Jobs(), somebody("alice"), threading.Event(), []
+    first = known.begin(alice, 1, lambda report: go.wait(20))
+    second = known.begin(alice, 1, lambda report: began.append(1))
+    known.cancel(alice, second)
+    go.set()
+    assert ended(known, alice, first).state == "done"
+    third = known.begin(alice, 1, lambda report: None)
+    assert ended(known, alice, third).state == "done"
+    assert (began, known.find(alice, second).state) == ([], "cancelled")

@@ -291,4 +291,8 @@ def test_who_may_do_what(panel: Panel) -> None:
         connection.execute("UPDATE panel_sessions SET confirmed_at = 0")
     said = panel.post("/api/providers/p/keys", {"key": secret("valid")}).json
     assert said["type"].endswith(":confirm_password")
+    many = {"text": f"{secret('valid')}\nhello world\n"}
+    assert panel.post("/api/providers/p/keys/batch", many).json["type"].endswith(":confirm_password")
+    seen = panel.post("/api/providers/p/keys/batch", many | {"dry_run": True}).json
+    assert (seen["new"], seen["invalid"], seen["added"]) == (1, 1, [])
     panel.post("/api/me/confirm", {"password": "correct horse battery"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,13 +14,14 @@ from axe_playwright_python.sync_playwright import Axe
 from claude_relay.core.keys.cooldown import begin, to_row
 from claude_relay.core.keys.replication import Shared
 from claude_relay.store.shared.state import State
+from wire import steps
 from wire.clients import RawClient, messages_body
 from wire.relay import Relay, config, make_confdir, provider
-from wire.upstream import FakeUpstream
+from wire.upstream import FakeUpstream, Signal
 
-from .stage import Panel, running
+from .stage import PASSWORD, Panel, running
 
-PROVIDERS = ("anthropic", "many", "few")
+PROVIDERS = ("anthropic", "many", "few", "slow")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def test_several_are_picked_switched_off_and_on_again(visit: Any, panel: Panel) 
     visit.keyboard.press("Shift+Space")
     visit.get_by_text("Selected: 3").wait_for()
     visit.get_by_role("button", name="Disable").click()
-    visit.get_by_text("Changed: 3").wait_for()
+    visit.get_by_text("Disabled: 3").wait_for()
     for id in ids[:3]:
         visit.locator(f"#key-{id}").get_by_text("disabled").wait_for()
     visit.get_by_role("button", name="Undo").click()
@@ -126,6 +128,42 @@ def test_several_are_picked_switched_off_and_on_again(visit: Any, panel: Panel) 
     visit.get_by_role("button", name="Use it first").click()
     visit.locator(f"#key-{ids[3]}").get_by_text("first", exact=True).wait_for()
     assert panel.get(f"/api/keys/{ids[3]}").json["chosen"]
+
+
+def test_the_menu_of_a_row_before_and_while_things_change(visit: Any, panel: Panel) -> None:
+    panel.post("/api/providers/few/keys", {"key": "sk-ant-api03-menu-of-a-row-0123456789"})
+    held: list[Any] = []
+    visit.route("**/keys.js", lambda route: held.append(route))
+    visit.goto("/settings")
+    visit.evaluate("location.assign('/keys?provider=few')")
+    visit.get_by_role("button", name="Actions for few/v1").click()
+    menu = visit.locator("#row-menu")
+    menu.wait_for()
+    while not held:
+        visit.wait_for_timeout(20)
+    for route in held:
+        route.continue_()
+    menu.locator("a[href^='/keys/']").wait_for()
+    assert menu.get_by_role("button", name="Enable").count() == 0
+    before = menu.bounding_box()
+    panel.post("/api/providers/few/keys", {"key": "sk-ant-api03-another-one-0123456789"})
+    visit.evaluate(
+        "import(document.querySelector('script').src.replace('app.js', 'live.js')).then((live) => live.refresh())"
+    )
+    assert menu.bounding_box() == before
+
+
+def test_a_password_that_is_asked_for_is_given_with_enter(visit: Any, panel: Panel) -> None:
+    visit.goto("/keys?provider=few")
+    with closing(sqlite3.connect(panel.database)) as connection, connection:
+        connection.execute("UPDATE panel_sessions SET confirmed_at = 0")
+    visit.get_by_role("button", name="Add key").click()
+    dialog = visit.locator("#add-key")
+    dialog.locator("[name=key]").fill("sk-ant-api03-asked-for-a-password-012345")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    visit.get_by_role("textbox", name="Your password").fill(PASSWORD)
+    visit.get_by_role("textbox", name="Your password").press("Enter")
+    visit.get_by_text("Added").wait_for()
 
 
 def test_removed_keys_are_seen_and_brought_back(visit: Any, panel: Panel) -> None:
@@ -138,3 +176,16 @@ def test_removed_keys_are_seen_and_brought_back(visit: Any, panel: Panel) -> Non
     visit.get_by_role("button", name="Restore").click()
     visit.get_by_text("No key is like that").wait_for()
     assert panel.get(f"/api/keys/{id}").json["state"] == "ready"
+
+
+def test_a_check_is_stopped(visit: Any, panel: Panel, upstream: FakeUpstream) -> None:
+    keys_of(panel, "slow", 9, "stopped")
+    answers, before = Signal("answers"), len(upstream.requests)
+    upstream.script(*[steps.stream([answers])] * 8)
+    visit.goto("/keys?provider=slow")
+    visit.get_by_role("button", name="Check all").click()
+    visit.get_by_role("button", name="Stop", exact=True).click()
+    visit.get_by_text("Stopped: 0 / 9").first.wait_for()
+    upstream.wait_for_requests(before + 8)  # what has begun may end
+    answers.set()
+    upstream.wait_until_idle()

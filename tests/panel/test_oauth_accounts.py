@@ -253,3 +253,12 @@ def test_the_page(visit: Any, panel: Panel, server: OAuthServer) -> None:
     row.get_by_text("disabled", exact=True).wait_for()
     visit.locator("#toasts").get_by_role("button").click()
     row.get_by_text("active", exact=True).wait_for()
+
+
+def test_the_page_says_by_itself_what_came_of_a_login_on_another_device(
+    visit: Any, panel: Panel, server: OAuthServer
+) -> None:
+    visit.goto(f"/accounts?login={begun(panel, device=True)['id']}")
+    visit.get_by_text("WDJB-MJHT").wait_for()
+    server.devices[list(server.devices)[-1]] = "denied"
+    visit.get_by_text("Not logged in").wait_for()

@@ -61,6 +61,17 @@ def test_why_there_is_no_panel(tmp_path: Path) -> None:
         program.run(Namespace(config=str(config), lifeline=None), of_relay=False)
 
 
+def test_a_database_that_is_none_is_said_without_its_path(tmp_path: Path) -> None:
+    with running(tmp_path) as panel:
+        for file in tmp_path.glob("relay.db*"):
+            file.unlink()
+        panel.database.write_bytes(b"garbage " * 2000)
+        answer = panel.sign_in()
+        assert answer.status == 503
+        assert answer.json["detail"].startswith("The database cannot be used")
+        assert str(tmp_path) not in answer.text
+
+
 def test_a_pair_that_cannot_be_used(tmp_path: Path, authority: Authority) -> None:
     one, other = (pair(tmp_path, authority, name) for name in ("one.example", "other.example"))
     status, text = said(tmp_path, f"panel: '127.0.0.1:{free_port()}', tls: {{cert: '{one.cert}', key: '{other.key}'}}")

@@ -18,6 +18,15 @@ SOURCES = Path(said.__file__).parents[2]
         ("There is no client 'bob'; do you mean 'Bob'?", "没有客户端“bob”；是否指“Bob”？"),
         ("There is no client 'Keys'.", "没有客户端“Keys”。"),
         ("Value error, 'x' is no length of time above 0.", "“x”不是大于 0 的时长。"),
+        (
+            "Every key is out: v1: revoked. Replace or mend them, then start the relay again.",
+            "所有密钥均不可用：v1: revoked。请更换或修复密钥，然后重新启动中继。",
+        ),
+        (
+            "The limit '$2/day' of the client 'bob' is near: $1.80 spent. It has no end.",
+            "客户端“bob”的限额“$2/day”即将用完：已花费 $1.80。它没有期限。",
+        ),
+        ("The login a/v1 ends in 5 min and cannot be renewed.", "登录 a/v1 将在 5 分钟后失效，且无法续期。"),
         ("default zhipu, then route 2", "默认 zhipu，然后 路由 2"),
         ("Name or password is wrong.", "用户名或密码错误。"),
         ("Nobody has translated this.", "Nobody has translated this."),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from claude_relay.store.audit import Act, Actor, read
-from claude_relay.store.config_file import ChangedMeanwhile, NotWritten, save
+from claude_relay.store.config_file import NotWritten, save
+from claude_relay.store.db.database import ChangedMeanwhile
 
 ACTOR = Actor("alice", "panel", "127.0.0.1")
 ACT = Act("edit", "config", "default", {"default": "a"}, {"default": "b"})

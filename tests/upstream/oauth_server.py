@@ -22,11 +22,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
 
 from claude_relay.core.config import Provider, parse
 
-CLIENT = {"client_id": "a-client-of-our-own", "client_secret": "client-secret-0123456789"}
+CLIENT = {"client_id": "a-client-of-our-own", "client_secret": "client:secret+0123456789/="}
 
 
 @dataclass
@@ -189,6 +189,9 @@ class _Answering(BaseHTTPRequestHandler):
         data = self.rfile.read(int(self.headers["content-length"])).decode()
         is_json = self.headers["content-type"] == "application/json"
         fields = json.loads(data) if is_json else dict(parse_qsl(data))
+        kind, _, basic = self.headers.get("authorization", "").partition(" ")
+        if kind == "Basic" and not fields.keys() & CLIENT.keys():  # a client that says who it is twice is refused
+            fields |= zip(CLIENT, map(unquote_plus, base64.b64decode(basic).decode().split(":")), strict=True)
         with server.guard:
             server.under_way += 1
             server.most_under_way = max(server.most_under_way, server.under_way)

@@ -36,6 +36,12 @@ def test_a_code_for_tokens(server: OAuthServer, body: str) -> None:
     assert server.requests[0]["client_secret"] == CLIENT["client_secret"]
 
 
+def test_a_secret_in_the_header(server: OAuthServer) -> None:
+    first = server.login()
+    provider = server.provider(secret_in="header")
+    assert isinstance(tokens_for_refresh(provider, first["refresh_token"], WAY, timeout=5), Granted)
+
+
 def test_a_code_of_another_verifier_or_redirect_is_none(server: OAuthServer) -> None:
     provider = server.provider()
     assert provider.oauth is not None

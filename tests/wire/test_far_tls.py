@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from claude_relay.cli.reach import knock
 from claude_relay.core.config import ConfigError, parse
 from claude_relay.proxy.running.runtime import Draft
 from claude_relay.upstream.connection import Connection
@@ -103,6 +106,51 @@ def test_without_it_the_provider_serves_nobody(start: StartRelay, company: Autho
     relay = start(one(f"https://localhost:{upstream.port}", tls={"ca": str(company.ca_file)}))
     assert ask(relay).status == 502
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["stays", "hangs up"])
+@pytest.mark.parametrize(
+    ("certificate", "said"),
+    [("none", "wants a certificate of the relay's own"), ("strange", "does not take the relay's certificate")],
+)
+def test_a_certificate_that_is_refused_after_the_handshake(
+    start: StartRelay, company: Authority, tmp_path: Path, certificate: str, said: str, stays: bool
+) -> None:
+    """As TLS 1.3 has it. The server says so, and then may or may not hang up."""
+    tls = {"ca": str(company.ca_file)}
+    if certificate == "strange":
+        file, _ = Authority(tmp_path / "strange", "Strange CA").write_pair(tmp_path / "me.pem", "me", client=True)
+        tls |= {"cert": str(file), "key": str(file)}
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as threads, ExitStack() as stack:
+        refused = threads.submit(refuse, listening, wants_certificate(company), stack, stays)
+        url = f"https://localhost:{listening.getsockname()[1]}"
+        text = one(url, tls=tls)
+        answer = ask(start(text))
+        assert refused.result(5)
+        refused = threads.submit(refuse, listening, wants_certificate(company), stack, stays)
+        assert said in knock(parse(relay_text(text), environ={}, folder=tmp_path).providers["p"])
+        assert refused.result(5)
+    assert answer.status == 502
+    assert f"p: tls: it {said}." in answer.json()["error"]["message"]
+
+
+def refuse(listening: socket.socket, context: ssl.SSLContext, stack: ExitStack, stays: bool) -> bool:
+    """A handshake with whoever comes first."""
+    sock, _ = listening.accept()
+    stack.callback(sock.close)
+    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(into, out, server_side=True)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            sock.sendall(out.read())
+            into.write(sock.recv(65536))
+        except ssl.SSLError:
+            sock.sendall(out.read())
+            if not stays:
+                sock.shutdown(socket.SHUT_WR)
+            return True
 
 
 def test_providers_at_one_address_with_certificates_of_their_own_share_no_connection(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +13,10 @@ import pytest
 from . import steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
+from .forked import Breeder
 from .relay import Relay, config, provider, rows
 from .team import Team
+from .test_several import Group, Member, eventually
 from .upstream import FakeUpstream
 
 LOGIN = "sk-ant-oat01-the-clients-own-login"
@@ -124,3 +129,68 @@ def test_a_key_of_the_relays_own_is_none(start: StartRelay, upstream: FakeUpstre
     assert ask(relay, **{"x-api-key": own}).header("x-relay-key") == "client"
     assert upstream.used_keys() == [KEY, LOGIN]
     assert all(own not in str(request.headers) for request in upstream.requests)
+
+
+@pytest.fixture
+def group(tmp_path: Path, confdir: Path, upstream: FakeUpstream, breeder: Breeder) -> Iterator[Group]:
+    with closing(Group(tmp_path, confdir, upstream.url, breeder)) as found:
+        found.config["providers"]["anthropic"]["own_credential"] = "first"
+        found.add_keys(1)
+        yield found
+
+
+def from_member(member: Member, login: str = LOGIN) -> str | None:
+    """Which key a request with this login is served with."""
+    assert member.client is not None
+    said = [("authorization", f"Bearer {login}")]
+    return member.client.ask("POST", "/v1/messages", headers=said, body=messages_body()).header("x-relay-key")
+
+
+def test_relays_over_one_database_tell_each_other(group: Group, upstream: FakeUpstream) -> None:
+    upstream.for_key(LOGIN, used_up(600), steps.message())
+    one, other = group.start(2)
+    assert from_member(one) == "v1"
+    eventually(lambda: from_member(other) == "v1")
+    asked = upstream.used_keys().count(LOGIN)
+    assert [from_member(member) for member in (one, other)] == ["v1", "v1"]
+    assert upstream.used_keys().count(LOGIN) == asked
+    assert from_member(other, OTHER) == "client"
+    ((mark, reason),) = group.sql("SELECT key_id, reason FROM cooldowns")
+    assert str(mark).startswith("own:")
+    assert LOGIN not in f"{mark} {reason}"
+
+
+def test_a_window_that_is_used_up_by_a_good_answer_is_told_too(group: Group, upstream: FakeUpstream) -> None:
+    reset = str(int(time.time() + 600))
+    headers = [(f"{UNIFIED}status", "allowed"), (f"{UNIFIED}5h-utilization", "1.0"), (f"{UNIFIED}5h-reset", reset)]
+    upstream.for_key(LOGIN, steps.message(headers=headers))
+    one, other = group.start(2)
+    assert from_member(one) == "client"
+    eventually(lambda: from_member(other) == "v1")
+    assert from_member(one) == "v1"
+
+
+def test_what_is_known_survives_a_restart(group: Group, upstream: FakeUpstream) -> None:
+    upstream.for_key(LOGIN, used_up(600), steps.message())
+    (one,) = group.start(1)
+    assert from_member(one) == "v1"
+    eventually(lambda: marks(group) != [])
+    one.kill()
+    one.begin()
+    one.wait_until_it_answers()
+    assert [from_member(one) for _ in range(2)] == ["v1", "v1"]
+    assert upstream.used_keys().count(LOGIN) == 1
+
+
+def test_a_credential_that_could_be_guessed_is_told_to_nobody(group: Group, upstream: FakeUpstream) -> None:
+    upstream.for_key("short", used_up(600))
+    upstream.for_key(LOGIN, used_up(600))
+    (one,) = group.start(1)
+    assert [from_member(one, login) for login in ("short", LOGIN)] == ["v1", "v1"]
+    eventually(lambda: marks(group) != [])
+    assert len(marks(group)) == 1
+
+
+def marks(group: Group) -> list[tuple[object, ...]]:
+    """The credentials of which something is stored."""
+    return group.sql("SELECT key_id FROM cooldowns")

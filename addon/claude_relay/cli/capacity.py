@@ -61,8 +61,8 @@ def _show(rows: Sequence[Row], found: Sequence[Forecast], now: float) -> None:
             "window": [one.window for one in found],
             "accounts": [str(one.accounts) for one in found],
             "left": [percent(one.left / one.accounts) for one in found],
-            "an hour": [percent(one.pace / one.accounts) for one in found],
-            "lasts": [_lasts(one.ends_at, now) for one in found],
+            "an hour": [percent(None if one.pace is None else one.pace / one.accounts) for one in found],
+            "lasts": [_lasts(one, now) for one in found],
             "agents": [str(one.agents) for one in found],
             "more fit": ["?" if one.more_agents is None else str(one.more_agents) for one in found],
         },
@@ -77,7 +77,7 @@ def _show(rows: Sequence[Row], found: Sequence[Forecast], now: float) -> None:
             "window": [one.window for one in rows],
             "left": [percent(one.left) for one in rows],
             "an hour": [percent(one.pace) for one in rows],
-            "lasts": [_lasts(one.ends_at, now) for one in rows],
+            "lasts": [_lasts(one, now) for one in rows],
             "new": [f"in {length(one.resets_at - now)}" if one.resets_at else "" for one in rows],
         },
         always=("key", "window", "left"),
@@ -86,5 +86,9 @@ def _show(rows: Sequence[Row], found: Sequence[Forecast], now: float) -> None:
     )
 
 
-def _lasts(ends_at: float | None, now: float) -> str:
-    return "to its reset" if ends_at is None else f"for {length(ends_at - now)}" if ends_at > now else "used up"
+def _lasts(one: Forecast | Row, now: float) -> str:
+    if one.left <= 0.0:
+        return "used up"
+    if one.pace is None:
+        return "?"
+    return "to its reset" if one.ends_at is None else f"for {length(one.ends_at - now)}"

@@ -25,6 +25,7 @@ from claude_relay.core.installation import ADDON, command
 from claude_relay.core.shells import ADDING, REPLACING
 from claude_relay.store import authority as ca
 from claude_relay.store.db.soundness import ELSEWHERE, Soundness, examine, room
+from claude_relay.store.vault.named_proxies import KIND
 from claude_relay.store.vault.secret import ENVIRONMENT, FILE, KEYRING, VARIABLE, SecretFile
 from claude_relay.store.vault.vault import Vault, VaultError
 
@@ -121,6 +122,8 @@ def configuration(source: Source, relay: Found = NONE) -> Iterator[Check]:
     for name, provider in config.providers.items():
         if not keys[name] and provider.empty_pool == "reject":
             remedy = f"set the variable that its keys name, or: {command('keys')} add --provider {name}"
+            if provider.auth.oauth:
+                remedy = f"log in with an account: {command('accounts')} login --provider {name}"
             yield Check("keys", WARN, f"{name} has no key and refuses its requests", remedy)
         if provider.base_url.startswith("http://") and not _is_local(provider.base_url):
             yield Check("keys", WARN, f"{name} gets its keys unencrypted", "use https:// in its base_url")
@@ -270,12 +273,16 @@ def vault(path: Path, environ: Mapping[str, str]) -> Check:
         found = keeper.inspect()
     except VaultError as error:
         return Check("vault", FAIL, str(error))
-    if not found.keys:
+    if not (found.keys or found.problem or found.damaged):
         return Check("vault", OK, "no key in it")
     if found.problem:
         return Check("vault", FAIL, found.problem)
     if found.damaged:
-        remedy = f"{command('keys')} remove --forever {' '.join(found.damaged)}, then add them again"
+        keys = [name for name in found.damaged if not name.startswith(KIND)]
+        proxies = [name.removeprefix(f"{KIND} ") for name in found.damaged if name.startswith(KIND)]
+        remedies = [f"{command('keys')} remove --forever {' '.join(keys)}"] if keys else []
+        remedies += [f"{command('keys')} proxies remove {' '.join(proxies)}"] if proxies else []
+        remedy = f"{' and '.join(remedies)}, then add them again"
         return Check("vault", FAIL, f"damaged: {', '.join(found.damaged)}", remedy)
     return _secret_place(SecretFile(path), _keys(found.keys), found.place or "")
 

@@ -14,7 +14,7 @@ from claude_relay.core.errors import SECRET
 from claude_relay.store.vault.vault import VaultError
 
 from .console.terminal import Failure
-from .keyring import changing, choosing, entering, looking, proving, resealing
+from .keyring import changing, choosing, entering, looking, proving, proxying, resealing
 
 
 class Keys(click.Group):
@@ -55,6 +55,7 @@ def keys() -> None:
       scripts/keys list --status revoked
       scripts/keys check --all
       scripts/keys disable --all --provider glm
+      scripts/keys proxies add office                outbound proxies, to which keys refer
     """
 
 
@@ -72,6 +73,7 @@ SUBCOMMANDS = (
     choosing.choose_,
     proving.check,
     proving.prune,
+    proxying.proxies,
     resealing.rotate_secret,
 )
 for command in SUBCOMMANDS:

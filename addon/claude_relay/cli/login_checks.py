@@ -15,9 +15,17 @@ from claude_relay.store.vault.vault import Vault, VaultError
 
 from .checks import OK, WARN, Check
 
+CLIENT = "set CLAUDE_CLIENT_ID, or oauth.client_id in relay.yaml, to that of your own client"
+
 
 def logins(config: Config) -> Iterator[Check]:
-    """One finding for each account with a trouble; one for all others. Nothing where there are no accounts, or no vault can be read."""
+    """One finding for each provider without a client and each account with a trouble; one for all other accounts.
+
+    Nothing of accounts where there are none, or no vault can be read.
+    """
+    for name, provider in config.providers.items():
+        if provider.oauth is not None and not provider.oauth.client_id:
+            yield Check("accounts", WARN, f"accounts of {name} can neither log in nor be renewed: no client id", CLIENT)
     try:
         with closing(Vault(config.database, environ={})) as vault:
             found = [one for one in Accounts(vault).list() if one.removed_at is None]

@@ -11,12 +11,17 @@ from time import monotonic
 
 from claude_relay.core.config import Config, OutboundProxy, Provider, WayOut, way_out, way_to
 from claude_relay.upstream.connection import FAILURES, Connection, said
+from claude_relay.upstream.trying import remedy_for
 
 from .checks import FAIL, OK, WARN, Check
 from .console.taking_back import original
 
 LIMIT = 3.0
 """Seconds for all of them together."""
+
+
+SETTLING = 0.3
+"""Seconds for a far end that wants another certificate to say so."""
 
 
 def providers(config: Config, limit: float = LIMIT, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
@@ -42,7 +47,7 @@ def knock(provider: Provider, limit: float = LIMIT, way: WayOut | None = None) -
     try:
         proxy = _way(provider, way or WayOut.of(original(os.environ)))
         with Connection(provider.base_url, proxy, limit, provider.trust) as connection:
-            connection.open()
+            connection.settle(SETTLING)
     except FAILURES as error:
         return said(error)
     return ""
@@ -71,37 +76,3 @@ def _check(name: str, provider: Provider, proxy: OutboundProxy | None, reason: s
     place = proxy.variable if proxy and proxy.variable else f"providers.{name}.{setting}"
     remedy = remedy_for(reason, proxy, f"check {place} and this machine's network")
     return Check(f"provider {name}", FAIL, f"{way}: {reason}", remedy)
-
-
-REMEDIES: tuple[tuple[str, str], ...] = (
-    ("wants a user and a password", "put both into the proxy's URL: scheme://user:password@host:port"),
-    ("the proxy answered 407", "put a user and a password that it knows into the proxy's URL"),
-    ("refused the user or the password", "correct user and password in the proxy's URL; write signs as %40 for @"),
-    ("takes neither a user", "ask whoever runs the proxy how one signs in there"),
-    ("does not allow connections", "have the proxy's owner allow this host"),
-    ("the proxy answered 403", "have the proxy's owner allow this host"),
-    ("write http://", "write http:// in the place of socks5:// in the proxy's URL"),
-    ("no SOCKS5 proxy is there", "check scheme and port in the proxy's URL: is it http:// or https://?"),
-    ("no proxy is there", "check scheme and port in the proxy's URL: is it socks5:// or https://?"),
-    (
-        "the proxy cannot be reached: its certificate",
-        "name the proxy's authority: `proxies`, `ca`, or `upstream: {ca: FILE}`",
-    ),
-    (
-        "its certificate is not trusted",
-        "somebody on the way opens TLS, as companies do: name the authority, `upstream: {ca: FILE}` in relay.yaml; "
-        "ask whoever runs the network for the file",
-    ),
-    ("no such host", "this machine's name server does not know the name: check its spelling, or the network's DNS"),
-    ("no answer in time", "a firewall may swallow what is sent there: try from another network, or through its proxy"),
-)
-"""What is said of a way that leads nowhere → what to do."""
-
-
-def remedy_for(reason: str, proxy: OutboundProxy | None, otherwise: str) -> str:
-    """What to do about a reason; for most of those of a proxy, also where it is named."""
-    remedy = next((remedy for words, remedy in REMEDIES if words in reason), "")
-    if not remedy:
-        return otherwise
-    place = "" if proxy is None else proxy.variable or (f"proxies.{proxy.name}" if proxy.name else "")
-    return f"{remedy} ({place})" if place else remedy

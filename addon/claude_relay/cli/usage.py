@@ -57,9 +57,10 @@ def form_options(command: Function) -> Function:
 def filter_options(command: Function) -> Function:
     """Which requests; the command gets the fields of Only."""
     texts = {
+        "proxy": ("NAME", "Only what went through this outbound proxy: its name or address, or direct."),
         "project": ("NAME", "Only this project."),
         "session": ("ID", "Only this session; the beginning of its id will do."),
-        "client-group": ("NAME", "Only clients of this group, as they are in it now."),
+        "client-group": ("NAME", "Only requests whose client was in this group then."),
         "client": ("NAME", "Only this client."),
         "key": ("ALIAS", "Only this key: ALIAS or PROVIDER/ALIAS."),
         "provider": ("NAME", "Only this provider."),

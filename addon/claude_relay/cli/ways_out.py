@@ -1,52 +1,36 @@
 """`doctor --proxies`: every outbound proxy, tried: whether it is there, lets us through, how long that takes, and what has gone through it.
 
-A tunnel to a provider is opened, TLS included, and closed again; nobody else is contacted. Which address the world sees is asked only of
-the URL that the user gives. What went through in the last days is the ledger's word.
+Those that have a name, in relay.yaml or the vault, those that providers name by their URL, and those of the environment. What went through
+in the last days is the ledger's word. How one is tried: `upstream.trying`.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from time import monotonic
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from claude_relay.core.config import Config, OutboundProxy, WayOut, named_proxies, way_out, way_to
-from claude_relay.core.config.proxies import DIRECT
+from claude_relay.core.config import Config, OutboundProxy, Provider, WayOut, named_proxies, way_out, way_to
 from claude_relay.core.installation import command
-from claude_relay.store.db.database import StoreError, read_only
+from claude_relay.store.ledger.proxy_sums import Passage, passages
+from claude_relay.store.shared.all_proxies import AllProxies
 from claude_relay.store.vault.vault import Vault, VaultError
-from claude_relay.upstream.connection import FAILURES, Connection, said
+from claude_relay.upstream.trying import Trial, Trying, remedy_for, tried
 
 from .checks import FAIL, OK, WARN, Check
 from .console.taking_back import original
-from .reach import remedy_for
 
-LIMIT = 10.0
-"""Seconds for a proxy, whatever its own timeout."""
 DAYS = 7
-LONGEST_ECHO = 200
-FIGURES = """
-    SELECT attempts.proxy, count(*), sum(attempts.verdict = 'proxy_failed')
-    FROM requests JOIN attempts ON attempts.request = requests.id
-    WHERE requests.started_at >= ? AND attempts.proxy IS NOT NULL GROUP BY 1"""
 
 
 @dataclass(slots=True)
-class Tried:
-    """One proxy, and what came of it. `target`: URL of the provider that a tunnel is opened to."""
+class Way:
+    """One proxy, the provider to which it is tried, and who goes out through it."""
 
     proxy: OutboundProxy
-    target: str
+    provider: Provider
     users: list[str] = field(default_factory=list)
-    reason: str = "no answer in time"
-    seconds: float | None = None
-    seen: str = ""
 
 
 def proxies(config: Config, echo: str | None = None, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
@@ -55,117 +39,84 @@ def proxies(config: Config, echo: str | None = None, environ: Mapping[str, str] 
     for warning in way.warnings:
         found, _, remedy = warning.partition("; ")
         yield Check("way out", WARN, found, remedy)
-    tried, keys = _tried(config, way), _of_keys(config)
-    for one in tried:
-        one.users += [f"key {alias}" for alias in keys.pop(one.proxy.title, ())]
-    yield from map(_elsewhere, keys.items())
-    if not tried and not keys:
+    known = AllProxies(config, Vault(config.database, environ=environ))
+    ways, elsewhere = _ways(config, way), {}
+    try:
+        yield from _twice(known)
+        elsewhere = known.elsewhere()
+        _of_vault(known, ways)
+    except VaultError as error:
+        yield Check("proxies", WARN, f"those of the vault are not tried: {error}")
+    for one in ways.values():
+        one.users += [f"key {alias}" for alias in elsewhere.pop(one.proxy.title, ())]
+    yield from map(_elsewhere, elsewhere.items())
+    if not ways and not elsewhere:
         yield Check("proxies", OK, "none: everything is reached directly")
         return
-    # Daemons, because nothing interrupts a name server that keeps silent.
-    threads = [threading.Thread(target=_try, args=(one, config, echo), daemon=True) for one in tried]
-    for thread in threads:
-        thread.start()
-    until = monotonic() + LIMIT + 1.0
-    for thread in threads:
-        thread.join(max(0.0, until - monotonic()))
-    figures = _figures(config)
-    for one in tried:
-        yield _check(one, figures)
+    trials = tried([Trying(one.proxy, one.provider.base_url, one.provider.trust) for one in ways.values()], echo)
+    figures = passages(config.database, DAYS)
+    for one, trial in zip(ways.values(), trials, strict=True):
+        yield _check(one, trial, figures)
 
 
-def _tried(config: Config, way: WayOut) -> list[Tried]:
-    """Those with a name, then those that a provider or the environment names by their URL."""
-    first = next(iter(config.providers.values())).base_url
-    found = {proxy.title: Tried(proxy, first) for proxy in named_proxies(config).values()}
+def _ways(config: Config, way: WayOut) -> dict[OutboundProxy, Way]:
+    """Those of relay.yaml with a name, then those that a provider or the environment names by their URL: each user of one by itself."""
+    first = next(iter(config.providers.values()))
+    found = {proxy: Way(proxy, first) for proxy in named_proxies(config).values()}
     for name, provider in config.providers.items():
         proxy = way_to(provider.base_url, way, provider.proxy)
         if proxy is None:
             continue
-        one = found.setdefault(proxy.title, Tried(proxy, provider.base_url))
+        one = found.setdefault(proxy, Way(proxy, provider))
         if not one.users:
-            one.target = provider.base_url
+            one.provider = provider
         one.users.append(name)
     for proxy in way.proxies:
-        found.setdefault(proxy.title, Tried(proxy, first))
-    return list(found.values())
-
-
-def _of_keys(config: Config) -> dict[str, list[str]]:
-    """The proxies that keys of the vault have of their own, by name or address, and those keys."""
-    found: dict[str, list[str]] = {}
-    try:
-        keys = Vault(config.database, environ={}).list()
-    except VaultError:
-        return found
-    for key in keys:
-        if key.proxy and key.proxy != str(DIRECT) and key.removed_at is None:
-            found.setdefault(key.proxy, []).append(key.alias)
+        found.setdefault(proxy, Way(proxy, first))
     return found
+
+
+def _of_vault(known: AllProxies, ways: dict[OutboundProxy, Way]) -> None:
+    """Add those of the vault, and the keys that go through any of them. Raises VaultError."""
+    proxies = known.opened()
+    for one in known.every():
+        if one.name in proxies and not one.shadowed:
+            way = ways.setdefault(proxies[one.name], Way(proxies[one.name], known.target(one)))
+            way.users += [f"key {alias}" for alias in one.keys] + [f"account {alias}" for alias in one.accounts]
+
+
+def _twice(known: AllProxies) -> Iterator[Check]:
+    """Names that relay.yaml and the vault both have."""
+    for one in known.every():
+        if one.shadowed:
+            found = f"relay.yaml and the vault both have one of this name; relay.yaml's is used, not {one.address}"
+            yield Check(f"proxy {one.name}", WARN, found, f"{command('keys')} proxies remove {one.name}, or rename one")
 
 
 def _elsewhere(item: tuple[str, list[str]]) -> Check:
     """A proxy that only keys know: its credential is sealed."""
     title, aliases = item
-    users = f"for key{'' if len(aliases) == 1 else 's'} {', '.join(aliases)}"
+    users = f"for key{'' if len(aliases) == 1 else 's'} {', '.join(alias.partition('/')[2] for alias in aliases)}"
     if "://" in title:
         return Check("proxy", OK, f"{title}; {users}; not tried here: `{command('keys')} check` goes through it")
-    remedy = f"name it under `proxies` in relay.yaml, or `{command('keys')} edit {aliases[0]} --proxy URL`"
+    remedy = f"`{command('keys')} proxies add {title}`, or `{command('keys')} edit {aliases[0]} --proxy URL`"
     return Check(f"proxy {title}", FAIL, f"no proxy has this name; {users}, which cannot be used", remedy)
 
 
-def _try(one: Tried, config: Config, echo: str | None) -> None:
-    proxy = replace(one.proxy, or_direct=False)  # else a dead one would seem to be well
-    provider = next((found for found in config.providers.values() if found.base_url == one.target), None)
-    trust = provider.trust if provider is not None else proxy.trust
-    began = monotonic()
-    try:
-        with Connection(one.target, proxy, LIMIT, trust) as connection:
-            connection.open()
-        one.seconds, one.reason = monotonic() - began, ""
-    except FAILURES as error:
-        one.reason = said(error)
-        return
-    if echo is not None:
-        one.seen = _seen(echo, proxy)
-
-
-def _seen(echo: str, proxy: OutboundProxy) -> str:
-    """What the URL answers: one line, harmless for a terminal."""
-    parts = urlsplit(echo)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        with Connection(echo, proxy, LIMIT, proxy.trust) as connection:
-            body = connection.request("GET", target, {"user-agent": "claude-relay"}).read(LONGEST_ECHO)
-    except (*FAILURES, ValueError) as error:
-        return f"{parts.hostname} did not say: {said(error) if not isinstance(error, ValueError) else 'no URL'}"
-    text = "".join(letter if letter.isprintable() else " " for letter in body.decode("utf-8", "replace"))
-    return f"{parts.hostname} sees {' '.join(text.split())}"
-
-
-def _figures(config: Config) -> dict[str, tuple[int, int]]:
-    """By proxy: the attempts of the last days, and those for which there was no way."""
-    since = (datetime.now(UTC) - timedelta(days=DAYS)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    try:
-        with closing(read_only(config.database)) as connection:
-            return {name: (count, failed or 0) for name, count, failed in connection.execute(FIGURES, [since])}
-    except (StoreError, sqlite3.Error, OSError):
-        return {}
-
-
-def _check(one: Tried, figures: Mapping[str, tuple[int, int]]) -> Check:
-    proxy, host = one.proxy, urlsplit(one.target).hostname
+def _check(one: Way, trial: Trial, figures: Mapping[str, Passage]) -> Check:
+    proxy, host = one.proxy, urlsplit(one.provider.base_url).hostname
     name = f"proxy {proxy.name}" if proxy.name else "proxy"
-    says = [f"{proxy.label} leads to {host} in {one.seconds * 1000:.0f} ms" if one.seconds is not None else ""]
-    if one.reason:
-        says = [f"{proxy.label} to {host}: {one.reason}"]
-    if one.seen:
-        says.append(one.seen)
+    says = [f"{proxy.label} leads to {host} in {trial.seconds * 1000:.0f} ms" if trial.seconds is not None else ""]
+    if trial.reason:
+        says = [f"{proxy.label} to {host}: {trial.reason}"]
+    if trial.seen:
+        says.append(trial.seen)
     says.append(f"for {', '.join(one.users)}" if one.users else "no provider uses it")
     if proxy.or_direct:
         says.append("while it fails, directly")
-    if proxy.title in figures:
-        count, failed = figures[proxy.title]
-        says.append(f"{count} attempt{'' if count == 1 else 's'} in {DAYS} days, {failed} without a way")
-    remedy = remedy_for(one.reason, proxy, f"check {proxy.variable or 'its URL'} and this machine's network")
-    return Check(name, FAIL if one.reason else OK, "; ".join(says), remedy if one.reason else "")
+    if (passed := figures.get(proxy.title)) is not None:
+        requests = f"{passed.requests} request{'' if passed.requests == 1 else 's'}"
+        failures = f"{passed.failures} attempt{'' if passed.failures == 1 else 's'}"
+        says.append(f"{requests} in {DAYS} days, {failures} without a way")
+    remedy = remedy_for(trial.reason, proxy, f"check {proxy.variable or 'its URL'} and this machine's network")
+    return Check(name, FAIL if trial.reason else OK, "; ".join(says), remedy if trial.reason else "")

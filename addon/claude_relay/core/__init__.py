@@ -9,7 +9,7 @@ estimate    the tokens of a request by its size; spans: where the members of a l
 steady      a clock that never goes back; times: points in time and lengths of time as text
 notices     what an operator should hear of
 faults      which attempt fails on purpose, and how; disturbance: what then becomes of an answer's bytes
-socks5      the client's side of a SOCKS5 handshake
+socks5      the client's side of a SOCKS5 handshake; tls_alerts: what alerts of TLS mean
 installation  a checkout or a package: how commands are called here
 shells      how shells set variables
 secrets     finds secrets in whatever form they are repeated; printable: text of others, harmless for a terminal

@@ -115,7 +115,7 @@ class KeyLimits:
 class Key:
     """One credential of a provider's pool. `id` is stable over restarts and edits and is what cooldowns hang on.
 
-    proxy  URL of the key's own outbound proxy, which may hold a password; or the name of one of relay.yaml
+    proxy  the key's own outbound proxy: URL, which may hold a password; the name of one of relay.yaml; or one of the vault itself
     group  keys that are kept for certain clients; empty: for all
     kind   API_KEY or OAUTH
     renews its secret is a token that can be exchanged for the next one
@@ -129,7 +129,7 @@ class Key:
     weight: float = 1.0
     label: str = ""
     limits: KeyLimits | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: object | None = field(default=None, repr=False)
     group: str = ""
     kind: str = API_KEY
     renews: bool = False

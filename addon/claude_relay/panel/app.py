@@ -15,6 +15,7 @@ from .common import problems
 from .common.parts import Parts
 from .common.versions import Once
 from .security.doors import Doors
+from .security.methods import Methods
 from .security.second_factor import Begun
 
 SUMMARY = "Everything that the panel does, and the commands beside it. Errors are problem+json (RFC 9457); lists page by cursor."
@@ -37,5 +38,6 @@ def create(parts: Parts, *, tls: bool = False) -> FastAPI:
         app.include_router(router)
     pages.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
+    app.add_middleware(Methods)
     app.add_middleware(Doors, parts=parts, tls=tls)
     return app

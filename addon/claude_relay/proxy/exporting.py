@@ -138,7 +138,7 @@ def secrets_of(runtime: Runtime | None) -> Iterator[Secret]:
                 try:
                     yield from proxy_secrets(OutboundProxy.parse(key.proxy))
                 except (ValueError, ConfigError):
-                    yield key.proxy.encode("utf-8", "replace"), b"redacted"
+                    yield str(key.proxy).encode("utf-8", "replace"), b"redacted"
     ways = (provider.proxy for provider in runtime.config.providers.values())
     for proxy in (*ways, *named_proxies(runtime.config).values(), *runtime.way.proxies):
         yield from proxy_secrets(proxy)

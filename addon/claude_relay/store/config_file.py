@@ -22,17 +22,13 @@ from claude_relay.core.config import Config, ConfigError, ConfigProblem, default
 from claude_relay.core.config.locate import base, locate
 
 from . import audit
-from .db.database import StoreError, connect, explain, transaction
+from .db.database import ChangedMeanwhile, StoreError, connect, explain, transaction
 from .db.migrations import migrate
 from .db.replacing import replacing
 
 PATIENCE = 5.0
 IN_PLACE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 """Why a file cannot be replaced that may be written all the same: it is mounted by itself, or its folder is somebody else's."""
-
-
-class ChangedMeanwhile(StoreError):
-    """The file is not any more what somebody has changed."""
 
 
 class NotWritten(StoreError):

@@ -19,7 +19,9 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
+from pathlib import Path
 from time import monotonic
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -30,10 +32,13 @@ from claude_relay.core.config import Address, OutboundProxy, Trust
 from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.exchange import Failure
 from claude_relay.core.socks5 import ENDED, Handshake, SocksError
+from claude_relay.core.tls_alerts import meaning
 
 logger = logging.getLogger(__name__)
 
 PIECE = 65536
+FOR_TLS = "cannot be used for TLS"
+NO_KEY = "it holds no key without a password that fits the certificate"
 
 
 class ProxyRefused(Exception):
@@ -68,6 +73,16 @@ class Connection:
         """Dial, up to the far end's TLS if its URL says so."""
         wire = self._dialled(self._host, self._port) if self._proxy is None else self._led(self._proxy)
         return Tls(wire, self._host, self._trust) if self._tls else wire
+
+    def settle(self, seconds: float) -> None:
+        """Open it, and hear so long whether the far end takes our certificate: TLS 1.3 says that after the handshake."""
+        wire = self.open()
+        if not self._tls:
+            return
+        assert self._tcp is not None
+        self._tcp.until = min(self._tcp.until, monotonic() + seconds)
+        with suppress(TimeoutError):
+            wire.receive(1)
 
     def request(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None = None
@@ -265,22 +280,34 @@ def context(trust: Trust = USUAL) -> ssl.SSLContext:
     if not trust:
         return _context(trust, certifi.where(), ())
     files = (*trust.ca, *filter(None, (trust.cert, trust.key)))
-    try:
-        return _context(trust, certifi.where(), tuple(file.stat().st_mtime_ns for file in files))
-    except OSError as error:
-        names = ", ".join(dict.fromkeys(file.name for file in files))
-        why = "it is not PEM, or does not fit" if isinstance(error, ssl.SSLError) else error.strerror
-        raise OSError(error.errno, f"of {names}, for TLS, one cannot be used: {why}") from None
+    return _context(trust, certifi.where(), tuple(_changed(file) for file in files))
 
 
 @lru_cache(maxsize=64)
 def _context(trust: Trust, usual: str, _: tuple[int, ...]) -> ssl.SSLContext:
     made = ssl.create_default_context(cafile=usual)
     for file in trust.ca:
-        made.load_verify_locations(file)
+        try:
+            made.load_verify_locations(file)
+        except OSError as error:
+            raise _useless(file, error, "it holds no certificates") from None
     if trust.cert is not None:
-        made.load_cert_chain(trust.cert, trust.key, _no_password)
+        try:
+            made.load_cert_chain(trust.cert, trust.key, _no_password)
+        except OSError as error:
+            raise _useless(trust.key or trust.cert, error, NO_KEY) from None
     return made
+
+
+def _changed(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError as error:
+        raise _useless(file, error, "") from None
+
+
+def _useless(file: Path, error: OSError, why: str) -> OSError:
+    return OSError(error.errno, f"{file.name} {FOR_TLS}: {why if isinstance(error, ssl.SSLError) else error.strerror}")
 
 
 def _no_password() -> str:
@@ -316,7 +343,7 @@ def _in_words(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
-            return "TLS failed"
+            return meaning(error.reason or "")
         case TimeoutError():
             return "no answer in time"
         case socket.gaierror():

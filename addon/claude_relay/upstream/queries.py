@@ -128,7 +128,8 @@ def _without(outcome: Outcome, credentials: Matcher) -> Outcome:
 
 def _way(provider: Provider, key: Key) -> OutboundProxy | None:
     try:
-        return way_to(provider.base_url, WayOut.of(os.environ), key.proxy, provider.proxy, named=provider.ways)
+        way, ways, ca = WayOut.of(os.environ), provider.ways, provider.trust.ca
+        return way_to(provider.base_url, way, key.proxy, provider.proxy, named=ways, authorities=ca)
     except ValueError:
         raise ProxyRefused("the key's own proxy cannot be used") from None
 

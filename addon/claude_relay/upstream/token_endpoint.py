@@ -9,15 +9,17 @@
 
 https://www.rfc-editor.org/rfc/rfc6749, https://www.rfc-editor.org/rfc/rfc7636, https://www.rfc-editor.org/rfc/rfc8628. They leave the
 machine as requests with the account do: through its own proxy, else the provider's, else the environment's. No redirect is followed. A
-client secret goes into the body (`client_secret_post`). It must not know where tokens are kept.
+client secret goes into the body (`client_secret_post`), or where `secret_in` says so the header (`client_secret_basic`). It must not know
+where tokens are kept.
 """
 
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import msgspec
 
@@ -25,7 +27,7 @@ from claude_relay.core.bodies.lenient import BAD_JSON
 from claude_relay.core.config import OAuth, OutboundProxy, Provider, WayOut, way_to
 from claude_relay.core.errors import clean
 from claude_relay.core.oauth.authorizing import Begun, DeviceCode
-from claude_relay.core.oauth.grants import Answer, Failed, Pending, Refused, answer_of, life
+from claude_relay.core.oauth.grants import FORM, Answer, Failed, Pending, Refused, answer_of, life
 from claude_relay.core.secrets import Matcher
 
 from .connection import FAILURES, Connection, ProxyRefused, said
@@ -66,7 +68,7 @@ class TakenLike(Protocol):
         """The refresh token."""
 
     @property
-    def proxy(self) -> str | None:
+    def proxy(self) -> object | None:
         """The account's own."""
 
 
@@ -93,7 +95,7 @@ def tokens_for_code(provider: Provider, code: str, begun: Begun, way: WayOut, *,
 
 
 def tokens_for_refresh(
-    provider: Provider, token: str, way: WayOut, *, timeout: float, proxy: str | None = None
+    provider: Provider, token: str, way: WayOut, *, timeout: float, proxy: object | None = None
 ) -> Answer:
     """The next tokens of an account. `proxy`: its own."""
     fields = {"grant_type": "refresh_token", "refresh_token": token}
@@ -187,11 +189,11 @@ def _answer(answer: _Raw | Failed, provider: Provider | None = None) -> Answer:
 def _posted(
     provider: Provider,
     url: str | None,
-    fields: Mapping[str, str],
+    fields: dict[str, str],
     secrets: tuple[str, ...],
     way: WayOut,
     timeout: float,
-    own: str | None = None,
+    own: object | None = None,
 ) -> _Raw | Failed:
     """The answer, in which nothing repeats what was sent, but for the tokens themselves."""
     oauth = provider.oauth
@@ -217,17 +219,33 @@ def _posted(
     return response.status, headers, body if 200 <= response.status < 300 else _cleaned(body, oauth, secrets)
 
 
-def _written(oauth: OAuth, fields: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+def _written(oauth: OAuth, fields: dict[str, str]) -> tuple[dict[str, str], bytes]:
     """Headers and body."""
-    secret = {"client_secret": oauth.client_secret.get_secret_value()} if oauth.client_secret is not None else {}
-    values = {name: value for name, value in {**fields, "client_id": oauth.client_id, **secret}.items() if value}
+    headers, client = HEADERS, {"client_id": oauth.client_id}
+    if (basic := _basic(oauth)) is not None:
+        headers, client = (
+            HEADERS | {"authorization": f"Basic {basic}"},
+            {},
+        )  # both would be refused: RFC 6749, section 2.3
+    elif oauth.client_secret is not None:
+        client["client_secret"] = oauth.client_secret.get_secret_value()
+    values = {name: value for name, value in (fields | client).items() if value}
     if oauth.body == "json":
-        return HEADERS | {"content-type": "application/json"}, msgspec.json.encode(values)
-    return HEADERS | {"content-type": "application/x-www-form-urlencoded"}, urlencode(values).encode()
+        return headers | {"content-type": "application/json"}, msgspec.json.encode(values)
+    return headers | {"content-type": FORM}, urlencode(values).encode()
+
+
+def _basic(oauth: OAuth) -> str | None:
+    """Id and secret as the header has them, each encoded as in a form first: RFC 6749, section 2.3.1."""
+    if oauth.client_secret is None or oauth.secret_in != "header":
+        return None
+    parts = (quote_plus(part) for part in (oauth.client_id, oauth.client_secret.get_secret_value()))
+    return b64encode(":".join(parts).encode()).decode()
 
 
 def _cleaned(body: bytes, oauth: OAuth, secrets: tuple[str, ...]) -> bytes:
-    known = [*secrets, *([oauth.client_secret.get_secret_value()] if oauth.client_secret is not None else [])]
+    own = [oauth.client_secret.get_secret_value()] if oauth.client_secret is not None else []
+    known = [*secrets, *own, *([basic] if (basic := _basic(oauth)) is not None else [])]
     return Matcher([(secret.encode("utf-8", "replace"), "…".encode()) for secret in known]).clean(body)
 
 
@@ -236,8 +254,8 @@ def _path(url: str) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _way(url: str, own: str | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
+def _way(url: str, own: object | None, provider: Provider, way: WayOut) -> OutboundProxy | None:
     try:
-        return way_to(url, way, own, provider.proxy, named=provider.ways)
+        return way_to(url, way, own, provider.proxy, named=provider.ways, authorities=provider.trust.ca)
     except ValueError:
         raise ProxyRefused("the account's own proxy cannot be used") from None

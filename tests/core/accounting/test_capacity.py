@@ -76,6 +76,14 @@ def test_nobody_at_work_says_nothing_of_a_pace() -> None:
     assert found.more_agents is None
 
 
+def test_a_pace_of_which_nothing_is_known_is_none() -> None:
+    unknown, known = (Row("a", "v1", "7d", 0.5, NOW + DAY, DAY, pace, None) for pace in (None, 0.25))
+    for rows, pace in (([unknown], None), ([unknown, known], 0.25)):
+        found = forecast(rows, 1, NOW)
+        assert found is not None
+        assert found.pace == pace
+
+
 SHARES = st.floats(0.0, 1.0)
 ROWS = st.lists(
     st.builds(
@@ -93,7 +101,8 @@ ROWS = st.lists(
 def test_so_many_fit_and_one_more_does_not(rows: list[Row], agents: int) -> None:
     found = forecast(rows, agents, NOW)
     assert found is not None
-    assume(found.pace > 1e-6)
+    assume(found.pace is not None and found.pace > 1e-6)
+    assert found.pace is not None
     assert found.more_agents is not None
     one = found.pace / agents
     assert found.more_agents == 0 or one * (agents + found.more_agents) <= found.sustainable * (1 + 1e-6)
@@ -107,6 +116,7 @@ def test_it_ends_only_when_no_more_agents_fit(rows: list[Row], agents: int) -> N
     if found.ends_at is not None:
         assert found.ends_at >= NOW
         assert found.more_agents == 0
+        assert found.pace is not None
         assert found.pace > found.sustainable
 
 

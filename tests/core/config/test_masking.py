@@ -14,15 +14,18 @@ providers:
     proxy: http://me:hunter2@proxy:1
   b: {{keys: [short1], proxy: "http://${{U}}@proxy:1"}}
 notices: {{webhook: https://example.com/hook/abc, secret: hush}}
+proxies: {{office: {{url: "socks5://me:secret2@proxy:1"}}, spare: {{url: "http://me:${{PASSWORD}}@proxy:1"}}, plain: {{url: http://proxy:1}}}}
 """
 
 
 def test_no_secret_is_shown_and_all_come_back() -> None:
     masked = Masked.of(TEXT)
-    for secret in (SECRET, "short1", "hunter2", "hook/abc", "hush"):
+    for secret in (SECRET, "short1", "hunter2", "secret2", "hook/abc", "hush"):
         assert secret not in masked.text
     assert '"${A}"' in masked.text
     assert "${U}" in masked.text
+    assert "me:${PASSWORD}@" in masked.text
+    assert "plain: {url: http://proxy:1}" in masked.text
     assert read(masked.text).data["providers"]["b"]["keys"] == ["‹literal 5›"]
     assert masked.restored(masked.text) == TEXT
     assert masked.restored(masked.text.replace("‹literal 5›", '"‹literal 5›"')) == TEXT  # as it is written anew
@@ -30,7 +33,14 @@ def test_no_secret_is_shown_and_all_come_back() -> None:
         masked.restored("default: ‹literal 99›")
 
 
-@pytest.mark.parametrize("broken", [f"providers: {{a: {{keys: [{SECRET}]", "notices:\n  secret: hush\n : ["])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        f"providers: {{a: {{keys: [{SECRET}]",
+        "notices:\n  secret: hush\n : [",
+        "proxies: {o: {url: 'http://me:hush@h:1'}",
+    ],
+)
 def test_a_broken_text_shows_none_either(broken: str) -> None:
     masked = Masked.of(broken)
     assert SECRET not in masked.text
@@ -53,3 +63,10 @@ def test_differences() -> None:
     assert SECRET not in str(hidden(before))
     assert "hush" not in str(hidden(before))
     assert values({"a": {}}, {"a": {"b": None, "c": [1]}}) == ({}, {"a.c": [1]})
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "# " + "sk-ant-0123456789abcdef " * 40_000])
+def test_a_text_that_was_made_to_take_long_takes_no_longer(text: str) -> None:
+    """Either took hours: the first by its depth, the second by its many secrets."""
+    assert "sk-ant" not in Masked.of(text).text
+    assert new_literals("", text) == []

@@ -34,6 +34,32 @@ def test_a_bare_grant() -> None:
     assert found == Granted(Tokens(ACCESS, None, None, ("asked",), ""))
 
 
+def form(status: int, text: str) -> object:
+    return answer_of(status, {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, text.encode())
+
+
+def test_answers_that_are_forms() -> None:
+    granted = Granted(Tokens(ACCESS, REFRESH, 28800.0, ("a", "b"), ""))
+    assert form(200, f"access_token={ACCESS}&refresh_token={REFRESH}&expires_in=28800&scope=a%20b") == granted
+    assert form(200, "error=authorization_pending") == Pending()
+    assert isinstance(form(400, "error=invalid_grant&error_description=gone"), Refused)
+    assert isinstance(form(200, "&".join(f"a{n}=1" for n in range(200))), Failed)
+    assert isinstance(form(200, "\udcff".encode("utf-8", "surrogateescape").decode("latin-1")), Failed)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("authorization_pending", Pending()), ("slow_down", Pending(slower=True))]
+)
+def test_waiting_that_is_said_with_status_200(code: str, expected: Pending) -> None:
+    assert said(200, error=code) == expected
+
+
+def test_an_error_that_is_said_with_status_200() -> None:
+    assert isinstance(said(200, error="invalid_grant"), Refused)
+    found = said(200, error="incorrect_client_credentials")
+    assert found == Failed("the token endpoint answered 200 (incorrect_client_credentials)")
+
+
 @pytest.mark.parametrize("life", [0, -1, "soon", True, None, 1e300, [], "nan"])
 def test_a_life_that_is_none(life: object) -> None:
     found = said(200, access_token=ACCESS, expires_in=life)

@@ -1050,3 +1050,9 @@ def test_a_next_token_is_not_out_because_the_one_before_was():
     assert "" in world.pools["a"].cooldowns.of("account-1"), "the same token"
     world.pools["a"].replace([replace(key, secret="the-next")])
     assert set(world.pools["a"].cooldowns.of("account-1")) == {f"model:{OPUS}"}
+
+
+def test_accounts_that_are_out_are_logged_in_with_again():
+    world = World(a=accounts(2))
+    message = refused(world.ask(lambda attempt: DENIED), 503, final=True)
+    assert message.endswith("Log in again with accounts; replace or mend other keys.")

@@ -78,6 +78,14 @@ def test_everything_else_is_json(method: str, path: str, status: int, part: str)
     assert part in body
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
+def test_a_look_by_head_is_as_good(path: str) -> None:
+    status, headers, body = serve(lambda server: ask(server, path, method="HEAD"))
+    assert (status, body) == (200, "")
+    assert serve(lambda server: ask(server, path, method="PUT"))[1]["allow"] == "GET, HEAD"
+    assert serve(lambda server: ask(server, path))[1]["content-type"] == headers["content-type"]
+
+
 @pytest.mark.parametrize(
     ("report", "status"),
     [(Report(True), 200), (Report(True, ("the disk is full",)), 200), (Report(False, ("no key", "full")), 503)],

@@ -62,6 +62,7 @@ REQUESTS = [
     "cache_miss_usd",
     "client_group",
     "agent_tree",
+    "proxy",
 ]
 ATTEMPTS = [
     "request",
@@ -380,6 +381,30 @@ def test_hours_of_what_was_spent_before(tmp_path: Path, monkeypatch: pytest.Monk
             ("client", "bob", 2, "opus", 8.0),
             ("group", "team", 1, "opus", 7.0),
         ]
+
+
+def test_ways_out_of_before_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as attempts say them; sums by the hour stay true."""
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("create_proxies")]
+    row = (
+        "INSERT INTO requests (id, started_at, method, path, stream, attempts, finished, cost_usd) "
+        "VALUES (?, '2026-01-01T00:00:00.000Z', '', '', 0, 1, 'complete', 1.5)"
+    )
+    attempt = "INSERT INTO attempts (request, n, provider, started_at, proxy) VALUES (?, ?, 'p', '', ?)"
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(migrations, "MIGRATIONS", before)
+            migrate(connection)
+        connection.executemany(row, [("a",), ("b",)])
+        connection.executemany(attempt, [("a", 1, None), ("a", 2, "office"), ("b", 1, None)])
+        connection.commit()
+        migrate(connection)
+        assert dict(connection.execute("SELECT id, proxy FROM requests")) == {"a": "office", "b": None}
+        sums = "SELECT proxy, requests, cost_usd FROM rollups ORDER BY 1"
+        assert connection.execute(sums).fetchall() == [("", 1, 1.5), ("office", 1, 1.5)]
+        connection.execute("UPDATE requests SET proxy = 'direct' WHERE id = 'b'")
+        connection.execute("DELETE FROM requests WHERE id = 'a'")
+        assert connection.execute(sums).fetchall() == [("direct", 1, 1.5)]
 
 
 def test_the_vault_does_not_count_what_failed_on_purpose(tmp_path: Path) -> None:

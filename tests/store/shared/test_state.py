@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from claude_relay.core.exchange import Cause, Key, KeyLimits, Length, Verdict
 from claude_relay.core.keys.cooldown import Cooldown, begin, longer, to_row
 from claude_relay.core.keys.cooldowns import PROBE_HELD, Cooldowns
+from claude_relay.core.keys.own_credentials import SHARED
 from claude_relay.core.keys.pool import Pool, Pools
 from claude_relay.core.keys.replication import Shared, absorb, collect
 from claude_relay.core.keys.sessions import Binding, Sessions, joined
 from claude_relay.store.db.database import StoreError, connect
 from claude_relay.store.db.migrations import migrate
-from claude_relay.store.shared.state import HEARTBEAT, State, create_state
+from claude_relay.store.shared.state import HEARTBEAT, MOST_OWN, State, create_state
 
 OPUS = "claude-opus-4-5"
 KEYS = [Key("p", f"k{n}", "secret", f"id{n}", limits=KeyLimits(concurrent=4)) for n in range(3)]
@@ -604,6 +605,18 @@ def test_prune(relays, path):
     assert {row["key_id"] for row in state.load_cooldowns()} == {"id2"}
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM resources").fetchone() == (0,)
+
+
+def test_clients_cannot_fill_the_database_with_credentials(relays):
+    """They may invent as many as they like; keys' cooldowns stay."""
+    relay, row = relays[0], {**to_row(begin(math.inf, 1.0, "401")), "provider": "p", "scope": "", "lifted": -1.0}
+    relay.cool_down("id0", math.inf, 1.0)
+    relay.exchange(1.0)
+    for turn in range(3):
+        relay.state.save_cooldowns(row | {"key_id": f"{SHARED}{turn}-{number}"} for number in range(MOST_OWN))
+    found = [row["key_id"] for row in relay.state.load_cooldowns()]
+    assert len(found) == MOST_OWN + 1
+    assert {id[: len(SHARED) + 1] for id in found} == {"id0", f"{SHARED}2"}
 
 
 def test_an_idle_exchange_writes_nothing(relays, path):

@@ -27,7 +27,7 @@ from claude_relay.store.vault.lock import VaultError
 from claude_relay.store.vault.renewing import Fetch, Outcome, Renewal, Renewer
 from claude_relay.store.vault.vault import Vault
 from claude_relay.upstream.token_endpoint import tokens_for_refresh
-from upstream.oauth_server import OAuthServer
+from upstream.oauth_server import CLIENT, OAuthServer
 from upstream.providers import serving
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
@@ -123,10 +123,9 @@ def test_two_at_once_a_thousand_times(path: Path, server: OAuthServer, account: 
 
 def quick(server: OAuthServer) -> Fetch:
     """The same answers without a socket, which is what takes the time."""
-    client = {"client_id": "a-client-of-our-own", "client_secret": "client-secret-0123456789"}
 
     def ask(taken: Taken) -> Answer:
-        fields = client | {"grant_type": "refresh_token", "refresh_token": taken.refresh}
+        fields = CLIENT | {"grant_type": "refresh_token", "refresh_token": taken.refresh}
         status, answer = server.answer("/token", fields)
         found = answer_of(status, {}, repr(answer).replace("'", '"').encode())
         assert isinstance(found, Granted), answer
@@ -145,7 +144,7 @@ from claude_relay.store.vault.renewing import Renewer
 from claude_relay.store.vault.vault import Vault
 from claude_relay.upstream.token_endpoint import tokens_for_refresh
 sys.path.insert(0, sys.argv[4])
-from upstream.oauth_server import CLIENT
+from upstream.oauth_server import CLIENT, OAuthServer
 from claude_relay.core.config import parse
 import json
 path, url, account = sys.argv[1:4]
@@ -280,7 +279,10 @@ def test_the_pauses_grow(path: Path, server: OAuthServer, account: Account) -> N
         after, _ = stored(path)
         assert after.retry_at is not None
         pauses.append(after.retry_at - wall[0])
-        assert own.renew(account.id, asking(server), hurry=False).reason == "it failed a moment ago"
+        assert (
+            own.renew(account.id, asking(server), hurry=False).reason
+            == "it failed a moment ago; try again in some seconds"
+        )
         wall[0] = after.retry_at + 1
     assert pauses[0] * 4 < pauses[3]
     assert not server.plan

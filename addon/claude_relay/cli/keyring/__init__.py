@@ -4,7 +4,7 @@
     selecting  which keys a call means: ids, aliases, labels, --all with filters
     options    the options that several sub-commands share
     foreign    keys from a file of another gateway
-    looking, entering, changing, choosing, proving, resealing: the sub-commands
+    looking, entering, changing, choosing, proving, proxying, resealing: the sub-commands
     showing    tables, JSON and CSV
 
 No secret is printed anywhere here, nor read from a command line.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ from claude_relay.core.installation import command
 from claude_relay.store.vault.records import LIMITS, StoredKey
 
 from . import options, showing
+from .keyring import Keyring
 from .options import given, led
 from .selecting import CHOICE, in_hand, in_use, in_vault, meant, removed
 
@@ -105,14 +106,19 @@ def restore(**said: Any) -> None:
 
 @click.command(short_help="Lift the cooldowns of keys, so that they are used at once.")
 @options.selection
-def reset(**said: Any) -> None:
+@click.option("--own", is_flag=True, help="Of clients' own credentials (own_credential) in the place of keys.")
+def reset(own: bool, **said: Any) -> None:
     """Lift the cooldowns of keys, those of relay.yaml too, so that the relay uses them at once.
 
     \b
     Examples:
       scripts/keys reset v1
       scripts/keys reset --all --status cooldown
+      scripts/keys reset --own
     """
+    if own:
+        _reset_own(said)
+        return
     keyring, found = meant(said, in_hand)
     count = keyring.vault.reset([key.id for key in found])
     if not count:
@@ -120,6 +126,14 @@ def reset(**said: Any) -> None:
         echo(f"No cooldown to lift{which}. See: {command('keys')} list")
         return
     echo(f"{count} cooldown{'' if count == 1 else 's'} lifted of {showing.number(len(found))}")
+
+
+def _reset_own(said: Mapping[str, Any]) -> None:
+    if said["words"] or said["everything"] or said["status"] or said["of_group"]:
+        raise click.UsageError("--own goes with --provider alone: clients' own credentials have no names here.")
+    count = Keyring.enter(said["config"], said["database"]).vault.reset_own(said["provider"])
+    what = "clients' own credentials"
+    echo(f"{count} cooldown{'' if count == 1 else 's'} lifted of {what}" if count else f"No cooldown to lift of {what}")
 
 
 def say(done: str, keys: Sequence[StoredKey], ids: Sequence[str]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from claude_relay.cli.console.common import CONFIG_HELP
-from claude_relay.core.config import named_proxies
 from claude_relay.core.config.proxies import OutboundProxy
+from claude_relay.store.shared.all_proxies import AllProxies
 from claude_relay.store.vault.records import FIELDS, STATES
 
 from .keyring import Keyring
@@ -47,28 +47,33 @@ class Proxy(click.ParamType[str]):
 
     name = "URL"
 
+    def __init__(self, parse: Callable[[object], OutboundProxy] = OutboundProxy.parse) -> None:
+        self._parse = parse
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The URL itself."""
         variable = _VARIABLE.fullmatch(str(value))
         text = os.environ.get(variable[1], "") if variable else str(value)
         try:
-            proxy = OutboundProxy.parse(text)
+            proxy = self._parse(text)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if proxy.authorization and not variable:
+            option = param.opts[0] if param else "--proxy"
             self.fail(
-                "a password here is seen by others; put the URL into a variable: --proxy '${TEAM_PROXY}'", param, ctx
+                f"a password here is seen by others; put the URL into a variable: {option} '${{TEAM_PROXY}}'",
+                param,
+                ctx,
             )
         return text
 
 
 def led(keyring: Keyring, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields as they are, if the proxy in them is no name that relay.yaml does not know. Raises UsageError."""
-    if fields.get("proxy"):
-        try:
-            OutboundProxy.parse(fields["proxy"]).resolved(named_proxies(keyring.config))
-        except ValueError as error:
-            raise click.UsageError(f"--proxy: {error}") from None
+    """The fields as they are, if the proxy in them is no name that nobody knows. Raises UsageError."""
+    try:
+        AllProxies(keyring.config, keyring.vault).check(fields)
+    except ValueError as error:
+        raise click.UsageError(f"--proxy: {error}") from None
     return fields
 
 
@@ -117,7 +122,10 @@ _OPTIONS: dict[str, tuple[click.ParamType[Any], str]] = {
     "requests-per-minute": (Field("requests_per_minute"), "Use it no more often."),
     "tokens-per-minute": (Field("tokens_per_minute"), "Use no more tokens."),
     "concurrent": (Field("concurrent"), "Use it for no more requests at once."),
-    "proxy": (Proxy(), "Its own outbound proxy: a URL, '${VARIABLE}' for one with a password, or direct."),
+    "proxy": (
+        Proxy(),
+        "Its own outbound proxy: a URL, '${VARIABLE}' for one with a password, the name of one, or direct.",
+    ),
     "notes": (Field("notes"), "Whatever you want to remember; everybody may read it."),
 }
 METAVARS = dict.fromkeys(("requests-per-minute", "tokens-per-minute", "concurrent"), "NUMBER")

@@ -138,5 +138,6 @@ def _ending(account: Account | None, now: float) -> str:
     if account is None:
         return ""
     until = ends(account, now)
+    verb = "ends" if account.expires_at is not None and account.expires_at > now else "is"
     renewed = "; renewed by the relay" if account.renews else "; cannot be renewed"
-    return (f", its token lasts {until}" if until else "") + renewed
+    return (f", its token {verb} {until}" if until else "") + renewed

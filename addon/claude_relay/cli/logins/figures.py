@@ -51,7 +51,7 @@ def details(account: Account, windows: Sequence[KeyWindow], now: float) -> None:
         "scopes": " ".join(account.scopes),
         "renewed at": renewed,
         "ends": f"{moment(account.expires_at)} ({ends(account, now)})" if account.expires_at else "not said",
-        "goes on": "renewed by the relay" if account.renews else "no: there is no refresh token",
+        "goes on": _goes_on(account),
         "failed": f"{account.failures} in a row, next at {moment(account.retry_at) or '-'}" if account.failures else "",
     }
     for title, text in lines.items():
@@ -60,6 +60,12 @@ def details(account: Account, windows: Sequence[KeyWindow], now: float) -> None:
     for row in windows:
         reset = f", new {moment(row.window.reset)}" if row.window.reset and row.window.reset > now else ""
         echo(f"{'window':10} {used(row, now)}{reset} (as of {ago(max(0.0, now - row.seen))})")
+
+
+def _goes_on(account: Account) -> str:
+    if account.revoked_at is not None:
+        return "no: log in again"
+    return "renewed by the relay" if account.renews else "no: there is no refresh token"
 
 
 def states(account: Account, now: float) -> str:

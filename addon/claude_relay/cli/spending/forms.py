@@ -33,6 +33,7 @@ NOBODY: Final = {
     "session": "(no session)",
     "project": "(no project)",
     "error": "(no error)",
+    "proxy": "(not known)",
 }
 """What a table calls the requests that have no such thing."""
 
@@ -40,6 +41,7 @@ NAMELESS: Final = {
     "client": f"Clients have names when they have keys: {command('clients')} add NAME.",
     "project": "A project's name comes with the header x-relay-project, or from Claude Code.",
     "session": "Sessions are those of Claude Code.",
+    "proxy": "Of requests before this version, and of those without an attempt, it is not known.",
 }
 """Why no request may have such a thing."""
 

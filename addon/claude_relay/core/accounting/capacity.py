@@ -50,6 +50,7 @@ class Row:
 class Forecast:
     """The windows of one name over all accounts of a provider.
 
+    pace         of those accounts of which it is known; None: of none
     more_agents  how many more fit, each of the pace that one had in the last hour; None: there was no pace
     """
 
@@ -57,7 +58,7 @@ class Forecast:
     window: str
     accounts: int
     left: float
-    pace: float
+    pace: float | None
     sustainable: float
     agents: int
     ends_at: float | None
@@ -109,9 +110,10 @@ def forecast(rows: Iterable[Row], agents: int, now: float) -> Forecast | None:
     known = list(rows)
     if not known:
         return None
-    left, pace = sum(row.left for row in known), sum(row.pace or 0.0 for row in known)
+    left, paces = sum(row.left for row in known), [row.pace for row in known if row.pace is not None]
+    pace = sum(paces) if paces else None
     sustainable = sum(HOUR * row.left / row.span for row in known if row.span)
-    lasts = pace <= sustainable
+    ends_at = now + HOUR * left / pace if pace is not None and pace > sustainable else None
     return Forecast(
         known[0].provider,
         known[0].window,
@@ -120,13 +122,13 @@ def forecast(rows: Iterable[Row], agents: int, now: float) -> Forecast | None:
         pace,
         sustainable,
         agents,
-        None if lasts else now + HOUR * left / pace,
+        ends_at,
         _more(pace, sustainable, agents),
     )
 
 
-def _more(pace: float, sustainable: float, agents: int) -> int | None:
-    if pace <= 0.0 or agents <= 0:
+def _more(pace: float | None, sustainable: float, agents: int) -> int | None:
+    if pace is None or pace <= 0.0 or agents <= 0:
         return None
     fit = agents * (sustainable / pace)
     # So slow a pace says nothing of how many fit.

@@ -85,6 +85,7 @@ __all__ = [
     "Sessions",
     "Trust",
     "WayOut",
+    "authorities",
     "default",
     "lacks_variables",
     "led",

@@ -5,7 +5,8 @@
     shown.restored(edited)          the same with the secrets in their places; raises ValueError for a mark that stands for none
     new_literals(before, after)     places of keys that were typed in: they belong into the vault, or into variables
 
-Hidden is what `keys`, `notices.secret` and `notices.webhook` hold, a proxy with a password, and whatever looks like a key, comments too.
+Hidden is what `keys`, `notices.secret` and `notices.webhook` hold, the URL of a proxy with a password in it, and whatever looks like a
+key, comments too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,8 +26,10 @@ MARK = re.compile(r"‹literal (\d{1,6})›")
 _WRITTEN = re.compile(rf'"{MARK.pattern}"|{MARK.pattern}')
 """A mark as it is shown, or as it is quoted when it is written anew."""
 LOOKS_LIKE_A_KEY = re.compile(r"(?:sk-|AIza|gsk_|xai-)[\w-]{12,}", re.ASCII)
-IN_BROKEN = re.compile(r"(?m)^[ \t-]*(?:keys|secret|webhook|proxy)[ \t]*:[ \t]*([^\s#].*)$")
+IN_BROKEN = re.compile(r"(?m)^[ \t-]*(?:keys|secret|webhook|proxy|url)[ \t]*:[ \t]*([^\s#].*)$")
 """Where a text is no YAML: what stands behind these names."""
+IN_URL = re.compile(r"(?<=://)[^\s/@'\"]+(?=@)")
+"""And in the URLs in it."""
 
 
 class Found(NamedTuple):
@@ -75,7 +79,8 @@ def mark(number: int) -> str:
 def secrets(text: str) -> list[Found]:
     """Each of them, in the order of the text; none within another."""
     found = sorted(_found(text), key=lambda one: (one.start, -one.end, not one.place))
-    return [one for at, one in enumerate(found) if all(one.start >= other.end for other in found[:at])]
+    ends = accumulate((one.end for one in found), max, initial=0)
+    return [one for one, end in zip(found, ends, strict=False) if one.start >= end]
 
 
 def new_literals(before: str, after: str) -> list[str]:
@@ -92,8 +97,8 @@ def is_secret(place: Place, value: object) -> bool:
     match place:
         case ("providers", _, "keys", *_) | ("notices", "secret" | "webhook"):
             return is_literal(value) or (isinstance(value, str) and ":-" in value)
-        case ("providers", _, "proxy"):
-            return isinstance(value, str) and "@" in value and is_literal(_credential(value))
+        case ("providers", _, "proxy") | ("proxies", _, "url"):
+            return isinstance(value, str) and "@" in value and _is_written_out(_credential(value))
     return False
 
 
@@ -112,6 +117,7 @@ def _found(text: str) -> Iterator[Found]:
     root = tree(text)
     if root is None:
         yield from (Found(*one.span(1), ()) for one in IN_BROKEN.finditer(text) if is_literal(one[1]))
+        yield from (Found(*one.span(), ()) for one in IN_URL.finditer(text) if is_literal(one[0]))
     else:
         for place, node in scalars(root):
             value = text[node.start : node.end]
@@ -131,8 +137,14 @@ def _is_for_the_vault(place: Place) -> bool:
     return (len(place) > 2 and place[2] == "keys") or place == ("notices", "secret")
 
 
+def _is_written_out(credential: str) -> bool:
+    return is_literal(credential) or ":-" in credential
+
+
 def _credential(url: str) -> str:
+    """The password, else the user."""
     try:
-        return urlsplit(url).netloc.rpartition("@")[0]
+        user, colon, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
     except ValueError:
         return url
+    return password if colon else user

@@ -18,6 +18,7 @@ from .section import Section, empty
 CLIENT_ID, CLIENT_SECRET = "CLAUDE_CLIENT_ID", "CLAUDE_CLIENT_SECRET"
 """Variables that fill in what relay.yaml leaves out."""
 BODIES = ("form", "json")
+PLACES = ("body", "header")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+", re.ASCII)
 """https://www.rfc-editor.org/rfc/rfc6749#section-3.3"""
@@ -87,6 +88,9 @@ class OAuth(Section):
     client_secret: Annotated[SecretStr, AfterValidator(_client_secret), WithJsonSchema({"type": "string"})] | None = (
         Field(default=None, description=f"its secret, where it has one; default: {CLIENT_SECRET}")
     )
+    secret_in: Annotated[
+        Literal["body", "header"], PlainValidator(values.one_of(PLACES)), WithJsonSchema({"enum": list(PLACES)})
+    ] = Field(default="body", description="where the secret goes: body, or header (HTTP Basic)")
     scopes: Annotated[tuple[str, ...], PlainValidator(scope_words), WithJsonSchema(_SCOPES)] = Field(
         default=(), description="what the relay may do with an account"
     )

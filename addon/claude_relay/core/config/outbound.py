@@ -122,17 +122,24 @@ class WayOut:
 
 
 def way_to(
-    url: str, way: WayOut, *own: OutboundProxy | str | None, named: Mapping[str, OutboundProxy] = NOBODY
+    url: str,
+    way: WayOut,
+    *own: object,
+    named: Mapping[str, OutboundProxy] = NOBODY,
+    authorities: tuple[Path, ...] = (),
 ) -> OutboundProxy | None:
     """The proxy on the way to a provider; None: directly. `own`: the key's and the provider's; the first that says something counts.
 
     named  the proxies that have a name
+    authorities  who is trusted by an https:// proxy of which nothing else is said
 
     Raises ValueError for a text that names no proxy.
     """
     for said in own:
         if said:
             proxy = OutboundProxy.parse(said).resolved(named)
+            if authorities and not proxy.trust:
+                proxy = replace(proxy, trust=USUAL.also(authorities))
             return proxy if proxy.host else None
     return way.to_url(url)
 

@@ -61,7 +61,7 @@ class OutboundProxy:
 
     scheme     `named`: nothing is known of it but its name, see `resolved`
     variable   the variable of the environment that names it; empty: relay.yaml or the key does
-    name       what it is called under `proxies` in relay.yaml
+    name       what it is called, under `proxies` in relay.yaml or in the vault
     or_direct  connections may go directly where it fails
     trust      of TLS with the proxy itself
     timeout    seconds until the way through it stands, else it is down
@@ -114,13 +114,13 @@ class OutboundProxy:
         return cls(scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[scheme], username, password)
 
     def resolved(self, named: Mapping[str, OutboundProxy]) -> OutboundProxy:
-        """Itself, or the one of this name. Raises ValueError when there is none."""
-        if self.scheme != "named":
-            return self
-        if self.name not in named:
+        """The one of this name, for relay.yaml comes before the vault; else itself. Raises ValueError when there is none."""
+        if self.name in named:
+            return named[self.name]
+        if self.scheme == "named":
             remedy = suggest(self.name, named) if named else f"give one that name, or write {EXAMPLE}"
             raise ValueError(f"no proxy has this name under 'proxies'; {remedy}")
-        return named[self.name]
+        return self
 
     @property
     def authorization(self) -> str | None:

@@ -25,8 +25,11 @@ from ruamel.yaml.events import (
 )
 
 from .problems import Place
+from .yaml import MAX_DEPTH
 
 MERGE = "<<"
+DEEPEST = 2 * MAX_DEPTH
+"""Collections in each other: `yaml.read`, which is asked as well, says that fewer are too many."""
 
 
 class Kind(Enum):
@@ -84,10 +87,21 @@ def tree(text: str) -> Node | None:
     """The root; None: there is nothing, or no YAML."""
     yaml = YAML(typ="safe", pure=True)
     try:
-        events = [event for event in yaml.parse(text) if isinstance(event, _NODES)]
+        events = list(_events(yaml, text))
     except (YAMLError, ValueError, RecursionError):
         return None
     return _node(iter(events), text) if events else None
+
+
+def _events(yaml: YAML, text: str) -> Iterator[Any]:
+    """Of nodes. Raises ValueError for what is nested deeper than any configuration: the time for it grows with its square."""
+    depth = 0
+    for event in yaml.parse(text):
+        depth += isinstance(event, _BEGIN) - isinstance(event, _END)
+        if depth > DEEPEST:
+            raise ValueError("nested too deeply")
+        if isinstance(event, _NODES):
+            yield event
 
 
 def scalars(node: Node, place: Place = ()) -> Iterator[tuple[Place, Node]]:
@@ -98,7 +112,8 @@ def scalars(node: Node, place: Place = ()) -> Iterator[tuple[Place, Node]]:
         yield from scalars(entry.value, (*place, entry.name))
 
 
-_NODES = (AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent)
+_BEGIN, _END = (MappingStartEvent, SequenceStartEvent), (MappingEndEvent, SequenceEndEvent)
+_NODES = (AliasEvent, ScalarEvent, *_BEGIN, *_END)
 
 
 class _End(Exception):

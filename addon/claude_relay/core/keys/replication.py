@@ -1,8 +1,8 @@
 """What relays over one database tell each other: cooldowns, bindings of sessions, what they carry and what they probe.
 
-    mine = collect(pools, sessions, now)          in the event loop: what changed here since the last time
+    mine = collect(pools, sessions, now, own)     in the event loop: what changed here since the last time
     theirs = state.exchange(mine, now)            in a thread: stored, and what changed elsewhere
-    for _ in absorbing(pools, sessions, theirs, now):
+    for _ in absorbing(pools, sessions, theirs, now, own):
         await asyncio.sleep(0)                    in the event loop again; after a start there are many bindings
 
 `shifted` puts rows into the terms of another clock, `clamped` takes out what cannot be. When the middle step fails, try it again with
@@ -12,7 +12,7 @@ It must not know SQL. Rows are plain values by the names of their columns; times
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import batched
 
@@ -21,6 +21,7 @@ from claude_relay.core.times import HOUR
 
 from .cooldowns import NEVER
 from .load import KeyLoad
+from .own_credentials import OwnCredentials
 from .pool import Pool
 from .sessions import Sessions
 
@@ -44,11 +45,16 @@ class Shared:
     probes: tuple[Row, ...] = ()
 
 
-def collect(pools: Mapping[str, Pool], sessions: Sessions | None, now: float) -> Shared:
-    """What changed here since the last call."""
-    cooldowns = tuple(_at(pool, row) for pool in pools.values() for row in pool.cooldowns.drain())
-    loads = tuple(_at(pool, asdict(load)) for pool in pools.values() for load in pool.load.report(now))
-    probes = tuple(_at(pool, row) for pool in pools.values() for row in pool.cooldowns.probes())
+def collect(
+    pools: Mapping[str, Pool], sessions: Sessions | None, now: float, own: Collection[OwnCredentials] = ()
+) -> Shared:
+    """What changed here since the last call. `own`: what is known of clients' own credentials."""
+    every = [(one.provider, one.cooldowns) for one in pools.values()] + [(one.provider, one) for one in own]
+    cooldowns = tuple({"provider": provider, **row} for provider, one in every for row in one.drain())
+    loads = tuple(
+        {"provider": pool.provider, **asdict(load)} for pool in pools.values() for load in pool.load.report(now)
+    )
+    probes = tuple({"provider": provider, **row} for provider, one in every for row in one.probes())
     if sessions is None:
         return Shared(cooldowns, (), loads, probes=probes)
     return Shared(cooldowns, tuple(sessions.drain()), loads, sessions.ttl, probes)
@@ -86,21 +92,35 @@ def _later(name: str, value: object, seconds: float) -> object:
     return float(str(value)) + seconds if moves else value
 
 
-def absorb(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared, now: float) -> None:
+def absorb(
+    pools: Mapping[str, Pool],
+    sessions: Sessions | None,
+    shared: Shared,
+    now: float,
+    own: Collection[OwnCredentials] = (),
+) -> None:
     """Take over what changed elsewhere, in one go."""
-    for _ in absorbing(pools, sessions, shared, now):
+    for _ in absorbing(pools, sessions, shared, now, own):
         pass
 
 
-def absorbing(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shared, now: float) -> Iterator[None]:
+def absorbing(
+    pools: Mapping[str, Pool],
+    sessions: Sessions | None,
+    shared: Shared,
+    now: float,
+    own: Collection[OwnCredentials] = (),
+) -> Iterator[None]:
     """Take over what changed elsewhere: all but the bindings before the first pause, then SLICE bindings before each.
 
     Whatever happens in a pause is not undone by what comes after it.
     """
     for provider, pool in pools.items():
-        pool.restore(row for row in shared.cooldowns if row["provider"] == provider)
-        pool.cooldowns.hear(row for row in shared.probes if row["provider"] == provider)
-        pool.load.hear((_load(row) for row in shared.loads if row["provider"] == provider), now)
+        pool.restore(_of(provider, shared.cooldowns))
+        pool.cooldowns.hear(_of(provider, shared.probes))
+        pool.load.hear(map(_load, _of(provider, shared.loads)), now)
+    for known in own:
+        known.hear(*(_of(known.provider, rows) for rows in (shared.cooldowns, shared.probes)))
     if sessions is None:
         return
     for bindings in batched(shared.sessions, SLICE):
@@ -108,8 +128,8 @@ def absorbing(pools: Mapping[str, Pool], sessions: Sessions | None, shared: Shar
         yield
 
 
-def _at(pool: Pool, row: Row) -> Row:
-    return {"provider": pool.provider, **row}
+def _of(provider: str, rows: Iterable[Row]) -> Iterator[Row]:
+    return (row for row in rows if row["provider"] == provider)
 
 
 def _load(row: Row) -> KeyLoad:

@@ -4,8 +4,9 @@
     answer_of(400, {}, b'{"error": "invalid_grant"}')                                       -> Refused("invalid_grant")
     answer_of(503, {}, b"…")                                                                -> Failed("503", …)
 
-https://www.rfc-editor.org/rfc/rfc6749#section-5 and https://www.rfc-editor.org/rfc/rfc8628#section-3.5 say what stands in them. Nothing
-here raises, whatever a server sends, and no reason repeats a token. It must not know who asked.
+https://www.rfc-editor.org/rfc/rfc6749#section-5 and https://www.rfc-editor.org/rfc/rfc8628#section-3.5 say what stands in them. Some
+servers write a form, or say an error with status 200. Nothing here raises, whatever a server sends, and no reason repeats a token. It
+must not know who asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -25,6 +27,8 @@ from claude_relay.core.times import DAY
 LONGEST_TOKEN = 4096
 """Characters of a token; as of a key."""
 LONGEST_LIFE = 3650 * DAY
+FORM = "application/x-www-form-urlencoded"
+MOST_FIELDS = 100
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,}=*", re.ASCII)
 """https://www.rfc-editor.org/rfc/rfc6750#section-2.1"""
@@ -126,10 +130,13 @@ def answer_of(
     status: int, headers: Mapping[str, str], body: bytes, requested: tuple[str, ...] = ()
 ) -> Answer | Pending:
     """What an answer means. `headers`: lower-case names; `requested`: the scopes, which the server need not repeat."""
-    if 200 <= status < 300:
-        tokens = _tokens(body, requested)
-        return Granted(tokens) if tokens else Failed("the token endpoint's answer holds no token")
+    body = _as_json(body) if headers.get("content-type", "").strip().lower().startswith(FORM) else body
+    well = 200 <= status < 300
+    if well and (tokens := _tokens(body, requested)):
+        return Granted(tokens)
     code, described = error_in(body)
+    if well and not code:
+        return Failed("the token endpoint's answer holds no token")
     said = clean(f"{code}: {described}" if described and described != code else code or described)
     if status < 500 and code in WAITING:
         return WAITING[code]
@@ -186,6 +193,14 @@ def scopes_in(value: object) -> tuple[str, ...]:
 def named(value: object) -> str:
     """What to call an account: one line."""
     return clean(value)[:200] if isinstance(value, str) else ""
+
+
+def _as_json(form: bytes) -> bytes:
+    """The fields of a form; nothing where it is none."""
+    try:
+        return msgspec.json.encode(dict(parse_qsl(form.decode(), max_num_fields=MOST_FIELDS)))
+    except ValueError:
+        return b""
 
 
 def _tokens(body: bytes, requested: tuple[str, ...]) -> Tokens | None:

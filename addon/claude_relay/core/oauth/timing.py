@@ -6,7 +6,7 @@
 
 Tokens are renewed at least a tenth of their life before they end, and up to ten minutes earlier by chance, so that those of many accounts
 and relays do not come together; those of unknown life at least every six hours. The system's clock is looked at once for each pair of
-tokens; from then on the monotonic one counts, so that setting the clock makes nobody renew at once, or too late. It must not know how.
+tokens; from then on the monotonic one counts, so that setting the clock back makes nobody renew too late. It must not know how.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from claude_relay.core.errors import RelayError
-from claude_relay.core.exchange import Target
+from claude_relay.core.exchange import OAUTH, Target
 from claude_relay.core.installation import command
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.keys.status import KeyState
@@ -20,6 +20,7 @@ from .tries import Last
 
 SHOWN = 3
 SOON = 1.0
+LOG_IN = "Log in again with accounts; replace or mend other keys."
 NOBODY: Mapping[str, frozenset[str]] = {}
 
 
@@ -37,9 +38,9 @@ def all_in_cooldown(
     ends = [end for pool, target in known if (end := pool.soonest(target.kind, now, others[pool.provider])) is not None]
     reasons = _reasons([pool for pool, _ in known], now, others)
     if not ends:
-        return RelayError(
-            503, f"every key is out: {reasons}. Replace or mend them, then start the relay again.", final=True
-        )
+        has_accounts = any(key.kind == OAUTH for pool, _ in known for key in pool.keys)
+        remedy = LOG_IN if has_accounts else "Replace or mend them, then start the relay again."
+        return RelayError(503, f"every key is out: {reasons}. {remedy}", final=True)
     wait = max(SOON, min(ends) - now)
     return RelayError(
         429, f"no key can take this request now: {reasons}. Try again in {wait:.0f} s, or add keys.", retry_after=wait
@@ -51,7 +52,8 @@ def no_keys(targets: Sequence[Target]) -> RelayError:
     names = " or ".join(dict.fromkeys(target.provider for target in targets)) or "any provider"
     return RelayError(
         503,
-        f"no key for {names}: set ANTHROPIC_API_KEYS and start the relay again, or add one under `keys` in relay.yaml.",
+        f"no key for {names}: set ANTHROPIC_API_KEYS and start the relay again, add one under `keys` in relay.yaml, or log in with an "
+        "account.",
         final=True,
     )
 

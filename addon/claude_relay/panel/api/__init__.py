@@ -25,6 +25,7 @@
     providers       providers of relay.yaml, presets
     provider_tests  one asks for its models with one of its keys
     pools           how many keys are ready
+    proxies         outbound proxies with a name; proxy_models: as the API says them
     routes          routes, the default, models, which way a request would go
     budgets         budgets, prices
     settings        relay.yaml as a whole

@@ -56,6 +56,7 @@ class LoginIn(Strict):
     provider: str = Field(max_length=40)
     label: str | None = Field(None, max_length=200)
     device: bool = False
+    proxy: str | None = Field(None, max_length=2000, description="Its own outbound proxy: a name, a URL, or `direct`.")
 
 
 class ImportIn(Strict):
@@ -68,6 +69,7 @@ class ImportIn(Strict):
     credentials: SecretStr = Field(max_length=100_000)
     label: str | None = Field(None, max_length=200)
     renew: bool = False
+    proxy: str | None = Field(None, max_length=2000, description="Its own outbound proxy: a name, a URL, or `direct`.")
 
 
 class AuthorizeIn(Strict):
@@ -111,6 +113,7 @@ class AccountFields(Strict):
 
     label: str | None = Field(None, max_length=200)
     enabled: bool | None = None
+    proxy: str | None = Field(None, max_length=2000, description="Its own outbound proxy: a name, a URL, or `direct`.")
 
 
 class RenewedOut(BaseModel):

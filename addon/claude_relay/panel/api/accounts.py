@@ -48,6 +48,7 @@ from .account_models import (
 from .areas import area
 from .key_models import CheckOut
 from .keys import checked
+from .proxies import named
 
 router = area("accounts")
 
@@ -63,7 +64,8 @@ class Row:
     @property
     def version(self) -> str:
         """The ETag of what people may change."""
-        return etag([self.account.label, self.account.enabled, self.account.removed_at])
+        way = None if self.key is None else self.key.proxy
+        return etag([self.account.label, self.account.enabled, self.account.removed_at, way])
 
 
 @router.get("/accounts", responses=documented())
@@ -86,7 +88,7 @@ def accounts(
 def login(said: LoginIn, visitor: Confirmed, parts: Own) -> LoginOut:
     """Begin a login with an account of one's own: a person opens `url` and says yes. /api/accounts/{id}/authorize finishes it."""
     label = checked({"label": said.label or ""})["label"]
-    return login_out(logins.begin(parts, visitor, said.provider, None, label, device=said.device))
+    return login_out(logins.begin(parts, visitor, said.provider, None, label, device=said.device, proxy=said.proxy))
 
 
 @router.post("/accounts/import", status_code=201, responses=documented(404, 409))
@@ -99,7 +101,9 @@ def import_(said: ImportIn, visitor: Confirmed, parts: Own) -> Imported:
     except ValueError as error:
         text = f"Nothing was added: {error}."
         raise Problem(422, "invalid", text, errors=[FieldError(field="credentials", detail=text)]) from None
-    book, fields = Accounts(parts.vault(visitor.actor)), {"label": label} if label else {}
+    book, fields = Accounts(parts.vault(visitor.actor)), {"label": label, "proxy": said.proxy or ""}
+    fields = {name: value for name, value in fields.items() if value}
+    named(parts, fields)
     done = [
         book.add(said.provider, one if said.renew else replace(one, refresh=None), parts.clock(), fields)
         for one in found
@@ -123,11 +127,13 @@ def account(id: str, visitor: Reader, parts: Own, response: Response) -> Account
 def edit(
     id: str, said: AccountFields, visitor: Administrator, parts: Own, response: Response, seen: IfMatch = None
 ) -> AccountOut:
-    """Change its label, or switch it off and on. Its other settings are those of a key: PATCH /api/keys/{id}."""
+    """Change its label or its way out (null: as its provider), or switch it off and on. All else is that of a key: PATCH /api/keys/{id}."""
     row = in_use(row_of(parts, id))
     matched(seen, row.version)
-    fields = {name: value for name, value in said.model_dump(exclude_unset=True).items() if value is not None}
-    parts.vault(visitor.actor).edit([row.account.id], checked(fields))
+    fields = {name: v for name, v in said.model_dump(exclude_unset=True).items() if v is not None or name == "proxy"}
+    fields |= {"proxy": fields["proxy"] or None} if "proxy" in fields else {}
+    named(parts, fields)
+    parts.vault(visitor.actor).edit([row.account.id], checked(fields), as_seen=row.key)
     return _answered(parts, id, response)
 
 
@@ -164,8 +170,10 @@ def authorize(id: str, said: AuthorizeIn, visitor: Administrator, parts: Own) ->
         found = logins.finish(parts, visitor, waiting, said.answer.get_secret_value())
         return Authorized(account=shown(row_of(parts, found), parts.clock()))
     confirm(visitor, parts)
-    known = row_of(parts, id).account
-    begun = logins.begin(parts, visitor, known.provider, known.id, known.label, device=said.device)
+    row = row_of(parts, id)
+    known, way = row.account, row.key.proxy if row.key is not None else None
+    own = way if way and "://" not in way else None  # what has a URL of its own is sealed
+    begun = logins.begin(parts, visitor, known.provider, known.id, known.label, device=said.device, proxy=own)
     return Authorized(login=login_out(begun))
 
 

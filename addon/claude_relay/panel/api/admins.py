@@ -12,7 +12,7 @@ from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import Problem, documented
 from claude_relay.panel.common.versions import IfMatch, etag, matched
 from claude_relay.panel.security.visitors import Administrator, Confirmed, Visitor, is_secure
-from claude_relay.store.panel.admins import VALID, Admin, Role, new_link
+from claude_relay.store.panel.admins import NAME, VALID, Admin, Role, new_link
 
 router = area("admins")
 
@@ -20,7 +20,7 @@ router = area("admins")
 class NewAdmin(Strict):
     """Somebody who then chooses a password by a one-time link."""
 
-    name: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=64, pattern=f"^{NAME.pattern}$")
     role: Role = Role.VIEWER
 
 
@@ -89,7 +89,7 @@ def change_admin(
     if said.second_factor:
         raise Problem(422, "second_factor", "A second factor can be taken from others; only they can add one.")
     if said.role is not None:
-        parts.admins.set_role(visitor.actor, before.name, said.role)
+        parts.admins.set_role(visitor.actor, before.name, said.role, seen=before.role)
     if said.second_factor is False and before.second_factor:
         parts.second_factors.disable(visitor.actor, before.name)
     after = _one(name, parts)

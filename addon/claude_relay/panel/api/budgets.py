@@ -35,11 +35,11 @@ Name = Annotated[str, Path(max_length=500)]
 class NewBudget(Strict):
     """So much may be spent. `then`: stop, warn, or a provider to go to instead; what is null is as usual."""
 
-    name: str | None = Field(None, max_length=200)
+    name: str | None = Field(None, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     provider: str | None = Field(None, max_length=40)
     model: str | None = Field(None, max_length=200)
     per: str = Field(examples=["day", "week", "month"], max_length=10)
-    usd: float = Field(gt=0)
+    usd: float = Field(gt=0, le=1_000_000_000)
     warn: float | None = Field(None, ge=0, le=1)
     then: str | None = Field(None, max_length=40)
 

@@ -21,15 +21,15 @@ router = area("accounts")
 class Forecast(BaseModel):
     """Windows of one name over all accounts of a provider. Shares are of one account's window: 1.5 is one and a half of them.
 
-    `pace`: what is used in an hour; `sustainable`: what could be, so that every window lasts until it begins anew; `agents`: at work in the
-    last hour; `ends_at` null: they last; `more_agents` null: there was no pace by which to tell.
+    `pace`: what is used in an hour, null: not known yet; `sustainable`: what could be, so that every window lasts until it begins anew;
+    `agents`: at work in the last hour; `ends_at` null: they last; `more_agents` null: there was no pace by which to tell.
     """
 
     provider: str
     window: str
     accounts: int
     left: float
-    pace: float
+    pace: float | None
     sustainable: float
     agents: int
     ends_at: str | None

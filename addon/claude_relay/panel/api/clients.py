@@ -23,7 +23,7 @@ from claude_relay.core.times import DAY, iso
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.paging import Page, Paging
 from claude_relay.panel.common.parts import Own, Parts
-from claude_relay.panel.common.problems import FieldError, Problem, documented
+from claude_relay.panel.common.problems import FieldError, Problem, documented, sentence
 from claude_relay.panel.common.versions import IfMatch, etag, matched
 from claude_relay.panel.security.visitors import Administrator, Confirmed, Operator, Reader, confirm
 from claude_relay.store.clients import approvals, consumption, descriptions
@@ -161,7 +161,7 @@ def edit(
     values = said.values(parts, before.expires_at)
     if loosened(before.policy.limits, values["policy"].limits) or _leaves_limits(parts, before.group, values["group"]):
         confirm(visitor, parts)
-    after = parts.clients.edit(visitor.actor, name, values)
+    after = parts.clients.edit(visitor.actor, name, values, seen=before)
     response.headers["ETag"] = etag(fields_of(after))
     return described(parts, after)
 
@@ -336,7 +336,7 @@ def setup_of(parts: Parts, name: str, models: Iterable[str], key: str | None) ->
         base_url=where.base_url,
         proxy=where.proxy,
         lines={shell: "\n".join(setup.lines(name, tuple(models), key, where, shell)) for shell in SHELLS},
-        hints=[f"{hint[:1].upper()}{hint[1:]}." for hint in where.hints],
+        hints=[sentence(hint) for hint in where.hints],
     )
 
 

@@ -221,6 +221,11 @@ def _pools(parts: Parts) -> Iterator[Pool]:
             yield Pool(provider=provider, own=provider in own, **{name: states[name] for name in STATES})
 
 
+def takes_own(parts: Parts) -> bool:
+    """Whether a provider without keys lets through what clients bring, as `empty_pool` says."""
+    return any(one.takes_own(has_keys=False) for one in parts.in_force().providers.values())
+
+
 def _state(key: StoredKey, now: float) -> str:
     words = key.states(now)
     found = next((word for word in (DISABLED, OUT, REVOKED, NO_CREDIT, COOLDOWN) if word in words), READY)

@@ -73,7 +73,7 @@ def edit(
     values = said.values(parts, before.settings)
     if loosened(before.policy.limits, values["policy"].limits):
         confirm(visitor, parts)
-    after = parts.clients.edit_group(visitor.actor, name, values)
+    after = parts.clients.edit_group(visitor.actor, name, values, seen=before)
     response.headers["ETag"] = etag(fields_of(after))
     return described(parts, after)
 

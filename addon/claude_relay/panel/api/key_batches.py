@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, SecretStr
 from claude_relay.core.errors import clean
 from claude_relay.core.imports.decoding import document
 from claude_relay.core.imports.gateways import SOURCES
+from claude_relay.core.keys.selection import TIERS
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.api.key_checks import begin_check, checking
 from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, look
@@ -22,8 +23,8 @@ from claude_relay.panel.api.keys import KeyFields, Zone, checked, known_provider
 from claude_relay.panel.common.jobs import Begun, Report
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.parts import Own
-from claude_relay.panel.common.problems import Problem, documented
-from claude_relay.panel.security.visitors import Administrator, Confirmed, Level, Operator, Reader
+from claude_relay.panel.common.problems import FieldError, Problem, documented
+from claude_relay.panel.security.visitors import Administrator, Level, Operator, Reader, confirm
 from claude_relay.store.shared.all_keys import VAULT, Keyring
 from claude_relay.store.vault.filtering import Filter
 from claude_relay.store.vault.new_keys import Planned, foreign, planned
@@ -79,7 +80,7 @@ class FilterIn(Strict):
     """As the list has it."""
 
     status: Literal[STATUSES] | None = None  # type: ignore[valid-type]
-    tier: str | None = Field(default=None, max_length=20)
+    tier: Literal[(*TIERS, "")] | None = None  # type: ignore[valid-type]
     group: str | None = Field(default=None, max_length=64)
     search: str | None = Field(default=None, max_length=200)
 
@@ -134,8 +135,10 @@ class KeyStats(BaseModel):
 
 
 @router.post("/providers/{name}/keys/batch", responses=documented(404, 409))
-def batch(name: str, said: BatchIn, visitor: Confirmed, parts: Own) -> Batch:
-    """Add many: those that are new and are keys; each entry is answered for. With `dry_run` nothing is done."""
+def batch(name: str, said: BatchIn, visitor: Administrator, parts: Own) -> Batch:
+    """Add many: those that are new and are keys; each entry is answered for. With `dry_run` nothing is done, and no password asked for."""
+    if not said.dry_run:
+        confirm(visitor, parts)
     keyring = parts.keyring(visitor.actor)
     provider = known_provider(keyring, name)
     entries, notes = _entries(said, keyring, provider)
@@ -201,6 +204,7 @@ def maintenance(name: str, said: MaintenanceIn, visitor: Administrator, parts: O
     def maintain(report: Report) -> None:
         found = work(report)
         invalid = [id for id, result in found.items() if result.status in said.statuses]
+        report(len(keys))  # the last moment to think better of it
         if invalid and not said.dry_run:
             removed = vault.prune(invalid, said.statuses)
             report(len(keys), *({"id": id, "removed": True} for id in removed))
@@ -242,7 +246,8 @@ def counted(provider: str, rows: Sequence[Row]) -> KeyStats:
 def _entries(said: BatchIn, keyring: Keyring, provider: str) -> tuple[list[Entry], list[str]]:
     """What was sent, and what is to be said of it. Raises Problem, which repeats nothing of it."""
     if (said.text is None) is (said.rows is None):
-        raise Problem(422, "invalid", "Send text, or rows.")
+        text = "Send text, or rows."
+        raise Problem(422, "invalid", text, errors=[FieldError(field="text", detail=text)])
     try:
         if said.rows is not None:
             rows = [
@@ -259,7 +264,8 @@ def _entries(said: BatchIn, keyring: Keyring, provider: str) -> tuple[list[Entry
         entries, left_out = foreign(found.credentials, keyring.config.providers, provider)
         return entries, [*(f"{note[:1].upper()}{note[1:]}." for note in found.notes), *left_out]
     except ValueError as error:
-        raise Problem(422, "invalid", f"Nothing was added: {clean(str(error))}.") from None
+        text, field = f"Nothing was added: {clean(str(error))}.", "rows" if said.text is None else "text"
+        raise Problem(422, "invalid", text, errors=[FieldError(field=field, detail=text)]) from None
 
 
 def _rows(plans: Sequence[Planned], duplicates: Sequence[Duplicate]) -> list[BatchRow]:
@@ -287,7 +293,8 @@ def _row(entry: Entry, new: NewKey, known: Duplicate | None) -> BatchRow:
 
 def _meant(sight: Sight, provider: str | None, said: OperationIn) -> list[Row]:
     if (said.ids is None) is (said.filter is None):
-        raise Problem(422, "invalid", "Send ids, or a filter ({} for all).")
+        text = "Send ids, or a filter ({} for all)."
+        raise Problem(422, "invalid", text, errors=[FieldError(field="ids", detail=text)])
     if said.ids is not None:
         by_id = {row.id: row for row in sight.rows if provider in (None, row.key.provider)}
         if missing := [id for id in said.ids if id not in by_id]:

@@ -20,7 +20,7 @@ from claude_relay.core.keys.check_results import NO_CREDIT, REVOKED
 from claude_relay.core.times import seconds_of
 from claude_relay.panel.api.key_models import CheckOut, CooldownOut, KeyOut, Limits, LiveOut, UseOut
 from claude_relay.panel.common.parts import Parts
-from claude_relay.panel.common.problems import Problem
+from claude_relay.panel.common.problems import FieldError, Problem
 from claude_relay.store.audit import Actor
 from claude_relay.store.ledger.key_sums import KeyUse, used
 from claude_relay.store.shared.all_keys import VAULT, Keyring
@@ -70,6 +70,7 @@ SORTS: Final[Mapping[str, Callable[[Row], str | float]]] = {
     "last": lambda row: seconds_of(row.key.last_used_at) or 0.0,
 }
 """What `sort` may be; with a `-` before it the greatest first."""
+ORDERS: Final = (*SORTS, *(f"-{name}" for name in SORTS))
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,9 @@ def midnight(now: float, zone: tzinfo) -> str:
     return day.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
-def joined(rows: Sequence[RelayRow]) -> dict[tuple[str, str], dict[str, Any]]:
+def joined(rows: Sequence[RelayRow]) -> dict[tuple[str, str], Mapping[str, Any]]:
     """What relays say of their keys: what is under way and was used together, of the others the worst."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for row in rows:
         for provider, keys in row.keys().items():
             for key in keys:
@@ -149,7 +150,7 @@ def joined(rows: Sequence[RelayRow]) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _together(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
     worse = max(one, other, key=lambda said: LIVE.index(said["state"]) if said["state"] in LIVE else 0)
     limits = {
         name: min(each["limits"].get(name, 1.0) for each in (one, other)) for name in one["limits"] | other["limits"]
@@ -242,7 +243,8 @@ def in_order(rows: Sequence[Row], sort: str) -> list[tuple[list[Any], Row]]:
     """Rows with their places, by which a list goes on. Raises Problem."""
     name, backwards = sort.removeprefix("-"), sort.startswith("-")
     if name not in SORTS:
-        raise Problem(422, "sort", f"sort is one of {', '.join(SORTS)}, with - before it for the greatest first.")
+        text = f"sort is one of {', '.join(SORTS)}, with - before it for the greatest first."
+        raise Problem(422, "sort", text, errors=[FieldError(field="sort", detail=text)])
     value = SORTS[name]
     placed = sorted(([value(row), *row.place], row.id, row) for row in rows)
     return [(place, row) for place, _, row in (reversed(placed) if backwards else placed)]

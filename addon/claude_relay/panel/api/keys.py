@@ -14,10 +14,12 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import Field, SecretStr
 
 from claude_relay.core.config import Provider, led, way_out
+from claude_relay.core.keys.selection import TIERS
 from claude_relay.core.times import iso
 from claude_relay.panel.api.areas import area
-from claude_relay.panel.api.key_figures import STATUSES, Row, Sight, after, in_order, look, shown
+from claude_relay.panel.api.key_figures import ORDERS, STATUSES, Row, Sight, after, in_order, look, shown
 from claude_relay.panel.api.key_models import CheckOut, KeyOut
+from claude_relay.panel.api.proxies import named
 from claude_relay.panel.common.models import Strict
 from claude_relay.panel.common.paging import Page, Paging, Wanted
 from claude_relay.panel.common.parts import Own, Parts
@@ -32,8 +34,6 @@ from claude_relay.store.vault.rows import moment
 from claude_relay.upstream.checking import TIMEOUT, check_one
 
 router = area("keys")
-EDITABLE = (*FIELDS, "removed_at")
-"""What the ETag of a key is of: not what relays write."""
 ELSEWHERE = "It comes from relay.yaml; change it there, in the settings."
 
 Zone = Annotated[tzinfo, Depends(zone)]
@@ -51,7 +51,9 @@ class KeyFields(Strict):
     tokens_per_minute: int | None = Field(None, ge=1, le=999_999_999_999)
     concurrent: int | None = Field(None, ge=1, le=999_999_999_999)
     enabled: bool | None = None
-    proxy: str | None = Field(None, max_length=2000, description="URL of its own outbound proxy, or `direct`.")
+    proxy: str | None = Field(
+        None, max_length=2000, description="Its own outbound proxy: URL, the name of one, or `direct`."
+    )
     notes: str | None = Field(None, max_length=2000)
 
     def given(self) -> dict[str, Any]:
@@ -78,10 +80,10 @@ class Sought:
     def __init__(
         self,
         status: Annotated[Literal[STATUSES] | None, Query(description="A state, or what the last check found.")] = None,  # type: ignore[valid-type]
-        tier: Annotated[str | None, Query(max_length=20)] = None,
+        tier: Annotated[Literal[(*TIERS, "")] | None, Query(description="Empty: those without one.")] = None,  # type: ignore[valid-type]
         group: Annotated[str | None, Query(max_length=64, description="Empty: those without one.")] = None,
         search: Annotated[str | None, Query(max_length=200, description="In name, label, mask, group, notes.")] = None,
-        sort: Annotated[str, Query(max_length=20)] = "name",
+        sort: Annotated[Literal[ORDERS], Query(description="With `-` the greatest first.")] = "name",  # type: ignore[valid-type]
     ) -> None:
         """From the query."""
         self.status, self.tier, self.group, self.search, self.sort = status, tier, group, search, sort
@@ -118,6 +120,7 @@ def add(name: str, said: NewKeyIn, visitor: Confirmed, parts: Own, zone: Zone, r
     keyring = parts.keyring(visitor.actor)
     provider = known_provider(keyring, name)
     fields = said.given()
+    named(parts, fields)
     new = made(provider, said.key.get_secret_value(), fields)
     done = keyring.vault.add(new)
     if done.duplicates:
@@ -168,7 +171,10 @@ def edit(
     fields = said.given()
     if any(name in LIMITS and fields[name] is None and getattr(row.key.limits, name) is not None for name in fields):
         needs(Level.ADMIN, confirmed=True)(request, parts)
-    sight.keyring.vault.edit([row.key.id], checked(fields))
+    checked(fields)
+    if fields.get("proxy") != row.key.proxy:
+        named(parts, fields)
+    sight.keyring.vault.edit([row.key.id], fields, as_seen=row.key)
     return _answered(look(parts, zone), id, response)
 
 
@@ -261,8 +267,7 @@ def checked(fields: dict[str, Any]) -> dict[str, Any]:
 
 def version(row: Row) -> str:
     """The ETag of what people may change."""
-    key = row.key
-    return etag([getattr(key.limits if name in LIMITS else key, name) for name in EDITABLE])
+    return etag(row.key.said)
 
 
 def in_vault(row: Row) -> Row:

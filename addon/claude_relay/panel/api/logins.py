@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from claude_relay.core.config import Provider, WayOut, way_out
+from claude_relay.core.config import OutboundProxy, Provider, WayOut, way_out
 from claude_relay.core.oauth.authorizing import Begun, DeviceCode, begin_for_pasting, code_of
 from claude_relay.core.oauth.grants import Answer, Failed, Granted, Refused, Tokens
 from claude_relay.panel.common.jobs import Report
@@ -26,6 +26,8 @@ from claude_relay.panel.security.visitors import Visitor
 from claude_relay.store.vault.accounts import Accounts
 from claude_relay.store.vault.vault import Duplicate
 from claude_relay.upstream.token_endpoint import NO_CLIENT, device_code, tokens_for_code, wait_for_device
+
+from .proxies import known, named
 
 PATIENCE: Final = 600.0
 """Seconds in which a person may say yes."""
@@ -40,7 +42,9 @@ ELSEWHERE: Final = "not_possible"
 
 @dataclass
 class Waiting:
-    """One. `account`: which is logged in again; `found`: which it came to; `detail`: why it failed."""
+    """One. `account`: which is logged in again; `found`: which it came to; `detail`: why it failed.
+    `proxy`: the account's own way out, which the login takes, too.
+    """
 
     id: str
     owner: str
@@ -54,6 +58,7 @@ class Waiting:
     state: Literal["waiting", "failed", "done"] = "waiting"
     detail: str = ""
     found: str | None = None
+    proxy: str | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -106,12 +111,21 @@ def logins_of(parts: Parts) -> Waitings:
     return found
 
 
-def begin(parts: Parts, visitor: Visitor, name: str, account: str | None, label: str, *, device: bool) -> Waiting:
-    """A new one."""
-    provider, way = provider_of(parts, name)
+def begin(
+    parts: Parts,
+    visitor: Visitor,
+    name: str,
+    account: str | None,
+    label: str,
+    *,
+    device: bool,
+    proxy: str | None = None,
+) -> Waiting:
+    """A new one. `proxy`: the account's own way out: a name, a URL or `direct`."""
+    provider, way = provider_of(parts, name, proxy)
     assert provider.oauth is not None
     now = parts.clock()
-    one = Waiting(secrets.token_urlsafe(12), visitor.admin.id, name, account, label, now + PATIENCE)
+    one = Waiting(secrets.token_urlsafe(12), visitor.admin.id, name, account, label, now + PATIENCE, proxy=proxy)
     if device and not provider.oauth.device_url:
         raise Problem(409, ELSEWHERE, f"relay.yaml has no oauth.device_url for {name}; log in without a device.")
     if device:
@@ -146,7 +160,7 @@ def finish(parts: Parts, visitor: Visitor, one: Waiting, pasted: str) -> str:
     except ValueError as error:
         text = f"{str(error)[:1].upper()}{str(error)[1:]}."
         raise Problem(422, "answer", text, errors=[FieldError(field="answer", detail=text)]) from None
-    provider, way = provider_of(parts, one.provider)
+    provider, way = provider_of(parts, one.provider, one.proxy)
     tokens = _granted(tokens_for_code(provider, code, one.begun, way, timeout=TIMEOUT))
     id = _kept(parts, visitor, one, tokens)
     logins_of(parts).end(one.id)
@@ -157,7 +171,7 @@ def _on_device(parts: Parts, visitor: Visitor, one: Waiting, report: Report) -> 
     """The job that waits."""
     assert one.code is not None
     try:
-        provider, way = provider_of(parts, one.provider)
+        provider, way = provider_of(parts, one.provider, one.proxy)
         tokens = _granted(wait_for_device(provider, one.code, way, timeout=TIMEOUT))
         one.found = _kept(parts, visitor, one, tokens)
     except Problem as problem:
@@ -175,7 +189,8 @@ def _kept(parts: Parts, visitor: Visitor, one: Waiting, tokens: Tokens) -> str:
             raise Problem(404, "not_found", "This account is not there any more; add it as a new one.")
         return one.account
     try:
-        done = accounts.add(one.provider, tokens, now, {"label": one.label} if one.label else {})
+        fields = {"label": one.label, "proxy": one.proxy}
+        done = accounts.add(one.provider, tokens, now, {name: said for name, said in fields.items() if said})
     except ValueError as error:
         raise Problem(422, "invalid", f"Nothing was added: {error}.") from None
     if isinstance(done, Duplicate):
@@ -184,8 +199,8 @@ def _kept(parts: Parts, visitor: Visitor, one: Waiting, tokens: Tokens) -> str:
     return done.id
 
 
-def provider_of(parts: Parts, name: str) -> tuple[Provider, WayOut]:
-    """The provider, and the way out that the environment says."""
+def provider_of(parts: Parts, name: str, proxy: str | None = None) -> tuple[Provider, WayOut]:
+    """The provider, with another way out in the place of its own if one is said, and the way out that the environment says."""
     config = usable(parts)
     provider = config.providers.get(name)
     if provider is None:
@@ -198,6 +213,9 @@ def provider_of(parts: Parts, name: str) -> tuple[Provider, WayOut]:
         )
     if not provider.oauth.client_id:
         raise Problem(409, ELSEWHERE, f"{NO_CLIENT.reason[:1].upper()}{NO_CLIENT.reason[1:]}.")
+    if proxy:
+        named(parts, {"proxy": proxy})
+        provider = provider.model_copy(update={"proxy": OutboundProxy.parse(proxy).resolved(known(parts).opened())})
     return provider, way_out(config, parts.environ)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -60,7 +60,7 @@ def _in_vault(parts: Parts) -> Mapping[tuple[str, str], bool]:
     return known[1]
 
 
-def _pool(provider: str, keys: list[dict[str, Any]], bad: set[tuple[str, str]]) -> Pool:
+def _pool(provider: str, keys: Sequence[Mapping[str, Any]], bad: set[tuple[str, str]]) -> Pool:
     states = ["out" if (provider, key["alias"]) in bad else str(key["state"]) for key in keys]
     ready = sum(state == "ready" for state in states)
     out = sum(state in ("out", "disabled") for state in states)

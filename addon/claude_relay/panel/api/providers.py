@@ -15,7 +15,7 @@ from claude_relay.core.config.values import Auth, provider_name
 from claude_relay.core.config.yaml import read
 from claude_relay.panel.api.areas import area
 from claude_relay.panel.api.pools import Pool, pools_of
-from claude_relay.panel.common.models import Strict
+from claude_relay.panel.common.models import Plain, Strict
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import FieldError, Problem, documented
 from claude_relay.panel.common.relay_yaml import Change, DryRun, RelayYaml, change, current
@@ -42,8 +42,8 @@ class Definition(Strict):
     strategy: str | None = Field(None, max_length=40)
     models: dict[str, str] | None = None
     headers: dict[str, str] | None = None
-    body: dict[str, Any] | None = None
-    options: dict[str, Any] | None = None
+    body: Plain | None = None
+    options: Plain | None = None
     proxy: str | None = Field(None, max_length=2000)
 
 
@@ -161,12 +161,13 @@ def put(
     """Define it anew; lines that stay the same are left alone."""
     now = current(parts)
     definition = one(parts, now, name).definition
-    empty = {field: value for field, value in definition.items() if value in EMPTY}  # stays, if only for its comment
+    # What is empty stays, if only for its comment; what has no field here, such as `tls` and `oauth`, does so, too.
+    kept = {name: value for name, value in definition.items() if value in EMPTY or name not in Definition.model_fields}
 
     def edit(text: str) -> str:
         if not now.data.get("providers"):
             text = edited(text, ("providers",), DEFAULT_PROVIDER)
-        return edited(text, ("providers", name), empty | _written(said))
+        return edited(text, ("providers", name), kept | _written(said))
 
     return _change(parts, visitor.actor, if_match, edit, dry_run, name)
 

@@ -76,10 +76,13 @@ class RequestLine(Tokens):
     cache_miss: str | None = None
     cache_miss_tokens: int | None = None
     cache_miss_usd: float | None = None
+    proxy: str | None = None
 
 
 class Attempt(Tokens):
-    """A try. `after_ms`: since the request began; `waited_ms`: what the request was held back before it."""
+    """A try. `after_ms`: since the request began; `waited_ms`: what the request was held back before it. `proxy`: the
+    outbound proxy on its way.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -95,6 +98,7 @@ class Attempt(Tokens):
     first_byte_ms: float | None = None
     duration_ms: float | None = None
     waited_ms: float | None = None
+    proxy: str | None = None
     terms: str | None = None
     upstream_request_id: str | None = None
 
@@ -154,6 +158,7 @@ def wanted(
     client_group: Annotated[str | None, Query(max_length=200)] = None,
     session: Annotated[str | None, Query(max_length=255, description="Its id, or how that begins.")] = None,
     project: Annotated[str | None, Query(max_length=255)] = None,
+    proxy: Annotated[str | None, Query(max_length=200, description="An outbound proxy, or `direct`.")] = None,
     status: Annotated[
         str | None, Query(pattern="^([1-9][0-9]{2}|failed)?$", description="429; or `failed`: all that failed.")
     ] = None,
@@ -163,7 +168,7 @@ def wanted(
     until: Annotated[str | None, Query(max_length=40)] = None,
 ) -> request_pages.Wanted:
     """From the query; what is empty is not asked for."""
-    only = Only(*(value or None for value in (model, provider, key, client, session, project)))
+    only = Only(*(value or None for value in (model, provider, key, client, session, project, None, proxy)))
     now, zone = datetime.fromtimestamp(parts_of(request).clock(), UTC), texts.zone(request)
     return request_pages.Wanted(
         only,

@@ -1,4 +1,4 @@
-"""What the command palette finds: pages, providers, keys, clients and groups by name; requests and sessions by their ids."""
+"""What the command palette finds: providers, ways out, keys, accounts, clients and groups by name; requests and sessions by their ids."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel
 
+from claude_relay.core.exchange import OAUTH
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.panel.common.problems import documented
 from claude_relay.panel.security.visitors import Reader
 from claude_relay.store.db.database import MissingDatabase
+from claude_relay.store.vault.accounts import Accounts
 
 from .areas import area
 from .clients import everybody
+from .proxies import known, row_of
 
 router = area("search")
 MOST = 20
@@ -52,7 +55,17 @@ def search(
 def _found(parts: Parts, word: str) -> Iterator[Found]:
     names = [name for name in parts.in_force().providers if word in name.lower()]
     yield from (Found(kind="provider", name=name, note="", path=f"/providers#{name}") for name in names[:MOST])
-    keys = [key for key in parts.vault(None).list() if key.removed_at is None]
+    ways = [one for one in known(parts).every() if word in f"{one.name} {one.address}".lower()]
+    yield from (
+        Found(kind="proxy", name=one.name, note=one.address, path=f"/proxies#proxy-{row_of(one)}")
+        for one in ways[:MOST]
+    )
+    accounts = [one for one in Accounts(parts.vault(None)).list() if one.removed_at is None]
+    mine = [one for one in accounts if word in f"{one.name} {one.label} {one.account}".lower()]
+    for account in mine[:MOST]:
+        name, path = account.account or account.name, f"/accounts#account-{account.id}"
+        yield Found(kind="account", name=name, note=account.label, path=path)
+    keys = [key for key in parts.vault(None).list() if key.removed_at is None and key.kind != OAUTH]
     near = [key for key in keys if word in f"{key.provider}/{key.alias} {key.label}".lower()]
     for key in near[:MOST]:
         yield Found(kind="key", name=f"{key.provider}/{key.alias}", note=key.label, path=f"/keys/{key.id}")

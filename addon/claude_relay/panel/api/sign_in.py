@@ -11,7 +11,7 @@ from claude_relay.panel.common.parts import Own
 from claude_relay.panel.common.problems import Problem, documented
 from claude_relay.panel.security import passwords
 from claude_relay.panel.security.entering import check_code, entered, prove, remember, set_cookie, signed_in
-from claude_relay.panel.security.visitors import Reader, Visitor, cookie_name, place_of
+from claude_relay.panel.security.visitors import Owner, Reader, Visitor, cookie_name, place_of
 from claude_relay.store.audit import Actor
 from claude_relay.store.panel.admins import Role
 
@@ -106,7 +106,7 @@ def confirm(said: Confirmation, visitor: Reader, parts: Own) -> Response:
 
 
 @router.post("/me/password", status_code=204, responses=documented(409, 429))
-def change_password(said: NewPassword, visitor: Reader, request: Request, parts: Own) -> Response:
+def change_password(said: NewPassword, visitor: Owner, request: Request, parts: Own) -> Response:
     """Another password; all other sessions end."""
     prove(visitor, said.current, parts, "current")
     passwords.check(said.password, visitor.admin.name)

@@ -69,10 +69,12 @@ def filtered(
     client: Annotated[str | None, Query(max_length=200)] = None,
     session: Annotated[str | None, Query(max_length=255)] = None,
     project: Annotated[str | None, Query(max_length=255)] = None,
-    client_group: Annotated[str | None, Query(max_length=200, description="Of clients that are in it now.")] = None,
+    client_group: Annotated[str | None, Query(max_length=200, description="In which the client was then.")] = None,
+    proxy: Annotated[str | None, Query(max_length=200, description="An outbound proxy, or `direct`.")] = None,
 ) -> Only:
     """From the query."""
-    return Only(*(value or None for value in (model, provider, key, client, session, project, client_group)))
+    names = (model, provider, key, client, session, project, client_group, proxy)
+    return Only(*(value or None for value in names))
 
 
 Filtered = Annotated[Only, Depends(filtered)]

@@ -2,6 +2,7 @@
 
     id = parts.jobs.begin(visitor, len(keys), work)         answer 202 with Begun(id=id)
     parts.jobs.find(visitor, id)                            -> Job; raises Problem 404
+    parts.jobs.cancel(visitor, id)                          the next report of its work raises Cancelled
 
     def work(report: Report) -> None:
         for number, key in enumerate(keys, 1):
@@ -33,6 +34,7 @@ MOST: Final = 4
 WAITING: Final = 100
 """Jobs that are not over; more are not begun."""
 
+type State = Literal["running", "done", "failed", "cancelled"]
 type Report = Callable[..., None]
 """report(done) or report(done, result): so many are done, and what came of the last one (anything that is JSON)."""
 
@@ -55,7 +57,7 @@ class Job(BaseModel):
     """How far a job is. `detail`: why it failed."""
 
     id: str
-    state: Literal["running", "done", "failed"]
+    state: State
     done: int
     total: int
     results: list[Any]
@@ -66,11 +68,15 @@ class Job(BaseModel):
 class _Running:
     owner: str
     total: int
-    state: Literal["running", "done", "failed"] = "running"
+    state: State = "running"
     done: int = 0
     results: list[Any] = field(default_factory=list)
     detail: str | None = None
     ended_at: float | None = None
+
+
+class Cancelled(Exception):
+    """Nobody wants the rest."""
 
 
 class Jobs:
@@ -106,21 +112,35 @@ class Jobs:
                 id=id, state=job.state, done=job.done, total=job.total, results=list(job.results), detail=job.detail
             )
 
+    def cancel(self, visitor: Owner, id: str) -> None:
+        """What is under way may end first; nothing more begins. One that is over stays as it is. Raises Problem as `find` does."""
+        self.find(visitor, id)
+        with self._guard:
+            job = self._jobs.get(id)
+            if job is not None and job.ended_at is None:
+                job.state, job.ended_at = "cancelled", self._clock()
+
     def _run(self, job: _Running, work: Callable[[Report], None]) -> None:
         def report(done: int, *results: Any) -> None:
             with self._guard:
+                if job.ended_at is not None:
+                    raise Cancelled
                 job.done = done
                 job.results += results
 
-        state: Literal["done", "failed"] = "done"
+        state: State = "done"
         detail = None
         with self._turns:
             try:
+                report(0)  # it may have waited for its turn
                 work(report)
+            except Cancelled:
+                return
             except Exception as error:  # whatever it is, whoever asks is told
                 state, detail = "failed", problem_of(error).detail
         with self._guard:
-            job.state, job.detail, job.ended_at = state, detail, self._clock()
+            if job.ended_at is None:
+                job.state, job.detail, job.ended_at = state, detail, self._clock()
 
     def _tidy(self) -> None:
         over = self._clock() - KEPT

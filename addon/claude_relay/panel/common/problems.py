@@ -22,7 +22,7 @@ from starlette.responses import Response
 from claude_relay.core.config import ConfigError
 from claude_relay.core.errors import SECRET
 from claude_relay.store.clients.book import ClientError
-from claude_relay.store.db.database import MissingDatabase, StoreError
+from claude_relay.store.db.database import ChangedMeanwhile, MissingDatabase, StoreError
 from claude_relay.store.panel.admins import AdminError
 from claude_relay.store.vault.lock import VaultError
 
@@ -96,6 +96,12 @@ class Problem(Exception):
         return JSONResponse(content, self.status, self.headers, MEDIA)
 
 
+def changed() -> Problem:
+    """What somebody changes is not what they have seen."""
+    text = "Somebody has changed it since you looked. Load it again, then make your change."
+    return Problem(412, "changed", text)
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of errors: these, and those that every route may answer."""
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
@@ -109,7 +115,7 @@ def problem_of(error: Exception) -> Problem:
         case Problem():
             return error
         case RequestValidationError():
-            found = [FieldError(field=_place(one["loc"]), detail=_sentence(str(one["msg"]))) for one in error.errors()]
+            found = [FieldError(field=_place(one["loc"]), detail=sentence(str(one["msg"]))) for one in error.errors()]
             where = ", ".join(one.field for one in found if one.field)
             return Problem(
                 422, "invalid", f"What was sent cannot be used{f': {where}' if where else ''}.", errors=found
@@ -118,21 +124,23 @@ def problem_of(error: Exception) -> Problem:
             detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else ""
             missing = error.status_code == 404
             text = detail or ("There is nothing at this address." if missing else HTTPStatus(error.status_code).phrase)
-            return Problem(
-                error.status_code, "not_found" if missing else "http", text, headers=dict(error.headers or {})
-            )
+            code = {404: "not_found", 405: "method", 413: "too_large"}.get(error.status_code, "http")
+            return Problem(error.status_code, code, text, headers=dict(error.headers or {}))
         case ConfigError():
             found = [FieldError(field=one.path, detail=f"{one}") for one in error.problems]
             return Problem(422, "configuration", "relay.yaml cannot be used as it is.", errors=found)
+        case ChangedMeanwhile():
+            return changed()
         case ClientError() | AdminError():
             missing = str(error).startswith("there is no ")
-            return Problem(404 if missing else 409, "not_found" if missing else "conflict", _sentence(str(error)))
+            return Problem(404 if missing else 409, "not_found" if missing else "conflict", sentence(str(error)))
         case MissingDatabase():
-            return Problem(503, "no_database", f"There is no database yet: no relay has run here. ({error})")
+            return Problem(503, "no_database", "There is no database yet: no relay has run here.")
         case VaultError():
-            return Problem(503, "vault", _sentence(str(error)))
-        case StoreError():
-            return Problem(503, "database", _sentence(str(error)))
+            return Problem(503, "vault", sentence(str(error)))
+        case StoreError():  # which names the file, and who asks may be anybody
+            logger.error("%s", error)
+            return Problem(503, "database", "The database cannot be used; the log of the panel says why.")
     logger.error("the panel failed", exc_info=error)
     return Problem(500, "fault", "The panel has a fault; its log says more.")
 
@@ -158,6 +166,8 @@ def _place(loc: Sequence[object]) -> str:
     return ".".join(SECRET.sub("…", str(part))[:LONGEST_PART] for part in loc[1:])
 
 
-def _sentence(text: str) -> str:
-    text = text[:1].upper() + text[1:]
+def sentence(text: str) -> str:
+    """With a full stop, and a capital but where it begins with a name such as `listen.hosts`."""
+    if not set("._/") & set(text.partition(" ")[0].rstrip(".:,")):
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

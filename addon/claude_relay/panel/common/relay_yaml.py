@@ -29,7 +29,8 @@ from claude_relay.core.config.locate import locate, usual_file
 from claude_relay.core.config.masking import Masked, hidden, new_literals
 from claude_relay.core.config.yaml import YamlError, read
 from claude_relay.store.audit import Act, Actor
-from claude_relay.store.config_file import ChangedMeanwhile, NotWritten, save, text_of
+from claude_relay.store.config_file import NotWritten, save, text_of
+from claude_relay.store.db.database import ChangedMeanwhile
 
 from .parts import Parts
 from .problems import FieldError, Problem

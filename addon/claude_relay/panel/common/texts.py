@@ -15,7 +15,7 @@ import gettext
 import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -25,8 +25,12 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from starlette.requests import HTTPConnection
 
+MANY: Final = 4096
+"""Numbers of each kind whose text is kept."""
 LANGUAGES: Final[Mapping[str, str]] = {"en": "English", "zh": "中文"}
 """By the name that the people who speak them have for them."""
+LEAST: Final = 0.0001
+"""Dollars: what is less is no more than that."""
 CHOSEN, ZONE = "relay-language", "relay-zone"
 """Cookies."""
 
@@ -46,11 +50,15 @@ class Words:
         self.gettext = self._catalogue.gettext
         self.ngettext = self._catalogue.ngettext
         self.pgettext = self._catalogue.pgettext
+        # A page has hundreds of numbers, most of them seen before, and Babel takes its time.
+        self.count = lru_cache(MANY)(self._count)
+        self.money = lru_cache(MANY)(self._money)
+        self.percent = lru_cache(MANY)(self._percent)
         self.npgettext = self._catalogue.npgettext
 
     # --- numbers: None is a dash ---
 
-    def count(self, number: float | None) -> str:
+    def _count(self, number: float | None) -> str:
         """`12,481`."""
         return "–" if number is None else numbers.format_decimal(round(number), locale=self.locale)
 
@@ -58,21 +66,29 @@ class Words:
         """`12.4k`, as the field writes tokens in every language."""
         if number is None:
             return "–"
-        for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
             if abs(number) >= size:
                 return f"{number / size:.{1 if abs(number) < 100 * size else 0}f}{unit}"
         return f"{number:.0f}"
 
-    def money(self, usd: float | None) -> str:
+    def _money(self, usd: float | None) -> str:
         """`$4.10`; under a cent as many digits as say something."""
         if usd is None:
             return "–"
-        digits = "0.00" if not 0 < abs(usd) < 0.095 else "0.000" if abs(usd) >= 0.001 else "0.0000"
+        if 0 < abs(usd) < LEAST:
+            return f"<${LEAST}"
+        digits = "0.00" if not 0 < abs(usd) < 0.095 else "0.000" if abs(usd) >= 0.00095 else "0.0000"
         return numbers.format_currency(usd, "USD", f"¤#,##{digits}", locale=self.locale, currency_digits=False).replace(
             "US$", "$"
         )
 
-    def percent(self, share: float | None) -> str:
+    def amount(self, usd: float | None) -> str:
+        """Money where there is little room: `$4.1M`."""
+        if usd is None or abs(usd) < 100_000:
+            return self.money(usd)
+        return f"{'-' if usd < 0 else ''}${self.tokens(abs(usd))}"
+
+    def _percent(self, share: float | None) -> str:
         """`93.4 %` of 0.934."""
         return "–" if share is None else numbers.format_percent(share, "#,##0.0 %", locale=self.locale)
 
@@ -80,6 +96,8 @@ class Words:
         """`850 ms`, `2.1 s`, `3 min`, `4 h`, `12 d`; the short ones so in every language."""
         if seconds is None:
             return "–"
+        if 0 < seconds < 0.0005:
+            return "<1 ms"
         if seconds < 0.9995:
             return f"{seconds * 1000:.0f} ms"
         if seconds < 99.95:

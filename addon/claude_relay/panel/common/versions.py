@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from fastapi import Header
 from fastapi.encoders import jsonable_encoder
 
-from .problems import Problem
+from .problems import Problem, changed
 
 KEPT, MOST = 24 * 3600.0, 1000
 """Seconds for which an answer is kept, and how many are."""
@@ -45,7 +45,7 @@ def matched(said: str | None, current: str) -> None:
         )
     seen = [part.strip().removeprefix("W/") for part in said.split(",")]
     if "*" not in seen and current not in seen:
-        raise Problem(412, "changed", "Somebody has changed it since you looked. Load it again, then make your change.")
+        raise changed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ as the API.
     reconciliation  beside providers' own reports
     keys        keys, their import
     providers   providers, routes, the tester
+    proxies     the ways out
     clients     clients and groups, one of them
     own_usage   /me: the holder of a client key sees what is used; /device: signing in
     accounts    accounts of OAuth

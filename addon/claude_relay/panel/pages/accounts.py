@@ -11,6 +11,7 @@ from claude_relay.core.oauth.timing import ACTIVE, EXPIRED, EXPIRING, REVOKED
 from claude_relay.panel.api.accounts import Row, rows_of
 from claude_relay.panel.api.capacity import known_now
 from claude_relay.panel.api.logins import logins_of
+from claude_relay.panel.api.proxies import choices
 from claude_relay.panel.common.parts import Own
 from claude_relay.panel.common.relay_yaml import usable
 
@@ -49,6 +50,7 @@ def accounts(request: Request, visitor: PageReader, parts: Own, login: str = "",
         "states": STATES,
         "found": FOUND,
         "look": look,
+        "ways": choices(parts),
     }
     return render(request, visitor, "accounts.html", title=N_("Accounts"), **context)
 

@@ -33,10 +33,11 @@ GAP: Final = 0.22
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values, one a step. `name`: as people read it."""
+    """Values, one a step. `name`: as people read it; `kind`: its class, where its colour means something."""
 
     name: str
     values: Sequence[float]
+    kind: str = ""
 
     @property
     def sum(self) -> float:
@@ -92,15 +93,16 @@ def stacked(
         return TOP + inner * (1 - value / top)
 
     parts = [_grid(ticks, y, lambda value: axis(value, unit, words), across)]
+    kinds = [one.kind or f"c{number}" for number, one in enumerate(shown, 1)]
     for n, at in enumerate(times):
         x, below = LEFT + n * width + width * GAP / 2, 0.0
         when, bars = moment(at, step, words, zone), []
-        for number, one in enumerate(shown, 1):
+        for kind, one in zip(kinds, shown, strict=True):
             value = one.values[n]
             if value > 0:
                 height = max(0.5, y(below) - y(below + value))
                 place = f'x="{x:.1f}" y="{y(below + value):.1f}" width="{width * (1 - GAP):.1f}" height="{height:.1f}"'
-                bars.append(f'<rect class="c{number}" {place}/>')
+                bars.append(f'<rect class="{kind}" {place}/>')
                 below += value
         lines = [f"{one.name}: {form(one.values[n])}" for one in shown if one.values[n] > 0] if len(shown) > 1 else []
         title = escape("\n".join([f"{when}: {form(sums[n])}", *lines]))
@@ -120,7 +122,7 @@ def stacked(
     )
     return Picture(
         svg("chart", text, "".join(parts), width=across),
-        tuple((f"c{number}", one.name) for number, one in enumerate(shown, 1)),
+        tuple((kind, one.name) for kind, one in zip(kinds, shown, strict=True)),
         (name, *(one.name for one in shown)),
         rows,
     )
@@ -166,7 +168,7 @@ def bars(
             f'<text class="value" x="{names + width + 8:.1f}" y="{y + 18}">{escape(form(value))}</text></g>'
         )
     text = f"{label}: {', '.join(f'{name} {form(value)}' for name, value in rows[:3])}"
-    picture = svg("chart", text, "".join(parts), width=across, height=max(1, len(rows)) * height)
+    picture = svg("chart named-bars", text, "".join(parts), width=across, height=max(1, len(rows)) * height)
     return Picture(picture, (), (), tuple((name, form(value)) for name, value in rows))
 
 

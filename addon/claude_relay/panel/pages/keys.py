@@ -13,8 +13,10 @@ from claude_relay.core.imports.gateways import SOURCES
 from claude_relay.core.keys.check_results import CHECKS, LIMITED, NO_CREDIT, REVOKED, UNCHECKED, VALID
 from claude_relay.core.times import DAY, iso
 from claude_relay.panel.api import keys as api
+from claude_relay.panel.api.dashboard import takes_own
 from claude_relay.panel.api.key_figures import SORTS, STATUSES, Row, Sight, in_order, look
 from claude_relay.panel.api.key_figures import after as behind
+from claude_relay.panel.api.proxies import choices
 from claude_relay.panel.common.paging import cursor, wanted
 from claude_relay.panel.common.parts import Own, Parts
 from claude_relay.store.ledger.key_sums import FailedTry, HourOfKey, by_hour, failures
@@ -77,7 +79,7 @@ HEADS: Final = (
     ("state", N_("State"), ""),
     ("headroom", N_("Left of its limits"), ""),
     ("-used", N_("Requests today"), "num"),
-    ("-cost", N_("Cost today, $"), "num"),
+    ("-cost", N_("Cost today"), "num"),
     ("-last", N_("Last used"), ""),
 )
 """Columns of the table: what its head sorts by, its text, its class."""
@@ -124,6 +126,7 @@ def keys(
         "next": address(request, after=cursor(placed[SHOWN - 1][0])) if len(placed) > SHOWN else None,
         "count": len(rows),
         "any": bool(sight.rows),
+        "takes_own": takes_own(parts),
         "removed": sum(row.key.removed_at is not None and provider in ("", row.key.provider) for row in sight.rows),
         "tabs": tabs(request, sight),
         "names": sight.providers,
@@ -142,6 +145,7 @@ def keys(
         "heads": [(text, kind, *_sorting(request, by, sort)) for by, text, kind in HEADS],
         "checks": (*CHECKS, UNCHECKED),
         "tiers": TIERS,
+        "ways": choices(parts),
     }
     return render(request, visitor, "keys.html", title=N_("Keys"), **VIEWS, **context)
 
@@ -155,6 +159,7 @@ def import_keys(request: Request, visitor: PageAdministrator, parts: Own, provid
         "provider": provider if provider in names else "",
         "gateways": GATEWAYS,
         "tiers": TIERS,
+        "ways": choices(parts),
     }
     return render(request, visitor, "keys_import.html", title=N_("Import keys"), **VIEWS, **context)
 
@@ -175,6 +180,7 @@ def key(id: str, request: Request, visitor: PageReader, parts: Own, zone: api.Zo
         "cost": sum(hour.cost_usd for hour in hours),
         "failed": failed,
         "tiers": TIERS,
+        "ways": choices(parts),
         "own": row.key.source == VAULT,
         "at_hand": row.key.source != RUNNING,
         "now_on": [cooldown for cooldown in row.key.cooldowns if cooldown.until > sight.now],
@@ -218,8 +224,8 @@ def chart(request: Request, hours: Sequence[HourOfKey], now: float, zone: Any) -
     each = [found.get(f"{at:%Y-%m-%dT%H}") for at in times]
     good = [float(hour.requests - hour.errors) if hour else 0.0 for hour in each]
     bad = [float(hour.errors) if hour else 0.0 for hour in each]
-    series = [charts.Series(words.gettext("answered"), good)]
-    series += [charts.Series(words.gettext("failed"), bad)] if any(bad) else []
+    series = [charts.Series(words.gettext("answered"), good, "c1")]
+    series += [charts.Series(words.gettext("failed"), bad, "c6")] if any(bad) else []
     label = words.gettext("Requests in the last 24 hours")
     return charts.stacked(
         times, timedelta(hours=1), series, words, zone, label=label, name=words.gettext("Hour"), across=charts.WHOLE

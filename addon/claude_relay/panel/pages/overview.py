@@ -58,6 +58,7 @@ def overview(
         "compared": BEFORE[span.name],
         "tomorrow": iso(parts.clock() + DAY),
         "pending": False,
+        "takes_own": dashboard.takes_own(parts),
         "spent": None,
     }
     context |= {"figures": None, "newest": [], "needs": dashboard.needs(parts, pools), "any": bool(first)}
@@ -102,19 +103,21 @@ def figures(request: Request, found: Figures) -> list[dict[str, Any]]:
         *,
         points: bool = False,
         gaps: bool = False,
+        exact: Callable[[Any], str] | None = None,
     ) -> dict[str, Any]:
         line = [of(step.sums) if step.sums is not None else (None if points or gaps else 0.0) for step in found.steps]
         return {
             "label": label,
             "value": form(of(now)),
+            "exact": (exact or form)(of(now)),
             "change": change(of(now), of(before), points=points),
             "spark": charts.sparkline(line),
         }
 
     return [
         figure(words.gettext("requests"), words.count, lambda line: line.requests),
-        figure(words.gettext("spent"), words.money, lambda line: line.cost_usd),
-        figure(words.gettext("tokens"), words.tokens, tokens),
+        figure(words.gettext("spent"), words.amount, lambda line: line.cost_usd, exact=words.money),
+        figure(words.gettext("tokens"), words.tokens, tokens, exact=words.count),
         figure(words.gettext("from cache"), words.percent, lambda line: line.cache_hit_rate, points=True),
         figure(
             words.gettext("first token, median"),
@@ -201,7 +204,6 @@ def steps(request: Request, parts: Parts, first: list[str], pools: list[Pool]) -
         found = None
     return {
         "count": sum(pool.ready + pool.busy + pool.cooldown for pool in pools),
-        "own": any(pool.own for pool in pools),
         "running": bool(relays),
         "url": url,
         "command": parts.command("env"),

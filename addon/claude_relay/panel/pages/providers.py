@@ -12,6 +12,7 @@ from claude_relay.core.config.values import AUTHS
 from claude_relay.panel.api import providers as of_providers
 from claude_relay.panel.api import routes as of_routes
 from claude_relay.panel.api.provider_tests import tests
+from claude_relay.panel.api.proxies import choices
 from claude_relay.panel.common.parts import Own
 from claude_relay.panel.common.relay_yaml import current
 
@@ -88,4 +89,5 @@ def provider(name: of_providers.Name, request: Request, visitor: PageReader, par
         strategies=STRATEGIES,
         empty_pools=EMPTY_POOLS,
         auths=list(AUTHS),
+        ways=choices(parts, of_vault=False),
     )

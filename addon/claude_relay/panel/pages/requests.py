@@ -30,6 +30,7 @@ FILTERS: Final = {
     "client_group": N_("Group"),
     "project": N_("Project"),
     "session": N_("Session"),
+    "proxy": N_("Way out"),
 }
 """Fields of the form. The others are choices."""
 GOOD: Final = ("ok", "counted")
@@ -91,6 +92,8 @@ def story(request: Request, found: OneRequest) -> Markup:
             title.append(
                 words.gettext("first byte after %(span)s") % {"span": words.span(attempt.first_byte_ms / 1000)}
             )
+        if attempt.proxy:
+            title.append(words.gettext("through %(proxy)s") % {"proxy": attempt.proxy})
         if attempt.error:
             title.append(attempt.error)
         text = f"{who}  {what}"

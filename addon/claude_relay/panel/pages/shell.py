@@ -62,6 +62,7 @@ RAIL: Final = (
         Place("/providers", N_("Providers & routes"), "providers"),
         Place("/clients", N_("Clients"), "clients"),
         Place("/accounts", N_("Accounts"), "accounts"),
+        Place("/proxies", N_("Ways out"), "proxies"),
         Place("/budgets", N_("Budgets"), "budgets"),
     ),
     (Place("/playground", N_("Playground"), "playground"),),

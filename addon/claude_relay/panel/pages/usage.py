@@ -43,6 +43,7 @@ NAMES: Final = {
     "session": N_("Session"),
     "project": N_("Project"),
     "error": N_("Error"),
+    "proxy": N_("Way out"),
     "hour": N_("Hour"),
     "day": N_("Day"),
     "week": N_("Week"),
@@ -61,6 +62,7 @@ FILTERS: Final = {
     "client": N_("Client"),
     "client_group": N_("Group"),
     "project": N_("Project"),
+    "proxy": N_("Way out"),
 }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,6 +36,7 @@ HEADERS: Final = {
 }
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a body: images in the playground, thousands of keys."""
+TOO_LARGE: Final = f"A request has at most {LARGEST // 2**20} MiB."
 READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -74,7 +76,7 @@ class Doors:
         if not length.isascii() or not length.isdigit():
             return Problem(400, "length", "The Content-Length is no number.")
         if int(length) > LARGEST:
-            return Problem(413, "too_large", f"A request has at most {LARGEST // 2**20} MiB.")
+            return Problem(413, "too_large", TOO_LARGE)
         if scope["method"] in READING:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
@@ -117,8 +119,10 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         if message["type"] == "http.request":
             taken += len(message.get("body", b""))
-            if taken > LARGEST:
-                raise Problem(413, "too_large", f"A request has at most {LARGEST // 2**20} MiB.")
+            if (
+                taken > LARGEST
+            ):  # what else is raised while a body is read would be taken for a body that cannot be read
+                raise HTTPException(413, TOO_LARGE)
         return message
 
     return received

@@ -46,8 +46,9 @@ def signed_in(name: str, password: str, code: str | None, request: Request, part
     """Whose these are. Raises Problem; one with the code `code` when only that is missing or wrong."""
     now, place = parts.clock(), place_of(request, parts)
     delays, admin = Delays(parts.failures), parts.admins.find(name)
-    attempt = delays.begin(name, place, device_of(request, admin), now)
-    if not passwords.verify(admin.password if admin else None, password) or admin is None:
+    own = device_of(request, admin)
+    attempt = delays.begin(name, place, own, now)
+    if not passwords.verify(admin.password if admin else None, password, known=bool(own)) or admin is None:
         raise Problem(401, "credentials", "Name or password is wrong.")
     delays.passed(attempt)
     actor = Actor(admin.name, "panel", place)
@@ -86,7 +87,7 @@ def prove(visitor: Visitor, password: str, parts: Parts, field: str) -> None:
     delays, session = Delays(parts.failures), visitor.session
     own = session.digest.hex()[:32] if session is not None else ""
     attempt = delays.begin(visitor.admin.name, visitor.place, own, parts.clock())
-    if not passwords.verify(visitor.admin.password, password):
+    if not passwords.verify(visitor.admin.password, password, known=bool(own)):
         text = "The password is wrong."
         raise Problem(403, "password", text, errors=[FieldError(field=field, detail=text)])
     delays.passed(attempt)

@@ -22,6 +22,8 @@ AT_ONCE, WAITING, PATIENCE = 4, 12, 3.0
 """How many are worked on at the same time, 19 MiB each, and how many may wait so many seconds: strangers must neither fill the memory nor
 take all threads."""
 _SLOTS, _ROOM = threading.BoundedSemaphore(AT_ONCE), threading.BoundedSemaphore(AT_ONCE + WAITING)
+_OWN_SLOTS, _OWN_ROOM = threading.BoundedSemaphore(AT_ONCE), threading.BoundedSemaphore(AT_ONCE + WAITING)
+"""Of those who are known: however many strangers come at once, they stand in another queue."""
 _NOBODY = _HASHER.hash("nobody's")
 
 
@@ -30,9 +32,12 @@ def hashed(password: str) -> str:
     return _HASHER.hash(password)
 
 
-def verify(stored: str | None, password: str) -> bool:
-    """Whether it is the one. Takes as long for somebody who does not exist, or has none. Raises Problem where too many ask at once."""
-    with _slot():
+def verify(stored: str | None, password: str, *, known: bool = False) -> bool:
+    """Whether it is the one. Takes as long for somebody who does not exist, or has none. Raises Problem where too many ask at once.
+
+    known  somebody who is signed in, or whose browser was
+    """
+    with _slot(_OWN_ROOM if known else _ROOM, _OWN_SLOTS if known else _SLOTS):
         try:
             return _HASHER.verify(stored or _NOBODY, password[: MOST + 1]) and stored is not None
         except (VerificationError, InvalidHashError):
@@ -40,19 +45,19 @@ def verify(stored: str | None, password: str) -> bool:
 
 
 @contextmanager
-def _slot() -> Iterator[None]:
+def _slot(room: threading.BoundedSemaphore, slots: threading.BoundedSemaphore) -> Iterator[None]:
     busy = Problem(503, "busy", "Too many sign in at this moment. Try again.", headers={"Retry-After": "5"})
-    if not _ROOM.acquire(blocking=False):
+    if not room.acquire(blocking=False):
         raise busy
     try:
-        if not _SLOTS.acquire(timeout=PATIENCE):
+        if not slots.acquire(timeout=PATIENCE):
             raise busy
         try:
             yield
         finally:
-            _SLOTS.release()
+            slots.release()
     finally:
-        _ROOM.release()
+        room.release()
 
 
 def check(password: str, name: str, field: str = "password") -> None:

@@ -154,9 +154,12 @@ def needs(level: Level, *, confirmed: bool = False, oneself: bool = False) -> Ca
 
 
 def confirm(visitor: Visitor, parts: Parts) -> None:
-    """For what turns out to need it only then. Raises Problem unless the password was given a moment ago (a token needs none)."""
+    """For what turns out to need it only then. Raises Problem unless the password was given a moment ago (a token needs none).
+
+    It is given by `POST /api/me/confirm`.
+    """
     if visitor.session is not None and visitor.session.confirmed_at < parts.clock() - FRESH:
-        raise Problem(403, "confirm_password", "Give your password once more: POST /api/me/confirm.")
+        raise Problem(403, "confirm_password", "Give your password once more.")
 
 
 Reader = Annotated[Visitor, Depends(needs(Level.READ))]
@@ -164,6 +167,8 @@ Operator = Annotated[Visitor, Depends(needs(Level.OPERATE))]
 Administrator = Annotated[Visitor, Depends(needs(Level.ADMIN))]
 Confirmed = Annotated[Visitor, Depends(needs(Level.ADMIN, confirmed=True))]
 Oneself = Annotated[Visitor, Depends(needs(Level.READ, confirmed=True, oneself=True))]
+Owner = Annotated[Visitor, Depends(needs(Level.READ, oneself=True))]
+"""Where the password comes with the request itself."""
 
 
 def csrf_of(secret: str) -> str:

@@ -22,27 +22,26 @@ function pick(box, on, range) {
   draw();
 }
 
-// Shows how far a check is; resolves to what came of it.
+// Shows how far a check is; resolves to that.
 export async function follow(id) {
-  const box = $("[data-job]"), [line, bar] = box.children;
-  let text;
+  const box = $("[data-job]"), [line, bar, stop] = box.children;
+  stop.dataset.api = `DELETE /api/jobs/${id}`;
   box.hidden = false;
   await job(id, ({ state, done, total, results }) => {
     const found = {};
     for (const { status } of results) if (status) found[status] = (found[status] || 0) + 1;
-    text = [`${done} / ${total}`, ...Object.entries(found).map(([name, count]) => `${count} ${words[name]}`)].join(" · ");
+    line.textContent = [`${words[state]} ${done} / ${total}`, ...Object.entries(found).map(([name, count]) => `${count} ${words[name]}`)].join(" · ");
     Object.assign(bar, { max: total || 1, value: done });
-    line.textContent = `${words[state]} ${text}`;
   });
-  return text;
+  return line.textContent;
 }
 
 const BACK = { delete: "restore", restore: "delete", disable: "enable", enable: "disable" };
 const operate = (operation, which, provider = "*") => attempt(async () => {
   const { changed, left_out, job } = await api("POST /api/providers/{provider}/keys/batch-operation", { provider, operation, ...which });
   const said = left_out.slice(0, 3).map((one) => `${one.name}: ${one.detail}`), count = changed.length;
-  if (job) said.unshift(`${words.done} ${await follow(job)}`);
-  else if (count || !said.length) said.unshift(`${words.changed} ${count}`);
+  if (job) said.unshift(await follow(job));
+  else if (count || !said.length) said.unshift(`${words[operation]} ${count}`);
   toast(said.join(" "), BACK[operation] && count ? { action: [texts.undo, () => operate(BACK[operation], { ids: changed })] } : {});
   picked.clear();
   await refresh({ all: true });
@@ -78,7 +77,11 @@ export function begin(element) {
     event.preventDefault();
     pick(box, !box.checked, true);
   });
-  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick); // before this was loaded
+  // Before this was loaded:
+  for (const box of boxes()) if (box.checked) picked.add(last = box.dataset.pick);
+  const at = document.activeElement.dataset;
+  if (at.rowMenu) fill(at);
+  else $("#row-menu")?.hidePopover();
   draw();
 }
 document.addEventListener("drawn", draw);

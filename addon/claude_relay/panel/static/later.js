@@ -1,6 +1,4 @@
-// Figures that take longer than a page: skeletons stand for them, and they are fetched once they are there.
+// What takes longer than its page: fetched anew until it is there.
 import { refresh } from "./live.js";
 
-export function begin() {
-  setTimeout(() => refresh(), 350);
-}
+export const begin = (part) => setTimeout(refresh, part.dataset.after || 350);

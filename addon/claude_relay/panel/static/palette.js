@@ -35,15 +35,15 @@ function typed() {
 }
 
 const go = (item) => item && location.assign(item.dataset.path);
-input.addEventListener("input", typed);
-box.addEventListener("keydown", (event) => {
+input.oninput = typed;
+box.onkeydown = (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1, Enter: 0 }[event.key];
   if (step === undefined) return;
   event.preventDefault();
   if (step) choose(chosen + step);
   else go(list.children[chosen]);
-});
-box.addEventListener("click", ({ target }) => (target === box ? box.close() : go(target.closest("li"))));
+};
+box.onclick = ({ target }) => (target === box ? box.close() : go(target.closest("li")));
 
 export function open() {
   if (box.open) return;

@@ -132,10 +132,10 @@ export function begin(form) {
   });
   stop.onclick = () => running?.abort();
   $("[data-files]").onchange = ({ target }) => { take(target.files); target.value = ""; };
-  prompt.addEventListener("paste", (event) => take(event.clipboardData.files));
-  prompt.addEventListener("keydown", (event) => {
+  prompt.onpaste = (event) => take(event.clipboardData.files);
+  prompt.onkeydown = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); form.requestSubmit(); }
-  });
+  };
   $("[data-two]").onclick = ({ currentTarget }) => {
     const { element } = columns[1];
     element.hidden = !element.hidden;

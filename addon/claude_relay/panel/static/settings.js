@@ -29,7 +29,7 @@ export function begin(form) {
   let checked = false;
 
   addEventListener("beforeunload", (event) => { if (area.isConnected && area.value !== area.defaultValue) event.preventDefault(); });
-  $("[data-check]", form).addEventListener("click", check);
+  $("[data-check]", form).onclick = check;
   // Before forms.js sends it.
   form.addEventListener("submit", async (event) => {
     if (checked) return;
@@ -39,7 +39,7 @@ export function begin(form) {
     if (checked) form.requestSubmit();
     checked = false;
   });
-  area.addEventListener("keydown", (event) => {
+  area.onkeydown = (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); form.requestSubmit(); }
-  });
+  };
 }

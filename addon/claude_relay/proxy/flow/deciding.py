@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mitmproxy import http
 
@@ -39,6 +39,7 @@ from claude_relay.core.exchange import (
 )
 from claude_relay.core.faults import Faults
 from claude_relay.core.installation import command
+from claude_relay.core.keys.own_credentials import OwnCredential
 from claude_relay.core.retry.policy import attempts
 from claude_relay.core.routing.routes import matches, route
 from claude_relay.core.routing.story import Route
@@ -129,7 +130,7 @@ class Decider:
             sessions=runtime.sessions if relayed.source is Origin.CLIENT else None,
             owner=owner,
             barred=barred,
-            own=runtime.own_credential(mark_of(relayed.client_signature)),
+            own=self._own_of(relayed),
             faults=self.faults.choose if self.faults and not relayed.goes_through else None,
         )
         await self.follow(flow, relayed, None)
@@ -145,10 +146,16 @@ class Decider:
         if why is None or relayed.facts.endpoint is Endpoint.SIDE:
             return
         pools = relayed.runtime.pools.values()
-        takes_part = relayed.runtime.own_credentials and mark_of(relayed.client_signature) is not None
+        takes_part = bool(self._own_of(relayed))
         if takes_part or any(pool.keys or (pool.passthrough and not relayed.placeholder_only) for pool in pools):
             return
         raise RelayError(503, UNREAD.format(why), retry_after=5.0)
+
+    def _own_of(self, relayed: Relayed) -> Mapping[str, OwnCredential]:
+        """The client's own credential, by the providers at which it takes part beside the pool."""
+        if not relayed.runtime.own_credentials:
+            return {}
+        return relayed.runtime.own_credential(mark_of(relayed.client_signature, self.parts.salt))
 
     async def _served(self, relayed: Relayed, aim: Aim | None) -> tuple[tuple[Target, ...], http.Response | None]:
         """The providers of the route that have this endpoint, or an answer of the relay's own in their place."""

@@ -76,6 +76,11 @@ class Parts:
         """Why the stored keys cannot be read, if they cannot."""
         return self.stored.keys_unread if self.stored is not None else None
 
+    @property
+    def salt(self) -> bytes:
+        """For marks of clients' own credentials."""
+        return self.stored.salt if self.stored is not None else b""
+
     async def owner_of(self, relayed: Relayed) -> Owner | None:
         """The key that made what the request is about: a file, a batch, a container."""
         if self.stored is None or not self.stored.has_resources or relayed.pristine is None:

@@ -43,9 +43,10 @@ def has_way(relayed: Relayed, attempt: Attempt) -> None:
             raise NoWayError(str(OutboundProxy.parse(attempt.key.proxy)), str(error)) from None
 
 
-def proxy_of(relayed: Relayed, provider: str, own: str) -> OutboundProxy | None:
+def proxy_of(relayed: Relayed, provider: str, own: object) -> OutboundProxy | None:
     """A key's own proxy; None: it goes directly. Raises ValueError for a name that is none."""
-    return way_to("", WayOut(), own, named=relayed.runtime.config.providers[provider].ways)
+    named, ca = relayed.runtime.config.providers[provider].ways, relayed.runtime.way.trust.ca
+    return way_to("", WayOut(), own, named=named, authorities=ca)
 
 
 def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes | None = None) -> None:
@@ -55,7 +56,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
     if relayed.facts.endpoint is Endpoint.SIDE:
         relayed.begin_attempt(attempt)
         relayed.signature = original
-        relayed.proxy = outbound.lead_on(flow, relayed.runtime.way)
+        relayed.proxy = relayed.attempts[-1].goes_through(outbound.lead_on(flow, relayed.runtime.way))
         relayed.trust = relayed.runtime.way.trust
         relayed.redaction.issue(None, relayed.proxy)
         return
@@ -76,8 +77,7 @@ def point(flow: http.HTTPFlow, relayed: Relayed, attempt: Attempt, body: bytes |
     relayed.proxy = upstream.proxy
     if attempt.key is not None and attempt.key.proxy:
         relayed.proxy = proxy_of(relayed, attempt.provider, attempt.key.proxy)
-    if relayed.proxy is not None:
-        relayed.attempts[-1].proxy = relayed.proxy.title
+    relayed.attempts[-1].goes_through(relayed.proxy)
     relayed.trust = upstream.trust
     relayed.redaction.issue(None, relayed.proxy)
     outbound.lead(flow, relayed.proxy)

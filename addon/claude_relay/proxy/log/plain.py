@@ -129,7 +129,7 @@ def _of_proxy(proxy: OutboundProxy | None) -> Iterator[Secret]:
         yield secret.encode("utf-8", "replace"), b"relay:proxy"
 
 
-def _parsed(url: str) -> OutboundProxy | None:
+def _parsed(url: object) -> OutboundProxy | None:
     try:
         return way_to("", WayOut(), url)
     except ValueError:

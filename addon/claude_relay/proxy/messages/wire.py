@@ -21,6 +21,7 @@ from claude_relay.core.config import Auth, OutboundProxy, Provider, Trust, WayOu
 from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.config.values import AUTHS
 from claude_relay.core.endpoints import normalise_path
+from claude_relay.core.keys.own_credentials import SHARED
 
 from .hop_by_hop import Fields, onward
 
@@ -41,6 +42,8 @@ JOINED = b"anthropic-beta"
 """A list of flags, of which the client has some and a token needs others."""
 OF_LOGINS = b"oauth-"
 """Begin flags of `anthropic-beta` that go with a login: a key has no use for them."""
+SHORT = 32
+"""Characters below which a credential may be guessed."""
 _SALT = secrets.token_bytes(16)
 
 
@@ -240,13 +243,18 @@ def mask_client(request: http.Request, host: bytes | None = None) -> tuple[Signa
     return Signature(tuple(real)), bool(placeholders) and not has_credential
 
 
-def mark_of(signature: Signature | None) -> str | None:
-    """Stands for a client's own credential; means nothing outside of this process. None: it has none."""
+def mark_of(signature: Signature | None, salt: bytes) -> str | None:
+    """Stands for a client's own credential, in all relays with the same salt. None: it has none.
+
+    Without a salt, and where the credential is so short that somebody with the salt could guess it, that is this process alone.
+    """
     fields = () if signature is None else signature.fields
     own = [(name.lower(), value) for name, value in fields if name.lower() in CREDENTIALS and value.strip()]
     if not own:
         return None
-    return hashlib.blake2b(repr(own).encode(), digest_size=12, key=_SALT).hexdigest()
+    alone = not salt or any(len(value.rpartition(b" ")[2]) < SHORT for _, value in own)
+    mark = hashlib.blake2b(repr(own).encode(), digest_size=12, key=_SALT if alone else salt).hexdigest()
+    return mark if alone else SHARED + mark
 
 
 def stays_here(value: bytes) -> bool:

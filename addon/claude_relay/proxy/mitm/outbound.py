@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import secrets
 import time
@@ -40,6 +41,7 @@ QUIET_SECONDS: Final = 60.0
 """One line of the log in so many seconds for tunnels that fail for the same reason."""
 _REFUSED: Final = re.compile(r"Upstream proxy \S+ refused HTTP CONNECT request: (\d{3})")
 _NO_HTTP: Final = re.compile(r"Error connecting to \S+: ")
+_UNREACHED: Final = re.compile(r"\[Errno (\d+)\] Connect call failed")
 _SALT: Final = secrets.token_bytes(16)
 
 
@@ -159,6 +161,8 @@ def in_words(message: str, proxy: OutboundProxy) -> str:
         message = f"the proxy answered {refused[1]}"
     elif _NO_HTTP.match(message):
         message = "no proxy is there"
+    elif unreached := _UNREACHED.match(message):
+        message = f"the proxy cannot be reached: {os.strerror(int(unreached[1]))}"
     return f"{message}, through {proxy.label}"
 
 

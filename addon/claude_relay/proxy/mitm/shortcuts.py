@@ -25,11 +25,13 @@ from mitmproxy.net.http import url
 from mitmproxy.net.http.http1 import read
 from mitmproxy.proxy import server
 from mitmproxy.proxy.layers.http import _http1, _upstream_proxy
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.utils import asyncio_utils
 from mitmproxy.utils.strutils import always_str
 
 from claude_relay.proxy.messages.wire import headers_of
 
+from .alerts import receive_data
 from .first_bytes import explicit_proxy, host_header
 from .heads import Buffer, receive_connect_answer
 from .tunnels import MAKE
@@ -174,7 +176,7 @@ SHORTCUTS: Final = tuple(
     )
 )
 BOUNDED: Final = tuple(
-    Shortcut(owner, name, function, vars(owner)[name])
+    Shortcut(owner, name, function, vars(owner).get(name))
     for owner, name, function in (
         (NextLayer, "_get_host_header", staticmethod(host_header)),
         (NextLayer, "_setup_explicit_http_proxy", staticmethod(explicit_proxy)),
@@ -182,6 +184,7 @@ BOUNDED: Final = tuple(
         (_upstream_proxy, "ReceiveBuffer", Buffer),
         (_upstream_proxy.HttpUpstreamProxy, "receive_handshake_data", receive_connect_answer),
         (_upstream_proxy.HttpUpstreamProxy, "make", MAKE),
+        (ServerTLSLayer, "receive_data", receive_data),
     )
 )
 

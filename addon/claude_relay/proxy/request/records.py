@@ -9,6 +9,7 @@ from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.accounting.passed import Passed
 from claude_relay.core.accounting.pricing import Priced
 from claude_relay.core.accounting.terms import ORDINARY, Terms
+from claude_relay.core.config import OutboundProxy
 from claude_relay.core.exchange import Attempt, Outcome, Verdict
 
 IDS = ("request-id", "x-request-id", "x-goog-request-id")
@@ -57,6 +58,11 @@ class AttemptRecord:
     """Whether the output, or more, was not told but estimated."""
     charges: list[Charged] = field(default_factory=list)
     """What is billed beside the answer's own model."""
+
+    def goes_through(self, proxy: OutboundProxy | None) -> OutboundProxy | None:
+        """Write down its way out; None: there is no proxy on it."""
+        self.proxy = "" if proxy is None else proxy.title
+        return proxy
 
     def end(self, outcome: Outcome, verdict: Verdict | None) -> None:
         """It is over, or accepted."""

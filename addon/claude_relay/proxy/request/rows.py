@@ -7,6 +7,7 @@ from mitmproxy import http
 from claude_relay.core.accounting.meter import Usage
 from claude_relay.core.accounting.passed import Passed
 from claude_relay.core.bodies.facts import AGENT
+from claude_relay.core.config.proxies import DIRECT
 from claude_relay.core.exchange import Refused
 from claude_relay.core.formats.errors import claude_type
 from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, Finished, RequestRow
@@ -95,6 +96,7 @@ def request_row(flow: http.HTTPFlow, relayed: Relayed, usage: Usage, finished: F
         cache_miss=relayed.missed.cause if relayed.missed else None,
         cache_miss_tokens=relayed.missed.tokens if relayed.missed else None,
         cache_miss_usd=relayed.missed_usd,
+        proxy=(last.proxy or str(DIRECT)) if last else None,
     )
 
 

@@ -118,8 +118,10 @@ class Renewals:
             return False
         if account.retry_at is not None and wall < account.retry_at <= wall + HOUR:
             return False
-        if account.id in self.refused:
-            return True
+        if account.id in self.refused or (account.expires_at is not None and account.expires_at <= wall):
+            return (
+                True  # what is over by the system's clock may be so by a sleep of the machine, which ticks do not count
+            )
         return (
             self.due.at(account.id, account.generation, account.expires_at, account.life, account.renewed_at)
             <= time.monotonic()

@@ -143,6 +143,7 @@ class Runtime:
         config, retry = draft.config, draft.config.retry
         side = min(SIDE_CALL_SECONDS, retry.first_byte)
         sessions = before.sessions if before is not None else None
+        known = before.own_credentials if before is not None else {}
         if config.sessions.sticky:
             # One without sessions is false, and requests under way may yet take bindings in it.
             sessions = Sessions(config.sessions.ttl) if sessions is None else sessions
@@ -163,7 +164,7 @@ class Runtime:
             own=draft.own,
             contexts=draft.contexts,
             own_credentials={
-                name: (before and before.own_credentials.get(name)) or OwnCredentials(name)
+                name: known[name] if name in known else OwnCredentials(name)
                 for name, provider in config.providers.items()
                 if provider.own_credential != "never"
             },

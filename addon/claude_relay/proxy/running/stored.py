@@ -81,6 +81,8 @@ class Stored:
         self.complaints: dict[str, str] = {}
         self.anew = False
         """Whether the next exchange is to bring everything: keys came that nobody asked about before."""
+        self.salt = b""
+        """What makes marks of clients' own credentials mean the same in all relays over one database; empty until that is read."""
         self.loop = Loop("looking at stored keys and cooldowns", self.turn, lambda: INTERVAL)
         self.tidy_at = 0.0
         self.thread = ThreadPoolExecutor(1, "relay-stored")
@@ -225,17 +227,19 @@ class Stored:
         self.complain("cooldowns", "")
         runtime = self.runtime()
         theirs = shifted(clamped(theirs, NOW.wall()), NOW.ahead())
-        for _ in absorbing(runtime.pools, runtime.sessions, theirs, NOW()):
+        for _ in absorbing(runtime.pools, runtime.sessions, theirs, NOW(), runtime.own_credentials.values()):
             await asyncio.sleep(0)
 
     @staticmethod
     def collected(runtime: Runtime) -> Shared:
         """What changed here, in the terms of the system's clock."""
-        return shifted(collect(runtime.pools, runtime.sessions, NOW()), -NOW.ahead())
+        found = collect(runtime.pools, runtime.sessions, NOW(), runtime.own_credentials.values())
+        return shifted(found, -NOW.ahead())
 
     def exchanged(self, mine: Shared, now: float, ids: Ids) -> tuple[Shared, bool]:
         """What others have changed, and whether there are resources. In a thread."""
         theirs = self.state.exchange(ids.outward(mine), now)
+        self.salt = self.state.salt() or self.salt
         return ids.inward(theirs), self.state.has_resources()
 
     async def tidy(self) -> None:

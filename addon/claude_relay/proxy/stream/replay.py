@@ -47,6 +47,7 @@ from claude_relay.core.exchange import Attempt, Failure, Outcome, is_own
 from claude_relay.proxy.common.rejections import Reason, rejected
 from claude_relay.proxy.log.plain import unquoted
 from claude_relay.proxy.messages.wire import own_response
+from claude_relay.proxy.mitm.alerts import alert_of
 from claude_relay.proxy.mitm.connections import Commands, Garbled, GetConnection, Unanswered
 from claude_relay.proxy.request.incoming import Incoming
 from claude_relay.proxy.request.intake import size_in_words, stalled
@@ -264,7 +265,9 @@ class RelayStream(DispatchingStream):
                 yield from self.resend(relayed, event.message)
                 return
             yield from self.stop(event)
-            yield from self.failed(Outcome(failure=failure_of(event), message=event.message), whole=False)
+            alert = alert_of(self.flow.server_conn)
+            failure = Failure.TLS if alert else failure_of(event)
+            yield from self.failed(Outcome(failure=failure, message=alert or event.message), whole=False)
         elif self.server_state not in (self.state_attempt_over, self.state_done):
             yield from super().handle_protocol_error(event)
 

@@ -129,6 +129,13 @@ class Handler(web.RequestHandler):
     def compute_etag(self) -> None:
         """None: the text is another one each time."""
 
+    async def head(self) -> None:
+        """As GET, which tornado then sends without its body: programs that watch over a service ask so."""
+        await self.get()
+
+    async def get(self) -> None:
+        """What there is; nothing here, but `prepare` has said so."""
+
     def refuse(self, status: int, why: str) -> None:
         """An error as JSON."""
         self.set_status(status)
@@ -137,6 +144,8 @@ class Handler(web.RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Errors that tornado finds, as JSON too."""
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", "GET, HEAD")
         self.refuse(status_code, HTTPStatus(status_code).phrase.lower())
 
 

@@ -30,7 +30,7 @@ from claude_relay.core.clients.directory import NOBODY, Directory
 from claude_relay.core.clients.permissions import Policy, encode
 from claude_relay.core.times import DAY, iso
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import StoreError
+from claude_relay.store.db.database import ChangedMeanwhile, StoreError
 from claude_relay.store.db.database_file import DatabaseFile
 from claude_relay.store.db.watch import Watch
 
@@ -120,10 +120,22 @@ class ClientBook:
         stored = {client.name: client for client in self.clients()}
         return {name: Made(stored[name], key) for name, key in keys.items()}
 
-    def edit(self, actor: Actor, name: str, values: Mapping[str, Any], act: str = "edit") -> StoredClient:
-        """Change what is named in `values`, of CLIENT_FIELDS, and nothing else. What is as it was already is no act."""
+    def edit(
+        self,
+        actor: Actor,
+        name: str,
+        values: Mapping[str, Any],
+        act: str = "edit",
+        *,
+        seen: StoredClient | None = None,
+    ) -> StoredClient:
+        """Change what is named in `values`, of CLIENT_FIELDS, and nothing else. What is as it was already is no act.
+
+        seen  how it must be still. Raises ChangedMeanwhile.
+        """
         with self.writing() as connection:
             before = _present(_named(name, stored_clients(connection), "client"), "client")
+            _unchanged(before, seen, CLIENT_FIELDS)
             changes = {field: value for field, value in values.items() if getattr(before, field) != value}
             if changes:
                 _update(connection, "clients", before.name, _columns(connection, changes, CLIENT_FIELDS))
@@ -192,10 +204,22 @@ class ClientBook:
             _add_group(connection, actor, name, values)
         return self.group(name)
 
-    def edit_group(self, actor: Actor, name: str, values: Mapping[str, Any], act: str = "edit") -> StoredGroup:
-        """Change what is named in `values`, of GROUP_FIELDS, and nothing else."""
+    def edit_group(
+        self,
+        actor: Actor,
+        name: str,
+        values: Mapping[str, Any],
+        act: str = "edit",
+        *,
+        seen: StoredGroup | None = None,
+    ) -> StoredGroup:
+        """Change what is named in `values`, of GROUP_FIELDS, and nothing else.
+
+        seen  how it must be still. Raises ChangedMeanwhile.
+        """
         with self.writing() as connection:
             before = _present(_named(name, stored_groups(connection), "group"), "group")
+            _unchanged(before, seen, GROUP_FIELDS)
             changes = {field: value for field, value in values.items() if getattr(before, field) != value}
             if changes:
                 _update(connection, "client_groups", name, _columns(connection, changes, GROUP_FIELDS))
@@ -264,6 +288,11 @@ def _present[T: (StoredClient, StoredGroup)](one: T, kind: str) -> T:
     if one.removed_at is not None:
         raise ClientError(f"the {kind} '{one.name}' is removed; restore it first")
     return one
+
+
+def _unchanged[T: (StoredClient, StoredGroup)](now: T, seen: T | None, fields: Sequence[str]) -> None:
+    if seen is not None and any(getattr(now, field) != getattr(seen, field) for field in fields):
+        raise ChangedMeanwhile(f"somebody has changed '{now.name}' since you looked")
 
 
 def _check_name(connection: sqlite3.Connection, name: str, table: str) -> None:

@@ -82,6 +82,10 @@ class MissingDatabase(StoreError):
     """There is no file to read."""
 
 
+class ChangedMeanwhile(StoreError):
+    """What somebody changes is not any more what they have seen."""
+
+
 class NewerDatabase(StoreError):
     """The file was changed by a newer relay than this one."""
 

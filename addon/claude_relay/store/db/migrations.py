@@ -19,6 +19,7 @@ from .client_tables import add_client_hours, create_clients, create_leases, ligh
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
+from .proxy_tables import add_requests_proxy, create_proxies
 from .reconciliation_tables import create_reconciliation
 from .shared_tables import (
     create_batches,
@@ -211,7 +212,7 @@ def remember_aliases(db: Database) -> None:
 
 def add_rollups(db: Database) -> None:
     """`rollups`: sums of `requests` by the hour, kept true by triggers."""
-    rollups.create(db, rollups.FIRST)
+    rollups.create(db, rollups.FIRST, rollups.FIRST_DIMENSIONS)
 
 
 def add_charges(db: Database) -> None:
@@ -330,6 +331,8 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     add_client_hours,
     add_attempts_proxy,
     create_reconciliation,
+    create_proxies,
+    add_requests_proxy,
 )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-DIMENSIONS: Final = (
+FIRST_DIMENSIONS: Final = (
     "session",
     "requested_model",
     "provider",
@@ -30,7 +30,9 @@ DIMENSIONS: Final = (
     "project",
     "error_type",
 )
-"""Columns of `requests`; in `rollups` an unknown one is an empty text, so that it can be part of the primary key."""
+DIMENSIONS: Final = (*FIRST_DIMENSIONS, "proxy", "client_group")
+"""Columns of `requests`, those that the table began with and what came later.
+In `rollups` an unknown one is an empty text, so that it can be part of the primary key."""
 
 SLOT: Final = "substr({row}started_at, 1, 13)"
 """The hour: 2026-11-01T08."""
@@ -125,12 +127,12 @@ def measured(table: str) -> dict[str, str]:
     return {name: f"sum({value.format(row='')})" for name, value in MEASURES.items()}
 
 
-def create(db: Database, names: Iterable[str] = MEASURES) -> None:
+def create(db: Database, names: Iterable[str] = MEASURES, dimensions: Sequence[str] = DIMENSIONS) -> None:
     """The table, filled from what is there, and the triggers. The SQL is part of a migration: to change it takes a new one.
 
-    names  columns that the table has; what is left out is a later migration's
+    names, dimensions  columns that the table has; what is left out is a later migration's
     """
-    names, key = tuple(names), ("hour", *DIMENSIONS)
+    names, key = tuple(names), ("hour", *dimensions)
     sums = ", ".join(f"{name} {'REAL' if name == 'cost_usd' else 'INTEGER'} NOT NULL" for name in names)
     db.execute(
         f"CREATE TABLE rollups ({', '.join(f'{name} TEXT NOT NULL' for name in key)}, {sums}, "
@@ -138,23 +140,36 @@ def create(db: Database, names: Iterable[str] = MEASURES) -> None:
     )
     groups = ", ".join(str(n) for n in range(1, len(key) + 1))
     totals = ", ".join(value for name, value in measured("requests").items() if name in names)
-    db.execute(f"INSERT INTO rollups SELECT {', '.join(_key(''))}, {totals} FROM requests GROUP BY {groups}")
-    _create_triggers(db, names)
+    db.execute(
+        f"INSERT INTO rollups SELECT {', '.join(_key('', dimensions))}, {totals} FROM requests GROUP BY {groups}"
+    )
+    _create_triggers(db, names, dimensions)
 
 
 def add_estimated(db: Database) -> None:
     """The column for estimated requests, of which there were none before."""
+    _drop_triggers(db)
+    db.execute("ALTER TABLE rollups ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0")
+    _create_triggers(db, tuple(MEASURES), FIRST_DIMENSIONS)
+
+
+def create_anew(db: Database) -> None:
+    """With further dimensions: they are part of the key, so all is summed anew."""
+    _drop_triggers(db)
+    db.execute("DROP TABLE rollups")
+    create(db)
+
+
+def _drop_triggers(db: Database) -> None:
     for name in TRIGGERS:
         db.execute(f"DROP TRIGGER {name}")
-    db.execute("ALTER TABLE rollups ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0")
-    _create_triggers(db, tuple(MEASURES))
 
 
-def _create_triggers(db: Database, names: Sequence[str]) -> None:
+def _create_triggers(db: Database, names: Sequence[str], dimensions: Sequence[str]) -> None:
     read = [name for name in READ if name not in LATER or name in names]
-    counted = ", ".join(dict.fromkeys((*DIMENSIONS, "started_at", *read)))
+    counted = ", ".join(dict.fromkeys((*dimensions, "started_at", *read)))
     added, changed, taken = TRIGGERS
-    add, take = _add(names), _take(names)
+    add, take = _add(names, dimensions), _take(names, dimensions)
     db.execute(f"CREATE TRIGGER {added} AFTER INSERT ON requests BEGIN {add} END")
     db.execute(f"CREATE TRIGGER {changed} AFTER UPDATE OF {counted} ON requests BEGIN {take} {add} END")
     db.execute(f"CREATE TRIGGER {taken} AFTER DELETE ON requests BEGIN {take} END")
@@ -178,19 +193,20 @@ READ: Final = (
 """Columns of `requests` that the measures read."""
 
 
-def _key(row: str) -> list[str]:
-    return [SLOT.format(row=row), *(f"ifnull({row}{name}, '')" for name in DIMENSIONS)]
+def _key(row: str, dimensions: Sequence[str] = DIMENSIONS) -> list[str]:
+    return [SLOT.format(row=row), *(f"ifnull({row}{name}, '')" for name in dimensions)]
 
 
-def _add(names: Sequence[str]) -> str:
-    columns = ", ".join(("hour", *DIMENSIONS, *names))
-    values = ", ".join([*_key("new."), *(MEASURES[name].format(row="new.") for name in names)])
+def _add(names: Sequence[str], dimensions: Sequence[str]) -> str:
+    columns = ", ".join(("hour", *dimensions, *names))
+    values = ", ".join([*_key("new.", dimensions), *(MEASURES[name].format(row="new.") for name in names)])
     sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
-    key = ", ".join(("hour", *DIMENSIONS))
+    key = ", ".join(("hour", *dimensions))
     return f"INSERT INTO rollups ({columns}) VALUES ({values}) ON CONFLICT ({key}) DO UPDATE SET {sums};"
 
 
-def _take(names: Sequence[str]) -> str:
-    where = " AND ".join(f"{name} = {value}" for name, value in zip(("hour", *DIMENSIONS), _key("old."), strict=True))
+def _take(names: Sequence[str], dimensions: Sequence[str]) -> str:
+    key = zip(("hour", *dimensions), _key("old.", dimensions), strict=True)
+    where = " AND ".join(f"{name} = {value}" for name, value in key)
     sums = ", ".join(f"{name} = {name} - ({MEASURES[name].format(row='old.')})" for name in names)
     return f"UPDATE rollups SET {sums} WHERE {where}; DELETE FROM rollups WHERE {where} AND requests = 0;"

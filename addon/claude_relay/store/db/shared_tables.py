@@ -196,6 +196,12 @@ SAVE_COOLDOWN = _upsert(
     {name: _of_cooldowns(name, sql) for name, sql in (_LATEST | _OF_LATER).items()} | {"lifted": _LIFTED},
 )
 
+FORGET_OWN = """
+    DELETE FROM cooldowns WHERE key_id GLOB :own AND (changed, since, key_id, scope) < (
+        SELECT changed, since, key_id, scope FROM cooldowns WHERE key_id GLOB :own
+        ORDER BY changed DESC, since DESC, key_id DESC, scope DESC LIMIT 1 OFFSET :most - 1)"""
+"""Without the latest `most` of the keys that `own` fits."""
+
 # The binding that moved more often, of equals the one made first (what follows decides ties, in every process alike); one whose session
 # had been silent for longer than :ttl when the other was made does not count. See `core.keys.sessions.joined`.
 _RANKS = "({0}.moves, -{0}.since, {0}.key_id, {0}.home)"

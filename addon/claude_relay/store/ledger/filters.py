@@ -27,7 +27,8 @@ class Only:
     model     a glob for the model that was asked for or the one that served
     key       an alias, or PROVIDER/ALIAS
     session   its id or how that begins
-    client_group  of the clients that are in it now, removed ones too
+    client_group  in which their client was then
+    proxy     the name or address of an outbound proxy, or `direct`
     """
 
     model: str | None = None
@@ -37,6 +38,7 @@ class Only:
     session: str | None = None
     project: str | None = None
     client_group: str | None = None
+    proxy: str | None = None
 
     def __str__(self) -> str:
         """As the options of a command: `--model 'claude-*' --client alice`."""
@@ -54,9 +56,7 @@ class Only:
             yield ("provider = ? AND key = ?", [provider, alias]) if slash else ("key = ?", [alias])
         if self.session is not None:
             yield "session >= ? AND session < ?", [self.session, self.session + LAST]
-        if self.client_group is not None:
-            yield "client IN (SELECT name FROM clients WHERE client_group = ?)", [self.client_group]
-        for name in ("provider", "client", "project"):
+        for name in ("provider", "client", "client_group", "project", "proxy"):
             if (wanted := getattr(self, name)) is not None:
                 yield f"{name} = ?", [wanted]
 

@@ -1,4 +1,4 @@
-"""Sums over the ledger: by model, served model, provider, key, client, group of clients, session, project, error, hour, day, week or month.
+"""Sums over the ledger: by model, served model, provider, key, client, group of clients, session, project, error, way out, or time.
 
     with closing(read_only(path)) as connection:
         report = summarise(connection, by="model", since=datetime(2026, 11, 1, tzinfo=UTC), only=Only(client="alice"))
@@ -33,10 +33,11 @@ GROUPS: Final[Mapping[str, str]] = {
     "provider": "nullif(provider, '')",
     "key": "nullif(provider, '') || '/' || nullif(key, '')",
     "client": "nullif(client, '')",
-    "client-group": "(SELECT client_group FROM clients WHERE name = client)",
+    "client-group": "nullif(client_group, '')",
     "session": "nullif(session, '')",
     "project": "nullif(project, '')",
     "error": "nullif(error_type, '')",
+    "proxy": "nullif(proxy, '')",
     "hour": "",
     "day": "",
     "week": "",

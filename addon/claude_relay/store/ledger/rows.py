@@ -32,9 +32,9 @@ class RequestRow:
     `upstream_request_id`: the id by which the upstream that answered knows it. `notes`: what was left out or changed for a provider
     of another format, and faults that were made on purpose. `origin`: `client`, `replay` or `duel`; `fault` for whichever met one of
     those. `cache_miss`: why the answer read less from the prompt cache than the turn before had left there, by how many tokens, and what
-    these cost more than they would have (core/accounting/cache_misses). `estimated`: some of the tokens were not told by the provider,
-    since the answer broke off or was left before it
-    did.
+    these cost more than they would have (core/accounting/cache_misses). `proxy`: the outbound proxy of the
+    last attempt, `direct` for none. `estimated`: some of the tokens were not told by the provider, since the answer broke off or was left
+    before it did.
     """
 
     id: str
@@ -80,6 +80,7 @@ class RequestRow:
     cache_miss_usd: float | None = None
     client_group: str | None = None
     agent_tree: str | None = None
+    proxy: str | None = None
 
     def __post_init__(self) -> None:
         """No text is longer than a row may hold."""

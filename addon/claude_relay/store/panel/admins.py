@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import StoreError
+from claude_relay.store.db.database import ChangedMeanwhile, StoreError
 
 from .failures import forget
 from .panel_file import PanelFile
@@ -101,10 +101,12 @@ class Admins:
             write(connection, actor, Act("add", "admin", name, None, {"role": role}))
             return _named(connection, name)
 
-    def set_role(self, actor: Actor, name: str, role: Role) -> Admin:
-        """Let somebody do more or less. Raises AdminError."""
+    def set_role(self, actor: Actor, name: str, role: Role, *, seen: Role | None = None) -> Admin:
+        """Let somebody do more or less. `seen`: what they must be still. Raises AdminError, ChangedMeanwhile."""
         with self._file.writing() as connection:
             before = _named(connection, name)
+            if seen not in (None, before.role):
+                raise ChangedMeanwhile(f"somebody has changed '{name}' since you looked")
             if before.role is not role:
                 _keep_one(connection, before)
                 connection.execute("UPDATE admins SET role = ? WHERE id = ?", [role, before.id])

@@ -13,6 +13,7 @@ at a time.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ SLOT = 60.0
 KEPT = 26 * HOUR
 LATE = 10.0
 """Seconds by which others may write later than they saw. Whoever hears of a row twice learns nothing new."""
+AHEAD = HOUR
+"""Seconds by which a row is ahead that was written before the system's clock was set back, and does not count any more."""
 PATIENCE = 2.0
-SAVE = """
+SAVE = f"""
     INSERT INTO windows (provider, key_id, name, utilization, reset, status, seen) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET utilization = excluded.utilization, reset = excluded.reset, status = excluded.status, seen = excluded.seen
-    WHERE excluded.seen >= windows.seen"""
+    WHERE excluded.seen >= windows.seen OR windows.seen > excluded.seen + {AHEAD}"""
 SAMPLE = """
     INSERT INTO window_samples (provider, key_id, name, slot, at, utilization, reset) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET at = excluded.at, utilization = excluded.utilization, reset = excluded.reset
@@ -133,7 +136,12 @@ class StoredWindows:
             return ()
         self._version = version
         found: dict[tuple[str, str], list[KeyWindow]] = {}
+        now = time.time()
+        if self._heard > now + LATE:  # the clock was set back
+            self._heard = 0.0
         for row in read_windows(connection, self._heard - LATE):
+            if row.seen > now + AHEAD:
+                continue
             found.setdefault((row.provider, row.key_id), []).append(row)
             self._heard = max(self._heard, row.seen)
         return tuple(

@@ -18,9 +18,10 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,9 @@ class RelayRow:
         found = json.loads(self.listeners).get(name)
         return None if found is None else str(found)
 
-    def keys(self) -> dict[str, list[dict[str, Any]]]:
-        """Provider → its keys, each with alias, mask, source, and what `load` says of it."""
-        pools, load = json.loads(self.pools), json.loads(self.load)
-        return {
-            name: [IDLE | key | load.get(name, {}).get(key["alias"], {}) for key in pool["keys"]]
-            for name, pool in pools.items()
-        }
+    def keys(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Provider → its keys, each with alias, mask, source, and what `load` says of it. Not to be changed: all who ask get the same."""
+        return _keys(self.pools, self.load)
 
 
 IDLE: Mapping[str, Any] = {
@@ -89,6 +86,19 @@ IDLE: Mapping[str, Any] = {
     "headroom": 1.0,
     "limits": {},
 }
+KNOWN = 8
+"""Texts whose meaning is kept: of some relays, which write another one once a second, and are asked about several times for a page."""
+
+
+@lru_cache(KNOWN)
+def _keys(pools: str, load: str) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    said = json.loads(load)
+    return {
+        name: [IDLE | key | said.get(name, {}).get(key["alias"], {}) for key in pool["keys"]]
+        for name, pool in json.loads(pools).items()
+    }
+
+
 COLUMNS = tuple(field.name for field in fields(RelayRow))
 _UPDATE = f"UPDATE relays SET {', '.join(f'{name} = :{name}' for name in COLUMNS[1:])} WHERE id = :id"
 _INSERT = f"INSERT INTO relays ({', '.join(COLUMNS)}) VALUES ({', '.join(f':{name}' for name in COLUMNS)})"

@@ -27,16 +27,18 @@ import json
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from claude_relay.core.keys.own_credentials import SHARED
 from claude_relay.core.keys.replication import Row, Shared
 from claude_relay.core.times import DAY, HOUR, MINUTE
 from claude_relay.store.db.database import StoreError, connect, explain, identity
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.db.shared_tables import (
     COOLDOWNS,
+    FORGET_OWN,
     LOADS,
     PROBES,
     SAVE_COOLDOWN,
@@ -57,6 +59,8 @@ SPENT_KEPT = MINUTE
 """For so long what it spent counts, whether it lives or not: the provider counts it, too."""
 MOST_MEMORIES = 50_000
 """Calls of tools whose provider wants something back with them; those of longest ago are forgotten first."""
+MOST_OWN = 1024
+"""Cooldowns of clients' own credentials, which clients may invent; those that changed longest ago are forgotten first."""
 ORDER = {"cooldowns": "since", "sessions": "used"}
 """The newest last: where room is short the oldest are forgotten."""
 STREAK_KEPT = 2 * DAY
@@ -117,6 +121,12 @@ class State:
         with self._reading() as connection:
             return dict(connection.execute("SELECT provider, key_id FROM chosen_keys").fetchall())
 
+    def salt(self) -> bytes | None:
+        """What makes hashes those of this database alone; None where there is none yet."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT salt FROM key_salt").fetchone()
+        return None if row is None else bytes(row[0])
+
     def forget_position(self) -> None:
         """The next exchange returns everything: for keys that came back and whose cooldowns were not asked for meanwhile."""
         self._seen = 0
@@ -129,7 +139,7 @@ class State:
     def save_cooldowns(self, rows: Iterable[Row]) -> None:
         """Join these cooldowns (with `provider`) with those that are there."""
         with self._writing() as connection:
-            _save(connection, rows, ())
+            _save(connection, tuple(rows), ())
 
     def load_sessions(self, after: int = 0) -> tuple[Row, ...]:
         """The bindings that changed after that number of `changed()`."""
@@ -317,9 +327,13 @@ def _next_generation(connection: sqlite3.Connection) -> int:
     return int(connection.execute("UPDATE state SET generation = generation + 1 RETURNING generation").fetchone()[0])
 
 
-def _save(connection: sqlite3.Connection, cooldowns: Iterable[Row], sessions: Iterable[Row], ttl: float = HOUR) -> None:
+def _save(
+    connection: sqlite3.Connection, cooldowns: Collection[Row], sessions: Iterable[Row], ttl: float = HOUR
+) -> None:
     changed = _next_generation(connection)
     connection.executemany(SAVE_COOLDOWN, (_storable(row) | {"changed": changed} for row in cooldowns))
+    if any(str(row["key_id"]).startswith(SHARED) for row in cooldowns):
+        connection.execute(FORGET_OWN, {"own": f"{SHARED}*", "most": MOST_OWN})
     connection.executemany(SAVE_SESSION, (_storable(row) | {"changed": changed, "ttl": ttl} for row in sessions))
 
 

@@ -5,6 +5,7 @@ records      what goes in and what is shown; rows, sealed_rows: as rows; file: t
 reading      keys from texts: lines, CSV, JSON; new_keys: what comes of them, those of other gateways, too
 filtering    which keys are meant
 fellow_secrets  secrets that no request uses: second factors of the panel's admins; admin_keys: those of the owner, for reports
+named_proxies  outbound proxies with a name, to which keys refer; proxy_rows: as rows
 accounts     OAuth accounts, whose access tokens are keys; renewing: their next tokens; account_rows: as rows
 acts         what is done to keys, in the audit log
 copying      the vault of one database into another

@@ -24,6 +24,7 @@ from claude_relay.core.times import HOUR
 from claude_relay.store.audit import Act, write
 from claude_relay.store.db.database import transaction
 
+from . import proxy_rows
 from .account_rows import Account, accounts_in, opened_refresh, sealed_refresh
 from .acts import KIND, note, seen
 from .lock import VaultError
@@ -68,14 +69,14 @@ class Taken:
     """The lock on one account, and what it is about.
 
     dispatched_before  when the same token was sent before, if nothing is known of the answer
-    proxy        URL of the account's own outbound proxy
+    proxy        the account's own outbound proxy, as in a Key
     """
 
     account: Account
     owner: str
     refresh: str = field(repr=False)
     dispatched_before: float | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: object | None = field(default=None, repr=False)
 
 
 class Accounts:
@@ -161,6 +162,7 @@ class Accounts:
                 refresh = opened_refresh(sealed, box, id, account.provider)
                 access = box.open(sealed_access, SECRET, id=id, provider=account.provider)
                 proxy = sealed_proxy and box.open(sealed_proxy, PROXY, id=id, provider=account.provider)
+                ways = proxy_rows.opened(connection, box)[0] if proxy else {}
             except Damaged as error:
                 raise VaultError(f"{account.name}: {error} – log in again") from None
             if refused is not None and access != refused:
@@ -171,7 +173,7 @@ class Accounts:
                 "UPDATE accounts SET lease_owner = ?, lease_until = ?, dispatched_at = ifnull(dispatched_at, ?) WHERE key_id = ?",
                 [owner, ticks + lease, now, id],
             )
-            return Taken(account, owner, refresh, account.dispatched_at, proxy)
+            return Taken(account, owner, refresh, account.dispatched_at, ways.get(proxy, proxy))
 
     def _why_not(
         self,
@@ -202,7 +204,11 @@ class Accounts:
     def renewed(self, taken: Taken, tokens: Tokens, now: float) -> bool:
         """Keep the next tokens and let go of the lock; False: the stored ones are other ones than those that were sent, and stay."""
         with self.vault.ready_to_seal() as (connection, _), transaction(connection):
-            return self._store(connection, taken.account.id, tokens.after(taken.refresh), now, taken.account.generation)
+            id, was = taken.account.id, taken.account.generation
+            done = self._store(connection, id, tokens.after(taken.refresh), now, was)
+            if done and self.vault.actor is not None:
+                write(connection, self.vault.actor, Act("refresh", KIND, taken.account.name))
+            return done
 
     def revoked(self, taken: Taken, reason: str, now: float) -> bool:
         """The refresh token is no good any more; False: it is not the stored one any more, so that says nothing."""

@@ -18,7 +18,7 @@ from claude_relay.store.db.migrations import migrate
 from .lock import VaultError
 from .secret import SecretFile
 
-TABLES = ("vault", "keys", "aliases")
+TABLES = ("vault", "keys", "aliases", "proxies")
 
 
 def copy_vault(database: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_relay.store.db.database import MissingDatabase, StoreError, connect, explain, read_only
+from claude_relay.store.db.database import ChangedMeanwhile, MissingDatabase, StoreError, connect, explain, read_only
 from claude_relay.store.db.migrations import migrate
 
 from .lock import VaultError
@@ -61,6 +61,8 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what the file's layers raise into a VaultError."""
     try:
         yield
+    except ChangedMeanwhile:  # nothing is wrong with the file
+        raise
     except (sqlite3.Error, StoreError, OSError) as error:
         raise VaultError(explain(path, error)) from error
 

@@ -26,7 +26,10 @@ from claude_relay.core.installation import command
 from .sealing import Box, Damaged, Lock, new_lock, unlock
 from .secret import ENVIRONMENT, SHORTEST, VARIABLE, Place, SecretFile, Unavailable, fresh, place_named, usual_place
 
-GONE = f"if it is lost for good: {command('keys')} remove --all --forever, then add the keys again"
+GONE = (
+    f"if it is lost for good: {command('keys')} remove --all --forever (and {command('keys')} proxies remove of what is "
+    f"listed there), then add the keys again"
+)
 
 
 class VaultError(RelayError):

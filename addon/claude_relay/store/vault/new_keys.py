@@ -34,8 +34,16 @@ class Planned:
 def planned(
     entries: Sequence[Entry], provider_of: Callable[[str | None], str], fields: Mapping[str, object]
 ) -> list[Planned]:
-    """All of them. `provider_of`: the provider of that name, or the usual one; raises ValueError."""
-    return [_planned(entry, provider_of, fields) for entry in entries]
+    """All of them. `provider_of`: the provider of that name, or the usual one; raises ValueError.
+
+    A line of several words that are no keys is told once: somebody wrote a sentence there.
+    """
+    found: list[Planned] = []
+    for plan in (_planned(entry, provider_of, fields) for entry in entries):
+        last = found[-1] if found else None
+        if not (plan.problem and last and last.problem and last.entry.where == plan.entry.where):
+            found.append(plan)
+    return found
 
 
 def _planned(entry: Entry, provider_of: Callable[[str | None], str], fields: Mapping[str, object]) -> Planned:

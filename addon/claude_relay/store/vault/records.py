@@ -123,6 +123,12 @@ class StoredKey:
         """`anthropic/v3`."""
         return f"{self.provider}/{self.alias}"
 
+    @property
+    def said(self) -> tuple[object, ...]:
+        """What people say of it, apart from what is written down of its use."""
+        said = [getattr(self.limits if name in LIMITS else self, name) for name in FIELDS]
+        return self.id, *said, self.removed_at
+
     def states(self, now: float) -> tuple[str, ...]:
         """Every word of STATES that is true of it, the weightiest first."""
         own = [cooldown.until for cooldown in self.cooldowns if not cooldown.scope and cooldown.until > now]

@@ -78,7 +78,7 @@ ENDED = {
     Why.OTHERS: Renewal(Outcome.OTHERS),
     Why.REVOKED: Renewal(Outcome.REVOKED, "the provider has revoked it: log in again"),
     Why.FINAL: Renewal(Outcome.FINAL, "it has no refresh token: log in again when it has expired"),
-    Why.SOON: Renewal(Outcome.FAILED, "it failed a moment ago"),
+    Why.SOON: Renewal(Outcome.FAILED, "it failed a moment ago; try again in some seconds"),
 }
 BUSY = Renewal(Outcome.FAILED, "another process is renewing it, and is not done in time")
 

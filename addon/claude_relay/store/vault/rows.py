@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from claude_relay.core.exchange import KeyLimits
+from claude_relay.core.keys.own_credentials import SHARED
 from claude_relay.core.times import LAST, iso
 
 from .records import LIMITS, NO_LIMITS, InCooldown, StoredKey
@@ -90,6 +91,18 @@ def lift(connection: sqlite3.Connection, ids: Iterable[str], now: float, *, out_
         f"WHERE key_id = ? AND since > lifted{where}"
     )
     return max(0, connection.executemany(sql, [(now, id) for id in ids]).rowcount)
+
+
+def lift_own(connection: sqlite3.Connection, now: float, provider: str | None) -> int:
+    """The same for clients' own credentials, at one provider or (None) at all."""
+    if not has_table(connection, "cooldowns"):
+        return 0
+    connection.execute("UPDATE state SET generation = generation + 1")
+    sql = (
+        "UPDATE cooldowns SET lifted = max(since, ?), changed = (SELECT generation FROM state) "
+        "WHERE key_id GLOB ? AND provider = ifnull(?, provider) AND since > lifted"
+    )
+    return connection.execute(sql, [now, f"{SHARED}*", provider]).rowcount
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:

@@ -26,25 +26,38 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+from claude_relay.core.config import OutboundProxy
 from claude_relay.core.exchange import Key
 from claude_relay.core.installation import command
 from claude_relay.core.keys.check_results import VALID, CheckResult
 from claude_relay.store.audit import Act, Actor, write
-from claude_relay.store.db.database import transaction
+from claude_relay.store.db.database import ChangedMeanwhile, transaction
 from claude_relay.store.db.watch import Watch
 
-from . import fellow_secrets
+from . import fellow_secrets, proxy_rows
 from .account_rows import RESEAL_REFRESH, RefreshToken, damaged_accounts, refresh_tokens, resealed_refresh
-from .acts import note, note_choice, note_reset, seen
+from .acts import KIND, note, note_choice, note_reset, seen
 from .file import VaultFile, explained, shrink
 from .lock import Keeper, Plan, SecretMissing, VaultError, WrongSecret
 from .records import FIELDS, NewKey, StoredKey
-from .rows import GROUP, CooldownsByKey, as_it_is, chosen_keys, cooldowns_by_key, lift, moment, renewable, stored_keys
+from .rows import (
+    GROUP,
+    CooldownsByKey,
+    as_it_is,
+    chosen_keys,
+    cooldowns_by_key,
+    lift,
+    lift_own,
+    moment,
+    renewable,
+    stored_keys,
+)
 from .sealed_rows import (
     INSERT,
     ISSUED,
     RESEAL,
     Duplicate,
+    Row,
     Text,
     address_of,
     compared,
@@ -130,14 +143,15 @@ class Vault:
         """Whether every key can be opened. Raises VaultError only when the file cannot be read."""
         with self.file.reading() as connection:
             rows = connection.execute(as_it_is(connection, ISSUED.format(where=""))).fetchall() if connection else []
-            if connection is None or not rows:
+            if connection is None or not (rows or proxy_rows.any_in(connection)):
                 return Inspection()
             place = self.keeper.place(connection)
             try:
                 box = self.keeper.box(connection)
             except VaultError as error:
                 return Inspection(len(rows), place, str(error))
-            damaged = dict.fromkeys((*opened(rows, box)[1], *damaged_accounts(connection, box)))
+            proxies = proxy_rows.opened(connection, box)[1]
+            damaged = dict.fromkeys((*opened(rows, box)[1], *damaged_accounts(connection, box), *proxies))
         return Inspection(len(rows), place, damaged=tuple(damaged))
 
     def usual_place(self) -> str:
@@ -189,10 +203,20 @@ class Vault:
             found = connection.execute(as_it_is(connection, sql)).fetchall() if connection else []
             renewing = renewable(connection) if connection else frozenset()
             rows = [row for row in found if only is None or row[0] in only]
-            # A vault without keys has no lock, and needs no secret.
-            keys, self.damaged = opened(rows, self.keeper.box(connection)) if connection and rows else ([], ())
+            keys, ways, self.damaged = self._opened(connection, rows)
         keys = [replace(key, renews=True) if key.id in renewing else key for key in keys]
+        keys = [replace(key, proxy=ways[key.proxy]) if key.proxy in ways else key for key in keys]
         return {provider: tuple(group) for provider, group in groupby(keys, attrgetter("provider"))}
+
+    def _opened(
+        self, connection: sqlite3.Connection | None, rows: Sequence[Row]
+    ) -> tuple[Sequence[Key], Mapping[object, OutboundProxy], tuple[str, ...]]:
+        """Keys, the proxies to which they may refer, and the names of what was tampered with. A vault without keys needs no secret."""
+        if connection is None or not rows:
+            return [], {}, ()
+        box = self.keeper.box(connection)
+        (keys, damaged), (ways, lost) = opened(rows, box), proxy_rows.opened(connection, box)
+        return keys, dict(ways.items()), (*damaged, *lost)
 
     # --- what goes in ---
 
@@ -217,10 +241,17 @@ class Vault:
                 note(connection, self.actor, "add", {}, seen(connection, added))
             return Imported(tuple(key for key in stored_keys(connection) if key.id in added), duplicates)
 
-    def edit(self, ids: Iterable[str], fields: Mapping[str, object]) -> tuple[str, ...]:
-        """Change fields (names of FIELDS) of keys; the ids of those that exist. Raises ValueError for what a field cannot hold."""
+    def edit(
+        self, ids: Iterable[str], fields: Mapping[str, object], *, as_seen: StoredKey | None = None
+    ) -> tuple[str, ...]:
+        """Change fields (names of FIELDS) of keys; the ids of those that exist. Raises ValueError for what a field cannot hold.
+
+        as_seen  how the one key must be still. Raises ChangedMeanwhile.
+        """
         values = {name: FIELDS[name](value) for name, value in fields.items()}
         with self.ready_to_seal() as (connection, _), transaction(connection):
+            if as_seen is not None and as_seen.said not in (key.said for key in stored_keys(connection)):
+                raise ChangedMeanwhile(f"somebody has changed {as_seen.name} since you looked")
             box = self.keeper.box(connection) if values.get("proxy") else None
             with self._noted(connection, "edit", ids) as meant:
                 return tuple(id for id in meant if _edit(connection, id, values, box))
@@ -268,6 +299,14 @@ class Vault:
             note_reset(connection, self.actor, meant, count)
             return count
 
+    def reset_own(self, provider: str | None) -> int:
+        """The same for clients' own credentials, at one provider or (None) at all."""
+        with self.file.writing() as connection, transaction(connection):
+            count = lift_own(connection, time.time(), provider)
+            if count and self.actor is not None:
+                write(connection, self.actor, Act("reset", KIND, "clients' own credentials"))
+            return count
+
     def choose(self, provider: str, id: str | None, name: str = "") -> bool:
         """Let a key go before the others of its provider, wherever it comes from; None: none. Whether that is new.
 
@@ -308,12 +347,13 @@ class Vault:
             plan = self.keeper.plan(place, secret)
             with transaction(connection):
                 old = self.keeper.place(connection), self.keeper.secret_id(connection)
-                found, tokens = self._texts(connection)
+                found, tokens, ways = self._texts(connection)
                 others = self._beside(connection)
                 box = self.keeper.adopt(connection, plan, fall_back=place is None)
                 connection.executemany(RESEAL, [resealed(text, box) for text in found])
                 connection.executemany(RESEAL_REFRESH, [resealed_refresh(token, box) for token in tokens])
                 fellow_secrets.seal_all(connection, box, others)
+                proxy_rows.seal_all(connection, box, ways)
                 if self.actor is not None:
                     write(
                         connection,
@@ -326,18 +366,18 @@ class Vault:
             shrink(connection)
         return str(now)
 
-    def _texts(self, connection: sqlite3.Connection) -> tuple[Sequence[Text], Sequence[RefreshToken]]:
+    def _texts(self, connection: sqlite3.Connection) -> tuple[Sequence[Text], Sequence[RefreshToken], proxy_rows.Urls]:
         rows = connection.execute("SELECT id, provider, secret, proxy FROM keys").fetchall()
         try:
-            if not rows:
-                return (), ()
+            if not rows and not proxy_rows.any_in(connection):
+                return (), (), {}
             box = self.keeper.box(connection)
-            return texts(rows, box), refresh_tokens(connection, box)
+            return texts(rows, box), refresh_tokens(connection, box), proxy_rows.urls(connection, box)
         except Damaged:
             damaged = ", ".join(self.inspect().damaged)
             raise VaultError(
-                f"Damaged in {self.path}: {damaged} – bring the file back from a backup, or forget these keys with: "
-                f"{command('keys')} remove --forever KEY…"
+                f"Damaged in {self.path}: {damaged} – bring the file back from a backup, or forget these with: "
+                f"{command('keys')} remove --forever KEY…, {command('keys')} proxies remove NAME…"
             ) from None
 
     def _beside(self, connection: sqlite3.Connection) -> fellow_secrets.Texts:
@@ -361,12 +401,12 @@ class Vault:
             yield connection, self.keeper.plan() if fresh and plan else None
 
     def box_for_new(self, connection: sqlite3.Connection, plan: Plan | None) -> Box:
-        """The vault's box. While there is no key at all it may have a new lock, so a lost secret does not matter then."""
+        """The vault's box. While there is no key at all, nor a proxy, it may have a new lock, so a lost secret does not matter then."""
         if self.keeper.place(connection) is not None:
             try:
                 return self.keeper.box(connection)
             except VaultError:
-                if connection.execute("SELECT 1 FROM keys LIMIT 1").fetchone():
+                if connection.execute("SELECT 1 FROM keys LIMIT 1").fetchone() or proxy_rows.any_in(connection):
                     raise
         return self.keeper.adopt(connection, plan or self.keeper.plan(), fall_back=True)
 
