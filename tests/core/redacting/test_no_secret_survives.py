@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from claude_relay.core.redacting.archive import har
@@ -94,6 +94,9 @@ def test_split_over_several_events(secret: str, cuts: list[int], kind: str) -> N
 
 
 @few
+@example(
+    secret="abcdefghij0123456789xyz+", place="user_id", texts=False
+)  # too short for an id but for its last character
 @given(secret=ANY, place=st.sampled_from(sorted(PLACES)), texts=st.booleans())
 def test_what_has_no_shape_by_its_place_and_wherever_it_is_repeated(secret: str, place: str, texts: bool) -> None:
     exchange = PLACES[place](secret)

@@ -104,14 +104,22 @@ def mark_of(name: str, value: Any) -> bytes:
 def ids_in(text: str) -> Iterator[str]:
     """The ids that an id is made of: JSON of Claude Code's, its older form with underscores, or itself."""
     yield text
+    yield from (named_ids(text) or {}).values()
     for found in IDS.finditer(text):
         yield found[0]
 
 
 def without_ids(text: str) -> str:
     """An id, in the same form."""
-    try:
-        held = msgspec.json.decode(text, type=dict[str, str])
-    except (msgspec.ValidationError, *BAD_JSON):
+    held = named_ids(text)
+    if held is None:
         return ACCOUNT.decode() if text else text
     return msgspec.json.encode({name: ACCOUNT.decode() if value else "" for name, value in held.items()}).decode()
+
+
+def named_ids(text: str) -> dict[str, str] | None:
+    """Those that an id in JSON holds, by name. None: it is no such one."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except (msgspec.ValidationError, *BAD_JSON):
+        return None
