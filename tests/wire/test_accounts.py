@@ -122,6 +122,34 @@ def test_keys_and_accounts_share_a_pool(
     assert {request.header("anthropic-beta") for request in claude.requests if request.header("x-api-key")} == {None}
 
 
+def test_a_renewal_that_takes_long_holds_up_nobody_whom_another_key_can_serve(
+    start: StartRelay, claude: FakeUpstream, server: OAuthServer, base_client: Base
+) -> None:
+    server.accounts.append(AtProvider(access={"good-1"}))
+    provider = {"base_url": claude.url, "keys": ["good-1"], "strategy": "round-robin", "oauth": server.section()}
+    relay = start(config(providers={"anthropic": provider}))
+    issued = server.login()
+    with closing(Vault(relay.database, environ=os.environ)) as vault:
+        account = Accounts(vault).add(
+            "anthropic", Tokens(issued["access_token"], issued["refresh_token"], 28800.0), time.time()
+        )
+    assert isinstance(account, Account)
+    relay.wait_for_log(ISSUES, 1, 3.0)
+    client = base_client(relay)
+    sessions = {ask(client, name).header("x-relay-key"): name for name in ("one", "two")}
+    server.expire()
+    server.accounts[0].access.add("good-1")
+    server.plan.append("wait")
+    try:
+        answer = ask(client, sessions["v1"])
+        assert (answer.status, answer.header("x-relay-key")) == (200, "k1")
+        assert server.under_way == 1
+    finally:
+        server.go_on.set()
+    until(lambda: found(relay, account).generation != account.generation)
+    until(lambda: ask(client).header("x-relay-key") == "v1")
+
+
 def test_a_refused_token_is_renewed_and_the_request_goes_on(
     relay: Relay, claude: FakeUpstream, server: OAuthServer, base_client: Base
 ) -> None:

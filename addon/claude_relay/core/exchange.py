@@ -302,10 +302,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """The token of this key was refused: exchange it for the next one, if that can be done; then ask again by sending None."""
+    """The token of this key was refused: exchange it for the next one, if that can be done; then ask again by sending None.
+
+    others  whether another key of the provider could take the request: then it need not wait for long
+    """
 
     key: Key
     because: Verdict | None = None
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,8 @@ def attempts(
         state.keep_to(target, pool, owner.key_id)
     while True:
         if state.stale and state.stale.step.key:
-            yield Renew(state.stale.step.key, state.stale.verdict)
+            others = state.count_fresh(state.stale.step.target) > 0
+            yield Renew(state.stale.step.key, state.stale.verdict, others)
             if conclusion := _renewed(state, state.stale):
                 return conclusion
         step = _next_step(state)

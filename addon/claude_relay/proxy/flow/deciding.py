@@ -51,7 +51,7 @@ from claude_relay.proxy.pages.dispatch import answer_page, refusal
 from claude_relay.proxy.provider.adapting import Translated
 from claude_relay.proxy.request.bodies import facts_of, uncompressed
 from claude_relay.proxy.request.relayed import Relayed
-from claude_relay.proxy.running.renewals import PATIENCE
+from claude_relay.proxy.running.renewals import MOMENT, PATIENCE
 
 from . import admitting, reserving, rights
 from .aiming import Aim, aim_of, source_of
@@ -271,7 +271,7 @@ class Decider:
             while isinstance(step, Wait | Renew):
                 began = time.monotonic()
                 if isinstance(step, Renew):
-                    await self._renew(relayed, step.key)
+                    await self._renew(relayed, step.key, MOMENT if step.others else PATIENCE)
                 else:
                     await relayed.wait(step.seconds)
                 relayed.waited += time.monotonic() - began
@@ -284,14 +284,14 @@ class Decider:
             return conclusion
         return step
 
-    async def _renew(self, relayed: Relayed, key: Key) -> None:
+    async def _renew(self, relayed: Relayed, key: Key, most: float) -> None:
         """Wait for the account's next token, which others may wait for as well."""
         if self.parts.renewals is None:
             return
         renewal = self.parts.renewals.renew(key)
         renewal.add_done_callback(lambda _: relayed.waker.set() if relayed.waker is not None else None)
         if not renewal.done():
-            await relayed.wait(PATIENCE)
+            await relayed.wait(most)
 
     def unless_unread(self, error: RelayError) -> RelayError:
         """A key that is missing because the vault cannot be read is missing for now only."""

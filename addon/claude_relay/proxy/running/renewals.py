@@ -44,6 +44,8 @@ LOOK = 15.0
 """Seconds between two looks at the accounts themselves, whatever changed."""
 PATIENCE = ANSWERING + 5.0
 """Seconds that a request waits for a renewal."""
+MOMENT = 2.0
+"""The same, where another key could take it: most providers answer much faster, and whoever renews may have died."""
 AT_ONCE = 4
 """Renewals at once."""
 CLOSING = 8.0
