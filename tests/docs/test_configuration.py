@@ -9,8 +9,9 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from claude_relay.core.config import Config, default, parse, presets
+from claude_relay.core.config import Config, default, parse
 from claude_relay.core.config.doors import Tls
+from claude_relay.core.config.filling import presets
 from claude_relay.core.config.models import (
     FORMATS,
     STRATEGIES,

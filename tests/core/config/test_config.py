@@ -26,9 +26,9 @@ from claude_relay.core.config import (
     literals,
     needs_restart,
     parse,
-    presets,
     running,
 )
+from claude_relay.core.config.filling import presets
 from claude_relay.core.config.listening import far, near, unencrypted
 from claude_relay.core.config.locate import base, locate
 from claude_relay.core.config.schema import text as schema_text

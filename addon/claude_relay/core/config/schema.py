@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from . import presets
+from .filling import presets
 from .models import Config
 
 

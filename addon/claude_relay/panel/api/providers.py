@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import Path, Response
 from pydantic import BaseModel, Field
 
-from claude_relay.core.config import DEFAULT_PROVIDER, presets
+from claude_relay.core.config import DEFAULT_PROVIDER
 from claude_relay.core.config.editing import REMOVED, edited
+from claude_relay.core.config.filling import presets
 from claude_relay.core.config.listening import routed
 from claude_relay.core.config.values import Auth, provider_name
 from claude_relay.core.config.yaml import read

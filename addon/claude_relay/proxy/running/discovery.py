@@ -18,7 +18,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from claude_relay.core.config import FIRST, NO_KEY, led
+from claude_relay.core.config import led
+from claude_relay.core.config.filling import FIRST, NO_KEY
 from claude_relay.core.exchange import Key, Target
 from claude_relay.core.keys.pool import Pool
 from claude_relay.core.routing.catalogue import Lists, Models

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from claude_relay.core.accounting.pricing import Prices
-from claude_relay.core.config import NO_KEY, Config, WayOut, way_out
+from claude_relay.core.config import Config, WayOut, way_out
+from claude_relay.core.config.filling import NO_KEY
 from claude_relay.core.exchange import Key
 from claude_relay.core.formats.base import Format
 from claude_relay.core.keys.aliases import Names, OwnKeys, named

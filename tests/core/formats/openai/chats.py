@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from claude_relay.core.config import presets
+from claude_relay.core.config.filling import presets
 from claude_relay.core.formats.base import Asked, Sent
 from claude_relay.core.formats.conversation import Call, Conversation, Text, Tool, Turn
 from claude_relay.core.formats.openai import chat

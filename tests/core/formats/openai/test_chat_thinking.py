@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.config import presets
+from claude_relay.core.config.filling import presets
 from claude_relay.core.formats.conversation import Choice, Effort
 from claude_relay.core.formats.openai.chat_thinking import DIALECTS, for_model, rule_of
 
