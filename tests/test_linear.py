@@ -265,11 +265,13 @@ USES: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
     "core.oauth.grants._BEARER": fullmatch,
     "core.oauth.grants._TOKEN": fullmatch,
     "panel.api.client_models.NAME": fullmatch,
+    "panel.api.proxies.MARK": fullmatch,
     "panel.common.relay_yaml._VARIABLE": every,
     "panel.common.said.PLACE": every,
     "panel.security.second_factor._DIGITS": fullmatch,
     "proxy.mitm.outbound._REFUSED": match,
     "proxy.mitm.outbound._NO_HTTP": match,
+    "proxy.mitm.outbound._UNREACHED": match,
     "proxy.log.plain.QUOTED": every,
 }
 

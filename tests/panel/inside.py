@@ -52,7 +52,9 @@ class Inside:
         self.parts = Parts(None, config, environ=self.environ, clock=self.clock)
         self.parts.source = lambda: None  # type: ignore[method-assign,assignment,return-value]
         self.parts.in_force = lambda: config  # type: ignore[method-assign]
-        held = connect(self.parts.database, patience=1)  # as a relay does, so that nobody is the last to leave
+        held = connect(
+            self.parts.database, patience=1, any_thread=True
+        )  # as a relay does, so that nobody is the last to leave
         weakref.finalize(self, held.close)
         self.app: FastAPI = create(self.parts, tls=self.tls)
 

@@ -227,6 +227,7 @@ def test_a_client_is_added_in_a_browser(visit: Any, panel: Panel) -> None:
     assert f"set -gx ANTHROPIC_AUTH_TOKEN {key}" in visit.locator("#made-fish").inner_text().replace("'", "")
     made.get_by_role("button", name="Done").click()
     visit.get_by_role("link", name="judy").wait_for()
+    visit.locator("#made-key", has_text=key).wait_for(state="detached")
     assert key not in visit.content()
     grant = ClientBook(panel.database).directory().find(key)
     assert grant is not None

@@ -55,7 +55,7 @@ def keys() -> None:
       scripts/keys list --status revoked
       scripts/keys check --all
       scripts/keys disable --all --provider glm
-      scripts/keys proxies add office                outbound proxies, to which keys refer
+      scripts/keys proxies add office                a way out for keys
     """
 
 

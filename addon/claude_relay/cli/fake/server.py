@@ -198,6 +198,9 @@ class Serving:
         ready.set_result(port)
         await self._stop.wait()
         server.close()
+        await asyncio.sleep(
+            0
+        )  # a connection that was accepted just now has a task that would not close it if it never ran
         for connection in list(self.open):
             connection.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -107,7 +107,7 @@ def add(name: str, url: str | None, user: str | None, config: str | None, databa
     \b
     Examples:
       scripts/keys proxies add office
-      scripts/keys proxies add office --url socks5://proxy.example:1080 --user me
+      scripts/keys proxies add office --url socks5://proxy:1080 --user me
       pass show proxy-url | scripts/keys proxies add office --direct
     """
     keyring = Keyring.enter(config, database)
