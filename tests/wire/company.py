@@ -76,12 +76,16 @@ class CompanyProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for sock in (self.listener, *self.sockets):
+        with suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.threads[0].join(PATIENCE)  # from then on nobody comes
+        for sock in self.sockets:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
         for thread in self.threads:
             thread.join(PATIENCE)
+        for sock in (self.listener, *self.sockets):
+            sock.close()
 
     def _begin(self, work: object, *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]

@@ -113,6 +113,7 @@ def hostile(
     finally:
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
+        threads[0].join(PATIENCE)  # from then on nobody comes
         listener.close()
         for client in sockets:
             with suppress(OSError):

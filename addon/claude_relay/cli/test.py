@@ -121,7 +121,11 @@ def _with_the_newest(root: Path, arguments: Sequence[str]) -> int:
 
 
 def _run(root: Path, module: str, *arguments: str, python: str = sys.executable) -> int:
-    """Exit status. What the person's shell says about relays and keys is kept from the tests."""
+    """Exit status. What the person's shell says about relays and keys is kept from the tests, but for what it says to tests."""
     click.secho(f"» {' '.join((module, *arguments))}", err=True, bold=True)
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "ANTHROPIC_"))}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("RELAY_TEST_") or not name.startswith(("RELAY_", "ANTHROPIC_"))
+    }
     return subprocess.run([python, "-m", module, *arguments], cwd=root, env=own, check=False).returncode
