@@ -13,7 +13,7 @@ import asyncio
 import sys
 from typing import Final
 
-GAP: Final = 4.0
+GAP: Final = 5.0
 SOON: Final = 0.2
 TOPICS: Final = (b"event: requests", b"event: keys", b"event: relays")
 

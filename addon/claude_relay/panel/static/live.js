@@ -2,7 +2,7 @@
 // nobody looks. A part in which somebody types or opens something stays.
 import { $, $$, csrf, make, texts } from "./api.js";
 
-const GAP = 4000;
+const GAP = 5000;
 const TOPICS = ["requests", "keys", "relays", "notices", "clients"];
 // Milliseconds: until a break is said; between tries where the browser makes none.
 const BREAK = 3000, AGAIN = 5000;
