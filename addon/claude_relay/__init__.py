@@ -32,7 +32,8 @@ passes log/plain and log/folding. A request that comes before all is loaded wait
 ends, those that run may end before it (lifecycle/ending). What mitmweb shows of a settled request: views; recorded ones are sent again
 by proxy/recordings; the relay's own pages at its base URL: pages; what fails on purpose: core/faults, stream/faulting.
 Through which proxy a request leaves: core/config/outbound, mitm/outbound, mitm/tunnels. Tokens of OAuth accounts are renewed by
-running/renewals; the panel is started, and started again, by lifecycle/panel_process.
+running/renewals; providers' own reports of what was used are fetched by running/provider_reports; the panel is started, and started
+again, by lifecycle/panel_process.
 
 Floors, each importing only those to its left; docs/architecture.md has the rooms, tests/test_architecture.py draws the graph:
 
