@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -120,3 +123,24 @@ def test_a_server_ends_with_what_is_under_way() -> None:
         assert len(serving.open) == 1
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", serving.port), 5)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_who_connects_as_it_ends_is_hung_up_on(turns: int) -> None:
+    """Between accepting a connection and knowing of it the event loop turns several times."""
+    serving = Serving(Played).__enter__()
+    clients: list[socket.socket] = []
+
+    def end(turns: int) -> None:
+        serving._loop.call_soon(end, turns - 1) if turns else serving._stop.set()
+
+    def connect() -> None:
+        clients.append(socket.create_connection(("127.0.0.1", serving.port), 5))
+        end(turns)
+
+    serving._loop.call_soon_threadsafe(connect)
+    serving._thread.join(5)
+    [client] = clients
+    with client, suppress(ConnectionResetError):
+        assert client.recv(1) == b""
+    gc.collect()  # what was left open is said now, and not in a later test

@@ -123,5 +123,7 @@ def test_without_the_panels_packages_the_relay_runs(
 
 
 def listeners(folder: Path) -> dict[str, str]:
+    """As the relay has written them down; its ports answer before it does."""
     with closing(sqlite3.connect(folder / "relay.db", timeout=PATIENCE)) as db:
+        until(lambda: db.execute("SELECT count(*) FROM relays").fetchone()[0])
         return json.loads(db.execute("SELECT listeners FROM relays").fetchone()[0])  # type: ignore[no-any-return]

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from claude_relay.store.audit import Actor
+from claude_relay.proxy.request.relayed import RELAYED
 from claude_relay.store.clients.book import ClientBook
 
 from . import claude, steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
+from .limiting import until
 from .relay import rows
 from .upstream import FakeUpstream
 
@@ -88,6 +90,23 @@ def test_one_session_is_stopped(start: StartRelay, upstream: FakeUpstream, book:
         stopped(running.answer())
         stopped(running.ask("POST", "/v1/messages", body=messages_body(), headers=said_by(key, "runaway")))
         assert other.ask("POST", "/v1/messages", body=messages_body(), headers=said_by(key)).status == 200
+
+
+def test_what_is_not_decided_yet_has_a_row_too(start: StartRelay, upstream: FakeUpstream, book: ClientBook) -> None:
+    """Half of its body has come: no hook will answer it."""
+    key = book.add(ME, "alice", {}).key
+    relay = start(keys=["good-1"], clients={"contact": "ops"})
+    with RawClient(relay.base_port) as client:
+        request = client.request_bytes("POST", "/v1/messages", body=messages_body(), headers=said_by(key))
+        client.method = "POST"
+        client.send(request[:-1])
+        until(relay, lambda: any(found.client for found in RELAYED.values()))
+        book.stop(ME, "alice")
+        stopped(client.answer())
+    relay.wait_until_clients_left()
+    [row] = rows(relay.database)
+    assert (row["client"], row["finished"], row["error_type"]) == ("alice", "error", "permission_error")
+    assert not upstream.requests
 
 
 def test_after_its_end_a_stop_is_over(start: StartRelay, upstream: FakeUpstream, book: ClientBook) -> None:

@@ -197,10 +197,11 @@ class Serving:
             return
         ready.set_result(port)
         await self._stop.wait()
+        for listener in server.sockets:
+            self._loop.remove_reader(listener)
+        # A connection that was accepted just now has a task that closes it only if it has begun, and before the server is closed.
+        await asyncio.sleep(0)
         server.close()
-        await asyncio.sleep(
-            0
-        )  # a connection that was accepted just now has a task that would not close it if it never ran
         for connection in list(self.open):
             connection.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -36,6 +36,7 @@ async def stop_requests(connections: Connections, stops: Sequence[Stop], contact
         assert client is not None
         assert stop is not None
         relayed.end = STOPPED
+        relayed.counts = relayed.page is None  # also if it was not decided yet
         return stopped(client, stop, contact)
 
     until = time.monotonic() + PATIENCE
