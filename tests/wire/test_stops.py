@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from claude_relay.store.audit import Actor
 from claude_relay.proxy.request.relayed import RELAYED
+from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
 
 from . import claude, steps
