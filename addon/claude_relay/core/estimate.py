@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from .spans import find
+from .spans import finder
 
 PAYLOAD_TOKENS = 1_600
 """What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
@@ -28,14 +28,14 @@ def estimate_tokens(body: bytes) -> int:
 
     Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted. Costs half a millisecond a megabyte.
     """
-    tokens = len(body) // BYTES_PER_TOKEN
-    name = find(body, _DATA) if find(body, _BASE64) >= 0 else -1
+    tokens, find = len(body) // BYTES_PER_TOKEN, finder(body)
+    name = find(_DATA, 0) if find(_BASE64, 0) >= 0 else -1
     while name >= 0:
         start = end = name + len(_DATA)
         if opening := _OPENING_OF_TEXT.match(body, start):
             start = opening.end()
-            end = max(start, find(body, b'"', start))
+            end = max(start, find(b'"', start))
             if body.find(b" ", start, min(end, start + LOOKED_AT)) < 0:  # otherwise it is text that somebody calls data
                 tokens -= max(0, (end - start) // BYTES_PER_TOKEN - PAYLOAD_TOKENS)
-        name = find(body, _DATA, end)
+        name = find(_DATA, end)
     return tokens

@@ -92,7 +92,7 @@ class Bench:
         without_extras: bool = False,
         keys: Sequence[str] = KEYS,
         fill: Callable[[Path], None] | None = None,
-        **sections: Mapping[str, Any],
+        **sections: Any,
     ) -> Target:
         """The relay as people run it, with a relay.yaml of its own; `sections` go into that. `without_extras`: no pages of bodies in
         mitmweb, and no look at what was missed of the prompt cache. `fill`: makes its database.

@@ -34,6 +34,8 @@ LIMITS: Final = (
     "$1000000/day",
     "$1000000/month",
 )
+PRICES: Final = [{"model": "*", "input": 3.0, "output": 15.0}]
+"""Else the made-up Claude, at an address that no price list has, would cost nothing, and limits of money nearly so."""
 PATIENCE: Final = 300.0
 """Seconds in which a crowd must be there."""
 BENCH: Final = Actor("bench", "cli")
@@ -74,7 +76,7 @@ def within_files(plan: Plan) -> int:
 
 async def measure_clients(bench: Bench, plan: Plan, say: Say) -> Comparison:
     """Requests with keys of clients, and without, to the same relay."""
-    relay = await bench.relay()
+    relay = await bench.relay(prices=PRICES)
     targets = {WITHOUT_CLIENTS: relay, WITH_CLIENTS: relay}
     await ready(targets)
     say(f"{plan.clients:,} clients with {len(LIMITS)} limits each")

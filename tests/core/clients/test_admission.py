@@ -10,11 +10,12 @@ import pytest
 from claude_relay.core.accounting.accounts import NANO
 from claude_relay.core.accounting.budgets import Budgets, Cost
 from claude_relay.core.accounting.holds import Hold, Holds
-from claude_relay.core.clients.admission import Admission, Limiter, domain_of, places_of
+from claude_relay.core.clients.admission import Admission, Limiter, domain_of
 from claude_relay.core.clients.agents import Trees
 from claude_relay.core.clients.demand import Bound, Weight
 from claude_relay.core.clients.directory import Client, Group
 from claude_relay.core.clients.exceeded import ClientLimitError
+from claude_relay.core.clients.known import places_of
 from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.money import Purse, slot_of
 from claude_relay.core.clients.permissions import Policy
@@ -46,14 +47,14 @@ class Desk:
                 self.limiter.spending(bound, self.now).restore([], self.now, 0)
             else:
                 self.limiter.learned(bound.key, 0.0)
-        places = places_of(found, ONE)
+        places = places_of(found)
         self.limiter.slots.full(places, self.now)
         self.limiter.slots.leased({bound.key: int(bound.limit.amount) for bound in places}, NOW + 30 * DAY)
         return found
 
     def enter(self, who: Client, weight: Weight = ONE, **what: Any) -> Admission | None:
         bounds = self.bounds(who, **what)
-        return self.limiter.enter(bounds, weight, places_of(bounds, weight), self.now, self.now)
+        return self.limiter.enter(bounds, weight, places_of(bounds) if weight.runs else (), self.now, self.now)
 
     def error(self, who: Client, weight: Weight = ONE, **what: Any) -> ClientLimitError:
         with pytest.raises(ClientLimitError) as caught:
@@ -163,8 +164,8 @@ def test_concurrent_ones_wait_their_turn_within_the_group(desk: Desk) -> None:
     waiting = []
     for n, who in enumerate((low, low, low, high, high, high)):
         bounds = desk.bounds(who)
-        assert desk.limiter.enter(bounds, ONE, places_of(bounds, ONE), desk.now, desk.now) is None
-        found = desk.limiter.queue(who, places_of(bounds, ONE), desk.now, desk.now, lambda n=n: turns.append(n))
+        assert desk.limiter.enter(bounds, ONE, places_of(bounds), desk.now, desk.now) is None
+        found = desk.limiter.queue(who, places_of(bounds), desk.now, desk.now, lambda n=n: turns.append(n))
         waiting.append((found, bounds))
     assert desk.limiter.waits_for(high)
     assert desk.limiter.waits_for(low)
@@ -192,8 +193,7 @@ def test_who_leaves_with_a_place_that_it_was_given_gives_it_to_the_next(desk: De
     assert running is not None
     bounds, woken = desk.bounds(who), []
     waiting = [
-        desk.limiter.queue(who, places_of(bounds, ONE), desk.now, desk.now, lambda n=n: woken.append(n))
-        for n in range(2)
+        desk.limiter.queue(who, places_of(bounds), desk.now, desk.now, lambda n=n: woken.append(n)) for n in range(2)
     ]
     running.settle(None, desk.now, desk.now)
     assert woken == [0]
@@ -206,7 +206,7 @@ def test_who_leaves_with_a_place_that_it_was_given_gives_it_to_the_next(desk: De
 def test_the_wait_was_in_vain(desk: Desk) -> None:
     who = client("1 concurrent")
     desk.enter(who)
-    places = places_of(desk.bounds(who), ONE)
+    places = places_of(desk.bounds(who))
     error = desk.limiter.gave_up(places, desk.now, desk.now, "30 s in the queue were not enough")
     assert (error.status, error.type, error.final) == (429, None, False)
     assert (error.retry_after or 0) >= 1
@@ -297,10 +297,10 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     purses[1].add(second, desk.now)
     assert len(holds) == 2
     for purse, hold in zip(purses, (first, second), strict=True):
-        purse.counted(desk.now)
+        purse.counted()
         purse.drop(hold, desk.now)
     assert len(holds) == 0
-    assert len(admission.spendings[0].reserved) == 0
+    assert admission.spendings[0].holding == 0
 
 
 def test_what_the_ledger_says_is_believed(desk: Desk) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core.clients.admission import Admission, places_of
+from claude_relay.core.clients.admission import Admission
 from claude_relay.core.clients.demand import Bound, Weight
 from claude_relay.core.clients.directory import Client
+from claude_relay.core.clients.known import places_of
 from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.proxy.common.clock import NOW
@@ -50,7 +51,7 @@ async def known(limiting: Limiting, who: Client, session: str = "s") -> Sequence
 
 
 def enter(limiting: Limiting, bounds: Sequence[Bound]) -> Admission | None:
-    return limiting.limiter.enter(bounds, ONE, places_of(bounds, ONE), NOW(), time.monotonic())
+    return limiting.limiter.enter(bounds, ONE, places_of(bounds), NOW(), time.monotonic())
 
 
 def write(path: Path, usd: float, **fields: object) -> None:
@@ -68,7 +69,7 @@ def test_places_are_leased_and_given_back_at_the_end(tmp_path: Path) -> None:
             assert enter(one, bounds) is None
             assert one.limiter.slots.lacking(bounds, time.monotonic())
             woken = asyncio.Event()
-            one.limiter.queue(who, places_of(bounds, ONE), NOW(), time.monotonic(), woken.set)
+            one.limiter.queue(who, places_of(bounds), NOW(), time.monotonic(), woken.set)
             await one.exchange()
             assert woken.is_set()
             assert enter(one, bounds) is not None
@@ -93,7 +94,7 @@ def test_the_loop_hears_who_is_in_need(tmp_path: Path) -> None:
             for _ in range(20):
                 assert enter(one, bounds) is None
                 woken = asyncio.Event()
-                waiting = one.limiter.queue(who, places_of(bounds, ONE), NOW(), time.monotonic(), woken.set)
+                waiting = one.limiter.queue(who, places_of(bounds), NOW(), time.monotonic(), woken.set)
                 one.urge()
                 await asyncio.wait_for(woken.wait(), 5)
                 one.limiter.left(waiting, time.monotonic())

@@ -64,6 +64,8 @@ class Budgets:
         self._holds = Holds() if holds is None else holds
         self._accounts = [Account(rule) for rule in rules]
         self._due: list[Notice] = []
+        self.reserves = any(rule.then != WARN for rule in rules)
+        """Whether anything is to be reserved: a budget that only warns needs none."""
 
     def renewed(self, rules: Sequence[RuleLike]) -> Budgets:
         """The same sums under new rules, as far as a rule still counts the same: for a changed relay.yaml.
@@ -80,11 +82,6 @@ class Budgets:
                     set(old.said) if (old.rule.usd, old.rule.warn) == (account.rule.usd, account.rule.warn) else set()
                 )
         return new
-
-    @property
-    def reserves(self) -> bool:
-        """Whether anything is to be reserved: a budget that only warns needs none."""
-        return any(account.rule.then != WARN for account in self._accounts)
 
     def mark(self) -> Mark:
         """What was counted here until now, for the next `restore`."""

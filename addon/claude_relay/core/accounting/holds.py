@@ -90,11 +90,10 @@ class Holds:
         """Other rules are in force: the sums of those that are gone need not be kept."""
         self._sums.clear()
 
-    def wait(self) -> float:
-        """Seconds until one of them ends, as far as the earlier ones tell."""
-        if self._lasts is None or not self._live:
-            return SOON
-        return min(MOST, max(LEAST, self._lasts / len(self._live)))
+    def wait(self, count: int | None = None) -> float:
+        """Seconds until one of so many of them ends (None: of all), as far as the earlier ones tell."""
+        count = len(self._live) if count is None else count
+        return SOON if self._lasts is None or not count else min(MOST, max(LEAST, self._lasts / count))
 
     def _shift(self, hold: Hold, nano: int) -> None:
         for scope, (start, reserved) in self._sums.items():

@@ -25,7 +25,7 @@ from claude_relay.core.bodies.legible import read_leniently, utf8
 from claude_relay.core.bodies.lenient import ABSENT, BAD_JSON, count, text, value
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Facts
-from claude_relay.core.spans import find
+from claude_relay.core.spans import finder
 
 UNKNOWN = 4_000
 """Tokens of output that are expected of a model without history."""
@@ -63,11 +63,12 @@ def need_of(facts: Facts) -> Need:
 
 def most_output(body: bytes) -> int | None:
     """The largest `max_tokens` in a body: its own is one of them. None when it has none."""
-    most, at = None, find(body, _NAME)
+    find, most = finder(body), None
+    at = find(_NAME, 0)
     while at >= 0:
         if (found := _MOST.match(body, at)) and (most is None or int(found[1]) > most):
             most = int(found[1])
-        at = find(body, _NAME, at + len(_NAME))
+        at = find(_NAME, at + len(_NAME))
     return most
 
 
@@ -151,7 +152,8 @@ class Outputs:
         if len(self._of) > MODELS:
             self._of.popitem(last=False)
 
-    def expected(self, provider: str, model: str) -> int:
-        """Tokens that 95 of 100 answers do not exceed; UNKNOWN as long as fewer than ENOUGH are known."""
+    def expected(self, provider: str, model: str, most: int | None = None) -> int:
+        """Tokens that 95 of 100 answers do not exceed; UNKNOWN as long as fewer than ENOUGH are known. Never more than `most`."""
         history = self._of.get((provider, model))
-        return UNKNOWN if history is None else history.high
+        found = UNKNOWN if history is None else history.high
+        return found if most is None or found < most else most

@@ -18,7 +18,7 @@ from typing import Protocol
 from .accounts import NANO
 from .budgets import Cost
 from .holds import Hold
-from .needs import Need, Outputs, Part
+from .needs import Need, Outputs
 from .pricing import Tariff
 from .tokens import Usage
 
@@ -87,6 +87,24 @@ class Reserve:
     over     nothing is reserved any more, now or later
     """
 
+    __slots__ = (
+        "_at",
+        "_budgets",
+        "_clock",
+        "_costs",
+        "_holds",
+        "_kept",
+        "_known",
+        "_need",
+        "_output",
+        "_place",
+        "_running",
+        "_spent",
+        "_terms",
+        "look_at",
+        "over",
+    )
+
     def __init__(
         self,
         budgets: Allows,
@@ -104,8 +122,9 @@ class Reserve:
         self._costs: dict[tuple[str, str], tuple[Cost, ...]] = {}
         self._place: tuple[str, str] | None = None
         self._running: Sequence[Hold] = ()
-        self._spent: list[Hold] = []
-        self._output = 0
+        self._spent: Sequence[Hold] = ()
+        self._output = self._known = 0
+        """Tokens that the answer is expected to have, and of input that are known of it."""
         self.over = self._kept = False
 
     def costs(self, provider: str, model: str) -> tuple[Cost, ...]:
@@ -118,7 +137,9 @@ class Reserve:
             name = part.model or model
             nano = 0
             if tariff := self._terms.tariff(provider, name, self._need.batch):
-                nano = part.requests * tariff.nano(part.input_tokens, self._expected(part, provider, name))
+                nano = part.requests * tariff.nano(
+                    part.input_tokens, self._terms.outputs.expected(provider, name, part.most)
+                )
             cost_of[name] = cost_of[name] + nano if name in cost_of else nano
         found = self._costs[place] = tuple([Cost(name, cost_of[name]) for name in cost_of])
         return found
@@ -134,13 +155,15 @@ class Reserve:
             return
         now = self._clock()
         if spent > 0 and self._place is not None:
-            self._spent.append(Hold(*self._place, self._at, round(spent * NANO)))
-            self._holds.add(self._spent[-1], now)
-        self.look_at, self._output = 0, 0
+            kept = Hold(*self._place, self._at, round(spent * NANO))
+            self._spent = (*self._spent, kept)
+            self._holds.add(kept, now)
+        self.look_at = self._output = self._known = 0
         if (provider, model) == self._place:
             return
-        if self._place is not None:
-            self._stop(now)
+        for hold in self._running:
+            self._holds.drop(hold, now)
+        self._running, self._place = (), None
         costs = self.costs(provider, model)
         self._budgets.check(now, provider, costs)
         self._place = provider, model
@@ -158,10 +181,13 @@ class Reserve:
             return
         part, hold = self._need.parts[0], self._running[0]
         so_far = max(usage.output_tokens or 0, (size - FRAME * events) // BYTES_PER_TOKEN)
-        self._output = self._output or self._expected(part, *self._place)
+        self._output = self._output or self._terms.outputs.expected(*self._place, part.most)
+        before, self._known = self._known, _input(usage)
         if so_far > self._output:
             self._output = so_far + AHEAD if part.most is None else max(so_far, min(so_far + AHEAD, part.most))
-        known = usage if _input(usage) else replace(usage, input_tokens=part.input_tokens)
+        elif self._known == before:  # as nearly always: nothing is known that was not reserved
+            return
+        known = usage if self._known else replace(usage, input_tokens=part.input_tokens)
         nano = self._nano(hold.provider, hold.model, replace(known, output_tokens=self._output))
         if nano > hold.nano:
             self._holds.change(hold, nano)
@@ -172,7 +198,7 @@ class Reserve:
 
     def release(self) -> None:
         """The request is over, and what it cost is counted: nothing of it is reserved any more, now or later."""
-        if not (self._kept or self.over):
+        if not self._kept:
             self.settle()
 
     def settle(self) -> None:
@@ -180,20 +206,10 @@ class Reserve:
         if self.over:
             return
         self.over = True
-        now = self._clock()
-        self._stop(now)
-        for hold in self._spent:
+        now, holds = self._clock(), (*self._running, *self._spent)
+        self._running, self._spent, self._place = (), (), None
+        for hold in holds:
             self._holds.drop(hold, now)
-        self._spent = []
-
-    def _stop(self, now: float) -> None:
-        running, self._running, self._place = self._running, (), None
-        for hold in running:
-            self._holds.drop(hold, now)
-
-    def _expected(self, part: Part, provider: str, model: str) -> int:
-        expected = self._terms.outputs.expected(provider, model)
-        return expected if part.most is None or expected < part.most else part.most
 
     def _nano(self, provider: str, model: str, usage: Usage) -> int:
         return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)

@@ -124,17 +124,21 @@ class Limiter(Knowledge):
         self._look(bounds, weight, now)
 
     def enter(
-        self, bounds: Sequence[Bound], weight: Weight, places: tuple[Bound, ...], now: float, ticks: float
+        self,
+        bounds: Sequence[Bound],
+        weight: Weight,
+        places: tuple[Bound, ...],
+        now: float,
+        ticks: float,
+        *,
+        served: bool = False,
     ) -> Admission | None:
-        """Take places and rates; None: a place is missing, and nothing was taken. Raises ClientLimitError; then, too."""
-        if places and self.slots.take(places, ticks) is not None:
-            return None
-        return self._entered(bounds, weight, places, now, ticks)
+        """Take places and rates; None: a place is missing, and nothing was taken. Raises ClientLimitError; then, too.
 
-    def _entered(
-        self, bounds: Sequence[Bound], weight: Weight, places: tuple[Bound, ...], now: float, ticks: float
-    ) -> Admission:
-        """With its places taken."""
+        served  it has its places: what it raises gives them back
+        """
+        if places and not served and self.slots.take(places, ticks) is not None:
+            return None
         keys = tuple([bound.key for bound in places]) if places else ()
         try:
             known, charged = self._look(bounds, weight, now)
@@ -207,9 +211,11 @@ class Limiter(Knowledge):
         if not len(queue):
             del self.queues[waiting.domain]
 
-    def waited(self, waiting: Waiting, bounds: Sequence[Bound], weight: Weight, now: float, ticks: float) -> Admission:
+    def waited(
+        self, waiting: Waiting, bounds: Sequence[Bound], weight: Weight, now: float, ticks: float
+    ) -> Admission | None:
         """It was served: it has its places, and takes its rates. Raises ClientLimitError, and then has nothing."""
-        return self._entered(bounds, weight, waiting.waiter.bounds, now, ticks)
+        return self.enter(bounds, weight, waiting.waiter.bounds, now, ticks, served=True)
 
     def gave_up(self, places: Sequence[Bound], now: float, ticks: float, why: str) -> ClientLimitError:
         """The error of one that waited in vain. `why`: as people read it."""
@@ -258,11 +264,6 @@ class Limiter(Knowledge):
                 rate = self.rates.get(bound.key)
                 used = 0.0 if rate is None else rate.used(limit.amount, now)
                 return used, rate.tat if rate is not None and used else None
-
-
-def places_of(bounds: Iterable[Bound], weight: Weight) -> tuple[Bound, ...]:
-    """The places that a request needs."""
-    return tuple([bound for bound in bounds if bound.limit.measure == "concurrent"]) if weight.runs else ()
 
 
 def domain_of(client: Client) -> str:

@@ -11,7 +11,7 @@ requests, places or queues (`admission`), nor where anything is kept. `now`: sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import NamedTuple
 
@@ -28,10 +28,12 @@ KEPT = HOUR
 class Known(NamedTuple):
     """Limits of which all is known, with what is known: so that a request looks nothing up.
 
+    places  those of which a request needs one of the concurrent places
     rates   each with its limit, and whether it counts tokens, not requests
     """
 
     bounds: tuple[Bound, ...]
+    places: tuple[Bound, ...]
     rates: tuple[tuple[Rate, Bound, bool], ...]
     money: tuple[tuple[Spending, Bound], ...]
     spendings: tuple[Spending, ...]
@@ -63,6 +65,11 @@ class Knowledge:
             and ((spending := spendings.get(bound.key)) is None or not spending.loaded)
         ]
 
+    def places(self, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
+        """Those of which a request needs one of the concurrent places."""
+        known = self._known.get(id(bounds))
+        return places_of(bounds) if known is None else known.places
+
     def _all_of(self, bounds: Sequence[Bound], now: float) -> Known:
         """What is known of these."""
         bounds = tuple(bounds)
@@ -72,7 +79,8 @@ class Knowledge:
             if bound.limit.measure in ("requests", "tokens")
         ]
         money = [(self.spending(bound, now), bound) for bound in bounds if bound.limit.measure == "usd"]
-        known = Known(bounds, tuple(rates), tuple(money), tuple([spending for spending, _ in money]))
+        spendings = tuple([spending for spending, _ in money])
+        known = Known(bounds, places_of(bounds), tuple(rates), tuple(money), spendings)
         if all(spending.loaded for spending in known.spendings):
             if len(self._known) >= MOST:
                 self._known.clear()
@@ -112,3 +120,8 @@ class Knowledge:
         if found is None:
             found = self.rates[bound.key] = Rate()
         return found
+
+
+def places_of(bounds: Iterable[Bound]) -> tuple[Bound, ...]:
+    """The limits of concurrent requests."""
+    return tuple([bound for bound in bounds if bound.limit.measure == "concurrent"])

@@ -19,8 +19,8 @@ from math import inf
 
 from claude_relay.core.accounting.accounts import NANO, NEVER, Account, Span
 from claude_relay.core.accounting.budgets import Cost
-from claude_relay.core.accounting.holds import LEAST, MOST, SOON, WEIGHT, Hold
-from claude_relay.core.accounting.reserve import Allows, Keeps
+from claude_relay.core.accounting.holds import Hold, Holds
+from claude_relay.core.accounting.reserve import Allows
 from claude_relay.core.notices import Kind, Notice
 from claude_relay.core.times import HOUR, iso
 
@@ -73,58 +73,6 @@ class Rolling(Account):
         return until
 
 
-class Reserved:
-    """What requests that run have reserved of one limit: as `Holds`, which are for any number of rules, but for one.
-
-    A hold may be one of those, too: who changes its amount there says so here first.
-    """
-
-    __slots__ = ("_lasts", "_live", "nano", "start")
-
-    def __init__(self) -> None:
-        self._live: dict[Hold, float] = {}
-        self.start, self.nano = 0.0, 0
-        """Billionths of a USD that are reserved by requests that began then or later."""
-        self._lasts: float | None = None
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._live)
-
-    def add(self, hold: Hold, now: float) -> None:
-        """Reserve. Once for each hold."""
-        self._live[hold] = now
-        if hold.at >= self.start:
-            self.nano += hold.nano
-
-    def change(self, hold: Hold, nano: int) -> None:
-        """It is about to have another amount; nothing once it was dropped."""
-        if hold in self._live and hold.at >= self.start:
-            self.nano += nano - hold.nano
-
-    def drop(self, hold: Hold, now: float) -> None:
-        """Let go of it; a second time does nothing."""
-        since = self._live.pop(hold, None)
-        if since is None:
-            return
-        if hold.at >= self.start:
-            self.nano -= hold.nano
-        lasted = now - since if now > since else 0.0
-        self._lasts = lasted if self._lasts is None else self._lasts + WEIGHT * (lasted - self._lasts)
-
-    def since(self, start: float) -> int:
-        """Billionths of a USD that are reserved by requests that began at `start` or later."""
-        if start != self.start:
-            self.start, self.nano = start, sum(hold.nano for hold in self._live if hold.at >= start)
-        return self.nano
-
-    def wait(self) -> float:
-        """Seconds until one of them ends, as far as the earlier ones tell."""
-        if self._lasts is None or not self._live:
-            return SOON
-        return min(MOST, max(LEAST, self._lasts / len(self._live)))
-
-
 def slot_of(at: float) -> int:
     """Which SLOT a moment is in."""
     return int(at // SLOT)
@@ -133,17 +81,31 @@ def slot_of(at: float) -> int:
 class Spending:
     """One limit of money for one subject.
 
-    loaded  whether what was spent before is known
+    loaded    whether what was spent before is known
     counted, known  how many requests were counted here, and of how many of them it is known that the ledger has them
+    holding   how many reservations there are of requests that run
+    reserved  billionths of a USD that they come to, of requests that began at `start` or later: those before belong to another period
     """
 
-    __slots__ = ("account", "bound", "counted", "known", "loaded", "near", "reserved", "used_at", "zone")
+    __slots__ = (
+        "account",
+        "bound",
+        "counted",
+        "holding",
+        "known",
+        "loaded",
+        "near",
+        "reserved",
+        "start",
+        "used_at",
+        "zone",
+    )
 
     def __init__(self, bound: Bound, zone: tzinfo | None = None) -> None:
         rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
         self.bound, self.zone = bound, zone
         self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
-        self.reserved = Reserved()
+        self.start, self.reserved, self.holding = 0.0, 0, 0
         self.counted = self.known = 0
         self.loaded = False
         self.near = False
@@ -171,10 +133,13 @@ class Spending:
     def spend(self, at: float, usd: float) -> bool:
         """Count it. `at`: when its request began. Returns whether that has brought it near its end: once a period."""
         self.counted += 1
-        self._add(int(at // SLOT), usd)
         account, rule = self.account, self.account.rule
         if at >= account.now.end:
             account.turn(at, self.zone)
+        if isinstance(account, Rolling):
+            self._add(int(at // SLOT), usd)
+        elif at >= account.now.start:
+            account.usd += usd
         near = account.usd >= rule.warn * rule.usd
         just, self.near = near and not self.near, near
         return just
@@ -210,19 +175,22 @@ class Spending:
         self.loaded = True
         self.account.turn(now, self.zone)
 
-    def check(self, at: float, nano: int, contact: str) -> None:
-        """Raises ClientLimitError when a request that may cost so many billionths of a USD has no room."""
-        account, reserves = self.account, self.reserved
+    def check(self, at: float, nano: int, contact: str, holds: Holds | None = None) -> None:
+        """Raises ClientLimitError when a request that may cost so many billionths of a USD has no room.
+
+        holds  who knows how long reservations last; None: what is reserved does not matter, for `nano` is 0
+        """
+        account = self.account
         if at >= account.now.end:
             account.turn(at, self.zone)
-        start = account.now.start
-        reserved = reserves.nano if reserves.start == start else reserves.since(start)
-        if account.usd + (nano + reserved) / NANO < account.rule.usd - CLEAR or not account.is_full(nano, reserved):
+        if self.start != account.now.start:  # all that is reserved now is of requests that began before
+            self.start, self.reserved = account.now.start, 0
+        if not account.is_full(nano, self.reserved):
             return
-        usd = self.account.usd
-        if self.account.ended:
-            raise of_money(self.bound, at, usd, self.until(at), contact)
-        raise of_reservations(self.bound, at, usd, reserved / NANO, self.reserved.wait(), contact)
+        if account.ended or holds is None:
+            raise of_money(self.bound, at, account.usd, self.until(at), contact)
+        wait = holds.wait(self.holding)
+        raise of_reservations(self.bound, at, account.usd, self.reserved / NANO, wait, contact)
 
     def until(self, at: float) -> float | None:
         """When what is spent does not count any more, as far as it has to; None: never, or nothing is."""
@@ -249,7 +217,7 @@ class Spending:
     @property
     def idle(self) -> bool:
         """Whether it may be forgotten: nothing is reserved, and the ledger has all that is spent."""
-        return not len(self.reserved) and not self.own
+        return not self.holding and not self.own
 
     def _add(self, slot: int, usd: float) -> None:
         account = self.account
@@ -265,9 +233,14 @@ class Spending:
 
 
 class Purse:
-    """The limits of money that hold for one request, and the budgets: as `Reserve` wants them."""
+    """The limits of money that hold for one request, and the budgets: as `Reserve` wants them.
 
-    def __init__(self, budgets: Allows, holds: Keeps, spendings: Sequence[Spending], contact: str) -> None:
+    Every request with such a limit comes by here: what is done for each limit stands in the loops, not in calls.
+    """
+
+    __slots__ = ("_budgets", "_contact", "_holds", "_live", "_spendings")
+
+    def __init__(self, budgets: Allows, holds: Holds, spendings: Sequence[Spending], contact: str) -> None:
         self._budgets, self._holds, self._contact = budgets, holds, contact
         self._spendings = spendings
         self._live: list[Hold] = []
@@ -278,7 +251,13 @@ class Purse:
         for cost in costs:
             nano += cost.nano
         for spending in self._spendings:
-            spending.check(at, nano, self._contact)
+            account = spending.account
+            if (
+                account.usd + (nano + spending.reserved) / NANO >= account.rule.usd - CLEAR
+                or at >= account.now.end
+                or spending.start != account.now.start
+            ):
+                spending.check(at, nano, self._contact, self._holds)
         self._budgets.check(at, provider, costs)
 
     def add(self, hold: Hold, now: float) -> None:
@@ -286,24 +265,34 @@ class Purse:
         self._holds.add(hold, now)
         self._live.append(hold)
         for spending in self._spendings:
-            spending.reserved.add(hold, now)
+            spending.holding += 1
+            if hold.at >= spending.start:
+                spending.reserved += hold.nano
 
     def change(self, hold: Hold, nano: int) -> None:
         """Reserve another amount everywhere."""
-        for spending in self._spendings:
-            spending.reserved.change(hold, nano)
+        if hold in self._live:
+            for spending in self._spendings:
+                if hold.at >= spending.start:
+                    spending.reserved += nano - hold.nano
         self._holds.change(hold, nano)
 
     def drop(self, hold: Hold, now: float) -> None:
         """Let go of it everywhere."""
         self._holds.drop(hold, now)
-        for spending in self._spendings:
-            spending.reserved.drop(hold, now)
+        if hold in self._live:
+            self._live.remove(hold)
+            self._free(hold)
 
-    def counted(self, now: float) -> None:
+    def counted(self) -> None:
         """What the request cost is counted under the limits: nothing of it is reserved there any more."""
-        spendings, self._spendings = self._spendings, ()
         live, self._live = self._live, []
         for hold in live:
-            for spending in spendings:
-                spending.reserved.drop(hold, now)
+            self._free(hold)
+        self._spendings = ()
+
+    def _free(self, hold: Hold) -> None:
+        for spending in self._spendings:
+            spending.holding -= 1
+            if hold.at >= spending.start:
+                spending.reserved -= hold.nano

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.bodies.facts import AGENT, SUBAGENT_HEADERS
-from claude_relay.core.clients.admission import TOO_LONG, Admission, Waiting, places_of
+from claude_relay.core.clients.admission import TOO_LONG, Admission, Waiting
 from claude_relay.core.clients.demand import Bound, Weight
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.exceeded import ClientLimitError
@@ -49,7 +49,7 @@ async def admit(relayed: Relayed, limiting: Limiting | None) -> None:
     if missing := limiter.missing(bounds):
         await limiting.learn(missing)
     weight = weight_of(relayed)
-    places = places_of(bounds, weight)
+    places = limiter.places(bounds) if weight.runs else ()
     admission = None
     if not (places and limiter.queues and limiter.waits_for(client)):
         admission = limiter.enter(bounds, weight, places, NOW(), time.monotonic())
@@ -142,7 +142,7 @@ def counted(relayed: Relayed, usd: float | None) -> list[Spending]:
         return []
     near = admission.spent(relayed.started_at, usd)
     if relayed.purse is not None and (relayed.facts.endpoint in PAID or not makes_batch(relayed)):
-        relayed.purse.counted(time.time())
+        relayed.purse.counted()
     return near
 
 

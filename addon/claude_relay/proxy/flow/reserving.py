@@ -17,6 +17,7 @@ from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
 from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.decode import Decoder
 from claude_relay.core.bodies.resources import made
+from claude_relay.core.clients.money import Purse
 from claude_relay.core.clients.permitting import permits_provider
 from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Target
 from claude_relay.core.routing.routes import model_at
@@ -53,7 +54,7 @@ async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple
         return targets
     need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await need_of_new_batch(relayed)
     if relayed.admission is not None and spendings:
-        relayed.purse = reporting.purse(spendings, relayed.admission.limiter.contact)
+        relayed.purse = Purse(reporting, reporting.holds, spendings, relayed.admission.limiter.contact)
     relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, relayed.purse)
     if not reporting.budgets.reserves:
         return targets

@@ -168,8 +168,8 @@ def cost_of(request: RequestRow) -> str:
     return "" if cost is None else f"${cost:.4f}" if cost < 10 else f"${cost:.2f}"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def cell(text: str, width: int) -> str:
-    """A text of that width; where it is longer its end counts, which tells names apart. The same few names come again and again."""
+    """A text of that width; where it is longer its end counts, which tells names apart. The same names come again and again."""
     text = harmless(text, keep="")
     return f"{text if len(text) <= width else '…' + text[-(width - 1) :]:<{width}}"

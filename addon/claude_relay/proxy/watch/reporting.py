@@ -23,7 +23,7 @@ from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.accounting.needs import Need, Outputs
 from claude_relay.core.accounting.reserve import Reserve, Terms
-from claude_relay.core.clients.money import Purse, Spending
+from claude_relay.core.clients.money import Purse
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Verdict
@@ -229,27 +229,18 @@ class Reporting:
 
     # -- what there is to ask
 
-    def purse(self, spendings: Sequence[Spending], contact: str) -> Purse:
-        """The budgets, and beside them these limits of a client. `contact`: whom a refusal names."""
-        return Purse(self, self.holds, spendings, contact)
-
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError when a request that may cost this has no room at a provider, under the budgets of now."""
         self.budgets.check(at, provider, costs)
 
     def reserve(self, runtime: Runtime, need: Need, at: float, purse: Purse | None = None) -> Reserve:
         """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: in the place of the budgets alone."""
-        terms = self._terms(runtime, at)
-        if purse is not None:
-            return Reserve(purse, purse, need, terms, at=at, clock=time.time)
-        return Reserve(self, self.holds, need, terms, at=at, clock=time.time)
-
-    def _terms(self, runtime: Runtime, at: float) -> Terms:
-        """Prices are looked up anew each minute: they change at dates, a few by the hour."""
-        if self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED:
+        if (
+            self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED
+        ):  # prices change at dates
             self._priced, self._priced_at = runtime, at
             self._prices = Terms(partial(price_at, runtime), partial(tariff_at, runtime), self.outputs)
-        return self._prices
+        return Reserve(purse or self, purse or self.holds, need, self._prices, at=at, clock=time.time)
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""

@@ -1,0 +1,76 @@
+"""What is reserved of a limit of money, against the sum over all reservations that there are."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.accounting.accounts import NANO
+from claude_relay.core.accounting.budgets import Budgets, Cost
+from claude_relay.core.accounting.holds import Hold, Holds
+from claude_relay.core.clients.demand import Bound
+from claude_relay.core.clients.exceeded import ClientLimitError
+from claude_relay.core.clients.limits import parse
+from claude_relay.core.clients.money import Purse, Spending
+from claude_relay.core.times import DAY, HOUR
+
+NOON = 1_795_348_800.0
+NANOS = st.integers(0, 3 * NANO)
+ACTS = st.one_of(
+    st.tuples(st.just("begin"), NANOS, st.floats(0, 2 * HOUR)),
+    st.tuples(st.just("change"), NANOS, st.integers(0, 9)),
+    st.tuples(st.just("end"), st.booleans(), st.integers(0, 9)),
+    st.tuples(st.just("wait"), st.floats(0, DAY), st.none()),
+)
+
+
+def spending_of(limit: str) -> Spending:
+    found = Spending(Bound(parse(limit), "client", "alice", limit), UTC)
+    found.restore((), NOON, 0)
+    return found
+
+
+@given(st.sampled_from(["$9/day", "$9/5h", "$9/total"]), st.lists(ACTS, max_size=40))
+def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[tuple[str, float, float]]) -> None:
+    spending, holds, now = spending_of(limit), Holds(), NOON
+    running: list[tuple[Purse, Hold]] = []
+    for act, first, second in acts:
+        if act == "wait":
+            now += first
+        elif act == "begin":  # it came some time ago, and may be paid for now
+            purse, hold = Purse(Budgets(), holds, (spending,), ""), Hold("p", "m", now - second, int(first))
+            try:
+                purse.check(now, "p", (Cost("m", hold.nano),))
+            except ClientLimitError:
+                assert spending.reserved + hold.nano > 9 * NANO
+                continue
+            purse.add(hold, now)
+            running.append((purse, hold))
+        elif running and act == "change":
+            purse, hold = running[int(second) % len(running)]
+            purse.change(hold, int(first))
+        elif running:
+            purse, hold = running.pop(int(second) % len(running))
+            if first:  # what it cost is counted
+                purse.counted()
+            purse.drop(hold, now)
+            purse.drop(hold, now)
+            purse.change(hold, NANO)
+        counts = sum(hold.nano for _, hold in running if hold.at >= spending.start)
+        assert (spending.reserved, spending.holding, len(holds)) == (counts, len(running), len(running))
+
+
+def test_what_began_yesterday_is_not_reserved_of_today() -> None:
+    spending, holds = spending_of("$1/day"), Holds()
+    late, early = (Purse(Budgets(), holds, (spending,), "") for _ in range(2))
+    hold, cost = Hold("p", "m", NOON, NANO // 2), (Cost("m", NANO),)
+    late.check(NOON, "p", (Cost("m", NANO // 2),))
+    late.add(hold, NOON)
+    with pytest.raises(ClientLimitError, match="reserved"):
+        early.check(NOON, "p", cost)
+    early.check(NOON + DAY, "p", cost)
+    late.drop(hold, NOON + DAY)
+    assert spending.reserved == 0
