@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ from benchmark.figures import (
     Web,
     noise,
 )
+from benchmark.gauges import cpu_seconds
 from benchmark.orders import Hammer, Listen
 from benchmark.plan import Plan
 from benchmark.processes import BenchError
@@ -115,6 +118,19 @@ def processes_naming(folder: Path) -> set[int]:
             except OSError:
                 continue
     return found
+
+
+def test_processor_time_is_that_of_all_threads() -> None:
+    def work() -> None:
+        until = time.thread_time() + 0.03
+        while time.thread_time() < until:
+            pass
+
+    before, known = cpu_seconds(os.getpid()), time.process_time()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(work).result()
+        found, expected = cpu_seconds(os.getpid()) - before, time.process_time() - known
+    assert 0.02 <= found <= expected + 0.02
 
 
 # -- load process and upstream

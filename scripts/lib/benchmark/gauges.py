@@ -15,10 +15,20 @@ def resident(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time used so far, all threads together; to a hundredth of a second."""
+    """Processor time used so far, by all threads that there are; without the system's own figures to a hundredth of a second."""
+    if (spent := [_scheduled(thread) for thread in Path(f"/proc/{pid}/task").glob("*")]) and any(spent):
+        return sum(spent) / 1e9
     if (fields := _proc(pid, "stat")) is not None:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return sum(float(part) * 60.0**n for n, part in enumerate(reversed(_ps(pid, "time").split(":"))))
+
+
+def _scheduled(thread: Path) -> int:
+    """Nanoseconds that a thread has run; https://docs.kernel.org/scheduler/sched-stats.html"""
+    try:
+        return int((thread / "schedstat").read_text().split()[0])
+    except OSError:  # it has ended, or the system does not tell
+        return 0
 
 
 def _proc(pid: int, name: str) -> list[str] | None:

@@ -36,6 +36,8 @@ LIMITS: Final = (
 )
 PRICES: Final = [{"model": "*", "input": 3.0, "output": 15.0}]
 """Else the made-up Claude, at an address that no price list has, would cost nothing, and limits of money nearly so."""
+SHORT: Final = 4
+"""Parts of a turn where little is to be told from much: a machine is not equally fast for long."""
 PATIENCE: Final = 300.0
 """Seconds in which a crowd must be there."""
 BENCH: Final = Actor("bench", "cli")
@@ -83,15 +85,20 @@ async def measure_clients(bench: Bench, plan: Plan, say: Say) -> Comparison:
     assert relay.database is not None
     book, policy = ClientBook(relay.database), Policy(limits=tuple(map(parse, LIMITS)))
     keys = [book.add(BENCH, f"client-{n}", {"policy": policy}).key for n in range(plan.clients)]
-    return await compared(bench, plan, targets, "with clients", {WITH_CLIENTS: keys})
+    return await compared(bench, plan, targets, "with clients", {WITH_CLIENTS: keys}, parts=SHORT)
 
 
 async def compared(
-    bench: Bench, plan: Plan, targets: Mapping[str, Target], name: str, keys: Mapping[str, list[str]] | None = None
+    bench: Bench,
+    plan: Plan,
+    targets: Mapping[str, Target],
+    name: str,
+    keys: Mapping[str, list[str]] | None = None,
+    parts: int = 1,
 ) -> Comparison:
     """Targets take turns at four connections; `keys`: those that the requests to a target come with, one after the other.
 
-    Each turn goes on with the keys where the one before ended, so that all of them are used.
+    Each turn goes on with the keys where the one before ended, so that all of them are used. `parts`: into how many each turn is cut.
     """
     rounds: defaultdict[str, list[Slice]] = defaultdict(list)
     rings = {target: deque((keys or {}).get(target, ())) for target in targets}
@@ -100,10 +107,9 @@ async def compared(
     count = max(100, 2 * max(map(len, rings.values())))
     for target, found in targets.items():
         await hammer(bench.load, found, connections=4, size=2_048, count=count, keys=rings[target])
-    for target, found in turns(targets, plan.team_rounds):
-        report = await hammer(
-            bench.load, found, connections=4, size=2_048, seconds=plan.team_seconds, keys=rings[target]
-        )
+    seconds = plan.team_seconds / parts
+    for target, found in turns(targets, plan.team_rounds * parts):
+        report = await hammer(bench.load, found, connections=4, size=2_048, seconds=seconds, keys=rings[target])
         rings[target].rotate(-len(report.latencies))
         rounds[target].append(Slice.of(report.latencies, report.seconds, report.cpu))
     return Comparison(name, rounds)
