@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_relay.core.accounting.accounts import NANO
@@ -20,10 +21,10 @@ from claude_relay.core.times import DAY, HOUR
 NOON = 1_795_348_800.0
 NANOS = st.integers(0, 3 * NANO)
 ACTS = st.one_of(
-    st.tuples(st.just("begin"), NANOS, st.floats(0, 2 * HOUR)),
+    st.tuples(st.just("begin"), NANOS, st.sampled_from([0, HOUR, -HOUR, -2 * HOUR])),
     st.tuples(st.just("change"), NANOS, st.integers(0, 9)),
     st.tuples(st.just("end"), st.booleans(), st.integers(0, 9)),
-    st.tuples(st.just("wait"), st.floats(0, DAY), st.none()),
+    st.tuples(st.just("wait"), st.sampled_from([1, HOUR / 2, HOUR, DAY]), st.none()),
 )
 
 
@@ -33,14 +34,19 @@ def spending_of(limit: str) -> Spending:
     return found
 
 
+SET_BACK = [("wait", HOUR / 2, None), ("begin", NANO, -HOUR), ("wait", HOUR, None), ("begin", 1, 0), ("end", True, 0)]
+"""It began tomorrow."""
+
+
+@example("$9/day", SET_BACK)
 @given(st.sampled_from(["$9/day", "$9/5h", "$9/total"]), st.lists(ACTS, max_size=40))
-def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[tuple[str, float, float]]) -> None:
-    spending, holds, now = spending_of(limit), Holds(), NOON
-    running: list[tuple[Purse, Hold]] = []
+def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[tuple[str, float, Any]]) -> None:
+    spending, holds, now = spending_of(limit), Holds(), NOON + 11 * HOUR
+    running: list[tuple[Purse, Hold, float]] = []
     for act, first, second in acts:
         if act == "wait":
             now += first
-        elif act == "begin":  # it came some time ago, and may be paid for now
+        elif act == "begin":  # it came some time ago, by a clock that may have been set back, and may be paid for now
             purse, hold = Purse(Budgets(), holds, (spending,), ""), Hold("p", "m", now - second, int(first))
             try:
                 purse.check(now, "p", (Cost("m", hold.nano),))
@@ -48,18 +54,18 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
                 assert spending.reserved + hold.nano > 9 * NANO
                 continue
             purse.add(hold, now)
-            running.append((purse, hold))
+            running.append((purse, hold, spending.start))
         elif running and act == "change":
-            purse, hold = running[int(second) % len(running)]
+            purse, hold, _ = running[int(second) % len(running)]
             purse.change(hold, int(first))
         elif running:
-            purse, hold = running.pop(int(second) % len(running))
+            purse, hold, _ = running.pop(int(second) % len(running))
             if first:  # what it cost is counted
                 purse.counted()
             purse.drop(hold, now)
             purse.drop(hold, now)
             purse.change(hold, NANO)
-        counts = sum(hold.nano for _, hold in running if hold.at >= spending.start)
+        counts = sum(hold.nano for _, hold, start in running if hold.at >= start == spending.start)
         assert (spending.reserved, spending.holding, len(holds)) == (counts, len(running), len(running))
 
 

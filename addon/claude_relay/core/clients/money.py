@@ -183,7 +183,7 @@ class Spending:
         account = self.account
         if at >= account.now.end:
             account.turn(at, self.zone)
-        if self.start != account.now.start:  # all that is reserved now is of requests that began before
+        if self.start != account.now.start:  # all that is reserved is of requests that began before
             self.start, self.reserved = account.now.start, 0
         if not account.is_full(nano, self.reserved):
             return
@@ -243,7 +243,8 @@ class Purse:
     def __init__(self, budgets: Allows, holds: Holds, spendings: Sequence[Spending], contact: str) -> None:
         self._budgets, self._holds, self._contact = budgets, holds, contact
         self._spendings = spendings
-        self._live: list[Hold] = []
+        self._live: dict[Hold, list[float]] = {}
+        """Which period each limit was in: what is reserved in one goes with it."""
 
     def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
         """Raises BudgetError or ClientLimitError."""
@@ -263,36 +264,35 @@ class Purse:
     def add(self, hold: Hold, now: float) -> None:
         """Reserve everywhere."""
         self._holds.add(hold, now)
-        self._live.append(hold)
+        self._live[hold] = starts = []
         for spending in self._spendings:
+            starts.append(spending.start)
             spending.holding += 1
             if hold.at >= spending.start:
                 spending.reserved += hold.nano
 
     def change(self, hold: Hold, nano: int) -> None:
         """Reserve another amount everywhere."""
-        if hold in self._live:
-            for spending in self._spendings:
-                if hold.at >= spending.start:
-                    spending.reserved += nano - hold.nano
+        for spending, start in zip(self._spendings, self._live.get(hold, ()), strict=False):
+            if hold.at >= start == spending.start:
+                spending.reserved += nano - hold.nano
         self._holds.change(hold, nano)
 
     def drop(self, hold: Hold, now: float) -> None:
         """Let go of it everywhere."""
         self._holds.drop(hold, now)
-        if hold in self._live:
-            self._live.remove(hold)
-            self._free(hold)
+        if (starts := self._live.pop(hold, None)) is not None:
+            self._free(hold, starts)
 
     def counted(self) -> None:
         """What the request cost is counted under the limits: nothing of it is reserved there any more."""
-        live, self._live = self._live, []
-        for hold in live:
-            self._free(hold)
+        live, self._live = self._live, {}
+        for hold, starts in live.items():
+            self._free(hold, starts)
         self._spendings = ()
 
-    def _free(self, hold: Hold) -> None:
-        for spending in self._spendings:
+    def _free(self, hold: Hold, starts: Sequence[float]) -> None:
+        for spending, start in zip(self._spendings, starts, strict=True):
             spending.holding -= 1
-            if hold.at >= spending.start:
+            if hold.at >= start == spending.start:
                 spending.reserved -= hold.nano
