@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "addon"))
 
 from playwright.sync_api import Page, sync_playwright  # noqa: E402 - beside this checkout
 
-from claude_relay.cli.demonstration.relaying import free_ports  # noqa: E402
+from claude_relay.cli.fake.ports import free_ports  # noqa: E402
 from claude_relay.core.keys.cooldown import begin, to_row  # noqa: E402
 from claude_relay.core.keys.replication import Shared  # noqa: E402
 from claude_relay.core.notices import Kind, Notice  # noqa: E402
@@ -115,7 +115,7 @@ def take(page: Page, path: str, scheme: Any, file: Path) -> None:
 @contextmanager
 def panel(folder: Path) -> Iterator[str]:
     """Its address. The row of the made-up relay is kept fresh meanwhile."""
-    port, _ = free_ports()
+    [port] = free_ports(1)
     config, database = folder / "relay.yaml", folder / "relay.db"
     listen = f"{{proxy: null, base_url: '127.0.0.1:8082', status: null, panel: '127.0.0.1:{port}'}}"
     config.write_text(f"listen: {listen}\ndatabase: relay.db\n{RELAY_YAML}")

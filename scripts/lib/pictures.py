@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT / "addon"))
 from claude_relay.cli.demonstration.cast import REQUESTS  # noqa: E402 - from this checkout
 from claude_relay.cli.demonstration.claude import FakeClaude  # noqa: E402
 from claude_relay.cli.demonstration.client import Doors, send  # noqa: E402
-from claude_relay.cli.demonstration.relaying import Relaying, configuration, free_ports  # noqa: E402
+from claude_relay.cli.demonstration.relaying import Relaying, configuration  # noqa: E402
+from claude_relay.cli.fake.ports import free_ports  # noqa: E402
 
 IMAGES: Final = ROOT / "docs" / "images"
 WIDTH, HEIGHT, TALL = 1400, 760, 1060
@@ -40,7 +41,7 @@ def main() -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("Chromium is not installed: apt-get install chromium")
-    port, _ = free_ports()
+    [port] = free_ports(1)
     web = ("--web", "--no-web-open-browser", "--web-port", str(port), "--set", f"web_password={PASSWORD}")
     with (
         tempfile.TemporaryDirectory(prefix="claude-relay-pictures-") as folder,

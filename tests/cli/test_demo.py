@@ -25,9 +25,10 @@ from claude_relay.cli.demonstration.cast import COUNT, LIST, MESSAGES, REQUESTS,
 from claude_relay.cli.demonstration.claude import ANSWERS, CACHED_TOKENS, Claude, FakeClaude, Request, tokens
 from claude_relay.cli.demonstration.client import Answer, Doors, read, send
 from claude_relay.cli.demonstration.presenter import Presenter, headline
-from claude_relay.cli.demonstration.relaying import Relaying, configuration, free_ports, listening
+from claude_relay.cli.demonstration.relaying import Relaying, configuration, listening
 from claude_relay.cli.fake import messages
 from claude_relay.cli.fake.answers import Answer as Reply
+from claude_relay.cli.fake.ports import free_ports
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
@@ -174,7 +175,7 @@ class TestClient:
         assert self.read(messages.dump(self.ERROR), "application/json")[:2] == ("", "Overloaded")
 
     def test_nobody_there(self, tmp_path: Path) -> None:
-        answer = send(REQUESTS[0], Doors(*free_ports(), tmp_path), "test")
+        answer = send(REQUESTS[0], Doors(*free_ports(2), tmp_path), "test")
         assert not answer.good
         assert (answer.status, answer.problem[:22]) == (0, "ConnectionRefusedError")
 
@@ -231,7 +232,7 @@ def test_a_request_that_fails_is_told(tmp_path: Path) -> None:
     ledger.put(row, [AttemptRow(request="r1", n=1, provider="anthropic", key="k4", status=529, started_at=NOW)])
     ledger.close()
     shown = io.StringIO()
-    nowhere = Doors(*free_ports(), tmp_path)
+    nowhere = Doors(*free_ports(2), tmp_path)
     assert not send_all(
         REQUESTS[:1], Presenter(Console(file=shown, width=100), tmp_path / "relay.db"), nowhere, Ending()
     )

@@ -13,6 +13,7 @@ import pytest
 
 from claude_relay.cli.fake import messages
 from claude_relay.cli.fake.answers import FAULTS, Answer, End, streamed, whole
+from claude_relay.cli.fake.ports import free_ports
 from claude_relay.cli.fake.server import LAST_CHUNK, Connection, Serving, chunk, head
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
@@ -143,3 +144,10 @@ def test_who_connects_as_it_ends_is_hung_up_on(turns: int) -> None:
     with client, suppress(ConnectionResetError):
         assert client.recv(1) == b""
     gc.collect()  # what was left open is said now, and not in a later test
+
+
+def test_ports_are_below_those_that_systems_give_out() -> None:
+    found = free_ports(3)
+    assert len(set(found)) == 3
+    with socket.create_server(("127.0.0.1", found[0])), socket.create_server(("127.0.0.1", 0)) as given:
+        assert max(found) < given.getsockname()[1]

@@ -28,17 +28,10 @@ from claude_relay.cli.relay import relay, undo_env
 from claude_relay.core.config import Address, parse
 from claude_relay.core.config.listening import modes
 from claude_relay.store import authority
+from wire.relay import free_ports
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "scripts" / "lib" / "run.py"
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
 
 
 # -- the command line of mitmproxy

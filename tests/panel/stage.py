@@ -15,6 +15,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from wire.relay import free_ports
+
 ADDON = Path(__file__).parents[2] / "addon"
 PASSWORD = "correct horse battery"
 PATIENCE = 60.0
@@ -111,9 +113,9 @@ def running(
 
     database  of a relay that runs already; None: one of its own
     """
-    port = free_port()
+    port, base_url = free_ports(2)
     config = folder / "relay.yaml"
-    listeners = f"proxy: null, base_url: '127.0.0.1:{free_port()}', status: null, panel: '127.0.0.1:{port}'{listen}"
+    listeners = f"proxy: null, base_url: '127.0.0.1:{base_url}', status: null, panel: '127.0.0.1:{port}'{listen}"
     config.write_text(f"listen: {{{listeners}}}\ndatabase: '{database or 'relay.db'}'\n{text}")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RELAY_", "ANTHROPIC_"))}
     own |= {"PYTHONPATH": str(ADDON), "RELAY_CONFIG": str(config), "TZ": "UTC"} | environ
@@ -133,11 +135,6 @@ def running(
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.wire.clients import RawClient, messages_body
-from tests.wire.relay import Relay, free_ports
-from tests.wire.upstream import FakeUpstream
+
+from wire.clients import RawClient, messages_body
+from wire.relay import Relay, free_ports
+from wire.upstream import FakeUpstream
 
 from .browsing import visiting
 from .inside import Inside

@@ -20,8 +20,9 @@ import pytest
 from claude_relay.core.config.doors import Tls
 from claude_relay.panel import __main__ as program
 from wire.certs import Authority
+from wire.relay import free_ports
 
-from .stage import ADDON, PASSWORD, PATIENCE, free_port, running
+from .stage import ADDON, PASSWORD, PATIENCE, running
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +75,15 @@ def test_a_database_that_is_none_is_said_without_its_path(tmp_path: Path) -> Non
 
 def test_a_pair_that_cannot_be_used(tmp_path: Path, authority: Authority) -> None:
     one, other = (pair(tmp_path, authority, name) for name in ("one.example", "other.example"))
-    status, text = said(tmp_path, f"panel: '127.0.0.1:{free_port()}', tls: {{cert: '{one.cert}', key: '{other.key}'}}")
+    status, text = said(
+        tmp_path, f"panel: '127.0.0.1:{free_ports(1)[0]}', tls: {{cert: '{one.cert}', key: '{other.key}'}}"
+    )
     assert (status, text.count("\n")) == (3, 1)
     assert text.startswith("panel: listen.tls")
 
 
 def test_an_open_address_without_tls_is_warned_of(tmp_path: Path) -> None:
-    port = free_port()
+    [port] = free_ports(1)
     with started(tmp_path, f"panel: '0.0.0.0:{port}'", RELAY_ADMIN_PASSWORD=PASSWORD) as process:
         assert process.stderr is not None
         assert "open to the network without TLS" in process.stderr.readline()

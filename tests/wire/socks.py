@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 import pytest
 
+from .relay import free_ports
+
 PATIENCE = 5.0
 GREETED = b"\x05\x00"
 CONNECTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"
@@ -47,8 +49,7 @@ def microsocks(user: str = "", password: str = "") -> Iterator[Socks]:
     program = shutil.which("microsocks")
     if program is None:
         pytest.fail("microsocks is not installed: apt-get install microsocks")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     signed = ["-u", user, "-P", password] if user else []
     process = subprocess.Popen(
         [program, "-i", "127.0.0.1", "-p", str(port), *signed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from claude_relay.cli.fake.ports import free_ports
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
@@ -28,7 +29,7 @@ from .plan import Plan
 from .processes import PACKAGES, Child, module
 from .reports import make_ledger, requests
 from .scenarios import Say, hammer
-from .targets import Bench, Target, free_port, ready
+from .targets import Bench, Target, ready
 from .team import BENCH
 
 CLOSED, OPEN = "no dashboard", "dashboards"
@@ -111,7 +112,7 @@ def fill(plan: Plan, path: Path) -> None:
 async def start(bench: Bench, relay: Target) -> Target:
     """A panel over the relay's database, as a relay starts it: it ends with its input."""
     assert relay.database is not None
-    port, folder = free_port(), relay.database.parent
+    [port], folder = free_ports(1), relay.database.parent
     config = folder / "panel.yaml"
     known = json.loads((folder / "relay.yaml").read_text())
     config.write_text(json.dumps(known | {"listen": known["listen"] | {"panel": f"127.0.0.1:{port}"}}))

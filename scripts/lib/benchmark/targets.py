@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_relay.cli.console.common import addon_script
+from claude_relay.cli.fake.ports import free_ports
 
 from . import traffic
 from .processes import START_LIMIT, Child, module
@@ -78,7 +78,7 @@ class Bench:
 
     async def bare(self, *options: str) -> Target:
         """mitmdump as a reverse proxy, without any script. Without options, as it is: a line a request, which nobody reads."""
-        port = free_port()
+        [port] = free_ports(1)
         mode = f"reverse:http://127.0.0.1:{self.upstream.port}@127.0.0.1:{port}"
         child = await self.start(
             [*self.mitmproxy("mitmdump"), "--mode", mode, *options], "bare mitmdump", silent=not options
@@ -97,7 +97,7 @@ class Bench:
         """The relay as people run it, with a relay.yaml of its own; `sections` go into that. `without_extras`: no pages of bodies in
         mitmweb, and no look at what was missed of the prompt cache. `fill`: makes its database.
         """
-        port = free_port()
+        [port] = free_ports(1)
         folder = self.folder / f"relay{port}"
         folder.mkdir()
         if fill is not None:
@@ -107,7 +107,7 @@ class Bench:
         before = EXTRAS_OFF.format(str(addon_script().parent)) if without_extras else ""
         command = [*self.mitmproxy("mitmweb" if web else "mitmdump", before), "-s", str(addon_script())]
         command += ["--set", f"relay_config={config}"]
-        web_port = free_port() if web else 0
+        web_port = free_ports(1)[0] if web else 0
         if web:
             command += ["--no-web-open-browser", "--web-port", str(web_port), "--set", f"web_password={PASSWORD}"]
         return Target(port, await self.start(command, "the relay"), folder / "relay.db", web_port)
@@ -133,10 +133,3 @@ async def ready(targets: Mapping[str, Target]) -> None:
     """Wait until all of them listen."""
     for target in targets.values():
         await target.child.wait_for_port(target.port)
-
-
-def free_port() -> int:
-    """A port nobody listens on at the moment."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,6 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from claude_relay.cli.fake.ports import free_ports
 
 from .answers import KEY_LENGTH
 from .cases import ANSWER_PARTS
@@ -55,15 +56,6 @@ def new_key(kind: str) -> str:
     """Forty characters that are nowhere else."""
     lead = f"sk-ant-api03-{kind}-"
     return lead + secrets.token_hex(KEY_LENGTH)[: KEY_LENGTH - len(lead)]
-
-
-def free_ports(count: int) -> list[int]:
-    """Nobody listens on them at the moment."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
 
 
 class Relay:

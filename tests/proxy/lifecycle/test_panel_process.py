@@ -22,6 +22,7 @@ import pytest
 from claude_relay.core.installation import ADDON, missing_for_panel
 from claude_relay.proxy.lifecycle import panel_process
 from claude_relay.proxy.lifecycle.panel_process import PanelProcess, environment
+from wire.relay import free_ports
 
 pytestmark = pytest.mark.skipif(bool(missing_for_panel()), reason="the panel is not installed")
 PATIENCE = 60.0
@@ -73,8 +74,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        found = Stage(tmp_path, free.getsockname()[1])
+    found = Stage(tmp_path, *free_ports(1))
     found.write()
     return found
 

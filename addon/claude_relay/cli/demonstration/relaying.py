@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_relay.cli.console.terminal import Failure
+from claude_relay.cli.fake.ports import free_ports
 from claude_relay.core.installation import ADDON
 from claude_relay.store.db.database import MissingDatabase, StoreError, read_only
 
@@ -46,7 +47,7 @@ class Relaying:
 
     def __init__(self, folder: Path, settings: Mapping[str, object], arguments: Sequence[str] = ()) -> None:
         self.folder, self.arguments = folder, arguments
-        self.proxy_port, self.base_port = free_ports()
+        self.proxy_port, self.base_port = free_ports(2)
         self.database = folder / "relay.db"
         self.ca = folder / "mitmproxy-ca-cert.pem"
         self.config = folder / "relay.yaml"
@@ -111,14 +112,6 @@ def configuration(upstream: str, keys: Sequence[str] = ALL) -> dict[str, object]
         "prices": PRICES,
         "retry": {"attempts": 6, "max_wait": "3s", "first_byte": "4s", "idle": "4s"},
     }
-
-
-def free_ports() -> tuple[int, int]:
-    """Two ports of this machine that nobody listens on at the moment."""
-    with socket.socket() as one, socket.socket() as other:
-        for sock in (one, other):
-            sock.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def listening(port: int) -> bool:
