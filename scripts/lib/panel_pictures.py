@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "addon"))
 
 from playwright.sync_api import Page, sync_playwright  # noqa: E402 - beside this checkout
 
-from claude_relay.cli.fake.ports import free_ports  # noqa: E402
+from claude_relay.cli.fake.free_ports import free_ports  # noqa: E402
 from claude_relay.core.keys.cooldown import begin, to_row  # noqa: E402
 from claude_relay.core.keys.replication import Shared  # noqa: E402
 from claude_relay.core.notices import Kind, Notice  # noqa: E402

@@ -25,7 +25,7 @@ from claude_relay.cli.demonstration.cast import REQUESTS  # noqa: E402 - from th
 from claude_relay.cli.demonstration.claude import FakeClaude  # noqa: E402
 from claude_relay.cli.demonstration.client import Doors, send  # noqa: E402
 from claude_relay.cli.demonstration.relaying import Relaying, configuration  # noqa: E402
-from claude_relay.cli.fake.ports import free_ports  # noqa: E402
+from claude_relay.cli.fake.free_ports import free_ports  # noqa: E402
 
 IMAGES: Final = ROOT / "docs" / "images"
 WIDTH, HEIGHT, TALL = 1400, 760, 1060

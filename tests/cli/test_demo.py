@@ -28,7 +28,7 @@ from claude_relay.cli.demonstration.presenter import Presenter, headline
 from claude_relay.cli.demonstration.relaying import Relaying, configuration, listening
 from claude_relay.cli.fake import messages
 from claude_relay.cli.fake.answers import Answer as Reply
-from claude_relay.cli.fake.ports import free_ports
+from claude_relay.cli.fake.free_ports import free_ports
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome

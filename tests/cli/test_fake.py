@@ -13,7 +13,7 @@ import pytest
 
 from claude_relay.cli.fake import messages
 from claude_relay.cli.fake.answers import FAULTS, Answer, End, streamed, whole
-from claude_relay.cli.fake.ports import free_ports
+from claude_relay.cli.fake.free_ports import free_ports
 from claude_relay.cli.fake.server import LAST_CHUNK, Connection, Serving, chunk, head
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.exchange import Endpoint, Facts, Outcome

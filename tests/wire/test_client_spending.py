@@ -178,8 +178,7 @@ def test_it_is_told_to_nobody_else(team: Team, path: str, nobody: int) -> None:
     assert team.get(path).status == nobody
     unknown = team.get(path, "rk-" + "0" * 48)
     assert (unknown.status, unknown.header("x-should-retry")) == (401, "false")
-    ann = team.add("ann")
-    team.book.edit(ME, "ann", {"enabled": False})
+    ann = team.add("ann", enabled=False)
     with RawClient(team.relay.base_port) as client:
         assert client.ask("GET", path, key=ann).status == 401
         assert client.ask("POST", path, key=ann, body=b"{}").status == 405

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from claude_relay.proxy.access import trail
+from claude_relay.proxy.common.rejections import counted
 
 from . import claude
 from .clients import RawClient, messages_body
@@ -246,6 +247,7 @@ def test_nobody_comes_through_the_relay_to_the_relay(
 def test_a_name_that_leads_here_when_it_is_looked_up_again(start: StartRelay, upstream: FakeUpstream) -> None:
     """When it is judged it leads nowhere, when it is dialled to the relay's base URL; nothing arrives there."""
     proxy, base = free_ports(2)
+    before = counted()["own_listener"]
     relay = start(
         config(upstream.url, [POOL]), relay={"ports": (proxy, base), "hosts": {f"flips.invalid:{base}": base}}
     )
@@ -259,7 +261,8 @@ def test_a_name_that_leads_here_when_it_is_looked_up_again(start: StartRelay, up
         assert client.ask("GET", f"http://flips.invalid:{base}/v1/models").status == 502
     assert relay.dialled.count(f"flips.invalid:{base}") == 2
     assert upstream.requests == []
-    relay.wait_for_log("own listener", 2)
+    assert counted()["own_listener"] - before == 2
+    relay.wait_for_log("own listener")
 
 
 def test_a_request_for_an_intercepted_host_that_is_led_elsewhere(
@@ -288,9 +291,11 @@ def test_a_provider_that_is_the_relay_itself(start: StartRelay, of: str, base_cl
     name = f"relay.invalid:{ports[of]}"
     text = config(f"http://{name}", [POOL], retry={"attempts": 2, "max_wait": "1s", "first_byte": "2s"})
     relay = start(text, relay={"ports": tuple(ports.values()), "hosts": {name: ports[of]}})
+    before = counted()["own_listener"]
     answer = base_client(relay).ask("POST", "/v1/messages", body=messages_body())
     refused(answer, 502, "api_error")
-    relay.wait_for_log("own listener", 2)
+    relay.wait_for_log("own listener")  # lines that are alike are folded
+    assert counted()["own_listener"] - before == 2
     assert relay.dialled == [name] * 2
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from claude_relay.cli.fake.ports import free_ports
+from claude_relay.cli.fake.free_ports import free_ports
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_relay.cli.console.common import addon_script
-from claude_relay.cli.fake.ports import free_ports
+from claude_relay.cli.fake.free_ports import free_ports
 
 from . import traffic
 from .processes import START_LIMIT, Child, module

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from claude_relay.cli.fake.ports import free_ports
+from claude_relay.cli.fake.free_ports import free_ports
 
 from .answers import KEY_LENGTH
 from .cases import ANSWER_PARTS

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_relay.cli.console.terminal import Failure
-from claude_relay.cli.fake.ports import free_ports
+from claude_relay.cli.fake.free_ports import free_ports
 from claude_relay.core.installation import ADDON
 from claude_relay.store.db.database import MissingDatabase, StoreError, read_only
 

@@ -3,6 +3,7 @@
     messages   what it says: bodies, events, errors, headers
     answers    whole answers, and the faults by name
     server     HTTP/1.1 in an event loop, lean enough for the benchmark; in a thread where others are at work
+    free_ports  for the relay that is to ask it
 
 What somebody needs beyond that is theirs: keys that are treated differently (demonstration/claude), time stamps in events
 (scripts/lib/benchmark/upstream), token buckets (scripts/lib/simulation), HTTP/2 and scripts of steps (tests/wire/upstream). Only the
