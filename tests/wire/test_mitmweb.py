@@ -14,6 +14,7 @@ import pytest
 from mitmproxy import contentviews
 
 from claude_relay.proxy import banner
+from claude_relay.proxy.log.folding import Folding
 from claude_relay.proxy.mitm.marks import APART
 
 from . import claude, steps
@@ -394,5 +395,6 @@ def test_an_untrusted_certificate_is_explained_once(
         assert "scripts/env" in line
         assert f"NODE_EXTRA_CA_CERTS={relay.ca_file}" in line
     monkeypatch.setattr(banner, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(Folding, "is_first", lambda self, record: True)  # the log would wait for more like it
     distrust(relay, hosts[0])
     relay.wait_for_log(EXPLAINED, 3)
