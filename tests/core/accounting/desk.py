@@ -22,9 +22,10 @@ def budget(**fields: object) -> Budget:
 
 
 def price(provider: str, model: str, usage: Usage, batch: bool) -> float | None:
-    """1 USD for a thousand tokens, half of it in a batch; `free` has no price."""
+    """1 USD for a thousand tokens, half of it in a batch, and for a search; `free` has no price."""
     tokens = sum(number or 0 for number in (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens))
-    return None if model == "free" else tokens / 1000 * (0.5 if batch else 1)
+    searches = usage.server_tool_requests or 0
+    return None if model == "free" else tokens / 1000 * (0.5 if batch else 1) + searches
 
 
 def quote(provider: str, model: str, batch: bool) -> Tariff | None:

@@ -124,6 +124,16 @@ def test_an_attempt_without_room_leaves_nothing_behind() -> None:
 # -- while the answer runs
 
 
+def test_searches_are_topped_up() -> None:
+    """Also where all else is as it was expected."""
+    desk = Desk(budget(usd=100))
+    request = desk.request(1.0)
+    request.move("anthropic", OPUS)
+    for searches, expected in ((None, 1.0), (2, 3.0)):
+        request.passed(100, 1, Usage(input_tokens=900, output_tokens=1, server_tool_requests=searches))
+        assert desk.reserved() == pytest.approx(expected)
+
+
 def test_a_longer_answer_is_topped_up() -> None:
     desk = Desk(budget(usd=100))
     request = desk.request(5.0, most=None)

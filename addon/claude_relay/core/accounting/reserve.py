@@ -185,7 +185,9 @@ class Reserve:
         before, self._known = self._known, _input(usage)
         if so_far > self._output:
             self._output = so_far + AHEAD if part.most is None else max(so_far, min(so_far + AHEAD, part.most))
-        elif self._known == before:  # as nearly always: nothing is known that was not reserved
+        elif (
+            self._known == before and not usage.server_tool_requests
+        ):  # as nearly always: nothing is known that was not reserved
             return
         known = usage if self._known else replace(usage, input_tokens=part.input_tokens)
         nano = self._nano(hold.provider, hold.model, replace(known, output_tokens=self._output))
