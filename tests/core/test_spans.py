@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import spans
-from claude_relay.core.accounting.needs import most_output
 from claude_relay.core.bodies import facts as body
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Endpoint
@@ -71,7 +70,6 @@ def test_a_needle_is_found_across_steps(text: bytes, needle: bytes, start: int) 
     lambda text: body.read_facts(Endpoint.MESSAGES, {}, text),
     lambda text: body.rename_model(text, "m"),
     estimate_tokens,
-    most_output,
     has_foreign_thinking,
 ])  # fmt: skip
 def test_others_may_work_while_a_large_body_is_read(

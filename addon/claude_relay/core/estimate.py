@@ -9,8 +9,9 @@ The count that a client asks for is another one: `formats/counting.py`. It must 
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from .spans import finder
+from . import spans
 
 PAYLOAD_TOKENS = 1_600
 """What an image costs at most. https://docs.claude.com/en/docs/build-with-claude/vision#calculate-image-costs"""
@@ -28,7 +29,8 @@ def estimate_tokens(body: bytes) -> int:
 
     Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted. Costs half a millisecond a megabyte.
     """
-    tokens, find = len(body) // BYTES_PER_TOKEN, finder(body)
+    find = body.find if len(body) <= spans.HUGE else partial(spans.find, body)
+    tokens = len(body) // BYTES_PER_TOKEN
     name = find(_DATA, 0) if find(_BASE64, 0) >= 0 else -1
     while name >= 0:
         start = end = name + len(_DATA)

@@ -47,6 +47,7 @@ class Facts:
     speed       `fast` when that is asked for; empty: the standard speed
     tier        the service tier that is asked for; empty: whatever there is
     long        whether the long context is asked for, by its beta
+    most        tokens of output that it asks for at most; None: it does not say
     tagged      whether it has labels for its gateway (`tags`), which the API does not know
     unread      nothing is known of what the body says, as it cannot be read: the fields above that stand in it are empty
     stream_unknown  whether a stream is asked for is not known: the answer will tell by what it is
@@ -72,6 +73,7 @@ class Facts:
     speed: str = ""
     tier: str = ""
     long: bool = False
+    most: int | None = None
     tagged: bool = False
     unread: bool = False
     stream_unknown: bool = False

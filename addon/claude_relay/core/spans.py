@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import msgspec
 
@@ -149,11 +148,6 @@ def find(body: bytes, needle: bytes, start: int = 0) -> int:
         start += step
         yield_thread()
     return -1
-
-
-def finder(body: bytes) -> Callable[[bytes, int], int]:
-    """`find` in one body, for who looks for several things in it."""
-    return body.find if len(body) <= HUGE else partial(find, body)
 
 
 def slices(body: bytes, start: int, end: int) -> Iterator[bytes]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from claude_relay.core.accounting.accounts import NANO
-from claude_relay.core.accounting.budgets import Budgets, Cost
+from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.needs import UNKNOWN, Need, Outputs, Part
 from claude_relay.core.accounting.pricing import Tariff
-from claude_relay.core.accounting.reserve import Reserve, Terms
+from claude_relay.core.accounting.reserve import Purse, Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.config import Budget
 
@@ -50,10 +48,7 @@ class Desk:
     def of(self, need: Need, at: float | None = None) -> Reserve:
         begun = self.now if at is None else at
         terms = Terms(price, quote, self.outputs)
-        return Reserve(self, self.holds, need, terms, at=begun, clock=lambda: self.now)
-
-    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
-        self.budgets.check(at, provider, costs)
+        return Reserve(Purse(self, self.holds), need, terms, at=begun, clock=lambda: self.now)
 
     def reserved(self, which: int = 0) -> float:
         rule, _, span = self.budgets.state(self.now)[which]

@@ -15,44 +15,16 @@ from claude_relay.core.accounting.needs import (
     Need,
     Outputs,
     Part,
-    most_output,
     need_of,
     need_of_batch,
 )
-from claude_relay.core.exchange import Endpoint, Facts
-
-
-@pytest.mark.parametrize(
-    ("body", "most"),
-    [
-        (b'{"model": "m", "max_tokens": 64}', 64),
-        (b'{"max_tokens_to_sample" :\n 300}', 300),
-        (b'{"max_tokens": null}', None),
-        (b'{"max_tokens": 1.5}', None),
-        (b'{"max_tokens": 1e9}', None),
-        (b'{"max_tokens": "64"}', None),
-        (b'{"messages": [{"content": "\\"max_tokens\\": 7"}]}', None),
-        # a nested one may make it larger, never smaller
-        (b'{"tools": [{"x": {"max_tokens": 5}}], "max_tokens": 64}', 64),
-        (b'{"max_tokens": 64, "tools": [{"x": {"max_tokens": 500}}]}', 500),
-        (b"no json", None),
-        (b"", None),
-    ],
-)
-def test_the_most_that_a_body_asks_for(body: bytes, most: int | None) -> None:
-    assert most_output(body) == most
-
-
-@given(st.dictionaries(st.text(max_size=12), st.integers(0, 10**6) | st.text(max_size=9)), st.integers(1, 10**6))
-def test_it_is_never_less_than_the_bodys_own(more: dict[str, object], most: int) -> None:
-    found = most_output(json.dumps(more | {"nested": more, "max_tokens": most}).encode())
-    assert found is not None
-    assert found >= most
+from claude_relay.core.bodies.facts import read_facts
+from claude_relay.core.exchange import Endpoint
 
 
 def test_a_message_needs_its_size_and_its_limit() -> None:
     body = json.dumps({"max_tokens": 9, "messages": [{"role": "user", "content": "x" * 4000}]}).encode()
-    assert need_of(Facts(Endpoint.MESSAGES, body=body)) == Need((Part("", len(body) // 4, 9),))
+    assert need_of(read_facts(Endpoint.MESSAGES, {}, body)) == Need((Part("", len(body) // 4, 9),))
 
 
 def test_a_batch_needs_what_its_requests_do() -> None:

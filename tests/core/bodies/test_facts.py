@@ -73,6 +73,7 @@ def test_a_request_of_claude_code():
         tools=True,
         thinking=True,
         session=SESSION,
+        most=128_000,
     )
 
 
@@ -295,6 +296,29 @@ def test_a_field(field, value, told):
 def test_what_has_limits_of_its_own(body, headers, told):
     found = facts(body, headers)
     assert (found.speed, found.tier, found.long) == told
+
+
+@pytest.mark.parametrize(
+    ("body", "most"),
+    [
+        (b'{"model": "m", "max_tokens": 64}', 64),
+        (b'{"max_tokens_to_sample" :\n 300 }', 300),
+        (b'{"max_tokens_to_sample": 300, "max_tokens": 64}', 64),
+        (b'{"max_tokens": null}', None),
+        (b'{"max_tokens": -1}', None),
+        (b'{"max_tokens": 1.5}', None),
+        (b'{"max_tokens": 1e9}', None),
+        (b'{"max_tokens": 12345678901}', None),
+        (b'{"max_tokens": "64"}', None),
+        (b'{"max_tokens": 64, "temperature": NaN}', 64),
+        (b'{"max_tokens": 64, "tools": [{"x": {"max_tokens": 500}}]}', 64),
+        (b"no json", None),
+        (b"", None),
+    ],
+)
+def test_the_most_that_a_body_asks_for(body, most):
+    assert read_facts(Endpoint.MESSAGES, {}, body).most == most
+    assert read_facts(Endpoint.RESOURCE, {}, body).most is None
 
 
 def test_blanks_in_an_empty_list():

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from claude_relay.core.accounting.accounts import NANO
 from claude_relay.core.accounting.budgets import Budgets, Cost
-from claude_relay.core.accounting.holds import Hold, Holds
+from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.clients.admission import Admission, Limiter, domain_of
 from claude_relay.core.clients.agents import Trees
 from claude_relay.core.clients.demand import Bound, Weight
 from claude_relay.core.clients.directory import Client, Group
 from claude_relay.core.clients.exceeded import ClientLimitError
-from claude_relay.core.clients.known import places_of
+from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.limits import parse
-from claude_relay.core.clients.money import Purse, slot_of
+from claude_relay.core.clients.money import ClientPurse, Spending, slot_of
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.times import DAY, HOUR, seconds_of
 
@@ -38,23 +39,24 @@ class Desk:
     def __init__(self) -> None:
         self.limiter, self.now = Limiter(UTC), NOW
 
-    def bounds(
-        self, who: Client, model: str = "claude-opus-4-5", session: str = "s", tree: str | None = None
-    ) -> tuple[Bound, ...]:
-        found = self.limiter.demands.of(who, model, session, tree)
-        for bound in self.limiter.missing(found):
+    def plan(self, who: Client, model: str = "claude-opus-4-5", session: str = "s", tree: str | None = None) -> Plan:
+        known = self.limiter.plan_of(who, model, session, tree)
+        for bound in self.limiter.missing(self.limiter.demands.of(who, model, session, tree)):
             if bound.limit.measure == "usd":
                 self.limiter.spending(bound, self.now).restore([], self.now, 0)
             else:
                 self.limiter.learned(bound.key, 0.0)
-        places = places_of(found)
-        self.limiter.slots.full(places, self.now)
-        self.limiter.slots.leased({bound.key: int(bound.limit.amount) for bound in places}, NOW + 30 * DAY)
+        found = known or self.limiter.new_plan(who, model, session, tree, self.now)
+        assert self.limiter.plan_of(who, model, session, tree) is found
+        self.limiter.slots.full(found.places, self.now)
+        self.limiter.slots.leased({bound.key: int(bound.limit.amount) for bound in found.places}, NOW + 30 * DAY)
         return found
 
+    def bounds(self, who: Client, **what: Any) -> tuple[Bound, ...]:
+        return self.plan(who, **what).bounds
+
     def enter(self, who: Client, weight: Weight = ONE, **what: Any) -> Admission | None:
-        bounds = self.bounds(who, **what)
-        return self.limiter.enter(bounds, weight, places_of(bounds) if weight.runs else (), self.now, self.now)
+        return self.limiter.enter(self.plan(who, **what), weight, self.now, self.now)
 
     def error(self, who: Client, weight: Weight = ONE, **what: Any) -> ClientLimitError:
         with pytest.raises(ClientLimitError) as caught:
@@ -119,7 +121,9 @@ def test_what_asks_no_model_is_a_request_and_nothing_else(desk: Desk) -> None:
     first, second = desk.enter(who, count), desk.enter(who, count)
     assert first is not None
     assert second is not None
-    assert first.places == ()
+    assert desk.limiter.slots.used("client:alice concurrent/ all *") == 0
+    first.settle(None, desk.now, desk.now)
+    assert desk.limiter.slots.used("client:alice concurrent/ all *") == 0
     assert desk.error(who, count).limit == parse("2 requests/minute")
 
 
@@ -163,10 +167,10 @@ def test_concurrent_ones_wait_their_turn_within_the_group(desk: Desk) -> None:
     turns: list[int] = []
     waiting = []
     for n, who in enumerate((low, low, low, high, high, high)):
-        bounds = desk.bounds(who)
-        assert desk.limiter.enter(bounds, ONE, places_of(bounds), desk.now, desk.now) is None
-        found = desk.limiter.queue(who, places_of(bounds), desk.now, desk.now, lambda n=n: turns.append(n))
-        waiting.append((found, bounds))
+        plan = desk.plan(who)
+        assert desk.limiter.enter(plan, ONE, desk.now, desk.now) is None
+        found = desk.limiter.queue(plan, desk.now, desk.now, lambda n=n: turns.append(n))
+        waiting.append((found, plan))
     assert desk.limiter.waits_for(high)
     assert desk.limiter.waits_for(low)
     desk.limiter.serve(desk.now)
@@ -176,8 +180,9 @@ def test_concurrent_ones_wait_their_turn_within_the_group(desk: Desk) -> None:
     for done in range(1, 6):
         running.settle(None, desk.now, desk.now)
         assert len(turns) == done
-        found, bounds = waiting[turns[-1] - (turns[-1] > 2)]
-        running = desk.limiter.waited(found, bounds, ONE, desk.now, desk.now)
+        _, plan = waiting[turns[-1] - (turns[-1] > 2)]
+        running = desk.limiter.enter(plan, ONE, desk.now, desk.now, served=True)
+        assert running is not None
         assert desk.limiter.slots.used("group:team concurrent/ all *") == 1
     assert sorted(turns[:4]) == [0, 3, 4, 5]
     assert turns[4] == 1
@@ -191,10 +196,8 @@ def test_who_leaves_with_a_place_that_it_was_given_gives_it_to_the_next(desk: De
     who = client("1 concurrent")
     running = desk.enter(who)
     assert running is not None
-    bounds, woken = desk.bounds(who), []
-    waiting = [
-        desk.limiter.queue(who, places_of(bounds), desk.now, desk.now, lambda n=n: woken.append(n)) for n in range(2)
-    ]
+    plan, woken = desk.plan(who), []
+    waiting = [desk.limiter.queue(plan, desk.now, desk.now, lambda n=n: woken.append(n)) for n in range(2)]
     running.settle(None, desk.now, desk.now)
     assert woken == [0]
     desk.limiter.left(waiting[0], desk.now)
@@ -206,7 +209,7 @@ def test_who_leaves_with_a_place_that_it_was_given_gives_it_to_the_next(desk: De
 def test_the_wait_was_in_vain(desk: Desk) -> None:
     who = client("1 concurrent")
     desk.enter(who)
-    places = places_of(desk.bounds(who))
+    places = desk.plan(who).places
     error = desk.limiter.gave_up(places, desk.now, desk.now, "30 s in the queue were not enough")
     assert (error.status, error.type, error.final) == (429, None, False)
     assert (error.retry_after or 0) >= 1
@@ -216,10 +219,15 @@ def test_the_wait_was_in_vain(desk: Desk) -> None:
 # -- money
 
 
+def count(admission: Admission, at: float, usd: float) -> list[Spending]:
+    """Those that it brings near their end."""
+    return [spending for spending in admission.plan.spendings if spending.spend(at, usd)]
+
+
 def spend(desk: Desk, who: Client, usd: float, at: float | None = None, **what: Any) -> Admission:
     admission = desk.enter(who, **what)
     assert admission is not None
-    admission.spent(desk.now if at is None else at, usd)
+    count(admission, desk.now if at is None else at, usd)
     admission.settle(None, desk.now, desk.now)
     return admission
 
@@ -272,10 +280,11 @@ def test_one_runaway_agent_stops_and_the_others_go_on(desk: Desk) -> None:
 
 def test_what_is_not_known_is_not_spent(desk: Desk) -> None:
     who = client("$1/day")
-    bounds = desk.limiter.demands.of(who, "m", "s", None)
+    plan = desk.limiter.new_plan(who, "m", "s", None, desk.now)
     with pytest.raises(ClientLimitError, match="cannot be read") as caught:
-        desk.limiter.look(bounds, ONE, desk.now)
+        desk.limiter.look(plan, ONE, desk.now)
     assert not caught.value.readable
+    assert desk.limiter.plan_of(who, "m", "s", None) is None
 
 
 def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
@@ -284,23 +293,21 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     admission = desk.enter(who)
     assert admission is not None
     budgets, holds = Budgets(), Holds()
-    purses = [Purse(budgets, holds, admission.spendings, "") for _ in range(2)]
+    purses = [ClientPurse(SimpleNamespace(budgets=budgets), holds, admission.plan.spendings, "") for _ in range(2)]
     cost = [Cost("m", round(0.6 * NANO))]
-    first, second = (Hold("p", "m", desk.now, cost[0].nano) for _ in range(2))
-    purses[0].check(desk.now, "p", cost)
-    purses[0].add(first, desk.now)
+    (first,) = purses[0].take(desk.now, "p", desk.now, cost)
     with pytest.raises(ClientLimitError, match="reserved") as caught:
-        purses[1].check(desk.now, "p", cost)
+        purses[1].take(desk.now, "p", desk.now, cost)
     assert (caught.value.type, caught.value.final) == (None, False)
+    assert len(holds) == admission.plan.spendings[0].holding == 1
     purses[0].change(first, round(0.3 * NANO))
-    purses[1].check(desk.now, "p", cost)
-    purses[1].add(second, desk.now)
+    (second,) = purses[1].take(desk.now, "p", desk.now, cost)
     assert len(holds) == 2
     for purse, hold in zip(purses, (first, second), strict=True):
-        purse.counted()
+        purse.counted([hold])
         purse.drop(hold, desk.now)
     assert len(holds) == 0
-    assert admission.spendings[0].holding == 0
+    assert admission.plan.spendings[0].holding == 0
 
 
 def test_what_the_ledger_says_is_believed(desk: Desk) -> None:
@@ -322,15 +329,15 @@ def test_near_is_said_once(desk: Desk) -> None:
     who = client("$1/day")
     admission = desk.enter(who)
     assert admission is not None
-    assert [len(admission.spent(desk.now, usd)) for usd in (0.7, 0.15, 0.1)] == [0, 1, 0]
-    assert "is near: $0.95 spent" in admission.spendings[0].notice(desk.now).text
+    assert [len(count(admission, desk.now, usd)) for usd in (0.7, 0.15, 0.1)] == [0, 1, 0]
+    assert "is near: $0.95 spent" in admission.plan.spendings[0].notice(desk.now).text
 
 
 def test_standings(desk: Desk) -> None:
     who = client("10 requests/minute", "2 concurrent", "$4/day", group=("$9/month",))
     running = desk.enter(who)
     assert running is not None
-    running.spent(desk.now, 1.5)
+    count(running, desk.now, 1.5)
     found = list(desk.limiter.standings(desk.bounds(who), desk.now))
     assert [(str(one.limit), one.subject, round(one.used, 6)) for one in found] == [
         ("10 requests/minute", "client", 1.0),
@@ -360,16 +367,16 @@ def test_what_was_forgotten_is_found_anew(desk: Desk) -> None:
     again = desk.enter(who)
     assert again is not None
     assert [rate.used(10, desk.now) for rate in desk.limiter.rates.values()] == [1.0]
-    assert again.spendings == tuple(desk.limiter.spendings.values())
+    assert again.plan.spendings == tuple(desk.limiter.spendings.values())
 
 
 def test_requests_of_before_an_edit_have_the_limit_of_before(desk: Desk) -> None:
     spend(desk, client("$1/day"), 2.0)
-    before, after = desk.bounds(client("$1/day")), desk.bounds(client("$5/day"))
+    before, after = desk.plan(client("$1/day")), desk.plan(client("$5/day"))
     for _ in range(2):
         with pytest.raises(ClientLimitError, match=r"'\$1/day'"):
-            desk.limiter.enter(before, ONE, (), desk.now, desk.now)
-        assert desk.limiter.enter(after, ONE, (), desk.now, desk.now)
+            desk.limiter.enter(before, ONE, desk.now, desk.now)
+        assert desk.limiter.enter(after, ONE, desk.now, desk.now)
 
 
 def test_what_was_told_is_told_again_once_it_moves(desk: Desk) -> None:
@@ -385,9 +392,9 @@ def test_what_was_told_is_told_again_once_it_moves(desk: Desk) -> None:
 
 
 def test_what_is_being_read_is_kept(desk: Desk) -> None:
-    bounds = desk.limiter.demands.of(client("$1/day"), "m", "s", None)
-    spending = desk.limiter.spending(bounds[0], desk.now)
+    plan = desk.limiter.new_plan(client("$1/day"), "m", "s", None, desk.now)
+    (spending,) = plan.spendings
     desk.limiter.forget(desk.now)
     spending.restore([], desk.now, 0)
     desk.limiter.forget(desk.now)  # who wants it may wait for a place
-    desk.limiter.look(bounds, ONE, desk.now)
+    desk.limiter.look(plan, ONE, desk.now)

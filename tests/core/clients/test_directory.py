@@ -63,7 +63,7 @@ def test_who_is_served() -> None:
     directory = Directory(stops=(Stop(1, "c1", "s", NOW + 5),))
 
     def why(client: Client, until: float | None = None, kind: Kind = Kind.KEY) -> str | None:
-        return directory.refusal(Grant(client, kind, until), NOW)
+        return Grant(client, kind, until).refusal(NOW)
 
     assert why(ALICE) is why(ALICE, NOW + 1) is why(replace(ALICE, expires_at=NOW + 1)) is None
     assert "replaced" in (why(ALICE, NOW) or "")

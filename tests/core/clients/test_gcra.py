@@ -59,11 +59,11 @@ def test_what_is_larger_than_the_limit_has_room_when_nothing_is_used_and_is_made
 def test_a_correction_gives_back_what_is_not_made_good_yet() -> None:
     rate = Rate()
     rate.charge(1_000, 900, START)
-    rate.correct(1_000, -800, START)
+    rate.charge(1_000, -800, START)
     assert rate.used(1_000, START) == pytest.approx(100)
-    rate.correct(1_000, 400, START)
+    rate.charge(1_000, 400, START)
     assert rate.used(1_000, START) == pytest.approx(500)
-    rate.correct(1_000, -800, START + PERIOD)
+    rate.charge(1_000, -800, START + PERIOD)
     assert not rate.moved < 0
     assert rate.used(1_000, START + PERIOD) == 0
 

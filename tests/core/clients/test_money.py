@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from claude_relay.core.accounting.holds import Hold, Holds
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.exceeded import ClientLimitError
 from claude_relay.core.clients.limits import parse
-from claude_relay.core.clients.money import Purse, Spending
+from claude_relay.core.clients.money import ClientPurse, Spending
 from claude_relay.core.times import DAY, HOUR
 
 NOON = 1_795_348_800.0
+NO_BUDGETS = SimpleNamespace(budgets=Budgets())
 NANOS = st.integers(0, 3 * NANO)
 ACTS = st.one_of(
     st.tuples(st.just("begin"), NANOS, st.sampled_from([0, HOUR, -HOUR, -2 * HOUR])),
@@ -42,18 +44,17 @@ SET_BACK = [("wait", HOUR / 2, None), ("begin", NANO, -HOUR), ("wait", HOUR, Non
 @given(st.sampled_from(["$9/day", "$9/5h", "$9/total"]), st.lists(ACTS, max_size=40))
 def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[tuple[str, float, Any]]) -> None:
     spending, holds, now = spending_of(limit), Holds(), NOON + 11 * HOUR
-    running: list[tuple[Purse, Hold, float]] = []
+    running: list[tuple[ClientPurse, Hold, float]] = []
     for act, first, second in acts:
         if act == "wait":
             now += first
         elif act == "begin":  # it came some time ago, by a clock that may have been set back, and may be paid for now
-            purse, hold = Purse(Budgets(), holds, (spending,), ""), Hold("p", "m", now - second, int(first))
+            purse, nano = ClientPurse(NO_BUDGETS, holds, (spending,), ""), int(first)
             try:
-                purse.check(now, "p", (Cost("m", hold.nano),))
+                (hold,) = purse.take(now, "p", now - second, (Cost("m", nano),))
             except ClientLimitError:
-                assert spending.reserved + hold.nano > 9 * NANO
+                assert spending.reserved + nano > 9 * NANO
                 continue
-            purse.add(hold, now)
             running.append((purse, hold, spending.start))
         elif running and act == "change":
             purse, hold, _ = running[int(second) % len(running)]
@@ -61,7 +62,7 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
         elif running:
             purse, hold, _ = running.pop(int(second) % len(running))
             if first:  # what it cost is counted
-                purse.counted()
+                purse.counted([hold])
             purse.drop(hold, now)
             purse.drop(hold, now)
             purse.change(hold, NANO)
@@ -71,12 +72,13 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
 
 def test_what_began_yesterday_is_not_reserved_of_today() -> None:
     spending, holds = spending_of("$1/day"), Holds()
-    late, early = (Purse(Budgets(), holds, (spending,), "") for _ in range(2))
-    hold, cost = Hold("p", "m", NOON, NANO // 2), (Cost("m", NANO),)
-    late.check(NOON, "p", (Cost("m", NANO // 2),))
-    late.add(hold, NOON)
+    late, early = (ClientPurse(NO_BUDGETS, holds, (spending,), "") for _ in range(2))
+    cost = (Cost("m", NANO),)
+    (hold,) = late.take(NOON, "p", NOON, (Cost("m", NANO // 2),))
     with pytest.raises(ClientLimitError, match="reserved"):
-        early.check(NOON, "p", cost)
-    early.check(NOON + DAY, "p", cost)
+        early.take(NOON, "p", NOON, cost)
+    (other,) = early.take(NOON + DAY, "p", NOON + DAY, cost)
     late.drop(hold, NOON + DAY)
+    assert spending.reserved == NANO
+    early.drop(other, NOON + DAY)
     assert spending.reserved == 0

@@ -25,6 +25,7 @@ from claude_relay.proxy.flow import admitting
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.limiting import Limiting
 from claude_relay.proxy.running.runtime import Runtime
+from store.rows import request
 
 CONFIG = {
     "providers": {"anthropic": {"format": "anthropic", "base_url": "https://api.anthropic.com"}},
@@ -179,7 +180,7 @@ def test_counts_and_lists_are_requests_only(tmp_path: Path) -> None:
         for path in ("/v1/messages/count_tokens", "/v1/models", "/v1/files"):
             await admitting.admit(one := relayed(*limits, path=path), limiting)
             assert one.admission is not None
-            assert one.admission.places == ()
+            assert not one.admission.weight.runs
         with pytest.raises(ClientLimitError, match="'3 requests/minute'"):
             await admitting.admit(relayed(*limits), limiting)
 
@@ -203,7 +204,7 @@ def test_what_fails_on_purpose_costs_nothing(tmp_path: Path) -> None:
         for fault, spent in ((Fault("500"), 0.0), (None, 0.5)):
             await admitting.admit(one := relayed("$1/day"), limiting)
             one.begin_attempt(Attempt(1, "anthropic", None, "m", fault=fault))
-            admitting.counted(one, 0.5)
+            admitting.counted(one, request(origin=one.origin, started_at=one.started_at, cost_usd=0.5))
             (spending,) = limiting.limiter.spendings.values()
             assert spending.spent(time.time()) == spent
 

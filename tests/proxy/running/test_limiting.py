@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from claude_relay.core.clients.admission import Admission
-from claude_relay.core.clients.demand import Bound, Weight
+from claude_relay.core.clients.demand import Weight
 from claude_relay.core.clients.directory import Client
-from claude_relay.core.clients.known import places_of
+from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.proxy.common.clock import NOW
@@ -43,15 +43,14 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(work())  # type: ignore[arg-type]
 
 
-async def known(limiting: Limiting, who: Client, session: str = "s") -> Sequence[Bound]:
-    bounds = limiting.limiter.demands.of(who, "m", session, None)
-    await limiting.learn(limiting.limiter.missing(bounds))
-    assert limiting.limiter.missing(bounds) == []
-    return bounds
+async def known(limiting: Limiting, who: Client, session: str = "s") -> Plan:
+    plan = await limiting.plan(who, "m", session, None)
+    assert limiting.limiter.plan_of(who, "m", session, None) is plan
+    return plan
 
 
-def enter(limiting: Limiting, bounds: Sequence[Bound]) -> Admission | None:
-    return limiting.limiter.enter(bounds, ONE, places_of(bounds), NOW(), time.monotonic())
+def enter(limiting: Limiting, plan: Plan) -> Admission | None:
+    return limiting.limiter.enter(plan, ONE, NOW(), time.monotonic())
 
 
 def write(path: Path, usd: float, **fields: object) -> None:
@@ -65,14 +64,14 @@ def test_places_are_leased_and_given_back_at_the_end(tmp_path: Path) -> None:
     async def work() -> None:
         who = client("2 concurrent")
         async with relays(tmp_path / "relay.db", 2) as (one, other):
-            bounds = await known(one, who)
-            assert enter(one, bounds) is None
-            assert one.limiter.slots.lacking(bounds, time.monotonic())
+            plan = await known(one, who)
+            assert enter(one, plan) is None
+            assert one.limiter.slots.lacking(plan.places, time.monotonic())
             woken = asyncio.Event()
-            one.limiter.queue(who, places_of(bounds), NOW(), time.monotonic(), woken.set)
+            one.limiter.queue(plan, NOW(), time.monotonic(), woken.set)
             await one.exchange()
             assert woken.is_set()
-            assert enter(one, bounds) is not None
+            assert enter(one, plan) is not None
             assert enter(other, await known(other, who)) is None
             await other.exchange()
             assert enter(other, await known(other, who)) is None
@@ -90,11 +89,11 @@ def test_the_loop_hears_who_is_in_need(tmp_path: Path) -> None:
         who = client("1 concurrent")
         async with relays(tmp_path / "relay.db") as (one,):
             one.start()
-            bounds = await known(one, who)
+            plan = await known(one, who)
             for _ in range(20):
-                assert enter(one, bounds) is None
+                assert enter(one, plan) is None
                 woken = asyncio.Event()
-                waiting = one.limiter.queue(who, places_of(bounds), NOW(), time.monotonic(), woken.set)
+                waiting = one.limiter.queue(plan, NOW(), time.monotonic(), woken.set)
                 one.urge()
                 await asyncio.wait_for(woken.wait(), 5)
                 one.limiter.left(waiting, time.monotonic())
@@ -109,9 +108,9 @@ def test_rates_are_heard_of_and_survive(tmp_path: Path) -> None:
         who = client("10 requests/minute")
         async with relays(tmp_path / "relay.db", 2) as (one, other):
             here, there = await known(one, who), await known(other, who)
-            for limiting, bounds, count in ((one, here, 3), (other, there, 4)):
+            for limiting, plan, count in ((one, here, 3), (other, there, 4)):
                 for _ in range(count):
-                    assert enter(limiting, bounds)
+                    assert enter(limiting, plan)
             for limiting in (one, other, one):
                 await limiting.exchange()
             for limiting in (one, other):
@@ -135,11 +134,11 @@ def test_a_relay_alone_tells_of_rates_from_time_to_time_and_at_once_when_another
     async def work() -> None:
         who = client("10 requests/minute", "9 concurrent")
         async with relays(path, 2) as (one, other):
-            bounds = await known(one, who)
-            assert enter(one, bounds) is None
+            plan = await known(one, who)
+            assert enter(one, plan) is None
             await one.exchange()
             for _ in range(3):
-                assert enter(one, bounds)
+                assert enter(one, plan)
             await one.exchange()
             assert (one.company, told()) == (False, 0)
             assert enter(other, await known(other, who)) is None
@@ -180,7 +179,8 @@ def test_what_is_counted_here_is_counted_once(tmp_path: Path) -> None:
         async with relays(path) as (one,):
             admission = enter(one, await known(one, who))
             assert admission is not None
-            admission.spent(time.time(), 2.0)
+            for spending in admission.plan.spendings:
+                spending.spend(time.time(), 2.0)
             one.whole = lambda: False
             await one.look()
             await asyncio.to_thread(write, path, 2.0)
@@ -202,11 +202,11 @@ def test_a_database_that_is_none_is_said_once(tmp_path: Path, caplog: pytest.Log
     async def work() -> None:
         who = client("2 requests/minute", "$1/day")
         async with relays(path) as (one,):
-            bounds = one.limiter.demands.of(who, "m", "s", None)
-            await one.learn(bounds)
-            assert [str(bound.limit) for bound in one.limiter.missing(bounds)] == ["$1/day"]
-            rate = [bound for bound in bounds if bound.limit.measure == "requests"]
-            assert enter(one, rate)
+            plan = await one.plan(who, "m", "s", None)
+            assert [str(bound.limit) for bound in one.limiter.missing(plan.bounds)] == ["$1/day"]
+            assert one.limiter.plan_of(who, "m", "s", None) is None  # it is read again
+            rate = [bound for bound in plan.bounds if bound.limit.measure == "requests"]
+            assert one.limiter.enter(plan, Weight(runs=False), NOW(), time.monotonic())
             for _ in range(3):
                 await one.exchange()
             assert one.limiter.rates[rate[0].key].moved == pytest.approx(30)

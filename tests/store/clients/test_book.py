@@ -32,7 +32,7 @@ def book(tmp_path: Path) -> Iterator[ClientBook]:
 def served(book: ClientBook, key: str) -> bool:
     directory = book.directory()
     grant = directory.find(key)
-    return grant is not None and directory.refusal(grant, time.time()) is None
+    return grant is not None and grant.refusal(time.time()) is None
 
 
 def test_without_a_file_there_is_nobody(book: ClientBook) -> None:

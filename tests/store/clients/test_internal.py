@@ -24,7 +24,7 @@ def test_relays_know_it_and_no_list_does(tmp_path: Path) -> None:
         grant = directory.find(key)
         assert grant is not None
         assert grant.client.name == name == "panel"
-        assert directory.refusal(grant, time.time()) is None
+        assert grant.refusal(time.time()) is None
     assert first != second
     assert book.clients() == ()
 

@@ -76,7 +76,7 @@ def signed_in(sign_ins: SignIns, client: Client) -> Tokens:
 def served(book: ClientBook, clock: Clock, token: str) -> str | None:
     directory = book.directory()
     grant = directory.find(token)
-    return grant.client.name if grant is not None and directory.refusal(grant, clock.now) is None else None
+    return grant.client.name if grant is not None and grant.refusal(clock.now) is None else None
 
 
 def test_a_code_brings_tokens_once(here: SignIns, there: SignIns, book: ClientBook, ann: Client, clock: Clock) -> None:

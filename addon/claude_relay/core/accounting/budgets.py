@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import NamedTuple
+
+import msgspec
 
 from claude_relay.core.errors import BudgetError
 from claude_relay.core.exchange import Target
@@ -31,7 +32,7 @@ __all__ = ["Budgets", "Cost", "Exhausted", "RuleLike", "Span", "Sum", "covers", 
 STOP, WARN = "stop", "warn"
 
 
-class Cost(NamedTuple):
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """What a request may cost for one model, in billionths of a USD; 0: there is no price."""
 
     model: str

@@ -14,7 +14,9 @@ or requests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+import msgspec
 
 from claude_relay.core.routing.routes import fits
 
@@ -31,14 +33,18 @@ type Scope = tuple[str | None, str | None, str]
 """Provider, model and period of a rule."""
 
 
-@dataclass(slots=True, eq=False)
-class Hold:
-    """Money of one request at one provider, for one model. `at`: when the request began, seconds since the epoch."""
+class Hold(msgspec.Struct, eq=False):
+    """Money of one request at one provider, for one model.
+
+    at      when the request began, seconds since the epoch
+    starts  for who lets it cost something: when the periods began in which it counts
+    """
 
     provider: str
     model: str
     at: float
     nano: int
+    starts: Sequence[float] = ()
 
 
 class Holds:

@@ -11,12 +11,10 @@ It must not know prices or budgets.
 
 from __future__ import annotations
 
-import re
 from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -25,7 +23,6 @@ from claude_relay.core.bodies.legible import read_leniently, utf8
 from claude_relay.core.bodies.lenient import ABSENT, BAD_JSON, count, text, value
 from claude_relay.core.estimate import estimate_tokens
 from claude_relay.core.exchange import Facts
-from claude_relay.core.spans import finder
 
 UNKNOWN = 4_000
 """Tokens of output that are expected of a model without history."""
@@ -35,12 +32,8 @@ KEPT = 200
 MODELS = 512
 """Answers of a model, and models, that are remembered; clients choose the names."""
 
-# As JSON writes it; within a text of the conversation the quotes would be escaped.
-_MOST = re.compile(rb'"max_tokens(?:_to_sample)?"[ \t\r\n]*:[ \t\r\n]*([0-9]{1,9})(?![0-9.eE])')
-_NAME = b'"max_tokens'
 
-
-class Part(NamedTuple):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """Requests that are alike. `model` empty: as the route says; `most`: tokens of output at most, None: not known."""
 
     model: str
@@ -49,7 +42,7 @@ class Part(NamedTuple):
     requests: int = 1
 
 
-class Need(NamedTuple):
+class Need(msgspec.Struct, frozen=True):
     """What is to be paid for: one part, or the parts of a batch."""
 
     parts: tuple[Part, ...]
@@ -57,19 +50,8 @@ class Need(NamedTuple):
 
 
 def need_of(facts: Facts) -> Need:
-    """Of a message, or of a text completion. Half a millisecond a megabyte."""
-    return Need((Part("", facts.input_estimate, most_output(facts.body)),))
-
-
-def most_output(body: bytes) -> int | None:
-    """The largest `max_tokens` in a body: its own is one of them. None when it has none."""
-    find, most = finder(body), None
-    at = find(_NAME, 0)
-    while at >= 0:
-        if (found := _MOST.match(body, at)) and (most is None or int(found[1]) > most):
-            most = int(found[1])
-        at = find(_NAME, at + len(_NAME))
-    return most
+    """Of a message, or of a text completion."""
+    return Need((Part("", facts.input_estimate, facts.most),))
 
 
 class _Params(msgspec.Struct):
@@ -123,19 +105,19 @@ def _requests(body: bytes) -> Iterator[tuple[str, int, int | None]]:
 
 @dataclass(slots=True)
 class _History:
-    """The latest answers. `high`: the 95th percentile, by nearest rank; UNKNOWN as long as there are fewer than ENOUGH."""
+    """The latest answers."""
 
     latest: deque[int] = field(default_factory=deque)
     sorted: list[int] = field(default_factory=list)
-    high: int = UNKNOWN
 
-    def add(self, tokens: int) -> None:
+    def add(self, tokens: int) -> int:
+        """Returns the 95th percentile, by nearest rank; UNKNOWN as long as there are fewer than ENOUGH."""
         if len(self.latest) >= KEPT:
             self.sorted.remove(self.latest.popleft())
         self.latest.append(tokens)
         insort(self.sorted, tokens)
-        if (many := len(self.sorted)) >= ENOUGH:
-            self.high = self.sorted[-(-95 * many // 100) - 1]
+        many = len(self.sorted)
+        return self.sorted[-(-95 * many // 100) - 1] if many >= ENOUGH else UNKNOWN
 
 
 class Outputs:
@@ -143,17 +125,19 @@ class Outputs:
 
     def __init__(self) -> None:
         self._of: OrderedDict[tuple[str, str], _History] = OrderedDict()
+        self.high: dict[tuple[str, str], int] = {}
+        """What is expected of each, whatever it is asked for; UNKNOWN of the others."""
 
     def learn(self, provider: str, model: str, tokens: int) -> None:
         """An answer was whole, and so long."""
         history = self._of.setdefault((provider, model), _History())
-        history.add(tokens)
+        self.high[provider, model] = history.add(tokens)
         self._of.move_to_end((provider, model))
         if len(self._of) > MODELS:
-            self._of.popitem(last=False)
+            place, _ = self._of.popitem(last=False)
+            del self.high[place]
 
     def expected(self, provider: str, model: str, most: int | None = None) -> int:
         """Tokens that 95 of 100 answers do not exceed; UNKNOWN as long as fewer than ENOUGH are known. Never more than `most`."""
-        history = self._of.get((provider, model))
-        found = UNKNOWN if history is None else history.high
+        found = self.high.get((provider, model), UNKNOWN)
         return found if most is None or found < most else most

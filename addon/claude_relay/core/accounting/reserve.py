@@ -1,9 +1,10 @@
 """What one request has reserved under the budgets, from its first attempt to its end.
 
-    reserve = Reserve(budgets, holds, need, terms, at=started_at, clock=time.time)
+    reserve = Reserve(Purse(whose, holds), need, terms, at=started_at, clock=time.time)
     reserve.asks("anthropic", "claude-opus-4-5")            # what it may cost there, model by model
     reserve.move("anthropic", "claude-opus-4-5")            # an attempt begins there; raises BudgetError when there is no room any more
     reserve.passed(size, events, usage)                     # its answer runs: topped up when it turns out longer or dearer than expected
+    reserve.counted()                                       # what it cost is about to be counted under the limits of its client
     reserve.release()                                       # however it ends; a second time does nothing
 
 It belongs to one request. It must not know flows, keys or how prices are found.
@@ -16,9 +17,9 @@ from dataclasses import replace
 from typing import Protocol
 
 from .accounts import NANO
-from .budgets import Cost
-from .holds import Hold
-from .needs import Need, Outputs
+from .budgets import Budgets, Cost
+from .holds import Hold, Holds
+from .needs import UNKNOWN, Need, Outputs, Part
 from .pricing import Tariff
 from .tokens import Usage
 
@@ -48,40 +49,63 @@ class Terms:
         self.price, self.quote, self.outputs = price, quote, outputs
         self._quotes: dict[tuple[str, str, bool], Tariff | None] = {}
 
-    def tariff(self, provider: str, model: str, batch: bool) -> Tariff | None:
-        """What its text costs."""
+    def nano(self, provider: str, model: str, part: Part, batch: bool) -> int:
+        """What a part of a need may cost, in billionths of a USD; 0: there is no price."""
         place = provider, model, batch
         if place not in self._quotes:
             if len(self._quotes) >= MOST:
                 self._quotes.clear()
             self._quotes[place] = self.quote(provider, model, batch)
-        return self._quotes[place]
+        if (tariff := self._quotes[place]) is None:
+            return 0
+        output, most = self.outputs.high.get((provider, model), UNKNOWN), part.most
+        return part.requests * tariff.nano(part.input_tokens, output if most is None or output < most else most)
 
 
-class Allows(Protocol):
-    """Who may let a request cost something: the budgets in force, and the limits of clients."""
+class HasBudgets(Protocol):
+    """Who has the budgets that are in force, which may be exchanged."""
 
-    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
-        """Raises RelayError when a request that may cost this has no room at a provider."""
+    @property
+    def budgets(self) -> Budgets:
+        """Those of now."""
 
 
-class Keeps(Protocol):
-    """Where reservations are kept: `Holds`, one or several."""
+class Purse:
+    """What requests are paid out of: the budgets, and what is reserved under them. One for all that nothing else holds for."""
+
+    __slots__ = ("_holds", "_whose")
+
+    def __init__(self, whose: HasBudgets, holds: Holds) -> None:
+        self._whose, self._holds = whose, holds
+
+    def take(self, now: float, provider: str, at: float, costs: Sequence[Cost]) -> list[Hold]:
+        """Reserve what a request that began `at` may cost at a provider. Raises RelayError, having taken nothing."""
+        self._whose.budgets.check(now, provider, costs)
+        holds = [Hold(provider, cost.model, at, cost.nano) for cost in costs]
+        for hold in holds:
+            self._holds.add(hold, now)
+        return holds
 
     def add(self, hold: Hold, now: float) -> None:
-        """Reserve."""
+        """Reserve what was used already, whether there is room or not."""
+        self._holds.add(hold, now)
 
     def change(self, hold: Hold, nano: int) -> None:
         """Reserve another amount in its place."""
+        self._holds.change(hold, nano)
 
     def drop(self, hold: Hold, now: float) -> None:
         """Let go of it."""
+        self._holds.drop(hold, now)
+
+    def counted(self, holds: Sequence[Hold]) -> None:
+        """What these were reserved for is counted wherever it counts beside the budgets."""
 
 
 class Reserve:
     """The reservation of one request.
 
-    budgets  who lets it cost something
+    purse    what it is paid out of
     at       when the request began, seconds since the epoch
     look_at  bytes of the answer from which `passed` wants to be asked again
     over     nothing is reserved any more, now or later
@@ -89,15 +113,14 @@ class Reserve:
 
     __slots__ = (
         "_at",
-        "_budgets",
         "_clock",
         "_costs",
-        "_holds",
         "_kept",
         "_known",
         "_need",
         "_output",
         "_place",
+        "_purse",
         "_running",
         "_spent",
         "_terms",
@@ -107,8 +130,7 @@ class Reserve:
 
     def __init__(
         self,
-        budgets: Allows,
-        holds: Keeps,
+        purse: Purse,
         need: Need,
         terms: Terms,
         *,
@@ -117,7 +139,7 @@ class Reserve:
     ) -> None:
         """Nothing is reserved before `move`."""
         self.look_at = 0
-        self._budgets, self._holds, self._need, self._terms = budgets, holds, need, terms
+        self._purse, self._need, self._terms = purse, need, terms
         self._at, self._clock = at, clock
         self._costs: dict[tuple[str, str], tuple[Cost, ...]] = {}
         self._place: tuple[str, str] | None = None
@@ -135,11 +157,7 @@ class Reserve:
         cost_of: dict[str, int] = {}
         for part in self._need.parts:
             name = part.model or model
-            nano = 0
-            if tariff := self._terms.tariff(provider, name, self._need.batch):
-                nano = part.requests * tariff.nano(
-                    part.input_tokens, self._terms.outputs.expected(provider, name, part.most)
-                )
+            nano = self._terms.nano(provider, name, part, self._need.batch)
             cost_of[name] = cost_of[name] + nano if name in cost_of else nano
         found = self._costs[place] = tuple([Cost(name, cost_of[name]) for name in cost_of])
         return found
@@ -157,19 +175,15 @@ class Reserve:
         if spent > 0 and self._place is not None:
             kept = Hold(*self._place, self._at, round(spent * NANO))
             self._spent = (*self._spent, kept)
-            self._holds.add(kept, now)
+            self._purse.add(kept, now)
         self.look_at = self._output = self._known = 0
         if (provider, model) == self._place:
             return
         for hold in self._running:
-            self._holds.drop(hold, now)
+            self._purse.drop(hold, now)
         self._running, self._place = (), None
-        costs = self.costs(provider, model)
-        self._budgets.check(now, provider, costs)
+        self._running = self._purse.take(now, provider, self._at, self.costs(provider, model))
         self._place = provider, model
-        self._running = [Hold(provider, cost.model, self._at, cost.nano) for cost in costs]
-        for hold in self._running:
-            self._holds.add(hold, now)
 
     def passed(self, size: int, events: int, usage: Usage) -> None:
         """So many bytes and events of the answer have passed, and `usage` is known: reserve more if that comes to more.
@@ -192,7 +206,13 @@ class Reserve:
         known = usage if self._known else replace(usage, input_tokens=part.input_tokens)
         nano = self._nano(hold.provider, hold.model, replace(known, output_tokens=self._output))
         if nano > hold.nano:
-            self._holds.change(hold, nano)
+            self._purse.change(hold, nano)
+
+    def counted(self) -> None:
+        """What it cost is about to be counted under the limits of its client: nothing of it is reserved there any more. The budgets
+        count it later; until then it stays reserved under them.
+        """
+        self._purse.counted((*self._running, *self._spent))
 
     def keep(self) -> None:
         """The request is over, but what it cost is known later: all stays reserved until `settle`."""
@@ -200,18 +220,18 @@ class Reserve:
 
     def release(self) -> None:
         """The request is over, and what it cost is counted: nothing of it is reserved any more, now or later."""
-        if not self._kept:
-            self.settle()
-
-    def settle(self) -> None:
-        """As `release`, for one that was kept."""
-        if self.over:
+        if self._kept or self.over:
             return
         self.over = True
         now, holds = self._clock(), (*self._running, *self._spent)
         self._running, self._spent, self._place = (), (), None
         for hold in holds:
-            self._holds.drop(hold, now)
+            self._purse.drop(hold, now)
+
+    def settle(self) -> None:
+        """As `release`, for one that was kept."""
+        self._kept = False
+        self.release()
 
     def _nano(self, provider: str, model: str, usage: Usage) -> int:
         return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)

@@ -53,6 +53,8 @@ _THINKING = frozenset({"enabled", "adaptive"})
 _ABSENT = Raw(b"null")
 _STREAM = frozenset({b"true", b"false", b"null"})
 _STREAM_NAME = b'"stream"'
+_LONGEST_COUNT = 10
+"""Digits from which on a number of tokens is not believed."""
 _BOTH = Raw(b'"both"')
 """Of several members called "stream" that differ; whichever follows."""
 
@@ -98,6 +100,8 @@ class _Fields(msgspec.Struct):
     speed: Raw = _ABSENT
     service_tier: Raw = _ABSENT
     tags: Raw = _ABSENT
+    max_tokens: Raw = _ABSENT
+    max_tokens_to_sample: Raw = _ABSENT
 
 
 class _Listed(_Fields):
@@ -171,6 +175,7 @@ def read_facts(
         tier=_other_than(USUAL_TIER, fields.service_tier),
         long=LONG_CONTEXT in headers.get("anthropic-beta", ""),
         tagged=fields.tags is not _ABSENT,
+        most=_count(fields.max_tokens if fields.max_tokens is not _ABSENT else fields.max_tokens_to_sample),
         body=body,
         messages=NOTHING if fields.listed is _ABSENT else memoryview(fields.listed),
     )
@@ -293,6 +298,12 @@ def _container(value: Raw) -> str:
         return _text(_decode_container(value).id)
     except BAD_JSON:
         return _text(value)
+
+
+def _count(value: Raw) -> int | None:
+    """A whole number that is no nonsense; None: it is none."""
+    text = bytes(value)
+    return int(text) if len(text) < _LONGEST_COUNT and text.isdigit() else None
 
 
 def _is_filled_list(value: Raw) -> bool:

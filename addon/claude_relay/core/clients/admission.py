@@ -1,11 +1,11 @@
 """Lets requests of clients through their limits, and counts what they use: in memory, so that a request costs no query.
 
     limiter = Limiter()
-    bounds = limiter.demands.of(client, model, session, tree)
-    limiter.missing(bounds)                     those of which nothing is known here: `learned` them first (`known`)
-    limiter.look(bounds, weight, now)           raises ClientLimitError: over a rate, or nothing is left of the money
-    admission = limiter.enter(bounds, weight, places, now, ticks)      its places and rates; None: no place is free
-    waiter = limiter.queue(…)                   then it waits; `limiter.serve(ticks)` wakes who has one
+    plan = limiter.plan_of(client, model, session, tree)    its limits, and what is known of them (`known`)
+    limiter.look(plan, weight, now)             raises ClientLimitError: over a rate, or nothing is left of the money
+    admission = limiter.enter(plan, weight, now, ticks)     its places and rates; None: no place is free
+    waiting = limiter.queue(plan, now, ticks, wake)         then it waits; `limiter.serve(ticks)` wakes who has one
+    admission = limiter.enter(…, served=True)   it was woken: it has its places
     admission.settle(tokens, now, ticks)        the request is over; a second time does nothing
 
 The limits of a client and of its group hold together: all or nothing is taken. It must not know flows, threads or where anything is kept.
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple
 
-from .demand import Bound, Demands, Owner, Weight
+from .demand import Bound, Owner, Weight
 from .directory import Client
 from .exceeded import ClientLimitError, of_concurrency, of_rate, unread
-from .gcra import Rate
-from .known import Knowledge, Known
+from .gcra import PERIOD
+from .known import Knowledge, Plan
 from .limits import Limit, Scope
 from .money import Spending
 from .queue import FairQueue, Waiter
@@ -31,10 +31,6 @@ from .slots import Slots
 
 FULL = "{} requests wait already"
 TOO_LONG = "{:g} s in the queue were not enough"
-
-
-type Charge = tuple[Rate, Bound, int]
-"""What a request costs of a rate."""
 
 
 class Standing(NamedTuple):
@@ -57,46 +53,42 @@ class Waiting(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Admission:
-    """What one request has taken. `spendings`: whose money it is."""
+    """What one request has taken, of the limits of a plan."""
 
     limiter: Limiter
+    plan: Plan
+    weight: Weight
     ticks: float
-    places: tuple[str, ...] = ()
-    charged: Sequence[Charge] = ()
-    spendings: Sequence[Spending] = ()
     over: bool = False
 
     def settle(self, tokens: int | None, now: float, ticks: float) -> None:
         """The request is over, with so many tokens; None: as it was estimated. A second time does nothing."""
         if self.over:
             return
-        self.over = True
-        if tokens is not None:
-            for rate, bound, cost in self.charged:
-                if bound.limit.measure == "tokens" and tokens != cost:
-                    rate.correct(bound.limit.amount, tokens - cost, now)
+        self.over, estimate = True, self.weight.tokens
+        if estimate and tokens is not None and tokens != estimate:
+            for rate, bound, of_tokens in self.plan.rates:
+                if of_tokens:
+                    rate.charge(bound.limit.amount, tokens - estimate, now)
                     self.limiter.moved.add(bound.key)
-        self._leave(ticks)
+        if self.plan.keys:
+            self.leave(ticks)
 
     def cancel(self, now: float, ticks: float) -> None:
         """The request was not let through after all: as if it had never been."""
         if self.over:
             return
         self.over = True
-        for rate, bound, cost in self.charged:
-            rate.correct(bound.limit.amount, -cost, now)
-            self.limiter.moved.add(bound.key)
-        self._leave(ticks)
+        for rate, bound, of_tokens in self.plan.rates:
+            if cost := self.weight.tokens if of_tokens else 1:
+                rate.charge(bound.limit.amount, -cost, now)
+                self.limiter.moved.add(bound.key)
+        self.leave(ticks)
 
-    def spent(self, at: float, usd: float | None) -> list[Spending]:
-        """What the request has cost is counted. `at`: when it began. Returns those limits that have just become near their end."""
-        if not usd:
-            return []
-        return [spending for spending in self.spendings if spending.spend(at, usd)]
-
-    def _leave(self, ticks: float) -> None:
-        if self.places:
-            self.limiter.slots.give_back(self.places, ticks, self.ticks)
+    def leave(self, ticks: float) -> None:
+        """Its places are free: those who wait get them."""
+        if self.weight.runs:
+            self.limiter.slots.give_back(self.plan.keys, ticks, self.ticks)
             if self.limiter.queues:
                 self.limiter.serve(ticks)
 
@@ -107,7 +99,6 @@ class Limiter(Knowledge):
     def __init__(self, zone: tzinfo | None = None) -> None:
         """`zone`: as for Knowledge."""
         super().__init__(zone)
-        self.demands = Demands()
         self.slots = Slots()
         self.queues: dict[str, FairQueue] = {}
         self.contact = ""
@@ -119,42 +110,30 @@ class Limiter(Knowledge):
 
     # -- may it go on?
 
-    def look(self, bounds: Sequence[Bound], weight: Weight, now: float) -> None:
-        """Raises ClientLimitError when it may not go on now, whatever places there are. Takes nothing."""
-        self._look(bounds, weight, now)
-
-    def enter(
-        self,
-        bounds: Sequence[Bound],
-        weight: Weight,
-        places: tuple[Bound, ...],
-        now: float,
-        ticks: float,
-        *,
-        served: bool = False,
-    ) -> Admission | None:
+    def enter(self, plan: Plan, weight: Weight, now: float, ticks: float, *, served: bool = False) -> Admission | None:
         """Take places and rates; None: a place is missing, and nothing was taken. Raises ClientLimitError; then, too.
 
         served  it has its places: what it raises gives them back
         """
-        if places and not served and self.slots.take(places, ticks) is not None:
+        if weight.runs and plan.places and not served and self.slots.take(plan.places, ticks) is not None:
             return None
-        keys = tuple([bound.key for bound in places]) if places else ()
         try:
-            known, charged = self._look(bounds, weight, now)
+            self.look(plan, weight, now)
         except ClientLimitError:
-            Admission(self, ticks, keys).cancel(now, ticks)
+            Admission(self, plan, weight, ticks).leave(ticks)
             raise
-        for rate, bound, cost in charged:
-            if not rate.moved:
-                self.moved.add(bound.key)
-            rate.charge(bound.limit.amount, cost, now)
-        return Admission(self, ticks, keys, charged, known.spendings)
+        for rate, bound, of_tokens in plan.rates:
+            if cost := weight.tokens if of_tokens else 1:
+                if not rate.moved:
+                    self.moved.add(bound.key)
+                seconds = cost * PERIOD / bound.limit.amount  # `rate.charge`, without a call for each request and rate
+                rate.tat = (rate.tat if rate.tat > now else now) + seconds
+                rate.moved += seconds
+        return Admission(self, plan, weight, ticks)
 
-    def _look(self, bounds: Sequence[Bound], weight: Weight, now: float) -> tuple[Known, list[Charge]]:
-        """What is known of its limits, and what it costs of which rates. The longest wait is the true one."""
-        known = self._known.get(id(bounds)) or self._all_of(bounds, now)
-        for spending, bound in known.money:
+    def look(self, plan: Plan, weight: Weight, now: float) -> None:
+        """Raises ClientLimitError when it may not go on now, whatever places there are. Takes nothing. The longest wait is the true one."""
+        for spending, bound in plan.money:
             if bound.limit is not spending.bound.limit:
                 spending.follow(bound)
             if weight.runs and (
@@ -162,17 +141,17 @@ class Limiter(Knowledge):
             ):
                 self._check(spending, now)
             spending.used_at = now
-        charged: list[Charge] = []
         longest, last = 0.0, None
-        for rate, bound, tokens in known.rates:
-            if cost := weight.tokens if tokens else weight.requests:
-                rate.used_at = now
-                charged += ((rate, bound, cost),)
-                if rate.tat > now and (wait := rate.wait(bound.limit.amount, cost, now)) > longest:
-                    longest, last = wait, bound
+        for rate, bound, of_tokens in plan.rates:
+            rate.used_at = now
+            if (
+                rate.tat > now
+                and (cost := weight.tokens if of_tokens else 1)
+                and (wait := rate.wait(bound.limit.amount, cost, now)) > longest
+            ):
+                longest, last = wait, bound
         if last is not None:
             raise of_rate(last, now, longest, self.contact)
-        return known, charged
 
     def _check(self, spending: Spending, now: float) -> None:
         if not spending.loaded:
@@ -182,10 +161,9 @@ class Limiter(Knowledge):
 
     # -- waiting
 
-    def queue(
-        self, client: Client, places: tuple[Bound, ...], now: float, ticks: float, wake: Callable[[], None]
-    ) -> Waiting:
+    def queue(self, plan: Plan, now: float, ticks: float, wake: Callable[[], None]) -> Waiting:
         """Wait for places. Raises ClientLimitError when too many do."""
+        client, places = plan.client, plan.places
         domain = domain_of(client)
         queue = self.queues.setdefault(domain, FairQueue())
         waiter = queue.add(client.name, client.priority, places, wake)
@@ -210,12 +188,6 @@ class Limiter(Knowledge):
         self.slots.waits(waiting.waiter.bounds, -1)
         if not len(queue):
             del self.queues[waiting.domain]
-
-    def waited(
-        self, waiting: Waiting, bounds: Sequence[Bound], weight: Weight, now: float, ticks: float
-    ) -> Admission | None:
-        """It was served: it has its places, and takes its rates. Raises ClientLimitError, and then has nothing."""
-        return self.enter(bounds, weight, waiting.waiter.bounds, now, ticks, served=True)
 
     def gave_up(self, places: Sequence[Bound], now: float, ticks: float, why: str) -> ClientLimitError:
         """The error of one that waited in vain. `why`: as people read it."""

@@ -1,6 +1,6 @@
 """Which limits hold for a request, and by which key what is used of each is known.
 
-    for bound in bounds(client, "claude-opus-4-5", session="6f…", tree=None): ...
+    for bound in Demands().of(client, "claude-opus-4-5", session="6f…", tree=None): ...
     bound.limit, bound.kind, bound.owner, bound.key
 
 Client and group: all of both hold. A client that has one limit twice with different amounts has the smaller one. The key does not
@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from claude_relay.core.routing.routes import fits
 
@@ -23,7 +25,7 @@ from .permissions import Policy
 LONGEST = 64
 """Characters of a session's or agent's id that stand in a key as they are; clients choose them."""
 MOST = 20_000
-"""Clients, and requests that are different, whose limits are remembered."""
+"""Clients whose limits are remembered; of requests that are different, too."""
 
 type Owner = Literal["client", "group"]
 
@@ -46,37 +48,26 @@ class Bound:
     tree: str | None = None
 
 
-class Weight(NamedTuple):
-    """What a request weighs. `tokens` 0: it uses none; `runs`: it takes one of the concurrent places, and money."""
+class Weight(msgspec.Struct, frozen=True, gc=False):
+    """What a request weighs beside being one. `tokens` 0: it uses none; `runs`: it takes one of the concurrent places, and money."""
 
-    requests: int = 1
     tokens: int = 0
     runs: bool = True
 
 
 class Demands:
-    """Finds the limits of requests, and remembers those of the latest."""
+    """Finds the limits of requests."""
 
     def __init__(self) -> None:
         self._templates: dict[str, tuple[Client, tuple[Bound, ...]]] = {}
-        self._found: dict[tuple[str, str, str | None, str | None], tuple[Client, tuple[Bound, ...]]] = {}
 
     def of(self, client: Client, model: str, session: str | None, tree: str | None) -> tuple[Bound, ...]:
-        """Some microseconds, less for what was asked lately. `tree`: None for the main agent."""
-        place = client.id, model, session, tree
-        known = self._found.get(place)
-        if known is not None and known[0] is client:
-            return known[1]
-        found = tuple(
+        """Some microseconds. `tree`: None for the main agent."""
+        return tuple(
             self.narrowed(bound, session, tree)
             for bound in self.templates(client)
             if bound.limit.model is None or fits(bound.limit.model, model)
         )
-        if len(self._found) >= MOST:
-            self._found.clear()
-        if all(word is None or len(word) <= LONGEST for word in place):
-            self._found[place] = client, found
-        return found
 
     @staticmethod
     def narrowed(bound: Bound, session: str | None, tree: str | None) -> Bound:

@@ -3,7 +3,7 @@
     rate = Rate()
     wait = rate.wait(limit.amount, 1, now)         seconds; 0: there is room
     rate.charge(limit.amount, 1, now)
-    rate.correct(limit.amount, 250, now)           it came to 250 more (or less) than was charged
+    rate.charge(limit.amount, -250, now)           it came to 250 less than was charged
 
 `tat` is the theoretical arrival time: when all that was used is made good again. A whole minute's amount may be used at once, and
 comes back evenly; in t seconds no more than `amount * (1 + t / 60)` is let through. What weighs more than the whole limit has room
@@ -57,19 +57,12 @@ class Rate:
         return wait if wait > LATE else 0.0
 
     def charge(self, amount: float, cost: float, now: float) -> None:
-        """So much is used."""
-        seconds = cost * PERIOD / amount
-        self.tat = (self.tat if self.tat > now else now) + seconds
+        """So much is used; less than nothing: it came to less than was charged, and what is not made good yet is given back."""
+        seconds, tat = cost * PERIOD / amount, self.tat if self.tat > now else now
+        if seconds < now - tat:
+            seconds = now - tat
+        self.tat = tat + seconds
         self.moved += seconds
-
-    def correct(self, amount: float, more: float, now: float) -> None:
-        """It came to so much more than was charged, or less: then what is not made good yet is given back."""
-        if more >= 0:
-            self.charge(amount, more, now)
-            return
-        seconds = min(-more * PERIOD / amount, max(0.0, self.tat - now))
-        self.tat -= seconds
-        self.moved -= seconds
 
     def used(self, amount: float, now: float) -> float:
         """How much of the amount is not made good yet."""

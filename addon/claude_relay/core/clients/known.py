@@ -3,21 +3,24 @@
     knowledge = Knowledge()
     knowledge.missing(bounds)              those of which nothing is known here
     knowledge.learned(key, tat)            where a rate stands; `spending(bound, now).restore(…)`: what was spent
+    plan = knowledge.plan_of(client, model, session, tree)          all that is known of a request's limits; None: not all is
+    plan = knowledge.new_plan(client, model, session, tree, now)    what is known of them
     knowledge.forget(now)                  what can be read again
 
-All that is known of a request's limits is kept together (`Known`), so that the next request like it looks nothing up. It must not know
-requests, places or queues (`admission`), nor where anything is kept. `now`: seconds since the epoch.
+A plan is kept, so that the next request like it looks nothing up. It must not know requests, places or queues (`admission`), nor where
+anything is kept. `now`: seconds since the epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import tzinfo
 from typing import NamedTuple
 
 from claude_relay.core.times import HOUR, MINUTE
 
-from .demand import MOST, Bound
+from .demand import LONGEST, MOST, Bound, Demands
+from .directory import Client
 from .gcra import Rate
 from .money import Spending
 
@@ -25,15 +28,23 @@ KEPT = HOUR
 """Seconds for which what is known of money is kept without a request; then it is read again."""
 
 
-class Known(NamedTuple):
-    """Limits of which all is known, with what is known: so that a request looks nothing up.
+type Alike = tuple[str, str, str | None, str | None]
+"""What requests with the same limits have in common: the client's id, the model, session, and root of the agent."""
 
-    places  those of which a request needs one of the concurrent places
+
+class Plan(NamedTuple):
+    """The limits of requests that are alike, with what is known of each.
+
+    client  as it was then: another picture of it has another plan
+    places  those of which a request needs one of the concurrent places; `keys`: what they are kept by
     rates   each with its limit, and whether it counts tokens, not requests
+    money   each with its limit, as this picture of the client has it
     """
 
+    client: Client
     bounds: tuple[Bound, ...]
     places: tuple[Bound, ...]
+    keys: tuple[str, ...]
     rates: tuple[tuple[Rate, Bound, bool], ...]
     money: tuple[tuple[Spending, Bound], ...]
     spendings: tuple[Spending, ...]
@@ -48,14 +59,12 @@ class Knowledge:
         self.moved: set[str] = set()
         """The keys of those that were used since others were told."""
         self.spendings: dict[str, Spending] = {}
-        self._known: dict[int, Known] = {}
-        """By the ids of limits, which are kept in them, so that no others have the same."""
+        self.demands = Demands()
+        self._plans: dict[Alike, Plan] = {}
         self._zone = zone
 
-    def missing(self, bounds: Sequence[Bound]) -> list[Bound]:
+    def missing(self, bounds: Iterable[Bound]) -> list[Bound]:
         """Rates and money of which it is not known how much was used."""
-        if id(bounds) in self._known:  # as nearly always: `demands` gives the same ones for the same
-            return []
         rates, spendings = self.rates, self.spendings
         return [
             bound
@@ -65,27 +74,30 @@ class Knowledge:
             and ((spending := spendings.get(bound.key)) is None or not spending.loaded)
         ]
 
-    def places(self, bounds: Sequence[Bound]) -> tuple[Bound, ...]:
-        """Those of which a request needs one of the concurrent places."""
-        known = self._known.get(id(bounds))
-        return places_of(bounds) if known is None else known.places
+    def plan_of(self, client: Client, model: str, session: str | None, tree: str | None) -> Plan | None:
+        """That of requests like this one, as nearly always; None: there was none lately, or not all was known."""
+        found = self._plans.get((client.id, model, session, tree))
+        return found if found is not None and found.client is client else None
 
-    def _all_of(self, bounds: Sequence[Bound], now: float) -> Known:
-        """What is known of these."""
-        bounds = tuple(bounds)
+    def new_plan(self, client: Client, model: str, session: str | None, tree: str | None, now: float) -> Plan:
+        """What is known of the limits of such a request, once that is `learned` which is missing; what cannot be read stays unknown."""
+        bounds = self.demands.of(client, model, session, tree)
+        places, place = places_of(bounds), (client.id, model, session, tree)
         rates = [
             (self._rate(bound), bound, bound.limit.measure == "tokens")
             for bound in bounds
             if bound.limit.measure in ("requests", "tokens")
         ]
         money = [(self.spending(bound, now), bound) for bound in bounds if bound.limit.measure == "usd"]
-        spendings = tuple([spending for spending, _ in money])
-        known = Known(bounds, places_of(bounds), tuple(rates), tuple(money), spendings)
-        if all(spending.loaded for spending in known.spendings):
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[id(bounds)] = known
-        return known
+        keys, spendings = tuple([bound.key for bound in places]), tuple([spending for spending, _ in money])
+        plan = Plan(client, bounds, places, keys, tuple(rates), tuple(money), spendings)
+        if all(spending.loaded for spending in spendings) and all(
+            word is None or len(word) <= LONGEST for word in place
+        ):
+            if len(self._plans) >= MOST:
+                self._plans.clear()
+            self._plans[place] = plan
+        return plan
 
     def learned(self, key: str, tat: float) -> None:
         """Where a rate stands for all relays; what was used here meanwhile stays."""
@@ -113,7 +125,7 @@ class Knowledge:
         for key in idle:
             del self.spendings[key]
         if old or idle:
-            self._known.clear()
+            self._plans.clear()
 
     def _rate(self, bound: Bound) -> Rate:
         found = self.rates.get(bound.key)

@@ -4,7 +4,7 @@
     spending.restore([(slot, 0.12), …], now)         from the ledger, in SLOT
     spending.check(now, nano, contact)                    raises ClientLimitError
     spending.spend(started_at, 0.42)
-    purse = Purse(budgets, holds, spendings, contact)        what `core/accounting/reserve` reserves by
+    purse = ClientPurse(whose, holds, spendings, contact)    what a request is paid out of (`core/accounting/reserve`)
 
 Accounts and reservations are those of budgets, so that a limit is passed by the same formula. Days, weeks and months are those of this
 machine's calendar (`zone`), as for budgets; `5h` is rolling, in steps of SLOT. It must not know who writes the sums down.
@@ -20,7 +20,7 @@ from math import inf
 from claude_relay.core.accounting.accounts import NANO, NEVER, Account, Span
 from claude_relay.core.accounting.budgets import Cost
 from claude_relay.core.accounting.holds import Hold, Holds
-from claude_relay.core.accounting.reserve import Allows
+from claude_relay.core.accounting.reserve import HasBudgets, Purse
 from claude_relay.core.notices import Kind, Notice
 from claude_relay.core.times import HOUR, iso
 
@@ -232,22 +232,20 @@ class Spending:
             account.usd += usd
 
 
-class Purse:
-    """The limits of money that hold for one request, and the budgets: as `Reserve` wants them.
+class ClientPurse(Purse):
+    """The same with the limits of money that hold for one request.
 
     Every request with such a limit comes by here: what is done for each limit stands in the loops, not in calls.
     """
 
-    __slots__ = ("_budgets", "_contact", "_holds", "_live", "_spendings")
+    __slots__ = ("_contact", "_spendings")
 
-    def __init__(self, budgets: Allows, holds: Holds, spendings: Sequence[Spending], contact: str) -> None:
-        self._budgets, self._holds, self._contact = budgets, holds, contact
-        self._spendings = spendings
-        self._live: dict[Hold, list[float]] = {}
-        """Which period each limit was in: what is reserved in one goes with it."""
+    def __init__(self, whose: HasBudgets, holds: Holds, spendings: Sequence[Spending], contact: str) -> None:
+        self._whose, self._holds = whose, holds
+        self._spendings, self._contact = spendings, contact
 
-    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
-        """Raises BudgetError or ClientLimitError."""
+    def take(self, now: float, provider: str, at: float, costs: Sequence[Cost]) -> list[Hold]:
+        """Reserve everywhere. Raises BudgetError or ClientLimitError, having taken nothing."""
         nano = 0
         for cost in costs:
             nano += cost.nano
@@ -255,16 +253,22 @@ class Purse:
             account = spending.account
             if (
                 account.usd + (nano + spending.reserved) / NANO >= account.rule.usd - CLEAR
-                or at >= account.now.end
+                or now >= account.now.end
                 or spending.start != account.now.start
             ):
-                spending.check(at, nano, self._contact, self._holds)
-        self._budgets.check(at, provider, costs)
+                spending.check(now, nano, self._contact, self._holds)
+        self._whose.budgets.check(now, provider, costs)
+        holds = [Hold(provider, cost.model, at, cost.nano) for cost in costs]
+        for hold in holds:
+            self.add(hold, now)
+        return holds
 
     def add(self, hold: Hold, now: float) -> None:
-        """Reserve everywhere."""
+        """Reserve everywhere what was used already."""
         self._holds.add(hold, now)
-        self._live[hold] = starts = []
+        hold.starts = (
+            starts
+        ) = []  # what is reserved in a period goes with it: so it is remembered in which each limit was
         for spending in self._spendings:
             starts.append(spending.start)
             spending.holding += 1
@@ -273,7 +277,7 @@ class Purse:
 
     def change(self, hold: Hold, nano: int) -> None:
         """Reserve another amount everywhere."""
-        for spending, start in zip(self._spendings, self._live.get(hold, ()), strict=False):
+        for spending, start in zip(self._spendings, hold.starts, strict=False):
             if hold.at >= start == spending.start:
                 spending.reserved += nano - hold.nano
         self._holds.change(hold, nano)
@@ -281,18 +285,14 @@ class Purse:
     def drop(self, hold: Hold, now: float) -> None:
         """Let go of it everywhere."""
         self._holds.drop(hold, now)
-        if (starts := self._live.pop(hold, None)) is not None:
-            self._free(hold, starts)
+        if hold.starts:
+            self.counted((hold,))
 
-    def counted(self) -> None:
-        """What the request cost is counted under the limits: nothing of it is reserved there any more."""
-        live, self._live = self._live, {}
-        for hold, starts in live.items():
-            self._free(hold, starts)
-        self._spendings = ()
-
-    def _free(self, hold: Hold, starts: Sequence[float]) -> None:
-        for spending, start in zip(self._spendings, starts, strict=True):
-            spending.holding -= 1
-            if hold.at >= start == spending.start:
-                spending.reserved -= hold.nano
+    def counted(self, holds: Sequence[Hold]) -> None:
+        """What these were reserved for is counted under the limits: nothing of it is reserved there any more."""
+        for hold in holds:
+            for spending, start in zip(self._spendings, hold.starts, strict=False):
+                spending.holding -= 1
+                if hold.at >= start == spending.start:
+                    spending.reserved -= hold.nano
+            hold.starts = ()

@@ -134,7 +134,7 @@ def holder(request: Request, parts: Parts, key: str, *, counted: bool = False) -
         if not counted:
             _count(parts, place)
         raise Refused(NO_KEY)
-    if (why := directory.refusal(grant, parts.clock())) is not None:
+    if (why := grant.refusal(parts.clock())) is not None:
         raise Refused(f"{why[0].upper()}{why[1:]}.")
     return grant.client
 

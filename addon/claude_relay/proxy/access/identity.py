@@ -128,7 +128,15 @@ async def client_behind(
     found: Client | None = None
     for offer in offers:
         grant = clients.directory.find(offer.secret) if clients is not None else None
-        why, client = _refusal(offer, grant, clients) if grant and clients else await _look_up(offer, clients)
+        if grant is None:
+            grant = await _look_up(offer, clients)
+        why, client = None, grant.client if grant is not None else None
+        if grant is None or client is None:
+            why = denials.unknown(offer.secret)
+        elif offer.name is not None and offer.name != client.name:
+            why, client = denials.other_name(offer.name), None
+        else:
+            why = grant.refusal(time.time())
         if client is not None and found is not None and client.id != found.id:
             why, at_proxy = denials.SEVERAL, False
         if why:
@@ -139,21 +147,12 @@ async def client_behind(
     return found
 
 
-async def _look_up(offer: Offer, clients: KnownClients | None) -> tuple[str | None, Client | None]:
-    """Why a key is not served, and its client. Raises RelayError 503 when nobody can tell."""
+async def _look_up(offer: Offer, clients: KnownClients | None) -> Grant | None:
+    """What a key allows that may be new. Raises RelayError 503 when nobody can tell."""
     grant = await clients.find(offer.secret) if clients is not None else None
-    if grant is None:
-        if clients is None or clients.unread is not None:
-            raise denials.unread("the relay does not run yet" if clients is None else clients.unread or "")
-        return denials.unknown(offer.secret), None
-    assert clients is not None
-    return _refusal(offer, grant, clients)
-
-
-def _refusal(offer: Offer, grant: Grant, clients: KnownClients) -> tuple[str | None, Client | None]:
-    if offer.name is not None and offer.name != grant.client.name:
-        return denials.other_name(offer.name), None
-    return clients.directory.refusal(grant, time.time()), grant.client
+    if grant is None and (clients is None or clients.unread is not None):
+        raise denials.unread("the relay does not run yet" if clients is None else clients.unread or "")
+    return grant
 
 
 def address_of(flow: http.HTTPFlow, config: Config) -> Ip | None:

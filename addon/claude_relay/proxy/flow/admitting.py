@@ -1,7 +1,7 @@
 """The limits of a client under one request: it is let through, waits for its turn, or is refused; and what it used is counted once.
 
     await admit(relayed, limiting)          when it is known what the request is about; raises ClientLimitError
-    counted(relayed, usd)                   its cost is known, before its row is written
+    counted(relayed, row)                   its cost is known, before its row is written
     settle(relayed, usage, now)             it is over; a second time does nothing
 
 It must not know where the request goes, nor where limits are kept.
@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.bodies.facts import AGENT, SUBAGENT_HEADERS
 from claude_relay.core.clients.admission import TOO_LONG, Admission, Waiting
-from claude_relay.core.clients.demand import Bound, Weight
+from claude_relay.core.clients.demand import Weight
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.exceeded import ClientLimitError
+from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.money import Spending
-from claude_relay.core.exchange import Endpoint, Origin, Refused
+from claude_relay.core.exchange import Endpoint, Facts, Origin, Refused
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.log.terminal import CONSOLE
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.limiting import Limiting
+from claude_relay.store.ledger.ledger import RequestRow
 
 from .reserving import PAID, makes_batch
 
@@ -40,63 +41,51 @@ async def admit(relayed: Relayed, limiting: Limiting | None) -> None:
     client = relayed.client
     if client is None or limiting is None:
         return
-    relayed.agent_tree = tree_of(relayed, client, limiting)
     limiter, facts = limiting.limiter, relayed.facts
-    bounds = limiter.demands.of(client, facts.model, facts.session, relayed.agent_tree)
-    if not bounds:
+    if agent := facts.headers.get(AGENT):
+        relayed.agent_tree = tree_of(facts, agent, client, limiting)
+    alike = client, facts.model, facts.session, relayed.agent_tree
+    plan = limiter.plan_of(*alike) or await limiting.plan(*alike)
+    if not plan.bounds:
         return
     limiter.contact = relayed.runtime.config.clients.contact
-    if missing := limiter.missing(bounds):
-        await limiting.learn(missing)
     weight = weight_of(relayed)
-    places = limiter.places(bounds) if weight.runs else ()
     admission = None
-    if not (places and limiter.queues and limiter.waits_for(client)):
-        admission = limiter.enter(bounds, weight, places, NOW(), time.monotonic())
+    if not (limiter.queues and weight.runs and plan.places and limiter.waits_for(client)):
+        admission = limiter.enter(plan, weight, NOW(), time.monotonic())
     if admission is None:
-        limiter.look(bounds, weight, NOW())  # nobody waits for a place that would be of no use
-        admission = await _wait(relayed, client, bounds, weight, places, limiting)
+        limiter.look(plan, weight, NOW())  # nobody waits for a place that would be of no use
+        admission = await _wait(relayed, plan, weight, limiting)
     if admission is not None:
         relayed.admission = admission
 
 
-def tree_of(relayed: Relayed, client: Client, limiting: Limiting) -> str | None:
-    """The root of the agents that the request came from; None: the main one of its session."""
-    agent = relayed.facts.headers.get(AGENT)
-    if not agent:
-        return None
-    parent = relayed.facts.headers.get(SUBAGENT_HEADERS[1])
-    return limiting.trees.root(client.name, relayed.facts.session or "", agent, parent)
+def tree_of(facts: Facts, agent: str, client: Client, limiting: Limiting) -> str:
+    """The root of the agents that the one which sent a request came from."""
+    return limiting.trees.root(client.name, facts.session or "", agent, facts.headers.get(SUBAGENT_HEADERS[1]))
 
 
 def weight_of(relayed: Relayed) -> Weight:
     """What it weighs: what asks no model is a request, and nothing else."""
     if relayed.facts.endpoint in PAID:
-        return Weight(1, relayed.facts.input_estimate, True)
-    return Weight(1, 0, makes_batch(relayed))
+        return Weight(relayed.facts.input_estimate)
+    return Weight(runs=makes_batch(relayed))
 
 
-async def _wait(
-    relayed: Relayed,
-    client: Client,
-    bounds: Sequence[Bound],
-    weight: Weight,
-    places: tuple[Bound, ...],
-    limiting: Limiting,
-) -> Admission | None:
+async def _wait(relayed: Relayed, plan: Plan, weight: Weight, limiting: Limiting) -> Admission | None:
     """Wait for places, as long as a request may wait. None: the client left, or the relay ends. Raises ClientLimitError."""
     limiter, most = limiting.limiter, relayed.runtime.config.retry.max_wait
     began = time.monotonic()
-    if limiter.slots.unleased(places, began):
+    if limiter.slots.unleased(plan.places, began):
         most = max(most, LEASING)
-    waiting = limiter.queue(client, places, NOW(), began, relayed.wake)
+    waiting = limiter.queue(plan, NOW(), began, relayed.wake)
     entered = False
     try:
         limiter.serve(began)
         if not waiting.waiter.served:
             await _served(relayed, waiting, min(UNSAID, most), limiting)
         if not waiting.waiter.served and most > UNSAID:
-            _say(relayed, client, waiting, limiting)
+            _say(relayed, plan.client, waiting, limiting)
             await _served(relayed, waiting, most - UNSAID, limiting)
         relayed.waited += time.monotonic() - began
         if relayed.gone:
@@ -104,9 +93,9 @@ async def _wait(
         if relayed.ended is not None:
             raise relayed.ended
         if not waiting.waiter.served:
-            raise limiter.gave_up(places, NOW(), time.monotonic(), TOO_LONG.format(most))
+            raise limiter.gave_up(plan.places, NOW(), time.monotonic(), TOO_LONG.format(most))
         entered = True
-        return limiter.waited(waiting, bounds, weight, NOW(), time.monotonic())
+        return limiter.enter(plan, weight, NOW(), time.monotonic(), served=True)
     finally:
         if not entered:
             limiter.left(waiting, time.monotonic())
@@ -135,14 +124,14 @@ def _say(relayed: Relayed, client: Client, waiting: Waiting, limiting: Limiting)
 # -- what it used
 
 
-def counted(relayed: Relayed, usd: float | None) -> list[Spending]:
+def counted(relayed: Relayed, row: RequestRow) -> list[Spending]:
     """What the request cost is about to be written down. Returns the limits that have just become near their end."""
-    admission = relayed.admission
-    if admission is None or relayed.origin is Origin.FAULT:
+    if relayed.admission is None or row.origin == Origin.FAULT:
         return []
-    near = admission.spent(relayed.started_at, usd)
-    if relayed.purse is not None and (relayed.facts.endpoint in PAID or not makes_batch(relayed)):
-        relayed.purse.counted()
+    usd, spendings = row.cost_usd, relayed.admission.plan.spendings
+    near = [spending for spending in spendings if spending.spend(row.started_at, usd)] if usd else []
+    if relayed.reserve is not None and (relayed.facts.endpoint in PAID or not makes_batch(relayed)):
+        relayed.reserve.counted()
     return near
 
 

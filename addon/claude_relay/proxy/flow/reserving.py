@@ -17,7 +17,7 @@ from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
 from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.decode import Decoder
 from claude_relay.core.bodies.resources import made
-from claude_relay.core.clients.money import Purse
+from claude_relay.core.clients.money import ClientPurse
 from claude_relay.core.clients.permitting import permits_provider
 from claude_relay.core.exchange import Accepted, Attempt, Endpoint, Target
 from claude_relay.core.routing.routes import model_at
@@ -49,13 +49,15 @@ def makes_batch(relayed: Relayed) -> bool:
 
 async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple[Target, ...]) -> tuple[Target, ...]:
     """Those of the providers that the budgets let pay. Raises BudgetError when none is left."""
-    spendings = relayed.admission.spendings if relayed.admission is not None else ()
+    admission = relayed.admission
+    spendings = admission.plan.spendings if admission is not None else ()
     if reporting is None or not (reporting.budgets.reserves or spendings):
         return targets
     need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await need_of_new_batch(relayed)
-    if relayed.admission is not None and spendings:
-        relayed.purse = Purse(reporting, reporting.holds, spendings, relayed.admission.limiter.contact)
-    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, relayed.purse)
+    purse = None
+    if admission is not None and spendings:
+        purse = ClientPurse(reporting, reporting.holds, spendings, admission.limiter.contact)
+    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, purse)
     if not reporting.budgets.reserves:
         return targets
     runtime, facts = relayed.runtime, relayed.facts

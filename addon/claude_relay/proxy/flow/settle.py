@@ -79,7 +79,7 @@ class Bookkeeper:
         headers = flow.response.data.headers
         left_out = OWN if relayed.client is None else (OWN, UPSTREAMS)
         upstreams = [field for field in headers.fields if not field[0].lower().startswith(left_out)]
-        limits = own_limits(relayed, flow.response.status_code) if relayed.client is not None else ()
+        limits = own_limits(relayed, flow.response.data.status_code) if relayed.client is not None else ()
         headers.fields = (*upstreams, *limits, *[(name, value.encode()) for name, value in says])
 
     def attempt_failed(
@@ -220,7 +220,7 @@ class Bookkeeper:
 
     def count_spending(self, relayed: Relayed, row: RequestRow) -> None:
         """Under the limits of its client; before the row is written, so that what the ledger says is never more than is counted here."""
-        near = admitting.counted(relayed, row.cost_usd)
+        near = admitting.counted(relayed, row)
         if near and self.parts.reporting is not None:
             now = time.time()
             self.parts.reporting.notify(spending.notice(now) for spending in near)

@@ -92,7 +92,7 @@ async def client_behind(key: str, clients: Clients | None) -> Client | str:
     grant = await clients.find(key) if clients is not None and is_own(key) else None
     if clients is None or grant is None or grant.kind is not Kind.KEY:
         return NO_KEY
-    why = clients.directory.refusal(grant, time.time())
+    why = grant.refusal(time.time())
     return grant.client if why is None else f"{why[0].upper()}{why[1:]}."
 
 

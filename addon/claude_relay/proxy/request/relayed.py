@@ -25,7 +25,6 @@ from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.gate import Gate
 from claude_relay.core.bodies.sniff import is_stream
 from claude_relay.core.clients.admission import Admission
-from claude_relay.core.clients.money import Purse
 from claude_relay.core.config import OutboundProxy, Trust
 from claude_relay.core.config.proxies import USUAL
 from claude_relay.core.errors import RelayError
@@ -110,8 +109,6 @@ class Relayed(Requested):
     """What it has reserved under the budgets."""
     admission: Admission | None = None
     """What it has taken of its client's limits."""
-    purse: Purse | None = None
-    """The same of those of money."""
     adaptation: Adaptation | None = None
     """How the running attempt differs from what the client asked."""
     dispatched: http.Request | None = None

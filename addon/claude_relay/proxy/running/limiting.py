@@ -2,7 +2,7 @@
 
     limiting = Limiting(config.database, lambda: ledger.whole)
     limiting.start()
-    await limiting.learn(bounds)              before the first request of a subject: some milliseconds
+    plan = await limiting.plan(client, …)     before the first request of a subject: some milliseconds
     limiting.urge()                         somebody waits for a place that nobody here has
     await limiting.standing(client, now)      how far each of a client's limits is used
     limiting.close()                        the last word
@@ -30,6 +30,7 @@ from claude_relay.core.clients.agents import Trees
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.directory import Client
 from claude_relay.core.clients.gcra import Change, believed
+from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.money import Rolling, Spending
 from claude_relay.core.clients.slots import IDLE, IDLE_ALONE, Want
 from claude_relay.proxy.common.clock import NOW
@@ -89,6 +90,12 @@ class Limiting:
     def urge(self) -> None:
         """An exchange is wanted now."""
         self.urged.set()
+
+    async def plan(self, client: Client, model: str, session: str | None, tree: str | None) -> Plan:
+        """What is known of the limits of a request like none lately: as far as it can be read, all."""
+        if missing := self.limiter.missing(self.limiter.demands.of(client, model, session, tree)):
+            await self.learn(missing)
+        return self.limiter.new_plan(client, model, session, tree, time.time())
 
     async def learn(self, bounds: Sequence[Bound]) -> None:
         """Find out how far these are used, as far as that can be read."""

@@ -17,13 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
-from claude_relay.core.accounting.budgets import Budgets, Cost
+from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.cache_misses import explained
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.accounting.needs import Need, Outputs
-from claude_relay.core.accounting.reserve import Reserve, Terms
-from claude_relay.core.clients.money import Purse
+from claude_relay.core.accounting.reserve import Purse, Reserve, Terms
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Verdict
@@ -74,6 +73,7 @@ class Reporting:
         self.config = config
         self.metrics = Metrics()
         self.holds = Holds()
+        self.purse = Purse(self, self.holds)
         self.outputs = Outputs()
         self.budgets = Budgets(config.budgets, holds=self.holds)
         self._priced, self._priced_at = runtime(), 0.0
@@ -229,18 +229,14 @@ class Reporting:
 
     # -- what there is to ask
 
-    def check(self, at: float, provider: str, costs: Sequence[Cost]) -> None:
-        """Raises BudgetError when a request that may cost this has no room at a provider, under the budgets of now."""
-        self.budgets.check(at, provider, costs)
-
     def reserve(self, runtime: Runtime, need: Need, at: float, purse: Purse | None = None) -> Reserve:
-        """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: in the place of the budgets alone."""
+        """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: where more than the budgets holds for it."""
         if (
             self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED
         ):  # prices change at dates
             self._priced, self._priced_at = runtime, at
             self._prices = Terms(partial(price_at, runtime), partial(tariff_at, runtime), self.outputs)
-        return Reserve(purse or self, purse or self.holds, need, self._prices, at=at, clock=time.time)
+        return Reserve(purse or self.purse, need, self._prices, at=at, clock=time.time)
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""

@@ -193,4 +193,4 @@ def _served(connection: sqlite3.Connection, id: str, now: float) -> Client | Non
     """The client, unless it is removed, disabled or expired."""
     directory = read_directory(connection, now)
     client = next((client for client in directory.clients.values() if client.id == id), None)
-    return None if client is None or directory.refusal(Grant(client, Kind.KEY), now) is not None else client
+    return None if client is None or Grant(client, Kind.KEY).refusal(now) is not None else client
