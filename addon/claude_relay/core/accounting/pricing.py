@@ -54,14 +54,19 @@ class Tariff:
     def nano(self, fresh: int, output: int) -> int:
         """Billionths of a USD for so many tokens; 0 where there is no price for some of them."""
         total = self.fixed
-        for count, rates in ((fresh, self.input), (output, self.output)):
-            if not count:
-                continue
-            if rates is None:
+        if fresh:
+            if self.input is None:
                 return 0
-            for start, rate in rates:
+            for start, rate in self.input:
                 if fresh > start:
-                    total += count * rate
+                    total += fresh * rate
+                    break
+        if output:
+            if self.output is None:
+                return 0
+            for start, rate in self.output:
+                if fresh > start:
+                    total += output * rate
                     break
         return round(total)
 

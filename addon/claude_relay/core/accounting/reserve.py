@@ -152,14 +152,19 @@ class Reserve:
     def costs(self, provider: str, model: str) -> tuple[Cost, ...]:
         """What it may cost at a provider where the model is called so."""
         place = provider, model
-        if place in self._costs:
-            return self._costs[place]
-        cost_of: dict[str, int] = {}
-        for part in self._need.parts:
-            name = part.model or model
-            nano = self._terms.nano(provider, name, part, self._need.batch)
-            cost_of[name] = cost_of[name] + nano if name in cost_of else nano
-        found = self._costs[place] = tuple([Cost(name, cost_of[name]) for name in cost_of])
+        if (found := self._costs.get(place)) is not None:
+            return found
+        parts, batch, nano = self._need.parts, self._need.batch, self._terms.nano
+        if len(parts) == 1:  # as nearly always
+            name = parts[0].model or model
+            found = (Cost(name, nano(provider, name, parts[0], batch)),)
+        else:
+            cost_of: dict[str, int] = {}
+            for part in parts:
+                name = part.model or model
+                cost_of[name] = cost_of.get(name, 0) + nano(provider, name, part, batch)
+            found = tuple([Cost(name, cost_of[name]) for name in cost_of])
+        self._costs[place] = found
         return found
 
     def move(self, provider: str, model: str, spent: float = 0.0) -> None:

@@ -90,18 +90,17 @@ class Slots:
 
     def take(self, bounds: Sequence[Bound], ticks: float) -> Bound | None:
         """A place of each, or of none. Returns the first that has none; None: taken."""
-        taken: list[Held] = []
-        for bound in bounds:
+        for n, bound in enumerate(bounds):
             held = self.held.get(bound.key)
             if held is None or held.limit != bound.limit.amount:
                 held = self._held(bound)
-            taken += (held,)
-            self._touched.add(bound.key)
-            held.used_at = ticks
             if ticks >= self.until or held.busy >= held.leased or held.busy >= held.limit:
+                for earlier in bounds[:n]:
+                    self.held[earlier.key].busy -= 1
                 return self.full(bounds, ticks)
-        for held in taken:
             held.busy += 1
+            held.used_at = ticks
+            self._touched.add(bound.key)
         return None
 
     def give_back(self, keys: Iterable[str], ticks: float, since: float) -> None:
