@@ -51,6 +51,17 @@ def test_what_is_no_limit_says_which_there_are(text: str) -> None:
         parse(text)
 
 
+def test_a_key_that_has_come_is_known_and_never_shown() -> None:
+    key, other = (new_key(lambda size, n=n: n.to_bytes(size, "big")) for n in range(2))
+    directory = Directory(grants={digest(key): Grant(ALICE, Kind.KEY)})
+    for _ in range(2):
+        assert directory.find(key) == Grant(ALICE, Kind.KEY)
+        assert directory.find(other) is None
+    assert list(directory.known) == [key]
+    assert key not in repr(directory)
+    assert not replace(directory).known
+
+
 def test_a_policy_survives_being_stored() -> None:
     policy = Policy(models=("claude-*",), tunnel=True, limits=(parse("$20/day per session"), parse("4 concurrent")))
     assert decode(encode(policy)) == policy

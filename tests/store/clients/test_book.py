@@ -113,45 +113,49 @@ def test_a_policy_that_cannot_be_read_serves_nobody(book: ClientBook) -> None:
     assert served(book, other)
 
 
-def ask(book: ClientBook, name: str, at: float) -> None:
+def ask(book: ClientBook, name: str, at: float, usd: float | None = None) -> None:
     with closing(connect(book.path, patience=1.0)) as connection:
         connection.execute(
-            "INSERT INTO requests (id, started_at, client, method, path, stream, attempts, finished) "
-            "VALUES (?, ?, ?, 'POST', '/v1/messages', 0, 1, 'complete')",
-            [os.urandom(8).hex(), iso(at), name],
+            "INSERT INTO requests (id, started_at, client, method, path, stream, attempts, finished, cost_usd) "
+            "VALUES (?, ?, ?, 'POST', '/v1/messages', 0, 1, 'complete', ?)",
+            [os.urandom(8).hex(), iso(at), name, usd],
         )
 
 
-def test_a_use_has_relays_read_nothing_anew(book: ClientBook) -> None:
+@pytest.mark.parametrize("usd", [None, 0.0, 0.5])
+def test_a_use_has_relays_read_nothing_anew(book: ClientBook, usd: float | None) -> None:
     """A thousand clients that are used for the first time would be read a thousand times."""
     book.add(ME, "alice", {})
     assert book.client("alice").last_used_at is None
     seen = book.changed()
     for at in (1_000.0, 1_001.0, 1_100.0, 1_050.0):
-        ask(book, "alice", at)
+        ask(book, "alice", at, usd)
     assert book.changed() == seen
     stored = book.client("alice")
     assert (stored.first_used_at, stored.last_used_at) == (iso(1_000.0), iso(1_100.0))
 
 
-def test_the_latest_use_is_known_when_its_row_is_gone(book: ClientBook) -> None:
-    """To the second while there is a row, to the minute after."""
+@pytest.mark.parametrize(("usd", "late"), [(None, 1_079.0), (0.5, 1_499.0)])
+def test_the_latest_use_is_known_when_its_row_is_gone(book: ClientBook, usd: float | None, late: float) -> None:
+    """To the second while there is a row; after it to the minute, of those that cost something to five."""
     book.add(ME, "alice", {})
     ask(book, "alice", 1_020.0)
-    ask(book, "alice", 1_079.0)
-    assert book.client("alice").last_used_at == iso(1_079.0)
+    for at in (1_201.0, 1_260.0, late):
+        ask(book, "alice", at, usd)
+    assert book.client("alice").last_used_at == iso(max(late, 1_260.0))
     with closing(connect(book.path, patience=1.0)) as connection:
         connection.execute("DELETE FROM requests")
-    assert book.client("alice").last_used_at == iso(1_020.0)
+    assert book.client("alice").last_used_at == iso(1_260.0 if usd is None else 1_201.0)
 
 
-def test_a_life_begins_with_the_first_request(book: ClientBook) -> None:
+@pytest.mark.parametrize("usd", [None, 0.5])
+def test_a_life_begins_with_the_first_request(book: ClientBook, usd: float | None) -> None:
     key = book.add(ME, "alice", {"expires_after": 3600.0}).key
     assert served(book, key)
     seen = book.changed()
-    ask(book, "alice", time.time() - 7200.0)
+    ask(book, "alice", time.time() - 7200.0, usd)
     assert book.changed() != seen
-    ask(book, "alice", time.time())
+    ask(book, "alice", time.time(), usd)
     assert not served(book, key)
     assert (stored := book.client("alice")).first_used_at is not None
     assert stored.last_used_at is not None

@@ -18,7 +18,7 @@ What relays on one database tell each other of limits (`create_leases`):
     client_spending_state  a number that is another one after requests were priced anew
 
 What triggers do for each request is done in the ledger's thread while its client waits for the commit: they touch as few pages as
-they can (`lighten_clients`).
+they can (`lighten_clients`, `spare_clients`).
 
 Times are UTC ISO 8601 text, except where a column is REAL: seconds since the epoch. `policy` is JSON (core/clients/permissions).
 What this module must not know: what rows mean.
@@ -307,3 +307,44 @@ def add_client_hours(db: Database | sqlite3.Connection) -> None:
         )
         name = f"client_hours_{event.partition(' ')[0].lower()}"
         db.execute(f"CREATE TRIGGER {name} AFTER {event} ON client_spending BEGIN {added} END")
+
+
+USED = "(SELECT max(started_at) FROM requests WHERE client = new.client)"
+"""When the request came of which the trigger runs: it is in the table already."""
+SPARING = (
+    # A request that costs something is a use of its client, too: that is written down with the first one of each five minutes.
+    "DROP TRIGGER clients_used",
+    """
+    CREATE TRIGGER clients_used AFTER INSERT ON requests
+        WHEN new.client IS NOT NULL AND (new.origin = 'fault' OR coalesce(new.cost_usd, 0) <= 0) BEGIN
+        UPDATE clients SET
+            last_used_at = max(coalesce(last_used_at, ''), new.started_at),
+            first_used_at = coalesce(first_used_at, new.started_at)
+        WHERE name = new.client
+            AND (first_used_at IS NULL OR substr(new.started_at, 1, 16) > substr(coalesce(last_used_at, ''), 1, 16));
+    END""",
+    f"""
+    CREATE TRIGGER clients_used_paying AFTER INSERT ON client_spending BEGIN
+        UPDATE clients SET
+            last_used_at = max(coalesce(last_used_at, ''), coalesce({USED}, '')),
+            first_used_at = coalesce(first_used_at, {USED})
+        WHERE name = new.client;
+    END""",
+    "DROP TRIGGER client_hours_insert",
+    "DROP TRIGGER client_hours_update",
+)
+
+
+def spare_clients(db: Database | sqlite3.Connection) -> None:
+    """A request of a client costs the ledger less still: what is the same for five minutes is done once."""
+    for statement in SPARING:
+        db.execute(statement)
+    for event, usd in (("INSERT", "new.usd"), ("UPDATE OF usd", "new.usd - old.usd")):
+        for kind, owner in (("client", "client"), ("group", "client_group")):
+            db.execute(
+                f"CREATE TRIGGER {kind}_hours_{event.partition(' ')[0].lower()} AFTER {event} ON client_spending "
+                f"WHEN new.{owner} != '' BEGIN "
+                f"INSERT INTO client_spending_hours (kind, owner, hour, model, usd) "
+                f"VALUES ('{kind}', new.{owner}, new.slot / 12, new.model, {usd}) "
+                "ON CONFLICT DO UPDATE SET usd = usd + excluded.usd; END"
+            )
