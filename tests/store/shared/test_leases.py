@@ -213,7 +213,7 @@ def test_many_rates_at_once(two: tuple[Leases, Leases]) -> None:
 
 
 COUNTING = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.limits import parse
@@ -223,6 +223,8 @@ name = sys.argv[2]
 leases, slots = Leases(Path(sys.argv[1]), lease=1.0), Slots()
 bound = Bound(parse("5 concurrent"), "client", "alice", "k")
 running = []
+def say(what):  # in one piece, whatever buffers Python has
+    os.write(1, f"{what} {name}\\n".encode())
 while True:
     now = time.monotonic()
     slots.full([bound], now)
@@ -230,12 +232,12 @@ while True:
     given = leases.exchange(slots.wants(now), {}, now).leased
     slots.leased(given, now + 0.7)
     while running and running[0] < now:
-        print("-", name, flush=True)
+        say("-")
         slots.give_back(["k"], now, now)
         running.pop(0)
     while slots.take([bound], time.monotonic()) is None:
         running.append(time.monotonic() + 0.02)
-        print("+", name, flush=True)
+        say("+")
     time.sleep(0.005)
 """
 
