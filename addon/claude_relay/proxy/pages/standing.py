@@ -61,7 +61,10 @@ async def me(relayed: Relayed, flow: http.HTTPFlow, parts: PageParts) -> http.Re
         "session": session and storable(session),
         "agent": agent and storable(agent),
         "limits": limits_of(client, await parts.standings_of(client, session, agent, parent)),
-        "spent_usd": {"day": spent.day, "week": spent.week, "month": spent.month},
+        "spent_usd": {
+            period: round(usd, DIGITS["usd"])
+            for period, usd in (("day", spent.day), ("week", spent.week), ("month", spent.month))
+        },
         "contact": relayed.runtime.config.clients.contact or None,
     }
     return json_answer(document, relayed)
