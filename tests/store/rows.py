@@ -51,7 +51,7 @@ class Heard:
     def wait(self, part: str) -> str:
         """The first report with that part; waits for it."""
         with self._came:
-            assert self._came.wait_for(lambda: any(part in text for text in self.texts), 4), (part, self.texts)
+            assert self._came.wait_for(lambda: any(part in text for text in self.texts), 20), (part, self.texts)
             return next(text for text in self.texts if part in text)
 
 

@@ -24,7 +24,7 @@ from claude_relay.store.db.database import MissingDatabase, StoreError, read_onl
 
 from .cast import HOST, PROVIDER, ROLES
 
-START_SECONDS = 12.0
+START_SECONDS = 60.0
 END_SECONDS = 3.0
 POLL_SECONDS = 0.05
 LINES_SHOWN = 15
