@@ -397,4 +397,5 @@ def test_what_is_being_read_is_kept(desk: Desk) -> None:
     desk.limiter.forget(desk.now)
     spending.restore([], desk.now, 0)
     desk.limiter.forget(desk.now)  # who wants it may wait for a place
+    assert list(desk.limiter.spendings.values()) == [spending]
     desk.limiter.look(plan, ONE, desk.now)

@@ -220,17 +220,17 @@ def create_leases(db: Database | sqlite3.Connection) -> None:
     )
 
 
+USE = """
+    UPDATE clients SET
+        last_used_at = max(coalesce(last_used_at, ''), new.started_at),
+        first_used_at = coalesce(first_used_at, new.started_at)
+    WHERE name = new.client
+        AND (first_used_at IS NULL OR substr(new.started_at, 1, 16) > substr(coalesce(last_used_at, ''), 1, 16));"""
+"""A request is a use of its client: once a minute, and the first one at once."""
 LIGHTER = (
     # `last_used_at` is written once a minute: in between the ledger's own rows tell it (`requests_by_client`).
     "DROP TRIGGER clients_used",
-    """
-    CREATE TRIGGER clients_used AFTER INSERT ON requests WHEN new.client IS NOT NULL BEGIN
-        UPDATE clients SET
-            last_used_at = max(coalesce(last_used_at, ''), new.started_at),
-            first_used_at = coalesce(first_used_at, new.started_at)
-        WHERE name = new.client
-            AND (first_used_at IS NULL OR substr(new.started_at, 1, 16) > substr(coalesce(last_used_at, ''), 1, 16));
-    END""",
+    f"CREATE TRIGGER clients_used AFTER INSERT ON requests WHEN new.client IS NOT NULL BEGIN {USE} END",
     # The first use changes what relays go by only where the life of a client begins with it.
     "DROP TRIGGER clients_update",
     """
@@ -314,15 +314,8 @@ USED = "(SELECT max(started_at) FROM requests WHERE client = new.client)"
 SPARING = (
     # A request that costs something is a use of its client, too: that is written down with the first one of each five minutes.
     "DROP TRIGGER clients_used",
-    """
-    CREATE TRIGGER clients_used AFTER INSERT ON requests
-        WHEN new.client IS NOT NULL AND (new.origin = 'fault' OR coalesce(new.cost_usd, 0) <= 0) BEGIN
-        UPDATE clients SET
-            last_used_at = max(coalesce(last_used_at, ''), new.started_at),
-            first_used_at = coalesce(first_used_at, new.started_at)
-        WHERE name = new.client
-            AND (first_used_at IS NULL OR substr(new.started_at, 1, 16) > substr(coalesce(last_used_at, ''), 1, 16));
-    END""",
+    "CREATE TRIGGER clients_used AFTER INSERT ON requests WHEN new.client IS NOT NULL "
+    f"AND (new.origin = 'fault' OR coalesce(new.cost_usd, 0) <= 0) BEGIN {USE} END",
     f"""
     CREATE TRIGGER clients_used_paying AFTER INSERT ON client_spending BEGIN
         UPDATE clients SET
