@@ -8,9 +8,10 @@ import time
 from typing import Any
 
 from claude_relay.core.accounting.accounts import NANO
+from waiting import PATIENCE, eventually
 
 from .clients import Answer, RawClient, messages_body
-from .relay import PATIENCE, Relay
+from .relay import Relay
 
 PRICES = [{"model": "*", "input": 10, "output": 50, "cache_read": 1, "cache_write_5m": 12, "cache_write_1h": 20}]
 """USD per million tokens."""
@@ -75,10 +76,7 @@ def spend(relay: Relay, usd: float) -> None:
 def nothing_is_reserved(relay: Relay) -> None:
     """When all clients have left."""
     relay.wait_until_clients_left()
-    until = time.monotonic() + PATIENCE
-    while held := relay.on_loop(lambda: len(reporting(relay).holds)):
-        assert time.monotonic() < until, f"{held} reservations are left"
-        time.sleep(0.005)
+    eventually(lambda: not relay.on_loop(lambda: len(reporting(relay).holds)), lambda: "reservations are left")
 
 
 def look(relay: Relay) -> None:

@@ -25,10 +25,11 @@ import h2.connection
 import h2.errors
 import h2.events
 
+from waiting import PATIENCE
+
 from .certs import client_context
 
 HOST = "api.anthropic.com"
-PATIENCE = 5.0
 PLACEHOLDER = "sk-ant-placeholder-relay"
 Headers = list[tuple[str, str]]
 

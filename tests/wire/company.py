@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
-PATIENCE = 5.0
+from waiting import PATIENCE
 
 
 class Asked(NamedTuple):

@@ -16,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .relay import PATIENCE, SCRIPT, RelayFailed, RelayProcess, _answers
+from waiting import PATIENCE, eventually
+
+from .relay import SCRIPT, RelayProcess, _answers
 
 PROGRAM = """
 import json, os, signal, sys
@@ -96,11 +98,7 @@ class ForkedRelay(RelayProcess):
         self.child = self.breeder.breed(["-q", *self.command[at:]], self.output_file, self.added)
 
     def wait_until_it_answers(self) -> None:
-        until = time.monotonic() + PATIENCE
-        while not (_answers(self.proxy_port) and _answers(self.base_port)):
-            if time.monotonic() > until:
-                raise RelayFailed(f"the relay did not start:\n{self.output()}")
-            time.sleep(0.005)
+        eventually(lambda: _answers(self.proxy_port) and _answers(self.base_port), self.output)
 
     def kill(self) -> None:
         """kill -9, and nothing of it is left."""

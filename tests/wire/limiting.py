@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
+from waiting import PATIENCE, eventually
 
 from . import steps
 from .budgets import usage
 from .clients import Answer, RawClient, messages_body
-from .relay import PATIENCE, Relay
+from .relay import Relay
 from .upstream import Exchange, FakeUpstream, Step
 
 ME = Actor("me", "cli", "here")
@@ -85,7 +85,7 @@ async def at_once(port: int, key: str, asked: Sequence[Asked]) -> list[tuple[int
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in others)}
         return int(first.split()[1]), headers, json.loads(text) if text.startswith(b"{") else {}
 
-    return await asyncio.wait_for(asyncio.gather(*(one(*parts) for parts in asked)), 4 * PATIENCE)
+    return await asyncio.wait_for(asyncio.gather(*(one(*parts) for parts in asked)), PATIENCE)
 
 
 def limiter(relay: Relay) -> Limiter:
@@ -95,10 +95,7 @@ def limiter(relay: Relay) -> Limiter:
 
 def until(relay: Relay, holds: Callable[[], object]) -> None:
     """It becomes true on the relay's loop."""
-    end = time.monotonic() + PATIENCE
-    while not relay.on_loop(holds):
-        assert time.monotonic() < end
-        time.sleep(0.005)
+    eventually(lambda: relay.on_loop(holds))
 
 
 def nothing_is_taken(relay: Relay) -> None:

@@ -25,7 +25,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +37,10 @@ from mitmproxy.tools.web.master import WebMaster
 
 from claude_relay.proxy.request.relayed import RELAYED
 from claude_relay.store import authority
+from waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "addon" / "relay.py"
-PATIENCE = 10.0
 HOSTS = ("api.anthropic.com", "claude.example.com", "claude.example", "other.example")
 """Those that tests intercept."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -94,7 +93,7 @@ def config(
         "intercept": {"hosts": ["api.anthropic.com"]},
         "providers": found,
         "routes": [{"to": list(found)}],
-        "retry": {"attempts": 5, "max_wait": "2s", "first_byte": "3s", "idle": "5s"},
+        "retry": {"attempts": 5, "max_wait": "2s", "first_byte": "30s", "idle": "30s"},
     } | sections
 
 
@@ -402,18 +401,17 @@ class Relay:
             flows = (flow for held in RELAYED.keyrefs() if (flow := held()) is not None)
             return bool(server.connections) or any(flow.client_conn.sockname[1] in ports for flow in flows)
 
-        until = time.monotonic() + timeout
-        while self.on_loop(busy):
-            assert time.monotonic() < until, f"clients are still there\n{self.log_text()}"
-            time.sleep(0.005)
+        eventually(lambda: not self.on_loop(busy), lambda: f"clients are still there\n{self.log_text()}")
 
     def wait_until_upstreams_left(self, timeout: float = PATIENCE) -> None:
         """Waits until mitmproxy has noticed that every upstream has closed its connection."""
         server = self.master.addons.get("proxyserver")
-        until = time.monotonic() + timeout
-        while self.on_loop(lambda: any(len(handler.transports) > 1 for handler in server.connections.values())):
-            assert time.monotonic() < until, "upstreams are still there"
-            time.sleep(0.005)
+        eventually(
+            lambda: (
+                not (self.on_loop(lambda: any(len(handler.transports) > 1 for handler in server.connections.values())))
+            ),
+            lambda: "upstreams are still there",
+        )
 
     @property
     def dialled(self) -> list[str]:
@@ -474,7 +472,11 @@ class RelayProcess:
         self.output_file = folder / "output.txt"
 
     def __enter__(self) -> RelayProcess:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -492,12 +494,10 @@ class RelayProcess:
             self.process = subprocess.Popen(
                 self.command, cwd=self.cwd, env=self.environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        until = time.monotonic() + PATIENCE
-        for port in (self.proxy_port, self.base_port):
-            while not _answers(port):
-                if self.process.poll() is not None or time.monotonic() > until:
-                    raise RelayFailed(f"the relay did not start (exit {self.process.poll()}):\n{self.output()}")
-                time.sleep(0.02)
+        ports = (self.proxy_port, self.base_port)
+        eventually(lambda: self.process.poll() is not None or all(map(_answers, ports)), self.output)
+        if self.process.poll() is not None:
+            raise RelayFailed(f"the relay did not start (exit {self.process.poll()}):\n{self.output()}")
 
     def kill(self) -> None:
         """kill -9."""

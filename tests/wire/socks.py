@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 import pytest
 
+from waiting import PATIENCE
+
 from .relay import free_ports
 
-PATIENCE = 5.0
 GREETED = b"\x05\x00"
 CONNECTED = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50"
 

@@ -19,6 +19,7 @@ from claude_relay.store.vault.vault import Vault
 from upstream.oauth_server import Account as AtProvider
 from upstream.oauth_server import OAuthServer
 from upstream.providers import serving
+from waiting import eventually
 
 from . import steps
 from .clients import Answer, RawClient, messages_body
@@ -86,13 +87,6 @@ def ask(client: RawClient, session: str = "", **headers: str) -> Answer:
     return client.ask("POST", "/v1/messages", body=messages_body(), headers=fields)
 
 
-def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_a_token_is_a_bearer_with_headers_of_its_own(
     relay: Relay, claude: FakeUpstream, server: OAuthServer, base_client: Base
 ) -> None:
@@ -113,7 +107,7 @@ def test_keys_and_accounts_share_a_pool(
     added_to = server.login()
     with closing(Vault(relay.database, environ=os.environ)) as vault:
         Accounts(vault).add("anthropic", Tokens(added_to["access_token"], added_to["refresh_token"]), time.time())
-    relay.wait_for_log(ISSUES, 1, 3.0)
+    relay.wait_for_log(ISSUES)
     client = base_client(relay)
     for _ in range(4):
         assert ask(client).status == 200
@@ -134,7 +128,7 @@ def test_a_renewal_that_takes_long_holds_up_nobody_whom_another_key_can_serve(
             "anthropic", Tokens(issued["access_token"], issued["refresh_token"], 28800.0), time.time()
         )
     assert isinstance(account, Account)
-    relay.wait_for_log(ISSUES, 1, 3.0)
+    relay.wait_for_log(ISSUES)
     client = base_client(relay)
     sessions = {ask(client, name).header("x-relay-key"): name for name in ("one", "two")}
     server.expire()
@@ -146,8 +140,8 @@ def test_a_renewal_that_takes_long_holds_up_nobody_whom_another_key_can_serve(
         assert server.under_way == 1
     finally:
         server.go_on.set()
-    until(lambda: found(relay, account).generation != account.generation)
-    until(lambda: ask(client).header("x-relay-key") == "v1")
+    eventually(lambda: found(relay, account).generation != account.generation)
+    eventually(lambda: ask(client).header("x-relay-key") == "v1")
 
 
 def test_a_refused_token_is_renewed_and_the_request_goes_on(
@@ -200,14 +194,14 @@ def test_another_key_takes_over_where_an_account_is_revoked(
     first = server.login()
     with closing(Vault(relay.database, environ=os.environ)) as vault:
         Accounts(vault).add("anthropic", Tokens(first["access_token"], first["refresh_token"]), time.time())
-    relay.wait_for_log(ISSUES, 1, 3.0)
+    relay.wait_for_log(ISSUES)
     server.accounts[1].revoked = True
     client = base_client(relay)
     assert [ask(client).status for _ in range(3)] == [200] * 3
     verdicts = [row["verdict"] for row in rows(relay.database, "attempts")]
     assert verdicts.count("unauthorized") == 1
     assert "token_refused" not in verdicts
-    relay.wait_for_log("log in again", 1, 3.0)
+    relay.wait_for_log("log in again")
 
 
 def test_a_token_is_renewed_ahead_of_its_end(
@@ -218,9 +212,9 @@ def test_a_token_is_renewed_ahead_of_its_end(
     account = added(relay, server, expires_in=2.0)
     client = base_client(relay)
     assert ask(client, "one").status == 200
-    until(lambda: found(relay, account).generation != account.generation)
+    eventually(lambda: found(relay, account).generation != account.generation)
     server.accounts[0].access = {max(server.accounts[0].access, key=lambda token: token != claude.requests[0].key)}
-    until(lambda: ask(client, "one").header("x-relay-attempts") == "1")
+    eventually(lambda: ask(client, "one").header("x-relay-attempts") == "1")
     assert server.accounts[0].renewals == 1
 
 
@@ -229,7 +223,7 @@ def test_disabled_accounts_are_renewed_too(relay: Relay, server: OAuthServer) ->
     account = added(relay, server, expires_in=4.0)
     with closing(Vault(relay.database, environ=os.environ)) as vault:
         vault.disable([account.id])
-    until(lambda: server.accounts[0].renewals == 1, 8.0)
+    eventually(lambda: server.accounts[0].renewals == 1)
 
 
 @pytest.mark.parametrize("good", [True, False])
@@ -253,4 +247,4 @@ def test_windows_are_stored(
                 row.window.name: row.window.utilization for row in read_windows(connection) if row.key_id == account.id
             }
 
-    until(lambda: stored() == {"5h": 0.25, "7d": 0.5, "7d_opus": 0.75})
+    eventually(lambda: stored() == {"5h": 0.25, "7d": 0.5, "7d_opus": 0.75})

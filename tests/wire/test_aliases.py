@@ -33,6 +33,7 @@ from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey, mask
 from claude_relay.store.vault.vault import Vault
+from waiting import eventually
 
 from . import steps
 from .clients import RawClient, messages_body
@@ -170,16 +171,14 @@ def test_everybody_says_the_same(
     assert "at anthropic/k2: unauthorized" in relay.log_text()
 
 
-def wait_for_row(relay: Relay, aliases: list[str], timeout: float = 3.0) -> None:
+def wait_for_row(relay: Relay, aliases: list[str]) -> None:
     """Until the relay's row names these keys in this order."""
-    until, found = time.monotonic() + timeout, None
-    while time.monotonic() < until:
+
+    def found() -> list[object]:
         (row,) = running(relay.database, time.time())
-        found = [key["alias"] for key in row.keys()["anthropic"]]
-        if found == aliases:
-            return
-        time.sleep(0.02)
-    raise AssertionError(found)
+        return [key["alias"] for key in row.keys()["anthropic"]]
+
+    eventually(lambda: found() == aliases, found)
 
 
 def test_relays_over_one_database_agree(
@@ -201,7 +200,7 @@ def test_relays_over_one_database_agree(
         clients = [stack.enter_context(RawClient(relay.base_port)) for relay in relays]
         with clients[0] as client:
             names = used(client, upstream)
-        wait_until(lambda: [keys[mask(B)]["state"] for keys in reported_keys(shared)] == ["cooldown"] * 2)
+        eventually(lambda: [keys[mask(B)]["state"] for keys in reported_keys(shared)] == ["cooldown"] * 2)
         with clients[1] as client:
             names |= used(client, upstream)
         first, second = reported_keys(shared)
@@ -235,7 +234,7 @@ def test_a_new_key_while_somebody_writes(start: StartRelay, upstream: FakeUpstre
     with contextlib.closing(sqlite3.connect(relay.database, isolation_level=None)) as other, transaction(other):
         edits.applied += 1
         relay.write_config(config(upstream.url, [C, B], ledger=relaxed))
-        relay.wait_for_log("was read again and applies from now on", 1, 5.0)
+        relay.wait_for_log("was read again and applies from now on")
         assert used(client, upstream) == of(B, C)
     relay.wait_for_log("stored aliases can be used again")
     edits.apply(config(upstream.url, [A, C], ledger=relaxed))
@@ -263,7 +262,7 @@ def test_a_database_that_cannot_be_read_at_the_start(
     assert client.ask("POST", "/v1/files", body=b"--x--").header("x-relay-key") == "k1?"
     assert used(client, upstream, 2) == {A: "k2?"}
     unlock()
-    wait_until(lambda: stored_cooldown(database, B) is not None)
+    eventually(lambda: stored_cooldown(database, B) is not None)
     assert used(client, upstream, 3) == of(A)
     assert upstream.used_keys().count(B) == 2
     with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -290,13 +289,6 @@ def stored_cooldown(database: Path, secret: str) -> float | None:
     with contextlib.closing(State(database)) as state:
         found = [row["until"] for row in state.load_cooldowns() if row["key_id"] == name.id]
     return float(str(found[0])) if found else None
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
-    until = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ import pytest
 
 from claude_relay.proxy.common.clock import NOW
 from claude_relay.proxy.request import caching
+from waiting import PATIENCE
 
 from . import claude, steps
 from .clients import RawClient
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, rows
+from .relay import Relay, rows
 from .test_reporting import hook
 from .upstream import FakeUpstream
 

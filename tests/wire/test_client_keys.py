@@ -16,8 +16,9 @@ from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.times import iso
 from claude_relay.store.audit import Actor
 from claude_relay.store.clients.book import ClientBook
+from waiting import PATIENCE
 
-from .clients import HOST, PATIENCE, RawClient, client_context, messages_body
+from .clients import HOST, RawClient, client_context, messages_body
 from .conftest import StartRelay
 from .relay import Relay, free_ports, rows
 from .steps import message

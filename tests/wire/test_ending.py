@@ -22,10 +22,12 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE, eventually
+
 from . import claude, steps
 from .clients import H2Client, RawClient, messages_body
 from .forked import Breeder, ForkedRelay
-from .relay import PATIENCE, SCRIPT, RelayProcess, config, free_ports, rows
+from .relay import SCRIPT, RelayProcess, config, free_ports, rows
 from .relay import Relay as InProcess
 from .upstream import FakeUpstream, Signal
 
@@ -60,10 +62,7 @@ class Relay(ForkedRelay):
         return time.monotonic() - began
 
     def wait_for(self, words: str) -> None:
-        until = time.monotonic() + PATIENCE
-        while words not in self.output():
-            assert time.monotonic() < until, self.output()
-            time.sleep(0.002)
+        eventually(lambda: words in self.output(), self.output)
 
 
 Start = Callable[..., Relay]
@@ -98,10 +97,7 @@ def refused(port: int) -> bool:
 
 
 def wait_until_refused(port: int) -> None:
-    until = time.monotonic() + PATIENCE
-    while not refused(port):
-        assert time.monotonic() < until
-        time.sleep(0.002)
+    eventually(lambda: refused(port))
 
 
 def assert_ending_error(status: int | None, body: bytes) -> None:
@@ -362,11 +358,7 @@ def test_mitmproxys_console(tmp_path: Path, confdir: Path, upstream: FakeUpstrea
     shown = threading.Thread(target=read_all, args=[controller], daemon=True)
     shown.start()
     try:
-        until = time.monotonic() + PATIENCE
-        while refused(relay.base_port):
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        eventually(lambda: process.poll() is not None or not refused(relay.base_port))
         upstream.script(steps.stream([*EARLY, steps.stall]))
         with RawClient(relay.base_port) as client:
             client.post(stream=True)

@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import subprocess
-import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -14,10 +13,12 @@ from pathlib import Path
 import pytest
 from mitmproxy import http, io
 
+from waiting import eventually
+
 from . import steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, provider
+from .relay import Relay, config, provider
 from .upstream import FakeUpstream
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # of pyparsing, which mitmproxy calls
@@ -46,10 +47,7 @@ def written(relay: Relay, path: Path, form: str, spec: str = "@all", *texts: str
     """What the file holds, as soon as it is there."""
     said = relay.web_ui.command("relay.export", form, spec, str(path), *texts)
     assert "value" in said, said
-    until = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert time.monotonic() < until, relay.log_text()
-        time.sleep(0.01)
+    eventually(path.exists, relay.log_text)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     return path.read_bytes()
 
@@ -83,10 +81,7 @@ def test_a_file_of_flows_that_can_be_read_and_sent_again(relay: Relay, upstream:
     ]
     before = len(upstream.requests)
     relay.web_ui.command("relay.replay", str(tmp_path / "a.flow"))
-    until = time.monotonic() + PATIENCE
-    while len(upstream.requests) == before:
-        assert time.monotonic() < until, relay.log_text()
-        time.sleep(0.01)
+    eventually(lambda: len(upstream.requests) != before, relay.log_text)
     again = json.loads(upstream.requests[-1].body)
     assert again["messages"][0]["content"].startswith('It\'s "$HOME"')
 

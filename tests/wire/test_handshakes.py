@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from claude_relay.proxy.common.rejections import counted
+from waiting import PATIENCE
 
 from .certs import Authority, client_context
-from .clients import PATIENCE, RawClient, connect, messages_body
+from .clients import RawClient, connect, messages_body
 from .conftest import StartRelay
 from .relay import Relay, free_ports
 from .upstream import FakeUpstream

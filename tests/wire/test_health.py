@@ -14,10 +14,11 @@ from claude_relay.cli.console.common import Source
 from claude_relay.core.config import default
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import eventually
 
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, free_ports
+from .relay import free_ports
 from .upstream import FakeUpstream
 
 SECRET = "sk-ant-api03-not-to-be-told-0123456789"
@@ -31,12 +32,12 @@ def health(port: int) -> tuple[int, dict[str, Any]]:
 
 def health_with(port: int, part: str) -> tuple[int, dict[str, Any]]:
     """When it tells of this."""
-    until = time.monotonic() + PATIENCE / 2
-    while True:
-        status, found = health(port)
-        if part in str(found.get("problems")):
-            return status, found
-        assert time.monotonic() < until, found
+
+    def found() -> tuple[int, dict[str, Any]] | None:
+        status, told = health(port)
+        return (status, told) if part in str(told.get("problems")) else None
+
+    return eventually(found, lambda: health(port)) or (0, {})
 
 
 def test_a_relay_that_is_well(start: StartRelay) -> None:

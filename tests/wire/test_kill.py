@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from waiting import PATIENCE, eventually
+
 from .clients import RawClient, messages_body
 from .forked import Breeder, ForkedRelay
-from .relay import PATIENCE, RelayProcess, config, rows
+from .relay import RelayProcess, config, rows
 from .upstream import FakeUpstream
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
@@ -68,10 +70,7 @@ def under_load(relay: RelayProcess, name: str, kill_after: int) -> list[Client]:
     clients = [Client(relay.base_port, f"{name}-{n}") for n in range(CLIENTS)]
     for client in clients:
         client.start()
-    until = time.monotonic() + PATIENCE
-    while sum(len(c.whole) for c in clients) < kill_after:
-        assert time.monotonic() < until, relay.output()
-        time.sleep(0.001)
+    eventually(lambda: sum(len(c.whole) for c in clients) >= kill_after, relay.output)
     time.sleep(random.random() * 0.02)  # any moment of a request is as good as another
     relay.kill()
     for client in clients:
@@ -127,10 +126,7 @@ def test_a_kind_end_keeps_the_promise_too(
         clients = [Client(relay.base_port, f"kind-{n}") for n in range(CLIENTS)]
         for client in clients:
             client.start()
-        until = time.monotonic() + PATIENCE
-        while sum(len(c.whole) for c in clients) < 20:
-            assert time.monotonic() < until
-            time.sleep(0.001)
+        eventually(lambda: sum(len(c.whole) for c in clients) >= 20)
         relay.process.terminate()
         assert relay.process.wait(PATIENCE) == 0
         for client in clients:

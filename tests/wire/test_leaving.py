@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from claude_relay.proxy.request.relayed import RELAYED
+from waiting import eventually
 
 from . import steps
 from .clients import H2Client, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, rows
+from .relay import Relay, config, rows
 from .upstream import FakeUpstream
 
 Over2 = Callable[..., H2Client]
@@ -55,10 +55,7 @@ LEAVE = {"reset": reset, "goaway": leave_with_goaway, "close": hang_up}
 
 
 def wait_until(relay: Relay, done: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE / 2
-    while not relay.on_loop(done):  # nobody tells when
-        assert time.monotonic() < until, relay.log_text()
-        time.sleep(0.01)
+    eventually(lambda: relay.on_loop(done), relay.log_text)  # nobody tells when
 
 
 def held(relay: Relay) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,12 +15,13 @@ from mitmproxy import contentviews
 from claude_relay.proxy import banner
 from claude_relay.proxy.log.folding import Folding
 from claude_relay.proxy.mitm.marks import APART
+from waiting import eventually
 
 from . import claude, steps
 from .budgets import PRICES
 from .clients import RawClient, connect_through, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, provider
+from .relay import Relay, config, provider
 from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
@@ -46,12 +46,12 @@ def begin(start: StartRelay) -> Callable[..., Relay]:
 
 def finished(relay: Relay, count: int) -> list[dict[str, Any]]:
     """The flows, as soon as there are so many and all of them have a comment."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        found = relay.web_ui.flows()
-        if len(found) == count and all(flow["comment"] for flow in found):
-            return found
-        assert time.monotonic() < until, [(f["comment"], f["request"]["path"]) for f in found]
+
+    def found() -> list[dict[str, Any]] | None:
+        flows = relay.web_ui.flows()
+        return flows if len(flows) == count and all(flow["comment"] for flow in flows) else None
+
+    return eventually(found, lambda: [(f["comment"], f["request"]["path"]) for f in relay.web_ui.flows()]) or []
 
 
 # -- the line

@@ -23,12 +23,13 @@ from claude_relay.proxy.lifecycle import opening
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import eventually
 
 from . import steps
 from .clients import H2Client, RawClient, messages_body
 from .conftest import StartRelay
 from .forked import Breeder, ForkedRelay
-from .relay import PATIENCE, ROOT, SCRIPT, Relay, RelayProcess, config, free_ports, provider, rows
+from .relay import ROOT, SCRIPT, Relay, RelayProcess, config, free_ports, provider, rows
 from .upstream import FakeUpstream
 
 OUT, GOOD = "sk-ant-api03-out", "sk-ant-api03-good"
@@ -217,22 +218,14 @@ def test_a_relay_that_is_ended_while_it_starts(
             assert answer.status == 503
             assert "ending" in json.loads(answer.body)["error"]["message"]
         unlock()
-        until = time.monotonic() + PATIENCE
-        with contextlib.suppress(ProcessLookupError):
-            while time.monotonic() < until:
-                os.kill(relay.child, 0)
-                time.sleep(0.005)
-        assert time.monotonic() < until
+        eventually(lambda: not Path("/proc", str(relay.child)).exists())
     assert not upstream.requests
     assert "Traceback" not in relay.output()
 
 
 def wait_for_waiting(relay: Relay, count: int) -> None:
     """Until so many requests are held back."""
-    until = time.monotonic() + PATIENCE
-    while relay.on_loop(lambda: len(addon_of(relay).opening._waiting)) != count:
-        assert time.monotonic() < until, relay.log_text()
-        time.sleep(0.002)
+    eventually(lambda: relay.on_loop(lambda: len(addon_of(relay).opening._waiting)) == count, relay.log_text)
 
 
 def addon_of(relay: Relay) -> Any:

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from waiting import eventually
+
 from . import steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
 from .forked import Breeder
 from .relay import Relay, config, provider, rows
 from .team import Team
-from .test_several import Group, Member, eventually
+from .test_several import Group, Member
 from .upstream import FakeUpstream
 
 LOGIN = "sk-ant-oat01-the-clients-own-login"
@@ -71,10 +73,7 @@ def test_the_pool_takes_over_and_gives_back(start: StartRelay, upstream: FakeUps
     assert answers == ["k1"] * 3
     assert upstream.used_keys() == [LOGIN, KEY, KEY, KEY]
     assert ask(relay, OTHER).header("x-relay-key") == "client"  # another login has a window of its own
-    deadline = time.monotonic() + 8
-    while ask(relay).header("x-relay-key") != "client":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    eventually(lambda: ask(relay).header("x-relay-key") == "client")
     assert told(relay)[:2] == [(None, "window_exhausted"), ("k1", "ok")]
 
 

@@ -14,10 +14,11 @@ import pytest
 
 from claude_relay.proxy.common.rejections import counted
 from claude_relay.proxy.lifecycle import renewal
+from waiting import PATIENCE
 
 from . import steps
 from .certs import Authority, client_context
-from .clients import PATIENCE, H2Client, RawClient, connect, messages_body
+from .clients import H2Client, RawClient, connect, messages_body
 from .conftest import StartRelay
 from .relay import Relay, RelayFailed, config, free_ports, rows
 from .test_handshakes import greeting

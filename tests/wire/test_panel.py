@@ -9,8 +9,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,21 +17,13 @@ from typing import Any
 import pytest
 
 from claude_relay.core.installation import missing_for_panel
+from waiting import PATIENCE, eventually
 
 from .clients import RawClient, messages_body
 from .relay import RelayProcess, config, free_ports, rows
 from .upstream import FakeUpstream
 
 pytestmark = pytest.mark.skipif(bool(missing_for_panel()), reason="the panel is not installed")
-PATIENCE = 60.0
-
-
-def until(found: Callable[[], Any]) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (answer := found()):
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
-    return answer
 
 
 def answers(port: int) -> bool:
@@ -76,7 +66,7 @@ def test_a_panel_comes_back_while_requests_go_on_and_ends_with_its_relay(
 ) -> None:
     """Both are killed: neither has a chance to say good-bye."""
     with RelayProcess(tmp_path, confdir, with_panel(upstream, port)) as relay:
-        link = until(lambda: re.search(r"panel: choose a password, once: (http://\S+)", relay.output()))[1]
+        link = eventually(lambda: re.search(r"panel: choose a password, once: (http://\S+)", relay.output()))[1]
         assert link.startswith(f"http://127.0.0.1:{port}/welcome?link=")
         assert relay.output().count("welcome?link=") == 1
         [first] = children(relay.process.pid)
@@ -91,8 +81,8 @@ def test_a_panel_comes_back_while_requests_go_on_and_ends_with_its_relay(
         worker = threading.Thread(target=work)
         worker.start()
         os.kill(first, signal.SIGKILL)
-        until(lambda: not alive(first))
-        until(lambda: answers(port))
+        eventually(lambda: not alive(first))
+        eventually(lambda: answers(port))
         over.set()
         worker.join(PATIENCE)
         assert set(statuses) == {200}
@@ -100,11 +90,11 @@ def test_a_panel_comes_back_while_requests_go_on_and_ends_with_its_relay(
         assert "the panel ended (status -9)" in relay.output()
         [second] = children(relay.process.pid)
         assert second != first
-        until(lambda: listeners(tmp_path).get("panel") == f"127.0.0.1:{port}")
+        eventually(lambda: listeners(tmp_path).get("panel") == f"127.0.0.1:{port}")
         with socket.create_connection(("127.0.0.1", port)) as held:
             held.sendall(b"GET /login HTTP/1.1\r\nHost: localhost\r\n")  # a request that never comes to its end
             relay.kill()
-            until(lambda: not alive(second))
+            eventually(lambda: not alive(second))
         assert not answers(port)
 
 
@@ -116,7 +106,7 @@ def test_without_the_panels_packages_the_relay_runs(
     with RelayProcess(tmp_path, confdir, with_panel(upstream, port), environ=environ) as relay:
         with RawClient(relay.base_port) as client:
             assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
-        until(lambda: "no panel: the package fastapi is missing; this installs it:" in relay.output())
+        eventually(lambda: "no panel: the package fastapi is missing; this installs it:" in relay.output())
         assert relay.output().count("fastapi") == 1
         assert "panel" not in listeners(tmp_path)
     assert rows(relay.database)[0]["status"] == 200
@@ -125,5 +115,5 @@ def test_without_the_panels_packages_the_relay_runs(
 def listeners(folder: Path) -> dict[str, str]:
     """As the relay has written them down; its ports answer before it does."""
     with closing(sqlite3.connect(folder / "relay.db", timeout=PATIENCE)) as db:
-        until(lambda: db.execute("SELECT count(*) FROM relays").fetchone()[0])
+        eventually(lambda: db.execute("SELECT count(*) FROM relays").fetchone()[0])
         return json.loads(db.execute("SELECT listeners FROM relays").fetchone()[0])  # type: ignore[no-any-return]

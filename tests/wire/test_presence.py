@@ -21,11 +21,12 @@ from claude_relay.cli.env import env
 from claude_relay.core.exchange import Key
 from claude_relay.proxy.lifecycle.presence import PIECE, Presence
 from claude_relay.store.shared.relays import RelayRow, running
+from waiting import PATIENCE, eventually
 
 from . import claude, steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, ROOT, Relay
+from .relay import ROOT, Relay
 from .upstream import FakeUpstream, Signal
 
 RUN = ROOT / "scripts" / "lib" / "run.py"
@@ -34,13 +35,8 @@ KEYS = ["sk-ant-api03-pool-secret-number-1", "sk-ant-api03-pool-secret-number-2"
 
 def wait_for(relay: Relay, good: Callable[[RelayRow], bool]) -> RelayRow:
     """The relay's row as soon as it says so; it is written once a second."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        rows = running(relay.database, time.time())
-        if rows and good(rows[0]):
-            return rows[0]
-        assert time.monotonic() < until, rows
-        time.sleep(0.02)
+    (row,) = eventually(lambda: [row for row in running(relay.database, time.time())[:1] if good(row)])
+    return row
 
 
 def loads(row: RelayRow) -> dict[str, dict[str, object]]:

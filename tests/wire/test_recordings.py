@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from waiting import eventually
+
 from . import claude, foreign, steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, provider, rows
+from .relay import Relay, config, provider, rows
 from .upstream import FakeUpstream
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # of pyparsing, which mitmproxy calls
@@ -35,11 +36,8 @@ def relay(start: StartRelay, upstream: FakeUpstream, other: FakeUpstream) -> Rel
 
 def settled(relay: Relay, count: int) -> list[dict[str, Any]]:
     """The ledger's rows, as soon as there are so many."""
-    until = time.monotonic() + PATIENCE
-    while len(found := rows(relay.database)) < count:
-        assert time.monotonic() < until, (len(found), relay.log_text())
-        time.sleep(0.01)
-    return found
+    eventually(lambda: len(rows(relay.database)) >= count, lambda: (len(rows(relay.database)), relay.log_text()))
+    return rows(relay.database)
 
 
 def har(path: Path, *bodies: bytes, url: str = "https://api.anthropic.com/v1/messages?beta=true&key=secret") -> Path:

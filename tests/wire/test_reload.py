@@ -7,23 +7,22 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from waiting import PATIENCE, eventually
+
 from . import claude, steps
 from .clients import Answer, RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, RelayProcess, _yaml, config, free_ports, provider, rows
+from .relay import Relay, RelayProcess, _yaml, config, free_ports, provider, rows
 from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
 STREAM = b"".join(claude.events())
-SOON = 2.0
-"""An edit applies within so many seconds."""
 EARLY, LATE = claude.events()[:4], claude.events()[4:]
 
 Base = Callable[[Relay], RawClient]
@@ -43,13 +42,13 @@ class Edits:
     def apply(self, text: dict[str, Any] | str) -> None:
         self.applied += 1
         self.relay.write_config(text)
-        self.relay.wait_for_log("was read again and applies from now on", self.applied, SOON)
+        self.relay.wait_for_log("was read again and applies from now on", self.applied)
 
     def refuse(self, text: dict[str, Any] | str) -> str:
         """The complaint."""
         self.refused += 1
         self.relay.write_config(text)
-        self.relay.wait_for_log("the relay goes on with the last good configuration", self.refused, SOON)
+        self.relay.wait_for_log("the relay goes on with the last good configuration", self.refused)
         return [r for r in self.relay.logs.records if "last good configuration" in r.getMessage()][-1].getMessage()
 
 
@@ -89,7 +88,7 @@ def test_another_route(start: StartRelay, upstream: FakeUpstream, base_client: B
 
 def test_another_retry(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     upstream.default = steps.status(500)
-    relay = start(keys=KEYS, retry={"attempts": 1})
+    relay = start(keys=KEYS, retry={"attempts": 1, "first_byte": "600s"})
     edits, client = Edits(relay), base_client(relay)
     ask(client)
     assert len(upstream.requests) == 1
@@ -97,9 +96,7 @@ def test_another_retry(start: StartRelay, upstream: FakeUpstream, base_client: B
     ask(client)
     assert len(upstream.requests) == 3
     upstream.default = steps.stall_before_head
-    began = time.monotonic()
     ask(client, stream=True)
-    assert time.monotonic() - began < 2.9
 
 
 def test_another_intercepted_host(
@@ -177,11 +174,8 @@ def test_a_steady_load_over_many_edits(start: StartRelay, upstream: FakeUpstream
     try:
         for count in (1, 3, 2):
             edits.apply(config(upstream.url, KEYS[:count]))
-            until = time.monotonic() + PATIENCE
             enough = len(found) + 6
-            while len(found) < enough:
-                assert time.monotonic() < until
-                time.sleep(0.005)
+            eventually(lambda enough=enough: len(found) >= enough)
     finally:
         stop.set()
         for thread in threads:
@@ -235,7 +229,7 @@ def test_a_broken_edit_changes_nothing(
         fresh = relay.config_file.with_suffix(".raw")
         fresh.write_bytes(b"retry: {attempts: 3} # \xff\xfe\n")
         fresh.replace(relay.config_file)
-        said = relay.wait_for_log("last good configuration", 1, SOON)
+        said = relay.wait_for_log("last good configuration")
     assert str(relay.config_file) in said
     for word in words:
         assert word in said, said
@@ -261,7 +255,7 @@ def test_a_file_that_goes_away_and_comes_back(start: StartRelay, upstream: FakeU
     edits, client = Edits(relay), base_client(relay)
     kept = relay.config_file.with_suffix(".kept")
     relay.config_file.rename(kept)
-    relay.wait_for_log("last good configuration", 1, SOON)
+    relay.wait_for_log("last good configuration")
     assert ask(client).status == 200
     edits.apply(config(upstream.url, KEYS[1:2]))
     assert ask(client).status == 200
@@ -276,10 +270,10 @@ def test_a_file_written_in_place_in_two_goes(start: StartRelay, upstream: FakeUp
     with relay.config_file.open("w") as file:
         file.write(text[: len(text) // 2])
         file.flush()
-        relay.wait_for_log("last good configuration", 1, SOON)
+        relay.wait_for_log("last good configuration")
         assert ask(client).status == 200
         file.write(text[len(text) // 2 :])
-    relay.wait_for_log("was read again", 1, SOON)
+    relay.wait_for_log("was read again")
     assert ask(client).status == 200
     assert upstream.used_keys() == KEYS[:2]
 
@@ -293,7 +287,7 @@ def test_a_link_that_leads_elsewhere(start: StartRelay, upstream: FakeUpstream, 
     link = relay.folder / "link"
     link.symlink_to(target)
     os.replace(link, relay.config_file)
-    relay.wait_for_log("was read again", 1, SOON)
+    relay.wait_for_log("was read again")
     ask(client)
     assert upstream.used_keys() == KEYS[1:2]
 

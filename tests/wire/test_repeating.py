@@ -18,11 +18,12 @@ import pytest
 from claude_relay.core.bodies.decode import Decoder
 from claude_relay.store.db.backup import backup
 from claude_relay.store.ledger.export import TABLES, export
+from waiting import PATIENCE
 
 from . import claude, steps
 from .clients import Answer, RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, free_ports, provider
+from .relay import Relay, config, free_ports, provider
 from .repeating import FORMS, KEY, answer, broken, error, exactly, holds, stream, whole
 from .upstream import FakeUpstream, Step
 

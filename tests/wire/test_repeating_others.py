@@ -15,12 +15,13 @@ import pytest
 from claude_relay.core.config import parse
 from claude_relay.core.exchange import Key
 from claude_relay.upstream.queries import fetched, listed, query
+from waiting import PATIENCE
 
 from . import claude, steps
 from .certs import Authority
 from .clients import H2Client, RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, config, provider
+from .relay import Relay, config, provider
 from .repeating import FORMS, KEY, answer, error, exactly, holds, stream, whole
 from .upstream import Exchange, FakeUpstream, Step, _Answer1
 

@@ -9,17 +9,18 @@ import json
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from waiting import PATIENCE, eventually
+
 from . import claude, steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, RelayProcess, config, free_ports, provider, rows
+from .relay import Relay, RelayProcess, config, free_ports, provider, rows
 from .upstream import FakeUpstream
 
 PRICE = {
@@ -166,10 +167,7 @@ def test_the_terminal_tells_what_became_of_each_request(tmp_path: Path, confdir:
     text = config(upstream.url, ["sk-ant-of-one", "sk-ant-of-two"])
     with RelayProcess(tmp_path, confdir, text) as relay, RawClient(relay.base_port) as client:
         statuses = [client.ask("POST", "/v1/messages", body=messages_body()).status for _ in range(3)]
-        until = time.monotonic() + PATIENCE
-        while "no such field" not in relay.output():
-            assert time.monotonic() < until, relay.output()
-            time.sleep(0.005)
+        eventually(lambda: "no such field" in relay.output(), relay.output)
         lines = [line.partition("] ")[2] for line in relay.output().splitlines()]
     assert statuses == [200, 200, 400]
     requests = [" ".join(line.split()) for line in lines if "claude-sonnet-5" in line]

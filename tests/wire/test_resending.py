@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,11 +14,12 @@ from mitmproxy.addons import clientplayback
 from mitmproxy.test.tflow import tflow
 
 from claude_relay.proxy.stream.resending import CHECK, HANDLER
+from waiting import PATIENCE, eventually
 
 from . import foreign, steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, RelayProcess, config, provider, rows
+from .relay import Relay, RelayProcess, config, provider, rows
 from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
@@ -44,30 +44,24 @@ def elsewhere() -> Iterator[FakeUpstream]:
 
 def settled(relay: Relay, count: int) -> list[dict[str, Any]]:
     """The ledger's rows, as soon as there are so many."""
-    until = time.monotonic() + PATIENCE
-    while len(found := rows(relay.database)) < count:
-        assert time.monotonic() < until, (len(found), relay.log_text())
-        time.sleep(0.01)
-    return found
+    eventually(lambda: len(rows(relay.database)) >= count, lambda: (len(rows(relay.database)), relay.log_text()))
+    return rows(relay.database)
 
 
 def shown(relay: Relay, id: str, *, but: str = "") -> dict[str, Any]:
     """A flow, as soon as it has a comment that does not begin so."""
-    until = time.monotonic() + PATIENCE
-    while True:
+
+    def found() -> dict[str, Any]:
         flow = next(f for f in relay.web_ui.flows() if f["id"] == id)
-        if flow["comment"] and not (but and flow["comment"].startswith(but)):
-            return flow
-        assert time.monotonic() < until, flow
+        return flow if flow["comment"] and not (but and flow["comment"].startswith(but)) else {}
+
+    return eventually(found, lambda: relay.web_ui.flows())
 
 
 def replay(relay: Relay, flow: Mapping[str, Any]) -> None:
     """Press the button, and wait until nothing is replayed any more."""
     relay.web_ui.replay(flow)
-    until = time.monotonic() + PATIENCE
-    while relay.web_ui.command("replay.client.count")["value"]:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    eventually(lambda: not relay.web_ui.command("replay.client.count")["value"])
 
 
 def keys_at(upstream: FakeUpstream) -> list[str]:
@@ -257,12 +251,9 @@ def test_it_ends_with_the_relay(begin: Callable[..., Relay], upstream: FakeUpstr
     relay = begin(shutdown="0s")
     base_client(relay).ask("POST", "/v1/messages", body=messages_body())
     (flow,) = relay.web_ui.flows()
-    came = Signal("the upstream has it")
     upstream.script(steps.after(Signal("never"), steps.message()))
     relay.web_ui.replay(flow)
-    until = time.monotonic() + PATIENCE
-    while len(upstream.requests) < 2:
-        assert time.monotonic() < until, came
+    upstream.wait_for_requests(2)
     relay.on_loop(relay.master.shutdown)
     _, row = settled(relay, 2)
     assert (row["finished"], row["origin"]) == ("error", "replay")

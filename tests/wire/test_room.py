@@ -17,11 +17,12 @@ from claude_relay.proxy.common import process
 from claude_relay.proxy.mitm.waiting import unsent_of_all
 from claude_relay.proxy.request import bodies, room
 from claude_relay.proxy.stream.receiving import Pieces
+from waiting import PATIENCE
 
 from . import steps
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
-from .relay import PATIENCE, Relay, provider
+from .relay import Relay, provider
 from .test_translation import other
 from .upstream import FakeUpstream
 

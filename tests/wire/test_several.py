@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -16,19 +16,18 @@ from claude_relay.core.keys.cooldown import begin, to_row
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey, StoredKey
 from claude_relay.store.vault.vault import Vault
+from waiting import PATIENCE, eventually
 
 from . import steps
 from .clients import Answer, RawClient, messages_body
 from .forked import Breeder, ForkedRelay
-from .relay import PATIENCE, config, provider
+from .relay import config, provider
 from .upstream import FakeUpstream, Signal
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
 SECRETS = [f"sk-ant-api03-several-{i}" for i in range(1, 4)]
 ENVIRON = {"RELAY_SECRET": "the secret of several relays"}
-SOON = 3.0
-"""Promised is a second; a machine that runs other tests beside gets more."""
 LIMITED = steps.status(429, "rate_limit_error", "slow down", headers=[("retry-after", "300")])
 
 
@@ -104,7 +103,7 @@ class Group:
             processes = [process for process, _ in looks]
             return len(set(processes)) == len(self.members) and min(map(processes.count, processes)) >= 2
 
-        eventually(all_have_looked, timeout=PATIENCE)
+        eventually(all_have_looked)
 
     def close(self) -> None:
         for member in self.members:
@@ -118,14 +117,6 @@ class Group:
 def group(tmp_path: Path, confdir: Path, upstream: FakeUpstream, breeder: Breeder) -> Iterator[Group]:
     with closing(Group(tmp_path, confdir, upstream.url, breeder)) as found:
         yield found
-
-
-def eventually(condition: Callable[[], bool], pause: float = 0.05, timeout: float = SOON) -> None:
-    """Look until it is so."""
-    until = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < until, f"not within {timeout} s"
-        time.sleep(pause)
 
 
 def test_a_cooldown_that_one_meets_and_its_lift_are_known_to_all(group: Group, upstream: FakeUpstream) -> None:
@@ -177,7 +168,7 @@ def test_a_limit_of_requests_a_minute_holds_for_all_together(group: Group, upstr
     while one.ask().status == 200:
         pass
     assert len(upstream.requests) == 9
-    eventually(lambda: other.ask().status != 200, pause=0.2)
+    eventually(lambda: other.ask().status != 200)
     assert len(upstream.requests) < 9 + 9
     so_far = len(upstream.requests)
     assert {member.ask().status for member in group.members} != {200}

@@ -16,10 +16,11 @@ from claude_relay.store.vault.account_rows import Account
 from claude_relay.store.vault.accounts import Accounts
 from upstream.oauth_server import OAuthServer
 from upstream.providers import serving
+from waiting import PATIENCE, eventually
 
 from . import steps
 from .forked import Breeder
-from .test_several import Group, eventually
+from .test_several import Group
 from .upstream import Exchange, FakeUpstream
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
@@ -79,7 +80,7 @@ def test_a_relay_that_is_killed_while_it_renews_loses_no_account(
     server.plan.append("wait")
     assert one.client is not None
     one.client.post()
-    assert server.came.acquire(timeout=5)
+    assert server.came.acquire(timeout=PATIENCE)
     one.kill()
     server.go_on.set()
     accounts = Accounts(group.vault)

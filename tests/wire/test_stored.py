@@ -25,6 +25,7 @@ from claude_relay.store.shared.remembered import Aliases
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import PATIENCE, eventually
 
 from . import claude, steps
 from .clients import Answer, RawClient, messages_body
@@ -51,12 +52,12 @@ def test_keys_of_the_vault_are_lent_while_the_relay_runs(
     assert ask(client).status == 503
     vault = Vault(relay.database, environ=os.environ)
     (added,) = vault.import_many([NewKey("anthropic", SECRETS[0])]).added
-    relay.wait_for_log(ISSUES, 1, 2.0)
+    relay.wait_for_log(ISSUES)
     answer = ask(client)
     assert (answer.status, answer.header("x-relay-key")) == (200, added.alias)
     assert upstream.used_keys() == SECRETS[:1]
     vault.disable([added.id])
-    relay.wait_for_log(ISSUES, 2, 2.0)
+    relay.wait_for_log(ISSUES, 2)
     assert ask(client).status == 503
     assert not any(secret in relay.log_text() for secret in SECRETS)
 
@@ -69,18 +70,16 @@ def test_whoever_has_no_vault_hears_nothing_of_one(start: StartRelay) -> None:
     vault = Vault(relay.database, environ=os.environ)
     (added,) = vault.import_many([NewKey("anthropic", SECRETS[0], enabled=False)]).added
     vault.erase([added.id])
-    until = time.monotonic() + 5.0
-    while looked.generation == before and time.monotonic() < until:
-        time.sleep(0.02)
+    eventually(lambda: looked.generation != before)
     vault.import_many([NewKey("anthropic", SECRETS[1])])
-    relay.wait_for_log(f"{ISSUES}: 1", 1, 3.0)
+    relay.wait_for_log(f"{ISSUES}: 1")
     assert f"{ISSUES}: 0" not in relay.log_text()
 
 
 def test_keys_of_both_kinds_take_turns(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     relay = start(keys=["sk-ant-api03-of-the-file"])
     Vault(relay.database, environ=os.environ).import_many([NewKey("anthropic", SECRETS[0])])
-    relay.wait_for_log(ISSUES, 1, 2.0)
+    relay.wait_for_log(ISSUES)
     client = base_client(relay)
     for _ in range(4):
         assert ask(client).status == 200
@@ -165,9 +164,9 @@ def test_a_key_that_left_and_returns_cools_down_as_it_was_said_meanwhile(
     edits, client = Edits(relay), base_client(relay)
     if where == "vault":
         (key,) = vault.add(NewKey("anthropic", SECRETS[0])).added
-        relay.wait_for_log(ISSUES, 1, 2.0)
+        relay.wait_for_log(ISSUES)
         vault.disable([key.id])
-        relay.wait_for_log(ISSUES, 2, 2.0)
+        relay.wait_for_log(ISSUES, 2)
         stored_id = key.id
     else:
         (own,) = Provider(keys=(SecretStr(SECRETS[0]),)).key_list("anthropic")
@@ -179,24 +178,17 @@ def test_a_key_that_left_and_returns_cools_down_as_it_was_said_meanwhile(
         other.save_cooldowns([{"provider": "anthropic", "key_id": stored_id, "scope": "", **rest, "lifted": -1.0}])
         generation = other.changed()
     stored: Stored = relay.master.addons.get("claude_relay").stored
-    wait_until(lambda: stored.state._seen >= generation)
+    eventually(lambda: stored.state._seen >= generation)
     if where == "vault":
         vault.enable([key.id])
-        relay.wait_for_log(ISSUES, 3, 2.0)
+        relay.wait_for_log(ISSUES, 3)
     else:
         edits.apply(with_both)
     pool = stored.runtime().pools["anthropic"]
-    wait_until(lambda: len(pool.keys) == 2 and any(pool.cooldowns.of(key.id) for key in pool.keys))
+    eventually(lambda: len(pool.keys) == 2 and any(pool.cooldowns.of(key.id) for key in pool.keys))
     for _ in range(4):
         assert ask(client).status == 200
     assert set(upstream.used_keys()) == {SECRETS[1]}
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = 3.0) -> None:
-    until = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 # --- without a relay around it ---
@@ -227,7 +219,7 @@ def test_what_is_over_is_dropped_while_the_relay_runs(alone: Stored, monkeypatch
         for number in range(2):  # not only at the start
             sessions.bind(f"silent {number}", "anthropic", "id", time.time() - 61)
             alone.state.remember_resource(f"file_{number}", "anthropic", "id", time.time() - 1)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE):
                 while len(sessions) > 1 or left() != [("talking",)]:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 

@@ -8,7 +8,6 @@ import http.client
 import logging
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from mitmproxy.addons import script as mitmproxy_script
 
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import PATIENCE, eventually
 
 from . import claude, steps
 from .clients import RawClient, messages_body
@@ -28,7 +28,6 @@ from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 4)]
 EARLY, LATE = claude.events()[:4], claude.events()[4:]
-SOON = 3.0
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def touch(relay: Relay, text: str | None = None) -> None:
         relay.script.write_text(text)
     later = relay.script.stat().st_mtime_ns + 1_000_000_000
     os.utime(relay.script, ns=(later, later))
-    relay.wait_for_log("Loading script", seen + 1, SOON)
+    relay.wait_for_log("Loading script", seen + 1)
     relay.on_loop(lambda: None)  # what mitmproxy does in one go is done
 
 
@@ -56,7 +55,7 @@ def ask(client: RawClient) -> Any:
 
 
 def counted(port: int) -> str:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SOON)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
 
@@ -95,13 +94,13 @@ def test_everything_goes_on(
     # the vault, relay.yaml, metrics, commands, the listeners
     with contextlib.closing(Vault(relay.database, environ=os.environ)) as vault:
         vault.import_many([NewKey("anthropic", KEYS[1])])
-    relay.wait_for_log("keys that the vault issues: 1", 1, SOON)
+    relay.wait_for_log("keys that the vault issues: 1")
     assert {ask(client).status for _ in range(2)} == {200}
     assert KEYS[1] in upstream.used_keys()
     relay.write_config(
         text | {"retry": {"attempts": 1}, "providers": {"other": text["providers"]["anthropic"]}, "routes": []}
     )
-    relay.wait_for_log("was read again", 1, SOON)
+    relay.wait_for_log("was read again")
     with RawClient(relay.base_port) as another:
         assert ask(another).header("x-relay-provider") == "other"
     lines = counted(status).splitlines()
@@ -126,12 +125,10 @@ def test_a_broken_script_and_a_mended_one(
         with RawClient(relay.base_port) as client:
             assert ask(client).header("x-relay-key") == "k1"
         written = len(rows(relay.database))
-        until = time.monotonic() + SOON
         with contextlib.closing(Vault(relay.database, environ=os.environ)) as vault:
             (added,) = vault.import_many([NewKey("anthropic", f"sk-ant-api03-{written}")]).added
-        while f"anthropic/{added.alias}" not in relay.on_loop(lambda: relay.master.commands.call("relay.names")):
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        named = f"anthropic/{added.alias}"
+        eventually(lambda named=named: named in relay.on_loop(lambda: relay.master.commands.call("relay.names")))
         with contextlib.closing(Vault(relay.database, environ=os.environ)) as vault:
             vault.remove([added.id])
     assert len(rows(relay.database)) == 3

@@ -91,7 +91,7 @@ def test_the_intercepted_host_shows_the_relays_certificate(relay: Relay) -> None
 def test_a_client_that_does_not_trust_the_relay_is_told_how(relay: Relay, authority: Authority) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         connect_through(relay.proxy_port, authority.ca_file)
-    relay.wait_for_log("NODE_EXTRA_CA_CERTS", timeout=2)
+    relay.wait_for_log("NODE_EXTRA_CA_CERTS")
 
 
 def test_an_unreachable_host_is_the_clients_to_see(relay: Relay, authority: Authority) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from claude_relay.store.vault.named_proxies import Proxies
 from claude_relay.store.vault.proxy_rows import NewProxy
 from claude_relay.store.vault.vault import NewKey, Vault
+from waiting import eventually
 
 from .certs import Authority
 from .clients import RawClient, messages_body
@@ -49,13 +49,6 @@ def ways(tmp_path: Path, table: str = "attempts") -> list[tuple[str | None, str 
     return [(row["proxy"], row[column]) for row in rows(tmp_path / "relay.db", table)]
 
 
-def until(true: Callable[[], bool]) -> None:
-    end = monotonic() + 4.0
-    while not true():
-        assert monotonic() < end
-        sleep(0.05)
-
-
 def test_a_relay_follows_each_change(
     start: StartRelay, upstream: FakeUpstream, vault: Vault, stack: ExitStack, tmp_path: Path
 ) -> None:
@@ -67,12 +60,12 @@ def test_a_relay_follows_each_change(
     relay = started(start, upstream)
     assert ask(relay).status == 200
     proxies.edit("office", {"url": spare.url_for("you")})
-    until(lambda: ask(relay).status == 200 and bool(spare.requests))
+    eventually(lambda: ask(relay).status == 200 and bool(spare.requests))
     proxies.edit("office", {"url": f"socks5://me:wrong-one@127.0.0.1:{office.port}"})
-    until(lambda: ask(relay).status == 502)
+    eventually(lambda: ask(relay).status == 502)
     assert upstream.used_keys() == ["sk-key-one"] * len(upstream.requests)
     vault.edit([added.id], {"proxy": "direct"})
-    until(lambda: ask(relay).status == 200)
+    eventually(lambda: ask(relay).status == 200)
     assert {proxy for proxy, verdict in ways(tmp_path) if verdict == "ok"} == {"office", None}
     assert {proxy for proxy, _ in ways(tmp_path, "requests")} == {"office", "direct"}
     assert PASSWORD not in relay.log_text()

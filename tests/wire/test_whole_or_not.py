@@ -15,6 +15,7 @@ from claude_relay.proxy.watch.reporting import Reporting
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import eventually
 
 from . import steps
 from .clients import RawClient, messages_body
@@ -23,7 +24,6 @@ from .relay import Relay, _yaml, config, free_ports, provider
 from .upstream import FakeUpstream
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 5)]
-SOON = 2.0
 REFUSED = "the relay goes on with the last good configuration"
 APPLIED = "was read again and applies from now on"
 FORMAT = """
@@ -92,20 +92,20 @@ def test_a_format_module_that_breaks(
     text = two_providers(upstream.url, *KEYS[1:3], **CHANGED)
     text["providers"]["first"] |= {"strategy": "random", "empty_pool": "reject"}
     running.write_config(text)
-    running.wait_for_log(REFUSED, 1, SOON)
+    running.wait_for_log(REFUSED)
     assert in_force(running) == before
     client = base_client(running)
     assert [ask(client).header("x-relay-key") for _ in range(2)] == ["k1", "k1"]
     # the vault is followed all the same
     with contextlib.closing(Vault(running.database, environ=os.environ)) as vault:
         vault.import_many([NewKey("first", KEYS[3])])
-    running.wait_for_log("keys that the vault issues: 1", 1, SOON)
+    running.wait_for_log("keys that the vault issues: 1")
     assert {ask(client).status for _ in range(2)} == {200}
     assert set(upstream.used_keys()) == {KEYS[0], KEYS[3]}
     # and the next good edit applies
     module.write_text(FORMAT)
     running.write_config(text)
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     assert {ask(client).status for _ in range(8)} == {200}
     assert in_force(running)["ttl"] == 300
 
@@ -134,7 +134,7 @@ def test_a_file_that_is_refused(running: Relay, upstream: FakeUpstream, base_cli
         running.config_file.mkdir()
     else:
         running.write_config(text)
-    said = running.wait_for_log(REFUSED, 1, SOON)
+    said = running.wait_for_log(REFUSED)
     assert str(running.config_file) in said
     assert in_force(running) == before
     client = base_client(running)
@@ -142,7 +142,7 @@ def test_a_file_that_is_refused(running: Relay, upstream: FakeUpstream, base_cli
     if text is None:
         running.config_file.rmdir()
     running.write_config(two_providers(upstream.url, KEYS[1]))
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     assert ask(client).status == 200
     assert upstream.used_keys() == KEYS[:2]
 
@@ -156,7 +156,7 @@ def test_a_truncated_file_is_not_read_before_it_is_written(running: Relay, upstr
             time.sleep(0.1)  # less than the file must stay as it is
             file.write(text[start : start + size])
             file.flush()
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     assert REFUSED not in running.log_text()
 
 
@@ -185,7 +185,7 @@ def blocks(running: Relay, upstream: FakeUpstream) -> str:
     """The file in force, in the style in which people write."""
     text = BLOCKS.format(proxy=running.proxy_port, base=running.base_port, url=upstream.url, keys=KEYS)
     running.config_file.write_text(text)
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     return text
 
 
@@ -196,11 +196,11 @@ def test_a_file_that_was_cut_off_is_refused(
     """Also where what is left is good YAML: its defaults would lead elsewhere."""
     before, cut = in_force(running), "".join(blocks.splitlines(keepends=True)[:-lost])
     running.config_file.write_text(cut)
-    running.wait_for_log(REFUSED, 1, SOON)
+    running.wait_for_log(REFUSED)
     assert in_force(running) == before
     assert ask(base_client(running)).header("x-relay-key") in ("k1", "k2")
     running.config_file.write_text(blocks)
-    running.wait_for_log(APPLIED, 2, SOON)
+    running.wait_for_log(APPLIED, 2)
 
 
 def test_lines_at_the_end_may_be_taken_away(running: Relay, blocks: str) -> None:
@@ -209,12 +209,12 @@ def test_lines_at_the_end_may_be_taken_away(running: Relay, blocks: str) -> None
     whole = more + "sessions: {ttl: 120}\nshutdown: 4m\n"
     for n, edit in enumerate((blocks + "  - to: [second]\n", blocks, whole, more)):
         running.config_file.write_text(edit)
-        running.wait_for_log(APPLIED, n + 2, SOON)
+        running.wait_for_log(APPLIED, n + 2)
     assert in_force(running)["config"].retry.attempts == 3
     running.config_file.write_text(whole)
-    running.wait_for_log(APPLIED, 6, SOON)
+    running.wait_for_log(APPLIED, 6)
     running.config_file.write_text(whole[: -len("m\n")])
-    assert "only the beginning" in running.wait_for_log(REFUSED, 1, SOON)
+    assert "only the beginning" in running.wait_for_log(REFUSED)
     assert in_force(running)["config"].shutdown == 240
 
 
@@ -222,10 +222,10 @@ def test_a_pipe_in_its_place_is_not_read(running: Relay, upstream: FakeUpstream)
     """Nobody may ever write it: reading it would be the last that the watcher does."""
     running.config_file.unlink()
     os.mkfifo(running.config_file)
-    assert "is no file any more" in running.wait_for_log(REFUSED, 1, SOON)
+    assert "is no file any more" in running.wait_for_log(REFUSED)
     running.config_file.unlink()
     running.write_config(two_providers(upstream.url, KEYS[1]))
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
 
 
 def test_an_empty_file_at_the_start_means_the_defaults(start: StartRelay, upstream: FakeUpstream) -> None:
@@ -237,17 +237,17 @@ def test_an_empty_file_at_the_start_means_the_defaults(start: StartRelay, upstre
         if n:
             (relay.folder / "mine.py").write_text(FORMAT)
         relay.write_config(text)
-        relay.wait_for_log(APPLIED, n + 1, SOON)
+        relay.wait_for_log(APPLIED, n + 1)
     before = in_force(relay)
     relay.write_config("# nothing\n")
-    assert "says nothing any more" in relay.wait_for_log(REFUSED, 1, SOON)
+    assert "says nothing any more" in relay.wait_for_log(REFUSED)
     assert in_force(relay) == before
 
 
 def test_the_command_default_ends_with_its_provider(running: Relay, upstream: FakeUpstream, base_client: Base) -> None:
     running.on_loop(lambda: running.master.commands.call("relay.default", "first"))
     running.write_config(config(providers={"other": provider(upstream.url, KEYS[1:2])}))
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     assert in_force(running)["default"] is None
     answer = ask(base_client(running))
     assert (answer.status, answer.header("x-relay-provider")) == (200, "other")
@@ -269,13 +269,13 @@ def test_what_nobody_expected_changes_nothing_either(
 
     monkeypatch.setattr(Reporting, "change", change)
     running.write_config(two_providers(upstream.url, KEYS[1], sessions={"ttl": "5m"}, intercept=CHANGED["intercept"]))
-    running.wait_for_log("an unexpected OSError", 1, SOON)
+    running.wait_for_log("an unexpected OSError")
     after = in_force(running)
     assert after == before
     assert ask(base_client(running)).header("x-relay-key") == "k1"
     follows.append(True)
     running.write_config(two_providers(upstream.url, KEYS[1], sessions={"ttl": "5m"}))
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     assert ask(base_client(running)).status == 200
     assert upstream.used_keys() == KEYS[:2]
 
@@ -285,21 +285,15 @@ def test_cooldowns_of_keys_that_come_with_an_edit(running: Relay, upstream: Fake
     upstream.for_key(KEYS[0], steps.status(429, "rate_limit_error", "slow", headers=[("retry-after", "300")]))
     client = base_client(running)
     assert ask(client).status == 429
-    until = time.monotonic() + SOON
     with contextlib.closing(State(running.database)) as state:
-        while not state.load_cooldowns():
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        eventually(state.load_cooldowns)
     other = config(providers={"other": provider(upstream.url, KEYS[1:2])})
     running.write_config(other)
-    running.wait_for_log(APPLIED, 1, SOON)
+    running.wait_for_log(APPLIED)
     running.write_config(two_providers(upstream.url, *KEYS[:2]))
-    running.wait_for_log(APPLIED, 2, SOON)
-    until = time.monotonic() + SOON
-    pools = running.master.addons.get("claude_relay").runtime.pools
-    while not running.on_loop(lambda: pools["first"].is_in_cooldown(pools["first"].keys[0], "", time.time())):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    running.wait_for_log(APPLIED, 2)
+    first = running.master.addons.get("claude_relay").runtime.pools["first"]
+    eventually(lambda: running.on_loop(lambda: first.is_in_cooldown(first.keys[0], "", time.time())))
     before = len(upstream.requests)
     assert [ask(client).status for _ in range(3)] == [200] * 3
     assert set(upstream.used_keys()[before:]) == {KEYS[1]}

@@ -35,7 +35,7 @@ import h2.settings
 from hyperframe.frame import GoAwayFrame
 
 from claude_relay.cli.fake import server
-from claude_relay.cli.fake.server import PATIENCE
+from waiting import PATIENCE
 
 Headers = list[tuple[str, str]]
 NOT_IN_H2 = ("transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade")

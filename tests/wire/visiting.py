@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from .clients import PATIENCE, Answer, RawClient
+from waiting import PATIENCE
+
+from .clients import Answer, RawClient
 
 
 def far_address(family: socket.AddressFamily = socket.AF_INET) -> str:
