@@ -24,6 +24,7 @@ from claude_relay.core.keys.sessions import Binding, Sessions, joined
 from claude_relay.store.db.database import StoreError, connect
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.shared.state import HEARTBEAT, MOST_OWN, State, create_state
+from waiting import PATIENCE
 
 OPUS = "claude-opus-4-5"
 KEYS = [Key("p", f"k{n}", "secret", f"id{n}", limits=KeyLimits(concurrent=4)) for n in range(3)]
@@ -411,7 +412,7 @@ def test_many_threads_with_connections_of_their_own(path):
 
 
 def test_one_state_serves_many_threads(path):
-    state = State(path)
+    state = State(path, patience=PATIENCE)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: state.remember_resource(f"file_{n}", "p", f"id{n}", 100.0), range(40)))
         found = list(threads.map(lambda n: state.resource(f"file_{n}", 1.0), range(40)))
@@ -424,7 +425,7 @@ import sys
 from pathlib import Path
 from claude_relay.store.shared.state import State
 from claude_relay.core.keys.cooldown import begin, to_row
-state, number = State(Path(sys.argv[1])), int(sys.argv[2])
+state, number = State(Path(sys.argv[1]), patience=60.0), int(sys.argv[2])
 sys.stdin.readline()
 for step in range(20):
     rest = begin(1000.0 + number + 10 * step, now=float(step), reason="r", stated=True)
@@ -441,7 +442,7 @@ def test_real_processes(path):
     for process in running:
         process.stdin.write(b"go\n")
         process.stdin.close()
-    assert [process.wait(20) for process in running] == [0, 0]
+    assert [process.wait(PATIENCE) for process in running] == [0, 0]
     with closing(State(path)) as state:
         (row,) = state.load_cooldowns()
     assert row["until"] == 1191.0
