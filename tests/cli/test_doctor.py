@@ -30,6 +30,7 @@ from claude_relay.store.db.database import StoreError, connect
 from claude_relay.store.db.migrations import MIGRATIONS, migrate
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -61,7 +62,7 @@ def server(answer: Callable[[socket.socket], None] | None) -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def says(*lines: str) -> Callable[[socket.socket], None]:

@@ -417,7 +417,9 @@ def test_a_loop_that_is_gone_is_nobodys_trouble() -> None:
 steps = st.lists(st.sampled_from([None, OSError("disk"), RuntimeError("odd"), MemoryError()]), max_size=30)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(script=steps, refuse=st.sets(st.integers(0, 39), max_size=6), pieces=st.lists(st.integers(1, 20), max_size=4))
 def test_whatever_fails_each_row_arrives_once_and_in_order(script, refuse, pieces) -> None:
     sink = Shelf(script=script, refuse=sorted(refuse))
