@@ -30,7 +30,7 @@ LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 LAST_CHUNK: Final = b"0\r\n\r\n"
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus} | {529: "Overloaded"}
 LINGER_RESET: Final = struct.pack("ii", 1, 0)
-PATIENCE: Final = 5.0
+PATIENCE: Final = 60.0
 """Seconds for starting and ending."""
 
 
