@@ -66,7 +66,7 @@ def drilled(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 class TestWhole:
     def test_a_fault_that_the_relay_mends(self) -> None:
-        status, found = drilled("--demo", "--fault", "529 attempt=1", "--", *sdk())
+        status, found = drilled("--demo", "--patience", "1m", "--fault", "529 attempt=1", "--", *sdk())
         without, busy = found["runs"]
         assert (status, found["alike"]) == (0, True)
         assert [run["exit"] for run in found["runs"]] == [0, 0]
@@ -76,7 +76,7 @@ class TestWhole:
         assert without["cost_usd"] == busy["cost_usd"] > 0
 
     def test_a_fault_that_reaches_the_client(self) -> None:
-        status, found = drilled("--demo", "--fault", "cut", "--", *sdk())
+        status, found = drilled("--demo", "--patience", "1m", "--fault", "cut", "--", *sdk())
         _, cut = found["runs"]
         assert (status, found["alike"], cut["exit"]) == (1, False, 1)
         assert "APIStatusError" in cut["last_line"] or "APIError" in cut["last_line"]
