@@ -28,6 +28,7 @@ from claude_relay.store.vault.accounts import Accounts
 from claude_relay.store.vault.vault import Vault
 from upstream.oauth_server import OAuthServer
 from upstream.providers import Upstream, serving
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -103,7 +104,7 @@ class Child:
         return next(line for line in self.lines if containing in line).strip()
 
     def end(self) -> tuple[int, str]:
-        rest = self.process.communicate(timeout=20)[0]
+        rest = self.process.communicate(timeout=PATIENCE)[0]
         return self.process.returncode, rest.strip()
 
 
@@ -123,7 +124,7 @@ def talk(config: Path) -> Iterator[Callable[..., Child]]:
 
 def got(url: str, host: str = "") -> tuple[int, str]:
     parts = urlsplit(url)
-    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)) as connection:
         connection.request("GET", f"{parts.path}?{parts.query}", headers={"Host": host} if host else {})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()

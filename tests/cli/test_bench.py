@@ -44,6 +44,7 @@ from benchmark.targets import EXTRAS_OFF, Bench, Target
 from claude_relay.cli.fake.answers import FAULTS
 from claude_relay.core.formats import FORMATS
 from claude_relay.core.keys.selection import STRATEGIES
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--only", "requests", "--rounds", "1", "--seconds", "0.05")
@@ -101,7 +102,7 @@ def test_ended_early_it_leaves_nothing(sign: int, tmp_path: Path) -> None:
         assert len(processes_naming(tmp_path)) >= 2
         process.send_signal(sign)
         said = process.stderr.read()
-        assert process.wait(10) != 0
+        assert process.wait(PATIENCE) != 0
     assert b"Traceback" not in said
     assert processes_naming(tmp_path) <= {process.pid}
     assert not list(tmp_path.iterdir())
@@ -126,7 +127,7 @@ def test_processor_time_is_that_of_all_threads() -> None:
         while time.thread_time() < until:
             pass
 
-    before, known = cpu_seconds(os.getpid()), time.process_time()
+    known, before = time.process_time(), cpu_seconds(os.getpid())
     with ThreadPoolExecutor(1) as threads:
         threads.submit(work).result()
         found, expected = cpu_seconds(os.getpid()) - before, time.process_time() - known

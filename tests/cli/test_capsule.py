@@ -35,6 +35,7 @@ from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
 from claude_relay.store.ledger.lookups import find
 from claude_relay.store.ledger.tables import Tables
 from core.redacting.secrets_of_all_shapes import ANY, FORMS, UNMISTAKABLE, survives
+from waiting import PATIENCE
 
 MODEL = "claude-opus-4-8"
 RELAY_YAML = """
@@ -112,7 +113,9 @@ def emptied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(shaped=UNMISTAKABLE, opaque=ANY, form=st.sampled_from(sorted(FORMS)), texts=st.booleans())
 def test_no_secret_survives(emptied: Path, shaped: str, opaque: str, form: str, texts: bool) -> None:
     path = emptied
@@ -268,7 +271,7 @@ def test_a_capsule_replays(database: Path, tmp_path: Path) -> None:
     data = capsule_of(database, text)
     capsule = read(data)
     parse(json.dumps(settings_of(capsule, "http://127.0.0.1:9")), environ={})
-    outcome = replayed(capsule, timeout=20.0)
+    outcome = replayed(capsule, timeout=PATIENCE)
     steps = [(step.before, step.now) for step in outcome.steps]
     assert steps[:2] == [("401 unauthorized", "401 unauthorized"), ("400 no_credit", "400 no_credit")]
     assert outcome.notes == ("asked in Claude's own form here: other",)

@@ -34,6 +34,7 @@ from claude_relay.core.endpoints import classify
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
 from claude_relay.core.retry.verdicts import judge
 from claude_relay.store.ledger.ledger import AttemptRow, Ledger, RequestRow
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 KEY = {role.treatment: role.key for role in ROLES}
@@ -255,7 +256,7 @@ def test_interrupted_it_leaves_nothing_behind(tmp_path: Path) -> None:
         assert demo.stdout is not None
         lines = list(_until_it_listens(demo.stdout))
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(10) == 128 + signal.SIGINT
+        assert demo.wait(PATIENCE) == 128 + signal.SIGINT
     ports = [int(port) for line in lines for port in re.findall(r"127\.0\.0\.1:(\d+)", line)]
     assert len(ports) == 3
     assert not any(listening(port) for port in ports)

@@ -30,6 +30,7 @@ from claude_relay.store.db.database import StoreError, connect
 from claude_relay.store.db.migrations import MIGRATIONS, migrate
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -61,7 +62,7 @@ def server(answer: Callable[[socket.socket], None] | None) -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def says(*lines: str) -> Callable[[socket.socket], None]:
@@ -387,7 +388,7 @@ def provider(text: str) -> Config:
     return parse(f"providers: {{p: {{{text}}}}}", environ={})
 
 
-def reached(text: str, limit: float = 2.0) -> tuple[str, str]:
+def reached(text: str, limit: float = PATIENCE) -> tuple[str, str]:
     [check] = reach.providers(provider(text), limit)
     return check.status, check.found
 
@@ -440,7 +441,7 @@ def test_the_proxy_that_the_environment_names_is_tested() -> None:
 
     with server(refuse) as port:
         environ = {"HTTPS_PROXY": f"http://u:{SECRET}@127.0.0.1:{port}", "HTTP_PROXY": "socks4://h:1"}
-        warned, check, near = reach.providers(parse(text, environ={}), 2.0, environ)
+        warned, check, near = reach.providers(parse(text, environ={}), PATIENCE, environ)
     assert (warned.name, warned.status) == ("way out", WARN)
     assert (
         warned.found
@@ -463,7 +464,7 @@ def test_a_shell_that_is_led_through_the_relay_goes_out_as_it_did_before() -> No
         before = {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": "h.invalid"}
         led = {"HTTPS_PROXY": "http://127.0.0.1:8080", "NO_PROXY": "localhost,h.invalid"}
         environ = applied(changes(led, before), before)
-        [check] = reach.providers(parse(text, environ={}), 2.0, environ)
+        [check] = reach.providers(parse(text, environ={}), PATIENCE, environ)
     way = f"https://h.example through http://127.0.0.1:{port} (HTTPS_PROXY)"
     assert (check.status, check.found) == (FAIL, f"{way}: the proxy answered 407")
 
@@ -471,7 +472,7 @@ def test_a_shell_that_is_led_through_the_relay_goes_out_as_it_did_before() -> No
 def test_a_proxy_that_is_the_relay_itself() -> None:
     """As in a client's shell: nothing is wrong there, and the relay is not in its own way."""
     environ = {"https_proxy": "http://localhost:8080"}
-    [check] = reach.providers(parse("providers: {p: {base_url: 'https://h.invalid'}}", environ={}), 1.0, environ)
+    [check] = reach.providers(parse("providers: {p: {base_url: 'https://h.invalid'}}", environ={}), PATIENCE, environ)
     assert check.found == "https://h.invalid: no such host"
 
 
@@ -479,9 +480,9 @@ def test_all_providers_together_take_no_longer_than_one() -> None:
     with server(None) as port:
         names = ", ".join(f"p{n}: {{base_url: 'https://127.0.0.1:{port}'}}" for n in range(9))
         started = datetime.now(UTC)
-        found = list(reach.providers(parse(f"providers: {{{names}}}", environ={}), 0.5))
+        found = list(reach.providers(parse(f"providers: {{{names}}}", environ={}), 2.0))
     assert [check.status for check in found] == [FAIL] * 9
-    assert (datetime.now(UTC) - started).total_seconds() < 2
+    assert (datetime.now(UTC) - started).total_seconds() < 16  # in turn it would be 18
 
 
 # -- the command

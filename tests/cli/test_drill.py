@@ -25,6 +25,7 @@ from claude_relay.cli.drilling.staging import environment, settings_of, with_fau
 from claude_relay.core.config import Retry, parse
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
+from waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 SDK = """
@@ -65,7 +66,7 @@ def drilled(*arguments: str) -> tuple[int, dict[str, Any]]:
 
 class TestWhole:
     def test_a_fault_that_the_relay_mends(self) -> None:
-        status, found = drilled("--demo", "--fault", "529 attempt=1", "--", *sdk())
+        status, found = drilled("--demo", "--patience", "1m", "--fault", "529 attempt=1", "--", *sdk())
         without, busy = found["runs"]
         assert (status, found["alike"]) == (0, True)
         assert [run["exit"] for run in found["runs"]] == [0, 0]
@@ -75,7 +76,7 @@ class TestWhole:
         assert without["cost_usd"] == busy["cost_usd"] > 0
 
     def test_a_fault_that_reaches_the_client(self) -> None:
-        status, found = drilled("--demo", "--fault", "cut", "--", *sdk())
+        status, found = drilled("--demo", "--patience", "1m", "--fault", "cut", "--", *sdk())
         _, cut = found["runs"]
         assert (status, found["alike"], cut["exit"]) == (1, False, 1)
         assert "APIStatusError" in cut["last_line"] or "APIError" in cut["last_line"]
@@ -177,7 +178,7 @@ def test_the_client_is_led_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_person_would_have_seen() -> None:
-    seen = run(["sh", "-c", "echo one; echo two >&2; echo; exit 3"], os.environ, timeout=5.0)
+    seen = run(["sh", "-c", "echo one; echo two >&2; echo; exit 3"], os.environ, timeout=PATIENCE)
     assert (seen.exit, seen.last_line) == (3, "two")
     assert last_line("") == ""
     with pytest.raises(Failure, match="no-such"):
@@ -187,14 +188,12 @@ def test_what_a_person_would_have_seen() -> None:
 def test_a_client_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     began = time.monotonic()
-    seen = run(["sh", "-c", f"sleep 60 & echo $! > {pids}; echo waiting; wait"], os.environ, timeout=0.3)
+    script = f"sleep 600 & echo $! > {pids}; echo waiting; wait"
+    seen = run(["sh", "-c", script], os.environ, timeout=2.0)  # enough for the shell to say it
     assert (seen.exit, seen.last_line) == (None, "waiting")
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < PATIENCE
     child = int(pids.read_text())
-    until = time.monotonic() + 3.0
-    while alive(child) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not alive(child)
+    eventually(lambda: not alive(child))
 
 
 def alive(pid: int) -> bool:

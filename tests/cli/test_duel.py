@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from claude_relay.cli.duel import duel
 from claude_relay.cli.fake import messages, server
 from claude_relay.cli.fake.answers import Answer, failure, streamed, whole
 from claude_relay.core.recordings.recorded import Recorded
-from wire.relay import PATIENCE, RelayProcess, free_ports, make_confdir
+from waiting import eventually
+from wire.relay import RelayProcess, free_ports, make_confdir
 
 ROOT = Path(__file__).parents[2]
 START = [sys.executable, str(ROOT / "scripts" / "lib" / "run.py"), "relay"]
@@ -204,12 +204,9 @@ def test_a_request_of_the_ledger(stage: Stage) -> None:
     recorded = Recorded.of("one", "POST", "/v1/messages", (), json.dumps(request()).encode())
     stage.run(har(stage.folder / "a.har", request()), *TO)
     bodies = "SELECT count(*) FROM bodies WHERE request = ? AND n = 0 AND kind = 'request'"
-    until = time.monotonic() + PATIENCE
     with closing(sqlite3.connect(stage.folder / "relay.db")) as connection:
         (id,) = connection.execute("SELECT id FROM requests ORDER BY started_at DESC LIMIT 1").fetchone()
-        while not connection.execute(bodies, [id]).fetchone()[0]:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        eventually(lambda: connection.execute(bodies, [id]).fetchone()[0])
         result = stage.run(id, *TO)
         assert result.exit_code == 0, result.output
         assert f"1  {id} · claude-sonnet-5" in result.output

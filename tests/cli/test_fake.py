@@ -18,6 +18,7 @@ from claude_relay.cli.fake.server import LAST_CHUNK, Connection, Serving, chunk,
 from claude_relay.core.accounting.meter import Meter
 from claude_relay.core.exchange import Endpoint, Facts, Outcome
 from claude_relay.core.retry.verdicts import judge
+from waiting import PATIENCE
 
 VERDICTS = {"api_error": "upstream_error", "bad_gateway": "upstream_error"}
 """Those that are not called as the fault is."""
@@ -117,12 +118,12 @@ def test_ends_without_an_answer(port: int) -> None:
 
 
 def test_a_server_ends_with_what_is_under_way() -> None:
-    with Serving(Played) as serving, socket.create_connection(("127.0.0.1", serving.port), 5) as client:
+    with Serving(Played) as serving, socket.create_connection(("127.0.0.1", serving.port), PATIENCE) as client:
         client.sendall(b"GET silence HTTP/1.1\r\n\r\nGET good HTTP/1.1\r\n\r\n")
         assert client.recv(12) == b"HTTP/1.1 200"
         assert len(serving.open) == 1
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", serving.port), 5)
+        socket.create_connection(("127.0.0.1", serving.port), PATIENCE)
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -135,11 +136,11 @@ def test_who_connects_as_it_ends_is_hung_up_on(turns: int) -> None:
         serving._loop.call_soon(end, turns - 1) if turns else serving._stop.set()
 
     def connect() -> None:
-        clients.append(socket.create_connection(("127.0.0.1", serving.port), 5))
+        clients.append(socket.create_connection(("127.0.0.1", serving.port), PATIENCE))
         end(turns)
 
     serving._loop.call_soon_threadsafe(connect)
-    serving._thread.join(5)
+    serving._thread.join(PATIENCE)
     [client] = clients
     with client, suppress(ConnectionResetError):
         assert client.recv(1) == b""

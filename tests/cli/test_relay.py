@@ -28,6 +28,7 @@ from claude_relay.cli.relay import relay, undo_env
 from claude_relay.core.config import Address, parse
 from claude_relay.core.config.listening import modes
 from claude_relay.store import authority
+from waiting import PATIENCE
 from wire.relay import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -200,7 +201,7 @@ def running(
     process = subprocess.Popen(
         start, cwd=folder, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    watchdog = threading.Timer(30, process.kill)
+    watchdog = threading.Timer(PATIENCE, process.kill)
     watchdog.start()
     try:
         assert process.stdout is not None
@@ -232,7 +233,7 @@ def test_it_starts_listens_says_so_and_stops(tmp_path: Path) -> None:
         assert is_relay("base_url", Address("127.0.0.1", base_url), "api.anthropic.com")
         assert (folder / "relay.db").is_file()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("by", ["scripts/relay", "mitmdump"])
@@ -331,7 +332,9 @@ def test_installed_it_names_the_command_that_is_installed(tmp_path: Path, instal
     said = {}
     for words in ("", "keys list", "env --unset", "demo keys", "test", "usage", "doctor", "relay --with parquet"):
         start = [sys.executable, str(installed if words else helping), *words.split()]
-        done = subprocess.run(start, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(
+            start, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         said[words] = done.stdout + done.stderr
         assert "Traceback" not in said[words]
     for words in ("env -- claude", "keys add", "usage reprice --since", "ledger export attempts.parquet"):
@@ -366,7 +369,7 @@ def test_a_home_that_cannot_be_written_to(tmp_path: Path, start: list[str]) -> N
     (tmp_path / "r.yaml").write_text("listen: {proxy: '127.0.0.1:0', base_url: null, panel: null, status: null}\n")
     environ = os.environ | {"HOME": str(tmp_path / "file"), "RELAY_CONFIG": str(tmp_path / "r.yaml")}
     words = [sys.executable, *start]
-    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert f"no CA can be made in {tmp_path / 'file' / '.mitmproxy'}: Not a directory" in done.stdout
     assert "--set confdir=DIR" in done.stdout

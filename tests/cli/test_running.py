@@ -21,7 +21,8 @@ from claude_relay.store.db.database import connect
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.shared.relays import RelayRow, Relays, running
 from claude_relay.store.vault.rows import moment
-from wire.relay import PATIENCE, RelayProcess, free_ports, make_confdir
+from waiting import PATIENCE, eventually
+from wire.relay import RelayProcess, free_ports, make_confdir
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "scripts" / "lib" / "run.py"
@@ -62,11 +63,7 @@ def in_process(relay: RelayProcess, *words: str, **environ: str) -> Result:
 
 def row_of(relay: RelayProcess) -> RelayRow:
     """As soon as it is there."""
-    until = time.monotonic() + PATIENCE
-    while not (found := running(relay.database, time.time())):
-        assert time.monotonic() < until, relay.output()
-        time.sleep(0.02)
-    return found[0]
+    return eventually(lambda: running(relay.database, time.time()), relay.output)[0]
 
 
 # -- what the relay tells
@@ -96,10 +93,8 @@ def test_a_row_says_how_the_relay_is_and_nothing_of_its_secrets(relay: RelayProc
 
 def test_the_row_is_written_again_and_again(relay: RelayProcess) -> None:
     first = row_of(relay)
-    until = time.monotonic() + 4
-    while (later := row_of(relay)).seen_at == first.seen_at:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    eventually(lambda: row_of(relay).seen_at != first.seen_at)
+    later = row_of(relay)
     assert (later.id, later.started_at) == (first.id, first.started_at)
 
 
@@ -110,10 +105,7 @@ def test_it_goes_with_the_relay_and_relays_side_by_side_have_their_own(tmp_path:
         RelayProcess(tmp_path, confdir, shared, environ=VARIABLES) as one,
         RelayProcess(tmp_path / "other", confdir, shared, environ=VARIABLES | {"ANTHROPIC_API_KEYS": ""}) as two,
     ):
-        until = time.monotonic() + 2 * PATIENCE  # each takes two seconds of a processor to start
-        while len(running(one.database, time.time())) < 2:
-            assert time.monotonic() < until, one.output() + two.output()
-            time.sleep(0.02)
+        eventually(lambda: len(running(one.database, time.time())) == 2, lambda: one.output() + two.output())
         for relay, expected in ((one, True), (two, False)):
             done = in_process(relay)
             assert f"http://127.0.0.1:{relay.proxy_port}" in done.stdout

@@ -20,6 +20,7 @@ from claude_relay.cli.spending.charts import bar, sparkline, squeezed
 from claude_relay.cli.usage import usage
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import STARTED, attempt, request
+from waiting import PATIENCE
 
 ROUTE = "route 2 (model claude-opus-*): anthropic"
 ROOT = Path(__file__).parents[2]
@@ -287,7 +288,7 @@ def test_watching_ends_quietly_with_a_signal(path: Path, sign: signal.Signals) -
             assert piece, process.stderr and process.stderr.read()
             seen += piece
         process.send_signal(sign)
-        _, said = process.communicate(timeout=5)
+        _, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (0, b"")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
+from waiting import PATIENCE
 
 STARTED = 1_795_000_000.25
 _ids = count(1)
@@ -51,7 +52,7 @@ class Heard:
     def wait(self, part: str) -> str:
         """The first report with that part; waits for it."""
         with self._came:
-            assert self._came.wait_for(lambda: any(part in text for text in self.texts), 20), (part, self.texts)
+            assert self._came.wait_for(lambda: any(part in text for text in self.texts), PATIENCE), (part, self.texts)
             return next(text for text in self.texts if part in text)
 
 

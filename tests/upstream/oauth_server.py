@@ -6,7 +6,7 @@ with serving(OAuthServer()) as server:
 
 rotate   every renewal gives another refresh token; the one before is taken back
 grace    so many times the one before is still taken, and gives what it gave then
-plan     what the next requests for tokens meet instead: a status, "cut", or seconds of silence
+plan     what the next requests for tokens meet instead: a status, "cut", or seconds of silence, at most until the server ends
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import json
 import secrets
 import socket
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
 
 from claude_relay.core.config import Provider, parse
+from waiting import PATIENCE
 
 CLIENT = {"client_id": "a-client-of-our-own", "client_secret": "client:secret+0123456789/="}
 
@@ -62,7 +62,13 @@ class OAuthServer(ThreadingHTTPServer):
         """Once for each request for tokens, before it is answered."""
         self.go_on = threading.Event()
         """What `wait` in the plan waits for."""
+        self.over = threading.Event()
         self.under_way = self.most_under_way = 0
+
+    def server_close(self) -> None:
+        """No silence outlasts the server."""
+        self.over.set()
+        super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that was killed."""
@@ -205,13 +211,13 @@ class _Answering(BaseHTTPRequestHandler):
 
     def _meet(self, meets: int | float | str | None, fields: dict[str, str]) -> None:
         if isinstance(meets, float):
-            time.sleep(meets)
+            self.server.over.wait(meets)
         if isinstance(meets, int):
             self._send(meets, {"error": "server_error", "error_description": f"sorry, {fields.get('refresh_token')}"})
             return
         status, answer = self.server.answer(self.path, fields)
         if meets == "wait":  # it has been done, and nobody knows yet
-            self.server.go_on.wait(10)
+            self.server.go_on.wait(PATIENCE)
         if meets == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)
             return

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from claude_relay.core.config import Provider, parse
 from claude_relay.core.exchange import Key
+from waiting import PATIENCE
 
 MODELS = b'{"data": [{"type": "model", "id": "claude-sonnet-5"}], "has_more": true}'
 
@@ -65,7 +66,7 @@ class Answering(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.requests.append((self.path, headers))
         if self.server.barrier:
-            self.server.barrier.wait(4)
+            self.server.barrier.wait(PATIENCE)
         words = f"{self.path} {headers}".split("sk-ant-", 1)[-1]
         status, more, body = ANSWERS.get(words.split("-")[0], ANSWERS["valid"])
         self.send_response(status)
@@ -87,7 +88,7 @@ def serving(server: Upstream) -> Iterator[Upstream]:
             yield server
         finally:
             server.shutdown()
-            thread.join(5)
+            thread.join(PATIENCE)
 
 
 @contextmanager
@@ -111,11 +112,11 @@ def tunnelling(context: ssl.SSLContext | None = None, status: str = "200 Fine") 
             if not status.startswith("200"):
                 return
             host, port = heard[-1].split(b" ")[1].decode().rsplit(":", 1)
-            target = stack.enter_context(socket.create_connection((host, int(port)), 4))
+            target = stack.enter_context(socket.create_connection((host, int(port)), PATIENCE))
             back = threading.Thread(target=pump, args=(target, client), daemon=True)
             back.start()
             pump(client, target)
-            back.join(4)
+            back.join(PATIENCE)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -128,7 +129,7 @@ def tunnelling(context: ssl.SSLContext | None = None, status: str = "200 Fine") 
         thread.start()
         yield listener.getsockname()[1], heard
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def provider(base_url: str, **more: object) -> Provider:
@@ -166,4 +167,4 @@ def raw(answer: Callable[[socket.socket], None] | None) -> Iterator[str]:
             thread.start()
         yield f"127.0.0.1:{listener.getsockname()[1]}"
         if answer:
-            thread.join(5)
+            thread.join(PATIENCE)

@@ -5,13 +5,14 @@ with serving(ReportServer()) as server:
     server.cost("2026-11-26", "claude-opus-4-8", "123.45")        cents
     server.keys["apikey_1"] = "sk-ant-api03-R2D...igAA"
 
-plan   what the next requests meet instead: a status, a status with headers and a body, bytes of a 200, or seconds of silence
+plan   what the next requests meet instead: a status, a status with headers and a body, bytes of a 200, or seconds of silence,
+       at most until the server ends
 """
 
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections import deque
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +41,12 @@ class ReportServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, dict[str, list[str]], dict[str, str]]] = []
         self.circles = False
         """Whether the last page names the first one."""
+        self.over = threading.Event()
+
+    def server_close(self) -> None:
+        """No silence outlasts the server."""
+        self.over.set()
+        super().server_close()
 
     def used(self, day: str, model: str | None, *, key: str | None = None, **counts: Any) -> None:
         """A line of the report of usage, in the provider's own names."""
@@ -73,7 +80,7 @@ class _Answering(BaseHTTPRequestHandler):
     def planned(self, what: Planned) -> None:
         match what:
             case float():
-                time.sleep(what)
+                self.server.over.wait(what)
             case bytes():
                 self.answer(200, what)
             case int():

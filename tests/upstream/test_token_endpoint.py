@@ -14,6 +14,7 @@ from claude_relay.core.oauth.grants import Failed, Granted, Pending, Refused
 from claude_relay.upstream.token_endpoint import device_code, tokens_for_code, tokens_for_device, tokens_for_refresh
 from upstream.oauth_server import CLIENT, OAuthServer
 from upstream.providers import raw, serving, tunnelling
+from waiting import PATIENCE
 
 WAY = WayOut()
 
@@ -29,7 +30,7 @@ def test_a_code_for_tokens(server: OAuthServer, body: str) -> None:
     provider = server.provider(body=body)
     assert provider.oauth is not None
     begun = begin(provider.oauth, "http://127.0.0.1:1/callback", os.urandom)
-    found = tokens_for_code(provider, server.code(begun.url), begun, WAY, timeout=5)
+    found = tokens_for_code(provider, server.code(begun.url), begun, WAY, timeout=PATIENCE)
     assert isinstance(found, Granted)
     assert server.knows(found.tokens.access)
     assert (found.tokens.account, found.tokens.scopes) == ("me@example.com", ("user:inference",))
@@ -39,7 +40,7 @@ def test_a_code_for_tokens(server: OAuthServer, body: str) -> None:
 def test_a_secret_in_the_header(server: OAuthServer) -> None:
     first = server.login()
     provider = server.provider(secret_in="header")
-    assert isinstance(tokens_for_refresh(provider, first["refresh_token"], WAY, timeout=5), Granted)
+    assert isinstance(tokens_for_refresh(provider, first["refresh_token"], WAY, timeout=PATIENCE), Granted)
 
 
 def test_a_code_of_another_verifier_or_redirect_is_none(server: OAuthServer) -> None:
@@ -47,72 +48,72 @@ def test_a_code_of_another_verifier_or_redirect_is_none(server: OAuthServer) -> 
     assert provider.oauth is not None
     one, other = (begin(provider.oauth, "http://127.0.0.1:1/callback", os.urandom) for _ in range(2))
     code = server.code(one.url)
-    found = tokens_for_code(provider, code, other, WAY, timeout=5)
+    found = tokens_for_code(provider, code, other, WAY, timeout=PATIENCE)
     assert isinstance(found, Refused)
     assert code not in found.reason
-    assert isinstance(tokens_for_code(provider, code, one, WAY, timeout=5), Refused), "it was good once"
+    assert isinstance(tokens_for_code(provider, code, one, WAY, timeout=PATIENCE), Refused), "it was good once"
 
 
 def test_a_refresh_token(server: OAuthServer) -> None:
     first = server.login()
-    found = tokens_for_refresh(server.provider(), first["refresh_token"], WAY, timeout=5)
+    found = tokens_for_refresh(server.provider(), first["refresh_token"], WAY, timeout=PATIENCE)
     assert isinstance(found, Granted)
-    again = tokens_for_refresh(server.provider(), first["refresh_token"], WAY, timeout=5)
+    again = tokens_for_refresh(server.provider(), first["refresh_token"], WAY, timeout=PATIENCE)
     assert isinstance(again, Refused)
     assert first["refresh_token"] not in again.reason
 
 
 def test_a_device(server: OAuthServer) -> None:
     provider = server.provider()
-    code = device_code(provider, WAY, timeout=5)
+    code = device_code(provider, WAY, timeout=PATIENCE)
     assert isinstance(code, DeviceCode)
     assert (code.user_code, code.interval, code.device_code in repr(code)) == ("WDJB-MJHT", 0.01, False)
     for state, meant in (("pending", Pending()), ("slow", Pending(True)), ("denied", Refused), ("expired", Refused)):
         server.devices[code.device_code] = state
-        found = tokens_for_device(provider, code, WAY, timeout=5)
+        found = tokens_for_device(provider, code, WAY, timeout=PATIENCE)
         assert found == meant if isinstance(meant, Pending) else isinstance(found, meant)
     server.devices[code.device_code] = "confirmed"
-    assert isinstance(tokens_for_device(provider, code, WAY, timeout=5), Granted)
+    assert isinstance(tokens_for_device(provider, code, WAY, timeout=PATIENCE), Granted)
 
 
 def test_without_what_relay_yaml_should_say(server: OAuthServer) -> None:
     nobody = server.provider(client_id=None, client_secret=None)
-    found = tokens_for_refresh(nobody, "ort-0123456789", WAY, timeout=5)
+    found = tokens_for_refresh(nobody, "ort-0123456789", WAY, timeout=PATIENCE)
     assert isinstance(found, Failed)
     assert "CLAUDE_CLIENT_ID" in found.reason
     assert found.undone
     no_device = server.provider(device_url=None)
-    assert isinstance(device_code(no_device, WAY, timeout=5), Failed)
+    assert isinstance(device_code(no_device, WAY, timeout=PATIENCE), Failed)
     plain = server.provider().model_copy(update={"oauth": None})
-    assert isinstance(tokens_for_refresh(plain, "ort-0123456789", WAY, timeout=5), Failed)
+    assert isinstance(tokens_for_refresh(plain, "ort-0123456789", WAY, timeout=PATIENCE), Failed)
 
 
 @pytest.mark.parametrize("meets", [500, 502, 429, 404])
 def test_errors_of_the_server(server: OAuthServer, meets: int) -> None:
     server.plan.append(meets)
-    found = tokens_for_refresh(server.provider(), "ort-0123456789", WAY, timeout=5)
+    found = tokens_for_refresh(server.provider(), "ort-0123456789", WAY, timeout=PATIENCE)
     assert isinstance(found, Failed)
     assert str(meets) in found.reason
     assert "ort-" not in found.reason
 
 
 def test_a_slow_server_is_given_up(server: OAuthServer) -> None:
-    server.plan.append(1.0)
+    server.plan.append(600.0)
     began = time.monotonic()
-    found = tokens_for_refresh(server.provider(), "ort-0123456789", WAY, timeout=0.2)
+    found = tokens_for_refresh(server.provider(), "ort-0123456789", WAY, timeout=1.0)
     assert isinstance(found, Failed)
-    assert (found.undone, time.monotonic() - began < 0.9) == (False, True)
+    assert (found.undone, time.monotonic() - began < PATIENCE) == (False, True)
 
 
 def test_a_server_that_is_cut_off_or_not_there(server: OAuthServer) -> None:
     server.plan.append("cut")
-    found = tokens_for_refresh(server.provider(), server.login()["refresh_token"], WAY, timeout=5)
+    found = tokens_for_refresh(server.provider(), server.login()["refresh_token"], WAY, timeout=PATIENCE)
     assert isinstance(found, Failed)
     assert not found.undone
     with raw(None) as address:
         url = f"http://{address}/token"
     gone = server.provider(token_url=url)
-    found = tokens_for_refresh(gone, "ort-0123456789", WAY, timeout=5)
+    found = tokens_for_refresh(gone, "ort-0123456789", WAY, timeout=PATIENCE)
     assert isinstance(found, Failed)
     assert found.undone
 
@@ -125,7 +126,9 @@ def test_an_answer_that_does_not_end(server: OAuthServer) -> None:
         connection.sendall(head + b" " * 70_000)
 
     with raw(answer) as address:
-        found = tokens_for_refresh(server.provider(token_url=f"http://{address}/t"), "ort-0123456789", WAY, timeout=5)
+        found = tokens_for_refresh(
+            server.provider(token_url=f"http://{address}/t"), "ort-0123456789", WAY, timeout=PATIENCE
+        )
     assert isinstance(found, Failed)
     assert "too long" in found.reason
 
@@ -133,10 +136,12 @@ def test_an_answer_that_does_not_end(server: OAuthServer) -> None:
 def test_through_the_accounts_own_proxy(server: OAuthServer) -> None:
     with tunnelling() as (port, heard):
         found = tokens_for_refresh(
-            server.provider(), server.login()["refresh_token"], WAY, timeout=5, proxy=f"http://127.0.0.1:{port}"
+            server.provider(), server.login()["refresh_token"], WAY, timeout=PATIENCE, proxy=f"http://127.0.0.1:{port}"
         )
     assert isinstance(found, Granted)
     assert heard[0].startswith(f"CONNECT 127.0.0.1:{server.server_port} ".encode())
-    dead = tokens_for_refresh(server.provider(), "ort-0123456789", WAY, timeout=5, proxy=f"http://127.0.0.1:{port}")
+    dead = tokens_for_refresh(
+        server.provider(), "ort-0123456789", WAY, timeout=PATIENCE, proxy=f"http://127.0.0.1:{port}"
+    )
     assert isinstance(dead, Failed)
     assert dead.undone, "nothing goes directly"

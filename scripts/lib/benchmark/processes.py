@@ -28,7 +28,7 @@ NOT_INHERITED: Final = (
     "http_proxy",
     "https_proxy",
 )
-START_LIMIT: Final = 30.0
+START_LIMIT: Final = 60.0
 END_LIMIT: Final = 10.0
 LONGEST_LINE: Final = 64 * 1024 * 1024
 

@@ -297,7 +297,7 @@ class life:
 
     async def quiet(self) -> None:
         """Wait until requests have ended and connections are closed, as far as they do so soon."""
-        limit = time.monotonic() + 8
+        limit = time.monotonic() + 60
         while time.monotonic() < limit and self.relay.files() > self.before[1] + 4:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.3)

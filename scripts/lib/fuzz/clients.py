@@ -20,8 +20,9 @@ HOST: Final = "api.anthropic.com"
 IDLE: Final = 0.4
 """Seconds without a byte after which a client of an odd request goes."""
 LONGEST: Final = 3.0
-ANSWERED: Final = 12.0
-"""Seconds within which a well-formed request is answered, whatever its upstream does: two attempts and what lies between them."""
+ANSWERED: Final = 60.0
+"""Seconds within which a well-formed request is answered, whatever its upstream does: two attempts and what lies between them, on a slow
+machine."""
 
 
 def words(case: Case, relay: Relay) -> dict[str, str]:

@@ -44,7 +44,7 @@ LIMITS: Final = {"request_body": "2MB", "answer": "4MB", "head_time": "5s"}
 START: Final = (
     "import runpy; runpy.run_path({fence!r})['fence']({ports!r}); from mitmproxy.tools.main import mitmdump; mitmdump()"
 )
-START_LIMIT: Final = 30.0
+START_LIMIT: Final = 60.0
 TRACEBACKS: Final = (b"Traceback (most recent call last)", b"has crashed", b"was never retrieved", b"Unhandled error")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from timeit import repeat
 
@@ -152,7 +155,13 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
 
 
 def test_a_request_is_counted_within_microseconds() -> None:
+    """Compared with what its rows take to become JSON, so that a slow machine does not fail the test."""
     metrics = Metrics()
     row = request(served_model="claude-sonnet-5", stream=True, ttft_ms=700, duration_ms=4000)
     tries = [attempt(row, n, input_tokens=1, output_tokens=2, cache_read_tokens=3, cost_usd=0.1) for n in (1, 2)]
-    assert min(repeat(lambda: metrics.settled(row, tries), number=200, repeat=5)) / 200 < 50e-6
+
+    def fastest(call: Callable[[], object]) -> float:
+        return min(repeat(call, timer=time.thread_time, number=200, repeat=5))
+
+    told = fastest(lambda: json.dumps([asdict(each) for each in (row, *tries)]))
+    assert fastest(lambda: metrics.settled(row, tries)) < told / 4

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from timeit import repeat
 
 import pytest
 from hypothesis import given
@@ -86,9 +88,13 @@ def test_the_history_is_bounded() -> None:
     assert len(outputs._of) == MODELS
 
 
-def test_a_large_batch_is_read_in_milliseconds() -> None:
+def test_a_large_batch_is_read_in_passing() -> None:
+    """Compared with the standard library's decoder, so that a slow machine does not fail the test."""
     one = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "word " * 200}]}
     body = json.dumps({"requests": [{"custom_id": str(n), "params": one} for n in range(2000)]}).encode()
-    begun = time.thread_time()
     assert need_of_batch(body).parts[0].requests == 2000
-    assert time.thread_time() - begun < 0.5
+
+    def fastest(call: Callable[[], object]) -> float:
+        return min(repeat(call, timer=time.thread_time, number=1, repeat=5))
+
+    assert fastest(lambda: need_of_batch(body)) < 10 * fastest(lambda: json.loads(body))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from claude_relay.core.accounting.pricing import Priced, Prices, Tariff, together
 from claude_relay.core.accounting.terms import Terms
 from claude_relay.core.accounting.tokens import Usage
+from waiting import PATIENCE
 
 ANTHROPIC = "https://api.anthropic.com"
 AT = datetime(2026, 11, 22, tzinfo=UTC)
@@ -420,4 +421,4 @@ prices.warm()
 assert "genai_prices.data" in sys.modules
 assert threading.active_count() == 1
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env={"PYTHONPATH": ":".join(sys.path)})
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE, env={"PYTHONPATH": ":".join(sys.path)})

@@ -246,4 +246,4 @@ def test_admission_costs_microseconds() -> None:
         request.release()
     p50 = quantiles(took[100:], n=2)[0]
     print(f"admission: p50 {p50 * 1e6:.0f} µs")
-    assert p50 < 500e-6
+    assert p50 < 1e-3

@@ -12,6 +12,8 @@ from claude_relay.core.bodies import unpack as unpack_module
 from claude_relay.core.bodies.unpack import LIMIT, is_packed, unpack
 from claude_relay.core.bodies.zstd import zstd
 from claude_relay.core.errors import RelayError
+from linear import TOO_MUCH, growth
+from waiting import PATIENCE
 
 from .test_decode import ENCODE, TEXT
 
@@ -65,7 +67,7 @@ def test_bombs(coding):
     with pytest.raises(RelayError) as caught:
         unpack(BOMBS[coding], coding)
     assert caught.value.status == 413
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -76,15 +78,16 @@ def test_many_members_that_hold_nothing(coding, member):
     assert unpack(member * 1000, coding) == b""
     with pytest.raises(RelayError):
         unpack(member * 1_000_000, coding)
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < PATIENCE  # what is copied for each would take hours
 
 
 def test_much_input_is_not_copied_again_and_again():
     body = bytes(range(256)) * 130_000
-    packed = zlib.compress(body, 0)
-    begun = time.process_time()
-    assert unpack(packed, "deflate") == body
-    assert time.process_time() - begun < 2
+    assert unpack(zlib.compress(body, 0), "deflate") == body
+    sizes = (len(body) // 16, len(body) // 4, len(body))
+    assert (
+        growth(lambda packed: unpack(packed, "deflate"), lambda size: zlib.compress(body[:size], 0), sizes) < TOO_MUCH
+    )
 
 
 def test_examples_in_the_documentation():

@@ -23,6 +23,7 @@ from claude_relay.core.formats.conversation import (
     Turn,
 )
 from claude_relay.core.formats.counting import MOST_OF_AN_IMAGE, PAGE, UNKNOWN_PAGES, estimate, image_tokens, pdf_pages
+from waiting import PATIENCE
 
 
 def conversation(*parts, **more) -> Conversation:
@@ -241,7 +242,7 @@ except OSError:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on descriptors there")
 def test_counting_needs_no_file_and_no_socket() -> None:
-    done = subprocess.run([sys.executable, "-I", "-c", ALONE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-I", "-c", ALONE], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("8\n", "")
 
 

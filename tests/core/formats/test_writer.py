@@ -1,7 +1,6 @@
 """Whatever a provider tells, and in whatever order: the stream is valid, and makes the same message as the JSON answer."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +10,7 @@ from claude_relay.core.formats.answer_blocks import FOREIGN, arguments_of
 from claude_relay.core.formats.sources import Source
 from claude_relay.core.formats.writer import Writer
 from core.formats.strict import assert_claude_body, assert_claude_stream, events_of
+from linear import TOO_MUCH, growth
 
 
 def written(steps, *, end=True, names=None):
@@ -293,22 +293,23 @@ def test_nothing_follows_the_end():
 
 
 def test_a_stream_keeps_no_text_and_many_small_pieces_are_cheap():
-    writer = Writer("m", "1", stream=True)
-    begun = time.process_time()
-    for key in (0, 1):
-        writer.call(key, name="Write")
-        writer.arguments(key, '{"text": "')
-    for _ in range(20_000):
-        writer.arguments(1, "word ")
-        writer.arguments(0, "word ")
-        writer.take()
-    for key in (0, 1):
-        writer.arguments(key, '"}')
-    for _ in range(20_000):
-        writer.text("word ")
-        writer.take()
-    assert time.process_time() - begun < 3
-    assert not any(block.pieces for block in writer._blocks)
+    def write(pieces: int) -> None:
+        writer = Writer("m", "1", stream=True)
+        for key in (0, 1):
+            writer.call(key, name="Write")
+            writer.arguments(key, '{"text": "')
+        for _ in range(pieces):
+            writer.arguments(1, "word ")
+            writer.arguments(0, "word ")
+            writer.take()
+        for key in (0, 1):
+            writer.arguments(key, '"}')
+        for _ in range(pieces):
+            writer.text("word ")
+            writer.take()
+        assert not any(block.pieces for block in writer._blocks)
+
+    assert growth(write, lambda pieces: pieces, (1250, 5000, 20_000)) < TOO_MUCH
 
 
 TOLD = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")

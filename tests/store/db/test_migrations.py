@@ -17,6 +17,7 @@ from claude_relay.store.db.database import NewerDatabase, connect
 from claude_relay.store.db.migrations import MIGRATIONS, migrate
 from claude_relay.store.ledger.ledger import AttemptRow, ChargeRow, RequestRow
 from claude_relay.store.shared.state import State
+from waiting import PATIENCE
 
 REQUESTS = [
     "id",
@@ -113,7 +114,7 @@ from claude_relay.store.db.database import connect
 from claude_relay.store.db.migrations import migrate
 print("ready", flush=True)
 sys.stdin.readline()
-connection = connect(Path(sys.argv[1]), patience=5)
+connection = connect(Path(sys.argv[1]), patience=60.0)
 migrate(connection)
 connection.execute("INSERT INTO requests (id, started_at, method, path, stream, attempts, finished) "
                    "VALUES (?, '', '', '', 0, 1, 'complete')", [sys.argv[2]])
@@ -173,7 +174,7 @@ def test_processes_that_start_at_once(tmp_path: Path) -> None:
     for process in starting:  # all imports are done: the four meet at the file
         process.stdin.write("\n")
         process.stdin.flush()
-    ends = [(process.communicate(timeout=20)[1], process.returncode) for process in starting]
+    ends = [(process.communicate(timeout=PATIENCE)[1], process.returncode) for process in starting]
     assert ends == [("", 0)] * 4
     with closing(connect(path, patience=1)) as connection:
         assert applied(connection) == [step.__name__ for step in MIGRATIONS]
@@ -200,12 +201,14 @@ def test_a_second_start_waits_for_the_first_and_finds_it_done(tmp_path: Path, mo
 
     seen: list[str] = []
     monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, slow))
-    connections = [sqlite3.connect(path, timeout=4, isolation_level=None, check_same_thread=False) for _ in range(2)]
+    connections = [
+        sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False) for _ in range(2)
+    ]
     connections[0].execute("PRAGMA journal_mode = WAL")
     connections[1].set_trace_callback(heard)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(start, connections[0])
-        assert begun.wait(4)
+        assert begun.wait(PATIENCE)
         second = threads.submit(start, connections[1])
         assert first.result() == second.result() == [step.__name__ for step in (*MIGRATIONS, slow)]
     for connection in connections:

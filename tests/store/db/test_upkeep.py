@@ -15,6 +15,7 @@ from claude_relay.store.db.upkeep import GOAL, INCREMENTAL, InUse, Pruned, Upkee
 from claude_relay.store.ledger.ledger import ChargeRow, Ledger
 from claude_relay.store.ledger.tables import Tables
 from store.rows import STARTED, Heard, attempt, ids, read, request
+from waiting import PATIENCE
 
 DAY = 86400.0
 
@@ -228,8 +229,8 @@ def test_the_thread_works_again_and_again(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(upkeep, "give_back", counted)
     worker = Upkeep(path, 7 * DAY, None, report=pytest.fail, first=0.0, every=0.01)
     worker.start()
-    assert twice.acquire(timeout=4)
-    assert twice.acquire(timeout=4)
+    assert twice.acquire(timeout=PATIENCE)
+    assert twice.acquire(timeout=PATIENCE)
     worker.close()
     assert ids(path) == ["aged_0"]
 

@@ -18,6 +18,7 @@ from claude_relay.store.db.migrations import migrate
 from claude_relay.store.ledger import ledger as module
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import Heard, attempt, ids, read, request
+from waiting import PATIENCE
 
 LIVES = 100
 CLIENTS = 16
@@ -33,7 +34,7 @@ from store.rows import attempt, request
 from claude_relay.store.ledger.ledger import Ledger
 
 def live(life, pipe):
-    ledger = Ledger(Path(sys.argv[1]), report=lambda text: os.write(2, text.encode()))
+    ledger = Ledger(Path(sys.argv[1]), report=lambda text: os.write(2, text.encode()), patience=60.0)
     ledger.open()
 
     async def client(number):
@@ -65,7 +66,7 @@ from claude_relay.store.ledger.ledger import Ledger
 
 heard = Heard()
 path = Path(sys.argv[1])
-ledger = Ledger(path, report=heard, spill_beyond=15)
+ledger = Ledger(path, report=heard, patience=60.0, spill_beyond=15)
 ledger.open()
 
 def disk(room):
@@ -146,7 +147,7 @@ def test_a_hundred_kills_under_load_lose_nothing_that_was_promised(tmp_path: Pat
 def test_a_full_disk_loses_nothing_and_stops_nobody(tmp_path: Path) -> None:
     path = tmp_path / "relay.db"
     process = start(FULL_DISK, path)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert errors.decode() == ""
     said = output.decode().splitlines()
     assert [text.split()[1:3] for text in said] == [
@@ -190,7 +191,7 @@ def test_rows_left_by_an_ended_relay_are_in_the_ledger_after_the_next_start(tmp_
     direct.open()
     for row in (first, second):
         direct.put(row, [attempt(row, 1, verdict="é", cost_usd=0.1), attempt(row, 2)])
-    direct.close()
+    direct.close(PATIENCE)
     for table in ("requests", "attempts"):
         assert read(path, f"SELECT * FROM {table}") == read(tmp_path / "direct.db", f"SELECT * FROM {table}")
 

@@ -50,7 +50,9 @@ def test_a_line_is_json_with_its_checksum_and_the_file_is_private(path: Path) ->
 
 
 @given(turns=st.lists(st.one_of(st.integers(1, 7), st.sampled_from(["read", "forget"])), max_size=20))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 def test_rows_come_in_their_order_and_again_until_forgotten(path: Path, turns: list[int | str]) -> None:
     found, end, begin, given = journal(path), 0, 0, 0
     for turn in turns:

@@ -27,13 +27,14 @@ from claude_relay.upstream.report_endpoint import fetch
 from store.rows import attempt, request
 from upstream.providers import serving
 from upstream.report_server import ADMIN, ReportServer
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 NOW = datetime(2026, 11, 22, 13, tzinfo=UTC).timestamp()
 OPUS = "claude-opus-4-8-20260801"
 POOL_KEY = "sk-ant-api03-R2D0123456789abcdefigAA"
-FETCH = partial(fetch, way=WayOut(), timeout=4.0)
+FETCH = partial(fetch, way=WayOut(), timeout=PATIENCE)
 
 
 @pytest.fixture(autouse=True)
@@ -241,21 +242,21 @@ def test_of_several_one_fetches(work: Reconciliation, server: ReportServer, vaul
     known, gate, problems = providers(server), threading.Barrier(2), []
 
     def slow(*arguments: object, **more: object) -> object:
-        gate.wait(4)
-        gate.wait(4)
+        gate.wait(PATIENCE)
+        gate.wait(PATIENCE)
         return FETCH(*arguments, **more)  # type: ignore[arg-type]
 
     thread = threading.Thread(target=lambda: work.run("anthropic", known, slow, NOW))  # type: ignore[arg-type]
     thread.start()
-    gate.wait(4)
+    gate.wait(PATIENCE)
     with closing(Vault(vault.path, environ={})) as other:
         fellow = Reconciliation(other, {})
         assert fellow.due(known, NOW) == ()
         problems = [fellow.run("anthropic", known, FETCH, NOW, forced=forced).problem for forced in (False, True)]
         assert problems == ["another process is fetching it just now"] * 2
         assert fellow.due(known, NOW + LEASE) == ("anthropic",)
-    gate.wait(4)
-    thread.join(4)
+    gate.wait(PATIENCE)
+    thread.join(PATIENCE)
     assert work.status("anthropic", known).fetched_at == NOW
 
 

@@ -20,6 +20,7 @@ from claude_relay.core.clients.slots import Slots, Want
 from claude_relay.store.db.database import StoreError, connect
 from claude_relay.store.db.migrations import migrate
 from claude_relay.store.shared.leases import LEASE, MARGIN, Leases
+from waiting import PATIENCE
 
 LIMIT = 5
 FIVE = Bound(parse("5 concurrent"), "client", "alice", "alice's")
@@ -220,7 +221,7 @@ from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.slots import Slots
 from claude_relay.store.shared.leases import Leases
 name = sys.argv[2]
-leases, slots = Leases(Path(sys.argv[1]), lease=1.0), Slots()
+leases, slots = Leases(Path(sys.argv[1]), lease=4.0, patience=60.0), Slots()
 bound = Bound(parse("5 concurrent"), "client", "alice", "k")
 running = []
 def say(what):  # in one piece, whatever buffers Python has
@@ -230,7 +231,7 @@ while True:
     slots.full([bound], now)
     slots.waits([bound], 9 - slots.held["k"].waiting)
     given = leases.exchange(slots.wants(now), {}, now).leased
-    slots.leased(given, now + 0.7)
+    slots.leased(given, now + 2.8)
     while running and running[0] < now:
         say("-")
         slots.give_back(["k"], now, now)
@@ -277,7 +278,7 @@ class Watcher:
 
     def until(self, holds: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(holds, 20), (self.busy, self.begun)
+            assert self.changed.wait_for(holds, PATIENCE), (self.busy, self.begun)
 
     def close(self) -> None:
         os.write(self.into, b"end all\n")

@@ -29,6 +29,7 @@ from claude_relay.store.shared.state import State
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
 from store.rows import request
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -124,7 +125,7 @@ def test_relays_that_name_at_once_agree(path: Path) -> None:
     together = threading.Barrier(len(lists))
 
     def start(secrets: list[str]) -> dict[str, str]:
-        own, found = keys(*secrets), Aliases(path, patience=5.0)
+        own, found = keys(*secrets), Aliases(path, patience=PATIENCE)
         together.wait()
         names = found.name(own)
         return dict(zip(secrets, aliases(names, own), strict=True))

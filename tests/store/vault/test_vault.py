@@ -32,6 +32,7 @@ from claude_relay.store.vault.sealing import unlock
 from claude_relay.store.vault.secret import SecretFile
 from claude_relay.store.vault.vault import SecretMissing, Vault, VaultError, WrongSecret
 from store.rows import attempt, request
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -517,8 +518,8 @@ def test_rotations_and_imports_at_once(path: Path) -> None:
     barrier = threading.Barrier(4)
 
     def work(n: int) -> None:
-        vault = Vault(path, environ={}, patience=20)
-        barrier.wait()
+        vault = Vault(path, environ={}, patience=PATIENCE)
+        barrier.wait(PATIENCE)
         for round in range(4):
             if n < 2:
                 vault.rotate_secret()
@@ -539,7 +540,7 @@ import sys
 from pathlib import Path
 from claude_relay.store.vault.records import NewKey
 from claude_relay.store.vault.vault import Vault
-vault = Vault(Path(sys.argv[1]), environ={}, patience=20)
+vault = Vault(Path(sys.argv[1]), environ={}, patience=60.0)
 print("ready", flush=True)
 sys.stdin.readline()
 vault.import_many([NewKey("anthropic", f"sk-ant-{sys.argv[2]}-{n:08d}") for n in range(50)])
@@ -565,7 +566,7 @@ def test_processes_that_add_the_first_keys_at_once(path: Path) -> None:
     for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
-    assert [(process.communicate(timeout=20)[1], process.returncode) for process in started] == [("", 0)] * 2
+    assert [(process.communicate(timeout=PATIENCE)[1], process.returncode) for process in started] == [("", 0)] * 2
     assert watching.changed() != 0
     assert len(set(issued(watching)["anthropic"].values())) == 100
     watching.close()

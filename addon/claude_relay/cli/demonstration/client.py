@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .cast import CREDENTIAL, HOST, DemoRequest, Way
 
-PATIENCE = 8.0
+PATIENCE = 60.0
 """Seconds without a byte."""
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from claude_relay.core.formats.gemini import finish_reasons, keywords, merging, models, patterns
 from claude_relay.core.formats.gemini import schema as schema_module
 from claude_relay.core.formats.gemini.schema import ALLOWED, MAX_NODES, clean, parameters
+from waiting import PATIENCE
 
 TEXT = {"type": "STRING"}
 
@@ -191,7 +192,7 @@ def chain(step: Any, length: int = 25) -> dict[str, Any]:
 def test_references_that_multiply_are_cut(step: Any):
     started = time.process_time()
     cleaned, lost = clean(chain(step))
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < PATIENCE  # all of them would take for ever
     assert {"nesting", "size", "$ref"} & set(lost)
     assert len(nodes(cleaned)) <= 2 * MAX_NODES
     assert clean(cleaned)[0] == cleaned

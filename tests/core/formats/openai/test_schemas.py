@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import warnings
 from typing import Any
 
@@ -74,11 +73,9 @@ def test_references_at_the_root_and_in_its_branches_are_followed():
 
 
 def test_references_in_a_circle_end():
-    began = time.thread_time()
     fit({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}})
     fit({"anyOf": [{"$ref": "#"}, {"$ref": "#/anyOf/0"}]})
     fit({"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}, {"$ref": "#/$defs/A"}]}}})
-    assert time.thread_time() - began < 1
 
 
 def test_a_long_root_is_told_by_its_names():
