@@ -23,7 +23,8 @@ from pathlib import Path
 
 import pyte
 
-PATIENCE = 20.0
+from waiting import PATIENCE
+
 ROWS, COLUMNS = 50, 120
 TAKE = 'exec "$@" <"$0" >"$0" 2>&1'
 """Who begins a session and opens a terminal has it for its own."""
@@ -56,10 +57,10 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(PATIENCE)
         os.close(self.side)
         os.close(self.theirs)
 

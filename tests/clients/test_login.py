@@ -15,6 +15,7 @@ import pytest
 
 from panel.browsing import chromium_or_skip, visiting
 from panel.stage import running
+from waiting import PATIENCE
 from wire.team import ME, Team
 from wire.upstream import FakeUpstream
 
@@ -153,7 +154,7 @@ def test_from_login_to_logout(claude: Terminal, team: Team, upstream: FakeUpstre
     assert set(upstream.used_keys()) == {KEY}
     command(claude, "/logout")
     claude.wait_for("Successfully logged out")
-    claude.process.wait(10)
+    claude.process.wait(PATIENCE)
     assert tokens(team) == 0
 
 

@@ -16,6 +16,7 @@ from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
 from claude_relay.store.ledger.tables import Tables
 from claude_relay.store.panel.admins import Admins, Role
 from upstream.providers import answering, raw
+from waiting import eventually
 from wire.socks import microsocks
 from wire.upstream import FakeUpstream
 
@@ -72,12 +73,14 @@ def add_key(panel: Panel, proxy: str | None = "home", provider: str = "near") ->
 
 def settled(panel: Panel, name: str) -> dict[str, Any]:
     """When something has gone through it: figures are worked out every two seconds at most."""
-    end = time.monotonic() + 4.0
-    while True:
+
+    def found() -> dict[str, Any] | None:
         [one] = [one for one in listed(panel) if one["name"] == name]
-        if one["last_day"]["requests"] or time.monotonic() > end:
-            return one
-        time.sleep(0.1)
+        return one if one["last_day"]["requests"] else None
+
+    one = eventually(found)
+    assert one is not None
+    return one
 
 
 def diff(answer: Answer) -> list[str]:

@@ -26,6 +26,7 @@ from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.limiting import Limiting
 from claude_relay.proxy.running.runtime import Runtime
 from store.rows import request
+from waiting import PATIENCE
 
 CONFIG = {
     "providers": {"anthropic": {"format": "anthropic", "base_url": "https://api.anthropic.com"}},
@@ -49,7 +50,7 @@ def run(path: Path, work: Callable[[Limiting], Awaitable[None]]) -> None:
         limiting = Limiting(path / "relay.db", lambda: True)
         limiting.start()
         try:
-            await asyncio.wait_for(work(limiting), 20)
+            await asyncio.wait_for(work(limiting), PATIENCE)
         finally:
             limiting.close()
 

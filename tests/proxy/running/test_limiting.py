@@ -21,6 +21,7 @@ from claude_relay.proxy.running.limiting import Limiting
 from claude_relay.store.db.database import connect
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import request
+from waiting import PATIENCE
 
 ONE = Weight()
 
@@ -95,7 +96,7 @@ def test_the_loop_hears_who_is_in_need(tmp_path: Path) -> None:
                 woken = asyncio.Event()
                 waiting = one.limiter.queue(plan, NOW(), time.monotonic(), woken.set)
                 one.urge()
-                await asyncio.wait_for(woken.wait(), 5)
+                await asyncio.wait_for(woken.wait(), PATIENCE)
                 one.limiter.left(waiting, time.monotonic())
                 one.limiter.slots.held.clear()
                 await one.in_thread(one.shared.leave)
