@@ -51,6 +51,7 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self.began, self.first_drawn = time.monotonic(), 0.0
         self.theirs = theirs  # open, or reading ends before the program has begun
         return self
 
@@ -80,9 +81,13 @@ class Terminal:
         )
 
     def settle(self, quiet: float = 0.4, most: float = 3.0) -> None:
-        """Waits until nothing has been drawn for so many seconds, or, where something always moves, for `most`."""
-        until = time.monotonic() + most
-        while self.read(quiet) and time.monotonic() < until:
+        """Waits until nothing has been drawn for so many seconds, or, where something always moves, for `most`.
+
+        Of a machine where a program draws something in its first second; the slower one is, the longer.
+        """
+        slower = max(1.0, self.first_drawn - self.began)
+        until = time.monotonic() + most * slower
+        while self.read(quiet * slower) and time.monotonic() < until:
             pass
 
     def wait(self, found: Callable[[], str | None], what: str, timeout: float = PATIENCE) -> str:
@@ -95,6 +100,8 @@ class Terminal:
         """Takes in what the program draws next. False: nothing came."""
         ready = select.select([self.side], [], [], max(timeout, 0))[0]
         found = bool(ready)
+        if found and not self.first_drawn:
+            self.first_drawn = time.monotonic()
         while ready:  # all of it: a screen half drawn says what is not so
             self.stream.feed(os.read(self.side, 1 << 16))
             ready = select.select([self.side], [], [], 0)[0]

@@ -15,7 +15,7 @@ from waiting import PATIENCE
 
 def test_what_large_bodies_leave_behind_goes_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many of them go within a moment; small ones are not worth it."""
-    monkeypatch.setattr(process, "SOON", 0.01)
+    monkeypatch.setattr(process, "SOON", 0.2)
     monkeypatch.setattr(process, "_trim_at", 0.0)
 
     async def main() -> int:
