@@ -15,7 +15,7 @@ import pytest
 
 from panel.browsing import chromium_or_skip, visiting
 from panel.stage import running
-from waiting import PATIENCE
+from waiting import PATIENCE, eventually
 from wire.team import ME, Team
 from wire.upstream import FakeUpstream
 
@@ -184,8 +184,12 @@ def test_a_client_that_is_disabled_has_to_sign_in_again(claude: Terminal, team: 
     sign_in(claude, team, key)
     ask(claude, "question #1", "● answer 1")
     team.book.edit(ME, "ann", {"enabled": False})
-    while team.get("/relay/me", key).status != 401:  # within a second
+
+    def refused() -> bool:
         claude.settle(0.1, 0.1)
+        return team.get("/relay/me", key).status == 401
+
+    eventually(refused)
     ask(claude, "question #2", "Please run /login")
 
 
