@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from waiting import PATIENCE
 from wire.relay import ROOT, RelayProcess
 
 from .packages import claude_code
@@ -25,7 +26,6 @@ RUN = [sys.executable, str(ROOT / "scripts" / "lib" / "run.py")]
 WAYS = {"proxy": [], "base url": ["--base-url"]}
 """The ways to the relay, as options of `scripts/env`."""
 PLACEHOLDER = "sk-ant-placeholder-relay"
-PATIENCE = 60.0
 QUIET = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 """Keeps Claude Code from its own errands, some of which would leave the machine."""
 

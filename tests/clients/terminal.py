@@ -23,7 +23,8 @@ from pathlib import Path
 
 import pyte
 
-PATIENCE = 20.0
+from waiting import PATIENCE
+
 ROWS, COLUMNS = 50, 120
 TAKE = 'exec "$@" <"$0" >"$0" 2>&1'
 """Who begins a session and opens a terminal has it for its own."""
@@ -50,16 +51,17 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+        self.began, self.first_drawn = time.monotonic(), 0.0
         self.theirs = theirs  # open, or reading ends before the program has begun
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(5)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait(PATIENCE)
         os.close(self.side)
         os.close(self.theirs)
 
@@ -79,9 +81,13 @@ class Terminal:
         )
 
     def settle(self, quiet: float = 0.4, most: float = 3.0) -> None:
-        """Waits until nothing has been drawn for so many seconds, or, where something always moves, for `most`."""
-        until = time.monotonic() + most
-        while self.read(quiet) and time.monotonic() < until:
+        """Waits until nothing has been drawn for so many seconds, or, where something always moves, for `most`.
+
+        Of a machine where a program draws something in its first second; the slower one is, the longer.
+        """
+        slower = max(1.0, self.first_drawn - self.began)
+        until = time.monotonic() + most * slower
+        while self.read(quiet * slower) and time.monotonic() < until:
             pass
 
     def wait(self, found: Callable[[], str | None], what: str, timeout: float = PATIENCE) -> str:
@@ -94,6 +100,8 @@ class Terminal:
         """Takes in what the program draws next. False: nothing came."""
         ready = select.select([self.side], [], [], max(timeout, 0))[0]
         found = bool(ready)
+        if found and not self.first_drawn:
+            self.first_drawn = time.monotonic()
         while ready:  # all of it: a screen half drawn says what is not so
             self.stream.feed(os.read(self.side, 1 << 16))
             ready = select.select([self.side], [], [], 0)[0]

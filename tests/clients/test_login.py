@@ -15,6 +15,7 @@ import pytest
 
 from panel.browsing import chromium_or_skip, visiting
 from panel.stage import running
+from waiting import PATIENCE, eventually
 from wire.team import ME, Team
 from wire.upstream import FakeUpstream
 
@@ -153,7 +154,7 @@ def test_from_login_to_logout(claude: Terminal, team: Team, upstream: FakeUpstre
     assert set(upstream.used_keys()) == {KEY}
     command(claude, "/logout")
     claude.wait_for("Successfully logged out")
-    claude.process.wait(10)
+    claude.process.wait(PATIENCE)
     assert tokens(team) == 0
 
 
@@ -183,8 +184,12 @@ def test_a_client_that_is_disabled_has_to_sign_in_again(claude: Terminal, team: 
     sign_in(claude, team, key)
     ask(claude, "question #1", "● answer 1")
     team.book.edit(ME, "ann", {"enabled": False})
-    while team.get("/relay/me", key).status != 401:  # within a second
+
+    def refused() -> bool:
         claude.settle(0.1, 0.1)
+        return team.get("/relay/me", key).status == 401
+
+    eventually(refused)
     ask(claude, "question #2", "Please run /login")
 
 

@@ -6,13 +6,14 @@ import json
 import subprocess
 from pathlib import Path
 
+from waiting import PATIENCE
 from wire.relay import Relay as InThread
 from wire.relay import config, rows
 from wire.upstream import FakeUpstream
 
 from . import mind, packages
 from .conftest import KEY
-from .stage import PATIENCE, PLACEHOLDER, Relay, Shell
+from .stage import PLACEHOLDER, Relay, Shell
 
 pytestmark = packages.needed()
 

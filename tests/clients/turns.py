@@ -23,12 +23,13 @@ from pathlib import Path
 
 import click
 
+from waiting import PATIENCE
 from wire import steps
 from wire.relay import make_confdir, rows
 from wire.upstream import FakeUpstream, Step
 
 from . import mind
-from .stage import PATIENCE, WAYS, Relay, Shell
+from .stage import WAYS, Relay, Shell
 
 RUN = ("-p", "--allowedTools=Bash")
 GOOD = "good"

@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 from .stage import Panel
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 15_000
-"""Milliseconds that a browser waits for something to appear."""
 PICTURES = os.environ.get("RELAY_TEST_PICTURES")
 
 
@@ -44,7 +44,7 @@ def chromium_or_skip() -> Iterator[Any]:
 def visiting(browser: Any, panel: Panel, name: str = "") -> Iterator[Any]:
     """A page where the admin is signed in. `name`: of its picture; none: nothing is kept."""
     context = browser.new_context(base_url=panel.url, locale="en-US", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(PATIENCE * 1000)
     cookie, _, value = panel.cookie.partition("=")
     context.add_cookies([{"name": cookie, "value": value, "url": panel.url}])
     page = context.new_page()
@@ -74,4 +74,6 @@ def picture(page: Any, name: str) -> None:
     """Kept beside what else a run leaves, if anybody wants it."""
     if PICTURES:
         with suppress(Exception):  # a page that is closed already
-            page.screenshot(path=Path(PICTURES, re.sub(r"[^\w.-]+", "-", name).strip("-") + ".png"), timeout=5000)
+            page.screenshot(
+                path=Path(PICTURES, re.sub(r"[^\w.-]+", "-", name).strip("-") + ".png"), timeout=PATIENCE * 1000
+            )

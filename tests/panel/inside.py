@@ -20,6 +20,7 @@ from claude_relay.panel.security import passwords
 from claude_relay.store.audit import Actor
 from claude_relay.store.db.database import connect
 from claude_relay.store.panel.admins import Admin, Role
+from waiting import PATIENCE
 
 from .stage import PASSWORD, Answer
 
@@ -53,7 +54,7 @@ class Inside:
         self.parts.source = lambda: None  # type: ignore[method-assign,assignment,return-value]
         self.parts.in_force = lambda: config  # type: ignore[method-assign]
         held = connect(
-            self.parts.database, patience=1, any_thread=True
+            self.parts.database, patience=PATIENCE, any_thread=True
         )  # as a relay does, so that nobody is the last to leave
         weakref.finalize(self, held.close)
         self.app: FastAPI = create(self.parts, tls=self.tls)

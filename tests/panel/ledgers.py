@@ -8,6 +8,7 @@ from typing import Any
 
 from claude_relay.store.ledger.rows import AttemptRow, RequestRow
 from claude_relay.store.ledger.tables import Tables
+from waiting import PATIENCE
 
 DAY = 86400.0
 
@@ -52,7 +53,7 @@ def attempt(id: str, n: int, at: float, **values: Any) -> AttemptRow:
 
 def write(path: Path, rows: Iterable[RequestRow], attempts: Iterable[AttemptRow] = ()) -> None:
     """As the relay does."""
-    tables = Tables(path, patience=5.0)
+    tables = Tables(path, patience=PATIENCE)
     tables.open()
     of: dict[str, list[AttemptRow]] = {}
     for one in attempts:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from waiting import eventually
 from wire.relay import Relay, config, provider
 from wire.upstream import FakeUpstream
 
-from .stage import PATIENCE, Panel
+from .stage import Panel
 
 
 @contextlib.contextmanager
@@ -21,12 +21,5 @@ def relay_over(panel: Panel, folder: Path, confdir: Path, **sections: Any) -> It
         providers = {name: provider(upstream.url, [f"sk-{name}"]) for name in ("anthropic", "other")}
         text = config(providers=providers, ledger={"bodies": {"keep": "1d"}}, **sections)
         with Relay(folder, confdir, text | {"database": str(panel.database)}) as relay:
-            wait_until(lambda: panel.get("/api/health").json["ready"])
+            eventually(lambda: panel.get("/api/health").json["ready"])
             yield relay, upstream
-
-
-def wait_until(true: Any) -> None:
-    until = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.02)

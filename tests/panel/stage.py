@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +14,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE, eventually
 from wire.relay import free_ports
 
 ADDON = Path(__file__).parents[2] / "addon"
 PASSWORD = "correct horse battery"
-PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -132,18 +131,17 @@ def running(
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
 def _wait_for(port: int) -> None:
-    until = time.monotonic() + PATIENCE
-    while True:
+    def listens() -> bool:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
+            socket.create_connection(("127.0.0.1", port), PATIENCE).close()
         except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.01)
+            return False
+        return True
+
+    eventually(listens)

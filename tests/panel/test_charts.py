@@ -12,6 +12,7 @@ from claude_relay.panel.common import spans, texts
 from claude_relay.panel.common.problems import Problem
 from claude_relay.panel.common.recent import Recent
 from claude_relay.panel.pages import charts
+from waiting import PATIENCE
 
 WORDS = texts.of("en")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -111,7 +112,7 @@ def test_who_does_not_wait_gets_what_was_known_before() -> None:
     recent = Recent(lambda: now[0])
 
     def slow() -> str:
-        go.wait(10)
+        go.wait(2 * PATIENCE)
         return "new"
 
     assert recent.get("a", slow, 0.01) is None

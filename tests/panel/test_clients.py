@@ -13,8 +13,8 @@ import pytest
 from claude_relay.core.notices import Kind, Notice
 from claude_relay.store.clients.book import ClientBook
 from claude_relay.store.notices import NoticeBook
+from waiting import eventually
 
-from .relayed import wait_until
 from .stage import PASSWORD, Panel
 
 RELAY_YAML = """
@@ -245,7 +245,7 @@ def test_a_client_is_changed_in_a_browser(visit: Any, panel: Panel) -> None:
     assert panel.get("/api/clients/kim").json == before | {"note": "in the other room"}
     visit.get_by_role("button", name="Remove").click()
     visit.get_by_role("button", name="Undo").click()
-    wait_until(lambda: panel.get("/api/clients/kim").json["state"] == "enabled")
+    eventually(lambda: panel.get("/api/clients/kim").json["state"] == "enabled")
 
 
 def test_a_notice_is_done_in_a_browser(visit: Any, panel: Panel) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from waiting import eventually
 from wire.clients import RawClient, messages_body
 from wire.relay import Relay, free_ports
 from wire.upstream import FakeUpstream
 
 from .browsing import visiting
 from .inside import Inside
-from .relayed import wait_until
 from .stage import Answer, Panel, running
 
 SECRET = "sk-ant-api03-abcdefghijklmnopqrst"
@@ -523,7 +523,7 @@ def test_a_provider_is_added_and_requests_go_there(chromium: Any, tmp_path: Path
                 dialog.get_by_label("Goes to").fill("two, one")
                 dialog.get_by_role("button", name="Review").click()
                 page.get_by_role("button", name="Save", exact=True).click()
-                wait_until(lambda: ask(base) == 200 and two.requests)  # within a second
+                eventually(lambda: ask(base) == 200 and two.requests)  # within a second
                 assert len(one.requests) >= 1
                 assert "# ours" in panel.config.read_text()
                 assert relay.config_file == panel.config

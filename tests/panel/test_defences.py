@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from claude_relay.panel.security.delays import FREE, LONGEST
 from claude_relay.panel.security.doors import HEADERS, POLICY
 from claude_relay.store.panel.admins import Role
 from claude_relay.store.panel.api_tokens import Scope
+from waiting import PATIENCE, eventually
 
 from .inside import ACTOR, HASHED, PASSWORD, Inside, cookie_of
 
@@ -307,24 +306,24 @@ def test_a_flood_of_passwords_fills_neither_memory_nor_threads(inside: Inside, m
     class Slow(PasswordHasher):
         def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
             began.release()
-            go.wait(60)
+            go.wait()
             return bool(super().verify(hash, password))
 
     quick, here = passwords._HASHER, cookie_of(inside.login("ann"), "relay-device")
     monkeypatch.setattr(passwords, "_HASHER", Slow())
-    monkeypatch.setattr(passwords, "PATIENCE", 60.0)
+    monkeypatch.setattr(passwords, "PATIENCE", PATIENCE)
     room = passwords.AT_ONCE + passwords.WAITING
     with ThreadPoolExecutor(room) as pool:
         waiting = [pool.submit(passwords.verify, None, "x") for _ in range(room)]
         for _ in range(passwords.AT_ONCE):
-            assert began.acquire(timeout=60)
+            assert began.acquire(timeout=PATIENCE)
         assert not began.acquire(blocking=False)
-        until(lambda: passwords._ROOM._value == 0)
+        eventually(lambda: passwords._ROOM._value == 0)
         assert inside.login("ann").status == 503
         monkeypatch.setattr(passwords, "_HASHER", quick)
         assert inside.login("ann", cookie=here).status == 200  # the owner does not stand behind strangers
         go.set()
-        assert [work.result(60) for work in waiting] == [False] * room
+        assert [work.result(PATIENCE) for work in waiting] == [False] * room
 
 
 def test_what_one_token_was_told_is_not_told_to_another(inside: Inside) -> None:
@@ -334,10 +333,3 @@ def test_what_one_token_was_told_is_not_told_to_another(inside: Inside) -> None:
     assert (first.json, again.headers["idempotent-replayed"]) == (again.json, "true")
     other = {"Authorization": f"Bearer {first.json['token']}", "Idempotency-Key": "k"}
     assert inside.ask("POST", "/api/tokens", said, other).status == 403
-
-
-def until(found: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.005)

@@ -52,7 +52,7 @@ def test_signing_in_with_a_browser(visit: Any, panel: Panel) -> None:
     visit.get_by_label("Name").fill("admin")
     visit.get_by_label("Password").fill("wrong")
     visit.get_by_role("button", name="Sign in").click()
-    assert "wrong" in visit.get_by_role("alert").inner_text()
+    visit.get_by_role("alert").filter(has_text="wrong").wait_for()
     visit.get_by_label("Password").fill(PASSWORD)
     visit.get_by_role("button", name="Sign in").click()
     visit.get_by_role("heading", name="Overview").wait_for()

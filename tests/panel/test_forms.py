@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from claude_relay.panel.pages.shell import STATIC
+from waiting import PATIENCE
 
 from .stage import Panel
 
@@ -55,7 +56,7 @@ def test_a_form_whose_scripts_did_not_come(chromium: Any, panel: Panel) -> None:
     name, _, value = panel.cookie.partition("=")
     context = chromium.new_context(base_url=panel.url, java_script_enabled=False)
     try:
-        context.set_default_timeout(5_000)
+        context.set_default_timeout(PATIENCE * 1000)
         context.add_cookies([{"name": name, "value": value, "url": panel.url}])
         page = context.new_page()
         for path, field in (("/profile", "[name=current]"), ("/keys/import", "textarea"), ("/playground", "#prompt")):

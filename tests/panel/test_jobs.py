@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from claude_relay.panel.common import jobs
 from claude_relay.panel.common.jobs import Jobs, Report
 from claude_relay.panel.common.problems import Problem
+from waiting import PATIENCE, eventually
 
 
 def somebody(id: str) -> Any:
@@ -26,11 +26,8 @@ class Clock:
 
 
 def ended(known: Jobs, who: Any, id: str) -> jobs.Job:
-    until = time.monotonic() + 20
-    while (job := known.find(who, id)).state == "running":
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    return job
+    eventually(lambda: known.find(who, id).state != "running")
+    return known.find(who, id)
 
 
 def test_a_job_says_how_far_it_is() -> None:
@@ -39,11 +36,11 @@ def test_a_job_says_how_far_it_is() -> None:
     def work(report: Report) -> None:
         report(1, {"id": "k1"})
         first.set()
-        go.wait(20)
+        go.wait(2 * PATIENCE)
         report(2, {"id": "k2"})
 
     id = known.begin(alice, 2, work)
-    assert first.wait(20)
+    assert first.wait(PATIENCE)
     job = known.find(alice, id)
     assert (job.state, job.done, job.total, job.results) == ("running", 1, 2, [{"id": "k1"}])
     go.set()
@@ -83,10 +80,10 @@ def test_a_job_that_is_cancelled_goes_no_further() -> None:
             report(number, f"k{number}")
             seen.append(number)
             first.set()
-            go.wait(20)
+            go.wait(2 * PATIENCE)
 
     id = known.begin(alice, 3, work)
-    assert first.wait(20)
+    assert first.wait(PATIENCE)
     with pytest.raises(Problem):
         known.cancel(somebody("bob"), id)
     known.cancel(alice, id)
@@ -95,7 +92,7 @@ def test_a_job_that_is_cancelled_goes_no_further() -> None:
     go.set()
     [thread] = [one for one in threading.enumerate() if one.name == f"job {id}"] or [None]
     if thread is not None:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert seen == [1]
     assert known.find(alice, id) == job
     known.cancel(alice, id)  # it is over
@@ -104,7 +101,7 @@ def test_a_job_that_is_cancelled_goes_no_further() -> None:
 def test_one_that_is_cancelled_before_its_turn_never_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MOST", 1)
     known, alice, go, began = Jobs(), somebody("alice"), threading.Event(), []
-    first = known.begin(alice, 1, lambda report: go.wait(20))
+    first = known.begin(alice, 1, lambda report: go.wait(2 * PATIENCE))
     second = known.begin(alice, 1, lambda report: began.append(1))
     known.cancel(alice, second)
     go.set()

@@ -20,6 +20,7 @@ from claude_relay.store.shared.relays import RelayRow, Relays
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.rows import moment
 from upstream.providers import Upstream, secret, serving
+from waiting import eventually
 
 from .stage import Panel, running
 
@@ -53,11 +54,12 @@ def added(panel: Panel, name: str = "valid", provider: str = "p", **fields: Any)
 
 
 def job(panel: Panel, id: str) -> dict[str, Any]:
-    until = time.monotonic() + 30
-    while (found := panel.get(f"/api/jobs/{id}").json)["state"] == "running":
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    assert isinstance(found, dict)
+    def over() -> dict[str, Any] | None:
+        job = dict(panel.get(f"/api/jobs/{id}").json)
+        return job if job["state"] != "running" else None
+
+    found = eventually(over)
+    assert found is not None
     return found
 
 

@@ -32,6 +32,8 @@ def test_a_page_whose_session_is_over_says_so(visit: Any, panel: Panel) -> None:
     visit.route("**/api/events*", lambda route: held.append(route))
     with visit.expect_request("**/api/events*"):
         visit.get_by_role("button", name="Sign in").click()
+    while not held:  # the request is known before it is asked which way it goes
+        visit.wait_for_timeout(20)
     visit.evaluate(
         "fetch('/api/logout', {method: 'POST', headers: {'X-CSRF-Token': document.querySelector('meta[name=csrf]').content}})"
     )

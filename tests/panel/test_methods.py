@@ -6,7 +6,9 @@ import socket
 
 import pytest
 
-from .stage import PATIENCE, Panel
+from waiting import PATIENCE
+
+from .stage import Panel
 
 
 def test_head_is_get_without_its_body(panel: Panel) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
@@ -14,11 +13,12 @@ from typing import Any
 import pytest
 
 from claude_relay.cli.fake import messages
+from waiting import PATIENCE, eventually
 from wire import steps
 from wire.relay import Relay, rows
 from wire.upstream import FakeUpstream, Signal
 
-from .relayed import relay_over, wait_until
+from .relayed import relay_over
 from .stage import Panel
 
 HELLO = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
@@ -45,14 +45,12 @@ def upstream(relay: tuple[Relay, FakeUpstream]) -> FakeUpstream:
 
 def job(panel: Panel, id: str) -> Any:
     """What came of it, as GET /api/jobs/{id} has it."""
-    found: list[Any] = []
 
-    def over() -> bool:
-        found[:] = [panel.get(f"/api/jobs/{id}").json]
-        return found[0]["state"] != "running"
+    def over() -> Any:
+        found = panel.get(f"/api/jobs/{id}").json
+        return found if found["state"] != "running" else None
 
-    wait_until(over)
-    return found[0]
+    return eventually(over)
 
 
 def row(panel: Panel, id: str) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def test_an_answer_streams_as_it_comes(panel: Panel, upstream: FakeUpstream) -> 
     go = Signal()
     events = messages.events("Hel", "lo!")
     upstream.script(steps.stream([*events[:5], go, *events[5:]]))
-    connection = HTTPConnection("127.0.0.1", panel.port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", panel.port, timeout=PATIENCE)
     head = {"Cookie": panel.cookie, "X-CSRF-Token": panel.csrf, "Content-Type": "application/json"}
     body = b'{"target": "other", "request": {"model": "m", "max_tokens": 9, "stream": true, "messages": []}}'
     with closing(connection):
@@ -86,14 +84,14 @@ def test_an_answer_streams_as_it_comes(panel: Panel, upstream: FakeUpstream) -> 
 
 def test_whoever_leaves_ends_the_request(panel: Panel, upstream: FakeUpstream) -> None:
     upstream.script(steps.stream([*messages.events("Hel")[:4], steps.stall]))
-    connection = HTTPConnection("127.0.0.1", panel.port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", panel.port, timeout=PATIENCE)
     head = {"Cookie": panel.cookie, "X-CSRF-Token": panel.csrf, "Content-Type": "application/json"}
     connection.request("POST", "/api/playground", b'{"request": {"model": "m", "stream": true, "messages": []}}', head)
     answer = connection.getresponse()
     request = answer.getheader("x-relay-request")
     answer.close()
     connection.close()
-    wait_until(lambda: any(one["id"] == request and one["finished"] == "client_closed" for one in rows(panel.database)))
+    eventually(lambda: any(one["id"] == request and one["finished"] == "client_closed" for one in rows(panel.database)))
 
 
 def test_what_the_relay_refuses_is_a_problem(panel: Panel, upstream: FakeUpstream) -> None:
@@ -105,12 +103,18 @@ def test_what_the_relay_refuses_is_a_problem(panel: Panel, upstream: FakeUpstrea
     assert answer.headers["x-relay-request"].startswith("req_relay_")
 
 
-def test_its_key_is_made_anew_when_it_is_gone(panel: Panel) -> None:
+def test_its_key_is_made_anew_when_it_is_gone(panel: Panel, upstream: FakeUpstream) -> None:
     assert panel.post("/api/playground", {"request": HELLO}).status == 200
     with closing(sqlite3.connect(panel.database)) as connection, connection:
         connection.execute("DELETE FROM client_keys")
-    time.sleep(0.5)  # the relay looks at its clients
-    assert panel.post("/api/playground", {"request": HELLO}).status == 200
+
+    def made_anew() -> bool:
+        """As soon as the relay has looked at its clients; nobody who asks sees anything of it."""
+        assert panel.post("/api/playground", {"request": HELLO}).status == 200
+        with closing(sqlite3.connect(panel.database)) as connection:
+            return bool(connection.execute("SELECT 1 FROM client_keys").fetchall())
+
+    eventually(made_anew)
 
 
 def test_a_conversation_in_a_browser(visit: Any, upstream: FakeUpstream) -> None:
@@ -142,7 +146,7 @@ def test_a_conversation_in_a_browser(visit: Any, upstream: FakeUpstream) -> None
 
 def test_a_request_is_sent_once_more(panel: Panel) -> None:
     first = panel.post("/api/playground", {"target": "anthropic", "request": HELLO}).headers["x-relay-request"]
-    wait_until(lambda: panel.post(f"/api/requests/{first}/replay", {"target": "nobody"}).status == 422)
+    eventually(lambda: panel.post(f"/api/requests/{first}/replay", {"target": "nobody"}).status == 422)
     result = panel.post(f"/api/requests/{first}/replay", {"target": "other/claude-sonnet-5"}).json
     assert (result["status"], result["provider"], result["text"]) == (200, "other", "Hello!")
     again = row(panel, result["id"])
@@ -153,7 +157,7 @@ def test_a_request_is_sent_once_more(panel: Panel) -> None:
 
 def test_a_duel_is_a_job(panel: Panel, upstream: FakeUpstream) -> None:
     first = panel.post("/api/playground", {"target": "anthropic", "request": HELLO}).headers["x-relay-request"]
-    wait_until(lambda: panel.post(f"/api/requests/{first}/replay", {"target": "nobody"}).status == 422)
+    eventually(lambda: panel.post(f"/api/requests/{first}/replay", {"target": "nobody"}).status == 422)
     duel = {"requests": [first], "targets": ["anthropic", "other"], "times": 2}
     begun = panel.post("/api/duels", duel)
     assert begun.status == 202

@@ -19,10 +19,11 @@ import pytest
 
 from claude_relay.core.config.doors import Tls
 from claude_relay.panel import __main__ as program
+from waiting import PATIENCE
 from wire.certs import Authority
 from wire.relay import free_ports
 
-from .stage import ADDON, PASSWORD, PATIENCE, running
+from .stage import ADDON, PASSWORD, running
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +133,9 @@ def test_a_renewed_certificate_is_shown_to_whoever_comes_next(
         server.close()
         changed.set()
 
-    worker = threading.Thread(target=lambda: asyncio.run(serve()))
+    worker = threading.Thread(target=lambda: asyncio.run(asyncio.wait_for(serve(), PATIENCE)))
     worker.start()
-    assert changed.wait(PATIENCE)
+    assert changed.wait(2 * PATIENCE)
     worker.join(PATIENCE)
     assert came == ["first.example", "first.example", "second.example"]
 

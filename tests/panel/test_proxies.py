@@ -16,6 +16,7 @@ from claude_relay.store.ledger.ledger import AttemptRow, RequestRow
 from claude_relay.store.ledger.tables import Tables
 from claude_relay.store.panel.admins import Admins, Role
 from upstream.providers import answering, raw
+from waiting import PATIENCE, eventually
 from wire.socks import microsocks
 from wire.upstream import FakeUpstream
 
@@ -72,12 +73,14 @@ def add_key(panel: Panel, proxy: str | None = "home", provider: str = "near") ->
 
 def settled(panel: Panel, name: str) -> dict[str, Any]:
     """When something has gone through it: figures are worked out every two seconds at most."""
-    end = time.monotonic() + 4.0
-    while True:
+
+    def found() -> dict[str, Any] | None:
         [one] = [one for one in listed(panel) if one["name"] == name]
-        if one["last_day"]["requests"] or time.monotonic() > end:
-            return one
-        time.sleep(0.1)
+        return one if one["last_day"]["requests"] else None
+
+    one = eventually(found)
+    assert one is not None
+    return one
 
 
 def diff(answer: Answer) -> list[str]:
@@ -204,7 +207,7 @@ def test_one_is_tried(panel: Panel) -> None:
         proxy, upstream = stack.enter_context(microsocks("me", HIDDEN)), stack.enter_context(FakeUpstream())
         echo = stack.enter_context(raw(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n192.0.2.7")))
         panel.config.write_text(panel.config.read_text().replace("http://127.0.0.1:9", upstream.url))
-        add(panel, url=proxy.url_for("me", HIDDEN))
+        add(panel, url=proxy.url_for("me", HIDDEN), timeout=PATIENCE)
         good = panel.post("/api/proxies/home/test", {"echo": f"http://{echo}/"}).json
         assert (good["ok"], good["target"], good["seen"]) == (True, "127.0.0.1", "127.0.0.1 sees 192.0.2.7")
         assert upstream.requests == []
@@ -230,7 +233,7 @@ def test_an_operator_tries_and_asks_nobody_else(panel: Panel) -> None:
 
 
 def test_what_went_through_it(panel: Panel) -> None:
-    tables = Tables(panel.database, patience=2.0)
+    tables = Tables(panel.database, patience=PATIENCE)
     tables.open()
     now = time.time()
 

@@ -17,6 +17,7 @@ from claude_relay.panel.common.parts import Parts
 from claude_relay.store.audit import Actor
 from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Scope, Tokens
+from waiting import PATIENCE
 
 from .stage import PASSWORD, Panel
 
@@ -59,7 +60,7 @@ def test_an_operation(case: schemathesis.Case, panel: Panel, token: str, session
     if case.path in ENDING:
         return
     headers = {"Authorization": f"Bearer {token}", "Host": f"127.0.0.1:{panel.port}"}
-    case.call_and_validate(base_url=panel.url, headers=headers, checks=CHECKS, timeout=60, session=session)
+    case.call_and_validate(base_url=panel.url, headers=headers, checks=CHECKS, timeout=PATIENCE, session=session)
 
 
 def test_it_is_an_openapi_document(panel: Panel) -> None:

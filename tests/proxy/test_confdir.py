@@ -17,6 +17,7 @@ from mitmproxy.certs import Cert, CertStore
 
 from claude_relay.proxy import confdir
 from claude_relay.store import authority
+from waiting import PATIENCE
 
 HOSTS = ("api.anthropic.com", "10.1.2.3")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -127,7 +128,9 @@ def run(*command: str, **environ: str) -> bool:
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no {command[0]}")
     own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    return subprocess.run(command, env=own | environ, capture_output=True, check=False, timeout=30).returncode == 0
+    return (
+        subprocess.run(command, env=own | environ, capture_output=True, check=False, timeout=PATIENCE).returncode == 0
+    )
 
 
 def curl(host: str, port: int, ca: Path) -> bool:

@@ -49,12 +49,14 @@ class Browser:
             task = asyncio.create_task(self._look(), name="browser")
             yield self
         finally:
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-            await self._leave()
-            self._client.close()
+            try:
+                if task is not None:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
+            finally:
+                await self._leave()
+                self._client.close()
 
     async def _look(self) -> None:
         while True:
@@ -69,16 +71,23 @@ class Browser:
             await self._load()
 
     async def _load(self) -> None:
-        self._page = await websocket_connect(self._request("updates", scheme="ws"))
+        connecting = asyncio.ensure_future(websocket_connect(self._request("updates", scheme="ws")))
+        try:
+            self._page = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                self._page = await connecting  # tornado goes on with it, and nobody else would close it
+            raise
         for what in ("options.json", "state.json", "flows.json", "events.json"):
             await self._get(what)
 
     async def _leave(self) -> None:
-        page, self._page = self._page, None
+        page = self._page
         if page is not None:
             page.close()
             while await page.read_message() is not None:
                 pass
+            self._page = None  # not before: whoever is cancelled meanwhile has to come back
 
     async def _hear(self) -> None:
         page = self._page
@@ -89,6 +98,8 @@ class Browser:
             flow = found.get("payload", {}).get("flow", {}) if found["type"] == "flows/update" else {}
             if (flow.get("response") or {}).get("timestamp_end"):
                 self._whole = flow["id"]
+        page.close()  # mitmweb has left; there is nothing more to read
+        self._page = None
 
     async def _open(self, flow: str) -> None:
         """Request and answer of a flow; it may have left the list meanwhile."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from claude_relay.proxy.common.loops import Loop, errand
+from waiting import PATIENCE
 
 
 def test_a_loop_goes_on_and_says_each_kind_of_error_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -28,7 +29,7 @@ def test_a_loop_goes_on_and_says_each_kind_of_error_once(caplog: pytest.LogCaptu
         loop = Loop("watching the pot", turn, lambda: 0.0)
         loop.start()
         loop.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await enough.wait()
         assert loop.runs
         loop.stop()
@@ -38,7 +39,7 @@ def test_a_loop_goes_on_and_says_each_kind_of_error_once(caplog: pytest.LogCaptu
             await asyncio.sleep(0)
         assert (turns, loop.runs) == (before, False)
         loop.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while turns == before:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         loop.stop()

@@ -10,11 +10,12 @@ import pytest
 
 from claude_relay.proxy.common import process
 from claude_relay.proxy.common.process import LARGE, TURN, USUAL, in_thread, large_went
+from waiting import PATIENCE
 
 
 def test_what_large_bodies_leave_behind_goes_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many of them go within a moment; small ones are not worth it."""
-    monkeypatch.setattr(process, "SOON", 0.01)
+    monkeypatch.setattr(process, "SOON", 0.2)
     monkeypatch.setattr(process, "_trim_at", 0.0)
 
     async def main() -> int:
@@ -31,7 +32,7 @@ def test_what_large_bodies_leave_behind_goes_back_once(monkeypatch: pytest.Monke
         assert process._trim_at == 0.0
         for _ in range(5):
             large_went(LARGE)
-        await asyncio.wait_for(trimmed.wait(), 4)
+        await asyncio.wait_for(trimmed.wait(), PATIENCE)
         return len(calls)
 
     assert asyncio.run(main()) == 1

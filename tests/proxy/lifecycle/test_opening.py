@@ -16,6 +16,7 @@ from claude_relay.proxy.lifecycle import opening as module
 from claude_relay.proxy.lifecycle.opening import Opening, load
 from claude_relay.proxy.request.relayed import Relayed
 from claude_relay.proxy.running.runtime import Runtime
+from waiting import PATIENCE
 
 
 def relayed() -> Relayed:
@@ -36,8 +37,8 @@ def test_all_go_on_when_everything_is_loaded(caplog: pytest.LogCaptureFixture) -
         assert not any(task.done() for task in tasks)
         opening.finish()
         opening.finish("too late to be said")
-        await asyncio.wait_for(asyncio.gather(*tasks), 4)
-        await asyncio.wait_for(opening.wait(relayed()), 4)
+        await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+        await asyncio.wait_for(opening.wait(relayed()), PATIENCE)
 
     asyncio.run(main())
     assert caplog.text == ""
@@ -52,7 +53,7 @@ def test_the_time_counts_from_the_start_and_is_told_of_once(
         opening = Opening()
         begin = time.monotonic()
         await asyncio.gather(*[opening.wait(relayed()) for _ in range(3)])
-        assert 0.04 < time.monotonic() - begin < 2
+        assert 0.04 < time.monotonic() - begin < PATIENCE
         await opening.wait(relayed())
 
     asyncio.run(main())
@@ -66,7 +67,7 @@ def test_a_client_that_leaves_is_not_waited_for() -> None:
         request.gone = True
         assert request.waker is not None
         request.waker.set()
-        await asyncio.wait_for(task, 4)
+        await asyncio.wait_for(task, PATIENCE)
         assert not opening.over
 
     asyncio.run(main())

@@ -9,8 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -22,17 +21,10 @@ import pytest
 from claude_relay.core.installation import ADDON, missing_for_panel
 from claude_relay.proxy.lifecycle import panel_process
 from claude_relay.proxy.lifecycle.panel_process import PanelProcess, environment
+from waiting import PATIENCE, eventually
 from wire.relay import free_ports
 
 pytestmark = pytest.mark.skipif(bool(missing_for_panel()), reason="the panel is not installed")
-PATIENCE = 60.0
-
-
-def until(found: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not found():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 @dataclass
@@ -111,8 +103,8 @@ def test_it_comes_back_and_ends(
 def test_what_is_unable_waits_for_another_configuration(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.write("192.0.2.1:1")
     with stage.panel() as panel:
-        until(lambda: "cannot listen on 192.0.2.1:1" in caplog.text)
-        until(lambda: panel._process is None)
+        eventually(lambda: "cannot listen on 192.0.2.1:1" in caplog.text)
+        eventually(lambda: panel._process is None)
         stage.write()
         panel.changed()
         stage.shown.get(timeout=PATIENCE)
@@ -126,9 +118,9 @@ def test_a_taken_port_is_waited_for_and_told_once(
 ) -> None:
     monkeypatch.setattr(panel_process, "LONGEST", 0.01)
     with socket.create_server(("127.0.0.1", stage.port)) as other, stage.panel() as panel:
-        until(lambda: "cannot listen" in caplog.text)
+        eventually(lambda: "cannot listen" in caplog.text)
         first = pid_of(panel)
-        until(lambda: panel._process is not None and panel._process.pid != first)
+        eventually(lambda: panel._process is not None and panel._process.pid != first)
         other.close()
         stage.shown.get(timeout=PATIENCE)
         assert stage.answers()
@@ -152,7 +144,7 @@ def test_one_that_cannot_even_start_is_told(stage: Stage, caplog: pytest.LogCapt
     (stage.folder / "sitecustomize.py").write_text("import sys; sys.modules['uvicorn'] = None\n")
     stage.environ["PYTHONPATH"] = str(stage.folder)
     with stage.panel():
-        until(lambda: "the panel ended (status 1)" in caplog.text)
+        eventually(lambda: "the panel ended (status 1)" in caplog.text)
     assert "ModuleNotFoundError" in caplog.text
 
 

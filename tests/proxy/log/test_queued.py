@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -18,6 +17,7 @@ import pytest
 
 from claude_relay.proxy.log import queued as module
 from claude_relay.proxy.log.queued import Queued, write
+from waiting import PATIENCE, eventually
 
 logger = logging.getLogger("claude_relay.test_queued")
 LONG = "x" * 8192
@@ -44,7 +44,7 @@ class Pipe:
 
         def all_of_it() -> str:
             self.stream.close()
-            thread.join(5)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
             return b"".join(found).decode()
 
@@ -80,13 +80,11 @@ def made() -> Iterator[Callable[..., Queued]]:
 
 def test_a_pipe_that_nobody_reads_holds_nobody_up(pipe: Pipe, made: Callable[..., Queued]) -> None:
     output = made(pipe.stream)
-    began = time.monotonic()
     for n in range(100):
-        logger.warning("%d %s", n, LONG)
-    assert time.monotonic() - began < 1
+        logger.warning("%d %s", n, LONG)  # whoever waited for the pipe would wait for ever
     assert not output.is_written(0.05)
     text = pipe.begin()
-    assert output.is_written(5)
+    assert output.is_written(PATIENCE)
     output.remove()
     assert text() == "".join(f"{n} {LONG}\n" for n in range(100))
 
@@ -95,15 +93,13 @@ def test_what_is_too_much_is_counted_where_it_is_missing(made: Callable[..., Que
     out, ready = io.StringIO(), threading.Event()
     output = made(out, most=20)
     output.queue.put(ready.wait)  # the thread hangs
-    until_taken = time.monotonic() + 5
-    while output.queue.qsize() and time.monotonic() < until_taken:
-        time.sleep(0.001)
+    eventually(lambda: not output.queue.qsize())
     for n in range(100):
         logger.warning("%d", n)
     ready.set()
-    assert output.is_written(5)
+    assert output.is_written(PATIENCE)
     logger.warning("afterwards")
-    assert output.is_written(5)
+    assert output.is_written(PATIENCE)
     missing = "80 lines of the log are missing here: they came faster than they could be written"
     assert out.getvalue().splitlines() == [*map(str, range(20)), missing, "afterwards"]
 
@@ -117,7 +113,7 @@ def test_what_waits_when_it_is_removed_is_still_written(pipe: Pipe, made: Callab
     output.install()  # a thread of its own, while the other still hangs
     logger.warning("again")
     text = pipe.begin()
-    assert output.is_written(5)
+    assert output.is_written(PATIENCE)
     output.remove()
     found = text()
     assert [int(n) for n in re.findall(r"^(\d+) x+$", found, re.M)] == list(range(50))
@@ -133,7 +129,7 @@ def test_records_tell_of_what_was(made: Callable[..., Queued]) -> None:
     logger.warning("it is %s", told)
     told[:] = ["after"]
     ready.set()
-    assert output.is_written(5)
+    assert output.is_written(PATIENCE)
     assert out.getvalue() == "it is ['before']\n"
 
 
@@ -147,7 +143,7 @@ def test_lines_of_many_threads_are_all_there(pipe: Pipe, made: Callable[..., Que
         thread.start()
     for thread in threads:
         thread.join()
-    assert output.is_written(5)
+    assert output.is_written(PATIENCE)
     output.remove()
     lines = text().splitlines()
     for name in "abcd":
@@ -161,8 +157,8 @@ def test_an_output_that_is_gone_is_told_of_once(pipe: Pipe, made: Callable[..., 
     pipe.reading = os.open(os.devnull, os.O_RDONLY)
     logger.warning("one")
     logger.warning("two")
-    assert output.is_written(5)
-    assert told.acquire(timeout=5)
+    assert output.is_written(PATIENCE)
+    assert told.acquire(timeout=PATIENCE)
     assert not told.acquire(blocking=False)
 
 
@@ -172,7 +168,7 @@ def test_a_full_disk_is_no_end(made: Callable[..., Queued]) -> None:
     with open("/dev/full", "w") as full:
         output = made(full, lambda: told.append("gone"))
         logger.warning("one")
-        assert output.is_written(5)
+        assert output.is_written(PATIENCE)
     assert told == []
 
 
@@ -181,36 +177,37 @@ def test_a_descriptor_that_does_not_wait_is_waited_for(pipe: Pipe) -> None:
     thread = threading.Thread(target=write, args=(pipe.stream.fileno(), LONG.encode() * 50))
     thread.start()
     text = pipe.begin()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert text() == LONG * 50
 
 
 PROGRAM = """
 import logging, sys
-from claude_relay.proxy.log.queued import Queued
+from claude_relay.proxy.log import queued
 
-Queued(lambda: sys.stdout).install()
+queued.LAST_WORDS = float(sys.argv[2])
+queued.Queued(lambda: sys.stdout).install()
 for n in range(int(sys.argv[1])):
     logging.getLogger().warning("%d %s", n, "x" * 8192)
 raise SystemExit("an end that nobody saw coming")
 """
 
 
-def start(lines: int) -> subprocess.Popen[str]:
+def start(lines: int, last_words: float = module.LAST_WORDS) -> subprocess.Popen[str]:
     environ = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[3])}
-    words = [sys.executable, "-c", PROGRAM, str(lines)]
+    words = [sys.executable, "-c", PROGRAM, str(lines), str(last_words)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
 
 
 def test_the_last_lines_are_written_however_it_ends() -> None:
-    with start(200) as process:
-        out, errors = process.communicate(timeout=20)
+    with start(200, PATIENCE) as process:
+        out, errors = process.communicate(timeout=PATIENCE)
     assert [line.split()[0] for line in out.splitlines()] == [str(n) for n in range(200)]
     assert (process.returncode, errors) == (1, "an end that nobody saw coming\n")
 
 
 def test_an_end_is_not_held_up_by_an_output_that_nobody_reads() -> None:
     with start(200) as process:
-        assert process.wait(20) == 1
+        assert process.wait(PATIENCE) == 1
         assert process.stderr is not None
         assert process.stderr.read() == "an end that nobody saw coming\n"

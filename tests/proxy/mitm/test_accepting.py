@@ -12,6 +12,7 @@ import pytest
 from claude_relay.proxy.common.rejections import counted
 from claude_relay.proxy.mitm import accepting
 from claude_relay.proxy.mitm.accepting import LISTENING, OUT_OF_RESOURCE, accept_with_care, listen
+from waiting import PATIENCE
 
 
 class Poor(socket.socket):
@@ -40,7 +41,7 @@ def test_a_pause_and_then_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
         end = listen(listener, lambda connection, peer: taken.put_nowait(connection))
         assert listener in LISTENING
         with socket.create_connection(listener.getsockname()):
-            (await asyncio.wait_for(taken.get(), 4)).close()
+            (await asyncio.wait_for(taken.get(), PATIENCE)).close()
         assert counted()["resources"] - before == 3
         end()
         assert listener.fileno() < 0

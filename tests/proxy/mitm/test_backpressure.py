@@ -21,6 +21,7 @@ from claude_relay.proxy.mitm import backpressure
 from claude_relay.proxy.mitm.backpressure import Drain, attach
 from claude_relay.proxy.mitm.heads import BOUNDS
 from proxy.stage import mitmproxy_with
+from waiting import PATIENCE
 
 
 @asynccontextmanager
@@ -73,7 +74,7 @@ async def swallow(peer: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> No
 def test_where_all_is_read_nobody_waits() -> None:
     async def main() -> None:
         async with stage() as on:
-            await asyncio.wait_for(Drain(on.handler).drain(), 4)
+            await asyncio.wait_for(Drain(on.handler).drain(), PATIENCE)
 
     asyncio.run(main())
 
@@ -86,7 +87,7 @@ def test_an_upstream_is_read_when_its_client_has_room(slow: str) -> None:
             task = await read(on.handler, on.server, Drain(on.handler))
             assert await waits(task)
             reading = asyncio.ensure_future(swallow(on.peers[slow == "server"]))
-            await asyncio.wait_for(task, 4)
+            await asyncio.wait_for(task, PATIENCE)
             reading.cancel()
 
     asyncio.run(main())
@@ -98,7 +99,7 @@ def test_one_upstream_that_does_not_read_does_not_hold_up_the_others() -> None:
             other = Server(address=("127.0.0.1", 1))
             on.handler.transports[other] = ConnectionIO()
             fill(on.handler, on.server)
-            await asyncio.wait_for(await read(on.handler, other, Drain(on.handler)), 4)
+            await asyncio.wait_for(await read(on.handler, other, Drain(on.handler)), PATIENCE)
             task = await read(on.handler, on.client, Drain(on.handler))
             assert await waits(task)  # the client's next request may be for the one that does not read
             task.cancel()
@@ -115,9 +116,9 @@ def test_a_brake_holds_the_client_only() -> None:
                 backpressure.brake(on.client, hold=True)
                 task = await read(on.handler, on.client, drain)
                 assert await waits(task)
-                await asyncio.wait_for(await read(on.handler, on.server, drain), 4)
+                await asyncio.wait_for(await read(on.handler, on.server, drain), PATIENCE)
                 backpressure.brake(on.client, hold=False)
-                await asyncio.wait_for(task, 4)
+                await asyncio.wait_for(task, PATIENCE)
                 drain.heard()
 
     asyncio.run(main())
@@ -136,7 +137,7 @@ def test_who_says_nothing_is_hung_up_on(speaks: bool, monkeypatch: pytest.Monkey
                 attach(on.handler)
                 if speaks:
                     on.handler.drain_writers.__self__.heard()
-                done, _ = await asyncio.wait([forever], timeout=0.3 if speaks else 4)
+                done, _ = await asyncio.wait([forever], timeout=0.3 if speaks else PATIENCE)
                 assert bool(done) is not speaks
                 assert counted()["head"] - before == (not speaks)
                 forever.cancel()

@@ -11,6 +11,7 @@ from mitmproxy.connection import Server
 
 from claude_relay.proxy.mitm.waiting import drop, has_unsent, unsent, unsent_of_all
 from proxy.stage import mitmproxy_with
+from waiting import PATIENCE
 
 from .test_backpressure import fill, stage, swallow
 
@@ -25,7 +26,7 @@ def test_bytes_that_wait_are_counted_until_they_have_gone() -> None:
                 assert not has_unsent(on.client, on.client)
                 assert unsent(on.client, on.server) >= unsent_of_all() > 0
                 reading = asyncio.ensure_future(swallow(on.peers[1]))
-                async with asyncio.timeout(4):
+                async with asyncio.timeout(PATIENCE):
                     while unsent(on.client, on.server):  # noqa: ASYNC110 - the kernel tells nobody
                         await asyncio.sleep(0.01)
                 assert unsent_of_all() == 0

@@ -9,6 +9,7 @@ import pytest
 
 from claude_relay.proxy.mitm import watched
 from claude_relay.proxy.mitm.watched import FEW, LARGE_READS, LONG, MOST, TRUSTED, PacedReader, Turns, Turnstile
+from waiting import PATIENCE
 
 
 class Endless:
@@ -47,7 +48,7 @@ def test_who_ends_while_it_waits_takes_nobodys_turn() -> None:
         await asyncio.sleep(0)
         for task in tasks[FEW : 2 * FEW]:
             task.cancel()
-        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 4)
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), PATIENCE)
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ import pytest
 from claude_relay.core.config import WayOut
 from claude_relay.proxy.pages import forwarding
 from claude_relay.proxy.pages.forwarding import ENDPOINT, HEADERS, Export, Forwarder, address_of, headers_of
+from waiting import PATIENCE, eventually
 
 
 def export(size: int = 10) -> Export:
@@ -39,10 +40,11 @@ def test_what_is_too_much_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: py
     monkeypatch.setattr(forwarding, "MOST_WAITING", 100)
     with socket.create_server(("127.0.0.1", 0)) as collector:
         environ = {ENDPOINT: f"http://127.0.0.1:{collector.getsockname()[1]}"}
-        forwarder = Forwarder(environ, patience=0.2)
+        forwarder = Forwarder(environ, patience=1.0)
         with caplog.at_level(logging.WARNING):
             assert [forwarder.put(export(40)) for _ in range(4)] == [True, True, False, False]
-        forwarder.close()
+        eventually(lambda: not forwarder._size)
+    forwarder.close()
     assert caplog.text.count("does not keep up") == 1
     assert caplog.text.count("telemetry of clients is not taken: no answer") == 1
     assert forwarder._size == 0
@@ -50,10 +52,11 @@ def test_what_is_too_much_is_dropped(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 @pytest.mark.parametrize("address", ["nonsense", "http://[::1", "ftp://x", "http://127.0.0.1:1"])
 def test_an_address_of_no_use_ends_no_thread(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    forwarder = Forwarder({ENDPOINT: address}, patience=0.5)
+    forwarder = Forwarder({ENDPOINT: address}, patience=PATIENCE)
     with caplog.at_level(logging.WARNING):
         assert forwarder.put(export())
         assert forwarder.put(export())
+        eventually(lambda: not forwarder._size)
         forwarder.close()
     assert caplog.text.count("is not taken") == 1
     assert address not in caplog.text

@@ -13,6 +13,7 @@ import pytest
 from claude_relay.core.exchange import Key
 from claude_relay.proxy.provider.listing import PAGES, listing
 from upstream.providers import Upstream, provider, serving
+from waiting import PATIENCE
 
 KEYS = [Key("p", f"k{n}", f"sk-ant-api03-key-{n}-0123456789", str(n)) for n in (1, 2)]
 
@@ -51,7 +52,7 @@ def page(*names: object, more: object = False) -> dict[str, object]:
 
 
 def found(server: Listing, **more: Any) -> list[str] | None:
-    models = listing(provider(server.url), KEYS, timeout=4, **more)
+    models = listing(provider(server.url), KEYS, timeout=PATIENCE, **more)
     return None if models is None else list(models)
 
 

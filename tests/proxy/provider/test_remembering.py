@@ -11,6 +11,7 @@ import pytest
 
 from claude_relay.proxy.provider import remembering
 from claude_relay.proxy.provider.remembering import Remembered
+from waiting import PATIENCE
 
 
 def run[**P](test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
@@ -31,7 +32,7 @@ def saying(*answers: str | None) -> tuple[Callable[[], str | None], list[str | N
 
 @run
 async def test_an_answer_is_remembered() -> None:
-    remembered, (fetch, left) = Remembered[str](1.0), saying("a", "b", "c")
+    remembered, (fetch, left) = Remembered[str](PATIENCE), saying("a", "b", "c")
     assert [await remembered.get("x", fetch) for _ in range(3)] == ["a", "a", "a"]
     assert await remembered.get("y", fetch) == "b"
     assert left == ["c"]
@@ -48,12 +49,12 @@ async def test_nobody_waits_longer_than_is_bearable() -> None:
 
     remembered = Remembered[str](0.05)
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             assert await asyncio.gather(*[remembered.get("x", fetch) for _ in range(3)]) == [None] * 3
             assert await remembered.get("x", fetch) is None
     finally:
         go.set()
-    remembered._patience = 5.0
+    remembered._patience = PATIENCE
     assert await remembered.get("x", fetch) == "a"
     assert len(asked) == 1
 
@@ -63,7 +64,7 @@ async def test_nobody_waits_longer_than_is_bearable() -> None:
 async def test_what_was_known_stands_in(monkeypatch: pytest.MonkeyPatch, will_do: bool) -> None:
     monkeypatch.setattr(remembering, "FRESH", -1.0)
     monkeypatch.setattr(remembering, "FRESH_FAILURE", -1.0)
-    remembered, (fetch, _) = Remembered[str](1.0), saying(None, "a", None, "b", "c")
+    remembered, (fetch, _) = Remembered[str](PATIENCE), saying(None, "a", None, "b", "c")
     assert await remembered.get("x", fetch) is None
     assert await remembered.get("x", fetch) == "a"
     said = []
@@ -77,17 +78,17 @@ async def test_what_was_known_stands_in(monkeypatch: pytest.MonkeyPatch, will_do
 @run
 async def test_the_oldest_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembering, "MOST", 2)
-    remembered, (fetch, _) = Remembered[str](1.0), saying("a", "b", "c", "d")
+    remembered, (fetch, _) = Remembered[str](PATIENCE), saying("a", "b", "c", "d")
     assert [await remembered.get(place, fetch) for place in ("x", "y", "z", "y", "x")] == ["a", "b", "c", "b", "d"]
 
 
 @run
 async def test_where_the_last_answer_will_do_nobody_waits_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembering, "FRESH", -1.0)
-    go, remembered = threading.Event(), Remembered[str](30.0)
+    go, remembered = threading.Event(), Remembered[str](10 * PATIENCE)
     assert await remembered.get("x", lambda: "a") == "a"
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             assert await remembered.get("x", lambda: str(go.wait()), known_will_do=True) == "a"
     finally:
         go.set()
@@ -96,6 +97,6 @@ async def test_where_the_last_answer_will_do_nobody_waits_for_the_next(monkeypat
 @run
 async def test_who_does_not_answer_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembering, "FRESH_FAILURE", -1.0)
-    remembered, (fetch, left) = Remembered[str](1.0), saying(None, "a", "b")
+    remembered, (fetch, left) = Remembered[str](PATIENCE), saying(None, "a", "b")
     assert [await remembered.get("x", fetch) for _ in range(3)] == [None, "a", "a"]
     assert left == ["b"]

@@ -23,6 +23,7 @@ from claude_relay.store.vault.admin_keys import AdminKeys
 from claude_relay.store.vault.vault import Vault
 from upstream.providers import serving
 from upstream.report_server import ADMIN, ReportServer
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("cheap_secrets")
 
@@ -65,9 +66,9 @@ def test_drift_is_said(tmp_path: Path, server: ReportServer) -> None:
     server.used(days_ago(4), "claude-opus-4-8", output_tokens=400_000)
     server.cost(days_ago(4), "claude-opus-4-8", "1000")
     one.reports.start()
-    assert one.came.wait(4)
+    assert one.came.wait(PATIENCE)
     one.reports.close()
-    one.reports.thread.join(4)
+    one.reports.thread.join(PATIENCE)
     (notice,) = one.heard
     assert (notice.kind, notice.key) == (Kind.REPORT, "anthropic")
     assert notice.text == "anthropic reports $10.00 (100 %) more than the ledger has for the last 7 days."
@@ -128,9 +129,9 @@ def test_a_database_that_cannot_be_used_is_said_once(
     one.reports.complain = heard  # type: ignore[method-assign]
     with caplog.at_level(logging.WARNING):
         one.reports.start()
-        assert looked.wait(4)
+        assert looked.wait(PATIENCE)
         one.reports.close()
-        one.reports.thread.join(4)
+        one.reports.thread.join(PATIENCE)
     assert [record.message for record in caplog.records if "reports cannot be fetched" in record.message] == [
         caplog.records[0].message
     ]

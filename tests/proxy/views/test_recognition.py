@@ -242,16 +242,25 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes]]] = {
 REFERENCE = (fake.delta(" word is") * 3000)[:SHOWN]
 
 
-def seconds(work: Callable[[], object], times: int) -> float:
+MEASURED = 20
+"""How often what looks like too much is measured."""
+
+
+def seconds(work: Callable[[], object], times: int, enough: float) -> float:
     """Of this thread's own work, the best of several times, on a machine that finds the events of REFERENCE in 1.6 ms or less.
 
-    That is measured at the same time: what else the machine does slows down both.
+    That is measured at the same time: what else the machine does slows down both. It makes a run longer, never shorter, so what is more
+    than `enough` is measured again.
     """
-    best, reference = 9.0, 9.0
-    for _ in range(times):
-        best = min(best, taken(work))
-        reference = min(reference, taken(lambda: SseParser().feed(REFERENCE)))
-    return best / max(1.0, reference / 0.0016)
+    best, reference, found = 9.0, 9.0, 9.0
+    for _ in range(MEASURED):
+        for _ in range(times):
+            best = min(best, taken(work))
+            reference = min(reference, taken(lambda: SseParser().feed(REFERENCE)))
+        found = best / max(1.0, reference / 0.0016)
+        if found < enough:
+            break
+    return found
 
 
 def taken(work: Callable[[], object]) -> float:
@@ -265,16 +274,16 @@ def test_a_page_is_made_of_a_bounded_part(which: str) -> None:
     """5 ms on a machine that has nothing else to do; twice as much is let pass, as others share its caches."""
     name, make = LARGE[which]
     data, kind = make(), named(name)
-    assert seconds(lambda: kind.text(data, Seen(answer=kind.answer, status=200)), 15) < 0.01
+    assert seconds(lambda: kind.text(data, Seen(answer=kind.answer, status=200)), 15, 0.01) < 0.01
 
 
 @pytest.mark.parametrize("which", HOSTILE)
 def test_no_body_takes_much_longer(which: str) -> None:
     name, make = HOSTILE[which]
     data, kind = make(), named(name)
-    assert seconds(lambda: kind.text(data, Seen(answer=kind.answer, status=200)), 5) < 0.04
+    assert seconds(lambda: kind.text(data, Seen(answer=kind.answer, status=200)), 5, 0.04) < 0.04
 
 
 def test_whether_a_kind_fits_costs_next_to_nothing() -> None:
     data, seen = conversation(1000), Seen("/v1/messages")
-    assert seconds(lambda: [kind.fits(data, seen) for kind in KINDS], 20) < 0.0004
+    assert seconds(lambda: [kind.fits(data, seen) for kind in KINDS], 20, 0.0004) < 0.0004

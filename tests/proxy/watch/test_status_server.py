@@ -20,6 +20,7 @@ from claude_relay.proxy.running.runtime import Runtime
 from claude_relay.proxy.watch import gauges as metrics
 from claude_relay.proxy.watch.health import Report
 from claude_relay.proxy.watch.status_server import SLICE, HealthHandler, Look, StatusServer, is_meant, well
+from waiting import PATIENCE
 
 type Answer = tuple[int, dict[str, str], str]
 HERE = Address("127.0.0.1", 0)
@@ -45,7 +46,7 @@ def serve[T](
         server = StatusServer(HERE, render, look)
         await server.start()
         try:
-            return await asyncio.wait_for(talk(server), 4)
+            return await asyncio.wait_for(talk(server), PATIENCE)
         finally:
             server.close()
             await asyncio.sleep(0)
@@ -219,7 +220,7 @@ def test_after_closing_nobody_is_connected_and_the_port_is_free() -> None:
         await asyncio.sleep(0)
         assert {task.get_name() for task in asyncio.all_tasks()} <= {asyncio.current_task().get_name()}  # type: ignore[union-attr]
 
-    asyncio.run(asyncio.wait_for(main(), 4))
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_gauges_tell_how_the_keys_are() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 pytest.importorskip("opentelemetry.sdk")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 
@@ -180,7 +182,7 @@ class Slow(Recorder):
         self.go, self.recorded = threading.Event(), 0
 
     def record(self, *row: Any) -> None:
-        assert self.go.wait(4)
+        assert self.go.wait(PATIENCE)
         self.recorded += 1
         if self.recorded == 1:
             raise ValueError("it broke")
@@ -198,7 +200,7 @@ def test_a_slow_or_broken_recorder_holds_nobody_up(caplog: pytest.LogCaptureFixt
     telemetry.close(timeout=0.01)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     recorder.go.set()
-    telemetry.close(timeout=4)
+    telemetry.close(timeout=PATIENCE)
     assert MOST_WAITING <= recorder.recorded < MOST_WAITING + 10
     assert f"no telemetry of {row.id}" in caplog.text
 
@@ -219,7 +221,7 @@ os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.server_po
 telemetry = Telemetry.of(os.environ)
 row = request(input_tokens=1, duration_ms=5)
 telemetry.settled(row, [attempt(row)])
-telemetry.close()
+telemetry.close(timeout=60.0)
 for path, body in sorted(got): print(path, b"claude-relay" in body or body[:2] == b"\\x1f\\x8b")
 """
 
@@ -231,7 +233,7 @@ def test_a_collector_gets_all_of_it_when_the_relay_ends() -> None:
         env=environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert run.stdout.splitlines() == ["/v1/metrics True", "/v1/traces True"], run.stderr

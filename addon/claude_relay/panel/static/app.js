@@ -24,7 +24,7 @@ function tick() {
     const text = "countdown" in time.dataset ? clock(seconds) : ago(seconds);
     if (time.textContent === text) continue;
     time.textContent = text;
-    if (text === "0:00" && seconds > -2) setTimeout(refresh, 900);
+    if (text === "0:00" && seconds > -99) setTimeout(refresh, 900);
   }
 }
 
