@@ -7,7 +7,7 @@ from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.needs import UNKNOWN, Need, Outputs, Part
 from claude_relay.core.accounting.pricing import Tariff
-from claude_relay.core.accounting.reserve import Purse, Reserve, Terms
+from claude_relay.core.accounting.reserve import NO_LIMITS, Limits, Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.config import Budget
 
@@ -40,15 +40,17 @@ class Desk:
         self.holds, self.outputs = Holds(), Outputs()
         self.budgets = Budgets(rules, holds=self.holds)
 
-    def request(self, usd: float = 0.4, *, most: int | None = 100, at: float | None = None) -> Reserve:
+    def request(
+        self, usd: float = 0.4, *, most: int | None = 100, at: float | None = None, limits: Limits = NO_LIMITS
+    ) -> Reserve:
         """One of a message that may cost so much: 100 tokens of output, the rest of input."""
         need = Need((Part("", round(usd * 1000) - (UNKNOWN if most is None else most), most),))
-        return self.of(need, at)
+        return self.of(need, at, limits)
 
-    def of(self, need: Need, at: float | None = None) -> Reserve:
+    def of(self, need: Need, at: float | None = None, limits: Limits = NO_LIMITS) -> Reserve:
         begun = self.now if at is None else at
         terms = Terms(price, quote, self.outputs)
-        return Reserve(Purse(self, self.holds), need, terms, at=begun, clock=lambda: self.now)
+        return Reserve(self, self.holds, need, terms, at=begun, clock=lambda: self.now, limits=limits)
 
     def reserved(self, which: int = 0) -> float:
         rule, _, span = self.budgets.state(self.now)[which]

@@ -13,7 +13,7 @@ from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.holds import LEAST, MOST, SOON, Hold, Holds
 from claude_relay.core.accounting.needs import Need, Outputs, Part
 from claude_relay.core.accounting.pricing import Prices, Tariff
-from claude_relay.core.accounting.reserve import LOOK, Purse, Reserve, Terms
+from claude_relay.core.accounting.reserve import LOOK, Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.errors import BudgetError
 from claude_relay.core.exchange import Target
@@ -237,7 +237,7 @@ def test_admission_costs_microseconds() -> None:
     took = []
     for _ in range(600):
         begun = time.thread_time()
-        request = Reserve(Purse(SimpleNamespace(budgets=budgets), holds), need, terms, at=NOON, clock=lambda: NOON)
+        request = Reserve(SimpleNamespace(budgets=budgets), holds, need, terms, at=NOON, clock=lambda: NOON)
         budgets.admitted(targets, NOON, lambda name: OPUS, request.costs)
         request.move("anthropic", OPUS)
         took.append(time.thread_time() - begun)

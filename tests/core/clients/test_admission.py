@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from claude_relay.core.accounting.accounts import NANO
-from claude_relay.core.accounting.budgets import Budgets, Cost
-from claude_relay.core.accounting.holds import Holds
+from claude_relay.core.accounting.reserve import Limits
 from claude_relay.core.clients.admission import Admission, Limiter, domain_of
 from claude_relay.core.clients.agents import Trees
 from claude_relay.core.clients.demand import Bound, Weight
@@ -18,9 +15,10 @@ from claude_relay.core.clients.directory import Client, Group
 from claude_relay.core.clients.exceeded import ClientLimitError
 from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.limits import parse
-from claude_relay.core.clients.money import ClientPurse, Spending, slot_of
+from claude_relay.core.clients.money import Spending, slot_of
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.times import DAY, HOUR, seconds_of
+from core.accounting.desk import Desk as Money
 
 NOW = seconds_of("2026-11-25T12:00:00Z") or 0.0
 """A Wednesday."""
@@ -292,21 +290,22 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     who = client("$1/day")
     admission = desk.enter(who)
     assert admission is not None
-    budgets, holds = Budgets(), Holds()
-    purses = [ClientPurse(SimpleNamespace(budgets=budgets), holds, admission.plan.spendings, "") for _ in range(2)]
-    cost = [Cost("m", round(0.6 * NANO))]
-    (first,) = purses[0].take(desk.now, "p", desk.now, cost)
+    money = Money()
+    money.now = desk.now
+    limits = Limits(admission.plan.spendings)
+    first, second = (money.request(0.6, limits=limits) for _ in range(2))
+    first.move("p", "m")
     with pytest.raises(ClientLimitError, match="reserved") as caught:
-        purses[1].take(desk.now, "p", desk.now, cost)
+        second.move("p", "m")
     assert (caught.value.type, caught.value.final) == (None, False)
-    assert len(holds) == admission.plan.spendings[0].holding == 1
-    purses[0].change(first, round(0.3 * NANO))
-    (second,) = purses[1].take(desk.now, "p", desk.now, cost)
-    assert len(holds) == 2
-    for purse, hold in zip(purses, (first, second), strict=True):
-        purse.counted([hold])
-        purse.drop(hold, desk.now)
-    assert len(holds) == 0
+    assert len(money.holds) == admission.plan.spendings[0].holding == 1
+    first.counted()
+    second.move("p", "m")
+    assert len(money.holds) == 2
+    second.counted()
+    for request in (first, second):
+        request.release()
+    assert len(money.holds) == 0
     assert admission.plan.spendings[0].holding == 0
 
 

@@ -1,8 +1,8 @@
-"""What one request has reserved under the budgets, from its first attempt to its end.
+"""What one request has reserved under the budgets and the limits of its client, from its first attempt to its end.
 
-    reserve = Reserve(Purse(whose, holds), need, terms, at=started_at, clock=time.time)
-    reserve.asks("anthropic", "claude-opus-4-5")            # what it may cost there, model by model
-    reserve.move("anthropic", "claude-opus-4-5")            # an attempt begins there; raises BudgetError when there is no room any more
+    reserve = Reserve(whose, holds, need, terms, at=started_at, clock=time.time, limits=Limits(spendings, contact))
+    reserve.costs("anthropic", "claude-opus-4-5")           # what it may cost there, model by model
+    reserve.move("anthropic", "claude-opus-4-5")            # an attempt begins there; raises RelayError when there is no room any more
     reserve.passed(size, events, usage)                     # its answer runs: topped up when it turns out longer or dearer than expected
     reserve.counted()                                       # what it cost is about to be counted under the limits of its client
     reserve.release()                                       # however it ends; a second time does nothing
@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
-from .accounts import NANO
+from .accounts import NANO, Account
 from .budgets import Budgets, Cost
 from .holds import Hold, Holds
 from .needs import UNKNOWN, Need, Outputs, Part
@@ -30,6 +30,8 @@ FRAME = 115
 BYTES_PER_TOKEN = 4
 AHEAD = LOOK // BYTES_PER_TOKEN
 """Tokens that an answer may grow by until the next look."""
+CLEAR = 1e-6
+"""USD that have to be left under a limit beside all that is spent, reserved and wanted for it to be seen without rounding."""
 
 MOST = 512
 """Models whose prices are remembered; clients choose the names."""
@@ -70,42 +72,40 @@ class HasBudgets(Protocol):
         """Those of now."""
 
 
-class Purse:
-    """What requests are paid out of: the budgets, and what is reserved under them. One for all that nothing else holds for."""
+class HasRoom(Protocol):
+    """A limit of money that a request is under beside the budgets: `account` what was spent, `reserved` billionths of a USD.
 
-    __slots__ = ("_holds", "_whose")
+    start    from when on requests begin in its present period; what those before have reserved belongs to another one
+    holding  how many reservations there are
+    """
 
-    def __init__(self, whose: HasBudgets, holds: Holds) -> None:
-        self._whose, self._holds = whose, holds
+    account: Account
+    start: float
+    reserved: int
+    holding: int
 
-    def take(self, now: float, provider: str, at: float, costs: Sequence[Cost]) -> list[Hold]:
-        """Reserve what a request that began `at` may cost at a provider. Raises RelayError, having taken nothing."""
-        self._whose.budgets.check(now, provider, costs)
-        holds = [Hold(provider, cost.model, at, cost.nano) for cost in costs]
-        for hold in holds:
-            self._holds.add(hold, now)
-        return holds
+    def check(self, at: float, nano: int, contact: str, holds: Holds | None = None) -> None:
+        """Begins a new period if it is time. Raises RelayError when a request that may cost so much has no room."""
 
-    def add(self, hold: Hold, now: float) -> None:
-        """Reserve what was used already, whether there is room or not."""
-        self._holds.add(hold, now)
 
-    def change(self, hold: Hold, nano: int) -> None:
-        """Reserve another amount in its place."""
-        self._holds.change(hold, nano)
+class Limits(NamedTuple):
+    """Those of a request. `contact`: whom its client may ask."""
 
-    def drop(self, hold: Hold, now: float) -> None:
-        """Let go of it."""
-        self._holds.drop(hold, now)
+    spendings: Sequence[HasRoom] = ()
+    contact: str = ""
 
-    def counted(self, holds: Sequence[Hold]) -> None:
-        """What these were reserved for is counted wherever it counts beside the budgets."""
+
+NO_LIMITS: Final = Limits()
 
 
 class Reserve:
     """The reservation of one request.
 
-    purse    what it is paid out of
+    Every request of a client with a limit of money comes by here: what is done for each limit stands in the loops, not in calls.
+
+    whose    has the budgets
+    holds    all that is reserved under them
+    limits   what it is reserved under besides
     at       when the request began, seconds since the epoch
     look_at  bytes of the answer from which `passed` wants to be asked again
     over     nothing is reserved any more, now or later
@@ -115,31 +115,36 @@ class Reserve:
         "_at",
         "_clock",
         "_costs",
+        "_holds",
         "_kept",
         "_known",
+        "_limits",
         "_need",
         "_output",
         "_place",
-        "_purse",
         "_running",
         "_spent",
         "_terms",
+        "_whose",
         "look_at",
         "over",
     )
 
     def __init__(
         self,
-        purse: Purse,
+        whose: HasBudgets,
+        holds: Holds,
         need: Need,
         terms: Terms,
         *,
         at: float,
         clock: Callable[[], float],
+        limits: Limits = NO_LIMITS,
     ) -> None:
         """Nothing is reserved before `move`."""
         self.look_at = 0
-        self._purse, self._need, self._terms = purse, need, terms
+        self._whose, self._holds, self._limits = whose, holds, limits
+        self._need, self._terms = need, terms
         self._at, self._clock = at, clock
         self._costs: dict[tuple[str, str], tuple[Cost, ...]] = {}
         self._place: tuple[str, str] | None = None
@@ -172,22 +177,32 @@ class Reserve:
 
         spent  USD that the attempt before has used for an answer that nobody gets; stays reserved there
 
-        Raises BudgetError, or ClientLimitError, when what covers it has no room; then nothing but what was spent stays reserved.
+        Raises RelayError when what covers it has no room; then nothing but what was spent stays reserved.
         """
         if self.over:
             return
         now = self._clock()
         if spent > 0 and self._place is not None:
-            kept = Hold(*self._place, self._at, round(spent * NANO))
-            self._spent = (*self._spent, kept)
-            self._purse.add(kept, now)
+            self._spent = (*self._spent, self._hold(*self._place, round(spent * NANO), now))
         self.look_at = self._output = self._known = 0
         if (provider, model) == self._place:
             return
-        for hold in self._running:
-            self._purse.drop(hold, now)
-        self._running, self._place = (), None
-        self._running = self._purse.take(now, provider, self._at, self.costs(provider, model))
+        if self._place is not None:
+            self._drop(self._running, now)
+            self._running, self._place = (), None
+        costs, nano = self.costs(provider, model), 0
+        for cost in costs:
+            nano += cost.nano
+        for spending in self._limits.spendings:
+            account = spending.account
+            if (
+                account.usd + (nano + spending.reserved) / NANO >= account.rule.usd - CLEAR
+                or now >= account.now.end
+                or spending.start != account.now.start
+            ):
+                spending.check(now, nano, self._limits.contact, self._holds)
+        self._whose.budgets.check(now, provider, costs)
+        self._running = [self._hold(provider, cost.model, cost.nano, now) for cost in costs]
         self._place = provider, model
 
     def passed(self, size: int, events: int, usage: Usage) -> None:
@@ -201,7 +216,8 @@ class Reserve:
         part, hold = self._need.parts[0], self._running[0]
         so_far = max(usage.output_tokens or 0, (size - FRAME * events) // BYTES_PER_TOKEN)
         self._output = self._output or self._terms.outputs.expected(*self._place, part.most)
-        before, self._known = self._known, _input(usage)
+        before, fresh, read = self._known, usage.input_tokens or 0, usage.cache_read_tokens or 0
+        self._known = fresh + read + (usage.cache_write_5m_tokens or 0) + (usage.cache_write_1h_tokens or 0)
         if so_far > self._output:
             self._output = so_far + AHEAD if part.most is None else max(so_far, min(so_far + AHEAD, part.most))
         elif (
@@ -211,13 +227,16 @@ class Reserve:
         known = usage if self._known else replace(usage, input_tokens=part.input_tokens)
         nano = self._nano(hold.provider, hold.model, replace(known, output_tokens=self._output))
         if nano > hold.nano:
-            self._purse.change(hold, nano)
+            for spending, start in zip(self._limits.spendings, hold.starts, strict=False):
+                if hold.at >= start == spending.start:
+                    spending.reserved += nano - hold.nano
+            self._holds.change(hold, nano)
 
     def counted(self) -> None:
         """What it cost is about to be counted under the limits of its client: nothing of it is reserved there any more. The budgets
         count it later; until then it stays reserved under them.
         """
-        self._purse.counted((*self._running, *self._spent))
+        self._free((*self._running, *self._spent))
 
     def keep(self) -> None:
         """The request is over, but what it cost is known later: all stays reserved until `settle`."""
@@ -228,20 +247,43 @@ class Reserve:
         if self._kept or self.over:
             return
         self.over = True
-        now, holds = self._clock(), (*self._running, *self._spent)
+        holds = (*self._running, *self._spent)
         self._running, self._spent, self._place = (), (), None
-        for hold in holds:
-            self._purse.drop(hold, now)
+        self._drop(holds, self._clock())
 
     def settle(self) -> None:
         """As `release`, for one that was kept."""
         self._kept = False
         self.release()
 
+    def _hold(self, provider: str, model: str, nano: int, now: float) -> Hold:
+        """Reserve everywhere, whether there is room or not."""
+        hold = Hold(provider, model, self._at, nano)
+        self._holds.add(hold, now)
+        if self._limits.spendings:
+            # What is reserved in a period goes with it: so it is remembered in which each limit was.
+            hold.starts = [spending.start for spending in self._limits.spendings]
+            for spending in self._limits.spendings:
+                spending.holding += 1
+                if hold.at >= spending.start:
+                    spending.reserved += nano
+        return hold
+
+    def _drop(self, holds: Sequence[Hold], now: float) -> None:
+        """Let go of them everywhere."""
+        for hold in holds:
+            self._holds.drop(hold, now)
+            if hold.starts:
+                self._free((hold,))
+
+    def _free(self, holds: Sequence[Hold]) -> None:
+        """Let go of them under the limits of the client."""
+        for hold in holds:
+            for spending, start in zip(self._limits.spendings, hold.starts, strict=False):
+                spending.holding -= 1
+                if hold.at >= start == spending.start:
+                    spending.reserved -= hold.nano
+            hold.starts = ()
+
     def _nano(self, provider: str, model: str, usage: Usage) -> int:
         return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)
-
-
-def _input(usage: Usage) -> int:
-    counts = (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens)
-    return sum(number or 0 for number in counts)

@@ -4,23 +4,21 @@
     spending.restore([(slot, 0.12), …], now)         from the ledger, in SLOT
     spending.check(now, nano, contact)                    raises ClientLimitError
     spending.spend(started_at, 0.42)
-    purse = ClientPurse(whose, holds, spendings, contact)    what a request is paid out of (`core/accounting/reserve`)
 
-Accounts and reservations are those of budgets, so that a limit is passed by the same formula. Days, weeks and months are those of this
-machine's calendar (`zone`), as for budgets; `5h` is rolling, in steps of SLOT. It must not know who writes the sums down.
+Accounts and reservations are those of budgets (`core/accounting/reserve`), so that a limit is passed by the same formula. Days, weeks
+and months are those of this machine's calendar (`zone`), as for budgets; `5h` is rolling, in steps of SLOT. It must not know who writes
+the sums down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from math import inf
 
 from claude_relay.core.accounting.accounts import NANO, NEVER, Account, Span
-from claude_relay.core.accounting.budgets import Cost
-from claude_relay.core.accounting.holds import Hold, Holds
-from claude_relay.core.accounting.reserve import HasBudgets, Purse
+from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.notices import Kind, Notice
 from claude_relay.core.times import HOUR, iso
 
@@ -30,8 +28,6 @@ from .exceeded import of_money, of_reservations
 SLOT = 300
 """Seconds that are one sum in the ledger; midnights everywhere are at the beginning of one."""
 ROLLING = 5 * HOUR
-CLEAR = 1e-6
-"""USD that have to be left beside all that is spent, reserved and wanted for it to be seen without rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,69 +226,3 @@ class Spending:
             account.turn(at, self.zone)
         if at >= account.now.start:
             account.usd += usd
-
-
-class ClientPurse(Purse):
-    """The same with the limits of money that hold for one request.
-
-    Every request with such a limit comes by here: what is done for each limit stands in the loops, not in calls.
-    """
-
-    __slots__ = ("_contact", "_spendings")
-
-    def __init__(self, whose: HasBudgets, holds: Holds, spendings: Sequence[Spending], contact: str) -> None:
-        self._whose, self._holds = whose, holds
-        self._spendings, self._contact = spendings, contact
-
-    def take(self, now: float, provider: str, at: float, costs: Sequence[Cost]) -> list[Hold]:
-        """Reserve everywhere. Raises BudgetError or ClientLimitError, having taken nothing."""
-        nano = 0
-        for cost in costs:
-            nano += cost.nano
-        for spending in self._spendings:
-            account = spending.account
-            if (
-                account.usd + (nano + spending.reserved) / NANO >= account.rule.usd - CLEAR
-                or now >= account.now.end
-                or spending.start != account.now.start
-            ):
-                spending.check(now, nano, self._contact, self._holds)
-        self._whose.budgets.check(now, provider, costs)
-        holds = [Hold(provider, cost.model, at, cost.nano) for cost in costs]
-        for hold in holds:
-            self.add(hold, now)
-        return holds
-
-    def add(self, hold: Hold, now: float) -> None:
-        """Reserve everywhere what was used already."""
-        self._holds.add(hold, now)
-        hold.starts = (
-            starts
-        ) = []  # what is reserved in a period goes with it: so it is remembered in which each limit was
-        for spending in self._spendings:
-            starts.append(spending.start)
-            spending.holding += 1
-            if hold.at >= spending.start:
-                spending.reserved += hold.nano
-
-    def change(self, hold: Hold, nano: int) -> None:
-        """Reserve another amount everywhere."""
-        for spending, start in zip(self._spendings, hold.starts, strict=False):
-            if hold.at >= start == spending.start:
-                spending.reserved += nano - hold.nano
-        self._holds.change(hold, nano)
-
-    def drop(self, hold: Hold, now: float) -> None:
-        """Let go of it everywhere."""
-        self._holds.drop(hold, now)
-        if hold.starts:
-            self.counted((hold,))
-
-    def counted(self, holds: Sequence[Hold]) -> None:
-        """What these were reserved for is counted under the limits: nothing of it is reserved there any more."""
-        for hold in holds:
-            for spending, start in zip(self._spendings, hold.starts, strict=False):
-                spending.holding -= 1
-                if hold.at >= start == spending.start:
-                    spending.reserved -= hold.nano
-            hold.starts = ()

@@ -22,7 +22,7 @@ from claude_relay.core.accounting.cache_misses import explained
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.accounting.needs import Need, Outputs
-from claude_relay.core.accounting.reserve import Purse, Reserve, Terms
+from claude_relay.core.accounting.reserve import Limits, Reserve, Terms
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Verdict
@@ -73,7 +73,6 @@ class Reporting:
         self.config = config
         self.metrics = Metrics()
         self.holds = Holds()
-        self.purse = Purse(self, self.holds)
         self.outputs = Outputs()
         self.budgets = Budgets(config.budgets, holds=self.holds)
         self._priced, self._priced_at = runtime(), 0.0
@@ -229,14 +228,14 @@ class Reporting:
 
     # -- what there is to ask
 
-    def reserve(self, runtime: Runtime, need: Need, at: float, purse: Purse | None = None) -> Reserve:
-        """What a request may cost, nothing of it reserved yet. `at`: when it began; `purse`: where more than the budgets holds for it."""
+    def reserve(self, runtime: Runtime, need: Need, at: float, limits: Limits) -> Reserve:
+        """What a request may cost, nothing of it reserved yet. `at`: when it began; `limits`: those that hold for it beside the budgets."""
         if (
             self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED
         ):  # prices change at dates
             self._priced, self._priced_at = runtime, at
             self._prices = Terms(partial(price_at, runtime), partial(tariff_at, runtime), self.outputs)
-        return Reserve(purse or self.purse, need, self._prices, at=at, clock=time.time)
+        return Reserve(self, self.holds, need, self._prices, at=at, clock=time.time, limits=limits)
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""
