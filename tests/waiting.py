@@ -10,6 +10,8 @@ PATIENCE = 60.0
 
 A test that passes waits no longer than it must, so this is for the slowest machine with other tests beside this one.
 """
+BRIEF = "1500ms"
+"""A limit of relay.yaml that is to run out in a test, and not for what has to come in time under it."""
 
 
 def eventually[T](look: Callable[[], T], instead: Callable[[], object] = lambda: None, patience: float = PATIENCE) -> T:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from waiting import BRIEF
+
 from . import claude, steps
 from .clients import Answer, H2Client, RawClient, messages_body
 from .conftest import Dial, StartRelay
@@ -285,7 +287,7 @@ def test_many_http2_streams_before_a_dead_provider(
     start: StartRelay, upstream: FakeUpstream, h2_client: Callable[..., H2Client]
 ) -> None:
     upstream.default = steps.reset_before_head
-    client = h2_client(start(keys=KEYS, retry={"attempts": 3, "max_wait": "500ms", "first_byte": "1s", "idle": "1s"}))
+    client = h2_client(start(keys=KEYS, retry={"attempts": 3, "max_wait": "500ms", "first_byte": BRIEF, "idle": BRIEF}))
     streams = [client.request(body=messages_body()) for _ in range(6)]
     for stream in streams:
         assert client.answer(stream).error_type

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from waiting import BRIEF, PATIENCE
+
 from . import claude, steps
 from .certs import Authority
 from .clients import Answer, H2Client, RawClient, messages_body
@@ -16,7 +18,7 @@ from .relay import Relay, config, provider, rows
 from .upstream import Exchange, FakeUpstream, Signal, Step, _Answer2
 
 KEYS = ["sk-ant-api03-secret-1", "sk-ant-api03-secret-2", "sk-ant-api03-secret-3"]
-QUICK = {"attempts": 4, "max_wait": "20ms", "first_byte": "300ms", "idle": "2s"}
+QUICK = {"attempts": 4, "max_wait": "20ms", "first_byte": BRIEF, "idle": "2s"}
 STREAM = b"".join(claude.events())
 HALF_A_HEAD = steps.raw(b"HTTP/1.1 200 OK\r\nContent-Ty")
 
@@ -285,14 +287,14 @@ def test_a_silent_http2_connection_is_used_no_more(
     start: StartRelay, h2_client: Over2, upstream2: FakeUpstream
 ) -> None:
     upstream2.script(steps.message(), steps.stall_before_head)
-    relay = start(config(upstream2.url, KEYS, retry=QUICK | {"whole": "300ms"}))
+    relay = start(config(upstream2.url, KEYS, retry=QUICK | {"whole": BRIEF}))
     client = h2_client(relay)
     client.ask(body=messages_body())
     assert client.ask(body=messages_body()).header("x-relay-attempts") == "2"
     assert client.ask(body=messages_body()).header("x-relay-attempts") == "1"
     assert [r.connection for r in upstream2.requests] == [1, 1, 2, 2]
     assert upstream2.requests[1].gone.is_set()
-    upstream2._wait(lambda: len(upstream2.open) == 1, "the end of the silent connection", 5)
+    upstream2._wait(lambda: len(upstream2.open) == 1, "the end of the silent connection", PATIENCE)
 
 
 def test_a_connection_that_is_silent_from_the_start(
@@ -323,7 +325,7 @@ def test_a_connection_that_others_are_answered_on_is_kept(
     start: StartRelay, h2_client: Over2, upstream2: FakeUpstream
 ) -> None:
     upstream2.script(steps.message(), steps.stall_before_head, steps.message())
-    client = h2_client(start(config(upstream2.url, KEYS, retry=QUICK | {"first_byte": "600ms"})))
+    client = h2_client(start(config(upstream2.url, KEYS, retry=QUICK | {"first_byte": "4s"})))
     client.ask(body=messages_body())
     stalled = client.request(body=messages_body(stream=True))
     upstream2.wait_for_requests(2)[1].whole.wait()

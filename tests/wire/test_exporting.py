@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from mitmproxy import http, io
 
-from waiting import eventually
+from waiting import PATIENCE, eventually
 
 from . import steps
 from .clients import RawClient, messages_body
@@ -94,7 +94,7 @@ def test_a_script_that_runs(relay: Relay, upstream: FakeUpstream, tmp_path: Path
     assert name.encode() in script
     environ = os.environ | {"ANTHROPIC_API_KEY": KEYS[1], "ANTHROPIC_BASE_URL": upstream.url, "NO_PROXY": "127.0.0.1"}
     ran = subprocess.run(
-        ["sh", str(tmp_path / "a.sh")], env=environ, capture_output=True, text=True, check=True, timeout=10
+        ["sh", str(tmp_path / "a.sh")], env=environ, capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     assert "message_stop" in ran.stdout
     got = upstream.requests[-1]

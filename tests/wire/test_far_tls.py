@@ -15,6 +15,7 @@ from claude_relay.cli.reach import knock
 from claude_relay.core.config import ConfigError, parse
 from claude_relay.proxy.running.runtime import Draft
 from claude_relay.upstream.connection import Connection
+from waiting import PATIENCE
 
 from . import steps
 from .certs import Authority
@@ -126,10 +127,10 @@ def test_a_certificate_that_is_refused_after_the_handshake(
         url = f"https://localhost:{listening.getsockname()[1]}"
         text = one(url, tls=tls)
         answer = ask(start(text))
-        assert refused.result(5)
+        assert refused.result(PATIENCE)
         refused = threads.submit(refuse, listening, wants_certificate(company), stack, stays)
         assert said in knock(parse(relay_text(text), environ={}, folder=tmp_path).providers["p"])
-        assert refused.result(5)
+        assert refused.result(PATIENCE)
     assert answer.status == 502
     assert f"p: tls: it {said}." in answer.json()["error"]["message"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.faults import KINDS, error_event
+from waiting import BRIEF
 
 from . import claude, foreign, steps
 from .certs import Authority
@@ -19,7 +20,7 @@ from .relay import Relay, config, provider, rows
 from .upstream import FakeUpstream
 
 KEYS = ["sk-ant-api03-fault-1", "sk-ant-api03-fault-2"]
-QUICK = {"attempts": 4, "max_wait": "20ms", "first_byte": "300ms", "whole": "300ms", "idle": "300ms"}
+QUICK = {"attempts": 4, "max_wait": "20ms", "first_byte": BRIEF, "whole": BRIEF, "idle": BRIEF}
 pytestmark = pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")  # of pyparsing, which mitmproxy calls
 STREAM = b"".join(claude.events())
 UNSENT = [name for name, kind in KINDS.items() if not kind.dispatched]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from waiting import BRIEF
+
 from . import claude, steps
 from .certs import Authority
 from .clients import RawClient, messages_body
@@ -14,7 +16,7 @@ from .relay import Relay, config, rows
 from .upstream import Exchange, FakeUpstream, Step
 
 KEYS = ["sk-ant-api03-secret-1", "sk-ant-api03-secret-2"]
-QUICK = {"attempts": 3, "max_wait": "20ms", "first_byte": "1s", "idle": "1s"}
+QUICK = {"attempts": 3, "max_wait": "20ms", "first_byte": BRIEF, "idle": BRIEF}
 BODY = claude.dump(claude.message("good"))
 FINAL = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\nContent-Length: 3\r\n\r\n"
@@ -83,7 +85,7 @@ def test_one_that_nothing_follows_runs_into_the_limit(
     start: StartRelay, server: FakeUpstream, base_client: Base
 ) -> None:
     server.script(steps.informational_first(steps.stall_before_head, 102), steps.stream())
-    relay = start(config(server.url, KEYS, retry=QUICK | {"first_byte": "150ms"}))
+    relay = start(config(server.url, KEYS, retry=QUICK | {"first_byte": BRIEF}))
     answer = base_client(relay).ask("POST", "/v1/messages", body=messages_body(stream=True))
     assert (answer.body, answer.header("x-relay-attempts")) == (b"".join(claude.events()), "2")
 

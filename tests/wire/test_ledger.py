@@ -18,7 +18,7 @@ import pytest
 
 from claude_relay.proxy.request.relayed import RELAYED
 from claude_relay.store.ledger.ledger import Ledger
-from waiting import PATIENCE, eventually
+from waiting import BRIEF, PATIENCE, eventually
 
 from . import claude, steps
 from .clients import H2Client, RawClient, messages_body
@@ -27,7 +27,7 @@ from .relay import Relay, RelayProcess, config, provider, rows
 from .upstream import FakeUpstream, Signal, Step
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
-QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "1500ms", "idle": "1500ms"}
+QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": BRIEF, "idle": BRIEF}
 AGENT = "claude-cli/2.1.330 (external, cli)"
 SESSION = "6f2b2f0e-0000-4000-8000-000000000000"
 ME = [("User-Agent", AGENT), ("X-Claude-Code-Session-Id", SESSION)]

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from waiting import BRIEF, PATIENCE
+
 from . import claude, foreign, steps
 from .certs import Authority
 from .clients import Answer, H2Client, RawClient, messages_body
@@ -21,7 +23,7 @@ from .relay import Relay, config, provider, rows
 from .upstream import Exchange, FakeUpstream, Signal, Step, blackhole_port, silent_port
 
 KEYS = ["sk-ant-api03-secret-1", "sk-ant-api03-secret-2", "sk-ant-api03-secret-3"]
-LONG = {"attempts": 4, "max_wait": "20ms", "first_byte": "4s", "whole": "4s", "idle": "4s", "progress": "4s"}
+LONG = {"attempts": 4, "max_wait": "20ms", "first_byte": "60s", "whole": "60s", "idle": "60s", "progress": "60s"}
 STREAM = b"".join(claude.events())
 STREAMED, WHOLE = messages_body(stream=True), messages_body()
 
@@ -44,7 +46,7 @@ def error_of(answer: Answer) -> str:
 
 
 async def pause(exchange: Exchange) -> None:
-    """A third of the short limit of these tests."""
+    """Well within the short limits of these tests, also on a slow machine."""
     import asyncio
 
     await asyncio.sleep(0.1)
@@ -75,11 +77,11 @@ def test_a_stream_has_first_byte_and_a_whole_answer_has_whole(
     start: StartRelay, upstream: FakeUpstream, dial: Dial
 ) -> None:
     async def late(exchange: Exchange) -> None:
-        for _ in range(6):
+        for _ in range(20):
             await pause(exchange)
         await steps.claude_step(exchange).run(exchange)
 
-    relay = start(keys=KEYS, retry=limits(first_byte="300ms"))
+    relay = start(keys=KEYS, retry=limits(first_byte=BRIEF))
     client = dial(relay)
     upstream.default = Step(late)
     answer = client.ask("POST", "/v1/messages", body=WHOLE)
@@ -87,15 +89,15 @@ def test_a_stream_has_first_byte_and_a_whole_answer_has_whole(
     upstream.script(Step(late), steps.stream())
     answer = client.ask("POST", "/v1/messages", body=STREAMED)
     assert (answer.body, answer.header("x-relay-attempts")) == (STREAM, "2")
-    assert outcomes(relay) == ["ok", "no first byte within 0.3 s (retry.first_byte)", "ok"]
+    assert outcomes(relay) == ["ok", "no first byte within 1.5 s (retry.first_byte)", "ok"]
 
 
 def test_a_whole_answer_that_never_comes(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     upstream.script(steps.stall_before_head, steps.stall_before_body("application/json"))
-    relay = start(keys=KEYS, retry=limits(whole="300ms"))
+    relay = start(keys=KEYS, retry=limits(whole=BRIEF))
     answer = base_client(relay).ask("POST", "/v1/messages", body=WHOLE)
     assert (answer.status, answer.header("x-relay-attempts")) == (200, "3")
-    assert outcomes(relay)[:2] == ["no first byte within 0.3 s (retry.whole)"] * 2
+    assert outcomes(relay)[:2] == ["no first byte within 1.5 s (retry.whole)"] * 2
 
 
 @pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/models", "/v1/files"])
@@ -103,35 +105,35 @@ def test_other_endpoints_have_first_byte(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, path: str
 ) -> None:
     upstream.script(steps.stall_before_head)
-    relay = start(keys=KEYS, retry=limits(first_byte="300ms"))
+    relay = start(keys=KEYS, retry=limits(first_byte=BRIEF))
     method = "POST" if "count" in path else "GET"
     assert base_client(relay).ask(method, path, body=WHOLE if method == "POST" else b"").status == 200
-    assert outcomes(relay) == ["no first byte within 0.3 s (retry.first_byte)", "ok"]
+    assert outcomes(relay) == ["no first byte within 1.5 s (retry.first_byte)", "ok"]
 
 
 def test_text_completions_have_both(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     upstream.script(
         steps.stall_before_head, steps.answer([b'{"type":"completion","completion":"a","stop_reason":"stop_sequence"}'])
     )
-    relay = start(keys=KEYS, retry=limits(whole="300ms"))
+    relay = start(keys=KEYS, retry=limits(whole=BRIEF))
     assert base_client(relay).ask("POST", "/v1/complete", body=b'{"model":"m","prompt":"p"}').status == 200
-    assert outcomes(relay) == ["no first byte within 0.3 s (retry.whole)", "ok"]
+    assert outcomes(relay) == ["no first byte within 1.5 s (retry.whole)", "ok"]
 
 
 def test_a_translated_answer_too(start: StartRelay, upstream: FakeUpstream, base_client: Base) -> None:
     go = Signal("the answer")
     upstream.script(steps.after(go, foreign.chat()), steps.stall_before_head, foreign.chat_stream())
     chat = {"format": "openai-chat", "base_url": upstream.url, "keys": KEYS, "auth": "bearer"}
-    relay = start(config(providers={"chat": chat}, retry=limits(first_byte="300ms")))
+    relay = start(config(providers={"chat": chat}, retry=limits(first_byte=BRIEF)))
     client = base_client(relay)
     client.post()
     request = upstream.wait_for_requests(1)[0]
     with pytest.raises(TimeoutError):
-        request.gone.wait(0.6)
+        request.gone.wait(2.0)
     go.set()
     assert client.answer().status == 200
     assert client.ask("POST", "/v1/messages", body=STREAMED).header("x-relay-attempts") == "2"
-    assert outcomes(relay) == ["ok", "no first byte within 0.3 s (retry.first_byte)", "ok"]
+    assert outcomes(relay) == ["ok", "no first byte within 1.5 s (retry.first_byte)", "ok"]
 
 
 def test_blank_lines_are_no_first_byte_of_a_whole_answer(
@@ -143,9 +145,9 @@ def test_blank_lines_are_no_first_byte_of_a_whole_answer(
             await exchange.send(b"\n")
 
     upstream.script(steps.answer([blanks], framing="chunked"))
-    relay = start(keys=KEYS, retry=limits(whole="400ms"))
+    relay = start(keys=KEYS, retry=limits(whole=BRIEF))
     assert base_client(relay).ask("POST", "/v1/messages", body=WHOLE).header("x-relay-attempts") == "2"
-    assert outcomes(relay)[0] == "no first byte within 0.4 s (retry.whole)"
+    assert outcomes(relay)[0] == "no first byte within 1.5 s (retry.whole)"
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "silent tls"])
@@ -155,10 +157,10 @@ def test_connecting_has_first_byte_by_itself(
     port = stack.enter_context(blackhole_port() if kind == "blackhole" else silent_port())
     dead = provider(f"{'https' if 'tls' in kind else 'http'}://127.0.0.1:{port}", KEYS[:1])
     providers = {"dead": dead, "live": provider(upstream.url, KEYS[1:])}
-    relay = start(config(providers=providers, retry=limits(first_byte="300ms")))
+    relay = start(config(providers=providers, retry=limits(first_byte=BRIEF)))
     answer = base_client(relay).ask("POST", "/v1/messages", body=WHOLE)
     assert (answer.status, answer.header("x-relay-provider")) == (200, "live")
-    assert outcomes(relay)[0] == "no connection within 0.3 s (retry.first_byte)"
+    assert outcomes(relay)[0] == "no connection within 1.5 s (retry.first_byte)"
 
 
 # -- uploads
@@ -181,7 +183,7 @@ class SlowReader:
         if not self.reading:
             if self.answer:
                 sock.sendall(self.answer)
-            self.given_up.wait(5)
+            self.given_up.wait(PATIENCE)
             self.taken = drained(sock)
             return
         head = b""
@@ -220,7 +222,7 @@ def slow_reader(reading: int, answer: bytes = b"") -> Iterator[tuple[str, SlowRe
         thread = threading.Thread(target=reader.run, name="slow reader")
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", reader
-        thread.join(6)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -238,7 +240,7 @@ IN_THE_KERNEL = 1_500_000
 @pytest.mark.parametrize("size", [BIG, pytest.param(IN_THE_KERNEL, marks=ONLY_LINUX)])
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 def test_the_time_of_an_upload_does_not_count(start: StartRelay, base_client: Base, streamed: bool, size: int) -> None:
-    short = {"first_byte": "400ms"} if streamed else {"first_byte": "400ms", "whole": "400ms"}
+    short = {"first_byte": "1200ms"} if streamed else {"first_byte": "1200ms", "whole": "1200ms"}
     answer = whole_answer()
     if streamed:
         answer = (
@@ -259,10 +261,10 @@ def test_an_upload_in_which_nothing_moves_is_given_up(
 ) -> None:
     with slow_reader(0) as (url, reader):
         providers = {"stuck": provider(url, KEYS[:1]), "live": provider(upstream.url, KEYS[1:])}
-        relay = start(config(providers=providers, retry=limits(first_byte="400ms")))
+        relay = start(config(providers=providers, retry=limits(first_byte=BRIEF)))
         answer = base_client(relay).ask("POST", "/v1/messages", body=messages_body(text="x" * BIG))
         assert (answer.status, answer.header("x-relay-provider")) == (200, "live")
-        assert outcomes(relay)[0] == "nothing of the request left for 0.4 s (retry.first_byte)"
+        assert outcomes(relay)[0] == "nothing of the request left for 1.5 s (retry.first_byte)"
         reader.given_up.set()
     assert 0 < reader.taken < BIG, "what had not left was sent all the same"
 
@@ -271,13 +273,13 @@ def test_an_upload_that_an_http2_peer_has_no_room_for(
     start: StartRelay, h2_client: Callable[..., H2Client], authority: Authority
 ) -> None:
     """The peer reads everything at once, but opens its window slowly."""
-    with FakeUpstream(authority.server_context(alpn=("h2",)), window_pause=0.05) as upstream:
-        relay = start(config(upstream.url, KEYS, retry=limits(first_byte="300ms")))
+    with FakeUpstream(authority.server_context(alpn=("h2",)), window_pause=0.12) as upstream:
+        relay = start(config(upstream.url, KEYS, retry=limits(first_byte=BRIEF)))
         body = messages_body(stream=True, text="x" * 1_000_000)
         began = time.monotonic()
         answer = h2_client(relay).ask(body=body)
         assert (answer.body, answer.header("x-relay-attempts")) == (STREAM, "1")
-        assert time.monotonic() - began > 0.6
+        assert time.monotonic() - began > 1.5
         assert upstream.requests[0].body == body
 
 
@@ -313,7 +315,7 @@ def test_an_early_answer_of_an_upstream_that_reads_nothing_more(
     answer = b"HTTP/1.1 503 No\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(said), said)
     with slow_reader(0, answer) as (url, reader):
         providers = {"full": provider(url, KEYS[:1]), "live": provider(upstream.url, KEYS[1:])}
-        relay = start(config(providers=providers, retry=limits(first_byte="500ms")))
+        relay = start(config(providers=providers, retry=limits(first_byte=BRIEF)))
         client = base_client(relay)
         found = client.ask("POST", "/v1/messages", body=messages_body(text="x" * BIG))
         assert (found.status, found.header("x-relay-provider")) == (200, "live")
@@ -330,13 +332,13 @@ def test_an_early_answer_of_an_upstream_that_reads_nothing_more(
 @pytest.mark.parametrize("after", [[], [claude.start()], claude.events()[:4]], ids=["ping", "start", "content"])
 def test_silence_is_idle(start: StartRelay, upstream: FakeUpstream, base_client: Base, after: list[bytes]) -> None:
     upstream.script(steps.stream([claude.PING, *after, steps.stall]), steps.stream())
-    relay = start(keys=KEYS, retry=limits(idle="300ms"))
+    relay = start(keys=KEYS, retry=limits(idle="1s"))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
     if len(after) > 1:
-        assert "silent for 0.3 s (retry.idle)" in error_of(answer)
+        assert "silent for 1 s (retry.idle)" in error_of(answer)
     else:
         assert answer.body == STREAM
-    assert outcomes(relay)[0] == "silent for 0.3 s (retry.idle)"
+    assert outcomes(relay)[0] == "silent for 1 s (retry.idle)"
 
 
 # -- progress
@@ -369,10 +371,10 @@ def test_nothing_but_pings_before_content_is_tried_again(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, ping: bytes, begun: list[bytes]
 ) -> None:
     upstream.script(pinging(*begun, ping=ping), steps.stream())
-    relay = start(keys=KEYS, retry=limits(progress="400ms"))
+    relay = start(keys=KEYS, retry=limits(progress="1s"))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
     assert (answer.body, answer.header("x-relay-attempts")) == (STREAM, "2")
-    assert outcomes(relay) == ["nothing but pings for 0.4 s (retry.progress)", "ok"]
+    assert outcomes(relay) == ["nothing but pings for 1 s (retry.progress)", "ok"]
 
 
 @pytest.mark.parametrize("ping", KEEPING.values(), ids=KEEPING)
@@ -400,15 +402,15 @@ def test_nothing_but_pings_after_content_ends_the_stream(
         headers=[("Content-Encoding", encoding)] if encoding else [],
     )
     upstream.script(step)
-    relay = start(keys=KEYS, retry=limits(progress="400ms"))
+    relay = start(keys=KEYS, retry=limits(progress="1s"))
     asked = [("accept-encoding", "gzip")]
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED, headers=asked)
     if encoding:
         assert not answer.complete
     else:
-        assert "nothing but pings for 0.4 s (retry.progress)" in error_of(answer)
+        assert "nothing but pings for 1 s (retry.progress)" in error_of(answer)
     upstream.requests[0].gone.wait()
-    assert outcomes(relay) == ["nothing but pings for 0.4 s (retry.progress)"]
+    assert outcomes(relay) == ["nothing but pings for 1 s (retry.progress)"]
     assert rows(relay.database)[0]["finished"] == "upstream_closed"
 
 
@@ -416,7 +418,7 @@ def test_a_slow_stream_that_moves_is_left_alone(start: StartRelay, upstream: Fak
     events = claude.events("a", "b", "c", "d")
     spread = [part for event in events for part in (claude.PING, event)]
     upstream.script(slowly(*spread))
-    answer = dial(start(keys=KEYS, retry=limits(progress="700ms"))).ask("POST", "/v1/messages", body=STREAMED)
+    answer = dial(start(keys=KEYS, retry=limits(progress=BRIEF))).ask("POST", "/v1/messages", body=STREAMED)
     assert answer.body == b"".join(spread)
 
 
@@ -436,16 +438,16 @@ def test_a_model_may_be_silent_where_it_works(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, begun: tuple[str, list[bytes]]
 ) -> None:
     rest = [claude.BLOCK_STOP, *claude.events()[1:]]
-    parts = [claude.start(), *begun[1], *[claude.PING] * 5, *rest]
+    parts = [claude.start(), *begun[1], *[claude.PING] * 15, *rest]
     upstream.script(slowly(*parts), pinging(claude.start(), *begun[1]))
     more = {"models": {"claude-*": claude.MODEL}} if begun[0] == "renamed" else {}
     way = {"anthropic": provider(upstream.url, KEYS, **more)}
-    relay = start(config(providers=way, retry=limits(progress="300ms", whole="900ms")))
+    relay = start(config(providers=way, retry=limits(progress="1s", whole="3s")))
     client = base_client(relay)
     answer = client.ask("POST", "/v1/messages", body=STREAMED)
     assert answer.body == b"".join(parts)
     answer = client.ask("POST", "/v1/messages", body=STREAMED)
-    assert "nothing but pings for 0.9 s (retry.whole)" in error_of(answer)
+    assert "nothing but pings for 3 s (retry.whole)" in error_of(answer)
 
 
 @pytest.mark.parametrize(
@@ -461,9 +463,9 @@ def test_but_not_for_ever_after_it(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, ended: list[bytes]
 ) -> None:
     upstream.script(pinging(claude.start(), *ended))
-    relay = start(keys=KEYS, retry=limits(progress="300ms"))
+    relay = start(keys=KEYS, retry=limits(progress="1s"))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
-    assert "nothing but pings for 0.3 s (retry.progress)" in error_of(answer)
+    assert "nothing but pings for 1 s (retry.progress)" in error_of(answer)
 
 
 CHAT_PINGS = {
@@ -482,9 +484,9 @@ def test_signs_of_life_of_other_providers(
     said = [foreign.CHAT_START, foreign.chat_chunk({"content": "Hel"})] if begun else []
     upstream.script(pinging(*said, ping=ping), foreign.chat_stream())
     chat = {"format": "openai-chat", "base_url": upstream.url, "keys": KEYS, "auth": "bearer"}
-    relay = start(config(providers={"chat": chat}, retry=limits(progress="400ms")))
+    relay = start(config(providers={"chat": chat}, retry=limits(progress="1s")))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
-    assert outcomes(relay)[0] == "nothing but pings for 0.4 s (retry.progress)"
+    assert outcomes(relay)[0] == "nothing but pings for 1 s (retry.progress)"
     if begun:
         assert "retry.progress" in error_of(answer)
     else:
@@ -499,10 +501,10 @@ def test_reasoning_that_is_not_shown_is_progress(start: StartRelay, upstream: Fa
     said = {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}
     whole = {"id": "resp_1", "model": "gpt-5.1", "status": "completed", "output": [{"type": "reasoning"}, said]}
     upstream.script(
-        slowly(*[thought] * 6, begun, *[alive] * 6, foreign.named({"type": "response.completed", "response": whole}))
+        slowly(*[thought] * 13, begun, *[alive] * 13, foreign.named({"type": "response.completed", "response": whole}))
     )
     way = {"format": "openai-responses", "base_url": upstream.url, "keys": KEYS, "auth": "bearer"}
-    relay = start(config(providers={"responses": way}, retry=limits(progress="300ms")))
+    relay = start(config(providers={"responses": way}, retry=limits(progress="1s")))
     answer = base_client(relay).ask("POST", "/v1/messages", body=STREAMED)
     assert outcomes(relay) == ["ok"], answer.body
 
@@ -536,18 +538,18 @@ def test_a_clock_that_is_set_back_changes_no_duration(
         then.set()
         assert client.until(claude.STOP).status == 200
     (row,), tries = rows(relay.database), rows(relay.database, "attempts")
-    assert 0 < row["ttft_ms"] < 4000
-    assert 100 <= row["duration_ms"] < 4000
-    assert [0 <= tried["duration_ms"] < 4000 for tried in tries] == [True, True]
+    assert 0 < row["ttft_ms"] < 60_000
+    assert 100 <= row["duration_ms"] < 60_000
+    assert [0 <= tried["duration_ms"] < 60_000 for tried in tries] == [True, True]
     assert 0 < tries[1]["first_byte_ms"] < tries[1]["duration_ms"]
-    assert abs(_unix(row["started_at"]) - started) < 4
+    assert abs(_unix(row["started_at"]) - started) < 60
 
 
 def test_a_clock_that_is_set_back_lengthens_no_limit(
     start: StartRelay, upstream: FakeUpstream, base_client: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.script(steps.stall_before_head, steps.stream())
-    relay = start(keys=KEYS, retry=limits(first_byte="400ms"))
+    relay = start(keys=KEYS, retry=limits(first_byte=BRIEF))
     client = base_client(relay)
     client.post(body=STREAMED)
     upstream.wait_for_requests(1)[0].whole.wait()

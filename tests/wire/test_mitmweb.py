@@ -15,7 +15,7 @@ from mitmproxy import contentviews
 from claude_relay.proxy import banner
 from claude_relay.proxy.log.folding import Folding
 from claude_relay.proxy.mitm.marks import APART
-from waiting import eventually
+from waiting import BRIEF, eventually
 
 from . import claude, steps
 from .budgets import PRICES
@@ -25,7 +25,7 @@ from .relay import Relay, config, provider
 from .upstream import FakeUpstream, Signal
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
-QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": "1500ms", "idle": "1500ms"}
+QUICK = {"attempts": 8, "max_wait": "2s", "first_byte": BRIEF, "idle": BRIEF}
 STREAM = b"".join(claude.events())
 SECONDS = r"\d+\.\d s · req_relay_[0-9a-f]{24}"
 RETRIED, FAILED = "\U0001f501", "❌"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import BRIEF
+
 from . import claude, foreign, steps
 from .clients import Answer, RawClient, messages_body
 from .conftest import StartRelay
@@ -54,7 +56,7 @@ POOLS: dict[str, list[str]] = {
     "529 for ever": ["529"],
     "mixed": ["401", "limited", "529", "no credit", "cut", "error first", "403"],
 }
-QUICK = {"attempts": 5, "max_wait": "2s", "first_byte": "250ms", "whole": "1s", "idle": "2s"}
+QUICK = {"attempts": 5, "max_wait": "2s", "first_byte": BRIEF, "whole": "4s", "idle": "2s"}
 
 
 def by_key(answers: dict[str, Step], good: Step) -> Step:

@@ -11,6 +11,8 @@ import pytest
 from mitmproxy import exceptions, io
 from mitmproxy.test import tflow
 
+from waiting import PATIENCE
+
 from .clients import RawClient, messages_body
 from .conftest import StartRelay
 from .relay import Relay, RelayFailed, RelayProcess, config, rows
@@ -63,7 +65,7 @@ def test_a_start_ends_with_the_sentence(tmp_path: Path, confdir: Path, program: 
         arguments=["--set", "stream_large_bodies=1", *(["--no-web-open-browser"] if program == "mitmweb" else [])],
     )
     command = [word.replace("mitmdump", program) for word in relay.command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, env=relay.environ, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=relay.environ, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert said.count("mitmproxy's option stream_large_bodies cannot be used with the relay") == 1, said
@@ -115,7 +117,7 @@ def test_flows_of_a_file_are_not_relayed_again(start: StartRelay, upstream: Fake
     with (tmp_path / "old").open("rb") as file:
         (again,) = io.FlowReader(file).stream()
     done = asyncio.run_coroutine_threadsafe(relay.master.load_flow(again), relay.loop)
-    done.result(5)
+    done.result(PATIENCE)
     with RawClient(relay.base_port) as client:
         assert client.ask("POST", "/v1/messages", body=messages_body()).status == 200
     relay.wait_until_clients_left()

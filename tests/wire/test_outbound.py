@@ -20,6 +20,7 @@ from claude_relay.core.config import WayOut
 from claude_relay.proxy.mitm import outbound
 from claude_relay.proxy.watch.notifier import PostError, post
 from claude_relay.store.vault.vault import NewKey, Vault
+from waiting import BRIEF, PATIENCE
 
 from . import claude, steps
 from .certs import Authority
@@ -302,7 +303,7 @@ def test_a_tunnel_passes_every_byte(start: StartRelay, stack: ExitStack) -> None
             while piece := sock.recv(65536):
                 got += piece
         assert got == sent[::-1]
-        thread.join(5)
+        thread.join(PATIENCE)
 
 
 def test_a_tunnel_to_an_address(start: StartRelay, upstream: FakeUpstream, stack: ExitStack) -> None:
@@ -372,7 +373,7 @@ def test_notices(start: StartRelay, upstream: FakeUpstream, stack: ExitStack) ->
     server = HTTPServer(("127.0.0.1", 0), Hook)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    stack.callback(lambda: (server.shutdown(), server.server_close(), thread.join(5)))
+    stack.callback(lambda: (server.shutdown(), server.server_close(), thread.join(PATIENCE)))
     company = stack.enter_context(CompanyProxy({"hooks.example:80": server.server_port}, users=USERS))
     post(SecretStr("http://hooks.example/x"), None, b"{}", 4.0, WayOut.of({"HTTP_PROXY": company.url_for("me")}))
     assert posted.is_set()
@@ -435,7 +436,7 @@ def test_an_attempt_that_is_given_up_is_not_blamed_on_the_next(
     bad: str,
 ) -> None:
     """The tunnel of the first is closed while the second is under way."""
-    text = config(NAMED, ["good-1"], retry=QUICK | {"first_byte": "300ms"})
+    text = config(NAMED, ["good-1"], retry=QUICK | {"first_byte": BRIEF})
     relay = through(start, {"HTTPS_PROXY": company.url_for("me")}, text)
     go = Signal()
     claude_host.script(GIVEN_UP[bad], steps.stream([*claude.events()[:3], go, *claude.events()[3:]]))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import PATIENCE
+
 from .clients import H2Client, RawClient
 from .conftest import StartRelay
 from .relay import Relay
@@ -72,7 +74,10 @@ def check(relay: Relay, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
 def test_a_head_that_is_refused(talkative: Relay, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for head in HEADS.values():
         for port in (talkative.base_port, talkative.proxy_port):
-            with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+            with (
+                contextlib.suppress(ConnectionError),
+                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock,
+            ):
                 sock.sendall(head.encode())
                 sock.shutdown(socket.SHUT_WR)
                 while sock.recv(65536):

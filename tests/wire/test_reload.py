@@ -390,7 +390,7 @@ def test_the_default_port_may_be_anothers(process: Callable[..., RelayProcess], 
 def test_a_taken_port_ends_the_start(process: Callable[..., RelayProcess], upstream: FakeUpstream) -> None:
     relay = process(config(upstream.url, KEYS[:1]))
     with taken(relay.base_port):
-        assert run(relay).wait(30) != 0
+        assert run(relay).wait(PATIENCE) != 0
     assert str(relay.base_port) in relay.output()
     assert "cannot listen" in relay.output()
     assert "Traceback" not in relay.output()

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from waiting import BRIEF
+
 from . import claude, steps
 from .certs import Authority
 from .clients import Answer, H2Client, RawClient, messages_body
@@ -20,7 +22,7 @@ from .upstream import FakeUpstream, Step, blackhole_port, refusing_port, silent_
 
 KEYS = [f"sk-ant-api03-secret-{i}" for i in range(1, 7)]
 # What may be waited in all bounds the pauses between tries, too.
-QUICK = {"attempts": 8, "max_wait": "20ms", "first_byte": "1500ms", "idle": "1500ms"}
+QUICK = {"attempts": 8, "max_wait": "20ms", "first_byte": BRIEF, "idle": BRIEF}
 STREAM = b"".join(claude.events())
 RETRY_1 = [("retry-after", "1")]
 
@@ -197,7 +199,7 @@ def test_unreachable_providers(
 ) -> None:
     dead = failing_url(kind, stack, authority, tmp_path)
     providers = {"dead": provider(dead, ["sk-dead-1"]), "live": provider(upstream.url, ["sk-live-1"])}
-    client = dial(start(config(providers=providers, retry=QUICK | {"first_byte": "700ms"})))
+    client = dial(start(config(providers=providers, retry=QUICK | {"first_byte": BRIEF})))
     body = messages_body(stream=True)
     answer = client.ask("POST", "/v1/messages", body=body)
     assert (answer.status, answer.body) == (200, STREAM)

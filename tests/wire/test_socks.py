@@ -13,6 +13,7 @@ import pytest
 from mitmproxy.io import FlowReader
 
 from claude_relay.store.vault.vault import NewKey, Vault
+from waiting import PATIENCE
 
 from . import claude, steps
 from .certs import Authority
@@ -126,7 +127,7 @@ def pipe_to(port: int) -> Callable[[socket.socket], None]:
             thread.start()
             _quietly(lambda: _pump(client, server))
             _quietly(lambda: server.shutdown(socket.SHUT_RDWR))
-            thread.join(5)
+            thread.join(PATIENCE)
 
     return pipe
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from claude_relay.proxy.stream import replay
-from waiting import PATIENCE
+from waiting import BRIEF, PATIENCE
 
 from . import claude, steps
 from .certs import Authority
@@ -169,7 +169,7 @@ BROKEN = {
 
 def test_a_break_after_content_is_told(start: StartRelay, upstream: FakeUpstream, dial: Dial) -> None:
     models = {name: f"model-{n}" for n, name in enumerate(BROKEN)}  # each with keys that no other break has spoiled
-    retry = {"attempts": 5, "max_wait": "2s", "first_byte": "2s", "idle": "1s"}
+    retry = {"attempts": 5, "max_wait": "2s", "first_byte": "2s", "idle": BRIEF}
     providers = {model: provider(upstream.url, KEYS) for model in models.values()}
     routes = [{"match": {"model": model}, "to": [model]} for model in models.values()]
     relay = start(config(providers=providers, routes=routes, retry=retry))
