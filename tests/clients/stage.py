@@ -13,11 +13,13 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from waiting import PATIENCE
+from claude_relay.store.shared.relays import running
+from waiting import PATIENCE, eventually
 from wire.relay import ROOT, RelayProcess
 
 from .packages import claude_code
@@ -48,6 +50,11 @@ class Relay(RelayProcess):
         environ = {"ANTHROPIC_API_KEYS": ",".join(keys), "HOME": str(folder)}
         super().__init__(folder, confdir, text, environ=environ, command=[*RUN, "relay"])
         self.confdir = confdir
+
+    def start(self) -> None:
+        """Starts it; others know that it runs."""
+        super().start()
+        eventually(lambda: running(self.database, time.time()))
 
 
 class Shell:

@@ -29,7 +29,7 @@ CHECKS = (
 )
 
 # Most tests wait for sockets and processes more than they compute.
-SIDE_BY_SIDE = ("-n", str(min(3 * (os.cpu_count() or 1), 12)), "--dist", "worksteal")
+SIDE_BY_SIDE = ("-n", str(min(2 * (os.cpu_count() or 1), 12)), "--dist", "worksteal")
 
 
 ON_MITMPROXY = ("tests/proxy", "tests/wire")

@@ -32,8 +32,10 @@ MOST_HEALTH = 64 * 1024
 """Bytes of what a relay says of its health."""
 NARROW = 80
 """Columns of most terminals."""
-LOOKS, BETWEEN = 10, 0.15
+LOOKS, BETWEEN = 20, 0.15
 """How often, and after how many seconds again, to look for the row of a relay that listens already."""
+ANSWERING = 5.0
+"""Seconds in which a relay answers, however busy its machine is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def start(path: Path | None) -> str:
 def is_relay(name: str, address: Address, host: str) -> bool:
     """Ask whoever listens there for a path that only a relay answers, with a request-id of its own."""
     target = f"http://{host}{PROBE}" if name == "proxy" else PROBE
-    with closing(http.client.HTTPConnection(address.host, address.port, timeout=2)) as connection:
+    with closing(http.client.HTTPConnection(address.host, address.port, timeout=ANSWERING)) as connection:
         try:
             connection.request("GET", target, headers={"Host": host, "x-api-key": PLACEHOLDER})
             answer = connection.getresponse()
@@ -121,7 +123,7 @@ def health(found: Found, source: Source) -> tuple[bool, tuple[str, ...]] | None:
 def _health_at(place: Address, otherwise: tuple[str, ...]) -> tuple[bool, tuple[str, ...]] | None:
     """`otherwise`: what is wrong when nobody answers; when nothing is, None is returned."""
     address = place.reachable
-    with closing(http.client.HTTPConnection(address.host, address.port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection(address.host, address.port, timeout=ANSWERING)) as connection:
         try:
             connection.request("GET", "/healthz", headers={"Host": "localhost"})
             said = json.loads(connection.getresponse().read(MOST_HEALTH))
