@@ -28,9 +28,8 @@ def own_limits(relayed: Relayed, status: int) -> Fields:
     if status >= 400 or relayed.admission is None:
         return ()
     now, tightest, most, smallest = time.time(), None, -1.0, 0.0
-    for (
-        spending
-    ) in relayed.admission.plan.spendings:  # as `caps.tightest` has it, without asking all of them until when
+    # As `caps.tightest` has it, without asking all of them until when.
+    for spending in relayed.admission.plan.spendings:
         amount, account = spending.bound.limit.amount, spending.account
         part = (account.usd if now < account.now.end else spending.spent(now)) / amount
         if part > most or (part == most and amount < smallest):
