@@ -22,7 +22,7 @@ from claude_relay.core.accounting.cache_misses import explained
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.accounting.needs import Need, Outputs
-from claude_relay.core.accounting.reserve import Limits, Reserve, Terms
+from claude_relay.core.accounting.reserve import NO_LIMITS, Limits, Reserve, Terms
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Verdict
@@ -228,7 +228,7 @@ class Reporting:
 
     # -- what there is to ask
 
-    def reserve(self, runtime: Runtime, need: Need, at: float, limits: Limits) -> Reserve:
+    def reserve(self, runtime: Runtime, need: Need, at: float, limits: Limits = NO_LIMITS) -> Reserve:
         """What a request may cost, nothing of it reserved yet. `at`: when it began; `limits`: those that hold for it beside the budgets."""
         if (
             self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED
