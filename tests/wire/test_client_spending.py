@@ -95,6 +95,19 @@ def test_a_streamed_answer_says_the_same(team: Team, upstream: FakeUpstream) -> 
     assert limits(ask(team, team.add("ann", "$1/week"), stream=True))["overage-status"] == "allowed"
 
 
+@pytest.mark.parametrize("per", ["total", "5h"])
+def test_when_a_cap_begins_anew(team: Team, per: str) -> None:
+    """One of all time never; a rolling one when what was spent first is given back."""
+    ann = team.add("ann", f"$1/{per}")
+    ask(team, ann)
+    said = limits(ask(team, ann))
+    assert said["overage-utilization"] == "0.41"
+    if per == "total":
+        assert not {"reset", "overage-reset"} & set(said)
+    else:
+        assert 5 * 3600 - 1 < int(said["reset"]) - time.time() <= 5 * 3600 + 301
+
+
 def test_a_budget_of_a_group(team: Team) -> None:
     from claude_relay.core.clients.limits import parse
     from claude_relay.core.clients.permissions import Policy

@@ -260,10 +260,10 @@ class Reserve:
         """Reserve everywhere, whether there is room or not."""
         hold = Hold(provider, model, self._at, nano)
         self._holds.add(hold, now)
-        if self._limits.spendings:
+        if spendings := self._limits.spendings:
             # What is reserved in a period goes with it: so it is remembered in which each limit was.
-            hold.starts = [spending.start for spending in self._limits.spendings]
-            for spending in self._limits.spendings:
+            hold.starts = [spending.start for spending in spendings]
+            for spending in spendings:
                 spending.holding += 1
                 if hold.at >= spending.start:
                     spending.reserved += nano

@@ -2,7 +2,7 @@
 
     cap = tightest(caps)
     allowed(cap)                fields of a good answer; None of them where there is no cap
-    in_head(part, resets_at)    the same as they stand in its head
+    in_head(hundredths, resets_at)    the same as they stand in its head
     rejected(cap, now)          fields of the 429 once the cap is reached
     usage(caps, spent)          what `GET /api/oauth/usage` answers
 
@@ -31,6 +31,8 @@ CALLED: Final[Mapping[Period, str]] = {"day": "daily", "week": "weekly", "month"
 """What the protocol calls a cap's period; it has no word for the others."""
 BELOW_ALL: Final = 99
 """Hundredths: what is said of a cap that is used up but for the last cent, or has been passed by requests that ran already."""
+ROUNDED: Final = 1e-9
+"""Hundredths that are lost where parts of a cap are added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +72,13 @@ def tightest(caps: Iterable[Cap]) -> Cap | None:
 
 def allowed(cap: Cap) -> Mapping[str, str]:
     """Fields of an answer that is let through."""
-    return {name.decode(): value.decode() for name, value in in_head(cap.part, cap.resets_at)}
-
-
-def in_head(part: float, resets_at: float | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The same as the head of the answer has them. `part`: how much of the cap is used, 1 is all."""
-    used = int(100 * part + 1e-9)
-    return _allowed(used if used < BELOW_ALL else BELOW_ALL, resets_at)
+    return {name.decode(): value.decode() for name, value in in_head(int(100 * cap.part + ROUNDED), cap.resets_at)}
 
 
 @lru_cache(maxsize=4096)
-def _allowed(used: int, resets_at: float | None) -> tuple[tuple[bytes, bytes], ...]:
-    """The same for all whose caps are used as far, in hundredths, and begin anew at the same time."""
+def in_head(hundredths: int, resets_at: float | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The same as the head of the answer has them, for all whose caps are used as far and begin anew at the same time."""
+    used = min(hundredths, BELOW_ALL)
     passed = _passed(used / 100)
     status = "allowed" if passed is None else "allowed_warning"
     fields = {
@@ -156,7 +153,7 @@ def _extra(limit: float | None, used: float, percent: int | None) -> dict[str, A
 
 
 def _percent(cap: Cap) -> int:
-    return math.floor(100 * min(cap.part, 1.0) + 1e-9)
+    return math.floor(100 * min(cap.part, 1.0) + ROUNDED)
 
 
 def _passed(part: float) -> float | None:
@@ -167,7 +164,7 @@ def _passed(part: float) -> float | None:
 
 
 def _resets(resets_at: float | None) -> dict[str, str]:
-    if resets_at is None:
+    if resets_at is None or resets_at == math.inf:
         return {}
     at = str(math.ceil(resets_at))
     return {"reset": at, "overage-reset": at}

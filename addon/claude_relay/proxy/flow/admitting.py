@@ -49,7 +49,8 @@ async def admit(relayed: Relayed, limiting: Limiting | None) -> None:
     if not plan.bounds:
         return
     limiter.contact = relayed.runtime.config.clients.contact
-    weight = weight_of(relayed)
+    # What asks no model is a request, and nothing else.
+    weight = Weight(facts.input_estimate) if facts.endpoint in PAID else Weight(runs=makes_batch(relayed))
     admission = None
     if not (limiter.queues and weight.runs and plan.places and limiter.waits_for(client)):
         admission = limiter.enter(plan, weight, NOW(), time.monotonic())
@@ -63,13 +64,6 @@ async def admit(relayed: Relayed, limiting: Limiting | None) -> None:
 def tree_of(facts: Facts, agent: str, client: Client, limiting: Limiting) -> str:
     """The root of the agents that the one which sent a request came from."""
     return limiting.trees.root(client.name, facts.session or "", agent, facts.headers.get(SUBAGENT_HEADERS[1]))
-
-
-def weight_of(relayed: Relayed) -> Weight:
-    """What it weighs: what asks no model is a request, and nothing else."""
-    if relayed.facts.endpoint in PAID:
-        return Weight(relayed.facts.input_estimate)
-    return Weight(runs=makes_batch(relayed))
 
 
 async def _wait(relayed: Relayed, plan: Plan, weight: Weight, limiting: Limiting) -> Admission | None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from claude_relay.core.clients import caps as rules
 from claude_relay.core.clients.caps import Cap
 from claude_relay.core.clients.exceeded import ClientLimitError
+from claude_relay.core.clients.money import Rolling
 from claude_relay.core.exchange import Refused
 from claude_relay.proxy.messages.hop_by_hop import Fields
 from claude_relay.proxy.request.relayed import Relayed
@@ -34,7 +35,11 @@ def own_limits(relayed: Relayed, status: int) -> Fields:
         part = (account.usd if now < account.now.end else spending.spent(now)) / amount
         if part > most or (part == most and amount < smallest):
             tightest, most, smallest = spending, part, amount
-    return () if tightest is None else rules.in_head(most, tightest.until(now))
+    if tightest is None:
+        return ()
+    account = tightest.account
+    until = tightest.until(now) if isinstance(account, Rolling) else account.now.end
+    return rules.in_head(int(100 * most + rules.ROUNDED), until)
 
 
 def of_refusal(error: ClientLimitError) -> Mapping[str, str]:
