@@ -27,17 +27,20 @@ type Asked = tuple[dict[str, str], dict[str, Any]]
 
 
 class Crowd:
-    """An upstream's answers, and how many of them were under way at the same time."""
+    """An upstream's answers, and how many of them were under way at the same time: none is given before there were so many once."""
 
-    def __init__(self, upstream: FakeUpstream, seconds: float = 0.01) -> None:
+    def __init__(self, upstream: FakeUpstream, many: int) -> None:
         self.running = self.peak = 0
-        answer = steps.message(usage=usage(100))
+        answer, there = steps.message(usage=usage(100)), asyncio.Event()
 
         async def run(exchange: Exchange) -> None:
             self.running += 1
             self.peak = max(self.peak, self.running)
+            if self.peak >= many:
+                there.set()
             try:
-                await asyncio.sleep(seconds)
+                await asyncio.wait_for(there.wait(), PATIENCE)
+                await asyncio.sleep(0.01)
                 await answer.run(exchange)
             finally:
                 self.running -= 1

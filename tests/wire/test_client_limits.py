@@ -51,7 +51,7 @@ def test_requests_a_minute(start: StartRelay, upstream: FakeUpstream, tmp_path: 
 
 
 def test_concurrent_ones_wait_for_each_other(start: StartRelay, upstream: FakeUpstream, tmp_path: Path) -> None:
-    relay, crowd = start(retry={"max_wait": "20s"}), Crowd(upstream)
+    relay, crowd = start(retry={"max_wait": "60s"}), Crowd(upstream, 4)
     key = add(tmp_path / "relay.db", "alice", "4 concurrent")
     found = asyncio.run(at_once(relay.base_port, key, HUNDRED))
     assert Counter(status for status, _, _ in found) == {200: 100}
@@ -63,7 +63,7 @@ def test_concurrent_ones_wait_for_each_other(start: StartRelay, upstream: FakeUp
 
 
 def test_a_group_limits_all_its_clients(start: StartRelay, upstream: FakeUpstream, tmp_path: Path) -> None:
-    relay, crowd = start(retry={"max_wait": "20s"}), Crowd(upstream)
+    relay, crowd = start(retry={"max_wait": "60s"}), Crowd(upstream, 3)
     add_group(tmp_path / "relay.db", "team", "3 concurrent", "20 requests/minute")
     keys = [add(tmp_path / "relay.db", name, "2 concurrent", group="team") for name in ("alice", "bob")]
 

@@ -17,8 +17,8 @@ __all__ = ["group"]
 
 def test_concurrent_requests_of_two_relays_are_never_more_than_the_limit(group: Group, upstream: FakeUpstream) -> None:
     group.add_keys(1)
-    group.config["retry"]["max_wait"] = "20s"
-    crowd = Crowd(upstream)
+    group.config["retry"]["max_wait"] = "60s"
+    crowd = Crowd(upstream, 3)
     one, other = group.start()
     key = add(group.database, "alice", "3 concurrent")
 
