@@ -15,6 +15,7 @@ from mitmproxy.proxy.layers.http import HttpStream
 from claude_relay.cli.fake.messages import MODEL
 from claude_relay.proxy.common.rejections import counted
 from claude_relay.proxy.request.relayed import Relayed
+from waiting import BRIEF
 
 from . import steps
 from .clients import H2Client, RawClient, messages_body
@@ -81,7 +82,7 @@ def test_a_head_in_many_frames_ends_the_connection(start: Start, h2_client: H2) 
 
 @pytest.mark.parametrize("begin", [b"", HEAD], ids=["nothing", "half"])
 def test_a_head_that_does_not_come_in_time_is_refused(start: Start, base_client: Base, begin: bytes) -> None:
-    client = base_client(start(limits={"head_time": "200ms"}))
+    client = base_client(start(limits={"head_time": BRIEF}))
     if begin:
         client.send(begin)
         assert client.answer().status == 408

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from claude_relay.proxy.common.rejections import counted
-from waiting import PATIENCE
+from waiting import BRIEF, PATIENCE
 
 from .certs import Authority, client_context
 from .clients import RawClient, connect, messages_body
@@ -21,7 +21,7 @@ from .upstream import FakeUpstream
 from .visiting import tunnel
 
 HOST, OTHER = "api.anthropic.com:443", "example.org"
-SOON = {"limits": {"head_time": "200ms"}}
+SOON = {"limits": {"head_time": BRIEF}}
 
 
 def greeting(ca_file: Path, alpn: tuple[str, ...] = ("http/1.1",)) -> bytes:
