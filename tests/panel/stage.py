@@ -85,6 +85,15 @@ class Panel:
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         return self.ask("POST", path, body, headers)
 
+    def job(self, id: str) -> dict[str, Any]:
+        """One that is over, as soon as it is."""
+
+        def over() -> dict[str, Any]:
+            found = dict(self.get(f"/api/jobs/{id}").json)
+            return found if found["state"] != "running" else {}
+
+        return eventually(over)
+
     def page(self, path: str) -> Answer:
         """As a browser asks for it."""
         return self.ask("GET", path, headers={"Accept": "text/html"})

@@ -20,7 +20,6 @@ from claude_relay.store.shared.relays import RelayRow, Relays
 from claude_relay.store.shared.state import State
 from claude_relay.store.vault.rows import moment
 from upstream.providers import Upstream, secret, serving
-from waiting import eventually
 
 from .stage import Panel, running
 
@@ -50,16 +49,6 @@ def added(panel: Panel, name: str = "valid", provider: str = "p", **fields: Any)
     assert answer.status == 201, answer.text
     assert key not in answer.text
     found: dict[str, Any] = answer.json
-    return found
-
-
-def job(panel: Panel, id: str) -> dict[str, Any]:
-    def over() -> dict[str, Any] | None:
-        job = dict(panel.get(f"/api/jobs/{id}").json)
-        return job if job["state"] != "running" else None
-
-    found = eventually(over)
-    assert found is not None
     return found
 
 
@@ -208,7 +197,7 @@ def test_five_hundred_keys_at_once(panel: Panel) -> None:
     done = panel.post("/api/providers/q/keys/batch", {"text": text, "fields": {"tier": "public"}, "check": True})
     assert (done.json["new"], len(done.json["added"])) == (500, 500)
     assert not any(key in plan.text + done.text for key in keys)
-    checked = job(panel, done.json["job"])
+    checked = panel.job(done.json["job"])
     assert (checked["state"], checked["done"], checked["total"]) == ("done", 500, 500)
     assert {result["status"] for result in checked["results"]} == {"valid"}
     again = panel.post("/api/providers/q/keys/batch", {"text": text, "dry_run": True}).json
@@ -252,7 +241,7 @@ def test_operations_on_many(panel: Panel) -> None:
     assert len(panel.post(path, {"operation": "enable", "ids": ids[:2]}).json["changed"]) == 2
     cool_down(panel, ids[0], 600)
     assert panel.post(path, {"operation": "reset", "ids": ids}).json["changed"] == ids[:1]
-    assert job(panel, panel.post(path, {"operation": "check", "ids": ids}).json["job"])["done"] == 3
+    assert panel.job(panel.post(path, {"operation": "check", "ids": ids}).json["job"])["done"] == 3
     assert len(panel.post(path, {"operation": "delete", "ids": ids}).json["changed"]) == 3
     assert len(panel.post(path, {"operation": "restore", "ids": ids}).json["changed"]) == 3
     both = panel.post("/api/providers/*/keys/batch-operation", {"operation": "disable", "ids": [ids[0], "own:k1"]}).json
@@ -266,7 +255,7 @@ def test_maintenance_removes_what_is_revoked(panel: Panel) -> None:
     bad, good = added(panel, "revoked", group="old")["id"], added(panel, "valid", group="old")["id"]
     begun = panel.post("/api/providers/p/keys/maintenance", {})
     assert begun.status == 202
-    found = job(panel, begun.json["id"])
+    found = panel.job(begun.json["id"])
     assert {"id": bad, "removed": True} in found["results"]
     assert panel.get(f"/api/keys/{bad}").json["state"] == "removed"
     assert panel.get(f"/api/keys/{good}").json["state"] == "ready"

@@ -22,7 +22,6 @@ from upstream.oauth_server import OAuthServer
 from upstream.providers import Upstream, serving
 
 from .stage import Answer, Panel, running
-from .test_keys import job
 
 TOKEN = re.compile(r"(oat|ort|device)-[0-9A-Za-z_-]{8,}")
 
@@ -120,7 +119,7 @@ def test_a_login_on_another_device(panel: Panel, server: OAuthServer, said: str,
     assert (login["user_code"], login["url"]) == ("WDJB-MJHT", f"{server.url}/activate")
     assert panel.get(f"/api/jobs/{login['job']}").json["state"] == "running"
     server.devices[list(server.devices)[-1]] = said
-    done = job(panel, login["job"])
+    done = panel.job(login["job"])
     assert done["state"] == state
     if state == "done":
         assert panel.get(f"/api/accounts/{done['results'][0]['id']}").json["state"] == "active"

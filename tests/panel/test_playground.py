@@ -43,16 +43,6 @@ def upstream(relay: tuple[Relay, FakeUpstream]) -> FakeUpstream:
     return relay[1]
 
 
-def job(panel: Panel, id: str) -> Any:
-    """What came of it, as GET /api/jobs/{id} has it."""
-
-    def over() -> Any:
-        found = panel.get(f"/api/jobs/{id}").json
-        return found if found["state"] != "running" else None
-
-    return eventually(over)
-
-
 def row(panel: Panel, id: str) -> dict[str, Any]:
     return next(row for row in rows(panel.database) if row["id"] == id)
 
@@ -161,7 +151,7 @@ def test_a_duel_is_a_job(panel: Panel, upstream: FakeUpstream) -> None:
     duel = {"requests": [first], "targets": ["anthropic", "other"], "times": 2}
     begun = panel.post("/api/duels", duel)
     assert begun.status == 202
-    found = job(panel, begun.json["id"])
+    found = panel.job(begun.json["id"])
     assert (found["state"], found["done"], found["total"]) == ("done", 4, 4)
     assert found["results"][0]["alike"] is True
     assert [one["answers"] for one in found["results"][0]["targets"]] == [2, 2]

@@ -17,7 +17,6 @@ from claude_relay.store.panel.admins import Admins
 from claude_relay.store.panel.api_tokens import Scope, Tokens
 from upstream.providers import serving
 from upstream.report_server import ADMIN, ReportServer
-from waiting import eventually
 
 from . import ledgers
 from .stage import Panel, running
@@ -74,14 +73,7 @@ def one(panel: Panel) -> dict[str, Any]:
 def fetch(panel: Panel) -> dict[str, Any]:
     begun = panel.post("/api/reconciliation/anthropic/fetch?days=7")
     assert begun.status == 202, begun.text
-
-    def over() -> dict[str, Any] | None:
-        job = dict(panel.get(f"/api/jobs/{begun.json['id']}").json)
-        return job if job["state"] != "running" else None
-
-    found = eventually(over)
-    assert found is not None
-    return found
+    return panel.job(begun.json["id"])
 
 
 def test_a_key_is_entered_and_the_report_fetched(panel: Panel, server: ReportServer, visit: Any) -> None:
