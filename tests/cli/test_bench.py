@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmark import browser, choosing, faults, traffic, translating, upstream
 from benchmark.bars import bars
-from benchmark.command import bench
+from benchmark.command import bench, wide_console
 from benchmark.figures import (
     Choosing,
     Comparison,
@@ -324,6 +324,16 @@ def test_the_report_begins_with_the_ratios(capsys: pytest.CaptureFixture[str]) -
         < said.index("Soak")
     )
     assert said.count("FAIL") == 1
+
+
+def test_no_line_is_folded_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    slow = [Slice(0.01, 98_765.4, 99_999.9, 1_234.5), Slice(0.01, 12_345.6, 99_999.9, 1_234.5)]
+    quick = [Slice(98_765.4, 0.1, 0.2, 0.1)] * 2
+    rounds = {"direct": quick, "mitmdump -q": quick, "relay": slow}
+    print_report(Results([Requests(1, 102_400, Comparison("", rounds))]), wide_console())
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "p50 added" in line)
+    assert "p50 added over bare mitmdump, 1 connection, 100 KB requests" in line
+    assert "33950.45 … 77160.35 ms" in line
 
 
 def test_the_json_has_every_round() -> None:

@@ -21,6 +21,8 @@ from .soak import run_soak
 from .targets import Bench
 
 TERMINATED = 128 + signal.SIGTERM
+UNFOLDED = 1_000
+"""Columns, more than any table needs."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,8 +101,8 @@ def bench(
 
 
 def wide_console() -> Console:
-    """The terminal's width, and where there is none, enough for the tables."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    """The terminal's width. Where there is none nothing is folded, so that a line can be looked for, however large its figures are."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
 
 
 async def run(plan: Plan, soak: float | None, kills: int | None, folder: Path | None) -> Results:
