@@ -30,6 +30,7 @@ from benchmark.figures import (
     Soak,
     Spread,
     Streams,
+    Team,
     Translating,
     Web,
     noise,
@@ -297,6 +298,16 @@ def test_mitmweb_has_bars_for_what_its_pages_cost_and_for_memory(
     assert f"{cpu:.3f}×" in said
     assert f"({memory / 50:.3f}×)" in said
     assert "7,000 updates, 200 pages" in said
+
+
+@pytest.mark.parametrize(("p99", "cpu", "holds"), [(20.0, 1.050, [True, True]), (20.1, 1.051, [False, False])])
+def test_a_team_has_bars_for_a_crowd_and_for_what_limits_cost(p99: float, cpu: float, holds: list[bool]) -> None:
+    crowd = {"without the crowd": [Slice(1.0, 1.0, 10.0, 1.0)], "with the crowd": [Slice(1.0, 1.0, p99, 1.0)]}
+    limited = {"without clients": [Slice(1.0, 1.0, 1.0, 1.0)], "with clients": [Slice(1.0, 1.0, 1.0, cpu)]}
+    team = Team(10_000, 1_000, Comparison("", crowd), 1_000, Comparison("", limited))
+    found = list(bars(Results(team=team)))
+    assert [bar.holds for bar in found] == holds
+    assert found[1].found == f"{1000 * (cpu - 1):.0f} µs, +{100 * (cpu - 1):.1f}%"
 
 
 def test_ratios_compare_slices_of_the_same_round() -> None:
