@@ -175,3 +175,20 @@ def test_the_beginning_of_a_long_secret_is_that_of_a_short_one(secret: str, text
     simple = [at for at in range(len(plain)) if literal.startswith(plain[at:]) and plain[at:] != literal]
     assert secrets._beginning_of_long(plain, literal) == min(simple, default=None)
     assert secrets._beginning(plain, literal) == min(simple, default=None)
+
+
+@pytest.mark.parametrize("many", [1, 2, 3, 40])
+def test_secrets_that_come_later_are_found_beside_the_earlier_ones(many: int) -> None:
+    grown = Matcher()
+    for n in range(many):
+        grown.add((secret_of(n),))
+        text = b" ".join(secret + b" %2D" for secret, _ in map(secret_of, range(many)))
+        assert grown.clean(text) == Matcher([secret_of(m) for m in range(n + 1)]).clean(text)
+        assert grown.clean(text).count(b"alias") == n + 1
+        half = secret_of(n)[0][:-2]
+        assert grown.clean_end(b"so " + half) == b"so alias-%d" % n
+        assert in_pieces(Veil(grown), b"so " + secret_of(n)[0], 4) == (b"so alias-%d" % n).ljust(16, b"*")
+
+
+def secret_of(n: int) -> tuple[bytes, bytes]:
+    return b"%06d-secret" % n, b"alias-%d" % n

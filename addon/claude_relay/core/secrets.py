@@ -18,7 +18,8 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence, Set
 from functools import cache, lru_cache
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 type Secret = tuple[bytes, bytes]
 """A secret, and what is shown in its place."""
@@ -85,21 +86,47 @@ def spellings(secret: bytes) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(form for form in found if len(form) >= SHORTEST))
 
 
+class Sought(NamedTuple):
+    """What is looked for of one secret: its spellings.
+
+    letters  the bytes that are in them
+    reach    how long one may be where it is escaped
+    quoted   whether there is something in them that JSON escapes
+    """
+
+    literals: tuple[bytes, ...]
+    letters: frozenset[int]
+    reach: int
+    quoted: bool
+
+
+@lru_cache(maxsize=4096)
+def sought(secret: bytes) -> Sought:
+    """Of a secret that comes with many requests, found once."""
+    literals = spellings(secret)
+    letters = frozenset(b"".join(literals))
+    return Sought(literals, letters, max(map(len, literals)) * LONGEST_ESCAPE, not letters.isdisjoint(b'"\\'))
+
+
 class Matcher:
-    """Knows some secrets, each with its alias."""
+    """Knows some secrets, each with its alias. More may be added in one thread while it is used in others.
+
+    Where there are many clients nearly every request has one of its own: making one does what `clean` needs for a text without any
+    secret, and not much more.
+    """
 
     def __init__(self, secrets: Sequence[Secret] = ()) -> None:
         self._aliases: dict[bytes, bytes] = {}
-        self._starts: dict[bytes, dict[int, None]] = {}  # the lengths of what begins so
-        self._sorted: tuple[bytes, ...] | None = ()
-        self._own: set[int] = set()
-        """The bytes of them all."""
-        self._introducers: tuple[bytes, ...] = INTRODUCERS
         self._needles: tuple[bytes, ...] = ()
         """Of which one is in every text that may hold a secret, or may be escaped."""
+        self._introducers: tuple[bytes, ...] = INTRODUCERS
         self._ends: Set[int] = frozenset()
-        self._letters = b""
+        """The bytes that are in a secret, however it is escaped; empty: there is none."""
         self._reach = 0
+        self._sorted: tuple[bytes, ...] = ()
+        self._starts: dict[bytes, dict[int, None]] = {}
+        """With more than FEW literals: their beginnings, and the lengths of what begins so."""
+        self._begun = 0
         self.add(secrets)
 
     def __bool__(self) -> bool:
@@ -108,30 +135,31 @@ class Matcher:
 
     def add(self, secrets: Sequence[Secret]) -> None:
         """Look for these, too."""
-        fresh = [
-            (form, alias)
-            for secret, alias in secrets
-            if len(secret) >= SHORTEST
-            for form in spellings(secret)
-            if form not in self._aliases
-        ]
-        if not fresh:
+        aliases, before, letters = self._aliases, len(self._aliases), [self._ends]
+        for secret, alias in secrets:
+            if len(secret) >= SHORTEST:
+                found = sought(secret)
+                for literal in found.literals:
+                    aliases.setdefault(literal, alias)
+                letters.append(found.letters)
+                if found.reach > self._reach:
+                    self._reach = found.reach
+                if found.quoted:
+                    self._introducers = INTRODUCERS + QUOTED
+        if len(aliases) == before:
             return
-        for form, alias in fresh:
-            self._aliases[form] = alias
-            self._starts.setdefault(form[:SHORTEST], {})[len(form)] = None
-            self._own.update(form)
-            self._reach = max(self._reach, len(form) * LONGEST_ESCAPE)
-        self._sorted = None
-        self._introducers = INTRODUCERS + (QUOTED if self._own & set(b'"\\') else ())
-        self._ends = self._own | OF_ESCAPES
-        self._letters = bytes(self._ends)
-        self._needles = (*self._literals, *self._introducers) if len(self._aliases) <= FEW else (b"",)
+        self._ends = OF_ESCAPES.union(*letters)
+        if len(aliases) <= FEW:
+            self._needles = (*aliases, *self._introducers)
+            return
+        for literal in islice(aliases, self._begun, None):
+            self._starts.setdefault(literal[:SHORTEST], {})[len(literal)] = None
+        self._begun, self._needles = len(aliases), (b"",)
 
     @property
     def _literals(self) -> tuple[bytes, ...]:
-        """Of two that begin alike the longer one is the one that is meant. Sorted when they are needed: of many, seldom."""
-        if self._sorted is None:
+        """Of two that begin alike the longer one is the one that is meant. Sorted when they are needed: seldom."""
+        if len(self._sorted) != len(self._aliases):
             self._sorted = tuple(sorted(self._aliases, key=len, reverse=True))
         return self._sorted
 
@@ -211,15 +239,15 @@ class Matcher:
 
     def touches(self, text: bytes) -> bool:
         """Whether the first characters of a secret, SHORTEST of them, may be in it."""
-        for start in self._starts:
-            if text.find(start) >= 0:
+        for literal in self._literals:
+            if text.find(literal[:SHORTEST]) >= 0:
                 return True
         return self._may_be_escaped(text)
 
     def last_word(self, text: bytes) -> bytes:
         """The end of a text as far as it has nothing in it that is in no secret."""
         run = text[-self._reach :]
-        return run[len(run.rstrip(self._letters)) :]
+        return run[len(run.rstrip(bytes(self._ends))) :]
 
     def _present(self, plain: bytes) -> bool:
         if len(self._aliases) > FEW:
