@@ -29,8 +29,10 @@ def estimate_tokens(body: bytes) -> int:
 
     Text in other scripts and code take more, JSON around it less; a PDF's pages are not counted. Costs half a millisecond a megabyte.
     """
-    find = body.find if len(body) <= spans.HUGE else partial(spans.find, body)
     tokens = len(body) // BYTES_PER_TOKEN
+    if tokens <= PAYLOAD_TOKENS:  # whatever is encoded in it counts by its size
+        return tokens
+    find = body.find if len(body) <= spans.HUGE else partial(spans.find, body)
     name = find(_DATA, 0) if find(_BASE64, 0) >= 0 else -1
     while name >= 0:
         start = end = name + len(_DATA)
