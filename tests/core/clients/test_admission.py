@@ -298,7 +298,7 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     with pytest.raises(ClientLimitError, match="reserved") as caught:
         second.move("p", "m")
     assert (caught.value.type, caught.value.final) == (None, False)
-    assert len(money.holds) == admission.plan.spendings[0].holding == 1
+    assert len(money.holds) == admission.plan.spendings[0].reserved.holds == 1
     first.counted()
     second.move("p", "m")
     assert len(money.holds) == 2
@@ -306,7 +306,7 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     for request in (first, second):
         request.release()
     assert len(money.holds) == 0
-    assert admission.plan.spendings[0].holding == 0
+    assert admission.plan.spendings[0].reserved.holds == 0
 
 
 def test_what_the_ledger_says_is_believed(desk: Desk) -> None:

@@ -56,7 +56,7 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
             try:
                 request.move("p", "m")
             except ClientLimitError:
-                assert spending.reserved + first * NANO / 1000 > 9 * NANO
+                assert spending.reserved.nano + first * NANO / 1000 > 9 * NANO
                 continue
             running.append((request, request._running[0], spending.start))
         elif running and act == "grow":
@@ -67,9 +67,13 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
                 request.counted()
             request.release()
             request.release()
-            assert hold.starts == ()
-        counts = sum(hold.nano for _, hold, start in running if hold.at >= start == spending.start)
-        assert (spending.reserved, spending.holding, len(desk.holds)) == (counts, len(running), len(running))
+            assert hold.counted == ()
+        counts = [hold.nano for _, hold, start in running if hold.at >= start == spending.start]
+        assert (spending.reserved.nano, spending.reserved.holds, len(desk.holds)) == (
+            sum(counts),
+            len(counts),
+            len(running),
+        )
 
 
 def test_what_began_yesterday_is_not_reserved_of_today() -> None:
@@ -83,6 +87,6 @@ def test_what_began_yesterday_is_not_reserved_of_today() -> None:
     early = desk.request(1, limits=Limits((spending,)))
     early.move("p", "m")
     late.release()
-    assert spending.reserved == NANO
+    assert spending.reserved.nano == NANO
     early.release()
-    assert spending.reserved == 0
+    assert (spending.reserved.nano, spending.idle) == (0, True)

@@ -33,18 +33,27 @@ type Scope = tuple[str | None, str | None, str]
 """Provider, model and period of a rule."""
 
 
+class Reserved(msgspec.Struct, eq=False, gc=False):
+    """What is reserved of one limit in one period, in billionths of a USD, and by how many holds. What they let go of later than in that
+    period is missed nowhere: the next one has another.
+    """
+
+    nano: int = 0
+    holds: int = 0
+
+
 class Hold(msgspec.Struct, eq=False):
     """Money of one request at one provider, for one model.
 
-    at      when the request began, seconds since the epoch
-    starts  for who lets it cost something: when the periods began in which it counts
+    at       when the request began, seconds since the epoch
+    counted  where it counts beside the budgets
     """
 
     provider: str
     model: str
     at: float
     nano: int
-    starts: Sequence[float] = ()
+    counted: Sequence[Reserved] = ()
 
 
 class Holds:

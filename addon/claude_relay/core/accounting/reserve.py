@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from .accounts import NANO, Account
 from .budgets import Budgets, Cost
-from .holds import Hold, Holds
+from .holds import Hold, Holds, Reserved
 from .needs import UNKNOWN, Need, Outputs, Part
 from .pricing import Tariff
 from .tokens import Usage
@@ -73,16 +73,14 @@ class HasBudgets(Protocol):
 
 
 class HasRoom(Protocol):
-    """A limit of money that a request is under beside the budgets: `account` what was spent, `reserved` billionths of a USD.
+    """A limit of money that a request is under beside the budgets: `account` what was spent, `reserved` what others may cost.
 
-    start    from when on requests begin in its present period; what those before have reserved belongs to another one
-    holding  how many reservations there are
+    start  from when on requests begin in its present period; what those before have reserved belongs to another one
     """
 
     account: Account
     start: float
-    reserved: int
-    holding: int
+    reserved: Reserved
 
     def check(self, at: float, nano: int, contact: str, holds: Holds | None = None) -> None:
         """Begins a new period if it is time. Raises RelayError when a request that may cost so much has no room."""
@@ -196,7 +194,7 @@ class Reserve:
         for spending in self._limits.spendings:
             account = spending.account
             if (
-                account.usd + (nano + spending.reserved) / NANO >= account.rule.usd - CLEAR
+                account.usd + (nano + spending.reserved.nano) / NANO >= account.rule.usd - CLEAR
                 or now >= account.now.end
                 or spending.start != account.now.start
             ):
@@ -227,9 +225,8 @@ class Reserve:
         known = usage if self._known else replace(usage, input_tokens=part.input_tokens)
         nano = self._nano(hold.provider, hold.model, replace(known, output_tokens=self._output))
         if nano > hold.nano:
-            for spending, start in zip(self._limits.spendings, hold.starts, strict=False):
-                if hold.at >= start == spending.start:
-                    spending.reserved += nano - hold.nano
+            for reserved in hold.counted:
+                reserved.nano += nano - hold.nano
             self._holds.change(hold, nano)
 
     def counted(self) -> None:
@@ -261,29 +258,26 @@ class Reserve:
         hold = Hold(provider, model, self._at, nano)
         self._holds.add(hold, now)
         if spendings := self._limits.spendings:
-            # What is reserved in a period goes with it: so it is remembered in which each limit was.
-            hold.starts = [spending.start for spending in spendings]
-            for spending in spendings:
-                spending.holding += 1
-                if hold.at >= spending.start:
-                    spending.reserved += nano
+            hold.counted = counted = [spending.reserved for spending in spendings if self._at >= spending.start]
+            for reserved in counted:
+                reserved.nano += nano
+                reserved.holds += 1
         return hold
 
     def _drop(self, holds: Sequence[Hold], now: float) -> None:
         """Let go of them everywhere."""
         for hold in holds:
             self._holds.drop(hold, now)
-            if hold.starts:
+            if hold.counted:
                 self._free((hold,))
 
     def _free(self, holds: Sequence[Hold]) -> None:
         """Let go of them under the limits of the client."""
         for hold in holds:
-            for spending, start in zip(self._limits.spendings, hold.starts, strict=False):
-                spending.holding -= 1
-                if hold.at >= start == spending.start:
-                    spending.reserved -= hold.nano
-            hold.starts = ()
+            for reserved in hold.counted:
+                reserved.nano -= hold.nano
+                reserved.holds -= 1
+            hold.counted = ()
 
     def _nano(self, provider: str, model: str, usage: Usage) -> int:
         return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)

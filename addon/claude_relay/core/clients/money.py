@@ -18,7 +18,7 @@ from datetime import tzinfo
 from math import inf
 
 from claude_relay.core.accounting.accounts import NANO, NEVER, Account, Span
-from claude_relay.core.accounting.holds import Holds
+from claude_relay.core.accounting.holds import Holds, Reserved
 from claude_relay.core.notices import Kind, Notice
 from claude_relay.core.times import HOUR, iso
 
@@ -79,15 +79,13 @@ class Spending:
 
     loaded    whether what was spent before is known
     counted, known  how many requests were counted here, and of how many of them it is known that the ledger has them
-    holding   how many reservations there are of requests that run
-    reserved  billionths of a USD that they come to, of requests that began at `start` or later: those before belong to another period
+    reserved  by requests that run and began at `start` or later: those before belong to another period
     """
 
     __slots__ = (
         "account",
         "bound",
         "counted",
-        "holding",
         "known",
         "loaded",
         "near",
@@ -101,7 +99,7 @@ class Spending:
         rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
         self.bound, self.zone = bound, zone
         self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
-        self.start, self.reserved, self.holding = 0.0, 0, 0
+        self.start, self.reserved = 0.0, Reserved()
         self.counted = self.known = 0
         self.loaded = False
         self.near = False
@@ -180,13 +178,14 @@ class Spending:
         if at >= account.now.end:
             account.turn(at, self.zone)
         if self.start != account.now.start:  # all that is reserved is of requests that began before
-            self.start, self.reserved = account.now.start, 0
-        if not account.is_full(nano, self.reserved):
+            self.start, self.reserved = account.now.start, Reserved()
+        reserved = self.reserved
+        if not account.is_full(nano, reserved.nano):
             return
         if account.ended or holds is None:
             raise of_money(self.bound, at, account.usd, self.until(at), contact)
-        wait = holds.wait(self.holding)
-        raise of_reservations(self.bound, at, account.usd, self.reserved / NANO, wait, contact)
+        wait = holds.wait(reserved.holds)
+        raise of_reservations(self.bound, at, account.usd, reserved.nano / NANO, wait, contact)
 
     def until(self, at: float) -> float | None:
         """When what is spent does not count any more, as far as it has to; None: never, or nothing is."""
@@ -213,7 +212,7 @@ class Spending:
     @property
     def idle(self) -> bool:
         """Whether it may be forgotten: nothing is reserved, and the ledger has all that is spent."""
-        return not self.holding and not self.own
+        return not self.reserved.holds and not self.own
 
     def _add(self, slot: int, usd: float) -> None:
         account = self.account
