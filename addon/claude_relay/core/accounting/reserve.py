@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from .accounts import NANO, Account
 from .budgets import Budgets, Cost
 from .holds import Hold, Holds, Reserved
@@ -96,8 +98,8 @@ class Limits(NamedTuple):
 NO_LIMITS: Final = Limits()
 
 
-class Reserve:
-    """The reservation of one request.
+class Reserve(msgspec.Struct, eq=False):
+    """The reservation of one request; nothing of it is reserved before `move`.
 
     Every request of a client with a limit of money comes by here: what is done for each limit stands in the loops, not in calls.
 
@@ -109,66 +111,35 @@ class Reserve:
     over     nothing is reserved any more, now or later
     """
 
-    __slots__ = (
-        "_at",
-        "_clock",
-        "_costs",
-        "_holds",
-        "_kept",
-        "_known",
-        "_limits",
-        "_need",
-        "_output",
-        "_place",
-        "_running",
-        "_spent",
-        "_terms",
-        "_whose",
-        "look_at",
-        "over",
-    )
-
-    def __init__(
-        self,
-        whose: HasBudgets,
-        holds: Holds,
-        need: Need,
-        terms: Terms,
-        *,
-        at: float,
-        clock: Callable[[], float],
-        limits: Limits = NO_LIMITS,
-    ) -> None:
-        """Nothing is reserved before `move`."""
-        self.look_at = 0
-        self._whose, self._holds, self._limits = whose, holds, limits
-        self._need, self._terms = need, terms
-        self._at, self._clock = at, clock
-        self._costs: dict[tuple[str, str], tuple[Cost, ...]] = {}
-        self._place: tuple[str, str] | None = None
-        self._running: Sequence[Hold] = ()
-        self._spent: Sequence[Hold] = ()
-        self._output = self._known = 0
-        """Tokens that the answer is expected to have, and of input that are known of it."""
-        self.over = self._kept = False
+    whose: HasBudgets
+    holds: Holds
+    need: Need
+    terms: Terms
+    at: float
+    clock: Callable[[], float]
+    limits: Limits = NO_LIMITS
+    look_at: int = 0
+    over: bool = False
+    _kept: bool = False
+    _place: tuple[str, str] | None = None
+    _running: Sequence[Hold] = ()
+    _spent: Sequence[Hold] = ()
+    _output: int = 0
+    """Tokens that the answer is expected to have."""
+    _known: int = 0
+    """Tokens of input that are known of it."""
 
     def costs(self, provider: str, model: str) -> tuple[Cost, ...]:
         """What it may cost at a provider where the model is called so."""
-        place = provider, model
-        if (found := self._costs.get(place)) is not None:
-            return found
-        parts, batch, nano = self._need.parts, self._need.batch, self._terms.nano
+        parts, batch, nano = self.need.parts, self.need.batch, self.terms.nano
         if len(parts) == 1:  # as nearly always
             name = parts[0].model or model
-            found = (Cost(name, nano(provider, name, parts[0], batch)),)
-        else:
-            cost_of: dict[str, int] = {}
-            for part in parts:
-                name = part.model or model
-                cost_of[name] = cost_of.get(name, 0) + nano(provider, name, part, batch)
-            found = tuple([Cost(name, cost_of[name]) for name in cost_of])
-        self._costs[place] = found
-        return found
+            return (Cost(name, nano(provider, name, parts[0], batch)),)
+        cost_of: dict[str, int] = {}
+        for part in parts:
+            name = part.model or model
+            cost_of[name] = cost_of.get(name, 0) + nano(provider, name, part, batch)
+        return tuple([Cost(name, cost_of[name]) for name in cost_of])
 
     def move(self, provider: str, model: str, spent: float = 0.0) -> None:
         """An attempt begins: what it may cost is reserved where it goes, and no longer where the one before went.
@@ -179,7 +150,7 @@ class Reserve:
         """
         if self.over:
             return
-        now = self._clock()
+        now = self.clock()
         if spent > 0 and self._place is not None:
             self._spent = (*self._spent, self._hold(*self._place, round(spent * NANO), now))
         self.look_at = self._output = self._known = 0
@@ -191,15 +162,15 @@ class Reserve:
         costs, nano = self.costs(provider, model), 0
         for cost in costs:
             nano += cost.nano
-        for spending in self._limits.spendings:
+        for spending in self.limits.spendings:
             account = spending.account
             if (
                 account.usd + (nano + spending.reserved.nano) / NANO >= account.rule.usd - CLEAR
                 or now >= account.now.end
                 or spending.start != account.now.start
             ):
-                spending.check(now, nano, self._limits.contact, self._holds)
-        self._whose.budgets.check(now, provider, costs)
+                spending.check(now, nano, self.limits.contact, self.holds)
+        self.whose.budgets.check(now, provider, costs)
         self._running = [self._hold(provider, cost.model, cost.nano, now) for cost in costs]
         self._place = provider, model
 
@@ -209,11 +180,11 @@ class Reserve:
         What is known of the input takes the place of its estimate, and output that exceeds what was expected is counted by its size.
         """
         self.look_at = size + LOOK
-        if len(self._running) != 1 or self._place is None or self._need.batch:
+        if len(self._running) != 1 or self._place is None or self.need.batch:
             return
-        part, hold = self._need.parts[0], self._running[0]
+        part, hold = self.need.parts[0], self._running[0]
         so_far = max(usage.output_tokens or 0, (size - FRAME * events) // BYTES_PER_TOKEN)
-        self._output = self._output or self._terms.outputs.expected(*self._place, part.most)
+        self._output = self._output or self.terms.outputs.expected(*self._place, part.most)
         before, fresh, read = self._known, usage.input_tokens or 0, usage.cache_read_tokens or 0
         self._known = fresh + read + (usage.cache_write_5m_tokens or 0) + (usage.cache_write_1h_tokens or 0)
         if so_far > self._output:
@@ -227,7 +198,7 @@ class Reserve:
         if nano > hold.nano:
             for reserved in hold.counted:
                 reserved.nano += nano - hold.nano
-            self._holds.change(hold, nano)
+            self.holds.change(hold, nano)
 
     def counted(self) -> None:
         """What it cost is about to be counted under the limits of its client: nothing of it is reserved there any more. The budgets
@@ -246,7 +217,7 @@ class Reserve:
         self.over = True
         holds = (*self._running, *self._spent)
         self._running, self._spent, self._place = (), (), None
-        self._drop(holds, self._clock())
+        self._drop(holds, self.clock())
 
     def settle(self) -> None:
         """As `release`, for one that was kept."""
@@ -255,10 +226,10 @@ class Reserve:
 
     def _hold(self, provider: str, model: str, nano: int, now: float) -> Hold:
         """Reserve everywhere, whether there is room or not."""
-        hold = Hold(provider, model, self._at, nano)
-        self._holds.add(hold, now)
-        if spendings := self._limits.spendings:
-            hold.counted = counted = [spending.reserved for spending in spendings if self._at >= spending.start]
+        hold = Hold(provider, model, self.at, nano)
+        self.holds.add(hold, now)
+        if spendings := self.limits.spendings:
+            hold.counted = counted = [spending.reserved for spending in spendings if self.at >= spending.start]
             for reserved in counted:
                 reserved.nano += nano
                 reserved.holds += 1
@@ -267,7 +238,7 @@ class Reserve:
     def _drop(self, holds: Sequence[Hold], now: float) -> None:
         """Let go of them everywhere."""
         for hold in holds:
-            self._holds.drop(hold, now)
+            self.holds.drop(hold, now)
             if hold.counted:
                 self._free((hold,))
 
@@ -280,4 +251,4 @@ class Reserve:
             hold.counted = ()
 
     def _nano(self, provider: str, model: str, usage: Usage) -> int:
-        return round((self._terms.price(provider, model, usage, self._need.batch) or 0.0) * NANO)
+        return round((self.terms.price(provider, model, usage, self.need.batch) or 0.0) * NANO)
