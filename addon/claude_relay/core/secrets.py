@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import cache, lru_cache
-from itertools import islice
+from itertools import chain
 from typing import Final, NamedTuple
 
 type Secret = tuple[bytes, bytes]
@@ -124,9 +124,8 @@ class Matcher:
         """The bytes that are in a secret, however it is escaped; empty: there is none."""
         self._reach = 0
         self._sorted: tuple[bytes, ...] = ()
-        self._starts: dict[bytes, dict[int, None]] = {}
+        self._starts: dict[bytes, tuple[int, ...]] = {}
         """With more than FEW literals: their beginnings, and the lengths of what begins so."""
-        self._begun = 0
         self.add(secrets)
 
     def __bool__(self) -> bool:
@@ -151,10 +150,18 @@ class Matcher:
         self._ends = OF_ESCAPES.union(*letters)
         if len(aliases) <= FEW:
             self._needles = (*aliases, *self._introducers)
-            return
-        for literal in islice(aliases, self._begun, None):
-            self._starts.setdefault(literal[:SHORTEST], {})[len(literal)] = None
-        self._begun, self._needles = len(aliases), (b"",)
+        else:
+            known = [sought(secret) for secret, _ in secrets if len(secret) >= SHORTEST]
+            self._begin(chain.from_iterable(one.literals for one in known) if self._starts else tuple(aliases))
+
+    def _begin(self, literals: Iterable[bytes]) -> None:
+        """There are many by now: these are new."""
+        starts = self._starts or {}  # the first time others get it when it is whole
+        for literal in literals:
+            start = literal[:SHORTEST]
+            if len(literal) not in (lengths := starts.get(start, ())):
+                starts[start] = (*lengths, len(literal))
+        self._starts, self._needles = starts, (b"",)
 
     @property
     def _literals(self) -> tuple[bytes, ...]:
@@ -250,7 +257,7 @@ class Matcher:
         return run[len(run.rstrip(bytes(self._ends))) :]
 
     def _present(self, plain: bytes) -> bool:
-        if len(self._aliases) > FEW:
+        if self._starts:
             return next(self._places(plain), None) is not None
         find = plain.find
         for literal in self._literals:  # noqa: SIM110 - `any` takes three times as long
@@ -260,8 +267,7 @@ class Matcher:
 
     def _places(self, plain: bytes) -> Iterator[tuple[int, bytes]]:
         """Where which literal is."""
-        if len(self._aliases) > FEW:
-            starts = self._starts
+        if starts := self._starts:
             for at in range(len(plain) - SHORTEST + 1):
                 if (start := plain[at : at + SHORTEST]) in starts:
                     for length in starts[start]:
