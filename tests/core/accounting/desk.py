@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from claude_relay.core.accounting.accounts import NANO
 from claude_relay.core.accounting.budgets import Budgets
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.needs import UNKNOWN, Need, Outputs, Part
 from claude_relay.core.accounting.pricing import Tariff
-from claude_relay.core.accounting.reserve import NO_LIMITS, Limits, Reserve, Terms
+from claude_relay.core.accounting.reserve import HasRoom, Reserve, Terms
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.config import Budget
 
@@ -41,16 +43,16 @@ class Desk:
         self.budgets = Budgets(rules, holds=self.holds)
 
     def request(
-        self, usd: float = 0.4, *, most: int | None = 100, at: float | None = None, limits: Limits = NO_LIMITS
+        self, usd: float = 0.4, *, most: int | None = 100, at: float | None = None, spendings: Sequence[HasRoom] = ()
     ) -> Reserve:
         """One of a message that may cost so much: 100 tokens of output, the rest of input."""
         need = Need((Part("", round(usd * 1000) - (UNKNOWN if most is None else most), most),))
-        return self.of(need, at, limits)
+        return self.of(need, at, spendings)
 
-    def of(self, need: Need, at: float | None = None, limits: Limits = NO_LIMITS) -> Reserve:
+    def of(self, need: Need, at: float | None = None, spendings: Sequence[HasRoom] = ()) -> Reserve:
         begun = self.now if at is None else at
         terms = Terms(price, quote, self.outputs)
-        return Reserve(self, self.holds, need, terms, at=begun, clock=lambda: self.now, limits=limits)
+        return Reserve(self, self.holds, need, terms, at=begun, clock=lambda: self.now, spendings=spendings)
 
     def reserved(self, which: int = 0) -> float:
         rule, _, span = self.budgets.state(self.now)[which]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.accounting.reserve import Limits
 from claude_relay.core.clients.admission import Admission, Limiter, domain_of
 from claude_relay.core.clients.agents import Trees
 from claude_relay.core.clients.demand import Bound, Weight
@@ -292,8 +291,8 @@ def test_reservations_are_kept_as_for_budgets(desk: Desk) -> None:
     assert admission is not None
     money = Money()
     money.now = desk.now
-    limits = Limits(admission.plan.spendings)
-    first, second = (money.request(0.6, limits=limits) for _ in range(2))
+    spendings = admission.plan.spendings
+    first, second = (money.request(0.6, spendings=spendings) for _ in range(2))
     first.move("p", "m")
     with pytest.raises(ClientLimitError, match="reserved") as caught:
         second.move("p", "m")

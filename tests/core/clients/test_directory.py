@@ -85,3 +85,20 @@ def test_who_is_served() -> None:
     assert directory.stopped(ALICE, "s", NOW)
     assert not directory.stopped(ALICE, "t", NOW)
     assert not directory.stopped(ALICE, "s", NOW + 5)
+
+
+@pytest.mark.parametrize(
+    ("policy", "restricted"),
+    [
+        (Policy(), False),
+        (Policy(limits=(parse("4 concurrent"),), providers=("glm",), tunnel=True), False),
+        (Policy(models=("claude-haiku-*",)), True),
+        (Policy(endpoints=("messages",)), True),
+        (Policy(addresses=("10.0.0.0/8",)), True),
+        (Policy(programs=("claude-cli*",)), True),
+    ],
+)
+def test_a_client_is_restricted_by_its_own_policy_or_its_groups(policy: Policy, restricted: bool) -> None:
+    assert Client("c1", "alice", policy).restricted is restricted
+    assert Client("c1", "alice", group=Group("team", policy)).restricted is restricted
+    assert replace(ALICE, policy=policy).restricted is restricted

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from claude_relay.core.accounting.accounts import NANO
 from claude_relay.core.accounting.holds import Hold
 from claude_relay.core.accounting.needs import Need, Part
-from claude_relay.core.accounting.reserve import Limits, Reserve
+from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.accounting.tokens import Usage
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.exceeded import ClientLimitError
@@ -52,7 +52,7 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
         if act == "wait":
             desk.now += first
         elif act == "begin":  # it came some time ago, by a clock that may have been set back, and may be paid for now
-            request = desk.of(Need((Part("", int(first), 0),)), desk.now - second, Limits((spending,)))
+            request = desk.of(Need((Part("", int(first), 0),)), desk.now - second, (spending,))
             try:
                 request.move("p", "m")
             except ClientLimitError:
@@ -67,7 +67,7 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
                 request.counted()
             request.release()
             request.release()
-            assert hold.counted == ()
+            assert not hold.counted
         counts = [hold.nano for _, hold, start in running if hold.at >= start == spending.start]
         assert (spending.reserved.nano, spending.reserved.holds, len(desk.holds)) == (
             sum(counts),
@@ -79,12 +79,12 @@ def test_it_is_the_sum_of_those_that_began_in_the_period(limit: str, acts: list[
 def test_what_began_yesterday_is_not_reserved_of_today() -> None:
     spending, desk = spending_of("$1/day"), Desk()
     desk.now = NOON
-    late = desk.request(0.5, limits=Limits((spending,)))
+    late = desk.request(0.5, spendings=(spending,))
     late.move("p", "m")
     with pytest.raises(ClientLimitError, match="reserved"):
-        desk.request(1, limits=Limits((spending,))).move("p", "m")
+        desk.request(1, spendings=(spending,)).move("p", "m")
     desk.now += DAY
-    early = desk.request(1, limits=Limits((spending,)))
+    early = desk.request(1, spendings=(spending,))
     early.move("p", "m")
     late.release()
     assert spending.reserved.nano == NANO

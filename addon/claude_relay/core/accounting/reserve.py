@@ -1,6 +1,6 @@
 """What one request has reserved under the budgets and the limits of its client, from its first attempt to its end.
 
-    reserve = Reserve(whose, holds, need, terms, at=started_at, clock=time.time, limits=Limits(spendings, contact))
+    reserve = Reserve(whose, holds, need, terms, at=started_at, clock=time.time, spendings=spendings)
     reserve.costs("anthropic", "claude-opus-4-5")           # what it may cost there, model by model
     reserve.move("anthropic", "claude-opus-4-5")            # an attempt begins there; raises RelayError when there is no room any more
     reserve.passed(size, events, usage)                     # its answer runs: topped up when it turns out longer or dearer than expected
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -88,27 +88,17 @@ class HasRoom(Protocol):
         """Begins a new period if it is time. Raises RelayError when a request that may cost so much has no room."""
 
 
-class Limits(NamedTuple):
-    """Those of a request. `contact`: whom its client may ask."""
-
-    spendings: Sequence[HasRoom] = ()
-    contact: str = ""
-
-
-NO_LIMITS: Final = Limits()
-
-
 class Reserve(msgspec.Struct, eq=False):
     """The reservation of one request; nothing of it is reserved before `move`.
 
     Every request of a client with a limit of money comes by here: what is done for each limit stands in the loops, not in calls.
 
-    whose    has the budgets
-    holds    all that is reserved under them
-    limits   what it is reserved under besides
-    at       when the request began, seconds since the epoch
-    look_at  bytes of the answer from which `passed` wants to be asked again
-    over     nothing is reserved any more, now or later
+    whose      has the budgets
+    holds      all that is reserved under them
+    at         when the request began, seconds since the epoch
+    spendings  what it is reserved under besides: the limits of its client; `contact`: whom that may ask
+    look_at    bytes of the answer from which `passed` wants to be asked again
+    over       nothing is reserved any more, now or later
     """
 
     whose: HasBudgets
@@ -117,7 +107,8 @@ class Reserve(msgspec.Struct, eq=False):
     terms: Terms
     at: float
     clock: Callable[[], float]
-    limits: Limits = NO_LIMITS
+    spendings: Sequence[HasRoom] = ()
+    contact: str = ""
     look_at: int = 0
     over: bool = False
     _kept: bool = False
@@ -162,14 +153,14 @@ class Reserve(msgspec.Struct, eq=False):
         costs, nano = self.costs(provider, model), 0
         for cost in costs:
             nano += cost.nano
-        for spending in self.limits.spendings:
+        for spending in self.spendings:
             account = spending.account
             if (
                 account.usd + (nano + spending.reserved.nano) / NANO >= account.rule.usd - CLEAR
                 or now >= account.now.end
                 or spending.start != account.now.start
             ):
-                spending.check(now, nano, self.limits.contact, self.holds)
+                spending.check(now, nano, self.contact, self.holds)
         self.whose.budgets.check(now, provider, costs)
         self._running = [self._hold(provider, cost.model, cost.nano, now) for cost in costs]
         self._place = provider, model
@@ -228,8 +219,8 @@ class Reserve(msgspec.Struct, eq=False):
         """Reserve everywhere, whether there is room or not."""
         hold = Hold(provider, model, self.at, nano)
         self.holds.add(hold, now)
-        if spendings := self.limits.spendings:
-            hold.counted = counted = [spending.reserved for spending in spendings if self.at >= spending.start]
+        if self.spendings:
+            hold.counted = counted = [spending.reserved for spending in self.spendings if self.at >= spending.start]
             for reserved in counted:
                 reserved.nano += nano
                 reserved.holds += 1

@@ -39,6 +39,7 @@ class Client:
     owner        the id that somebody else's system has for it
     expires_at   seconds since the epoch; None: never. With `expires_after` it is known from its first use on
     expires_after  seconds after its first use
+    restricted   whether it may not send every request
     """
 
     id: str
@@ -52,6 +53,11 @@ class Client:
     note: str = ""
     owner: str = ""
     tags: tuple[str, ...] = ()
+    restricted: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What each request is asked for is found once."""
+        object.__setattr__(self, "restricted", any(policy.restricts for policy in self.policies))
 
     @property
     def policies(self) -> tuple[Policy, ...]:

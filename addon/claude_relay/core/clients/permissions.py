@@ -46,6 +46,11 @@ class Policy:
     tunnel: bool = False
     limits: tuple[Limit, ...] = ()
 
+    @property
+    def restricts(self) -> bool:
+        """Whether it says what a request may be, where it comes from or from which program."""
+        return bool(self.endpoints or self.models or self.addresses or self.programs)
+
 
 def plain(policy: Policy) -> dict[str, Any]:
     """As documents have it; limits are text."""

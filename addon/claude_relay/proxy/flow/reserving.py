@@ -14,7 +14,7 @@ import time
 
 from claude_relay.core.accounting.batches import BatchMeter
 from claude_relay.core.accounting.needs import Need, need_of, need_of_batch
-from claude_relay.core.accounting.reserve import NO_LIMITS, Limits, Reserve
+from claude_relay.core.accounting.reserve import Reserve
 from claude_relay.core.bodies.decode import Decoder
 from claude_relay.core.bodies.resources import made
 from claude_relay.core.clients.permitting import permits_provider
@@ -53,8 +53,7 @@ async def admitted(relayed: Relayed, reporting: Reporting | None, targets: tuple
     if reporting is None or not (reporting.budgets.reserves or spendings):
         return targets
     need = need_of(relayed.facts) if relayed.facts.endpoint in PAID else await need_of_new_batch(relayed)
-    limits = Limits(spendings, admission.limiter.contact) if admission is not None and spendings else NO_LIMITS
-    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, limits)
+    relayed.reserve = reserve = reporting.reserve(relayed.runtime, need, relayed.started_at, spendings)
     if not reporting.budgets.reserves:
         return targets
     runtime, facts = relayed.runtime, relayed.facts

@@ -18,7 +18,6 @@ from claude_relay.core.bodies.resources import Owner
 from claude_relay.core.clients import permitting
 from claude_relay.core.clients.denials import referral, stopped
 from claude_relay.core.clients.directory import Client
-from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.clients.permitting import Wanted, endpoint_of
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Key, Target
@@ -44,7 +43,7 @@ async def permit(flow: http.HTTPFlow, relayed: Relayed, clients: KnownClients | 
         stop = clients.directory.stopped(client, relayed.facts.session, time.time())
         if stop is not None:
             raise stopped(client, stop, config.clients.contact)
-    if _restricts(client.policy) or (client.group is not None and _restricts(client.group.policy)):
+    if client.restricted:
         permitting.refuse(client, await _wanted(flow, relayed, client), config.clients.contact)
 
 
@@ -101,10 +100,6 @@ class KeyRights:
                 self._known.clear()
             self._known[place] = known = keys, client, permitting.barred(client, keys)
         return known[2]
-
-
-def _restricts(policy: Policy) -> bool:
-    return bool(policy.endpoints or policy.models or policy.addresses or policy.programs)
 
 
 async def _wanted(flow: http.HTTPFlow, relayed: Relayed, client: Client) -> Wanted:

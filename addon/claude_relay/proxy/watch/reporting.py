@@ -22,7 +22,7 @@ from claude_relay.core.accounting.cache_misses import explained
 from claude_relay.core.accounting.holds import Holds
 from claude_relay.core.accounting.metrics import Metrics
 from claude_relay.core.accounting.needs import Need, Outputs
-from claude_relay.core.accounting.reserve import NO_LIMITS, Limits, Reserve, Terms
+from claude_relay.core.accounting.reserve import HasRoom, Reserve, Terms
 from claude_relay.core.config import Config
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Attempt, Verdict
@@ -228,14 +228,15 @@ class Reporting:
 
     # -- what there is to ask
 
-    def reserve(self, runtime: Runtime, need: Need, at: float, limits: Limits = NO_LIMITS) -> Reserve:
-        """What a request may cost, nothing of it reserved yet. `at`: when it began; `limits`: those that hold for it beside the budgets."""
+    def reserve(self, runtime: Runtime, need: Need, at: float, spendings: Sequence[HasRoom] = ()) -> Reserve:
+        """What a request may cost, nothing of it reserved yet. `at`: when it began; `spendings`: its client's limits of money."""
         if (
             self._priced is not runtime or not self._priced_at <= at < self._priced_at + PRICED
         ):  # prices change at dates
             self._priced, self._priced_at = runtime, at
             self._prices = Terms(partial(price_at, runtime), partial(tariff_at, runtime), self.outputs)
-        return Reserve(self, self.holds, need, self._prices, at=at, clock=time.time, limits=limits)
+        contact = runtime.config.clients.contact
+        return Reserve(self, self.holds, need, self._prices, at, time.time, spendings, contact)
 
     def render(self) -> Iterator[str]:
         """The metrics as they are now."""
