@@ -107,7 +107,7 @@ def nothing_is_taken(relay: Relay) -> None:
 
     def find() -> str:
         busy = {key: held.busy for key, held in limiter(relay).slots.held.items() if held.busy or held.waiting}
-        held = {key: one.holding for key, one in limiter(relay).spendings.items() if one.holding}
+        held = {key: one.reserved for key, one in limiter(relay).spendings.items() if one.reserved.holds}
         return str(busy or held or limiter(relay).queues or "")
 
     until(relay, lambda: not find())

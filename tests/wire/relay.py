@@ -429,9 +429,16 @@ class Relay:
         return self.folder / "relay.db"
 
     def on_loop(self, work: Any) -> Any:
-        """Runs `work()` on the relay's loop and returns what it returns."""
+        """Runs `work()` on the relay's loop and returns what it returns, or raises what it raises."""
         done: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.loop.call_soon_threadsafe(lambda: done.set_result(work()))
+
+        def working() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:
+                done.set_exception(error)
+
+        self.loop.call_soon_threadsafe(working)
         return done.result(PATIENCE)
 
 
