@@ -95,10 +95,10 @@ def run(said: argparse.Namespace, *, of_relay: bool) -> None:
     address, files = config.listen.panel, config.listen.tls
     if address is None:
         raise Unable("listen.panel is null in relay.yaml, so there is no panel; set it to 127.0.0.1:8083")
-    keep_readers()
     parts = Parts(said.config, config)
     pair = context(files) if files else None
     listener = listening(address)
+    keep_readers()
     server = uvicorn.Server(uvicorn.Config(create(parts, tls=pair is not None), **SETTINGS))
     server.config.load()
     # What is cut off at the end (live pages are open for long) is no fault.
