@@ -71,7 +71,6 @@ def _unescaped(found: re.Match[bytes]) -> bytes:
     return READ[kind](found[kind]) or found[0]
 
 
-@lru_cache(maxsize=4096)
 def spellings(secret: bytes) -> tuple[bytes, ...]:
     """The secret itself, with its blanks as forms have them, and what is surely there of it in Base64, at each of the three places in a
     group where it may begin.
