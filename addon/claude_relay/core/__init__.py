@@ -12,7 +12,8 @@ faults      which attempt fails on purpose, and how; disturbance: what then beco
 socks5      the client's side of a SOCKS5 handshake; tls_alerts: what alerts of TLS mean
 installation  a checkout or a package: how commands are called here
 shells      how shells set variables
-secrets     finds secrets in whatever form they are repeated; printable: text of others, harmless for a terminal
+secrets     finds secrets in whatever form they are repeated; escapes: reads characters however they are written; printable: text of others,
+            harmless for a terminal
 
 config      relay.yaml
 bodies      what bodies and streams say, as they pass

@@ -14,12 +14,13 @@ without them. All of it is linear in the text. Must not know where texts come fr
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from functools import cache, lru_cache
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
+
+from .escapes import BEGUN, INTRODUCERS, LONGEST_ESCAPE, OF_ESCAPES, QUOTED, plainer, readings
 
 type Secret = tuple[bytes, bytes]
 """A secret, and what is shown in its place."""
@@ -28,49 +29,11 @@ SHORTEST: Final = 8
 """Characters below which a secret is not looked for: it would be found in innocent words."""
 FEW: Final = 64
 """Literals up to which each is looked for by itself; with more, every place of a text is looked up among their beginnings."""
-NESTED: Final = 3
-"""Escapes within escapes that are undone: JSON in JSON, a URL within a URL."""
-LONGEST_ESCAPE: Final = 12
 LONG: Final = 512
 """Bytes of a secret beyond which its beginnings are looked for in linear time."""
 
-ESCAPE: Final = re.compile(
-    rb"%(?P<url>[0-9A-Fa-f]{2})"
-    rb'|\\{1,7}(?:u00(?P<json>[0-9A-Fa-f]{2})|(?P<short>["\\/]))'
-    rb"|&(?:#0{0,5}(?P<dec>\d{1,3})|#[xX]0{0,6}(?P<hex>[0-9A-Fa-f]{1,2})|(?P<name>amp|lt|gt|quot|apos));"
-)
-BEGUN: Final = re.compile(
-    rb"(?:%[0-9A-Fa-f]?|\\{1,7}(?:u0{0,2}|u00[0-9A-Fa-f])?|&(?:#(?:\d{0,8}|[xX][0-9A-Fa-f]{0,8})|[a-z]{0,4}))\Z"
-)
-"""An escape of which the rest may still come."""
-INTRODUCERS: Final = (b"%", b"&", b"\\u00", b"\\/")
-QUOTED: Final = (b'\\"', b"\\\\")
-"""Escapes that are in every second text: looked for only where a literal has what they stand for."""
-OF_ESCAPES: Final = frozenset(b"%\\&#;uxX0123456789abcdefABCDEFamplgtquos")
-NAMED: Final = {b"amp": b"&", b"lt": b"<", b"gt": b">", b"quot": b'"', b"apos": b"'"}
 
-
-@cache
-def _from(code: int) -> bytes | None:
-    return bytes((code,)) if 0x20 <= code < 0x7F else None
-
-
-READ: Final[dict[str, Callable[[bytes], bytes | None]]] = {
-    "url": lambda said: _from(int(said, 16)),
-    "json": lambda said: _from(int(said, 16)),
-    "hex": lambda said: _from(int(said, 16)),
-    "dec": lambda said: _from(int(said)),
-    "short": lambda said: said,
-    "name": NAMED.get,
-}
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    kind = found.lastgroup
-    assert kind is not None
-    return READ[kind](found[kind]) or found[0]
-
-
+@lru_cache(maxsize=4096)
 def spellings(secret: bytes) -> tuple[bytes, ...]:
     """The secret itself, with its blanks as forms have them, and what is surely there of it in Base64, at each of the three places in a
     group where it may begin.
@@ -85,28 +48,6 @@ def spellings(secret: bytes) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(form for form in found if len(form) >= SHORTEST))
 
 
-class Sought(NamedTuple):
-    """What is looked for of one secret: its spellings.
-
-    letters  the bytes that are in them
-    reach    how long one may be where it is escaped
-    quoted   whether there is something in them that JSON escapes
-    """
-
-    literals: tuple[bytes, ...]
-    letters: frozenset[int]
-    reach: int
-    quoted: bool
-
-
-@lru_cache(maxsize=4096)
-def sought(secret: bytes) -> Sought:
-    """Of a secret that comes with many requests, found once."""
-    literals = spellings(secret)
-    letters = frozenset(b"".join(literals))
-    return Sought(literals, letters, max(map(len, literals)) * LONGEST_ESCAPE, not letters.isdisjoint(b'"\\'))
-
-
 class Matcher:
     """Knows some secrets, each with its alias. More may be added in one thread while it is used in others.
 
@@ -119,9 +60,7 @@ class Matcher:
         self._needles: tuple[bytes, ...] = ()
         """Of which one is in every text that may hold a secret, or may be escaped."""
         self._introducers: tuple[bytes, ...] = INTRODUCERS
-        self._ends: Set[int] = frozenset()
-        """The bytes that are in a secret, however it is escaped; empty: there is none."""
-        self._reach = 0
+        self._measured: tuple[int, Set[int], int] = 0, frozenset(), 0
         self._sorted: tuple[bytes, ...] = ()
         self._starts: dict[bytes, tuple[int, ...]] = {}
         """With more than FEW literals: their beginnings, and the lengths of what begins so."""
@@ -133,25 +72,20 @@ class Matcher:
 
     def add(self, secrets: Sequence[Secret]) -> None:
         """Look for these, too."""
-        aliases, before, letters = self._aliases, len(self._aliases), [self._ends]
+        aliases, before = self._aliases, len(self._aliases)
+        secrets = [secret for secret in secrets if len(secret[0]) >= SHORTEST]
         for secret, alias in secrets:
-            if len(secret) >= SHORTEST:
-                found = sought(secret)
-                for literal in found.literals:
-                    aliases.setdefault(literal, alias)
-                letters.append(found.letters)
-                if found.reach > self._reach:
-                    self._reach = found.reach
-                if found.quoted:
-                    self._introducers = INTRODUCERS + QUOTED
+            for literal in spellings(secret):
+                aliases.setdefault(literal, alias)
+            if secret.find(b'"') >= 0 or secret.find(b"\\") >= 0:
+                self._introducers = INTRODUCERS + QUOTED
         if len(aliases) == before:
             return
-        self._ends = OF_ESCAPES.union(*letters)
         if len(aliases) <= FEW:
             self._needles = (*aliases, *self._introducers)
         else:
-            known = [sought(secret) for secret, _ in secrets if len(secret) >= SHORTEST]
-            self._begin(chain.from_iterable(one.literals for one in known) if self._starts else tuple(aliases))
+            known = chain.from_iterable(spellings(secret) for secret, _ in secrets)
+            self._begin(known if self._starts else tuple(aliases))
 
     def _begin(self, literals: Iterable[bytes]) -> None:
         """There are many by now: these are new."""
@@ -161,6 +95,25 @@ class Matcher:
             if len(literal) not in (lengths := starts.get(start, ())):
                 starts[start] = (*lengths, len(literal))
         self._starts, self._needles = starts, (b"",)
+
+    @property
+    def _ends(self) -> Set[int]:
+        """The bytes that are in a secret, however it is escaped; empty: there is none."""
+        return self._measure()[1]
+
+    @property
+    def _reach(self) -> int:
+        """Bytes that a secret may take up where it is escaped."""
+        return self._measure()[2]
+
+    def _measure(self) -> tuple[int, Set[int], int]:
+        """Done when it is needed: where texts come in pieces or were cut off."""
+        count = len(self._aliases)
+        if self._measured[0] != count:
+            literals = tuple(self._aliases)
+            reach = max(map(len, literals)) * LONGEST_ESCAPE
+            self._measured = count, OF_ESCAPES.union(*literals), reach
+        return self._measured
 
     @property
     def _literals(self) -> tuple[bytes, ...]:
@@ -281,16 +234,7 @@ class Matcher:
 
     def _escaped(self, text: bytes) -> bool:
         """Whether there is a secret in it that is written with escapes."""
-        for _ in range(NESTED):
-            if not self._may_be_escaped(text):
-                return False
-            plain = ESCAPE.sub(_unescaped, text)
-            if plain == text:
-                return False
-            if self._present(plain):
-                return True
-            text = plain
-        return False
+        return any(self._present(plain) for plain in plainer(text, self._may_be_escaped))
 
     def _may_be_escaped(self, text: bytes) -> bool:
         for introducer in self._introducers:  # noqa: SIM110 - `any` takes three times as long
@@ -300,40 +244,6 @@ class Matcher:
 
     def _levels(self, text: bytes) -> Iterator[tuple[bytes, Sequence[int] | None]]:
         return readings(text, self._may_be_escaped)
-
-
-def may_be_escaped(text: bytes) -> bool:
-    """Whether some character of it may be written as an escape."""
-    return any(text.find(introducer) >= 0 for introducer in INTRODUCERS + QUOTED)
-
-
-def plainer(text: bytes) -> Iterator[bytes]:
-    """The text without its escapes, and without those within them, as long as that changes it."""
-    for _ in range(NESTED):
-        if not may_be_escaped(text):
-            return
-        plain = ESCAPE.sub(_unescaped, text)
-        if plain == text:
-            return
-        yield plain
-        text = plain
-
-
-def readings(
-    text: bytes, may_be: Callable[[bytes], bool] = may_be_escaped
-) -> Iterator[tuple[bytes, Sequence[int] | None]]:
-    """The text, then without its escapes, and so on; with where each byte stands in it, and where its end is. None: where it is."""
-    yield text, None
-    places: Sequence[int] = range(len(text) + 1)
-    for _ in range(NESTED):
-        if not may_be(text):
-            return
-        plain, inner = _with_places(text)
-        if plain == text:
-            return
-        places = [places[at] for at in inner]
-        text = plain
-        yield text, places
 
 
 class Veil:
@@ -396,16 +306,3 @@ def _falls(literal: bytes) -> list[int]:
         matched += byte == literal[matched]
         falls.append(matched)
     return falls
-
-
-def _with_places(text: bytes) -> tuple[bytes, list[int]]:
-    """The text without its escapes, and where each byte of it stands; one more place for the end."""
-    parts: list[bytes] = []
-    places: list[int] = []
-    over = 0
-    for found in ESCAPE.finditer(text):
-        parts += (text[over : found.start()], plain := _unescaped(found))
-        places += range(over, found.start())
-        places += range(found.start(), found.end()) if plain == found[0] else (found.start(),)
-        over = found.end()
-    return b"".join((*parts, text[over:])), [*places, *range(over, len(text) + 1)]

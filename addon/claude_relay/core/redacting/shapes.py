@@ -17,7 +17,8 @@ from binascii import Error as NotBase64
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from claude_relay.core.secrets import Matcher, plainer, readings
+from claude_relay.core.escapes import plainer, readings
+from claude_relay.core.secrets import Matcher
 
 KEY: Final = b"redacted-key"
 USER: Final = b"redacted-user"
