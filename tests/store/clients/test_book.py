@@ -20,6 +20,7 @@ from claude_relay.store.clients.book import ClientBook, ClientError
 from claude_relay.store.db.database import connect
 
 ME = Actor("me", "cli", "here")
+GROUPS = {"alice": "team", "bob": "team", "carol": None}
 
 
 @pytest.fixture
@@ -70,6 +71,32 @@ def test_every_change_is_seen(book: ClientBook) -> None:
     assert served(book, key)
     book.edit(ME, "alice", {"enabled": True})
     assert book.changed() in seen
+
+
+def test_who_has_not_changed_is_the_same_object(book: ClientBook) -> None:
+    limits = Policy(limits=(parse("$5/day"),))
+    book.add_group(ME, "team", {"policy": limits})
+    keys = {name: book.add(ME, name, {"group": group}).key for name, group in GROUPS.items()}
+    before = book.directory()
+    grants = {name: before.find(key) for name, key in keys.items()}
+
+    book.edit(ME, "alice", {"note": "another one"})
+    after = book.directory(before)
+    assert {name for name in GROUPS if after.clients[name] is before.clients[name]} == {"bob", "carol"}
+    assert after.groups["team"] is before.groups["team"]
+    assert after.clients["alice"].group is before.groups["team"]
+    assert {name for name, key in keys.items() if after.known.get(key) is grants[name]} == {"bob", "carol"}
+    found = after.find(keys["alice"])
+    assert found is not None
+    assert found.client.note == "another one"
+
+    book.edit_group(ME, "team", {"note": "another one"})
+    last = book.directory(after)
+    assert {name for name in GROUPS if last.clients[name] is after.clients[name]} == {"carol"}
+    assert last.clients["bob"].group is last.groups["team"]
+
+    book.rotate(ME, "carol", 0.0)
+    assert keys["carol"] not in book.directory(last).known
 
 
 def test_rotation_lets_the_old_key_live_for_a_while(book: ClientBook) -> None:

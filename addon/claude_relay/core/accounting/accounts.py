@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from math import inf
 from typing import NamedTuple, Protocol
 
@@ -65,6 +66,8 @@ class Span(NamedTuple):
 
 NEVER = Span(0.0, 0.0)
 EVER = Span(0.0, inf)
+_one = lru_cache(maxsize=64)(Span)
+"""All that are in the same period have the same object: of a thousand clients it is the one that is at hand."""
 
 
 class Sum(NamedTuple):
@@ -88,7 +91,7 @@ def span(per: str, at: float, zone: tzinfo | None = None) -> Span:
         return EVER
     today = datetime.fromtimestamp(at, zone).date()
     first = FIRST[per](today)
-    return Span(_midnight(first, zone), _midnight(NEXT[per](first), zone))
+    return _one(_midnight(first, zone), _midnight(NEXT[per](first), zone))
 
 
 FIRST: dict[str, Callable[[date], date]] = {

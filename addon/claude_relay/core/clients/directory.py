@@ -114,7 +114,7 @@ class Directory:
     """All clients that are not removed. `clients` by name; `grants` by digest.
 
     known  by the secret itself, of those that have come: a SHA-256 takes longer than all else that is done to know a client. Never written
-           down, and gone with this picture
+           down, and gone with what the secret allows
     """
 
     clients: Mapping[str, Client] = field(default_factory=dict)
@@ -129,6 +129,11 @@ class Directory:
         if found is None and (found := self.grants.get(digest(secret))) is not None:
             self.known[secret] = found
         return found
+
+    def remember(self, before: Directory) -> None:
+        """Secrets that have come already are known here, too, as far as they allow what they did: by the same object."""
+        here = {id(grant) for grant in self.grants.values()}
+        self.known.update((secret, grant) for secret, grant in before.known.copy().items() if id(grant) in here)
 
     def stopped(self, client: Client, session: str | None, now: float) -> Stop | None:
         """The stop that holds for a request; None: none does."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import lru_cache
 from math import inf
 
 from claude_relay.core.accounting.accounts import NANO, NEVER, Account, Span
@@ -24,6 +25,7 @@ from claude_relay.core.times import HOUR, iso
 
 from .demand import Bound
 from .exceeded import of_money, of_reservations
+from .limits import Limit
 
 SLOT = 300
 """Seconds that are one sum in the ledger; midnights everywhere are at the beginning of one."""
@@ -41,6 +43,12 @@ class Rule:
     model: str | None = None
     warn: float = 0.8
     then: str = "stop"
+
+
+@lru_cache(maxsize=1024)
+def rule_of(limit: Limit) -> Rule:
+    """One for all who have the same limit."""
+    return Rule(str(limit), limit.amount, limit.per)
 
 
 @dataclass(slots=True)
@@ -96,7 +104,7 @@ class Spending:
     )
 
     def __init__(self, bound: Bound, zone: tzinfo | None = None) -> None:
-        rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
+        rule = rule_of(bound.limit)
         self.bound, self.zone = bound, zone
         self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
         self.start, self.reserved = 0.0, Reserved()
@@ -108,7 +116,7 @@ class Spending:
     def follow(self, bound: Bound) -> None:
         """The limit may have another amount now."""
         self.bound = bound
-        self.account.rule = Rule(str(bound.limit), bound.limit.amount, bound.limit.per)
+        self.account.rule = rule_of(bound.limit)
 
     def since(self, at: float) -> int:
         """The first SLOT that counts."""

@@ -9,6 +9,7 @@ A list that is empty forbids nothing. It must not know requests.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -70,8 +71,11 @@ def encode(policy: Policy) -> str:
     return _encoder.encode(policy).decode()
 
 
+@lru_cache(maxsize=1024)
 def decode(text: str) -> Policy:
-    """What is stored. Raises ValueError for what is no policy: then nobody is served by it."""
+    """What is stored; the same object for the same text, as many clients have. Raises ValueError for what is no policy: then nobody is
+    served by it.
+    """
     try:
         return _decoder.decode(text)
     except msgspec.MsgspecError as error:

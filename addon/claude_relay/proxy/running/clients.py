@@ -108,7 +108,7 @@ class KnownClients:
     def _read(self, known: int | None) -> tuple[int, Directory] | None:
         """The clients, when they changed. In a thread."""
         generation = self._book.changed()
-        return None if generation == known else (generation, self._book.directory())
+        return None if generation == known else (generation, self._book.directory(self.directory))
 
     def _put_into_force(self, directory: Directory) -> None:
         self.directory, self.unread = directory, None

@@ -87,10 +87,10 @@ class ClientBook:
         """One of them. Raises ClientError when there is none of this name."""
         return _named(name, self.groups(), "group")
 
-    def directory(self) -> Directory:
-        """What relays go by."""
+    def directory(self, before: Directory = NOBODY) -> Directory:
+        """What relays go by. `before`: what they went by until now."""
         with self._file.reading() as connection:
-            return read_directory(connection, time.time()) if connection else NOBODY
+            return read_directory(connection, time.time(), before) if connection else NOBODY
 
     def changed(self) -> int:
         """A number that is another one after any process changed anything here. 0: there are no tables of clients."""

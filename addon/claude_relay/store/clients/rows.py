@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from claude_relay.core.clients.credentials import Kind
-from claude_relay.core.clients.directory import Client, Directory, Grant, Group, Stop
+from claude_relay.core.clients.directory import NOBODY, Client, Directory, Grant, Group, Stop
 from claude_relay.core.clients.permissions import Policy, decode
 from claude_relay.core.times import iso, seconds_of
 
@@ -109,10 +109,13 @@ def stored_clients(connection: sqlite3.Connection, name: str | None = None) -> t
     return tuple(_client(row, tuple(keys.get(row[0], ()))) for row in rows.fetchall() if row[0] != PANEL)
 
 
-def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
-    """The clients and groups that are not removed, what they are known by, and the stops that hold at `now`."""
+def read_directory(connection: sqlite3.Connection, now: float, before: Directory = NOBODY) -> Directory:
+    """The clients and groups that are not removed, what they are known by, and the stops that hold at `now`.
+
+    before  an earlier one: what has not changed since is the same object, so that all that is known of it by that stays known
+    """
     groups = {
-        name: Group(name, policy, bool(enabled) and sound, settings, note)
+        name: _kept(before.groups.get(name), Group(name, policy, bool(enabled) and sound, settings, note))
         for name, text, enabled, settings, note, _, removed in connection.execute(GROUPS)
         if removed is None
         for policy, sound in (_policy(text),)
@@ -123,7 +126,7 @@ def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
         if stored.removed_at is not None:
             continue
         group = groups.get(stored.group) if stored.group is not None else None
-        clients[stored.id] = Client(
+        client = Client(
             id=stored.id,
             name=stored.name,
             policy=stored.policy,
@@ -137,13 +140,21 @@ def read_directory(connection: sqlite3.Connection, now: float) -> Directory:
             owner=stored.owner,
             tags=stored.tags,
         )
+        clients[stored.id] = _kept(before.clients.get(stored.name), client)
     grants: dict[bytes, Grant] = {}
     for kind, sql, values in ((Kind.KEY, KEYS, []), (Kind.ACCESS, TOKENS, [iso(now)])):
         for digest, client, until in connection.execute(sql, values):
             if client in clients:
-                grants[bytes(digest)] = Grant(clients[client], kind, seconds_of(until))
+                key = bytes(digest)
+                grants[key] = _kept(before.grants.get(key), Grant(clients[client], kind, seconds_of(until)))
     stops = tuple(Stop(*row) for row in connection.execute(STOPS, [now]))
-    return Directory({client.name: client for client in clients.values()}, groups, grants, stops)
+    found = Directory({client.name: client for client in clients.values()}, groups, grants, stops)
+    found.remember(before)
+    return found
+
+
+def _kept[T](before: T | None, now: T) -> T:
+    return now if before is None or before != now else before
 
 
 def _client(row: tuple[Any, ...], keys: tuple[StoredKey, ...] = ()) -> StoredClient:
