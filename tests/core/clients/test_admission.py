@@ -16,7 +16,7 @@ from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.money import Spending, slot_of
 from claude_relay.core.clients.permissions import Policy
-from claude_relay.core.times import DAY, HOUR, seconds_of
+from claude_relay.core.times import DAY, HOUR, MINUTE, seconds_of
 from core.accounting.desk import Desk as Money
 
 NOW = seconds_of("2026-11-25T12:00:00Z") or 0.0
@@ -356,6 +356,18 @@ def test_what_is_as_never_used_is_forgotten(desk: Desk) -> None:
     assert desk.limiter.rates == desk.limiter.spendings == {}
 
 
+@pytest.mark.parametrize("weight", [Weight(100), Weight(runs=False)])
+def test_rates_that_were_asked_for_lately_are_kept(desk: Desk, weight: Weight) -> None:
+    """Also those that are made good at once, and those of which nothing was used: else each minute would read them anew."""
+    desk.enter(client("600k requests/minute", "600M tokens/minute"), weight)
+    for rate in desk.limiter.rates.values():
+        rate.report()
+    for wait, count in ((MINUTE - 1, 2), (2, 0)):
+        desk.now += wait
+        desk.limiter.forget(desk.now)
+        assert len(desk.limiter.rates) == count
+
+
 def test_what_was_forgotten_is_found_anew(desk: Desk) -> None:
     who = client("10 requests/minute", "$1/day")
     desk.enter(who)
@@ -382,9 +394,9 @@ def test_what_was_told_is_told_again_once_it_moves(desk: Desk) -> None:
     for _ in range(2):
         desk.enter(who)
         desk.enter(who)
-        (key,) = desk.limiter.moved
+        (rate,) = desk.limiter.moved
         desk.limiter.moved = set()
-        change = desk.limiter.rates[key].report()
+        change = rate.report()
         assert change is not None
         assert change.moved == pytest.approx(12)
 

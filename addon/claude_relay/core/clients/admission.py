@@ -67,10 +67,10 @@ class Admission:
             return
         self.over, estimate = True, self.weight.tokens
         if estimate and tokens is not None and tokens != estimate:
-            for rate, bound, of_tokens in self.plan.rates:
+            for rate, amount, of_tokens, _ in self.plan.rates:
                 if of_tokens:
-                    rate.charge(bound.limit.amount, tokens - estimate, now)
-                    self.limiter.moved.add(bound.key)
+                    rate.charge(amount, tokens - estimate, now)
+                    self.limiter.moved.add(rate)
         if self.plan.keys:
             self.leave(ticks)
 
@@ -79,10 +79,10 @@ class Admission:
         if self.over:
             return
         self.over = True
-        for rate, bound, of_tokens in self.plan.rates:
+        for rate, amount, of_tokens, _ in self.plan.rates:
             if cost := self.weight.tokens if of_tokens else 1:
-                rate.charge(bound.limit.amount, -cost, now)
-                self.limiter.moved.add(bound.key)
+                rate.charge(amount, -cost, now)
+                self.limiter.moved.add(rate)
         self.leave(ticks)
 
     def leave(self, ticks: float) -> None:
@@ -122,32 +122,33 @@ class Limiter(Knowledge):
         except ClientLimitError:
             Admission(self, plan, weight, ticks).leave(ticks)
             raise
-        for rate, bound, of_tokens in plan.rates:
+        for rate, amount, of_tokens, _ in plan.rates:
             if cost := weight.tokens if of_tokens else 1:
                 if not rate.moved:
-                    self.moved.add(bound.key)
-                seconds = cost * PERIOD / bound.limit.amount  # `rate.charge`, without a call for each request and rate
+                    self.moved.add(rate)
+                seconds = cost * PERIOD / amount  # `rate.charge`, without a call for each request and rate
                 rate.tat = (rate.tat if rate.tat > now else now) + seconds
                 rate.moved += seconds
+            else:
+                rate.unused_at = now
         return Admission(self, plan, weight, ticks)
 
     def look(self, plan: Plan, weight: Weight, now: float) -> None:
         """Raises ClientLimitError when it may not go on now, whatever places there are. Takes nothing. The longest wait is the true one."""
-        for spending, bound in plan.money:
-            if bound.limit is not spending.bound.limit:
+        for spending, limit, bound in plan.money:
+            if spending.limit is not limit:
                 spending.follow(bound)
             if weight.runs and (
-                not spending.loaded or now >= spending.account.now.end or spending.account.usd >= bound.limit.amount
+                not spending.loaded or now >= spending.account.now.end or spending.account.usd >= limit.amount
             ):
                 self._check(spending, now)
             spending.used_at = now
         longest, last = 0.0, None
-        for rate, bound, of_tokens in plan.rates:
-            rate.used_at = now
+        for rate, amount, of_tokens, bound in plan.rates:
             if (
                 rate.tat > now
                 and (cost := weight.tokens if of_tokens else 1)
-                and (wait := rate.wait(bound.limit.amount, cost, now)) > longest
+                and (wait := rate.wait(amount, cost, now)) > longest
             ):
                 longest, last = wait, bound
         if last is not None:

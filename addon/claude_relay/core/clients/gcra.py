@@ -34,23 +34,26 @@ class Change(NamedTuple):
     base: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Rate:
     """The state of one limit for one subject.
 
-    moved    seconds that were used here since the last report
-    base     where it stood for all relays, as far as is known
-    used_at  when it was asked for last
+    tat        no earlier than it was used last
+    moved      seconds that were used here since the last report
+    base       where it stood for all relays, as far as is known
+    unused_at  when it was asked for last by somebody who used nothing of it
+    key        what it is kept by
     """
 
     tat: float = 0.0
     moved: float = 0.0
     base: float = 0.0
-    used_at: float = 0.0
+    unused_at: float = 0.0
+    key: str = ""
 
     def wait(self, amount: float, cost: float, now: float) -> float:
         """Seconds until so much has room; 0: now."""
-        self.used_at = now
+        self.unused_at = now
         if self.tat <= now:
             return 0.0
         wait = self.tat + min(cost, amount) * PERIOD / amount - PERIOD - now

@@ -22,6 +22,7 @@ from claude_relay.core.times import HOUR, MINUTE
 from .demand import LONGEST, MOST, Bound, Demands
 from .directory import Client
 from .gcra import Rate
+from .limits import Limit
 from .money import Spending
 
 KEPT = HOUR
@@ -37,16 +38,19 @@ class Plan(NamedTuple):
 
     client  as it was then: another picture of it has another plan
     places  those of which a request needs one of the concurrent places; `keys`: what they are kept by
-    rates   each with its limit, and whether it counts tokens, not requests
+    rates   each with the amount of its limit, and whether it counts tokens, not requests
     money   each with its limit, as this picture of the client has it
+
+    A request reads what is first in a tuple; its `Bound` is for errors. Of a thousand clients each thing that is read comes from afar,
+    while limits that are equal are the same object.
     """
 
     client: Client
     bounds: tuple[Bound, ...]
     places: tuple[Bound, ...]
     keys: tuple[str, ...]
-    rates: tuple[tuple[Rate, Bound, bool], ...]
-    money: tuple[tuple[Spending, Bound], ...]
+    rates: tuple[tuple[Rate, float, bool, Bound], ...]
+    money: tuple[tuple[Spending, Limit, Bound], ...]
     spendings: tuple[Spending, ...]
 
 
@@ -56,8 +60,8 @@ class Knowledge:
     def __init__(self, zone: tzinfo | None = None) -> None:
         """`zone`: whose calendar days, weeks and months are of; None: this machine's."""
         self.rates: dict[str, Rate] = {}
-        self.moved: set[str] = set()
-        """The keys of those that were used since others were told."""
+        self.moved: set[Rate] = set()
+        """Those that were used since others were told."""
         self.spendings: dict[str, Spending] = {}
         self.demands = Demands()
         self._plans: dict[Alike, Plan] = {}
@@ -84,12 +88,12 @@ class Knowledge:
         bounds = self.demands.of(client, model, session, tree)
         places, place = places_of(bounds), (client.id, model, session, tree)
         rates = [
-            (self._rate(bound), bound, bound.limit.measure == "tokens")
+            (self._rate(bound), bound.limit.amount, bound.limit.measure == "tokens", bound)
             for bound in bounds
             if bound.limit.measure in ("requests", "tokens")
         ]
-        money = [(self.spending(bound, now), bound) for bound in bounds if bound.limit.measure == "usd"]
-        keys, spendings = tuple([bound.key for bound in places]), tuple([spending for spending, _ in money])
+        money = [(self.spending(bound, now), bound.limit, bound) for bound in bounds if bound.limit.measure == "usd"]
+        keys, spendings = tuple([bound.key for bound in places]), tuple([spending for spending, *_ in money])
         plan = Plan(client, bounds, places, keys, tuple(rates), tuple(money), spendings)
         if all(spending.loaded for spending in spendings) and all(
             word is None or len(word) <= LONGEST for word in place
@@ -102,7 +106,7 @@ class Knowledge:
     def learned(self, key: str, tat: float) -> None:
         """Where a rate stands for all relays; what was used here meanwhile stays."""
         if key not in self.rates:
-            self.rates[key] = Rate(tat, 0.0, tat)
+            self.rates[key] = Rate(tat, 0.0, tat, key=key)
 
     def spending(self, bound: Bound, now: float) -> Spending:
         """The money of a subject, whether it is known or not."""
@@ -110,14 +114,15 @@ class Knowledge:
         if found is None:
             found = self.spendings[bound.key] = Spending(bound, self._zone)
             found.used_at = now  # it is kept while it is being read, and while who wants it waits for a place
-        elif bound.limit is not found.bound.limit:
+        elif bound.limit is not found.limit:
             found.follow(bound)
         return found
 
     def forget(self, now: float) -> None:
         """What is as if it had never been used, or can be read again."""
+        since = now - MINUTE
         old = [
-            key for key, rate in self.rates.items() if rate.tat < now and not rate.moved and rate.used_at < now - MINUTE
+            key for key, rate in self.rates.items() if rate.tat < since and rate.unused_at < since and not rate.moved
         ]
         for key in old:
             del self.rates[key]
@@ -130,7 +135,7 @@ class Knowledge:
     def _rate(self, bound: Bound) -> Rate:
         found = self.rates.get(bound.key)
         if found is None:
-            found = self.rates[bound.key] = Rate()
+            found = self.rates[bound.key] = Rate(key=bound.key)
         return found
 
 

@@ -95,6 +95,7 @@ class Spending:
         "bound",
         "counted",
         "known",
+        "limit",
         "loaded",
         "near",
         "reserved",
@@ -105,7 +106,7 @@ class Spending:
 
     def __init__(self, bound: Bound, zone: tzinfo | None = None) -> None:
         rule = rule_of(bound.limit)
-        self.bound, self.zone = bound, zone
+        self.bound, self.limit, self.zone = bound, bound.limit, zone
         self.account = Rolling(rule) if bound.limit.per == "5h" else Account(rule)
         self.start, self.reserved = 0.0, Reserved()
         self.counted = self.known = 0
@@ -115,7 +116,7 @@ class Spending:
 
     def follow(self, bound: Bound) -> None:
         """The limit may have another amount now."""
-        self.bound = bound
+        self.bound, self.limit = bound, bound.limit
         self.account.rule = rule_of(bound.limit)
 
     def since(self, at: float) -> int:

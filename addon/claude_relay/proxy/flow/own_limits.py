@@ -31,7 +31,7 @@ def own_limits(relayed: Relayed, status: int) -> Fields:
     now, tightest, most, smallest = time.time(), None, -1.0, 0.0
     # As `caps.tightest` has it, without asking all of them until when.
     for spending in relayed.admission.plan.spendings:
-        amount, account = spending.bound.limit.amount, spending.account
+        amount, account = spending.limit.amount, spending.account
         part = (account.usd if now < account.now.end else spending.spent(now)) / amount
         if part > most or (part == most and amount < smallest):
             tightest, most, smallest = spending, part, amount

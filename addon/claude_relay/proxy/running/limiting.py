@@ -29,7 +29,7 @@ from claude_relay.core.clients.admission import Limiter, Standing
 from claude_relay.core.clients.agents import Trees
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.clients.directory import Client
-from claude_relay.core.clients.gcra import Change, believed
+from claude_relay.core.clients.gcra import Change, Rate, believed
 from claude_relay.core.clients.known import Plan
 from claude_relay.core.clients.money import Rolling, Spending
 from claude_relay.core.clients.slots import IDLE, IDLE_ALONE, Want
@@ -48,7 +48,7 @@ LOOK, ALONE = 5.0, 60.0
 """Seconds between two looks at what others have spent; and where no other relay runs, as prices may change."""
 TIDY = 60.0
 PIECE = 200
-"""Keys that are looked at on the event loop at a time."""
+"""Rates that are looked at on the event loop at a time."""
 SHARED, SUMS = "places and rates", "sums of what was spent"
 CLOSING = 3.0
 """Seconds that the last word may take."""
@@ -163,15 +163,15 @@ class Limiting:
         changes: dict[str, Change] = {}
         if reports:
             self.report_at = ticks + LOOK
-            async for piece in pieces(self.moved()):
-                changes |= self.changes(piece, ahead)
+            async for rates in pieces(self.moved()):
+                changes |= self.changes(rates, ahead)
         try:
             news = await self.in_thread(self.shared.exchange, wants, changes, ticks)
         except StoreError as error:
             for key, change in changes.items():
                 if (rate := limiter.rates.get(key)) is not None:
                     rate.unreported(shifted(change, ahead))
-                    limiter.moved.add(key)
+                    limiter.moved.add(rate)
             self.company = True
             self.complain(SHARED, str(error))
             return
@@ -189,19 +189,15 @@ class Limiting:
             self.urge()
         limiter.serve(time.monotonic())
 
-    def moved(self) -> set[str]:
-        """The keys of the rates that were used since this was asked last."""
+    def moved(self) -> set[Rate]:
+        """The rates that were used since this was asked last."""
         moved, self.limiter.moved = self.limiter.moved, set()
         return moved
 
-    def changes(self, keys: Iterable[str], ahead: float) -> dict[str, Change]:
+    def changes(self, rates: Iterable[Rate], ahead: float) -> dict[str, Change]:
         """What was used here of these since the last time, in the terms of the system's clock."""
-        found = {}
-        for key in keys:
-            rate = self.limiter.rates.get(key)
-            if rate is not None and (change := rate.report()) is not None:
-                found[key] = shifted(change, -ahead)
-        return found
+        reports = ((rate.key, rate.report()) for rate in rates)
+        return {key: shifted(change, -ahead) for key, change in reports if change is not None}
 
     async def look(self) -> None:
         """Read what was spent where somebody has spent something: other relays do, too, and prices may have changed."""
@@ -279,9 +275,9 @@ class Limiting:
             self.sums.close()
 
 
-async def pieces(keys: Collection[str]) -> AsyncIterator[Sequence[str]]:
+async def pieces[T](these: Collection[T]) -> AsyncIterator[Sequence[T]]:
     """All that there are now, with pauses in which requests go on."""
-    for n, piece in enumerate(batched(tuple(keys), PIECE)):
+    for n, piece in enumerate(batched(tuple(these), PIECE)):
         if n:
             await asyncio.sleep(0)
         yield piece
