@@ -386,6 +386,46 @@ def test_hours_of_what_was_spent_before(tmp_path: Path, monkeypatch: pytest.Monk
         ]
 
 
+@pytest.mark.parametrize("spent", [True, False])
+def test_hours_of_before_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spent: bool) -> None:
+    """As far as there are any: later ones are not written down before they are."""
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("close_client_hours")]
+    row = "INSERT INTO client_spending (client, slot, session, agent_tree, model, client_group, usd) VALUES (?, ?, ?, '', 'opus', ?, ?)"
+    triggers = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name GLOB '*_hours_*' ORDER BY 1"
+    with closing(sqlite3.connect(tmp_path / "relay.db")) as connection:
+        with monkeypatch.context() as earlier:
+            earlier.setattr(migrations, "MIGRATIONS", before)
+            migrate(connection)
+        assert len(connection.execute(triggers).fetchall()) == 4
+        if spent:
+            connection.executemany(row, [("alice", 23, "s", "team", 1.0), ("bob", 24, "s", "", 2.0)])
+        connection.commit()
+        migrate(connection)
+        assert connection.execute(triggers).fetchall() == [("client_hours_insert",), ("client_hours_update",)]
+        assert connection.execute("SELECT row, closed FROM client_spending_state").fetchall() == [
+            (1, 3 if spent else 0)
+        ]
+        connection.executemany(
+            row,
+            [
+                ("alice", 22, "s", "team", 4.0),
+                ("carol", 35, "s", "", 8.0),
+                ("alice", 36, "s", "team", 16.0),
+            ],
+        )
+        connection.execute("UPDATE client_spending SET usd = usd + 0.5 WHERE slot IN (23, 36)")
+        assert connection.execute("SELECT * FROM client_spending_hours ORDER BY 1, 2, 3, 4").fetchall() == (
+            [
+                ("client", "alice", 1, "opus", 5.5),
+                ("client", "bob", 2, "opus", 2.0),
+                ("client", "carol", 2, "opus", 8.0),
+                ("group", "team", 1, "opus", 5.5),
+            ]
+            if spent
+            else []
+        )
+
+
 def test_ways_out_of_before_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as attempts say them; sums by the hour stay true."""
     before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("create_proxies")]

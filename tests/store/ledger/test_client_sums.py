@@ -13,8 +13,11 @@ from claude_relay.core.clients.directory import Client, Group
 from claude_relay.core.clients.limits import parse
 from claude_relay.core.clients.permissions import Policy
 from claude_relay.core.exchange import Origin
+from claude_relay.store.db import migrations
 from claude_relay.store.db.client_tables import SLOT
 from claude_relay.store.db.database import connect
+from claude_relay.store.db.migrations import MIGRATIONS, migrate
+from claude_relay.store.ledger import tables
 from claude_relay.store.ledger.client_sums import ClientSums, Spender, Wanted, concerned
 from claude_relay.store.ledger.ledger import Ledger
 from store.rows import STARTED, request
@@ -126,6 +129,22 @@ def test_prices_that_change_and_rows_that_go(tmp_path: Path, sums: ClientSums) -
         assert read(sums)["client $9/day"] == 5
         connection.execute("DELETE FROM requests")
     assert read(sums)["client $9/day"] == 5
+
+
+def test_what_an_earlier_version_has_written_is_read_once_a_relay_has_opened_it(
+    tmp_path: Path, sums: ClientSums, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = MIGRATIONS[: [step.__name__ for step in MIGRATIONS].index("close_client_hours")]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrations, "MIGRATIONS", before)
+        earlier.setattr(tables, "close_hours", lambda connection, now: None)
+        fill(tmp_path / "relay.db")
+    assert sums.changed() is None
+    assert set(read(sums).values()) == {0}
+    assert sums.changed() is None
+    with closing(connect(tmp_path / "relay.db", patience=1)) as connection:
+        migrate(connection)
+    assert read(sums)["client $9/day"] == 7
 
 
 def test_another_file_in_its_place_is_read(tmp_path: Path, sums: ClientSums) -> None:

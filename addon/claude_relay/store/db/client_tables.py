@@ -14,11 +14,13 @@ What relays on one database tell each other of limits (`create_leases`):
     client_leases    how many of a limit's concurrent requests a relay may let run, until when, and how many it has and wants
     client_rates     how far a limit per minute is used: `tat`, seconds since the epoch (core/clients/gcra)
     client_spending  what was spent, by five minutes: kept by triggers on `requests`, so that it stays when rows are deleted
-    client_spending_hours  the same by the hour, of each client and of each group: kept by triggers on it
-    client_spending_state  a number that is another one after requests were priced anew
+    client_spending_hours  the same by the hour, of each client and of each group, for hours that are closed: summed when an hour is
+                           over (store/ledger/client_hours), from then on kept by triggers on it
+    client_spending_state  a number that is another one after requests were priced anew; `closed`: the first hour (since the epoch)
+                           that is not closed, of which as of all later ones there are no rows
 
 What triggers do for each request is done in the ledger's thread while its client waits for the commit: they touch as few pages as
-they can (`lighten_clients`, `spare_clients`).
+they can (`lighten_clients`, `spare_clients`, `close_client_hours`).
 
 Times are UTC ISO 8601 text, except where a column is REAL: seconds since the epoch. `policy` is JSON (core/clients/permissions).
 What this module must not know: what rows mean.
@@ -341,3 +343,29 @@ def spare_clients(db: Database | sqlite3.Connection) -> None:
                 f"VALUES ('{kind}', new.{owner}, new.slot / 12, new.model, {usd}) "
                 "ON CONFLICT DO UPDATE SET usd = usd + excluded.usd; END"
             )
+
+
+CLOSED = (
+    "ALTER TABLE client_spending_state ADD COLUMN closed INTEGER NOT NULL DEFAULT 0",
+    # What is there is true, and stays kept.
+    "UPDATE client_spending_state SET closed = (SELECT coalesce(max(hour) + 1, 0) FROM client_spending_hours)",
+    "DROP TRIGGER client_hours_insert",
+    "DROP TRIGGER client_hours_update",
+    "DROP TRIGGER group_hours_insert",
+    "DROP TRIGGER group_hours_update",
+)
+
+
+def close_client_hours(db: Database | sqlite3.Connection) -> None:
+    """Sums by the hour are made when the hour is over: only what is late or priced anew is added to them row by row."""
+    for statement in CLOSED:
+        db.execute(statement)
+    for event, usd in (("INSERT", "new.usd"), ("UPDATE OF usd", "new.usd - old.usd")):
+        added = "".join(
+            ADD_HOUR.format(kind=kind, owner=owner, usd=usd)
+            for kind, owner in (("client", "client"), ("group", "client_group"))
+        )
+        db.execute(
+            f"CREATE TRIGGER client_hours_{event.partition(' ')[0].lower()} AFTER {event} ON client_spending "
+            f"WHEN new.slot < 12 * (SELECT closed FROM client_spending_state) BEGIN {added} END"
+        )

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from . import rollups
 from .account_tables import create_accounts
-from .client_tables import add_client_hours, create_clients, create_leases, lighten_clients, spare_clients
+from .client_tables import (
+    add_client_hours,
+    close_client_hours,
+    create_clients,
+    create_leases,
+    lighten_clients,
+    spare_clients,
+)
 from .database import NewerDatabase, file_of, transaction
 from .notice_tables import create_notices
 from .panel_tables import create_panel
@@ -334,6 +341,7 @@ MIGRATIONS: tuple[Callable[[Database], None], ...] = (
     create_proxies,
     add_requests_proxy,
     spare_clients,
+    close_client_hours,
 )
 
 

@@ -11,6 +11,7 @@ request_pages  requests in pages; conversations: sessions, with their agents
 lookups      single requests; kept_requests: those that can be sent again
 budget_sums, client_sums: what budgets and limits of clients start from; key_sums: what keys did; proxy_sums: what went by each
              way out
+client_hours  closes the hours that client_sums reads
 at_work      how many agents were at work
 reconciled   what it says of days and models, beside providers' own reports
 missed       what missed the prompt cache, by cause

@@ -1,4 +1,4 @@
-"""What clients and groups have spent, read from the ledger's `client_spending`.
+"""What clients and groups have spent, read from the ledger's `client_spending`, and for whole hours from their sums (`client_hours`).
 
     sums = ClientSums(Path("relay.db"))
     sums.read([(bound, since, by_slot), …])          -> {bound.key: [(slot, usd), …]}
@@ -18,17 +18,14 @@ from typing import NamedTuple
 
 from claude_relay.core.clients.demand import Bound
 from claude_relay.core.routing.routes import fits
-from claude_relay.store.db.client_tables import PAID, SLOT
+from claude_relay.store.db.client_tables import PAID
 from claude_relay.store.db.database import MissingDatabase, StoreError, explain, identity, read_only
 
-OWNERS = {"client": "client", "group": "client_group"}
+from .client_hours import OWNERS, SLOTS, first_open
+
 SPENDERS = f"""
     SELECT DISTINCT client, coalesce(client_group, ''), coalesce(session, ''), coalesce(agent_tree, '') FROM requests AS new
     WHERE rowid > ? AND {PAID} AND cost_usd > 0"""
-
-
-SLOTS = 3600 // SLOT
-"""Of one hour."""
 
 
 class Wanted(NamedTuple):
@@ -81,11 +78,13 @@ class ClientSums:
         """The sums of each. Raises StoreError; a database that has none yet says nothing."""
         try:
             with self._moment() as connection:
-                return {one.bound.key: _read(connection, one) for one in wanted}
+                closed = first_open(connection)
+                return {one.bound.key: _read(connection, one, closed) for one in wanted}
         except MissingDatabase:
             return {one.bound.key: [] for one in wanted}
         except sqlite3.Error as error:
-            if "no such table" in str(error):
+            if _is_of_an_earlier_version(error):
+                self._seen = None  # all is to be read again, once a relay has opened it
                 return {one.bound.key: [] for one in wanted}
             raise StoreError(explain(self.path, error)) from error
 
@@ -100,7 +99,7 @@ class ClientSums:
         except MissingDatabase:
             return set()
         except sqlite3.Error as error:
-            if "no such table" in str(error):
+            if _is_of_an_earlier_version(error):
                 return set()
             raise StoreError(explain(self.path, error)) from error
 
@@ -127,6 +126,10 @@ class ClientSums:
             raise
 
 
+def _is_of_an_earlier_version(error: sqlite3.Error) -> bool:
+    return "no such table" in str(error) or "no such column" in str(error)
+
+
 def _latest(connection: sqlite3.Connection) -> _Seen:
     row = connection.execute("SELECT rowid, id FROM requests ORDER BY rowid DESC LIMIT 1").fetchone() or (0, "")
     return _Seen(
@@ -144,15 +147,16 @@ def _follows(connection: sqlite3.Connection, seen: _Seen, now: _Seen) -> bool:
     return bool(found) and found[0] == seen.id
 
 
-def _read(connection: sqlite3.Connection, wanted: Wanted) -> list[tuple[int, float]]:
+def _read(connection: sqlite3.Connection, wanted: Wanted, closed: int) -> list[tuple[int, float]]:
     bound = wanted.bound
     of_all = bound.session is None and bound.tree is None and not wanted.by_slot
-    rows = _by_hours(connection, wanted) if of_all else _by_slots(connection, wanted)
+    rows = _by_hours(connection, wanted, closed) if of_all else _by_slots(connection, wanted, wanted.since)
     return [(slot, usd) for slot, model, usd in rows if bound.limit.model is None or fits(bound.limit.model, model)]
 
 
-def _by_hours(connection: sqlite3.Connection, wanted: Wanted) -> Iterable[tuple[int, str, float]]:
-    """By model, from whole hours and the slots before the first of them: a zone may begin its days at any quarter of an hour."""
+def _by_hours(connection: sqlite3.Connection, wanted: Wanted, closed: int) -> Iterable[tuple[int, str, float]]:
+    """By model, from the whole hours before `closed`, the slots before the first of them and those after the last: a zone may begin its
+    days at any quarter of an hour."""
     bound, first = wanted.bound, -(-wanted.since // SLOTS)
     sql = (
         f"SELECT max(hour) * {SLOTS}, model, total(usd) FROM client_spending_hours "
@@ -160,14 +164,15 @@ def _by_hours(connection: sqlite3.Connection, wanted: Wanted) -> Iterable[tuple[
     )
     yield from connection.execute(sql, [bound.kind, bound.owner, first])
     if first * SLOTS > wanted.since:
-        yield from _by_slots(connection, wanted, first * SLOTS)
+        yield from _by_slots(connection, wanted, wanted.since, first * SLOTS)
+    yield from _by_slots(connection, wanted, max(first, closed) * SLOTS)
 
 
 def _by_slots(
-    connection: sqlite3.Connection, wanted: Wanted, until: int | None = None
+    connection: sqlite3.Connection, wanted: Wanted, since: int, until: int | None = None
 ) -> Iterable[tuple[int, str, float]]:
     bound = wanted.bound
-    conditions: dict[str, object] = {f"{OWNERS[bound.kind]} = ?": bound.owner, "slot >= ?": wanted.since}
+    conditions: dict[str, object] = {f"{OWNERS[bound.kind]} = ?": bound.owner, "slot >= ?": since}
     if until is not None:
         conditions["slot < ?"] = until
     if bound.session is not None:

@@ -10,14 +10,17 @@ What this module must not know: what rows mean (`rows`); threads, queues, event 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
 
+from claude_relay.core.times import HOUR, MINUTE
 from claude_relay.store.db.database import transaction
 from claude_relay.store.db.sink import DatabaseSink
 
+from .client_hours import close_hours
 from .rows import ATTEMPT, CHARGE, REQUEST, AttemptRow, ChargeRow, Record, RequestRow
 
 GIVEN = (1,)
@@ -41,6 +44,11 @@ CONVERSIONS = {
 }
 
 IDLE_CHECKPOINT, BUSY_CHECKPOINT = 200, 2000
+
+CLOSING = MINUTE
+"""Seconds until hours are closed that could not be."""
+IN_THE_WAY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY)
+"""What says nothing of the rows: hours may be closed at any time."""
 
 
 def _trigger(table: str, prefix: str, columns: Sequence[str]) -> str:
@@ -70,11 +78,13 @@ class Tables(DatabaseSink[Record]):
     """The sink of the writer: records into `requests` and `attempts`."""
 
     _since_checkpoint = 0
+    _close_at = 0.0
 
     def prepare(self, connection: sqlite3.Connection) -> None:
         """The view that takes the rows is this connection's own."""
         for statement in INCOMING:
             connection.execute(statement)
+        self._close_at = 0.0
 
     def commit(self, rows: Sequence[Record]) -> None:
         """The records in one transaction; a request that is there already stays as it is."""
@@ -88,10 +98,22 @@ class Tables(DatabaseSink[Record]):
         self._since_checkpoint += len(lines)
 
     def tidy(self, *, idle: bool) -> None:
-        """Checkpoint by hand: it waits for the disk, so it should come when nobody waits for it."""
+        """Checkpoint by hand: it waits for the disk, so it should come when nobody waits for it. And close the hours that are over."""
+        if (now := time.time()) >= self._close_at:
+            self._close_hours(now)
         if self._since_checkpoint > (IDLE_CHECKPOINT if idle else BUSY_CHECKPOINT):
             self._since_checkpoint = 0
             self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _close_hours(self, now: float) -> None:
+        try:
+            close_hours(self.connection(), now)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in IN_THE_WAY:
+                raise
+            self._close_at = now + CLOSING
+        else:
+            self._close_at = (now // HOUR + 1) * HOUR
 
 
 def _lines(record: Record) -> Iterator[tuple[Any, ...]]:
