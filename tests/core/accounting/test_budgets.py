@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.accounting.budgets import Budgets, Sum, span
+from claude_relay.core.accounting.budgets import Budgets, Span, Sum, span
 from claude_relay.core.config import Budget
 from claude_relay.core.errors import RelayError
 from claude_relay.core.exchange import Target
@@ -55,20 +55,21 @@ def admitted(made: Budgets, *targets: Target, at: float = NOON) -> list[str]:
     ],
 )
 def test_periods_begin_at_midnight_in_the_zone(per: str, at: str, start: str, end: str) -> None:
-    assert span(per, moment(at), BERLIN) == (moment(start), moment(end))
+    assert span(per, moment(at), BERLIN) == Span(moment(start), moment(end))
 
 
 def test_a_day_when_clocks_change_is_longer_or_shorter() -> None:
     lengths = [span("day", moment(f"2026-{day}T12:00"), BERLIN) for day in ("03-29", "10-25")]
-    assert [(end - start) / 3600 for start, end in lengths] == [23, 25]
+    assert [(one.end - one.start) / 3600 for one in lengths] == [23, 25]
 
 
 @given(st.sampled_from(["day", "week", "month"]), st.integers(0, 4_000_000_000), st.sampled_from([BERLIN, None]))
 def test_every_moment_is_in_its_period_and_periods_touch(per: str, at: int, zone: ZoneInfo | None) -> None:
-    start, end = span(per, at, zone)
+    found = span(per, at, zone)
+    start, end = found.start, found.end
     assert start <= at < end
     assert span(per, end, zone).start == end
-    assert span(per, start, zone) == (start, end)
+    assert span(per, start, zone) == Span(start, end)
 
 
 # -- what counts

@@ -57,7 +57,8 @@ class RuleLike(Protocol):
         """`stop`, `warn` or the name of a provider."""
 
 
-class Span(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Span:
     """A period: from `start` until just before `end`, seconds since the epoch."""
 
     start: float

@@ -14,8 +14,8 @@ anything is kept. `now`: seconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import tzinfo
-from typing import NamedTuple
 
 from claude_relay.core.times import HOUR, MINUTE
 
@@ -33,7 +33,8 @@ type Alike = tuple[str, str, str | None, str | None]
 """What requests with the same limits have in common: the client's id, the model, session, and root of the agent."""
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
     """The limits of requests that are alike, with what is known of each.
 
     client  as it was then: another picture of it has another plan
