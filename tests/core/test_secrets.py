@@ -7,6 +7,7 @@ import html
 import json
 import urllib.parse
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -175,6 +176,20 @@ def test_the_beginning_of_a_long_secret_is_that_of_a_short_one(secret: str, text
     simple = [at for at in range(len(plain)) if literal.startswith(plain[at:]) and plain[at:] != literal]
     assert secrets._beginning_of_long(plain, literal) == min(simple, default=None)
     assert secrets._beginning(plain, literal) == min(simple, default=None)
+
+
+@pytest.mark.parametrize("form", ["rk-{}", "{}", 'a"{}'])
+def test_each_of_many_is_found_as_if_it_were_the_only_one(form: str) -> None:
+    """Whether they begin alike or not."""
+    many, secrets = Matcher(), [form.format(sha256(b"%d" % n).hexdigest()[:32]).encode() for n in range(50)]
+    for n, secret in enumerate(secrets):
+        many.add([(secret, b"k%d" % n)])
+    for n, secret in enumerate(secrets):
+        one = Matcher([(secret, b"k%d" % n)])
+        escaped = secret.replace(b'"', b'\\"'), b"".join(b"%%%02x" % byte for byte in secret)
+        for spelled in (*spellings(secret), *escaped):
+            text = b"say " + spelled[:4] + b" and " + spelled
+            assert many.clean(text) == one.clean(text) != text
 
 
 @pytest.mark.parametrize("many", [1, 2, 3, 40])

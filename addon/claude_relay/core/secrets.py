@@ -28,7 +28,10 @@ type Secret = tuple[bytes, bytes]
 SHORTEST: Final = 8
 """Characters below which a secret is not looked for: it would be found in innocent words."""
 FEW: Final = 64
-"""Literals up to which each is looked for by itself; with more, every place of a text is looked up among their beginnings."""
+"""Literals up to which each is looked for by itself; with more, places of a text are looked up among their beginnings: every one, or
+those where one of their heads is."""
+HEAD: Final = 3
+"""Bytes with which literals begin that are few even of very many: keys that are made alike begin alike, in Base64, too."""
 LONG: Final = 512
 """Bytes of a secret beyond which its beginnings are looked for in linear time."""
 
@@ -64,6 +67,8 @@ class Matcher:
         self._sorted: tuple[bytes, ...] = ()
         self._starts: dict[bytes, tuple[int, ...]] = {}
         """With more than FEW literals: their beginnings, and the lengths of what begins so."""
+        self._heads: tuple[bytes, ...] = ()
+        """With more than FEW literals: what they begin with, where that is at most FEW; else more than that."""
         self.add(secrets)
 
     def __bool__(self) -> bool:
@@ -89,12 +94,15 @@ class Matcher:
 
     def _begin(self, literals: Iterable[bytes]) -> None:
         """There are many by now: these are new."""
-        starts = self._starts or {}  # the first time others get it when it is whole
+        starts, heads = self._starts or {}, dict.fromkeys(self._heads)  # the first time others get it when it is whole
         for literal in literals:
             start = literal[:SHORTEST]
             if len(literal) not in (lengths := starts.get(start, ())):
                 starts[start] = (*lengths, len(literal))
-        self._starts, self._needles = starts, (b"",)
+            if len(heads) <= FEW:
+                heads[literal[:HEAD]] = None
+        self._starts, self._heads = starts, tuple(heads)
+        self._needles = (*heads, *self._introducers) if len(heads) <= FEW else (b"",)
 
     @property
     def _ends(self) -> Set[int]:
@@ -220,7 +228,7 @@ class Matcher:
     def _places(self, plain: bytes) -> Iterator[tuple[int, bytes]]:
         """Where which literal is."""
         if starts := self._starts:
-            for at in range(len(plain) - SHORTEST + 1):
+            for at in self._candidates(plain):
                 if (start := plain[at : at + SHORTEST]) in starts:
                     for length in starts[start]:
                         if (literal := plain[at : at + length]) in self._aliases:
@@ -231,6 +239,17 @@ class Matcher:
             while at >= 0:
                 yield at, literal
                 at = plain.find(literal, at + len(literal))
+
+    def _candidates(self, plain: bytes) -> Iterator[int]:
+        """Where one of many literals may begin."""
+        if len(self._heads) > FEW:
+            yield from range(len(plain) - SHORTEST + 1)
+            return
+        for head in self._heads:
+            at = plain.find(head)
+            while at >= 0:
+                yield at
+                at = plain.find(head, at + 1)
 
     def _escaped(self, text: bytes) -> bool:
         """Whether there is a secret in it that is written with escapes."""
