@@ -101,7 +101,8 @@ class Matcher:
                 starts[start] = (*lengths, len(literal))
             if len(heads) <= FEW:
                 heads[literal[:HEAD]] = None
-        self._starts, self._heads = starts, tuple(heads)
+        self._heads = tuple(heads)  # before those that are looked up where these are
+        self._starts = starts
         self._needles = (*heads, *self._introducers) if len(heads) <= FEW else (b"",)
 
     @property

@@ -37,9 +37,8 @@ def of_request(headers: Mapping[str, str]) -> tuple[Offer, ...]:
     found: tuple[Offer, ...] = ()
     for name in FIELDS:
         value = headers.get(name)
-        if (
-            value and value[:3] == PREFIX and " " not in value and value.isprintable()
-        ):  # nothing but a key: as nearly always
+        # As nearly always there is nothing but a key.
+        if value and value[:3] == PREFIX and " " not in value and value.isprintable():
             found += (Offer(value),)
         elif value and (PREFIX in value or value[:6].lower() == "basic ") and (offer := _offer(value)):
             found += (offer,) if is_own(offer.secret) else ()
